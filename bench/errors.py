@@ -1,0 +1,49 @@
+"""The errors that people meet: each is one line that says what is wrong and what to do.
+
+The library raises them; only the command line turns them into an exit code.
+"""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """Something a user can mend.
+
+    The message names the file or option, what was expected, what was found and what to do.
+    """
+
+    exit_code = 2
+
+
+class UnknownName(BenchError):
+    """A method, metric, dataset, suite or report that is not registered."""
+
+
+class CardError(BenchError):
+    """A card (TOML) that cannot be read or says something impossible."""
+
+
+class ImageError(BenchError):
+    """One image file that cannot be used as it is."""
+
+
+class DataError(BenchError):
+    """A dataset that is incomplete, unpaired or not what its card says."""
+
+
+class WeightsError(BenchError):
+    """Weights that are missing, damaged or not the ones expected."""
+
+
+class Unavailable(BenchError):
+    """A method or metric that cannot run on this machine; the message is the reason shown."""
+
+
+class StoreError(BenchError):
+    """A result store that cannot be read or written."""
+
+
+class Interrupted(BenchError):
+    """Stopped by the user; everything finished so far is kept."""
+
+    exit_code = 130

@@ -1,0 +1,224 @@
+"""What the parts of the harness hand to each other. Read this first.
+
+The way of the data::
+
+    dataset card -> Manifest -> ImagePair -> Method.upscale -> ImageStore -> Metric -> Score
+
+A number belongs to content, not to names: a score's key is the hash of the SR bytes, the hash of
+the HR bytes and the metric's fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Fingerprint = Mapping[str, Any]
+"""Everything a result depends on, as plain JSON: name, version, options, weights' hashes."""
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """One item of a dataset: an LR input and, where the set has one, its HR ground truth.
+
+    Attributes:
+        id: the file stem, unique in the dataset; SR, LR and HR are matched by it.
+        lr: path of the LR image (absent when only scoring).
+        hr: path of the HR image (absent in no-reference sets).
+        lr_sha256, hr_sha256: hashes of the files' bytes.
+        scale: HR side / LR side.
+    """
+
+    id: str
+    lr: Path | None
+    hr: Path | None
+    lr_sha256: str | None
+    hr_sha256: str | None
+    scale: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset on disk: content-hashed pairs, in the order of their ids.
+
+    ``sha256`` covers every id and the decoded pixels of every image, so it is the same on two
+    machines whose PNG encoders differ. ``refused`` names files that cannot take part and why.
+    ``deviations`` says where the set differs from the protocol it is named after.
+    """
+
+    dataset: str
+    pairs: tuple[ImagePair, ...]
+    sha256: str
+    scale: int
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+class Method(Protocol):
+    """A way to upscale. Anything with this attribute and these two functions can take part."""
+
+    name: str
+
+    def fingerprint(self) -> Fingerprint:
+        """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
+        ...
+
+    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+        """Upscale a batch.
+
+        Args:
+            lr: (B, 3, H, W) float32 in [0, 1], RGB.
+            scale: integer factor.
+            seeds: one seed per image; all randomness comes from it, so that batch size, order
+                and sharding change nothing.
+
+        Returns:
+            (B, 3, scale*H, scale*W) float, nominally in [0, 1] (clamped when written).
+        """
+        ...
+
+
+@runtime_checkable
+class FileMethod(Protocol):
+    """A method whose images already exist: it tells which file belongs to which image."""
+
+    name: str
+
+    def fingerprint(self) -> Fingerprint: ...
+
+    def sr_file(self, dataset: str, image_id: str) -> Path:
+        """Path of the SR image of `image_id`; raises ImageError when there is none."""
+        ...
+
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A file that a metric or method needs before it can run.
+
+    Attributes:
+        name: file name in the cache.
+        url: where it is published ("" where it can only be placed by hand).
+        folder: where it is looked for, below the torch cache (e.g. "hub/pyiqa").
+        sha256: expected hash; where the publisher names none, the hash seen at the first download
+            is recorded and checked ever after.
+        sha256_prefix: leading hex digits that the publisher put into the file name.
+        size: bytes, for the plan that is shown before a download.
+    """
+
+    name: str
+    url: str
+    folder: str
+    sha256: str = ""
+    sha256_prefix: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is; the tables, docs and `list metrics` are made from it.
+
+    Attributes:
+        name: as typed on the command line, e.g. "psnr_y".
+        title: as printed in tables, e.g. "PSNR-Y".
+        better: which direction is better.
+        reference: whether the HR image is needed.
+        kind: "image" scores each image; "set" scores a whole folder (FID).
+        range: typical range, in words.
+        unit: "dB" or "".
+        digits: decimals printed.
+        means: one line: what it measures and by which convention.
+        source: paper or repository.
+        licence: of the implementation and weights.
+        factory: "module:attr" called with no arguments, gives a Metric (or SetMetric).
+        weights: files needed.
+        version: goes up when our own implementation changes a value.
+        min_size: smallest side in pixels the metric is defined for.
+        pyiqa_name: what pyiqa calls it ("" if it has none).
+    """
+
+    name: str
+    title: str
+    better: Better
+    reference: bool
+    means: str
+    source: str
+    factory: str
+    kind: Literal["image", "set"] = "image"
+    range: str = ""
+    unit: str = ""
+    digits: int = 4
+    licence: str = ""
+    weights: tuple[Weight, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    min_size: int = 1
+    pyiqa_name: str = ""
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.better == "higher" else "↓"
+
+
+class Metric(Protocol):
+    """Scores images one batch of equal size at a time; order and batch change nothing."""
+
+    def fingerprint(self) -> Fingerprint:
+        """Name, options, implementation version, library versions, weights' hashes."""
+        ...
+
+    def prepare(self, hr: Tensor) -> Any:
+        """What can be computed from the HR image alone, once for all methods.
+
+        Args:
+            hr: (1, 3, H, W) float32 in [0, 1].
+        """
+        ...
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+        """Score one image.
+
+        Args:
+            sr: (1, 3, H, W) float32 in [0, 1], decoded from 8-bit files, so multiples of 1/255.
+            hr: the same shape; None for no-reference metrics.
+            prepared: what `prepare(hr)` returned; None for no-reference metrics.
+        """
+        ...
+
+
+class SetMetric(Protocol):
+    """Scores one set of images against another (FID, KID)."""
+
+    def fingerprint(self) -> Fingerprint: ...
+
+    def features(self, image: Tensor) -> Any:
+        """Features of one image, numpy (d,) float64.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+        """
+        ...
+
+    def distance(self, sr_features: Any, hr_features: Any) -> float:
+        """Distance of two feature sets, numpy (n_sr, d) and (n_hr, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number, or the reason why there is none (then `value` is None)."""
+
+    dataset: str
+    method: str
+    image: str
+    metric: str
+    value: float | None
+    reason: str = ""
