@@ -1,0 +1,34 @@
+"""Names that come from outside, made safe to print and to use as file names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+MAX_SLUG = 80
+
+
+def printable(name: object) -> str:
+    """`name` on one line: control characters (newlines, terminal escapes) are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+
+
+def slug(name: str) -> str:
+    """A file name that stays inside its folder; equal only for equal names.
+
+    Names made only of letters, digits and ``._+-`` stay as they are; any other gets a short hash.
+    """
+    safe = _UNSAFE.sub("_", name).lstrip(".")[:MAX_SLUG]
+    if safe == name and safe:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{safe or 'x'}-{digest}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean X?"` for the nearest known name, or `""`."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
