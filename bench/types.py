@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,6 @@ class Manifest:
 
     ``sha256`` covers every id and the decoded pixels of every image, so it is the same on two
     machines whose PNG encoders differ. ``refused`` names files that cannot take part and why.
-    ``deviations`` says where the set differs from the protocol it is named after.
     """
 
     dataset: str
@@ -61,13 +60,7 @@ class Manifest:
 
 
 class Method(Protocol):
-    """A way to upscale. Anything with this attribute and these two functions can take part."""
-
-    name: str
-
-    def fingerprint(self) -> Fingerprint:
-        """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
-        ...
+    """A loaded way to upscale: one function. What it depends on is said by its card."""
 
     def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
         """Upscale a batch.
@@ -81,19 +74,6 @@ class Method(Protocol):
         Returns:
             (B, 3, scale*H, scale*W) float, nominally in [0, 1] (clamped when written).
         """
-        ...
-
-
-@runtime_checkable
-class FileMethod(Protocol):
-    """A method whose images already exist: it tells which file belongs to which image."""
-
-    name: str
-
-    def fingerprint(self) -> Fingerprint: ...
-
-    def sr_file(self, dataset: str, image_id: str) -> Path:
-        """Path of the SR image of `image_id`; raises ImageError when there is none."""
         ...
 
 

