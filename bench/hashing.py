@@ -1,0 +1,25 @@
+"""Hashes that name content, and the seeds that follow from names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def json_sha256(value: Any) -> str:
+    """Hash of a JSON value; the order of keys does not matter."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def set_sha256(hashes: Iterable[str]) -> str:
+    """Hash of a set of images, whatever their order."""
+    return json_sha256(sorted(hashes))
+
+
+def derive_seed(seed: int, image_id: str) -> int:
+    """The seed of one image, in [0, 2**63): the same in every order, batch and shard."""
+    digest = hashlib.sha256(f"{seed}\0{image_id}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

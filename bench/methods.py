@@ -1,0 +1,180 @@
+"""Methods by name: cards, `spandrel:FILE`, `folder:PATH@NAME` and a user's own `FILE.py`."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cards import MethodCard, WeightFile, pick, read_card, read_folder
+from bench.errors import BenchError, ImageError, Unavailable, WeightsError
+from bench.images import by_stem, file_sha256, image_files
+from bench.lazy import resolve
+from bench.text import printable
+from bench.types import Method
+
+CARD_FOLDERS = (("baselines", "cards"),)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method that can be asked for; nothing heavy is loaded until `load`.
+
+    Attributes:
+        name: as typed.
+        card: what it is.
+        files: the SR images by stem, for a method that is a folder of finished images.
+    """
+
+    name: str
+    card: MethodCard
+    files: Mapping[str, Path] | None = None
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
+        return {
+            "name": self.card.name,
+            "factory": self.card.factory,
+            "options": dict(self.card.options),
+            "version": self.card.version,
+            "weights": [weight.sha256 for weight in self.card.weights],
+        }
+
+    def unavailable(self) -> str:
+        """Why it cannot run here, with the command that mends it; "" when it can."""
+        try:
+            self._weights()
+        except WeightsError as error:
+            return str(error)
+        return ""
+
+    def _weights(self) -> list[Path]:
+        from bench.weights import locate_method_weight
+
+        return [locate_method_weight(self.card.name, weight) for weight in self.card.weights]
+
+    def load(self, device: str) -> Method:
+        """Build the method on `device`.
+
+        Raises:
+            WeightsError: a file of weights is missing or not the expected one.
+            Unavailable: its factory refused; the message says why.
+        """
+        options: dict[str, Any] = dict(self.card.options)
+        weights = self._weights()
+        if weights:
+            options["weights"] = weights[0] if len(weights) == 1 else weights
+        factory = resolve(self.card.factory)
+        try:
+            method: Method = factory(**options, device=device)
+        except BenchError:
+            raise
+        except Exception as error:  # anything a third-party network does while it is built
+            raise Unavailable(f"method '{self.name}': {printable(error)}") from error
+        return method
+
+    def sr_file(self, image_id: str) -> Path:
+        """The finished SR image of a folder method.
+
+        Raises:
+            ImageError: the folder has none of that stem.
+        """
+        assert self.files is not None
+        if image_id not in self.files:
+            raise ImageError(f"no image named '{printable(image_id)}' in the folder")
+        return self.files[image_id]
+
+
+def method_cards() -> dict[str, MethodCard]:
+    cards: dict[str, MethodCard] = {}
+    for package, folder in CARD_FOLDERS:
+        cards |= read_folder(package, folder, MethodCard)
+    return cards
+
+
+def find(name: str) -> Entry:
+    """The method called `name`.
+
+    Names: a card's; `spandrel:FILE` (weights spandrel knows); `folder:PATH[@NAME]` (finished
+    images, matched by stem); `FILE.py` (defines `upscale`); `FILE.toml` (a card).
+
+    Raises:
+        UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
+    """
+    if name.startswith("spandrel:"):
+        return _spandrel(name, Path(name.removeprefix("spandrel:")))
+    if name.startswith("folder:"):
+        return _folder(name)
+    if name.endswith(".py"):
+        return _python_file(Path(name))
+    if name.endswith(".toml"):
+        card = read_card(Path(name), MethodCard)
+        return Entry(card.name, card)
+    return Entry(name, pick(method_cards(), name, "method"))
+
+
+def _spandrel(name: str, file: Path) -> Entry:
+    _require(file, "weights")
+    weights = WeightFile(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
+    card = MethodCard(
+        name=file.stem,
+        title=file.stem,
+        factory="baselines.spandrel_models:SpandrelNetwork",
+        weights=[weights],
+        licence="unknown",
+        summary="weights given by path",
+    )
+    return Entry(name, card)
+
+
+def _folder(name: str) -> Entry:
+    path, at, title = name.removeprefix("folder:").rpartition("@")
+    folder = Path(path if at else title)
+    title = title if at else folder.resolve().name
+    files, _ = by_stem(image_files(folder))
+    card = MethodCard(
+        name=title,
+        title=title,
+        factory="",
+        licence="unknown",
+        summary="finished images",
+        note=f"{title}: finished images given as a folder; not run here.",
+    )
+    return Entry(name, card, files)
+
+
+def _python_file(file: Path) -> Entry:
+    _require(file, "method")
+    card = MethodCard(
+        name=file.stem,
+        title=file.stem,
+        factory="bench.methods:UserMethod",
+        options={"file": str(file.resolve()), "sha256": file_sha256(file)},
+        seeded=True,
+        licence="unknown",
+        summary="a method in one file",
+    )
+    return Entry(str(file), card)
+
+
+def _require(file: Path, what: str) -> None:
+    if not file.is_file():
+        raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
+
+
+class UserMethod:
+    """A Python file of the user's that defines `upscale(lr, *, scale, seeds)`."""
+
+    def __init__(self, file: str, sha256: str, device: str = "cpu") -> None:
+        spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+        if spec is None or spec.loader is None:
+            raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "upscale", None)):
+            raise Unavailable(
+                f"{printable(file)}: expected a function upscale(lr, *, scale, seeds), found none"
+            )
+        self.upscale = module.upscale
