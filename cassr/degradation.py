@@ -1,0 +1,375 @@
+"""The second-order degradation of Real-ESRGAN: from a photograph to its low-resolution twin.
+
+USM sharpening, then twice blur -> resize -> noise -> JPEG, the last JPEG before or after the
+resize to the final size and a sinc filter (Real-ESRGAN, section 3; options of its x4plus model).
+All decisions are drawn first, as data (`sample_parameters`); `apply` is then a pure function.
+
+    lr = degrade(hr, seed=derive_seed(suite_seed=0, image_id="0801"))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import metadata
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import numpy as np
+from PIL import features
+from pydantic import AfterValidator, Field
+
+from .degradation_steps import (
+    GAUSSIAN_KINDS,
+    RESIZE_MODES,
+    DegradationParameters,
+    Direction,
+    GaussianKernel,
+    NoiseParameters,
+    OrderParameters,
+    Pixels,
+    Record,
+    ResizeParameters,
+    SincKernel,
+    apply,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+RECIPE_VERSION = 1
+"""Raised whenever the same seed gives other bytes than before."""
+
+DIRECTIONS: tuple[Direction, ...] = ("up", "down", "keep")
+T = TypeVar("T")
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if not limits[0] <= limits[1]:
+        raise ValueError(f"expected (lowest, highest), found {limits}")
+    return limits
+
+
+def _around_one(limits: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < limits[0] <= 1 <= limits[1]:
+        raise ValueError(f"expected 0 < lowest <= 1 <= highest, found {limits}")
+    return limits
+
+
+def _sums_to_one(probabilities: tuple[float, ...]) -> tuple[float, ...]:
+    if min(probabilities) < 0 or not math.isclose(sum(probabilities), 1, abs_tol=1e-9):
+        raise ValueError(f"expected probabilities that sum to 1, found {probabilities}")
+    return probabilities
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Quality = Annotated[int, Field(ge=1, le=100)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+RangeAroundOne = Annotated[tuple[float, float], AfterValidator(_around_one)]
+Qualities = Annotated[tuple[Quality, Quality], AfterValidator(_ordered)]
+Three = Annotated[tuple[float, float, float], AfterValidator(_sums_to_one)]
+Six = Annotated[tuple[float, float, float, float, float, float], AfterValidator(_sums_to_one)]
+
+KERNEL_SIZES = tuple(range(7, 22, 2))
+
+
+class BlurOptions(Record):
+    """sigma in pixels, cut-offs in radians a pixel; `beta_*` are the shapes."""
+
+    probability: Probability
+    sigma: Range
+    sizes: tuple[int, ...] = KERNEL_SIZES
+    kinds: Six = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    beta_generalized: RangeAroundOne = (0.5, 4.0)
+    beta_plateau: RangeAroundOne = (1.0, 2.0)
+    sinc_probability: Probability = 0.1
+    sinc_small_below: int = 13
+    sinc_cutoff_small: Range = (math.pi / 3, math.pi)
+    sinc_cutoff_large: Range = (math.pi / 5, math.pi)
+
+
+class ResizeOptions(Record):
+    """probabilities of up, down, keep; limits of the factor: lowest for down, highest for up."""
+
+    probabilities: Three
+    limits: RangeAroundOne
+
+
+class NoiseOptions(Record):
+    """Poisson noise where it isn't Gaussian; sigma in levels of 255, scale in shot noises."""
+
+    sigma: Range
+    poisson_scale: Range
+    probability: Probability = 1.0
+    gaussian_probability: Probability = 0.5
+    grey_probability: Probability = 0.4
+
+
+class JpegOptions(Record):
+    quality: Qualities
+    probability: Probability = 1.0
+
+
+class OrderOptions(Record):
+    blur: BlurOptions
+    resize: ResizeOptions
+    noise: NoiseOptions
+    jpeg: JpegOptions
+
+
+class FinalOptions(Record):
+    sinc_probability: Probability = 0.8
+    sinc_sizes: tuple[int, ...] = KERNEL_SIZES
+    sinc_cutoff: Range = (math.pi / 3, math.pi)
+    jpeg_last_probability: Probability = 0.5
+
+
+class DegradationOptions(Record):
+    """What is drawn from: the distributions of one degradation."""
+
+    first: OrderOptions
+    second: OrderOptions
+    final: FinalOptions = FinalOptions()
+    usm: bool = True
+    scale: Annotated[int, Field(ge=1)] = 4
+
+
+FULL = DegradationOptions(
+    first=OrderOptions(
+        blur=BlurOptions(probability=1.0, sigma=(0.2, 3.0)),
+        resize=ResizeOptions(probabilities=(0.2, 0.7, 0.1), limits=(0.15, 1.5)),
+        noise=NoiseOptions(sigma=(1.0, 30.0), poisson_scale=(0.05, 3.0)),
+        jpeg=JpegOptions(quality=(30, 95)),
+    ),
+    second=OrderOptions(
+        blur=BlurOptions(probability=0.8, sigma=(0.2, 1.5)),
+        resize=ResizeOptions(probabilities=(0.3, 0.4, 0.3), limits=(0.3, 1.2)),
+        noise=NoiseOptions(sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
+        jpeg=JpegOptions(quality=(30, 95)),
+    ),
+)
+
+_mild_blur = partial(BlurOptions, beta_generalized=(0.5, 2.0), beta_plateau=(1.0, 1.5))
+MILD = DegradationOptions(
+    first=OrderOptions(
+        blur=_mild_blur(probability=1.0, sigma=(0.2, 1.5)),
+        resize=ResizeOptions(probabilities=(0.2, 0.7, 0.1), limits=(0.3, 1.5)),
+        noise=NoiseOptions(sigma=(1.0, 15.0), poisson_scale=(0.05, 2.0)),
+        jpeg=JpegOptions(quality=(60, 95)),
+    ),
+    second=OrderOptions(
+        blur=_mild_blur(probability=0.5, sigma=(0.2, 1.0)),
+        resize=ResizeOptions(probabilities=(0.3, 0.4, 0.3), limits=(0.6, 1.2)),
+        noise=NoiseOptions(sigma=(1.0, 12.0), poisson_scale=(0.05, 1.0)),
+        jpeg=JpegOptions(quality=(60, 100)),
+    ),
+)
+
+PRESETS = {"full": FULL, "mild": MILD}
+
+
+def _uniform(generator: np.random.Generator, limits: tuple[float, float]) -> float:
+    return limits[0] + (limits[1] - limits[0]) * generator.random()
+
+
+def _coin(generator: np.random.Generator, probability: float) -> bool:
+    return generator.random() < probability
+
+
+def _choose(
+    generator: np.random.Generator, items: Sequence[T], probabilities: Sequence[float] | None = None
+) -> T:
+    if probabilities is None:
+        return items[int(generator.random() * len(items))]
+    index = bisect_right(list(accumulate(probabilities)), generator.random())
+    return items[min(index, len(items) - 1)]
+
+
+def _around(generator: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Half the time below 1, half above it, as the shapes of the kernels are drawn."""
+    below, above = (limits[0], 1.0), (1.0, limits[1])
+    return _uniform(generator, below if _coin(generator, 0.5) else above)
+
+
+def _sample_kernel(
+    options: BlurOptions, generator: np.random.Generator
+) -> GaussianKernel | SincKernel | None:
+    if not _coin(generator, options.probability):
+        return None
+    size = _choose(generator, options.sizes)
+    if _coin(generator, options.sinc_probability):
+        small = size < options.sinc_small_below
+        cutoffs = options.sinc_cutoff_small if small else options.sinc_cutoff_large
+        return SincKernel(size=size, cutoff=_uniform(generator, cutoffs))
+    return _sample_gaussian_kernel(options, size, generator)
+
+
+def _sample_gaussian_kernel(
+    options: BlurOptions, size: int, generator: np.random.Generator
+) -> GaussianKernel:
+    kind = _choose(generator, GAUSSIAN_KINDS, options.kinds)
+    sigma_x = sigma_y = _uniform(generator, options.sigma)
+    rotation, beta = 0.0, 1.0
+    if kind.endswith("aniso"):
+        sigma_y = _uniform(generator, options.sigma)
+        rotation = _uniform(generator, (-math.pi, math.pi))
+    if kind.startswith("generalized"):
+        beta = _around(generator, options.beta_generalized)
+    elif kind.startswith("plateau"):
+        beta = _around(generator, options.beta_plateau)
+    return GaussianKernel(
+        kind=kind, size=size, sigma_x=sigma_x, sigma_y=sigma_y, rotation=rotation, beta=beta
+    )
+
+
+def _sample_resize(options: ResizeOptions, generator: np.random.Generator) -> ResizeParameters:
+    lowest, highest = options.limits
+    limits = {"up": (1.0, highest), "down": (lowest, 1.0), "keep": (1.0, 1.0)}
+    direction = _choose(generator, DIRECTIONS, options.probabilities)
+    return ResizeParameters(
+        direction=direction,
+        factor=_uniform(generator, limits[direction]),
+        mode=_choose(generator, RESIZE_MODES),
+    )
+
+
+def _sample_noise(options: NoiseOptions, generator: np.random.Generator) -> NoiseParameters | None:
+    if not _coin(generator, options.probability):
+        return None
+    gaussian = _coin(generator, options.gaussian_probability)
+    return NoiseParameters(
+        kind="gaussian" if gaussian else "poisson",
+        strength=_uniform(generator, options.sigma if gaussian else options.poisson_scale),
+        grey=_coin(generator, options.grey_probability),
+        seed=int(generator.bit_generator.random_raw()),
+    )
+
+
+def _sample_quality(options: JpegOptions, generator: np.random.Generator) -> int | None:
+    if not _coin(generator, options.probability):
+        return None
+    lowest, highest = options.quality
+    return _choose(generator, range(lowest, highest + 1))
+
+
+def _sample_order(options: OrderOptions, generator: np.random.Generator) -> OrderParameters:
+    return OrderParameters(
+        kernel=_sample_kernel(options.blur, generator),
+        resize=_sample_resize(options.resize, generator),
+        noise=_sample_noise(options.noise, generator),
+        jpeg_quality=_sample_quality(options.jpeg, generator),
+    )
+
+
+def _sample_final_sinc(options: FinalOptions, generator: np.random.Generator) -> SincKernel | None:
+    if not _coin(generator, options.sinc_probability):
+        return None
+    size = _choose(generator, options.sinc_sizes)
+    return SincKernel(size=size, cutoff=_uniform(generator, options.sinc_cutoff))
+
+
+def sample_parameters(
+    options: DegradationOptions, generator: np.random.Generator
+) -> DegradationParameters:
+    """Draw every decision of one degradation. The generator is advanced."""
+    return DegradationParameters(
+        scale=options.scale,
+        usm=options.usm,
+        first=_sample_order(options.first, generator),
+        second=_sample_order(options.second, generator),
+        final_mode=_choose(generator, RESIZE_MODES),
+        final_sinc=_sample_final_sinc(options.final, generator),
+        jpeg_last=_coin(generator, options.final.jpeg_last_probability),
+    )
+
+
+def resolve_options(preset: str | DegradationOptions, scale: int = 4) -> DegradationOptions:
+    """The named preset, or the given options, at `scale`. Raises ValueError."""
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
+        preset = PRESETS[preset]
+    if scale < 1:
+        raise ValueError(f"scale: expected an integer above 0, found {scale}")
+    return preset.model_copy(update={"scale": scale})
+
+
+def seeded_parameters(options: DegradationOptions, seed: int) -> DegradationParameters:
+    """The decisions that belong to a seed in [0, 2**64)."""
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer in [0, 2**64), found {seed}")
+    return sample_parameters(options, np.random.Generator(np.random.PCG64(seed)))
+
+
+def degrade(
+    hr: Pixels, *, seed: int, scale: int = 4, preset: str | DegradationOptions = "full"
+) -> Pixels:
+    """The low-resolution twin of one photograph; depends on the arguments alone.
+
+    hr: (H, W, 3) uint8, H and W multiples of scale. seed: in [0, 2**64), see `derive_seed`.
+    preset: "full", "mild" or own options. Returns (H/scale, W/scale, 3) uint8.
+    Raises ValueError for any other input.
+    """
+    return apply(hr, seeded_parameters(resolve_options(preset, scale), seed))
+
+
+def degrade_batch(
+    hr: torch.Tensor,
+    seeds: Sequence[int],
+    *,
+    scale: int = 4,
+    preset: str | DegradationOptions = "full",
+    workers: int = 1,
+) -> torch.Tensor:
+    """`degrade` for a batch, bit for bit; image i belongs to seeds[i].
+
+    hr: (B, 3, H, W) float in [0, 1], rounded to 8 bits first. workers: threads over the images,
+    without influence on the result. Returns (B, 3, H/scale, W/scale) on 8-bit levels in [0, 1],
+    with the dtype and device of hr. Raises ValueError for any other input.
+    """
+    import torch
+
+    _check_batch(hr, seeds)
+    pixels = (hr.detach().double() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    one = partial(degrade, scale=scale, preset=preset)
+    with ThreadPoolExecutor(workers) as pool:
+        lr = list(pool.map(lambda image, seed: one(image, seed=seed), pixels, seeds))
+    levels = torch.from_numpy(np.stack(lr)).permute(0, 3, 1, 2)
+    return (levels.to(hr.device, hr.dtype) / 255).contiguous()
+
+
+def _check_batch(hr: torch.Tensor, seeds: Sequence[int]) -> None:
+    if hr.ndim != 4 or hr.shape[1] != 3 or not hr.is_floating_point():
+        raise ValueError(f"hr: expected (B, 3, H, W) float, found {tuple(hr.shape)} {hr.dtype}")
+    if len(seeds) != len(hr) or not len(hr):
+        raise ValueError(f"seeds: expected one for each image, found {len(seeds)} for {len(hr)}")
+    if not bool(((hr >= 0) & (hr <= 1)).all()):
+        raise ValueError(
+            f"hr: expected values in [0, 1], found {hr.min().item():g} to {hr.max().item():g}"
+        )
+
+
+def derive_seed(suite_seed: int, image_id: str) -> int:
+    """The 64-bit seed of one image: a hash of both, the same in every process and on every machine.
+
+    image_id: as the manifest names the image. Returns an integer in [0, 2**64).
+    """
+    content = f"{suite_seed}\0{image_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+
+def degradation_version() -> dict[str, str]:
+    """What the bytes of an LR image depend on beside image, seed and options."""
+    codec = features.version("libjpeg_turbo")
+    return {
+        "recipe": str(RECIPE_VERSION),
+        "pillow": metadata.version("pillow"),
+        "jpeg": f"libjpeg-turbo {codec}" if codec else f"libjpeg {features.version('jpg')}",
+        "numpy": metadata.version("numpy"),
+        "scipy": metadata.version("scipy"),
+    }
