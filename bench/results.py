@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from bench.errors import DataError
 from bench.types import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Layout = Literal["methods-as-columns", "methods-as-rows"]
+"""How tables are laid out: the paper's Table 1, or its Tables 2 and 3."""
+
+REASONS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,15 @@ class Item:
         title: as printed.
         note: shown under every table that it appears in ("" for none): deviations, labels such as
             "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
+        variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
+            printed instead of the title where methods are rows and all of them have the same
+            headings (the paper's Table 3).
     """
 
     name: str
     title: str
     note: str = ""
+    variant: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Results:
     ``scores`` has one row per dataset, method, image and metric that was asked for:
     ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
-    ``methods``, image id, ``metrics``.
+    ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
     """
 
     title: str
@@ -59,40 +69,90 @@ class Results:
     pictures: tuple[PictureSet, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    layout: Layout = "methods-as-columns"
 
 
 def summarize(results: Results) -> pd.DataFrame:
     """Mean per dataset, metric and method over the images that have a value.
 
+    Means are taken over the images which all methods with any value of that metric share
+    ("common set"), so a missing image never favours a method.
+
     Returns:
-        Columns ``dataset, metric, method, mean, n, missing, reason``; mean is NaN where n is 0;
-        reason joins the distinct reasons of the missing images. Rows in the order of the results.
-        Means are taken over the images which all methods with any value of that metric share
-        ("common set"), so a missing image never favours a method; ``n`` is that set's size and
-        ``missing`` counts the images of this method without a value.
+        Columns ``dataset, metric, method, mean, n, missing, images, reason``, rows in the order
+        of the results. ``mean`` is NaN where ``n`` is 0; ``n`` is the size of the common set;
+        ``images`` counts the dataset's images; ``missing`` counts those of them that this method
+        has no value for; ``reason`` joins the first distinct reasons of these and counts the
+        others. A metric over a whole set is one value over all images: its ``n`` is ``images``
+        (1 where no image is listed), its ``missing`` 0 or 1.
+
+    Raises:
+        DataError: two rows of ``scores`` are for the same image, method and metric.
     """
     import pandas as pd
 
+    _refuse_duplicates(results.scores)
     rows = []
     for dataset in results.datasets:
+        own = results.scores[results.scores["dataset"] == dataset.name]
+        images = _count_images(own, results, dataset.name)
         for metric in results.metrics:
-            cell = results.scores.query("dataset == @dataset.name and metric == @metric.name")
-            values = cell.pivot(index="image", columns="method", values="value")
-            scored = values.loc[:, values.notna().any()]
-            common = scored.dropna()
-            for method in results.methods:
-                own = cell[cell["method"] == method.name]
-                missing = own[own["value"].isna()]
-                has_values = method.name in common.columns and len(common) > 0
-                rows.append(
-                    {
-                        "dataset": dataset.name,
-                        "metric": metric.name,
-                        "method": method.name,
-                        "mean": common[method.name].mean() if has_values else float("nan"),
-                        "n": len(common) if has_values else 0,
-                        "missing": len(missing),
-                        "reason": "; ".join(dict.fromkeys(missing["reason"])),
-                    }
-                )
-    return pd.DataFrame(rows)
+            rows += _summarize_cell(own[own["metric"] == metric.name], results, images, metric)
+            for row in rows[-len(results.methods) :]:
+                row["dataset"] = dataset.name
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "images", "reason"]
+
+
+def _summarize_cell(
+    cell: pd.DataFrame, results: Results, images: int, metric: MetricSpec
+) -> list[dict[str, Any]]:
+    """Rows of one dataset and metric, one per method, still without their dataset."""
+    values = cell.pivot(index="image", columns="method", values="value").astype(float)
+    scored = values.loc[:, values.notna().any()]
+    common = scored.dropna()
+    asked = len(values)
+    size = (images or 1) if metric.kind == "set" else len(common)
+    rows = []
+    for method in results.methods:
+        has_mean = method.name in common.columns and len(common) > 0
+        own = cell[(cell["method"] == method.name)]
+        known = int(own["value"].notna().sum())
+        reason = _join_reasons(own.loc[own["value"].isna(), "reason"])
+        if known and not has_mean:
+            reason = "no image that every method has a value for"
+        rows.append(
+            {
+                "metric": metric.name,
+                "method": method.name,
+                "mean": float(common[method.name].mean()) if has_mean else float("nan"),
+                "n": size if has_mean else 0,
+                "missing": asked - known,
+                "images": images,
+                "reason": reason,
+            }
+        )
+    return rows
+
+
+def _count_images(scores: pd.DataFrame, results: Results, dataset: str) -> int:
+    listed = scores.loc[scores["image"] != "", "image"].nunique()
+    return int(listed) or sum(picture.dataset == dataset for picture in results.pictures)
+
+
+def _join_reasons(reasons: pd.Series[str]) -> str:
+    distinct = [reason for reason in dict.fromkeys(reasons) if reason]
+    more = len(distinct) - REASONS_SHOWN
+    return "; ".join(distinct[:REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _refuse_duplicates(scores: pd.DataFrame) -> None:
+    twice = scores[scores.duplicated(["dataset", "method", "image", "metric"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise DataError(
+            f"scores: expected one row per image, method and metric, found {len(twice)} more; "
+            f"the first is {row['dataset']}/{row['image']}, {row['method']}, {row['metric']}"
+        )

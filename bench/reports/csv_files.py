@@ -1,0 +1,32 @@
+"""Scores and means as CSV: names and numbers in full, to be read by programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.records import write_atomic
+from bench.results import Results, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORES = "scores.csv"
+SUMMARY = "summary.csv"
+COLUMNS = ["dataset", "method", "image", "metric", "value", "reason"]
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``scores.csv`` (a row per image, in order) and ``summary.csv`` (see `summarize`).
+
+    Numbers have all their digits; a missing one is an empty field with its reason. Names are as
+    registered, quoted where they hold commas, quotes or newlines.
+    """
+    _write(results.scores[COLUMNS], out / SCORES)
+    _write(summarize(results), out / SUMMARY)
+    return [out / SCORES, out / SUMMARY]
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    text = frame.to_csv(index=False, lineterminator="\n")
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
