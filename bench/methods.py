@@ -116,13 +116,11 @@ def find(name: str) -> Entry:
 
 
 def _spandrel(name: str, file: Path) -> Entry:
-    _require(file, "weights")
-    weights = WeightFile(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
     card = MethodCard(
         name=file.stem,
         title=file.stem,
         factory="baselines.spandrel_models:SpandrelNetwork",
-        weights=[weights],
+        weights=[_given(file, "weights")],
         licence="unknown",
         summary="weights given by path",
     )
@@ -146,12 +144,11 @@ def _folder(name: str) -> Entry:
 
 
 def _python_file(file: Path) -> Entry:
-    _require(file, "method")
     card = MethodCard(
         name=file.stem,
         title=file.stem,
         factory="bench.methods:UserMethod",
-        options={"file": str(file.resolve()), "sha256": file_sha256(file)},
+        weights=[_given(file, "method")],
         seeded=True,
         licence="unknown",
         summary="a method in one file",
@@ -159,16 +156,18 @@ def _python_file(file: Path) -> Entry:
     return Entry(str(file), card)
 
 
-def _require(file: Path, what: str) -> None:
+def _given(file: Path, what: str) -> WeightFile:
     if not file.is_file():
         raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
+    return WeightFile(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
 
 
 class UserMethod:
     """A Python file of the user's that defines `upscale(lr, *, scale, seeds)`."""
 
-    def __init__(self, file: str, sha256: str, device: str = "cpu") -> None:
-        spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    def __init__(self, weights: Path, device: str = "cpu") -> None:
+        file = weights
+        spec = importlib.util.spec_from_file_location(file.stem, file)
         if spec is None or spec.loader is None:
             raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
         module = importlib.util.module_from_spec(spec)

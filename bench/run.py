@@ -1,0 +1,371 @@
+"""A suite from cards to results: plan, upscale, score, collect."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import __version__, data, metrics
+from bench.cards import SuiteCard, pick, read_card, read_folder
+from bench.errors import BenchError, CardError
+from bench.hashing import derive_seed, json_sha256
+from bench.images import file_sha256
+from bench.methods import Entry
+from bench.methods import find as find_method
+from bench.progress import Progress
+from bench.results import Item, PictureSet, Results
+from bench.score import Scorer, Target
+from bench.store import Store
+from bench.types import ImagePair, Manifest, MetricSpec
+from bench.upscale import Failure, UpscaleTask, pending, require_scale, sr_key, upscale
+from bench.workers import Workers, cores, worker_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line can choose.
+
+    Attributes:
+        shard: (i, n): only the i-th of n parts of every dataset, i from 1.
+        workers: processes; None means one per core on a CPU.
+        seed: instead of the suite's.
+        limit: only the first images of every dataset.
+    """
+
+    store: Path
+    device: str = "cpu"
+    workers: int | None = None
+    shard: tuple[int, int] = (1, 1)
+    seed: int | None = None
+    limit: int | None = None
+    scale: int = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs, checked before any work starts.
+
+    `unavailable` holds methods that cannot run here, by name, with the reason.
+    """
+
+    suite: SuiteCard
+    methods: tuple[Entry, ...]
+    datasets: tuple[data.Dataset, ...]
+    metrics: tuple[MetricSpec, ...]
+    manifests: Mapping[str, Manifest]
+    unavailable: Mapping[str, str]
+    seed: int
+
+
+def suite_cards() -> dict[str, SuiteCard]:
+    return read_folder("bench", "suites", SuiteCard)
+
+
+def find_suite(name: str) -> SuiteCard:
+    """The suite called `name`, or the card in the file `name` (ending in .toml)."""
+    if name.endswith(".toml"):
+        return read_card(Path(name), SuiteCard)
+    return pick(suite_cards(), name, "suite")
+
+
+def chosen(
+    suite: SuiteCard,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+) -> SuiteCard:
+    """The suite with other methods, datasets or metrics where some are given."""
+    given = {"methods": methods, "datasets": datasets, "metrics": metrics}
+    return suite.model_copy(update={key: list(names) for key, names in given.items() if names})
+
+
+def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
+    """Find everything the suite names, and make or check its datasets.
+
+    Raises:
+        BenchError: an unknown name, an unreadable card, a dataset that cannot be made.
+    """
+    entries = tuple(find_method(name) for name in suite.methods)
+    specs = tuple(metrics.get(name) for name in suite.metrics)
+    sets = tuple(data.find(name, options.scale) for name in suite.datasets)
+    for what, names in (
+        ("method", [entry.card.name for entry in entries]),
+        ("dataset", [dataset.name for dataset in sets]),
+        ("metric", [spec.name for spec in specs]),
+    ):
+        _refuse_repeated(what, names)
+    manifests = {}
+    for dataset in sets:
+        with progress.step(f"data {dataset.title}") as advance:
+            manifest = dataset.manifest(options.store / "datasets", advance)
+        manifests[dataset.name] = _limited(manifest, options.limit)
+    return Plan(
+        suite=suite,
+        methods=entries,
+        datasets=sets,
+        metrics=specs,
+        manifests=manifests,
+        unavailable=_unavailable(entries, sets),
+        seed=suite.seed if options.seed is None else options.seed,
+    )
+
+
+def _refuse_repeated(what: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise CardError(f"{what} '{repeated[0]}' is named twice; name each once")
+    if not names:
+        raise CardError(f"no {what} is named; expected at least one")
+
+
+def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict[str, str]:
+    reasons = {}
+    for entry in entries:
+        reason = entry.unavailable()
+        for dataset in sets:
+            try:
+                require_scale(entry, dataset.scale)
+            except BenchError as error:
+                reason = reason or str(error)
+        if reason:
+            reasons[entry.name] = reason
+    return reasons
+
+
+def _limited(manifest: Manifest, limit: int | None) -> Manifest:
+    if limit is None or limit >= len(manifest.pairs):
+        return manifest
+    return replace(manifest, pairs=manifest.pairs[:limit])
+
+
+# -- doing ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: the results and every image or file that failed, as (what, reason)."""
+
+    results: Results
+    failures: tuple[tuple[str, str], ...]
+
+
+def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
+    """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
+    store = Store(options.store)
+    failures: dict[tuple[str, str, str], str] = {}
+    for entry in plan.methods:
+        if entry.name not in plan.unavailable and entry.files is None:
+            for dataset in plan.datasets:
+                for failure in _upscale(plan, entry, dataset, store, options, progress):
+                    failures[dataset.name, entry.name, failure.image_id] = failure.reason
+    targets = _targets(plan, store, failures)
+    scorer = Scorer(plan.metrics, store, options.device)
+    _score(scorer, _sharded(targets, options.shard), options, progress)
+    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
+    failed = [(f"{m} on {d}: {image}", reason) for (d, m, image), reason in failures.items()]
+    return Outcome(_collect(plan, options, scorer, targets), (*refused, *failed))
+
+
+def _upscale(
+    plan: Plan,
+    entry: Entry,
+    dataset: data.Dataset,
+    store: Store,
+    options: RunOptions,
+    progress: Progress,
+) -> list[Failure]:
+    pairs = _shard(plan.manifests[dataset.name].pairs, options.shard)
+    images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+    tasks = pending(entry, pairs, images, seed=plan.seed, device=options.device)
+    if not tasks:
+        return []
+    with (
+        _workers(tasks, options, entry.card.max_workers, share_threads=True) as workers,
+        progress.step(f"{entry.card.title} on {dataset.title}") as advance,
+    ):
+        return upscale(tasks, images, workers, advance)
+
+
+def _score(
+    scorer: Scorer, targets: Sequence[Target], options: RunOptions, progress: Progress
+) -> None:
+    jobs = scorer.jobs(targets)
+    if not jobs:
+        return
+    with (
+        _workers(jobs, options, preload=metrics.modules(scorer.usable)) as workers,
+        progress.step("scores") as advance,
+    ):
+        scorer.run(jobs, workers, advance)
+
+
+def _workers(
+    tasks: Sequence[Any],
+    options: RunOptions,
+    most: int | None = None,
+    share_threads: bool = False,
+    preload: Sequence[str] = ("torch",),
+) -> Workers:
+    """Scores are computed with one thread each, so that they do not depend on the machine."""
+    count = worker_count(options.workers, options.device, len(tasks), most)
+    threads = max(1, cores() // count) if share_threads else 1
+    return Workers(count, threads, preload)
+
+
+def _shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:
+    index, count = shard
+    return list(items)[index - 1 :: count]
+
+
+def _sharded(targets: Sequence[Target], shard: tuple[int, int]) -> list[Target]:
+    ids = {dataset: sorted({t.image for t in targets if t.dataset == dataset})
+           for dataset in {t.dataset for t in targets}}
+    own = {dataset: set(_shard(images, shard)) for dataset, images in ids.items()}
+    return [target for target in targets if target.image in own[target.dataset]]
+
+
+def _targets(
+    plan: Plan, store: Store, failures: Mapping[tuple[str, str, str], str]
+) -> list[Target]:
+    targets = []
+    for dataset in plan.datasets:
+        pairs = plan.manifests[dataset.name].pairs
+        for entry in plan.methods:
+            images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+            for pair in pairs:
+                reason = plan.unavailable.get(entry.name) or failures.get(
+                    (dataset.name, entry.name, pair.id), "not upscaled yet"
+                )
+                sr, sha256 = _sr_file(plan, entry, pair, images)
+                if sr is None and entry.files is not None:
+                    reason = f"{entry.card.title} has no image of that name"
+                targets.append(
+                    Target(
+                        dataset.name, entry.card.name, pair.id, sr, sha256,
+                        pair.hr, pair.hr_sha256, "" if sr else reason,
+                    )
+                )
+    return targets
+
+
+def _sr_file(plan: Plan, entry: Entry, pair: ImagePair, images: Any) -> tuple[Path | None, str]:
+    if entry.files is not None:
+        path = entry.files.get(pair.id)
+        return (path, file_sha256(path)) if path else (None, "")
+    assert pair.lr_sha256 is not None
+    key = sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id))
+    stored = images.get(key)
+    return (stored.path, stored.sha256) if stored else (None, "")
+
+
+# -- collecting ----------------------------------------------------------------------------------
+
+
+def _collect(
+    plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]
+) -> Results:
+    labels = [plan.suite.note] if plan.suite.note else []
+    return Results(
+        title=plan.suite.title,
+        datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
+        methods=tuple(_method_item(entry) for entry in plan.methods),
+        metrics=plan.metrics,
+        scores=_frame(plan, scorer, targets),
+        pictures=_pictures(plan, targets),
+        notes=tuple(labels),
+        provenance=_provenance(plan, options, scorer),
+        layout=plan.suite.layout,
+    )
+
+
+def _method_item(entry: Entry) -> Item:
+    return Item(entry.card.name, entry.card.title, " ".join([entry.card.note, *entry.card.deviations]).strip())
+
+
+def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
+    import pandas as pd
+
+    groups: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        groups.setdefault((target.dataset, target.method), []).append(target)
+    rows = []
+    for (dataset, method), group in groups.items():
+        for target in group:
+            for spec in plan.metrics:
+                if spec.kind == "image":
+                    value, reason = scorer.score(spec, target)
+                    rows.append((dataset, method, target.image, spec.name, value, reason))
+        for spec in plan.metrics:
+            if spec.kind == "set":
+                value, reason = scorer.set_score(spec, group)
+                rows.append((dataset, method, "", spec.name, value, reason))
+    columns = ["dataset", "method", "image", "metric", "value", "reason"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"value": float})
+
+
+def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
+    sr: dict[tuple[str, str], dict[str, Path]] = {}
+    for target in targets:
+        if target.sr is not None:
+            sr.setdefault((target.dataset, target.image), {})[target.method] = target.sr
+    return tuple(
+        PictureSet(d.name, pair.id, pair.scale, pair.lr, pair.hr, sr.get((d.name, pair.id), {}))
+        for d in plan.datasets
+        for pair in plan.manifests[d.name].pairs
+    )
+
+
+def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:
+    """Everything the numbers depend on."""
+    return {
+        "suite": plan.suite.model_dump(mode="json"),
+        "seed": plan.seed,
+        "limit": options.limit,
+        "device": options.device,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {"cassr-bench": __version__, **_versions()},
+        "datasets": {
+            name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
+            for name, m in plan.manifests.items()
+        },
+        "methods": {
+            e.card.name: {**e.fingerprint(), "sha256": json_sha256(e.fingerprint())}
+            for e in plan.methods
+        },
+        "metrics": dict(scorer.fingerprints),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def tasks_left(plan: Plan, options: RunOptions) -> list[tuple[str, str, list[UpscaleTask]]]:
+    """(method, dataset, images that would be upscaled), for a dry run."""
+    store = Store(options.store)
+    left = []
+    for entry in plan.methods:
+        for dataset in plan.datasets:
+            if entry.files is None and entry.name not in plan.unavailable:
+                pairs = _shard(plan.manifests[dataset.name].pairs, options.shard)
+                images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+                tasks = pending(entry, pairs, images, seed=plan.seed, device=options.device)
+                left.append((entry.card.title, dataset.title, tasks))
+    return left

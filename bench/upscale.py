@@ -1,0 +1,128 @@
+"""Step 1: images -> method -> image store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench import images
+from bench.errors import BenchError, Unavailable
+from bench.hashing import derive_seed, json_sha256
+from bench.methods import Entry
+from bench.methods import find as find_method
+from bench.store import ImageStore
+from bench.text import printable
+from bench.types import ImagePair, Method
+from bench.workers import Workers
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class UpscaleTask:
+    """One image to upscale and the file to write."""
+
+    method: str
+    device: str
+    image_id: str
+    lr: Path
+    scale: int
+    seed: int
+    key: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One image that could not be upscaled."""
+
+    image_id: str
+    reason: str
+
+
+def sr_key(entry: Entry, lr_sha256: str, scale: int, seed: int) -> str:
+    """The name of an SR image's content; the seed counts only where the method uses it."""
+    parts: dict[str, Any] = {"method": entry.fingerprint(), "lr": lr_sha256, "scale": scale}
+    if entry.card.seeded:
+        parts["seed"] = seed
+    return json_sha256(parts)
+
+
+def pending(
+    entry: Entry, pairs: Iterable[ImagePair], store: ImageStore, *, seed: int, device: str
+) -> list[UpscaleTask]:
+    """What is not in the store yet."""
+    tasks = []
+    for pair in pairs:
+        assert pair.lr is not None and pair.lr_sha256 is not None
+        image_seed = derive_seed(seed, pair.id)
+        key = sr_key(entry, pair.lr_sha256, pair.scale, image_seed)
+        if store.get(key) is None:
+            output = store.file_for(key, pair.id)
+            tasks.append(
+                UpscaleTask(
+                    entry.name, device, pair.id, pair.lr, pair.scale, image_seed, key, output
+                )
+            )
+    return tasks
+
+
+def require_scale(entry: Entry, scale: int) -> None:
+    if entry.card.scales and scale not in entry.card.scales:
+        known = ", ".join(f"x{s}" for s in entry.card.scales)
+        raise Unavailable(f"method '{entry.name}' upscales {known}, not x{scale}")
+
+
+def upscale(
+    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Workers, progress: Progress
+) -> list[Failure]:
+    """Do the tasks; each image is written and then recorded as soon as it is finished."""
+    failures = []
+    for done, (task, outcome) in enumerate(workers.map(upscale_one, tasks), start=1):
+        if isinstance(outcome, str):
+            failures.append(Failure(task.image_id, outcome))
+        else:
+            store.record(task.key, task.image_id, outcome)
+        progress(done, len(tasks))
+    store.close()
+    return sorted(failures, key=lambda failure: failure.image_id)
+
+
+def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
+    """Upscale one image into its file.
+
+    Returns:
+        What it cost, or one line that says why there is no image.
+    """
+    try:
+        method = _loaded(task.method, task.device)
+        lr = images.to_tensor(images.read_rgb(task.lr))
+        start = time.perf_counter()
+        sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+        seconds = time.perf_counter() - start
+        rgb = images.to_uint8(sr)
+        _require_size(rgb.shape[:2], lr.shape[2:], task)
+        images.write_png(task.output, rgb)
+    except BenchError as error:
+        return str(error)
+    except Exception as error:  # a third-party network may raise anything; others' images go on
+        return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
+    return {"seconds": round(seconds, 4), "device": task.device}
+
+
+def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
+    expected = tuple(side * task.scale for side in lr)
+    if tuple(found) != expected:
+        raise Unavailable(
+            f"{printable(task.lr)}: method '{task.method}' gave {found[1]}x{found[0]} pixels, "
+            f"expected x{task.scale}: {expected[1]}x{expected[0]}"
+        )
+
+
+@lru_cache(maxsize=1)
+def _loaded(method: str, device: str) -> Method:
+    return find_method(method).load(device)
