@@ -36,6 +36,7 @@ REPORTS: tuple[Report, ...] = (
     Report("terminal", "bench.reports.terminal:render", "leaderboard.txt: the table, 80 columns"),
     Report("markdown", "bench.reports.markdown:render", "table.md: the table for a README"),
     Report("csv", "bench.reports.csv_files:render", "scores.csv per image, summary.csv of means"),
+    Report("latex", "bench.reports.latex:render", "table.tex to \\input, table_standalone.tex"),
 )
 
 

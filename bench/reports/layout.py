@@ -7,9 +7,9 @@ Table 1), or methods (variants) as rows and metrics as columns (its Tables 2 and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import DataError
 from bench.results import Item, Layout, Results, summarize
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def heading(self) -> str:
-        return f"{self.label.text} ({self.count})" if self.count else self.label.text
+        return f"{self.label.text}, {self.count}" if self.count else self.label.text
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,9 @@ def _common_set_notes(dataset: Item, summary: pd.DataFrame, results: Results) ->
     own = summary[(summary["dataset"] == dataset.name) & (summary["n"] > 0)]
     titles = {metric.name: metric.title for metric in results.metrics}
     sizes: dict[tuple[int, int], list[str]] = {}
-    for row in own[own["n"] < own["images"]].drop_duplicates("metric").itertuples():
-        sizes.setdefault((int(row.n), int(row.images)), []).append(titles[str(row.metric)])
+    smaller = own[own["n"] < own["images"]].drop_duplicates("metric")
+    for row in smaller.to_dict("records"):
+        sizes.setdefault((row["n"], row["images"]), []).append(titles[row["metric"]])
     return [
         f"{', '.join(names)}: means over the {n} of {images} images that every method has"
         for (n, images), names in sizes.items()
@@ -193,24 +194,22 @@ def _cells(results: Results, summary: pd.DataFrame, footnotes: _Footnotes) -> di
     """Cells by dataset, metric and method."""
     specs = {metric.name: metric for metric in results.metrics}
     cells: dict[_Key, Cell] = {}
-    for (dataset, metric), rows in summary.groupby(["dataset", "metric"], sort=False):
-        spec = specs[str(metric)]
-        for row, mark in zip(
-            rows.itertuples(), marks(list(rows["mean"]), spec.better), strict=True
-        ):
-            text = DASH if math.isnan(row.mean) else f"{row.mean:z.{spec.digits}f}"
+    for (dataset, metric), group in summary.groupby(["dataset", "metric"], sort=False):
+        spec, rows = specs[str(metric)], group.to_dict("records")
+        for row, mark in zip(rows, marks([row["mean"] for row in rows], spec.better), strict=True):
+            text = DASH if math.isnan(row["mean"]) else f"{row['mean']:z.{spec.digits}f}"
             notes = footnotes.number(_cell_note(row))
-            cells[str(dataset), str(metric), str(row.method)] = Cell(text, mark, notes)
+            cells[str(dataset), str(metric), row["method"]] = Cell(text, mark, notes)
     return cells
 
 
-def _cell_note(row: object) -> str:
-    n, missing, images, reason = (getattr(row, k) for k in ("n", "missing", "images", "reason"))
-    if n == 0:
-        return reason or "no score"
-    if not missing:
+def _cell_note(row: Mapping[Hashable, Any]) -> str:
+    reason = row["reason"] or "not computed"
+    if row["n"] == 0:
+        return str(reason)
+    if not row["missing"]:
         return ""
-    return f"no score for {missing} of {images} images: {reason or 'not computed'}"
+    return f"no score for {row['missing']} of {row['images']} images: {reason}"
 
 
 def _metric_labels(results: Results) -> tuple[Label, ...]:
