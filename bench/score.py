@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
+def modules(specs: Iterable[MetricSpec]) -> list[str]:
+    """What the metrics import, for worker processes to load once."""
+    return ["torch", *dict.fromkeys(spec.factory.partition(":")[0] for spec in specs)]
+
+
 @dataclass(frozen=True)
 class Target:
     """One SR image to score; without a file, `reason` says why there is none."""

@@ -88,9 +88,9 @@ class Store:
 class ImageStore:
     """The SR images of one method on one dataset."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, records: Path | None = None) -> None:
         self.folder = folder
-        self._log = RecordLog(folder / "records")
+        self._log = RecordLog(records or folder / "records")
         self._records = {record["key"]: record for record in self._log}
 
     def get(self, key: str) -> StoredImage | None:

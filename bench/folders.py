@@ -1,0 +1,172 @@
+"""Score any folder of SR images against any folder of HR images, or none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import metrics
+from bench.data import pair_files
+from bench.errors import BenchError
+from bench.images import file_sha256
+from bench.progress import Progress
+from bench.records import write_atomic
+from bench.score import Scorer, Target, modules
+from bench.store import Store
+from bench.text import printable
+from bench.types import MetricSpec
+from bench.workers import Workers, worker_count
+
+
+@dataclass(frozen=True)
+class FolderScores:
+    """Scores of a folder.
+
+    Attributes:
+        rows: (file name, metric, value or None), by file name, then metric as asked for.
+        means: (metric, mean or None, number of images with a value, why it is missing).
+        problems: (file, reason) of everything without a score, each file once.
+    """
+
+    rows: tuple[tuple[str, str, float | None], ...]
+    means: tuple[tuple[MetricSpec, float | None, int, str], ...]
+    problems: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "means": [
+                {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
+                for spec, mean, n, reason in self.means
+            ],
+            "scores": [{"image": i, "metric": m, "value": v} for i, m, v in self.rows],
+            "problems": [list(problem) for problem in self.problems],
+        }
+
+
+def score_folder(
+    sr: Path,
+    hr: Path | None,
+    names: Sequence[str],
+    *,
+    store: Path,
+    device: str,
+    workers: int | None,
+    limit: int | None = None,
+    progress: Progress,
+) -> FolderScores:
+    """Score every image of `sr` by every metric, pairing with `hr` by file stem.
+
+    Raises:
+        BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
+            missing or empty, or no metric that can run here.
+    """
+    specs = [metrics.get(name) for name in names]
+    _require_usable(specs, hr)
+    targets, problems = _targets(sr, hr, limit)
+    scorer = Scorer(specs, Store(store), device)
+    if specs and not scorer.usable:
+        raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
+    jobs = scorer.jobs(targets)
+    if jobs:
+        count = worker_count(workers, device, len(jobs))
+        preload = modules(scorer.usable)
+        with Workers(count, 1, preload) as pool, progress.step("scores") as advance:
+            scorer.run(jobs, pool, advance)
+    return _collect(specs, scorer, targets, problems)
+
+
+def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
+    if not specs:
+        raise BenchError("--metrics: expected at least one name (`cassr-bench list metrics`)")
+    for spec in specs:
+        if hr is None and (spec.reference or spec.kind == "set"):
+            raise BenchError(f"--metrics: {spec.name} compares with HR images; give --hr DIR")
+
+
+def _targets(
+    sr: Path, hr: Path | None, limit: int | None
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    pairs, refused = pair_files(sr, hr)
+    targets, problems = [], list(refused)
+    for stem in sorted(pairs)[:limit]:
+        sr_file, hr_file = pairs[stem]
+        try:
+            targets.append(_target(sr_file, hr_file))
+        except OSError as error:
+            reason = "is a link to a file that does not exist" if sr_file.is_symlink() else ""
+            problems.append((printable(error.filename), reason or f"{error.strerror}".lower()))
+    return targets, problems
+
+
+def _target(sr: Path, hr: Path | None) -> Target:
+    return Target(
+        dataset="",
+        method="",
+        image=sr.name,
+        sr=sr,
+        sr_sha256=file_sha256(sr),
+        hr=hr,
+        hr_sha256=file_sha256(hr) if hr else None,
+    )
+
+
+def _collect(
+    specs: Sequence[MetricSpec],
+    scorer: Scorer,
+    targets: Sequence[Target],
+    problems: list[tuple[str, str]],
+) -> FolderScores:
+    values: dict[str, list[float]] = {spec.name: [] for spec in specs}
+    rows = []
+    for target in sorted(targets, key=lambda t: t.image):
+        for spec in (spec for spec in specs if spec.kind == "image"):
+            value, reason = scorer.score(spec, target)
+            rows.append((target.image, spec.name, value))
+            if value is not None:
+                values[spec.name].append(value)
+            elif not scorer.reasons[spec.name]:
+                problems.append(_problem(target, spec, reason))
+    means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
+    return FolderScores(tuple(rows), means, _one_line_each(problems))
+
+
+def _mean(
+    spec: MetricSpec, scorer: Scorer, targets: Sequence[Target], known: Sequence[float]
+) -> tuple[MetricSpec, float | None, int, str]:
+    if spec.kind == "set":
+        value, reason = scorer.set_score(spec, targets)
+        return spec, value, len(targets) if value is not None else 0, reason
+    if known:
+        return spec, sum(known) / len(known), len(known), ""
+    return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
+
+
+def _problem(target: Target, spec: MetricSpec, reason: str) -> tuple[str, str]:
+    path, separator, why = reason.partition(": ")
+    if separator and path in (printable(target.sr), printable(target.hr)):
+        return path, why
+    return printable(target.sr), f"{spec.name}: {reason}"
+
+
+def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    reasons: dict[str, list[str]] = {}
+    for path, reason in problems:
+        if reason not in reasons.setdefault(path, []):
+            reasons[path].append(reason)
+    return tuple((path, "; ".join(reasons[path])) for path in sorted(reasons))
+
+
+def write_csv(path: Path, scores: FolderScores) -> None:
+    """Rows `image,metric,value`; an image without a value has an empty one."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["image", "metric", "value"])
+    for image, metric, value in scores.rows:
+        writer.writerow([image, metric, "" if value is None else repr(value)])
+    write_atomic(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+
+

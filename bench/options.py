@@ -1,0 +1,118 @@
+"""Options that several commands share, so that they read and behave the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from bench.errors import BenchError
+from bench.text import printable
+
+
+def default_store() -> Path:
+    """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
+    given = os.environ.get("CASSR_BENCH_STORE")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cassr-bench" / "store"
+
+
+def split(values: list[str] | None) -> list[str]:
+    """Names given as comma lists, repeated options or both."""
+    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/8" -> (2, 8)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(part) for part in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise BenchError(f"--shard: expected i/n with 1 <= i <= n, found '{printable(text)}'")
+    return index, count
+
+
+def resolve_device(name: str) -> str:
+    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        BenchError: another name, or a device this machine does not have.
+    """
+    if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
+        return "cpu"
+    if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
+        raise BenchError(
+            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
+        )
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
+    return name
+
+
+def _may_have_accelerator() -> bool:
+    """Cheap look that spares importing torch when there is surely no GPU."""
+    devices = Path("/dev")
+    return not devices.is_dir() or any(devices.glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+Store = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--store",
+        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache.",
+    ),
+]
+Methods = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--methods",
+        help="Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated.",
+    ),
+]
+Datasets = Annotated[
+    Optional[list[str]],
+    typer.Option("--datasets", help="Dataset names or folder:PATH; comma list or repeated."),
+]
+Metrics = Annotated[
+    Optional[list[str]],
+    typer.Option("--metrics", help="Metric names or pyiqa:NAME; comma list or repeated."),
+]
+Limit = Annotated[
+    Optional[int],
+    typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
+]
+WorkerCount = Annotated[
+    Optional[int],
+    typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only part I of N; run every part, then without --shard."
+    ),
+]
+Seed = Annotated[
+    Optional[int], typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Scale = Annotated[int, typer.Option("--scale", min=1, max=16, help="Upscaling factor.")]

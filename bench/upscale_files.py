@@ -1,0 +1,133 @@
+"""Upscale any files by one method, or a dataset into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import data
+from bench.errors import ImageError, Unavailable
+from bench.images import by_stem, file_sha256, image_files, read_rgb
+from bench.methods import Entry
+from bench.methods import find as find_method
+from bench.progress import Progress
+from bench.run import RunOptions
+from bench.store import ImageStore, Store
+from bench.text import printable
+from bench.types import ImagePair
+from bench.upscale import pending, require_scale, upscale
+from bench.workers import Workers, cores, worker_count
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What `upscale` did: images made now, known before, still to do, and (file, reason)."""
+
+    folder: Path
+    made: int
+    known: int
+    todo: int
+    failures: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "folder": str(self.folder)}
+
+
+def upscale_files(
+    method: str,
+    inputs: Sequence[Path],
+    output: Path,
+    options: RunOptions,
+    progress: Progress,
+    dry_run: bool = False,
+) -> Upscaled:
+    """Write one PNG per input into `output`, under the input's stem.
+
+    Raises:
+        BenchError: the method cannot run here, or no input is usable.
+    """
+    entry = _ready(method, options.scale)
+    pairs, refused = _pairs(inputs, options)
+    return _run(entry, pairs, NamedImages(output), refused, options, progress, dry_run)
+
+
+def upscale_dataset(
+    method: str, dataset: str, options: RunOptions, progress: Progress, dry_run: bool = False
+) -> Upscaled:
+    """Fill the store with a method's images of a dataset."""
+    found = data.find(dataset, options.scale)
+    entry = _ready(method, found.scale)
+    with progress.step(f"data {found.title}") as advance:
+        manifest = found.manifest(options.store / "datasets", advance)
+    pairs = list(manifest.pairs)[: options.limit][options.shard[0] - 1 :: options.shard[1]]
+    images = Store(options.store).images(entry.card.name, entry.fingerprint(), found.name)
+    return _run(entry, pairs, images, list(manifest.refused), options, progress, dry_run)
+
+
+class NamedImages(ImageStore):
+    """A plain folder of `STEM.png`, with the records that let a stopped run go on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, folder / ".cassr-bench")
+
+    def file_for(self, key: str, image_id: str) -> Path:
+        return self.folder / f"{image_id}.png"
+
+
+def _ready(method: str, scale: int) -> Entry:
+    entry = find_method(method)
+    if entry.files is not None:
+        raise Unavailable(f"method '{printable(method)}' is a folder of finished images")
+    reason = entry.unavailable()
+    if reason:
+        raise Unavailable(reason)
+    require_scale(entry, scale)
+    return entry
+
+
+def _pairs(
+    inputs: Sequence[Path], options: RunOptions
+) -> tuple[list[ImagePair], list[tuple[str, str]]]:
+    files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
+    unique, clashes = by_stem(files)
+    refused = [(printable(path), reason) for path, reason in clashes]
+    index, count = options.shard
+    pairs = []
+    for stem in sorted(unique)[: options.limit][index - 1 :: count]:
+        try:
+            read_rgb(unique[stem])
+            digest = file_sha256(unique[stem])
+        except ImageError as error:
+            path, _, reason = str(error).partition(": ")
+            refused.append((path, reason))
+            continue
+        pairs.append(ImagePair(stem, unique[stem], None, digest, None, options.scale))
+    if not pairs and refused:
+        raise ImageError(f"no usable input, {len(refused)} refused; {': '.join(refused[0])}")
+    return pairs, refused
+
+
+def _run(
+    entry: Entry,
+    pairs: Sequence[ImagePair],
+    images: ImageStore,
+    refused: list[tuple[str, str]],
+    options: RunOptions,
+    progress: Progress,
+    dry_run: bool,
+) -> Upscaled:
+    tasks = pending(entry, pairs, images, seed=options.seed or 0, device=options.device)
+    known = len(pairs) - len(tasks)
+    if dry_run or not tasks:
+        return Upscaled(images.folder, 0, known, len(tasks), tuple(refused))
+    count = worker_count(options.workers, options.device, len(tasks), entry.card.max_workers)
+    with (
+        Workers(count, max(1, cores() // count), ["torch"]) as workers,
+        progress.step(entry.card.title) as advance,
+    ):
+        failed = upscale(tasks, images, workers, advance)
+    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
+    made = len(tasks) - len(failed)
+    return Upscaled(images.folder, made, known, len(failed), tuple(problems))
