@@ -37,6 +37,7 @@ REPORTS: tuple[Report, ...] = (
     Report("markdown", "bench.reports.markdown:render", "table.md: the table for a README"),
     Report("csv", "bench.reports.csv_files:render", "scores.csv per image, summary.csv of means"),
     Report("latex", "bench.reports.latex:render", "table.tex to \\input, table_standalone.tex"),
+    Report("panels", "bench.reports.panels:render", "panels/: LR, a crop of every method, HR"),
 )
 
 

@@ -96,7 +96,8 @@ def latex(results: Results) -> str:
 
 
 def standalone(table: str) -> str:
-    """A document of one page around a table."""
+    """A document of one page around a table, whose label nothing refers to here."""
+    lines = [line for line in table.splitlines() if not line.startswith(r"\label")]
     head = [
         r"\documentclass{article}",
         r"\usepackage[T1]{fontenc}",
@@ -107,7 +108,7 @@ def standalone(table: str) -> str:
         r"\pagestyle{empty}",
         r"\begin{document}",
     ]
-    return "\n".join([*head, table + r"\end{document}"]) + "\n"
+    return "\n".join([*head, *lines, r"\end{document}"]) + "\n"
 
 
 def _lines(table: Table) -> Iterator[str]:
