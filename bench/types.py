@@ -124,7 +124,7 @@ class MetricSpec:
         means: one line: what it measures and by which convention.
         source: paper or repository.
         licence: of the implementation and weights.
-        factory: "module:attr" called with no arguments, gives a Metric (or SetMetric).
+        factory: "module:attr" called with the spec and a device, gives a Metric (or SetMetric).
         weights: files needed.
         version: goes up when our own implementation changes a value.
         min_size: smallest side in pixels the metric is defined for.

@@ -1,0 +1,140 @@
+"""Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download.
+
+What depends on the reference image or on nothing but the weights is computed once: LPIPS and
+DISTS keep the reference's features, CLIPIQA keeps those of its prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import weights
+from bench.errors import ImageError
+from bench.metrics import fingerprint
+from bench.metrics.pyiqa_loading import build, swapped
+from bench.types import Fingerprint, MetricSpec
+
+_SEED = 123
+
+
+class PyiqaMetric:
+    """Any per-image metric of pyiqa; a `bench.types.Metric`.
+
+    Attributes:
+        net: pyiqa's network, on the device, without gradients.
+    """
+
+    def __init__(self, spec: MetricSpec, device: str, **options: Any) -> None:
+        self.spec, self.device = spec, device
+        for weight in spec.weights:
+            weights.place(weight)
+        self.net = build(spec, device, options)
+
+    def fingerprint(self) -> Fingerprint:
+        return fingerprint(self.spec, self.device)
+
+    def prepare(self, hr: Tensor) -> Any:
+        """The HR image on the device, with whatever can be computed from it alone."""
+        with _exact():
+            return self._prepare(hr.to(self.device))
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+        """pyiqa's value for one image.
+
+        Raises:
+            ImageError: the value is not a finite number.
+        """
+        with _exact():
+            value = float(self._value(sr.to(self.device), prepared))
+        if not math.isfinite(value):
+            raise ImageError(f"{self.spec.name} is not defined for this image: it gives {value}")
+        return value
+
+    def _prepare(self, hr: Tensor) -> Any:
+        return hr
+
+    def _value(self, sr: Tensor, prepared: Any) -> Tensor:
+        return self.net(sr, prepared) if self.spec.reference else self.net(sr)
+
+
+class Lpips(PyiqaMetric):
+    """LPIPS with the reference's AlexNet features computed once."""
+
+    def _prepare(self, hr: Tensor) -> tuple[Tensor, Any]:
+        return hr, self.net.net(self.net.scaling_layer(2 * hr - 1))
+
+    def _value(self, sr: Tensor, prepared: tuple[Tensor, Any]) -> Tensor:
+        hr, features = prepared
+        backbone = self.net.net
+        forward, known = backbone.forward, iter([features])
+        # LPIPS passes the reference through the backbone first, then the other image.
+        with swapped(backbone, "forward", lambda image: next(known, None) or forward(image)):
+            return self.net(sr, hr)
+
+
+class Dists(PyiqaMetric):
+    """DISTS with the reference's VGG features computed once."""
+
+    def _prepare(self, hr: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return hr, self.net.forward_once(hr)
+
+    def _value(self, sr: Tensor, prepared: tuple[Tensor, list[Tensor]]) -> Tensor:
+        hr, features = prepared
+        once = self.net.forward_once
+        with swapped(
+            self.net, "forward_once", lambda image: features if image is hr else once(image)
+        ):
+            return self.net(sr, hr)
+
+
+class ClipIqa(PyiqaMetric):
+    """CLIPIQA with the ten prompts encoded once."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        super().__init__(spec, device, backbone=str(weights.locate(spec.weights[0])))
+        clip = self.net.clip_model[0].to(device)
+        with _exact():
+            prompts = clip.encode_text(self.net.prompt_pairs.to(device))
+        clip.encode_text = lambda text: prompts
+
+
+class Maniqa(PyiqaMetric):
+    """MANIQA without the ImageNet backbone that pyiqa would download (330 MB).
+
+    The checkpoint is loaded strictly and holds every parameter of the backbone, so what is
+    skipped would be overwritten at once.
+    """
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        import timm
+
+        create = timm.create_model
+
+        def untrained(name: str, pretrained: bool) -> torch.nn.Module:
+            return create(name, pretrained=False)
+
+        with swapped(timm, "create_model", untrained):
+            super().__init__(spec, device)
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
+    state = np.random.get_state()
+    flags = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    try:
+        with torch.inference_mode(), flags, torch.random.fork_rng():
+            torch.manual_seed(_SEED)
+            np.random.seed(_SEED)
+            yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,211 @@
+"""Building pyiqa's metrics without letting it download, and knowing which files it read.
+
+pyiqa downloads what it misses in the middle of the work and verifies nothing. Here every file
+is checked beforehand, and a download that is tried nevertheless fails with its address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import weights
+from bench.download import download
+from bench.errors import BenchError, Unavailable, WeightsError
+from bench.types import MetricSpec, Weight
+
+Downloader = Callable[..., None]
+
+
+@contextlib.contextmanager
+def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Replace an attribute of a module or object for a while."""
+    is_own = name in vars(owner)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if is_own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
+
+def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
+    """pyiqa's network for a metric, silent, frozen and in evaluation mode; never downloads.
+
+    Raises:
+        Unavailable: pyiqa wants a file that is not there, or a package.
+        WeightsError: a file is not what pyiqa expects.
+    """
+    return _build(spec, device, options, _refuse)[0]
+
+
+def files_used(spec: MetricSpec) -> tuple[Weight, ...]:
+    """The files that a metric of pyiqa reads, for metrics that our catalogue does not describe.
+
+    The first call builds the metric; the answer is kept with pyiqa's version.
+    """
+    known = _known_files()
+    key = f"{spec.pyiqa_name}@{metadata.version('pyiqa')}"
+    if key not in known:
+        known[key] = [os.path.relpath(path, weights.torch_home()) for path in _reads(spec)]
+        _keep(known)
+    return tuple(Weight(Path(name).name, "", str(Path(name).parent)) for name in known[key])
+
+
+def problem_offline(spec: MetricSpec) -> str:
+    """Why a metric that our catalogue does not describe cannot run here; "" when it can."""
+    try:
+        files_used(spec)
+    except WeightsError as error:
+        return f"{error}; run: cassr-bench fetch {spec.name}"
+    except BenchError as error:
+        return str(error)
+    return ""
+
+
+def fetch_files(spec: MetricSpec) -> None:
+    """Let pyiqa download what it needs, by our checked and resumable downloads.
+
+    Raises:
+        Unavailable, WeightsError: as `build`.
+    """
+    _build(spec, "cpu", {}, _download_to)
+
+
+def _reads(spec: MetricSpec) -> list[Path]:
+    return _build(spec, "cpu", {}, _refuse)[1]
+
+
+def _build(
+    spec: MetricSpec, device: str, options: dict[str, Any], downloader: Downloader
+) -> tuple[torch.nn.Module, list[Path]]:
+    """The network and the files below the torch cache that were read for it."""
+    read: list[Path] = []
+    try:
+        with _surroundings(spec, downloader, read):
+            from pyiqa import create_metric
+
+            model = create_metric(spec.pyiqa_name, device=torch.device(device), **options)
+    except BenchError:
+        raise
+    except ImportError as error:
+        package = error.name or str(error)
+        raise Unavailable(f"{spec.name} needs the package {package}; install it") from error
+    except Exception as error:
+        raise WeightsError(_not_built(spec, error)) from error
+    return model.net.requires_grad_(False).eval(), read
+
+
+@contextlib.contextmanager
+def _surroundings(spec: MetricSpec, downloader: Downloader, read: list[Path]) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        enter(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        enter(contextlib.redirect_stdout(io.StringIO()))
+        if downloader is _refuse:
+            enter(_environment("HF_HUB_OFFLINE", "1"))
+        from pyiqa.utils import download_util
+
+        cache = str(weights.torch_home() / "hub" / "pyiqa")
+        enter(swapped(download_util, "DEFAULT_CACHE_DIR", cache))
+        enter(swapped(download_util, "download_url_to_file", downloader))
+        enter(swapped(torch.hub, "download_url_to_file", downloader))
+        enter(swapped(urllib.request, "urlopen", downloader))
+        enter(_hub_offline(downloader is _refuse))
+        enter(_environment("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0" if _trusted(spec) else "1"))
+        enter(_recorded(read))
+        yield
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _hub_offline(offline: bool) -> Iterator[None]:
+    from huggingface_hub import constants
+
+    with swapped(constants, "HF_HUB_OFFLINE", offline or constants.HF_HUB_OFFLINE):
+        yield
+
+
+@contextlib.contextmanager
+def _recorded(read: list[Path]) -> Iterator[None]:
+    """Note the files that torch.load and loadmat open."""
+    import scipy.io
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(source: Any, *args: Any, **options: Any) -> Any:
+            if isinstance(source, str | os.PathLike):
+                read.append(Path(source))
+            return function(source, *args, **options)
+
+        return noted
+
+    with (
+        swapped(torch, "load", noting(torch.load)),
+        swapped(scipy.io, "loadmat", noting(scipy.io.loadmat)),
+    ):
+        yield
+
+
+def _trusted(spec: MetricSpec) -> bool:
+    """Whether pickles may be loaded as pyiqa does: only files whose publisher's hash matched."""
+    published = all(weight.sha256 or weight.sha256_prefix for weight in spec.weights)
+    return bool(spec.weights) and published and not weights.substitutes_allowed()
+
+
+def _refuse(source: Any, *_: Any, **__: Any) -> None:
+    url = getattr(source, "full_url", source)
+    raise WeightsError(f"a file is missing that is published at {url}")
+
+
+def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
+    path = Path(target)
+    download(url, path, Weight(path.name, url, ""), None)
+
+
+def _not_built(spec: MetricSpec, error: Exception) -> str:
+    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"pyiqa could not build {spec.pyiqa_name}: {cause}"
+
+
+def _known_files() -> dict[str, list[str]]:
+    try:
+        return dict(json.loads(_list_path().read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _keep(known: dict[str, list[str]]) -> None:
+    _list_path().parent.mkdir(parents=True, exist_ok=True)
+    temporary = _list_path().with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
+    temporary.replace(_list_path())
+
+
+def _list_path() -> Path:
+    return weights.cache_dir() / "pyiqa_files.json"
