@@ -1,0 +1,59 @@
+"""CasSR: cascaded diffusion for real-world image super-resolution.
+
+``cassr.CasSRPipeline.from_pretrained(folder_or_hub_id)(image)`` upscales an image. Importing this
+package loads nothing heavy; the names below are resolved when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cassr.activation import CSCTuners
+    from cassr.attention import MultipleAttention
+    from cassr.build import build_pipeline, pipeline_from_base
+    from cassr.config import PRESETS, SamplingOptions
+    from cassr.pipeline import CasSRPipeline, CasSRPipelineOutput
+    from cassr.prompts import PromptEmbeddings
+    from cassr.stages import ControlNetActivation, Guidance, TunerActivation
+
+_HOME = {
+    "CasSRPipeline": "cassr.pipeline",
+    "CasSRPipelineOutput": "cassr.pipeline",
+    "CSCTuners": "cassr.activation",
+    "ControlNetActivation": "cassr.stages",
+    "Guidance": "cassr.stages",
+    "MultipleAttention": "cassr.attention",
+    "PRESETS": "cassr.config",
+    "PromptEmbeddings": "cassr.prompts",
+    "SamplingOptions": "cassr.config",
+    "TunerActivation": "cassr.stages",
+    "build_pipeline": "cassr.build",
+    "pipeline_from_base": "cassr.build",
+}
+
+__all__ = [
+    "PRESETS",
+    "CSCTuners",
+    "CasSRPipeline",
+    "CasSRPipelineOutput",
+    "ControlNetActivation",
+    "Guidance",
+    "MultipleAttention",
+    "PromptEmbeddings",
+    "SamplingOptions",
+    "TunerActivation",
+    "build_pipeline",
+    "pipeline_from_base",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cassr' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,100 @@
+"""What CasSR adds to Stable Diffusion, saved and loaded without Stable Diffusion itself.
+
+A folder (or hub repository) of adapters holds `cassr.json` and, below it, the folders that
+diffusers' `save_pretrained` makes: `controlnet`, `attention`, `activation`, `prompt_embeddings`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.modeling_utils import ModelMixin
+from huggingface_hub import hf_hub_download
+
+from cassr.activation import CSCTuners
+from cassr.attention import MultipleAttention
+from cassr.prompts import PromptEmbeddings
+
+if TYPE_CHECKING:
+    import torch
+
+    from cassr.pipeline import CasSRPipeline
+
+INDEX = "cassr.json"
+FORMAT = 1
+CLASSES: dict[str, type[ModelMixin]] = {
+    cls.__name__: cls for cls in (ControlNetModel, CSCTuners, MultipleAttention, PromptEmbeddings)
+}
+PARTS = ("controlnet", "attention", "activation", "prompt_embeddings")
+OPTIONS = ("activation_kind", "latent_target", "latent_sigma", "share_halves", "sampling")
+
+
+def save_adapters(pipeline: CasSRPipeline, folder: str | Path) -> None:
+    """Write the trained modules and the options of a pipeline.
+
+    Args:
+        folder: made if needed; the index is written last, so a folder with one is complete.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = {name: getattr(pipeline, name) for name in PARTS}
+    modules = {name: module for name, module in modules.items() if module is not None}
+    for name, module in modules.items():
+        module.save_pretrained(folder / name, safe_serialization=True)
+    index = {
+        "format": FORMAT,
+        "base": pipeline.config["base"],
+        "base_revision": pipeline.config["base_revision"],
+        "modules": {name: type(module).__name__ for name, module in modules.items()},
+        "options": {name: pipeline.config[name] for name in OPTIONS},
+    }
+    temporary = folder / f"{INDEX}.tmp"
+    temporary.write_text(json.dumps(index, indent=2, default=list) + "\n", encoding="utf-8")
+    temporary.replace(folder / INDEX)
+
+
+def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
+    """The index of a folder or hub repository of adapters.
+
+    Args:
+        source: folder or hub id.
+        hub: `revision`, `cache_dir`, `token`, `local_files_only` of huggingface_hub.
+
+    Raises:
+        OSError: no index there.
+        ValueError: the index is of another format.
+    """
+    path = Path(source) / INDEX
+    if not path.parent.is_dir():
+        path = Path(hf_hub_download(str(source), INDEX, **hub))
+    if not path.is_file():
+        raise OSError(f"{path}: not found; expected a folder written by save_adapters")
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if index.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT}, found {index.get('format')!r}")
+    return index
+
+
+def read_modules(
+    source: str | Path, index: dict[str, Any], dtype: torch.dtype | None = None, **hub: Any
+) -> dict[str, Any]:
+    """The modules that an index lists, by their names; None for those it does not list.
+
+    Raises:
+        ValueError: a module's name or class is not one of ours.
+    """
+    listed = index["modules"]
+    for name, class_name in listed.items():
+        if name not in PARTS or class_name not in CLASSES:
+            raise ValueError(f"{source}/{INDEX}: unknown module {name!r} of class {class_name!r}")
+    return {
+        name: CLASSES[listed[name]].from_pretrained(
+            str(source), subfolder=name, torch_dtype=dtype, use_safetensors=True, **hub
+        )
+        if name in listed
+        else None
+        for name in PARTS
+    }

@@ -1,0 +1,171 @@
+"""Building a CasSR: at random weights from a preset, or around a pretrained Stable Diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from cassr.activation import CSCTuners
+from cassr.attention import MultipleAttention
+from cassr.config import FIXED_PROMPTS, SD15, ActivationKind, Preset, get_preset
+from cassr.pipeline import CasSRPipeline
+from cassr.prompts import PromptEmbeddings
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+
+def build_scheduler(preset: Preset) -> SchedulerMixin:
+    """The preset's scheduler."""
+    return getattr(diffusers, preset.scheduler_class)(**preset.scheduler)
+
+
+def build_adapters(
+    unet: UNet2DConditionModel,
+    preset: Preset,
+    *,
+    activation: ActivationKind = "scedit",
+    multiple_attention: bool = True,
+    dense_kernel: int = 1,
+) -> dict[str, Any]:
+    """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
+
+    Args:
+        activation: "scedit" or "controlnet" make a network for stage 1, the others none.
+        multiple_attention: False is the plain ControlNet.
+        dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3.
+    """
+    networks: dict[str, Any] = {
+        "scedit": lambda: CSCTuners.from_unet(
+            unet,
+            pre_channels=preset.pre_channels,
+            pre_strides=preset.pre_strides,
+            kernel_size=dense_kernel,
+        ),
+        "controlnet": lambda: _controlnet(unet, preset),
+    }
+    return {
+        "controlnet": _controlnet(unet, preset),
+        "attention": MultipleAttention.from_unet(unet) if multiple_attention else None,
+        "activation": networks[activation]() if activation in networks else None,
+        "prompt_embeddings": None,
+    }
+
+
+def _controlnet(unet: UNet2DConditionModel, preset: Preset) -> ControlNetModel:
+    channels = preset.hint_channels
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
+
+
+def build_pipeline(
+    preset: str | Preset,
+    *,
+    activation: ActivationKind = "scedit",
+    multiple_attention: bool = True,
+    dense_kernel: int = 1,
+    seed: int = 0,
+) -> CasSRPipeline:
+    """A CasSR of a preset's size with random weights; no text encoder, random fixed prompts.
+
+    Args:
+        preset: name or preset.
+        seed: of the weights; the global generator is left as it was.
+
+    Raises:
+        ValueError: unknown preset.
+    """
+    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(**chosen.unet)
+        vae = AutoencoderKL(**chosen.vae)
+        adapters = build_adapters(
+            unet,
+            chosen,
+            activation=activation,
+            multiple_attention=multiple_attention,
+            dense_kernel=dense_kernel,
+        )
+        dim = chosen.unet["cross_attention_dim"]
+        prompts = PromptEmbeddings.random(FIXED_PROMPTS, chosen.prompt_tokens, dim)
+    adapters["prompt_embeddings"] = prompts
+    return assemble(chosen, {"unet": unet, "vae": vae}, adapters, activation)
+
+
+def pipeline_from_base(
+    base: str | Path,
+    *,
+    revision: str | None = None,
+    torch_dtype: torch.dtype | None = None,
+    adapters: Mapping[str, Any] | None = None,
+    activation: ActivationKind = "scedit",
+    multiple_attention: bool = True,
+    text_encoder: bool = True,
+    **hub: Any,
+) -> CasSRPipeline:
+    """A CasSR around a pretrained Stable Diffusion of the 1.x kind.
+
+    Args:
+        base: folder or hub id in diffusers' layout.
+        revision: branch, tag or commit on the hub.
+        torch_dtype: of all modules.
+        adapters: trained modules; untrained ones are made if None.
+        activation, multiple_attention: of untrained modules.
+        text_encoder: load it; not needed with carried prompt embeddings.
+        hub: `cache_dir`, `token`, `local_files_only` of huggingface_hub.
+    """
+    place: dict[str, Any] = hub | ({"revision": revision} if revision else {})
+    frozen: dict[str, Any] = {
+        name: cls.from_pretrained(str(base), subfolder=name, torch_dtype=torch_dtype, **place)
+        for name, cls in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL))
+    }
+    if text_encoder:
+        frozen |= _text_modules(str(base), torch_dtype, place)
+    if adapters is None:
+        adapters = build_adapters(
+            frozen["unet"], SD15, activation=activation, multiple_attention=multiple_attention
+        )
+    pipeline = assemble(SD15, frozen, adapters, activation)
+    pipeline.register_to_config(base=str(base), base_revision=revision or "")
+    return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
+
+
+def _text_modules(base: str, torch_dtype: torch.dtype | None, place: dict) -> dict[str, Any]:
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    encoder = CLIPTextModel.from_pretrained(
+        base, subfolder="text_encoder", dtype=torch_dtype or "auto", **place
+    )
+    tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", **place)
+    return {"text_encoder": encoder, "tokenizer": tokenizer}
+
+
+def assemble(
+    preset: Preset,
+    frozen: Mapping[str, Any],
+    adapters: Mapping[str, Any],
+    activation: ActivationKind,
+) -> CasSRPipeline:
+    """A pipeline from its modules and a preset's options."""
+    pipeline = CasSRPipeline(
+        **frozen,
+        **adapters,
+        scheduler=build_scheduler(preset),
+        activation_kind=activation,
+        latent_target=preset.latent_target,
+        latent_sigma=preset.latent_sigma,
+        base=preset.base,
+        base_revision=preset.base_revision,
+        sampling=preset.sampling.as_dict(),
+    )
+    for name in ("unet", "vae", "text_encoder"):
+        if (module := getattr(pipeline, name)) is not None:
+            module.requires_grad_(False).eval()
+    return pipeline

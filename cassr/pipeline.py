@@ -1,0 +1,372 @@
+"""CasSRPipeline: both stages of CasSR as one diffusers pipeline.
+
+pipeline = CasSRPipeline.from_pretrained(folder_or_hub_id)
+sr = pipeline(image).images[0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, save_adapters
+from cassr.attention import MultipleAttention
+from cassr.cascade import Batch, run_stage
+from cassr.config import ACTIVATIONS, SamplingOptions
+from cassr.images import ImageLike, OutputType, from_tensors, quantize, to_tensors, upscale_bicubic
+from cassr.prompts import PromptEmbeddings, encode_texts
+from cassr.requests import given_references, one_each, prompts_for, spans
+from cassr.sampling import (
+    LatentCodec,
+    LatentSpace,
+    vae_factor,
+)
+from cassr.stages import ControlNetActivation, Guidance, Stage, TunerActivation
+from cassr.tiling import pad_to_multiple
+from cassr.unet import size_multiple
+
+if TYPE_CHECKING:
+    from cassr.prompts import Captioner
+
+
+@dataclass
+class CasSRPipelineOutput(BaseOutput):
+    """Result of a call.
+
+    Attributes:
+        images: super-resolved images, in the order of the inputs.
+        references: the reference images of stage 1, of the same kind and size.
+    """
+
+    images: Any
+    references: Any
+
+
+class CasSRPipeline(DiffusionPipeline):
+    """Cascaded diffusion for real-world super-resolution.
+
+    Args:
+        vae, unet: of Stable Diffusion 1.x, frozen.
+        controlnet: the condition encoder of stage 2.
+        scheduler: any diffusion scheduler of diffusers.
+        attention: multiple attention; None is the plain ControlNet.
+        activation: `CSCTuners` for "scedit", a ControlNet for "controlnet", else None.
+        prompt_embeddings: embeddings of fixed prompts; with them no text encoder is needed.
+        text_encoder, tokenizer: CLIP's, for other prompts.
+        activation_kind: where the reference image comes from: "scedit", "controlnet", "lr" (the
+            upscaled LR image) or "external" (given by the caller).
+        latent_target, latent_sigma: what is sampled, see `cassr.config.Preset`.
+        share_halves: see `cassr.stages.Guidance`.
+        base, base_revision: where the frozen modules came from.
+        sampling: values of `SamplingOptions` that differ from its defaults.
+    """
+
+    _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        unet: UNet2DConditionModel,
+        controlnet: ControlNetModel,
+        scheduler: SchedulerMixin,
+        attention: MultipleAttention | None = None,
+        activation: ModelMixin | None = None,
+        prompt_embeddings: PromptEmbeddings | None = None,
+        text_encoder: nn.Module | None = None,
+        tokenizer: object | None = None,
+        activation_kind: str = "scedit",
+        latent_target: str = "image",
+        latent_sigma: float = 1.0,
+        share_halves: bool = True,
+        base: str = "",
+        base_revision: str = "",
+        sampling: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if activation_kind not in ACTIVATIONS:
+            raise ValueError(f"activation_kind={activation_kind!r}: expected one of {ACTIVATIONS}")
+        self.register_modules(
+            vae=vae,
+            unet=unet,
+            controlnet=controlnet,
+            scheduler=scheduler,
+            attention=attention,
+            activation=activation,
+            prompt_embeddings=prompt_embeddings,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+        )
+        self.register_to_config(
+            activation_kind=activation_kind,
+            latent_target=latent_target,
+            latent_sigma=latent_sigma,
+            share_halves=share_halves,
+            base=base,
+            base_revision=base_revision,
+            sampling=SamplingOptions().changed(sampling or {}).as_dict(),
+        )
+        self._compiled = False
+
+    def register_modules(self, **modules: Any) -> None:
+        super().register_modules(**modules)
+        for module in modules.values():
+            if isinstance(module, nn.Module):
+                _align(module)
+
+    @property
+    def sampling(self) -> SamplingOptions:
+        """The options that a call uses where it is given no others."""
+        return SamplingOptions(**self.config["sampling"])
+
+    @property
+    def multiple(self) -> int:
+        """Sides in pixels that are a multiple of this pass all networks without rounding."""
+        return vae_factor(self.vae) * size_multiple(self.unet.config)
+
+    @property
+    def latent_space(self) -> LatentSpace:
+        return LatentSpace(self.config["latent_target"] == "residual", self.config["latent_sigma"])
+
+    def guidance_stage(self, multiple_attention: bool = True) -> Guidance:
+        """Stage 2 as one module, for training or for a forward pass of its own."""
+        attention = self.attention if multiple_attention else None
+        return Guidance(self.unet, self.controlnet, attention, self.config["share_halves"])
+
+    def activation_stage(self) -> TunerActivation | ControlNetActivation:
+        """Stage 1 as one module.
+
+        Raises:
+            ValueError: the model has no stage 1 of its own ("lr", "external").
+        """
+        kind = self.config["activation_kind"]
+        if kind not in ("scedit", "controlnet") or self.activation is None:
+            raise ValueError(f"activation_kind={kind!r} has no network: give reference= instead")
+        if kind == "scedit":
+            return TunerActivation(self.unet, self.activation)
+        return ControlNetActivation(self.unet, self.activation, self.config["share_halves"])
+
+    def optimize(self, *, compile: bool = False, channels_last: bool = True) -> CasSRPipeline:
+        """Switch on what makes sampling faster at equal results (to float tolerance).
+
+        Args:
+            compile: torch.compile the noise predictions (worth it for many images of one size).
+            channels_last: lay out convolution weights for it.
+        """
+        if channels_last:
+            for module in (self.vae, self.unet, self.controlnet, self.activation):
+                if module is not None:
+                    module.to(memory_format=torch.channels_last)
+        self._compiled = compile
+        return self
+
+    def _ready(self, stage: Any) -> Stage:
+        stage.eval()
+        if self._compiled:
+            stage.predict = torch.compile(stage.predict)
+        return stage
+
+    def save_adapters(self, folder: str | Path) -> None:
+        """Save what CasSR adds to Stable Diffusion; see `cassr.adapters`."""
+        save_adapters(self, folder)
+
+    def load_adapters(self, source: str | Path, **hub: Any) -> CasSRPipeline:
+        """Replace trained modules and options by saved ones.
+
+        Args:
+            source: folder written by `save_adapters`, or a hub id.
+            hub: `revision`, `cache_dir`, `token`, `local_files_only` of huggingface_hub.
+
+        Raises:
+            OSError, ValueError: see `cassr.adapters`.
+        """
+        index = read_index(source, **hub)
+        modules = read_modules(source, index, self.unet.dtype, **hub)
+        for name in PARTS:
+            if name == "prompt_embeddings" and modules[name] is None:
+                continue
+            module = modules[name]
+            self.register_modules(**{name: module.to(self.device) if module else None})
+        self.register_to_config(**{name: index["options"][name] for name in OPTIONS})
+        return self
+
+    @classmethod
+    def from_adapters(
+        cls,
+        source: str | Path,
+        *,
+        base: str | Path | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **hub: Any,
+    ) -> CasSRPipeline:
+        """Stable Diffusion from its own place, CasSR's modules from a folder of adapters.
+
+        Args:
+            source: folder written by `save_adapters`, or a hub id.
+            base: folder or hub id of Stable Diffusion; what the adapters name if None.
+            torch_dtype: of all modules.
+            hub: `revision` (of the adapters), `cache_dir`, `token`, `local_files_only`.
+        """
+        from cassr.build import pipeline_from_base
+
+        index = read_index(source, **hub)
+        place = {key: value for key, value in hub.items() if key != "revision"}
+        pipeline = pipeline_from_base(
+            base or index["base"],
+            revision=index["base_revision"] if base is None else None,
+            torch_dtype=torch_dtype,
+            adapters=read_modules(source, index, torch_dtype, **hub),
+            text_encoder="prompt_embeddings" not in index["modules"],
+            **place,
+        )
+        pipeline.register_to_config(**{name: index["options"][name] for name in OPTIONS})
+        return pipeline
+
+    def carry_prompts(self, prompts: Sequence[str]) -> CasSRPipeline:
+        """Embed prompts by the text encoder now and drop it; they are saved with the model."""
+        table = encode_texts(self.tokenizer, self.text_encoder, prompts)
+        carried = PromptEmbeddings.from_tensor(prompts, table.cpu()).to(self.device, table.dtype)
+        self.register_modules(prompt_embeddings=carried, text_encoder=None, tokenizer=None)
+        return self
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        *,
+        scale: int = 4,
+        seed: int | Sequence[int] = 0,
+        reference: ImageLike | Sequence[ImageLike] | None = None,
+        caption: str | Sequence[str] | Captioner | None = None,
+        batch_size: int = 1,
+        output_type: OutputType = "pil",
+        **options: Any,
+    ) -> CasSRPipelineOutput:
+        """Upscale images.
+
+        Args:
+            image: one LR image or several, of any sizes; see `cassr.images.to_tensors`.
+            scale: integer factor (1 restores at the same size).
+            seed: one for all images, or one for each. An image's result depends on its own seed
+                only, not on the images beside it.
+            reference: reference images of scale x size, one for each input; stage 1 is skipped.
+            caption: put before the general description: a text, one for each image, or a function
+                from PIL image to text.
+            batch_size: images of equal size that go through the networks together. 1 keeps results
+                bit-equal in whatever company an image is upscaled; more is equal to rounding.
+            output_type: "pil", "np" or "pt", see `cassr.images.from_tensors`.
+            options: any field of `cassr.config.SamplingOptions`.
+
+        Returns:
+            Images and references of exactly scale x the inputs' sizes.
+
+        Raises:
+            ValueError: an input, a reference or an option that cannot be used.
+        """
+        chosen = self.sampling.changed(options)
+        self._check_options(chosen, scale, batch_size)
+        lr = to_tensors(image)
+        references = given_references(reference, lr, scale)
+        seeds = one_each(seed, len(lr), "seed")
+        prompts = prompts_for(lr, caption, chosen.prompt)
+        images, used = [], []
+        for span in spans([x.shape for x in lr], batch_size):
+            upscaled = upscale_bicubic(torch.cat(lr[span]), scale)
+            batch = self._prepare(upscaled, seeds[span], prompts[span], chosen)
+            given = torch.cat(references[span]) if references else None
+            ref = self._reference(batch, chosen) if given is None else given
+            images += self._guide(batch, ref, chosen).cpu().split(1)
+            used += ref.cpu().split(1)
+        return CasSRPipelineOutput(
+            images=from_tensors(images, output_type), references=from_tensors(used, output_type)
+        )
+
+    @torch.no_grad()
+    def activate(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        *,
+        scale: int = 4,
+        seed: int | Sequence[int] = 0,
+        output_type: OutputType = "pil",
+        **options: Any,
+    ) -> Any:
+        """Stage 1 alone: the reference images, to be kept and given to a later call.
+
+        They are rounded to 8 bits, so that a later call gets what this one would have used.
+        Arguments as in the call of the pipeline.
+        """
+        chosen = self.sampling.changed(options)
+        self._check_options(chosen, scale, 1)
+        lr = to_tensors(image)
+        prompts = prompts_for(lr, None, chosen.prompt)
+        made = []
+        for x, s, prompt in zip(lr, one_each(seed, len(lr), "seed"), prompts, strict=True):
+            batch = self._prepare(upscale_bicubic(x, scale), [s], [prompt], chosen)
+            made.append(self._reference(batch, chosen).cpu())
+        return from_tensors(made, output_type)
+
+    def _prepare(
+        self,
+        upscaled: Tensor,
+        seeds: Sequence[int],
+        prompts: Sequence[str],
+        options: SamplingOptions,
+    ) -> Batch:
+        padded = pad_to_multiple(upscaled, self.multiple)
+        codec = LatentCodec(self.vae, options.vae_tile, options.vae_overlap)
+        return Batch(upscaled, padded, codec.encode(padded), seeds, prompts)
+
+    def _reference(self, batch: Batch, options: SamplingOptions) -> Tensor:
+        """The reference images of a batch: (B, 3, H, W) in [0, 1], multiples of 1/255."""
+        kind = options.activation
+        if kind == "trained":
+            kind = self.config["activation_kind"]
+        if kind == "lr":
+            return quantize(batch.upscaled.clone())
+        if kind == "external":
+            raise ValueError("activation 'external': give the reference images as reference=")
+        stage = self._ready(self.activation_stage())
+        conditions = [batch.padded]
+        steps, scale = options.activation_steps, options.activation_guidance_scale
+        return quantize(run_stage(self, 1, stage, batch, conditions, steps, scale, options))
+
+    def _guide(self, batch: Batch, reference: Tensor, options: SamplingOptions) -> Tensor:
+        """Stage 2: (B, 3, H, W) in [0, 1]."""
+        stage = self._ready(self.guidance_stage(options.multiple_attention))
+        conditions = [batch.padded, pad_to_multiple(reference, self.multiple)]
+        steps, scale = options.num_inference_steps, options.guidance_scale
+        return run_stage(self, 2, stage, batch, conditions, steps, scale, options)
+
+    def _check_options(self, options: SamplingOptions, scale: int, batch_size: int) -> None:
+        for name, value in (("scale", scale), ("batch_size", batch_size)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r}: expected an integer of at least 1")
+        factor = vae_factor(self.vae)
+        steps = {"tile": self.multiple, "tile_overlap": factor}
+        steps |= {"vae_tile": factor, "vae_overlap": factor}
+        for name, step in steps.items():
+            if (value := getattr(options, name)) % step:
+                raise ValueError(f"{name}={value}: expected a multiple of {step}")
+
+
+def _align(module: nn.Module) -> None:
+    """Move weights to where torch would have allocated them.
+
+    Weights that are mapped from a file lie at any address, for which CPU kernels round differently:
+    a saved and loaded model would not give the same bits as the model that was saved.
+    """
+    for parameter in module.parameters():
+        if parameter.device.type == "cpu" and parameter.data_ptr() % 64:
+            parameter.data = parameter.data.clone()

@@ -1,0 +1,141 @@
+"""Prompts: carried embeddings, the text encoder where there is one, captions.
+
+The paper uses one general description for all images, so its embedding can travel with the model
+and inference needs no text encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import PIL.Image
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    Captioner = Callable[[PIL.Image.Image], str]
+
+
+class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Embeddings of fixed prompts, saved beside the other modules of a pipeline.
+
+    Args:
+        prompts: the texts.
+        tokens: length T of an embedding (77 for SD-1.5).
+        dim: width D of an embedding (768 for SD-1.5).
+    """
+
+    @register_to_config
+    def __init__(self, prompts: Sequence[str], tokens: int, dim: int) -> None:
+        super().__init__()
+        table = torch.zeros(len(prompts), tokens, dim)
+        self.table = nn.Parameter(table, requires_grad=False)
+
+    @classmethod
+    def from_tensor(cls, prompts: Sequence[str], table: Tensor) -> PromptEmbeddings:
+        """table: (len(prompts), T, D)."""
+        made = cls(list(prompts), *table.shape[1:])
+        made.table.data.copy_(table)
+        return made
+
+    @classmethod
+    def random(cls, prompts: Sequence[str], tokens: int, dim: int) -> PromptEmbeddings:
+        """Unit-normal embeddings, for a model that is trained without a text encoder."""
+        return cls.from_tensor(prompts, torch.randn(len(prompts), tokens, dim))
+
+    def find(self, prompt: str) -> Tensor | None:
+        """(1, T, D), or None when the prompt is not carried."""
+        if prompt not in self.config["prompts"]:
+            return None
+        index = list(self.config["prompts"]).index(prompt)
+        return self.table[index : index + 1]
+
+
+def encode_texts(
+    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: Sequence[str]
+) -> Tensor:
+    """Embeddings of texts by CLIP, cut to its length: (len(texts), T, D)."""
+    length = text_encoder.config.max_position_embeddings
+    tokens = tokenizer(
+        list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
+
+
+def encode_prompt(
+    prompt: str,
+    carried: PromptEmbeddings | None,
+    tokenizer: CLIPTokenizer | None,
+    text_encoder: CLIPTextModel | None,
+) -> Tensor:
+    """(1, T, D) embedding of a prompt: carried, else by the text encoder.
+
+    Raises:
+        ValueError: the prompt is not carried and there is no text encoder.
+    """
+    found = carried.find(prompt) if carried is not None else None
+    if found is not None:
+        return found
+    if tokenizer is not None and text_encoder is not None:
+        return encode_texts(tokenizer, text_encoder, [prompt])
+    known = ", ".join(map(repr, carried.config["prompts"])) if carried is not None else "none"
+    raise ValueError(
+        f"prompt {prompt!r}: this model has no text encoder and carries embeddings of {known} "
+        "only; use one of these, or load a text encoder and tokenizer"
+    )
+
+
+def with_caption(caption: str, description: str) -> str:
+    """The prompt for an image: its caption, then the general description."""
+    return ", ".join(part for part in (caption.strip(), description) if part)
+
+
+def sidecar_caption(image_path: str | Path) -> str:
+    """The caption in the text file beside an image (photo.png -> photo.txt).
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    path = Path(image_path).with_suffix(".txt")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a text file with the caption of {image_path}")
+    return path.read_text(encoding="utf-8").strip()
+
+
+class BlipCaptioner:
+    """Captions by BLIP from `transformers`.
+
+    Args:
+        model: folder or hub id.
+        revision: branch, tag or commit on the hub.
+        device: where it runs.
+        max_new_tokens: longest caption.
+    """
+
+    def __init__(
+        self,
+        model: str = "Salesforce/blip-image-captioning-base",
+        *,
+        revision: str = "main",
+        device: str = "cpu",
+        max_new_tokens: int = 30,
+    ) -> None:
+        from transformers import BlipForConditionalGeneration, BlipProcessor
+
+        self._processor: Any = BlipProcessor.from_pretrained(model, revision=revision)
+        network: Any = BlipForConditionalGeneration.from_pretrained(model, revision=revision)
+        self._network = network.to(device).eval()
+        self._max_new_tokens = max_new_tokens
+
+    def __call__(self, image: PIL.Image.Image) -> str:
+        inputs = self._processor(images=image, return_tensors="pt").to(self._network.device)
+        with torch.no_grad():
+            tokens = self._network.generate(**inputs, max_new_tokens=self._max_new_tokens)
+        return str(self._processor.decode(tokens[0], skip_special_tokens=True)).strip()

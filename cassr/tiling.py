@@ -1,0 +1,158 @@
+"""Overlapping tiles with smooth weights, for the denoiser and for the VAE.
+
+A grid covers a plane with tiles of one size that overlap by at least `overlap`. Each tile's weight
+rises from its border to one over the overlap by a squared sine; the weights of all tiles are
+normalised along each axis, so they add up to one everywhere and the blended plane needs no
+division. Memory is that of one tile plus the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a plane, in cells of that plane."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def crop(self, x: Tensor, factor: int = 1) -> Tensor:
+        """The window's part of x: (..., H, W), whose cells are `factor` times finer."""
+        rows = slice(self.top * factor, (self.top + self.height) * factor)
+        columns = slice(self.left * factor, (self.left + self.width) * factor)
+        return x[..., rows, columns]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles over a plane of height x width cells; a tile is never larger than the plane.
+
+    Attributes:
+        height, width: of the plane.
+        tile: side of a tile.
+        overlap: least overlap of neighbours.
+    """
+
+    height: int
+    width: int
+    tile: int
+    overlap: int
+
+    def __iter__(self) -> Iterator[Window]:
+        tall, wide = min(self.tile, self.height), min(self.tile, self.width)
+        for top in _starts(self.height, self.tile, self.overlap):
+            for left in _starts(self.width, self.tile, self.overlap):
+                yield Window(top, left, tall, wide)
+
+    def __len__(self) -> int:
+        sides = (self.height, self.width)
+        return math.prod(len(_starts(side, self.tile, self.overlap)) for side in sides)
+
+    def scaled(self, factor: int) -> Grid:
+        """The same grid on a plane whose cells are `factor` times finer."""
+        return Grid(*(factor * n for n in (self.height, self.width, self.tile, self.overlap)))
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """First cells of the tiles along one axis, evenly spread."""
+    if length <= tile:
+        return [0]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def _axis_weights(length: int, tile: int, overlap: int) -> dict[int, Tensor]:
+    """Normalised weights (tile,) by the tiles' first cells; they add up to one in every cell."""
+    starts, side = _starts(length, tile, overlap), min(length, tile)
+    distance = torch.arange(side).minimum(torch.arange(side).flip(0)) + 0.5
+    ramp = torch.sin(math.pi / 2 * (distance / max(overlap, 1)).clamp(max=1)) ** 2
+    total = torch.zeros(length)
+    for start in starts:
+        total[start : start + side] += ramp
+    return {start: ramp / total[start : start + side] for start in starts}
+
+
+def blend(
+    function: Callable[[Window], Tensor], grid: Grid, factor: int = 1, device: Any = None
+) -> Tensor:
+    """Put together what a function gives for every window.
+
+    Args:
+        function: window -> (B, C, factor*h, factor*w), of the same B and C for all windows.
+        grid: the windows.
+        factor: how much finer the result's cells are than the grid's.
+        device: where the result is kept; that of the first tile if None.
+
+    Returns:
+        (B, C, factor*height, factor*width), float32 unless there is one window, whose result is
+        returned as it is.
+    """
+    if len(grid) == 1:
+        return function(next(iter(grid)))
+    fine = grid.scaled(factor)
+    rows = _axis_weights(fine.height, fine.tile, fine.overlap)
+    columns = _axis_weights(fine.width, fine.tile, fine.overlap)
+    result: Tensor | None = None
+    for window, place in zip(grid, fine, strict=True):
+        tile = function(window).float()
+        if result is None:
+            shape = (*tile.shape[:2], fine.height, fine.width)
+            result = torch.zeros(shape, device=device or tile.device)
+        weights = rows[place.top][:, None] * columns[place.left]
+        place.crop(result).add_((tile * weights.to(tile.device)).to(result.device))
+    assert result is not None
+    return result
+
+
+class HintCache:
+    """Keeps what was computed for each window, up to a size.
+
+    Args:
+        embed: window -> tensor or list of tensors.
+        limit: bytes that may be kept; what does not fit is computed again at every use.
+    """
+
+    def __init__(self, embed: Callable[[Window], Any], limit: int) -> None:
+        self._embed, self._free = embed, limit
+        self._kept: dict[Window, Any] = {}
+
+    def __call__(self, window: Window) -> Any:
+        if window in self._kept:
+            return self._kept[window]
+        hints = self._embed(window)
+        size = sum(h.nbytes for h in ([hints] if isinstance(hints, Tensor) else hints))
+        if size <= self._free:
+            self._free -= size
+            self._kept[window] = hints
+        return hints
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Extend bottom and right by reflection until both sides are multiples.
+
+    Args:
+        image: (B, C, H, W); any size from 1x1.
+    """
+    rows, columns = (_reflected(side, multiple, image.device) for side in image.shape[-2:])
+    if rows is not None:
+        image = image.index_select(-2, rows)
+    return image if columns is None else image.index_select(-1, columns)
+
+
+def _reflected(length: int, multiple: int, device: torch.device) -> Tensor | None:
+    target = math.ceil(length / multiple) * multiple
+    if target == length:
+        return None
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(target, device=device) % period
+    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)

@@ -1,0 +1,223 @@
+"""The U-Net of Stable Diffusion in two halves, so that conditions can enter between and inside.
+
+diffusers' `UNet2DConditionModel.forward` runs in one go. Here the same modules are called in the
+same order by two functions: `encode` (down path and middle; a ControlNet has the same encoder) and
+`decode` (up path). Nothing of the U-Net is changed, subclassed or hooked: its state dict, its
+LoRA layers and its attention processors stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers.models.attention import BasicTransformerBlock
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+    from diffusers.models.transformers.transformer_2d import Transformer2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+BlockRunner = Callable[[int, "BasicTransformerBlock", Tensor, Tensor], Tensor]
+"""Runs a transformer block of the up path: (place, block, tokens (B, N, C), prompt (B, T, D)) ->
+tokens (B, N, C); places are counted along the up path."""
+
+_UNSUPPORTED = {
+    "class_embed_type": None,
+    "addition_embed_type": None,
+    "encoder_hid_dim_type": None,
+    "time_embedding_act_fn": None,
+    "time_cond_proj_dim": None,
+    "num_class_embeds": None,
+    "center_input_sample": False,
+    "dual_cross_attention": False,
+    "attention_type": "default",
+}
+_DOWN = {"CrossAttnDownBlock2D", "DownBlock2D"}
+_UP = {"CrossAttnUpBlock2D", "UpBlock2D"}
+
+
+def check_unet(unet: UNet2DConditionModel) -> None:
+    """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind.
+
+    Raises:
+        ValueError: names the option of the U-Net's config, what was expected and what was found.
+    """
+    for option, expected in _UNSUPPORTED.items():
+        found = unet.config.get(option, expected)
+        if found != expected:
+            raise ValueError(f"U-Net config: {option}={found!r}; CasSR needs {expected!r} (SD-1.x)")
+    kinds = set(unet.config["down_block_types"]) | set(unet.config["up_block_types"])
+    if unknown := sorted(kinds - _DOWN - _UP):
+        raise ValueError(f"U-Net config: block types {unknown}; CasSR needs {sorted(_DOWN | _UP)}")
+
+
+def skip_channels(config: dict) -> list[int]:
+    """Channels of the skip connections in the order they are made (12 of them at SD-1.5)."""
+    widths = list(config["block_out_channels"])
+    channels = [widths[0]]
+    for level, width in enumerate(widths):
+        channels += [width] * config["layers_per_block"]
+        if level < len(widths) - 1:
+            channels.append(width)
+    return channels
+
+
+def skip_strides(config: dict) -> list[int]:
+    """Down-sampling of each skip connection relative to the one before it (1 or 2)."""
+    levels, layers = len(config["block_out_channels"]), config["layers_per_block"]
+    strides = [1]
+    for level in range(levels):
+        strides += [1] * layers
+        if level < levels - 1:
+            strides.append(2)
+    return strides
+
+
+def size_multiple(config: dict) -> int:
+    """Latent sides that are a multiple of this pass all levels without rounding."""
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def embed_time(model: UNet2DConditionModel | ControlNetModel, sample: Tensor, t: Tensor) -> Tensor:
+    """Time embedding: t is () or (B,); returns (B, D) in sample's dtype."""
+    steps = torch.as_tensor(t, device=sample.device).expand(sample.shape[0])
+    return model.time_embedding(model.time_proj(steps).to(sample.dtype))
+
+
+def encode(
+    model: UNet2DConditionModel | ControlNetModel,
+    sample: Tensor,
+    temb: Tensor,
+    prompt: Tensor,
+    hint: Tensor | None = None,
+) -> tuple[list[Tensor], Tensor]:
+    """Down path and middle block of a U-Net, or of a ControlNet when a hint is given.
+
+    Args:
+        model: the U-Net or the ControlNet.
+        sample: (B, c, h, w) latents.
+        temb: (B, D) from `embed_time`.
+        prompt: (B, T, D) prompt embeddings.
+        hint: (B, C_0, h, w) embedded condition, added after the first convolution.
+
+    Returns:
+        The skip connections, one (B, C_i, h_i, w_i) each, and the middle features.
+    """
+    hidden = model.conv_in(sample)
+    if hint is not None:
+        hidden = hidden + hint
+    skips = [hidden]
+    for block in model.down_blocks:
+        hidden, made = _run(block, hidden_states=hidden, temb=temb, prompt=prompt)
+        skips += made
+    return skips, _run(model.mid_block, hidden_states=hidden, temb=temb, prompt=prompt)
+
+
+def _run(block: nn.Module, prompt: Tensor, **inputs: Any) -> Any:
+    if getattr(block, "has_cross_attention", False):
+        return block(encoder_hidden_states=prompt, **inputs)
+    return block(**inputs)
+
+
+def decode(
+    unet: UNet2DConditionModel,
+    hidden: Tensor,
+    skips: list[Tensor],
+    temb: Tensor,
+    prompt: Tensor,
+    run_block: BlockRunner | None = None,
+) -> Tensor:
+    """Up path and output layers.
+
+    Args:
+        hidden: (B, C, h', w') middle features.
+        skips: the skip connections in the order `encode` made them.
+        run_block: runs every transformer block of the up path; None leaves the blocks as they are.
+
+    Returns:
+        (B, c, h, w) the network's prediction.
+    """
+    rest, place = list(skips), 0
+    blocks: Any = unet.up_blocks
+    for block in blocks:
+        count = len(block.resnets)
+        rest, taken = rest[:-count], rest[-count:]
+        size = rest[-1].shape[2:] if rest else None
+        if run_block is None or not getattr(block, "has_cross_attention", False):
+            inputs = {"res_hidden_states_tuple": tuple(taken), "upsample_size": size}
+            hidden = _run(block, hidden_states=hidden, temb=temb, prompt=prompt, **inputs)
+        else:
+            layers = _layers(block, taken, place)
+            place += sum(len(transformer.transformer_blocks) for transformer in block.attentions)
+            hidden = _run_layers(block, layers, hidden, temb, prompt, run_block)
+            for upsampler in block.upsamplers or ():
+                hidden = upsampler(hidden, size)
+    if unet.conv_norm_out:
+        hidden = unet.conv_act(unet.conv_norm_out(hidden))
+    return unet.conv_out(hidden)
+
+
+def _layers(
+    block: Any, skips: list[Tensor], place: int
+) -> Iterator[tuple[nn.Module, Transformer2DModel, Tensor, int]]:
+    """The layers of an up block: residual block, transformer, skip connection, first place."""
+    for resnet, transformer, skip in zip(
+        block.resnets, block.attentions, reversed(skips), strict=True
+    ):
+        yield resnet, transformer, skip, place
+        place += len(transformer.transformer_blocks)
+
+
+def _run_layers(
+    block: nn.Module,
+    layers: Iterator[tuple[nn.Module, Transformer2DModel, Tensor, int]],
+    hidden: Tensor,
+    temb: Tensor,
+    prompt: Tensor,
+    run_block: BlockRunner,
+) -> Tensor:
+    call = checkpoint if block.gradient_checkpointing and torch.is_grad_enabled() else _call
+    for resnet, transformer, skip, place in layers:
+        hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
+        tokens = _enter(transformer, hidden)
+        for offset, inner in enumerate(transformer.transformer_blocks):
+            tokens = call(run_block, place + offset, inner, tokens, prompt)
+        hidden = _leave(transformer, tokens, hidden)
+    return hidden
+
+
+def _call(function: Callable[..., Tensor], *args: object) -> Tensor:
+    return function(*args)
+
+
+checkpoint = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+
+
+def _enter(transformer: Transformer2DModel, hidden: Tensor) -> Tensor:
+    """(B, C, h, w) -> the tokens (B, h*w, C) that the transformer's blocks work on."""
+    normed = transformer.norm(hidden)
+    if transformer.use_linear_projection:
+        return transformer.proj_in(_to_tokens(normed))
+    return _to_tokens(transformer.proj_in(normed))
+
+
+def _leave(transformer: Transformer2DModel, tokens: Tensor, hidden: Tensor) -> Tensor:
+    """Tokens (B, h*w, C) back to an image and onto the residual branch (B, C, h, w)."""
+    if transformer.use_linear_projection:
+        return _to_image(transformer.proj_out(tokens), hidden.shape[2:]) + hidden
+    return transformer.proj_out(_to_image(tokens, hidden.shape[2:])) + hidden
+
+
+def _to_tokens(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h*w, C)."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _to_image(tokens: Tensor, size: torch.Size) -> Tensor:
+    """(B, h*w, C) -> (B, C, h, w)."""
+    return tokens.unflatten(1, tuple(size)).permute(0, 3, 1, 2).contiguous()
