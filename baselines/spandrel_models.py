@@ -1,4 +1,4 @@
-"""Single-pass networks, loaded through spandrel, which detects the architecture from the weights."""
+"""Single-pass networks through spandrel, which tells the architecture from the weights."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +77,7 @@ def _root(
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
     out: Annotated[
-        Optional[Path], typer.Option(help="Where reports go; default: results/reports/SUITE.")
+        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
     ] = None,
     methods: o.Methods = None,
     datasets: o.Datasets = None,
@@ -90,7 +90,7 @@ def run(
     seed: o.Seed = None,
     store: o.Store = None,
     fetch: Annotated[
-        Optional[bool],
+        bool | None,
         typer.Option(help="Fetch missing weights first; default: as the suite says."),
     ] = None,
     offline: o.Offline = False,
@@ -134,7 +134,7 @@ def run(
 def report(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
     out: Annotated[
-        Optional[Path], typer.Option(help="Where reports go; default: results/reports/SUITE.")
+        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
     ] = None,
     methods: o.Methods = None,
     datasets: o.Datasets = None,
@@ -173,14 +173,14 @@ def upscale(
         str, typer.Option("--method", help="A method's name, spandrel:FILE or FILE.py.")
     ],
     input: Annotated[
-        Optional[list[Path]],
+        list[Path] | None,
         typer.Option("--input", help="Images or folders of images; may be repeated."),
     ] = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", help="Folder for one PNG per input.")
+        Path | None, typer.Option("--output", help="Folder for one PNG per input.")
     ] = None,
     dataset: Annotated[
-        Optional[str], typer.Option("--dataset", help="Fill the store for a dataset instead.")
+        str | None, typer.Option("--dataset", help="Fill the store for a dataset instead.")
     ] = None,
     scale: o.Scale = 4,
     limit: o.Limit = None,
@@ -225,11 +225,11 @@ def upscale(
 def score(
     sr: Annotated[Path, typer.Option("--sr", help="Folder of SR images.")],
     hr: Annotated[
-        Optional[Path], typer.Option("--hr", help="Folder of HR images, paired by file stem.")
+        Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
     ] = None,
     metrics: o.Metrics = None,
     csv: Annotated[
-        Optional[Path], typer.Option("--csv", help="Write rows image,metric,value here.")
+        Path | None, typer.Option("--csv", help="Write rows image,metric,value here.")
     ] = None,
     limit: o.Limit = None,
     device: o.Device = "auto",
@@ -262,9 +262,7 @@ def score(
 
 @app.command("list")
 def list_(
-    what: Annotated[
-        str, typer.Argument(help="methods, datasets, metrics, suites or reports.")
-    ],
+    what: Annotated[str, typer.Argument(help="methods, datasets, metrics, suites or reports.")],
     as_json: o.AsJson = False,
 ) -> None:
     """List methods, datasets, metrics, suites or reports.

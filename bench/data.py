@@ -256,7 +256,8 @@ def pair_files(
 def _check_pairs(
     pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Progress
 ) -> tuple[list[dict[str, Any]], Refusals]:
-    entries, refused = [], []
+    entries: list[dict[str, Any]] = []
+    refused: Refusals = []
 
     def check(item: tuple[str, tuple[Path, Path | None]]) -> dict[str, Any] | tuple[str, str]:
         stem, (lr, hr) = item
@@ -269,7 +270,10 @@ def _check_pairs(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, outcome in enumerate(pool.map(check, pairs.items()), start=1):
             progress(done, len(pairs))
-            (refused if isinstance(outcome, tuple) else entries).append(outcome)  # type: ignore[attr-defined]
+            if isinstance(outcome, tuple):
+                refused.append(outcome)
+            else:
+                entries.append(outcome)
     return entries, refused
 
 

@@ -168,5 +168,3 @@ def write_csv(path: Path, scores: FolderScores) -> None:
     for image, metric, value in scores.rows:
         writer.writerow([image, metric, "" if value is None else repr(value)])
     write_atomic(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
-
-

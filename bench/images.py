@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "MPO")
 IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .bmp .tif .tiff .webp .ppm .pgm .gif .apng .avif .heic .jp2 .jxl .psd .dng".split()
+    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+    # Named like images, so that they are refused by name rather than passed over.
+    + (".gif", ".apng", ".avif", ".heic", ".jp2", ".jxl", ".psd", ".dng")
 )
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -35,7 +37,6 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
-
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -75,8 +76,9 @@ def _require_file(path: Path) -> None:
 
 
 def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise _refused(path, f"has {image.n_frames} frames; one still image is expected")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise _refused(path, f"has {frames} frames; one still image is expected")
     if bits_per_channel(path, image) > 8:
         raise _refused(path, "has 16 bits per channel; convert it to 8 bits first")
     if image.mode in ("CMYK", "LAB", "HSV") or image.info.get("adobe_transform") == 2:
@@ -101,7 +103,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     has_alpha = upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info
     if has_alpha:
         rgba = upright.convert("RGBA")
-        if rgba.getextrema()[3] != (255, 255):
+        if rgba.getchannel("A").getextrema() != (255, 255):
             raise _refused(path, "has transparent pixels; flatten it onto a background first")
         return rgba.convert("RGB")
     return upright if upright.mode == "RGB" else upright.convert("RGB")

@@ -57,9 +57,7 @@ class Entry:
     def _weights(self) -> list[Path]:
         from bench import weights
 
-        return [
-            _given_path(weight) or weights.locate(weight) for weight in self.card.weights
-        ]
+        return [_given_path(weight) or weights.locate(weight) for weight in self.card.weights]
 
     def load(self, device: str) -> Method:
         """Build the method on `device`.

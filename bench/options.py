@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -69,36 +69,36 @@ def _may_have_accelerator() -> bool:
 
 
 Store = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--store",
         help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache.",
     ),
 ]
 Methods = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--methods",
         help="Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated.",
     ),
 ]
 Datasets = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--datasets", help="Dataset names or folder:PATH; comma list or repeated."),
 ]
 Metrics = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--metrics", help="Metric names or pyiqa:NAME; comma list or repeated."),
 ]
 Limit = Annotated[
-    Optional[int],
+    int | None,
     typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
 ]
 WorkerCount = Annotated[
-    Optional[int],
+    int | None,
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
 ]
 Shard = Annotated[
@@ -108,7 +108,7 @@ Shard = Annotated[
     ),
 ]
 Seed = Annotated[
-    Optional[int], typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
+    int | None, typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
 ]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")

@@ -252,15 +252,15 @@ def _shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:
 
 
 def _sharded(targets: Sequence[Target], shard: tuple[int, int]) -> list[Target]:
-    ids = {dataset: sorted({t.image for t in targets if t.dataset == dataset})
-           for dataset in {t.dataset for t in targets}}
+    ids = {
+        dataset: sorted({t.image for t in targets if t.dataset == dataset})
+        for dataset in {t.dataset for t in targets}
+    }
     own = {dataset: set(_shard(images, shard)) for dataset, images in ids.items()}
     return [target for target in targets if target.image in own[target.dataset]]
 
 
-def _targets(
-    plan: Plan, store: Store, failures: Failures
-) -> list[Target]:
+def _targets(plan: Plan, store: Store, failures: Failures) -> list[Target]:
     targets = []
     for dataset in plan.datasets:
         pairs = plan.manifests[dataset.name].pairs
@@ -275,8 +275,14 @@ def _targets(
                     reason = f"{entry.card.title} has no image of that name"
                 targets.append(
                     Target(
-                        dataset.name, entry.card.name, pair.id, sr, sha256,
-                        pair.hr, pair.hr_sha256, "" if sr else reason,
+                        dataset.name,
+                        entry.card.name,
+                        pair.id,
+                        sr,
+                        sha256,
+                        pair.hr,
+                        pair.hr_sha256,
+                        "" if sr else reason,
                     )
                 )
     return targets
@@ -295,9 +301,7 @@ def _sr_file(plan: Plan, entry: Entry, pair: ImagePair, images: Any) -> tuple[Pa
 # -- collecting ----------------------------------------------------------------------------------
 
 
-def _collect(
-    plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]
-) -> Results:
+def _collect(plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]) -> Results:
     labels = [plan.suite.note] if plan.suite.note else []
     return Results(
         title=plan.suite.title,
@@ -313,7 +317,11 @@ def _collect(
 
 
 def _method_item(entry: Entry) -> Item:
-    return Item(entry.card.name, entry.card.title, " ".join([entry.card.note, *entry.card.deviations]).strip())
+    return Item(
+        entry.card.name,
+        entry.card.title,
+        " ".join([entry.card.note, *entry.card.deviations]).strip(),
+    )
 
 
 def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:

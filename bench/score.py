@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,9 +258,7 @@ def _score_image(
     return outcomes
 
 
-def _value(
-    name: str, device: str, x: Tensor, hr: Tensor | None, prepared: dict[str, Any]
-) -> float:
+def _value(name: str, device: str, x: Tensor, hr: Tensor | None, prepared: dict[str, Any]) -> float:
     metric = _loaded(name, device)
     if not metrics.get(name).reference:
         value = metric.score(x, None, None)
@@ -295,7 +293,7 @@ def _store_features(image: ImageJob, x: Tensor, job: ScoreJob) -> None:
         FeatureStore(job.feature_folders[name]).put(image.sha256, vector)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _loaded(name: str, device: str) -> Any:
     return metrics.load(metrics.get(name), device)
 

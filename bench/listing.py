@@ -1,0 +1,159 @@
+"""What is registered, as plain rows: for `list`, for docs and for the tests of the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.errors import UnknownName
+from bench.text import printable, suggestion
+
+Row = dict[str, Any]
+
+
+def methods() -> list[Row]:
+    from bench.methods import Entry, method_cards
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "licence": card.licence,
+            "parameters": card.parameters,
+            "steps": card.steps,
+            "scales": card.scales,
+            "paper": card.paper,
+            "repository": card.repository,
+            "unavailable": Entry(card.name, card).unavailable(),
+        }
+        for card in method_cards().values()
+    ]
+
+
+def datasets() -> list[Row]:
+    from bench.data import dataset_cards
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "licence": card.licence,
+            "source": card.source,
+            "scale": card.scale,
+            "unavailable": "",
+        }
+        for card in dataset_cards().values()
+    ]
+
+
+def metrics() -> list[Row]:
+    from bench.metrics import METRICS, unavailable
+
+    return [
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "better": spec.better,
+            "reference": "full" if spec.reference else "none",
+            "kind": spec.kind,
+            "range": spec.range,
+            "unit": spec.unit,
+            "summary": spec.means,
+            "licence": spec.licence,
+            "source": spec.source,
+            "unavailable": unavailable(spec),
+        }
+        for spec in METRICS
+    ]
+
+
+def suites() -> list[Row]:
+    from bench.run import suite_cards
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "methods": card.methods,
+            "datasets": card.datasets,
+            "metrics": card.metrics,
+            "unavailable": "",
+        }
+        for card in suite_cards().values()
+    ]
+
+
+def reports() -> list[Row]:
+    from bench.reports import REPORTS
+
+    return [{"name": r.name, "summary": r.means, "unavailable": ""} for r in REPORTS]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "methods": methods,
+    "datasets": datasets,
+    "metrics": metrics,
+    "suites": suites,
+    "reports": reports,
+}
+
+
+def rows(what: str) -> list[Row]:
+    """Everything registered of one kind.
+
+    Raises:
+        UnknownName: no such kind.
+    """
+    if what not in KINDS:
+        known = ", ".join(KINDS)
+        raise UnknownName(
+            f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
+        )
+    return KINDS[what]()
+
+
+def show(what: str, found: list[Row]) -> None:
+    """Print rows as blocks that fit any width: name, what it is, what it needs."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for row in found:
+        head = Text(row["name"], style="bold")
+        if row.get("title"):
+            head.append(f"  {row['title']}", style="not bold")
+        console.print(head)
+        details = [row["summary"], *_details(row)]
+        for line in details:
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    _footer(what, found, console)
+
+
+def _details(row: Row) -> list[str]:
+    lines = []
+    if row.get("better"):
+        arrow = "↑ higher" if row["better"] == "higher" else "↓ lower"
+        needs = "needs HR" if row["reference"] == "full" else "no reference"
+        lines.append(f"{arrow} is better, {needs}, range {row['range'] or 'unbounded'}")
+    if row.get("methods"):
+        lines += [f"{key}: {', '.join(row[key])}" for key in ("methods", "datasets", "metrics")]
+    if row.get("parameters"):
+        lines.append(f"parameters: {row['parameters'] / 1e6:.1f} M")
+    if row.get("licence"):
+        lines.append(f"licence: {row['licence']}")
+    if row["unavailable"]:
+        lines.append(f"not here: {row['unavailable']}")
+    return lines
+
+
+def _footer(what: str, found: list[Row], console: Any) -> None:
+    ready = sum(not row["unavailable"] for row in found)
+    console.print(f"\n{len(found)} {what}, {ready} ready on this machine")
+    if what == "metrics":
+        console.print(
+            "Any other metric of pyiqa: pyiqa:NAME. pyiqa's licence is PolyForm-Noncommercial."
+        )

