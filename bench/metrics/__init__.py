@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import weights
 from bench.errors import ImageError, Unavailable, UnknownName
@@ -25,9 +25,14 @@ from bench.metrics.catalogue import (
 )
 from bench.types import Metric, MetricSpec, SetMetric, Weight
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = [
     "METRICS",
+    "check_image",
     "check_size",
+    "feature_fingerprint",
     "fetch",
     "fingerprint",
     "get",
@@ -174,6 +179,21 @@ def check_size(spec: MetricSpec, width: int, height: int) -> None:
             f"{width}x{height} px is too small for {spec.name}, which needs "
             f"{spec.min_size} px on the shorter side"
         )
+
+
+def check_image(spec: MetricSpec, image: Tensor) -> None:
+    """`check_size` of an image (B, 3, H, W)."""
+    check_size(spec, image.shape[-1], image.shape[-2])
+
+
+def feature_fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
+    """What the features of a set metric depend on: FID and KID share them.
+
+    Raises:
+        WeightsError: a weight is missing or damaged.
+    """
+    record = fingerprint(spec, device)
+    return {key: value for key, value in record.items() if key not in ("metric", "version")}
 
 
 def _packages(spec: MetricSpec) -> tuple[str, ...]:

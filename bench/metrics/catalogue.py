@@ -15,12 +15,19 @@ def _pyiqa_weight(name: str, size: int = 0, sha256: str = "") -> Weight:
     _, dash, digits = stem.rpartition("-")
     is_hash = bool(dash) and len(digits) == 8 and set(digits) <= set("0123456789abcdef")
     prefix = digits if is_hash else ""
-    return Weight(name, _PYIQA_URL + name, "hub/pyiqa", sha256, prefix, size)
+    return Weight(
+        name=name,
+        url=_PYIQA_URL + name,
+        folder="hub/pyiqa",
+        sha256=sha256,
+        sha256_prefix=prefix,
+        size=size,
+    )
 
 
 def _torchvision_weight(name: str, sha256: str, size: int) -> Weight:
     url = f"https://download.pytorch.org/models/{name}"
-    return Weight(name, url, "hub/checkpoints", sha256, size=size)
+    return Weight(name=name, url=url, folder="hub/checkpoints", sha256=sha256, size=size)
 
 
 NIQE_PARAMETERS = _pyiqa_weight(
@@ -46,19 +53,19 @@ DISTS_WEIGHTS = _pyiqa_weight("DISTS_weights-f5e65c96.pth")
 MUSIQ_KONIQ = _pyiqa_weight("musiq_koniq_ckpt-e95806b9.pth", 108_610_983)
 MANIQA_PIPAL = _pyiqa_weight("MANIQA_PIPAL-ae6d356b.pth", 543_335_435)
 CLIP_RN50 = Weight(
-    "RN50.pt",
-    "https://openaipublic.azureedge.net/clip/models/"
+    name="RN50.pt",
+    url="https://openaipublic.azureedge.net/clip/models/"
     "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt",
-    "hub/clip",
-    "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+    folder="hub/clip",
+    sha256="afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
     size=255_615_111,
 )
 INCEPTION = Weight(
+    name="inception-2015-12-05.pt",
+    url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
     "inception-2015-12-05.pt",
-    "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
-    "inception-2015-12-05.pt",
-    "hub/cleanfid",
-    "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+    folder="hub/cleanfid",
+    sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
     size=95_607_719,
 )
 
@@ -217,11 +224,11 @@ METRICS: tuple[MetricSpec, ...] = (
         title="MS-SSIM",
         better="higher",
         reference=True,
-        means="five-scale SSIM on full-range Y",
-        source="Wang et al., Asilomar 2003",
-        factory="bench.metrics.perceptual:PyiqaMetric",
+        means="five-scale SSIM on rounded full-range Y (pyiqa's choice)",
+        source="Wang et al., Asilomar 2003; pyiqa ms_ssim",
+        factory="bench.metrics.fidelity:MsSsim",
         range="0 to 1",
-        licence=_PYIQA_LICENCE,
+        licence=_OURS,
         min_size=161,
         pyiqa_name="ms_ssim",
     ),

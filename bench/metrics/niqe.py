@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench import weights
 from bench.errors import ImageError
-from bench.metrics import fingerprint
+from bench.metrics import check_image, fingerprint
 from bench.metrics.filters import correlate, gaussian_taps
 from bench.metrics.luma import yiq_y
 from bench.types import Fingerprint, MetricSpec
@@ -53,6 +53,7 @@ class Niqe:
         Raises:
             ImageError: the image is flat, so that it has no statistics.
         """
+        check_image(self.spec, sr)
         features = niqe_features(yiq_y(sr.to(self.device)).round().double())
         known = ~features.isnan()
         rows = features[known.all(dim=1)]

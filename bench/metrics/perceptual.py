@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench import weights
 from bench.errors import ImageError
-from bench.metrics import fingerprint
+from bench.metrics import check_image, fingerprint
 from bench.metrics.pyiqa_loading import build, swapped
 from bench.types import Fingerprint, MetricSpec
 
@@ -42,6 +42,7 @@ class PyiqaMetric:
 
     def prepare(self, hr: Tensor) -> Any:
         """The HR image on the device, with whatever can be computed from it alone."""
+        check_image(self.spec, hr)
         with _exact():
             return self._prepare(hr.to(self.device))
 
@@ -51,6 +52,7 @@ class PyiqaMetric:
         Raises:
             ImageError: the value is not a finite number.
         """
+        check_image(self.spec, sr)
         with _exact():
             value = float(self._value(sr.to(self.device), prepared))
         if not math.isfinite(value):

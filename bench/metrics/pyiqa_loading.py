@@ -62,7 +62,7 @@ def files_used(spec: MetricSpec) -> tuple[Weight, ...]:
     if key not in known:
         known[key] = [os.path.relpath(path, weights.torch_home()) for path in _reads(spec)]
         _keep(known)
-    return tuple(Weight(Path(name).name, "", str(Path(name).parent)) for name in known[key])
+    return tuple(Weight(name=Path(name).name, folder=str(Path(name).parent)) for name in known[key])
 
 
 def problem_offline(spec: MetricSpec) -> str:
@@ -174,8 +174,10 @@ def _recorded(read: list[Path]) -> Iterator[None]:
 
 def _trusted(spec: MetricSpec) -> bool:
     """Whether pickles may be loaded as pyiqa does: only files whose publisher's hash matched."""
-    published = all(weight.sha256 or weight.sha256_prefix for weight in spec.weights)
-    return bool(spec.weights) and published and not weights.substitutes_allowed()
+    return bool(spec.weights) and all(
+        (weight.sha256 or weight.sha256_prefix) and not weights.is_substitute(weight)
+        for weight in spec.weights
+    )
 
 
 def _refuse(source: Any, *_: Any, **__: Any) -> None:
@@ -185,7 +187,7 @@ def _refuse(source: Any, *_: Any, **__: Any) -> None:
 
 def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
     path = Path(target)
-    download(url, path, Weight(path.name, url, ""), None)
+    download(url, path, Weight(name=path.name, url=url), None)
 
 
 def _not_built(spec: MetricSpec, error: Exception) -> str:
