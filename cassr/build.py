@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
 from cassr.config import FIXED_PROMPTS, SD15, ActivationKind, Preset, get_preset
+from cassr.controlnet import controlnet_from_unet
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings
 
@@ -49,19 +49,14 @@ def build_adapters(
             pre_strides=preset.pre_strides,
             kernel_size=dense_kernel,
         ),
-        "controlnet": lambda: _controlnet(unet, preset),
+        "controlnet": lambda: controlnet_from_unet(unet, preset.hint_channels),
     }
     return {
-        "controlnet": _controlnet(unet, preset),
+        "controlnet": controlnet_from_unet(unet, preset.hint_channels),
         "attention": MultipleAttention.from_unet(unet) if multiple_attention else None,
         "activation": networks[activation]() if activation in networks else None,
         "prompt_embeddings": None,
     }
-
-
-def _controlnet(unet: UNet2DConditionModel, preset: Preset) -> ControlNetModel:
-    channels = preset.hint_channels
-    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=channels)
 
 
 def build_pipeline(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
 
 from cassr.unet import embed_time, encode
 
 if TYPE_CHECKING:
-    from diffusers.models.controlnets.controlnet import ControlNetModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,25 @@ class Residuals:
         """Split along the batch into `count` equal parts."""
         down = zip(*(r.chunk(count) for r in self.down), strict=True)
         return [Residuals(d, m) for d, m in zip(down, self.mid.chunk(count), strict=True)]
+
+
+def controlnet_from_unet(
+    unet: UNet2DConditionModel, hint_channels: Sequence[int]
+) -> ControlNetModel:
+    """An untrained ControlNet whose encoder starts as the U-Net's.
+
+    Its output convolutions are zero, which makes an untrained model equal the U-Net. diffusers also
+    starts the last convolution of the hint embedding at zero; two zeros in a row would keep the
+    layers before it without a gradient until the third step, so that one starts as any convolution.
+
+    Args:
+        hint_channels: of the condition embedding, one down-sampling less than entries.
+    """
+    controlnet = ControlNetModel.from_unet(
+        unet, conditioning_embedding_out_channels=tuple(hint_channels)
+    )
+    controlnet.controlnet_cond_embedding.conv_out.reset_parameters()
+    return controlnet
 
 
 def embed_hint(controlnet: ControlNetModel, image: Tensor) -> Tensor:
