@@ -212,16 +212,15 @@ def _sample_kernel(
 def _sample_gaussian_kernel(
     options: BlurOptions, size: int, generator: np.random.Generator
 ) -> GaussianKernel:
-    kind = _choose(generator, GAUSSIAN_KINDS, options.kinds)
+    kind = _choose(generator, list(GAUSSIAN_KINDS), options.kinds)
     sigma_x = sigma_y = _uniform(generator, options.sigma)
     rotation, beta = 0.0, 1.0
-    if kind.endswith("aniso"):
+    if not GAUSSIAN_KINDS[kind].isotropic:
         sigma_y = _uniform(generator, options.sigma)
         rotation = _uniform(generator, (-math.pi, math.pi))
-    if kind.startswith("generalized"):
-        beta = _around(generator, options.beta_generalized)
-    elif kind.startswith("plateau"):
-        beta = _around(generator, options.beta_plateau)
+    shapes = {"generalized": options.beta_generalized, "plateau": options.beta_plateau}
+    if (shape := GAUSSIAN_KINDS[kind].beta) is not None:
+        beta = _around(generator, shapes[shape])
     return GaussianKernel(
         kind=kind, size=size, sigma_x=sigma_x, sigma_y=sigma_y, rotation=rotation, beta=beta
     )
@@ -336,9 +335,15 @@ def degrade_batch(
 
     _check_batch(hr, seeds)
     pixels = (hr.detach().double() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    one = partial(degrade, scale=scale, preset=preset)
-    with ThreadPoolExecutor(workers) as pool:
-        lr = list(pool.map(lambda image, seed: one(image, seed=seed), pixels, seeds))
+
+    def one(image: Pixels, seed: int) -> Pixels:
+        return degrade(image, seed=seed, scale=scale, preset=preset)
+
+    if workers == 1:
+        lr = list(map(one, pixels, seeds))
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            lr = list(pool.map(one, pixels, seeds))
     levels = torch.from_numpy(np.stack(lr)).permute(0, 3, 1, 2)
     return (levels.to(hr.device, hr.dtype) / 255).contiguous()
 

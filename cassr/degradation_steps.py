@@ -11,8 +11,9 @@ Images are planes: `(C, H, W) float64 in [0, 1]`.
 
 import io
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +24,12 @@ from scipy import fft, sparse, special
 Planes = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-GaussianKind = Literal[
-    "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"
-]
 Direction = Literal["up", "down", "keep"]
 ResizeMode = Literal["area", "bilinear", "bicubic"]
-GAUSSIAN_KINDS: tuple[GaussianKind, ...] = get_args(GaussianKind)
 RESIZE_MODES: tuple[ResizeMode, ...] = get_args(ResizeMode)
 
 CUBIC_A = -0.75
+HALF = 0.5 + 2.0**-20
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)
 
 
@@ -54,6 +52,39 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KernelKind(NamedTuple):
+    """profile: weight of the squared Mahalanobis distance q and the shape beta."""
+
+    profile: Callable[[Planes, float], Planes]
+    isotropic: bool
+    beta: Literal["generalized", "plateau"] | None
+
+
+def _gaussian(q: Planes, beta: float) -> Planes:
+    return np.exp(-0.5 * q)
+
+
+def _generalized(q: Planes, beta: float) -> Planes:
+    return np.exp(-0.5 * q**beta)
+
+
+def _plateau(q: Planes, beta: float) -> Planes:
+    return 1.0 / (1.0 + q**beta)
+
+
+GaussianKind = Literal[
+    "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"
+]
+GAUSSIAN_KINDS: dict[GaussianKind, KernelKind] = {
+    "iso": KernelKind(_gaussian, True, None),
+    "aniso": KernelKind(_gaussian, False, None),
+    "generalized_iso": KernelKind(_generalized, True, "generalized"),
+    "generalized_aniso": KernelKind(_generalized, False, "generalized"),
+    "plateau_iso": KernelKind(_plateau, True, "plateau"),
+    "plateau_aniso": KernelKind(_plateau, False, "plateau"),
+}
+
+
 class GaussianKernel(Record):
     """A kernel of the Gaussian family (Real-ESRGAN, section 3.2).
 
@@ -69,19 +100,12 @@ class GaussianKernel(Record):
     beta: float = 1.0
 
     def weights(self) -> Planes:
-        """(size, size) float64, sum 1.
-
-        With q the squared Mahalanobis distance from the centre: exp(-q / 2) for the plain
-        kinds, exp(-q^beta / 2) for the generalised, 1 / (1 + q^beta) for the plateau kinds.
-        """
+        """(size, size) float64, sum 1."""
         x, y = _offsets(self.size)
         cos, sin = math.cos(self.rotation), math.sin(self.rotation)
         along = (x * cos + y * sin) / self.sigma_x
         across = (y * cos - x * sin) / self.sigma_y
-        q = along**2 + across**2
-        if self.kind.startswith("plateau"):
-            return _normalized(1.0 / (1.0 + q**self.beta))
-        return _normalized(np.exp(-0.5 * (q**self.beta if "generalized" in self.kind else q)))
+        return _normalized(GAUSSIAN_KINDS[self.kind].profile(along**2 + across**2, self.beta))
 
 
 class SincKernel(Record):
@@ -207,10 +231,18 @@ class NoiseParameters(Record):
     seed: Annotated[int, Field(ge=0, lt=2**64)]
 
 
+def _levels(image: Planes) -> Pixels:
+    """The nearest of 256 levels, halves upwards.
+
+    Averages of 8-bit levels often lie exactly halfway, give or take the last bit of a double;
+    `HALF` is above that bit, so that no machine rounds them down.
+    """
+    return np.floor(np.clip(image, 0, 1) * 255 + HALF).astype(np.uint8)
+
+
 def to_pixels(image: Planes) -> Pixels:
     """(C, H, W) float64 -> (H, W, C) uint8: clipped to [0, 1], rounded to the nearest level."""
-    levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
+    return np.ascontiguousarray(_levels(image).transpose(1, 2, 0))
 
 
 def to_planes(pixels: Pixels) -> Planes:
@@ -236,7 +268,7 @@ def _poisson_noise(image: Planes, quantiles: Planes) -> Planes:
 
     The peak count is the number of distinct levels, rounded up to a power of two.
     """
-    levels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).ravel()
+    levels = _levels(image).ravel()
     peak = 2 ** math.ceil(math.log2(np.count_nonzero(np.bincount(levels))))
     counts = _poisson_counts(levels, peak, quantiles.ravel())
     return (counts / peak - levels / 255.0).reshape(image.shape)
