@@ -264,8 +264,7 @@ def _check_pairs(
         try:
             return _pair_entry(stem, lr, hr, scale)
         except ImageError as error:
-            path, _, reason = str(error).partition(": ")
-            return (path, reason)
+            return (error.file, error.reason)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, outcome in enumerate(pool.map(check, pairs.items()), start=1):
@@ -286,7 +285,7 @@ def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, A
         if hr_pixels.shape[:2] != expected:
             found = f"{hr_pixels.shape[1]}x{hr_pixels.shape[0]}"
             wanted = f"{expected[1]}x{expected[0]}"
-            raise ImageError(f"{printable(hr)}: is {found}, expected x{scale} of its LR: {wanted}")
+            raise ImageError(f"is {found}, expected x{scale} of its LR: {wanted}", printable(hr))
         entry["hr"] = _file_entry(hr, hr_pixels)
     return entry
 

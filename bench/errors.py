@@ -24,7 +24,15 @@ class CardError(BenchError):
 
 
 class ImageError(BenchError):
-    """One image file that cannot be used as it is."""
+    """One image that cannot be used as it is; `file` is the file's name where it has one."""
+
+    def __init__(self, reason: str, file: str = "") -> None:
+        super().__init__(f"{file}: {reason}" if file else reason)
+        self.reason = reason
+        self.file = file
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.reason, self.file)
 
 
 class DataError(BenchError):

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench import metrics
 from bench.data import pair_files
-from bench.errors import BenchError
-from bench.images import file_sha256
+from bench.errors import BenchError, ImageError
+from bench.images import image_sha256
 from bench.progress import Progress
 from bench.records import write_atomic
 from bench.score import Scorer, Target, modules
@@ -96,9 +96,8 @@ def _targets(
         sr_file, hr_file = pairs[stem]
         try:
             targets.append(_target(sr_file, hr_file))
-        except OSError as error:
-            reason = "is a link to a file that does not exist" if sr_file.is_symlink() else ""
-            problems.append((printable(error.filename), reason or f"{error.strerror}".lower()))
+        except ImageError as error:
+            problems.append((error.file, error.reason))
     return targets, problems
 
 
@@ -108,9 +107,9 @@ def _target(sr: Path, hr: Path | None) -> Target:
         method="",
         image=sr.name,
         sr=sr,
-        sr_sha256=file_sha256(sr),
+        sr_sha256=image_sha256(sr),
         hr=hr,
-        hr_sha256=file_sha256(hr) if hr else None,
+        hr_sha256=image_sha256(hr) if hr else None,
     )
 
 
@@ -146,9 +145,9 @@ def _mean(
 
 
 def _problem(target: Target, spec: MetricSpec, reason: str) -> tuple[str, str]:
-    path, separator, why = reason.partition(": ")
-    if separator and path in (printable(target.sr), printable(target.hr)):
-        return path, why
+    for path in (target.sr, target.hr):
+        if path is not None and reason.startswith(f"{printable(path)}: "):
+            return printable(path), reason.removeprefix(f"{printable(path)}: ")
     return printable(target.sr), f"{spec.name}: {reason}"
 
 

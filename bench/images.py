@@ -24,11 +24,13 @@ from bench.text import printable
 if TYPE_CHECKING:
     from torch import Tensor
 
-READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "MPO")
+READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-    # Named like images, so that they are refused by name rather than passed over.
-    + (".gif", ".apng", ".avif", ".heic", ".jp2", ".jxl", ".psd", ".dng")
+    (
+        *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
+        # Named like images, so that they are refused by name rather than passed over.
+        *(".gif", ".apng", ".avif", ".heic", ".jp2", ".jxl", ".psd", ".dng"),
+    )
 )
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -110,7 +112,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _refused(path: Path, why: str) -> ImageError:
-    return ImageError(f"{printable(path)}: {why}")
+    return ImageError(why, printable(path))
 
 
 def _one_line(error: Exception) -> str:
@@ -190,6 +192,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def image_sha256(path: Path) -> str:
+    """Hash of an image file's bytes, not decoding it.
+
+    Raises:
+        ImageError: it is missing, empty, no file or cannot be read.
+    """
+    _require_file(path)
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise _refused(path, f"cannot be read ({error.strerror})") from error
+
+
 def image_files(folder: Path) -> list[Path]:
     """Everything directly in `folder` that is named like an image, sorted by name.
 
@@ -197,11 +212,11 @@ def image_files(folder: Path) -> list[Path]:
         ImageError: the folder is missing or holds no such file.
     """
     if not folder.is_dir():
-        raise ImageError(f"{printable(folder)}: expected a folder of images, found none there")
+        raise _refused(folder, "expected a folder of images, found none there")
     named = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     files = sorted((p for p in named if not p.name.startswith(".")), key=lambda p: p.name)
     if not files:
-        raise ImageError(f"{printable(folder)}: no image file in it (PNG, JPEG, TIFF, BMP, WebP)")
+        raise _refused(folder, "no image file in it (PNG, JPEG, TIFF, BMP, WebP)")
     return files
 
 

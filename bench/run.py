@@ -14,7 +14,7 @@ from bench import __version__, data, metrics
 from bench.cards import SuiteCard, pick, read_card, read_folder
 from bench.errors import BenchError, CardError
 from bench.hashing import derive_seed, json_sha256
-from bench.images import file_sha256
+from bench.images import image_sha256
 from bench.methods import Entry
 from bench.methods import find as find_method
 from bench.progress import Progress
@@ -291,7 +291,7 @@ def _targets(plan: Plan, store: Store, failures: Failures) -> list[Target]:
 def _sr_file(plan: Plan, entry: Entry, pair: ImagePair, images: Any) -> tuple[Path | None, str]:
     if entry.files is not None:
         path = entry.files.get(pair.id)
-        return (path, file_sha256(path)) if path else (None, "")
+        return (path, image_sha256(path)) if path else (None, "")
     assert pair.lr_sha256 is not None
     key = sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id))
     stored = images.get(key)

@@ -279,7 +279,7 @@ def _require_reference(
     if x.shape != hr.shape:
         found = f"{x.shape[3]}x{x.shape[2]}"
         expected = f"{hr.shape[3]}x{hr.shape[2]}"
-        raise ImageError(f"{printable(sr.path)}: is {found}, its HR image is {expected}")
+        raise ImageError(f"is {found}, its HR image is {expected}", printable(sr.path))
 
 
 def _failed(name: str, sr: ImageJob, hr_sha256: str | None, reason: str) -> Outcome:

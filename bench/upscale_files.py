@@ -100,12 +100,11 @@ def _pairs(
             read_rgb(unique[stem])
             digest = file_sha256(unique[stem])
         except ImageError as error:
-            path, _, reason = str(error).partition(": ")
-            refused.append((path, reason))
+            refused.append((error.file, error.reason))
             continue
         pairs.append(ImagePair(stem, unique[stem], None, digest, None, options.scale))
     if not pairs and refused:
-        raise ImageError(f"no usable input, {len(refused)} refused; {': '.join(refused[0])}")
+        raise ImageError(f"no usable input, {len(refused)} refused; first: {': '.join(refused[0])}")
     return pairs, refused
 
 

@@ -1,0 +1,102 @@
+"""Pixels: what is converted, what is refused and why, and that writing is atomic and rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pictures import hostile_files, photo
+
+from bench import images
+from bench.errors import ImageError
+
+
+def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Path) -> None:
+    for name, word in hostile_files(tmp_path).items():
+        with pytest.raises(ImageError) as caught:
+            images.read_rgb(tmp_path / name)
+        line = str(caught.value)
+        assert name in line and word in line, line
+        assert "\n" not in line
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"absent\.png: does not exist"):
+        images.read_rgb(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "1"])
+def test_lossless_conversions_keep_the_picture(tmp_path: Path, mode: str) -> None:
+    source = Image.fromarray(photo(20, 30)).convert(mode)
+    source.save(tmp_path / "x.png")
+    expected = np.asarray(source.convert("RGB"))
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "x.png"), expected)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    picture = Image.fromarray(photo(20, 30))
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.png", exif=exif)
+    assert images.read_rgb(tmp_path / "turned.png").shape == (30, 20, 3)
+
+
+def test_tensor_round_trip_is_exact() -> None:
+    rgb = photo(17, 23)
+    tensor = images.to_tensor(rgb)
+    assert tensor.shape == (1, 3, 17, 23) and tensor.dtype == torch.float32
+    np.testing.assert_array_equal(images.to_uint8(tensor), rgb)
+
+
+def test_to_uint8_rounds_and_clamps_and_refuses_nan() -> None:
+    values = torch.tensor([-0.2, 0.4 / 255, 0.6 / 255, 1.7]).view(1, 1, 1, 4).repeat(1, 3, 1, 1)
+    assert images.to_uint8(values)[0, :, 0].tolist() == [0, 0, 1, 255]
+    with pytest.raises(ImageError, match="not finite"):
+        images.to_uint8(torch.full((1, 3, 2, 2), float("nan")))
+    with pytest.raises(ImageError, match=r"shape \(1, 3, H, W\)"):
+        images.to_uint8(torch.zeros(1, 4, 2, 2))
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "x.png"
+    images.write_png(target, photo(8, 8))
+    before = target.read_bytes()
+
+    def full_disk(rgb: np.ndarray, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(images, "encode_png", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        images.write_png(target, photo(8, 8, 1))
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_pixel_hash_ignores_the_encoder_but_not_the_shape(tmp_path: Path) -> None:
+    rgb = photo(12, 8)
+    Image.fromarray(rgb).save(tmp_path / "a.png", compress_level=0)
+    Image.fromarray(rgb).save(tmp_path / "b.bmp")
+    hashes = {images.pixels_sha256(images.read_rgb(tmp_path / n)) for n in ("a.png", "b.bmp")}
+    assert len(hashes) == 1
+    assert images.pixels_sha256(rgb.reshape(8, 12, 3)) not in hashes
+
+
+def test_crops_stay_inside() -> None:
+    rgb = photo(10, 11)
+    assert images.crop_to_multiple(rgb, 4).shape == (8, 8, 3)
+    with pytest.raises(ImageError, match="does not lie inside an image of 11x10"):
+        images.crop(rgb, 5, 5, 7, 2)
+
+
+def test_clashing_stems_are_all_refused(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp", "b.png"):
+        Image.fromarray(photo(4, 4)).save(tmp_path / name)
+    unique, clashes = images.by_stem(images.image_files(tmp_path))
+    assert set(unique) == {"b"}
+    assert sorted(path.name for path, _ in clashes) == ["a.bmp", "a.png"]

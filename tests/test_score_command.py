@@ -1,0 +1,182 @@
+"""`cassr-bench score` as people use it: golden values, hostile folders, resume, clear errors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Cli
+from PIL import Image
+from pictures import ODD_NAMES, hostile_files, photo
+
+
+def read_scores(path: Path) -> dict[tuple[str, str], float]:
+    with path.open(newline="", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    assert set(rows[0]) == {"image", "metric", "value"}
+    return {(r["image"], r["metric"]): float(r["value"]) if r["value"] else math.nan for r in rows}
+
+
+@pytest.fixture
+def with_niqe(clean_home: Path, real_weights: Path) -> None:
+    folder = clean_home / "torch" / "hub" / "pyiqa"
+    folder.mkdir(parents=True)
+    shutil.copy(real_weights / "niqe_modelparameters.mat", folder)
+
+
+LOGGED = {"psnr_y": ("PSNR", 1e-4), "ssim_y": ("SSIM", 1e-4), "niqe": ("NIQE", 0.02)}
+
+
+@pytest.mark.parametrize("name", ["realsr", "drealsr"])
+def test_published_scores_are_reproduced_on_every_image(
+    cli: Cli, golden: Path, with_niqe: None, tmp_path: Path, name: str
+) -> None:
+    done = cli(
+        *("score", "--sr", golden / name / "osediff", "--hr", golden / name / "hr"),
+        *("--metrics", "psnr_y,ssim_y,niqe", "--csv", tmp_path / "s.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    scores = read_scores(tmp_path / "s.csv")
+    with (golden / "osediff_scores.csv").open() as file:
+        logged = {
+            (r["image"], r["metric"]): float(r["value"])
+            for r in csv.DictReader(file)
+            if r["dataset"] == name
+        }
+    images = {image for image, _ in scores}
+    assert len(images) >= 19
+    for image in images:
+        for metric, (title, tolerance) in LOGGED.items():
+            assert abs(scores[image, metric] - logged[image, title]) <= tolerance, (image, metric)
+
+
+def test_bad_files_get_one_line_each_and_good_ones_their_scores(cli: Cli, tmp_path: Path) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    sr.mkdir(), hr.mkdir()
+    bad = hostile_files(sr)
+    for name in bad:
+        Image.fromarray(photo(64, 64)).save(hr / f"{Path(name).stem}.png")
+    for stem in ODD_NAMES:
+        Image.fromarray(photo(64, 64)).save(hr / f"{stem}.png")
+        Image.fromarray(photo(64, 64, 5)).save(sr / f"{stem}.png")
+    for name, shape in (("tiny", (1, 1)), ("wide", (2, 30000))):
+        Image.fromarray(photo(*shape)).save(hr / f"{name}.png")
+        Image.fromarray(photo(*shape, 5)).save(sr / f"{name}.png")
+    # moving.gif and moving.png share a stem; give the GIF its own so that each is judged alone.
+    (sr / "moving.gif").rename(sr / "animated.gif")
+    Image.fromarray(photo(64, 64)).save(hr / "animated.png")
+
+    done = cli(
+        *("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y,ssim_y"),
+        *("--csv", tmp_path / "s.csv"),
+    )
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    bad["animated.gif"] = bad.pop("moving.gif")
+    for name, word in bad.items():
+        mine = [line for line in lines if f"/{name}:" in line]
+        assert len(mine) == 1 and word in mine[0], (name, lines)
+    for name in ("tiny.png", "wide.png"):
+        assert len([line for line in lines if f"/{name}:" in line]) == 1, lines
+    assert len(lines) == len(bad) + 2, lines
+    assert "Traceback" not in done.stderr and "Traceback" not in done.stdout
+    scores = read_scores(tmp_path / "s.csv")
+    for stem in ODD_NAMES:
+        assert 5 < scores[f"{stem}.png", "psnr_y"] < 60
+        assert 0 <= scores[f"{stem}.png", "ssim_y"] <= 1
+    assert math.isnan(scores["tiny.png", "ssim_y"])
+
+
+def test_unpaired_and_wrongly_sized_files_are_named(
+    cli: Cli, image_folders: tuple[Path, Path]
+) -> None:
+    sr, hr = image_folders
+    (hr / "img0.png").rename(hr / "other.png")
+    Image.fromarray(photo(100, 128)).save(sr / "img1.png")
+    done = cli("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y")
+    assert done.returncode == 1
+    assert "img0.png: has no partner in" in done.stderr
+    assert "other.png: has no partner in" in done.stderr
+    assert "img1.png: is 128x100, its HR image is 128x128" in done.stderr
+    assert "(n = 1)" in done.stdout
+
+
+def test_second_run_computes_nothing_and_a_changed_image_only_itself(
+    cli: Cli, image_folders: tuple[Path, Path], clean_home: Path, tmp_path: Path
+) -> None:
+    sr, hr = image_folders
+    arguments = ("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y", "--csv")
+    first = cli(*arguments, tmp_path / "1.csv")
+    assert first.returncode == 0 and "scores: 3/3" in first.stderr
+    second = cli(*arguments, tmp_path / "2.csv")
+    assert "scores:" not in second.stderr
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+    Image.fromarray(photo(128, 128, 9)).save(sr / "img1.png")
+    third = cli(*arguments, tmp_path / "3.csv")
+    assert "scores: 1/1" in third.stderr
+    before, after = read_scores(tmp_path / "1.csv"), read_scores(tmp_path / "3.csv")
+    assert {key for key in before if before[key] != after[key]} == {("img1.png", "psnr_y")}
+
+
+def test_workers_change_no_digit(
+    cli: Cli, image_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sr, hr = image_folders
+    written = set()
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.csv"
+        done = cli(
+            *("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y,ssim_y,gmsd", "--csv", out),
+            *("--workers", workers, "--store", tmp_path / f"store{workers}"),
+        )
+        assert done.returncode == 0, done.stderr
+        written.add(out.read_bytes())
+    assert len(written) == 1
+
+
+def test_json_holds_means_and_scores(cli: Cli, image_folders: tuple[Path, Path]) -> None:
+    sr, hr = image_folders
+    done = cli("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y", "--json")
+    report = json.loads(done.stdout)
+    assert report["means"][0]["n"] == 3 and report["means"][0]["better"] == "higher"
+    values = [row["value"] for row in report["scores"]]
+    assert report["means"][0]["mean"] == pytest.approx(sum(values) / 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda a: [*a[:-1], "psnr"], "did you mean 'psnr_y'"),
+        (lambda a: [*a[:-1], "pyiqa:nothing_such"], "nothing_such"),
+        (lambda a: a[:3] + a[5:], "psnr_y compares with HR images; give --hr DIR"),
+        (lambda a: a[:-2], "--metrics: expected at least one name"),
+        (lambda a: [*a, "--device", "tpu"], "--device: expected auto, cpu"),
+        (lambda a: [a[0], a[1], "/nowhere/at/all", *a[3:]], "/nowhere/at/all"),
+    ],
+)
+def test_wrong_use_is_one_clear_line_and_exit_code_2(
+    cli: Cli,
+    image_folders: tuple[Path, Path],
+    change: Callable[[list[str]], list[str]],
+    expected: str,
+) -> None:
+    sr, hr = image_folders
+    done = cli(*change(["score", "--sr", str(sr), "--hr", str(hr), "--metrics", "psnr_y"]))
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_metric_without_weights_is_a_dash_with_its_reason(
+    cli: Cli, image_folders: tuple[Path, Path]
+) -> None:
+    sr, hr = image_folders
+    done = cli("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y,lpips")
+    assert done.returncode == 1
+    assert "cassr-bench fetch lpips" in done.stdout
+    assert "psnr_y" in done.stdout
