@@ -11,7 +11,7 @@ from bench import weights
 from bench.errors import WeightsError
 from bench.types import Weight
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _TRIES = 3
 _TIMEOUT = (10, 60)
 """Seconds for the connection and between two pieces of data."""

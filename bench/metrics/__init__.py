@@ -139,6 +139,7 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     library = _library(spec)
     if library:
         record[library] = metadata.version(library)
+        record["precision"] = "float32, TF32 off"
     replaced = substituted(spec)
     if replaced:
         record["substituted"] = replaced

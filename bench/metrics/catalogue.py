@@ -300,6 +300,27 @@ METRICS: tuple[MetricSpec, ...] = (
     ),
 )
 
+PARITY: dict[str, float] = {
+    "psnr_y": 1e-5,
+    "ssim_y": 1e-6,
+    "lpips": 1e-6,
+    "dists": 1e-6,
+    "fid": 1e-6,
+    "kid": 1e-9,
+    "niqe": 1e-5,
+    "musiq": 1e-4,
+    "maniqa": 1e-6,
+    "clipiqa": 1e-6,
+    "ms_ssim": 1e-6,
+    "fsim": 1e-6,
+    "gmsd": 1e-6,
+    "nlpd": 1e-6,
+    "vif": 1e-6,
+    "piqe": 1e-4,
+}
+"""How far a score may be from the reference implementation: pyiqa called directly, and for FID and
+KID clean-fid's distances of the same features (relative). Tests enforce it, docs show it."""
+
 _CLIPIQA_PLUS = _pyiqa_weight("CLIP-IQA+_learned_prompts-603f3273.pth")
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {

@@ -72,7 +72,9 @@ def _factor(x: Features) -> Features:
     QR instead of an eigendecomposition of the covariance: cheaper, and nothing is squared.
     """
     centred = (x - x.mean(0)) / np.sqrt(len(x) - 1)
-    return centred if len(x) <= x.shape[1] else np.linalg.qr(centred, mode="r")
+    if len(x) <= x.shape[1]:
+        return centred
+    return np.asarray(np.linalg.qr(centred, mode="r"))
 
 
 def _mean_within(x: Features) -> float:

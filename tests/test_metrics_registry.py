@@ -1,0 +1,167 @@
+"""The list of metrics: names, directions, availability, fingerprints, sizes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pictures import photo
+
+from bench import metrics
+from bench.errors import ImageError, Unavailable, UnknownName
+from bench.metrics.catalogue import PARITY, PYIQA_SET_METRICS
+from bench.types import MetricSpec
+
+NO_DOWNLOAD = ["psnr_y", "ssim_y", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
+PUBLISHED = ["fid", "lpips", "dists", "musiq", "maniqa", "clipiqa", "niqe", "psnr_y", "ssim_y"]
+
+
+def tensor(pixels: object) -> torch.Tensor:
+    return torch.as_tensor(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture
+def with_niqe(clean_home: Path, real_weights: Path) -> None:
+    folder = clean_home / "torch/hub/pyiqa"
+    folder.mkdir(parents=True)
+    shutil.copy(real_weights / "niqe_modelparameters.mat", folder)
+
+
+def test_published_metrics_are_there() -> None:
+    assert set(PUBLISHED) | {"kid"} <= set(metrics.names())
+
+
+@pytest.mark.parametrize("spec", metrics.METRICS, ids=lambda spec: spec.name)
+def test_every_metric_is_described(spec: MetricSpec) -> None:
+    assert spec.title
+    assert spec.means
+    assert spec.source
+    assert spec.licence
+    assert spec.range
+    assert spec.arrow in "↑↓"
+    assert spec.name in PARITY
+    assert metrics.get(spec.name) is spec
+
+
+def test_no_two_share_a_name() -> None:
+    spec = metrics.get("psnr_y")
+    with pytest.raises(ValueError, match="'psnr_y' is registered twice"):
+        metrics.unique([spec, spec])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("psnr", "psnr_y"), ("pyiqa:gmsdd", "pyiqa:gmsd"), ("zzz", "known: psnr_y")],
+)
+def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
+    with pytest.raises(UnknownName, match=hint):
+        metrics.get(name)
+
+
+@pytest.mark.parametrize("name", PYIQA_SET_METRICS)
+def test_folder_metrics_of_pyiqa_are_ours(name: str) -> None:
+    with pytest.raises(UnknownName, match="use 'fid' or 'kid'"):
+        metrics.get(f"pyiqa:{name}")
+
+
+def test_directions_of_pyiqa_are_taken_from_pyiqa() -> None:
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    for own, config in DEFAULT_CONFIGS.items():
+        if own in PYIQA_SET_METRICS:
+            continue
+        spec = metrics.get(f"pyiqa:{own}")
+        assert spec.better == ("lower" if config.get("lower_better") else "higher")
+        assert spec.reference == (config["metric_mode"] == "FR")
+
+
+def test_ours_point_where_pyiqa_does() -> None:
+    for spec in metrics.METRICS:
+        if spec.pyiqa_name and spec.kind == "image":
+            theirs = metrics.get(f"pyiqa:{spec.pyiqa_name}")
+            assert (spec.better, spec.reference) == (theirs.better, theirs.reference)
+
+
+@pytest.mark.parametrize("name", [*NO_DOWNLOAD, "pyiqa:vsi", "pyiqa:gmsd"])
+def test_runs_without_any_download(clean_home: Path, name: str) -> None:
+    assert metrics.unavailable(metrics.get(name)) == ""
+
+
+@pytest.mark.parametrize("name", sorted(set(metrics.names()) - set(NO_DOWNLOAD)))
+def test_missing_weights_are_said_with_the_command_that_mends_it(
+    clean_home: Path, name: str
+) -> None:
+    reason = metrics.unavailable(metrics.get(name))
+    assert "is missing" in reason
+    assert reason.endswith(f"run: cassr-bench fetch {name}")
+    assert "\n" not in reason
+    with pytest.raises(Unavailable, match="cassr-bench fetch"):
+        metrics.load(metrics.get(name))
+
+
+def test_a_metric_whose_files_are_not_listed_says_what_it_wants(clean_home: Path) -> None:
+    reason = metrics.unavailable(metrics.get("pyiqa:arniqa"))
+    assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in reason
+    assert "cassr-bench fetch pyiqa:arniqa" in reason
+
+
+def test_missing_packages_are_said(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "clip" else find(name)
+    )
+    assert "pip install openai-clip" in metrics.unavailable(metrics.get("clipiqa"))
+
+
+def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
+    script = (
+        "import sys, json; from bench import metrics\n"
+        "specs = [*metrics.METRICS, metrics.get('pyiqa:gmsd')]\n"
+        "usable = [s for s in specs if not metrics.unavailable(s)]\n"
+        "prints = {s.name: metrics.fingerprint(s) for s in usable}\n"
+        "heavy = {'torch', 'pyiqa', 'numpy', 'requests', 'huggingface_hub'} & set(sys.modules)\n"
+        "print(json.dumps([sorted(heavy), prints]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    heavy, prints = json.loads(done.stdout)
+    assert heavy == []
+    assert {"psnr_y", "niqe", "pyiqa:gmsd"} <= set(prints)
+    for name in ("psnr_y", "niqe", "pyiqa:gmsd"):
+        assert metrics.load(metrics.get(name)).fingerprint() == prints[name]
+
+
+def test_fingerprints_hold_what_a_score_depends_on(with_niqe: None) -> None:
+    niqe = metrics.fingerprint(metrics.get("niqe"))
+    assert niqe["weights"]["niqe_modelparameters.mat"].startswith("fa2aa4d12dd9")
+    assert "pyiqa" not in niqe
+    gmsd = metrics.fingerprint(metrics.get("gmsd"), "cuda:1")
+    assert gmsd["pyiqa"]
+    assert gmsd["device"] == "cuda"
+    assert gmsd["precision"] == "float32, TF32 off"
+
+
+def test_two_metrics_never_share_a_fingerprint(clean_home: Path) -> None:
+    prints = [json.dumps(metrics.fingerprint(metrics.get(name))) for name in NO_DOWNLOAD]
+    assert len(set(prints)) == len(prints)
+
+
+SMALLEST = [spec for spec in metrics.METRICS if spec.name in [*NO_DOWNLOAD, "niqe"]]
+
+
+@pytest.mark.parametrize("spec", SMALLEST, ids=lambda spec: spec.name)
+def test_the_smallest_size_works_and_less_is_refused(with_niqe: None, spec: MetricSpec) -> None:
+    metric = metrics.load(spec)
+    side = spec.min_size
+    hr, sr = (tensor(photo(side, side + 7, seed)) for seed in (1, 2))
+    assert isinstance(metric.score(sr, hr, metric.prepare(hr)), float)
+    if side > 1:
+        small = sr[..., : side - 1]
+        with pytest.raises(ImageError, match=f"too small for {spec.name}, which needs {side} px"):
+            metric.score(small, small, None)

