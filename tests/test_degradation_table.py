@@ -75,7 +75,7 @@ def is_uniform(values: list[float], limits: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize(("preset", "order"), ORDERS)
-def test_options_are_the_published_ones(self, preset: str, order: str) -> None:
+def test_options_are_the_published_ones(preset: str, order: str) -> None:
     options = getattr(PRESETS[preset], order)
     blur, resize, noise = options.blur, options.resize, options.noise
     assert TABLE[preset, order] == (
