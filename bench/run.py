@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__, data, metrics
+from bench import data, metrics
 from bench.cards import SuiteCard, pick, read_card, read_folder
+from bench.collect import results_of, targets_of
 from bench.errors import BenchError, CardError
-from bench.hashing import derive_seed, json_sha256
-from bench.images import image_sha256
 from bench.methods import Entry
 from bench.methods import find as find_method
 from bench.progress import Progress
-from bench.records import write_atomic
-from bench.results import Item, PictureSet, Results, summarize
+from bench.results import Results
 from bench.score import Scorer, Target, modules
 from bench.store import Store
 from bench.text import printable
-from bench.types import ImagePair, Manifest, MetricSpec
-from bench.upscale import Failure, pending, require_scale, sr_key, upscale
+from bench.types import Manifest, MetricSpec
+from bench.upscale import Failure, pending, require_scale, upscale
 from bench.workers import Workers, cores, worker_count
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
@@ -174,7 +169,7 @@ def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
             for dataset in plan.datasets:
                 for failure in _upscale(plan, entry, dataset, store, options, progress):
                     failures[dataset.name, entry.name, failure.image_id] = failure.reason
-    targets = _targets(plan, store, failures)
+    targets = targets_of(plan, store, failures)
     scorer = Scorer(plan.metrics, store, options.device)
     _score(scorer, _sharded(targets, options.shard), options, progress)
     return _outcome(plan, options, scorer, targets, failures)
@@ -183,7 +178,7 @@ def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
 def collect(plan: Plan, options: RunOptions) -> Outcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     store = Store(options.store)
-    targets = _targets(plan, store, {})
+    targets = targets_of(plan, store, {})
     scorer = Scorer(plan.metrics, store, options.device)
     return _outcome(plan, options, scorer, targets, {})
 
@@ -197,7 +192,7 @@ def _outcome(
 ) -> Outcome:
     refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
     failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    return Outcome(_collect(plan, options, scorer, targets), (*refused, *failed))
+    return Outcome(results_of(plan, options, scorer, targets), (*refused, *failed))
 
 
 def _upscale(
@@ -260,136 +255,6 @@ def _sharded(targets: Sequence[Target], shard: tuple[int, int]) -> list[Target]:
     return [target for target in targets if target.image in own[target.dataset]]
 
 
-def _targets(plan: Plan, store: Store, failures: Failures) -> list[Target]:
-    targets = []
-    for dataset in plan.datasets:
-        pairs = plan.manifests[dataset.name].pairs
-        for entry in plan.methods:
-            images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
-            for pair in pairs:
-                reason = plan.unavailable.get(entry.name) or failures.get(
-                    (dataset.name, entry.name, pair.id), "not upscaled yet"
-                )
-                sr, sha256 = _sr_file(plan, entry, pair, images)
-                if sr is None and entry.files is not None:
-                    reason = f"{entry.card.title} has no image of that name"
-                targets.append(
-                    Target(
-                        dataset.name,
-                        entry.card.name,
-                        pair.id,
-                        sr,
-                        sha256,
-                        pair.hr,
-                        pair.hr_sha256,
-                        "" if sr else reason,
-                    )
-                )
-    return targets
-
-
-def _sr_file(plan: Plan, entry: Entry, pair: ImagePair, images: Any) -> tuple[Path | None, str]:
-    if entry.files is not None:
-        path = entry.files.get(pair.id)
-        return (path, image_sha256(path)) if path else (None, "")
-    assert pair.lr_sha256 is not None
-    key = sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id))
-    stored = images.get(key)
-    return (stored.path, stored.sha256) if stored else (None, "")
-
-
-# -- collecting ----------------------------------------------------------------------------------
-
-
-def _collect(plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]) -> Results:
-    labels = [plan.suite.note] if plan.suite.note else []
-    return Results(
-        title=plan.suite.title,
-        datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry) for entry in plan.methods),
-        metrics=plan.metrics,
-        scores=_frame(plan, scorer, targets),
-        pictures=_pictures(plan, targets),
-        notes=tuple(labels),
-        provenance=_provenance(plan, options, scorer),
-        layout=plan.suite.layout,
-    )
-
-
-def _method_item(entry: Entry) -> Item:
-    return Item(
-        entry.card.name,
-        entry.card.title,
-        " ".join([entry.card.note, *entry.card.deviations]).strip(),
-    )
-
-
-def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
-    import pandas as pd
-
-    groups: dict[tuple[str, str], list[Target]] = {}
-    for target in targets:
-        groups.setdefault((target.dataset, target.method), []).append(target)
-    rows = []
-    for (dataset, method), group in groups.items():
-        for target in group:
-            for spec in plan.metrics:
-                if spec.kind == "image":
-                    value, reason = scorer.score(spec, target)
-                    rows.append((dataset, method, target.image, spec.name, value, reason))
-        for spec in plan.metrics:
-            if spec.kind == "set":
-                value, reason = scorer.set_score(spec, group)
-                rows.append((dataset, method, "", spec.name, value, reason))
-    columns = ["dataset", "method", "image", "metric", "value", "reason"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"value": float})
-
-
-def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
-    sr: dict[tuple[str, str], dict[str, Path]] = {}
-    for target in targets:
-        if target.sr is not None:
-            sr.setdefault((target.dataset, target.image), {})[target.method] = target.sr
-    return tuple(
-        PictureSet(d.name, pair.id, pair.scale, pair.lr, pair.hr, sr.get((d.name, pair.id), {}))
-        for d in plan.datasets
-        for pair in plan.manifests[d.name].pairs
-    )
-
-
-def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:
-    """Everything the numbers depend on."""
-    return {
-        "suite": plan.suite.model_dump(mode="json"),
-        "seed": plan.seed,
-        "limit": options.limit,
-        "device": options.device,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {"cassr-bench": __version__, **_versions()},
-        "datasets": {
-            name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
-            for name, m in plan.manifests.items()
-        },
-        "methods": {
-            e.card.name: {**e.fingerprint(), "sha256": json_sha256(e.fingerprint())}
-            for e in plan.methods
-        },
-        "metrics": dict(scorer.fingerprints),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in RECORDED_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def dry_run(plan: Plan, options: RunOptions) -> list[dict[str, Any]]:
     """What a run would do, one row per method and dataset and one per metric."""
     store = Store(options.store)
@@ -418,25 +283,3 @@ def _count_pending(
     pairs = _shard(plan.manifests[dataset.name].pairs, options.shard)
     images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
     return len(pending(entry, pairs, images, seed=plan.seed, device=options.device))
-
-
-# -- machine-readable ----------------------------------------------------------------------------
-
-
-def write_provenance(results: Results, out: Path) -> Path:
-    """Write `provenance.json`: everything the numbers depend on."""
-    path = out / "provenance.json"
-    write_atomic(path, json.dumps(results.provenance, indent=1, sort_keys=True) + "\n")
-    return path
-
-
-def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:
-    """The summary of a run as plain JSON; a missing mean is null with its reason."""
-    summary = summarize(outcome.results).astype(object)
-    summary = summary.where(summary.notna(), None)
-    return {
-        "summary": summary.to_dict(orient="records"),
-        "provenance": dict(outcome.results.provenance),
-        "failures": [list(item) for item in outcome.failures],
-        "files": [str(path) for path in files],
-    }

@@ -1,0 +1,162 @@
+"""`run` and `report`: a suite from cards to reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench import options as o
+from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.errors import BenchError
+from bench.text import printable
+
+if TYPE_CHECKING:
+    from bench.run import Outcome, Plan, RunOptions
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
+    ] = None,
+    methods: o.Methods = None,
+    datasets: o.Datasets = None,
+    metrics: o.Metrics = None,
+    limit: o.Limit = None,
+    scale: o.Scale = 4,
+    device: o.Device = "auto",
+    workers: o.WorkerCount = None,
+    shard: o.Shard = "1/1",
+    seed: o.Seed = None,
+    store: o.Store = None,
+    fetch: Annotated[
+        bool | None,
+        typer.Option(help="Fetch missing weights first; default: as the suite says."),
+    ] = None,
+    offline: o.Offline = False,
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="Fail when any score is missing.")
+    ] = False,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Run a whole suite: upscale, score, report.
+
+    What is in the store already is not computed again; a run that was stopped goes on.
+    """
+    from bench import run as runner
+
+    suite_card = runner.chosen(
+        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+    )
+    options = runner.RunOptions(
+        store=store or o.default_store(),
+        device=o.resolve_device(device),
+        workers=workers,
+        shard=o.parse_shard(shard),
+        seed=seed,
+        limit=limit,
+        scale=scale,
+    )
+    go_offline(offline)
+    wants_fetch = suite_card.fetch if fetch is None else fetch
+    if wants_fetch and not offline and not dry_run:
+        _fetch_for(suite_card)
+    plan = runner.plan(suite_card, options, progress(as_json))
+    if dry_run:
+        _show_plan(plan, options, as_json)
+        return
+    outcome = runner.execute(plan, options, progress(as_json))
+    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all)
+
+
+def report(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
+    ] = None,
+    methods: o.Methods = None,
+    datasets: o.Datasets = None,
+    metrics: o.Metrics = None,
+    limit: o.Limit = None,
+    scale: o.Scale = 4,
+    device: o.Device = "auto",
+    seed: o.Seed = None,
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Make a suite's reports again from the store.
+
+    Nothing is upscaled or scored.
+    """
+    from bench import run as runner
+
+    suite_card = runner.chosen(
+        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+    )
+    options = runner.RunOptions(
+        store=store or o.default_store(),
+        device=o.resolve_device(device),
+        seed=seed,
+        limit=limit,
+        scale=scale,
+    )
+    plan = runner.plan(suite_card, options, progress(as_json))
+    outcome = runner.collect(plan, options)
+    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, False)
+
+
+def _default_out(suite: str) -> Path:
+    return Path("results") / "reports" / suite
+
+
+def _fetch_for(suite: Any) -> None:
+    from bench import fetching
+
+    for row in fetching.fetch([*suite.methods, *suite.metrics], progress(False), False):
+        if row["failed"]:
+            typer.echo(f"not fetched: {row['file']}: {row['state']}", err=True)
+
+
+def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
+    from bench import run as runner
+
+    rows = runner.dry_run(plan, options)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo("  ".join(str(value) for value in row.values()))
+
+
+def _finish(
+    outcome: Outcome, out: Path, options: RunOptions, as_json: bool, require_all: bool
+) -> None:
+    from bench import reports
+    from bench.collect import as_json as results_json
+    from bench.collect import write_provenance
+    from bench.reports import terminal
+
+    files = reports.render_all(outcome.results, out)
+    files.append(write_provenance(outcome.results, out))
+    if as_json:
+        print_json(results_json(outcome, files))
+    else:
+        from rich.console import Console
+
+        terminal.show(outcome.results, Console())
+        typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
+        typer.echo(f"Images and scores: {printable(options.store)}")
+    report_failures(outcome.failures)
+    missing = int(outcome.results.scores["value"].isna().sum())
+    if require_all and missing:
+        raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
+    if outcome.failures:
+        raise typer.Exit(FAILED)
+
+
+def _names(files: list[Path], out: Path) -> str:
+    top = sorted({path.relative_to(out).parts[0] for path in files})
+    return ", ".join(top)

@@ -1,0 +1,84 @@
+"""`upscale`: files, folders or a dataset by one method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench import options as o
+from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.errors import BenchError
+from bench.text import printable
+
+if TYPE_CHECKING:
+    from bench.upscale_files import Upscaled
+
+
+def upscale(
+    method: Annotated[
+        str, typer.Option("--method", help="A method's name, spandrel:FILE or FILE.py.")
+    ],
+    input: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="Images or folders of images; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Folder for one PNG per input.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Fill the store for a dataset instead.")
+    ] = None,
+    scale: o.Scale = 4,
+    limit: o.Limit = None,
+    device: o.Device = "auto",
+    workers: o.WorkerCount = None,
+    shard: o.Shard = "1/1",
+    seed: o.Seed = None,
+    store: o.Store = None,
+    offline: o.Offline = False,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Upscale files, folders or a dataset by one method.
+
+    Writes one PNG per input under its stem; goes on where it was stopped.
+    """
+    from bench import upscale_files
+    from bench.run import RunOptions
+
+    if bool(dataset) == bool(input) or bool(input) != bool(output):
+        raise BenchError("upscale: give either --input with --output, or --dataset")
+    options = RunOptions(
+        store=store or o.default_store(),
+        device=o.resolve_device(device),
+        workers=workers,
+        shard=o.parse_shard(shard),
+        seed=seed,
+        limit=limit,
+        scale=scale,
+    )
+    go_offline(offline)
+    shown = progress(as_json)
+    if dataset:
+        done = upscale_files.upscale_dataset(method, dataset, options, shown, dry_run)
+    else:
+        assert input is not None and output is not None
+        done = upscale_files.upscale_files(method, input, output, options, shown, dry_run)
+    _print_upscaled(done, dry_run, as_json)
+
+
+def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(done.as_json())
+    elif dry_run:
+        typer.echo(f"{done.todo} images would be upscaled into {printable(done.folder)}")
+    else:
+        typer.echo(
+            f"{done.made} images upscaled, {done.known} were there already: "
+            f"{printable(done.folder)}"
+        )
+    report_failures(done.failures)
+    if done.failures:
+        raise typer.Exit(FAILED)
