@@ -1,7 +1,8 @@
 """What CasSR adds to Stable Diffusion, saved and loaded without Stable Diffusion itself.
 
 A folder (or hub repository) of adapters holds `cassr.json` and, below it, the folders that
-diffusers' `save_pretrained` makes: `controlnet`, `attention`, `activation`, `prompt_embeddings`.
+diffusers' `save_pretrained` makes: `controlnet`, `attention`, `activation`, `prompt_embeddings`,
+`scheduler`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import diffusers
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from huggingface_hub import hf_hub_download
 
 from cassr.activation import CSCTuners
@@ -44,11 +47,13 @@ def save_adapters(pipeline: CasSRPipeline, folder: str | Path) -> None:
     modules = {name: module for name, module in modules.items() if module is not None}
     for name, module in modules.items():
         module.save_pretrained(folder / name, safe_serialization=True)
+    pipeline.scheduler.save_pretrained(folder / "scheduler")
     index = {
         "format": FORMAT,
         "base": pipeline.config["base"],
         "base_revision": pipeline.config["base_revision"],
         "modules": {name: type(module).__name__ for name, module in modules.items()},
+        "scheduler": type(pipeline.scheduler).__name__,
         "options": {name: pipeline.config[name] for name in OPTIONS},
     }
     temporary = folder / f"{INDEX}.tmp"
@@ -76,6 +81,18 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
     if index.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, found {index.get('format')!r}")
     return index
+
+
+def read_scheduler(source: str | Path, index: dict[str, Any], **hub: Any) -> Any:
+    """The scheduler that adapters were saved with.
+
+    Raises:
+        ValueError: its class is not one of diffusers' schedulers.
+    """
+    cls = getattr(diffusers, index["scheduler"], None)
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+        raise ValueError(f"{source}/{INDEX}: unknown scheduler {index['scheduler']!r}")
+    return cls.from_pretrained(str(source), subfolder="scheduler", **hub)
 
 
 def read_modules(

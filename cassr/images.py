@@ -39,9 +39,9 @@ def to_tensors(images: ImageLike | Sequence[ImageLike], name: str = "image") -> 
 def _convert(image: ImageLike, name: str) -> Tensor:
     """(B, 3, h, w) float32."""
     if isinstance(image, PIL.Image.Image):
-        image = np.asarray(image.convert("RGB"))
+        image = np.array(image.convert("RGB"))
     if isinstance(image, np.ndarray):
-        array = torch.from_numpy(np.ascontiguousarray(image))
+        array = torch.from_numpy(np.array(image))
         array = array[None] if array.ndim == 3 else array
         image = array.movedim(-1, 1) if array.ndim == 4 else array
     if not isinstance(image, Tensor):

@@ -21,7 +21,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, save_adapters
+from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_scheduler, save_adapters
 from cassr.attention import MultipleAttention
 from cassr.cascade import Batch, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
@@ -198,6 +198,7 @@ class CasSRPipeline(DiffusionPipeline):
                 continue
             module = modules[name]
             self.register_modules(**{name: module.to(self.device) if module else None})
+        self.register_modules(scheduler=read_scheduler(source, index, **hub))
         self.register_to_config(**{name: index["options"][name] for name in OPTIONS})
         return self
 
@@ -230,6 +231,7 @@ class CasSRPipeline(DiffusionPipeline):
             text_encoder="prompt_embeddings" not in index["modules"],
             **place,
         )
+        pipeline.register_modules(scheduler=read_scheduler(source, index, **hub))
         pipeline.register_to_config(**{name: index["options"][name] for name in OPTIONS})
         return pipeline
 

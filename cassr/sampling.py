@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
     Stage 2 therefore draws the same noise whether stage 1 ran or its result was at hand. Noise is
     drawn on the CPU, so it is the same on every device.
 
+    torch's CPU generator looks at 32 bits of a seed only, so seed and stage are hashed.
+
     Args:
         seeds: any integers, one per image.
         stage: 1 or 2.
     """
-    states = [(2 * int(seed) + (stage - 1)) % 2**63 for seed in seeds]
-    return [torch.Generator().manual_seed(state) for state in states]
+    digests = [hashlib.sha256(f"{int(seed)}/{stage}".encode()).digest() for seed in seeds]
+    return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
 
 
 def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

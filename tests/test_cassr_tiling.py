@@ -1,0 +1,143 @@
+"""Tiles, padding, colour correction."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from cassr.build import build_pipeline
+from cassr.color import adain, low_band, wavelet
+from cassr.pipeline import CasSRPipeline
+from cassr.tiling import Grid, HintCache, blend, pad_to_multiple
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "tile", "overlap"),
+    [(1, 1, 8, 2), (8, 8, 8, 2), (9, 8, 8, 2), (13, 40, 8, 0), (100, 31, 16, 15), (64, 65, 32, 8)],
+)
+def test_a_grid_covers_the_plane_and_its_weights_add_up_to_one(height, width, tile, overlap):
+    grid = Grid(height, width, tile, overlap)
+    windows = list(grid)
+    assert len(windows) == len(grid) == len(set(windows))
+    assert {(w.height, w.width) for w in windows} == {(min(tile, height), min(tile, width))}
+    assert all(w.top + w.height <= height and w.left + w.width <= width for w in windows)
+    for axis, length in (("top", height), ("left", width)):
+        starts = sorted({getattr(w, axis) for w in windows})
+        assert starts[0] == 0
+        assert starts[-1] + min(tile, length) == length
+        gaps = [b - a for a, b in itertools.pairwise(starts)]
+        assert all(gap <= tile - overlap for gap in gaps)
+    ones = blend(lambda w: torch.ones(1, 1, w.height, w.width), grid)
+    torch.testing.assert_close(ones, torch.ones(1, 1, height, width))
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_blending_crops_gives_the_image_back(factor):
+    image = torch.rand(2, 3, 20 * factor, 33 * factor)
+    grid = Grid(20, 33, 8, 3)
+    torch.testing.assert_close(blend(lambda w: w.crop(image, factor), grid, factor), image)
+
+
+def test_neighbouring_tiles_fade_into_each_other():
+    grid = Grid(8, 24, 16, 8)
+    steps = blend(lambda w: torch.full((1, 1, 8, 16), float(w.left > 0)), grid)[0, 0, 0]
+    assert (steps[:8] == 0).all()
+    assert (steps[16:] == 1).all()
+    assert (steps.diff() >= 0).all()
+    assert steps.diff().max() < 0.25
+
+
+def test_hint_cache_keeps_what_fits():
+    calls: list[int] = []
+
+    def embed(window: int) -> Tensor:
+        calls.append(window)
+        return torch.full((4,), float(window))
+
+    cache = HintCache(embed, limit=20)
+    for window in (0, 1, 0, 1):
+        assert cache(window)[0] == window
+    assert calls == [0, 1, 1]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 13), (16, 16), (17, 5)])
+def test_padding_reflects_and_keeps_the_image(size):
+    image = torch.rand(1, 3, *size)
+    padded = pad_to_multiple(image, 16)
+    assert all(side % 16 == 0 for side in padded.shape[2:])
+    assert torch.equal(padded[..., : size[0], : size[1]], image)
+    assert torch.isin(padded, image).all()
+    if size == (7, 13):
+        assert torch.equal(padded[..., 7:13, :13], image.flip(2)[..., 1:7, :])
+
+
+def test_adain_gives_the_moments_of_the_lr_image():
+    sr, lr = torch.rand(2, 3, 9, 11), 0.3 * torch.rand(2, 3, 9, 11) + 0.2
+    fixed = adain(sr, lr)
+    for moment in (torch.mean, torch.std):
+        torch.testing.assert_close(moment(fixed, (2, 3)), moment(lr, (2, 3)), atol=1e-5, rtol=1e-4)
+
+
+def test_wavelet_takes_the_low_band_of_the_lr_and_the_high_bands_of_the_sr():
+    sr, lr = torch.rand(1, 3, 40, 50), torch.rand(1, 3, 40, 50)
+    expected = (sr - low_band(sr)) + low_band(lr)
+    torch.testing.assert_close(wavelet(sr, lr), expected, atol=1e-6, rtol=1e-5)
+    flat = torch.full_like(sr, 0.25)
+    torch.testing.assert_close(wavelet(flat, flat + 0.5), flat + 0.5)
+
+
+def test_low_band_is_the_a_trous_transform():
+    x = torch.rand(1, 1, 24, 24)
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (kernel[:, None] * kernel)[None, None]
+    expected = x
+    for level in range(5):
+        radius = 2**level
+        padded = torch.nn.functional.pad(expected, (radius,) * 4, mode="replicate")
+        expected = torch.nn.functional.conv2d(padded, kernel, dilation=radius)
+    torch.testing.assert_close(low_band(x), expected)
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> CasSRPipeline:
+    made = build_pipeline("mini")
+    made.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.controlnet.parameters():
+        if not parameter.any():
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+    return made
+
+
+def smooth_image(side: int) -> Tensor:
+    coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+    return torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)[0]
+
+
+def test_a_tile_as_large_as_the_image_equals_no_tiling(pipeline):
+    options = {"scale": 2, "activation": "lr", "num_inference_steps": 2, "output_type": "pt"}
+    sizes = [(48, 48), (4096, 4096)]
+    made = [
+        pipeline(smooth_image(24), tile=t, tile_overlap=16, vae_tile=v, vae_overlap=16, **options)
+        for t, v in sizes
+    ]
+    assert torch.equal(made[0].images, made[1].images)
+
+
+def test_tiles_leave_no_seam_and_stay_near_the_whole_image(pipeline):
+    """1.5 tiles: steps across the tiles' borders are no larger than steps elsewhere."""
+    options = {"scale": 2, "activation": "lr", "color_correction": "none", "output_type": "pt"}
+    whole = pipeline(smooth_image(96), **options).images
+    tile = {"tile": 128, "tile_overlap": 64, "vae_tile": 128, "vae_overlap": 64}
+    tiled = pipeline(smooth_image(96), **options, **tile).images
+    difference = tiled - whole
+    psnr = -10 * difference.square().mean().log10()
+    assert psnr > 15
+    steps = difference.diff(dim=3).abs().mean((0, 1, 2))
+    borders = steps[[63, 127]].mean()
+    assert borders < 1.5 * steps.mean()
+    no_cache = pipeline(smooth_image(96), **options, **tile, hint_cache_mb=0).images
+    assert torch.equal(no_cache, tiled)
