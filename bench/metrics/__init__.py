@@ -35,6 +35,7 @@ __all__ = [
     "feature_fingerprint",
     "fetch",
     "fingerprint",
+    "forget",
     "get",
     "load",
     "names",
@@ -157,8 +158,13 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     """
     if _files_unknown(spec):
         importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
-        _asked.cache_clear()
+        forget()
     return [weights.fetch(weight, progress) for weight in _weights(spec)]
+
+
+def forget() -> None:
+    """Ask again whether metrics whose files are not listed can run; the answers are kept."""
+    _asked.cache_clear()
 
 
 def substituted(spec: MetricSpec) -> list[str]:

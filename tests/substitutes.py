@@ -1,0 +1,153 @@
+"""Random weights with the right names and shapes, saved in the formats the libraries load.
+
+Parts of a network that a metric never uses are stored as one number seen many times, which keeps
+the files small.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.types import MetricSpec
+
+
+def plant(spec: MetricSpec, hub: Path) -> None:
+    """Put substitutes for every weight of a metric below `hub` (TORCH_HOME/hub)."""
+    torch.manual_seed(0)
+    for weight in spec.weights:
+        path = hub.parent / weight.folder / weight.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        MAKERS[weight.name](path)
+
+
+def _save(state: dict[str, Tensor], path: Path) -> None:
+    torch.save(state, path)
+
+
+def _unused(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name: torch.zeros(()).expand(value.shape) if name.startswith(prefix) else value
+        for name, value in state.items()
+    }
+
+
+def _alexnet(path: Path) -> None:
+    from torchvision.models import alexnet
+
+    _save(_unused(alexnet(weights=None).state_dict(), "classifier"), path)
+
+
+def _vgg16(path: Path) -> None:
+    from torchvision.models import vgg16
+
+    with torch.device("meta"):
+        shapes = vgg16(weights=None).state_dict()
+    state = {
+        name: torch.randn(value.shape) * 0.05
+        for name, value in shapes.items()
+        if name.startswith("features")
+    }
+    rest = {name: torch.zeros(()).expand(value.shape) for name, value in shapes.items()}
+    _save(rest | state, path)
+
+
+def _lpips(path: Path) -> None:
+    channels = (64, 192, 384, 256, 256)
+    _save({f"lin{k}.model.1.weight": torch.rand(1, c, 1, 1) for k, c in enumerate(channels)}, path)
+
+
+def _dists(path: Path) -> None:
+    _save({name: torch.rand(1, 1475, 1, 1) for name in ("alpha", "beta")}, path)
+
+
+def _musiq(path: Path) -> None:
+    from pyiqa.archs.musiq_arch import MUSIQ
+
+    _save(MUSIQ(num_class=1, pretrained=False).state_dict(), path)
+
+
+def _maniqa(path: Path) -> None:
+    import timm
+    from pyiqa.archs.maniqa_arch import MANIQA
+
+    create = timm.create_model
+    timm.create_model = lambda name, pretrained: create(name, pretrained=False)
+    try:
+        _save(MANIQA(pretrained=False).state_dict(), path)
+    finally:
+        timm.create_model = create
+
+
+def _clip(path: Path) -> None:
+    from pyiqa.archs.clip_model import CLIP
+
+    model = CLIP(
+        embed_dim=1024,
+        image_resolution=224,
+        vision_layers=(3, 4, 6, 3),
+        vision_width=64,
+        vision_patch_size=None,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=512,
+        transformer_heads=8,
+        transformer_layers=12,
+    )
+    _archive({name: value.half() for name, value in model.state_dict().items()}, path)
+
+
+class _Node(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def _archive(state: dict[str, Tensor], path: Path) -> None:
+    """A TorchScript archive whose parameters have the names and values of `state`."""
+    root = _Node()
+    for name, value in state.items():
+        node = root
+        *folders, leaf = name.split(".")
+        for folder in folders:
+            if folder not in node._modules:
+                node.add_module(folder, _Node())
+            node = node.get_submodule(folder)
+        node.register_buffer(leaf, value)
+    torch.jit.save(torch.jit.trace(root, torch.zeros(1)), path)
+
+
+class _Layers(nn.Module):
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def _inception(path: Path) -> None:
+    """TorchScript with `.layers`: (1, 3, 299, 299) in [-1, 1] -> (1, 2048)."""
+    from torchvision.models import Inception3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = Inception3(aux_logits=False, transform_input=False, init_weights=False).eval()
+        network.fc = nn.Identity()
+        example = torch.zeros(1, 3, 299, 299)
+        layers = torch.jit.trace(network, example)
+        torch.jit.save(torch.jit.script(_Layers(layers)), path)
+
+
+MAKERS = {
+    "alexnet-owt-7be5be79.pth": _alexnet,
+    "vgg16-397923af.pth": _vgg16,
+    "LPIPS_v0.1_alex-df73285e.pth": _lpips,
+    "DISTS_weights-f5e65c96.pth": _dists,
+    "musiq_koniq_ckpt-e95806b9.pth": _musiq,
+    "MANIQA_PIPAL-ae6d356b.pth": _maniqa,
+    "RN50.pt": _clip,
+    "inception-2015-12-05.pt": _inception,
+}

@@ -1,0 +1,159 @@
+"""The metrics that are networks, run for real: the libraries' classes with substituted weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pictures import photo
+from substitutes import plant
+
+from bench import metrics
+from bench.errors import BenchError, Unavailable, WeightsError
+from bench.metrics.catalogue import PARITY, PYIQA_WEIGHTS
+from bench.types import MetricSpec
+
+NETWORKS = [
+    "lpips",
+    "dists",
+    "musiq",
+    "clipiqa",
+    "fid",
+    "kid",
+    pytest.param("maniqa", marks=pytest.mark.slow),
+]
+
+
+def tensor(height: int, width: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(photo(height, width, seed)).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture
+def planted(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> MetricSpec:
+    """The metric's spec, with substituted weights in place and allowed."""
+    spec = metrics.get(request.param)
+    plant(spec, clean_home / "torch/hub")
+    allowed = ",".join(weight.name for weight in spec.weights)
+    monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", allowed)
+    return spec
+
+
+def pyiqa_called_directly(spec: MetricSpec, hub: Path) -> Any:
+    """pyiqa as anybody calls it, with the same files at hand."""
+    import pyiqa
+    import timm
+    from pyiqa.utils import download_util
+
+    options = {"backbone": str(hub / "clip/RN50.pt")} if spec.name == "clipiqa" else {}
+    create = timm.create_model
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
+        patch.setattr(download_util, "DEFAULT_CACHE_DIR", str(hub / "pyiqa"))
+        patch.setattr(timm, "create_model", lambda name, pretrained: create(name))
+        return pyiqa.create_metric(spec.pyiqa_name, device=torch.device("cpu"), **options)
+
+
+@pytest.mark.parametrize("planted", NETWORKS, indirect=True)
+def test_equals_the_library_called_directly(planted: MetricSpec, clean_home: Path) -> None:
+    if planted.kind == "set":
+        check_features(planted, clean_home / "torch/hub/cleanfid")
+        return
+    metric: Any = metrics.load(planted)
+    theirs = pyiqa_called_directly(planted, clean_home / "torch/hub")
+    if planted.name == "maniqa":  # the same grid with fewer crops: 20 of them take minutes
+        metric.net.test_sample = theirs.net.test_sample = 4
+    hr = tensor(224, 256, 0)
+    prepared = metric.prepare(hr) if planted.reference else None
+    for seed in (1,) if planted.name == "maniqa" else (1, 2, 1):
+        sr = tensor(224, 256, seed)
+        value = metric.score(sr, hr, prepared)
+        assert value == pytest.approx(float(theirs(sr, hr)), abs=PARITY[planted.name], rel=1e-6)
+
+
+def check_features(spec: MetricSpec, folder: Path) -> None:
+    """Features as clean-fid computes them, with the network it loads from a folder."""
+    import numpy as np
+    from cleanfid.inception_torchscript import InceptionV3W
+    from cleanfid.resize import build_resizer
+
+    metric: Any = metrics.load(spec)
+    images = [tensor(96, 128, seed) for seed in range(3)]
+    features = np.stack([metric.features(image) for image in images])
+    network = InceptionV3W(str(folder), download=False).eval()
+    resized = [build_resizer("clean")(photo(96, 128, seed)) for seed in range(3)]
+    batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        theirs = network(batch).double().numpy()
+    assert features.shape == (3, 2048)
+    assert features.dtype == np.float64
+    np.testing.assert_allclose(features, theirs, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(metric.distance(features, features[:2]))
+    assert metrics.feature_fingerprint(metrics.get("fid")) == metrics.feature_fingerprint(
+        metrics.get("kid")
+    )
+
+
+@pytest.mark.parametrize("planted", ["lpips"], indirect=True)
+def test_substituted_weights_mark_the_scores(
+    planted: MetricSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [weight.name for weight in planted.weights]
+    assert metrics.substituted(planted) == names
+    print_ = metrics.fingerprint(planted)
+    assert print_["substituted"] == names
+    assert all(len(digest) == 64 for digest in print_["weights"].values())
+    assert metrics.load(planted).fingerprint() == print_
+    monkeypatch.delenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS")
+    assert "not the expected file" in metrics.unavailable(planted)
+    with pytest.raises(WeightsError, match="not the expected file"):
+        metrics.fingerprint(planted)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (Path.touch, (Path("evil"),))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("planted", ["musiq"], indirect=True)
+def test_a_substitute_is_data_not_code(
+    planted: MetricSpec, clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = clean_home / "torch/hub/pyiqa" / planted.weights[0].name
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(BenchError, match="could not build musiq"):
+        metrics.load(planted)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_pyiqa_cannot_download_on_its_own(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PYIQA_WEIGHTS, "musiq-ava", ())
+    with pytest.raises(WeightsError, match=r"published at https://huggingface.co/.*musiq_ava"):
+        metrics.load(metrics.get("pyiqa:musiq-ava"))
+
+
+def test_files_that_are_not_listed_are_found_and_fingerprinted(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric whose files our tables do not name: pyiqa is watched while it loads them."""
+    monkeypatch.delitem(PYIQA_WEIGHTS, "dists")
+    spec = metrics.get("pyiqa:dists")
+    assert spec.weights == ()
+    with pytest.raises(Unavailable, match=r"vgg16-397923af\.pth"):
+        metrics.load(spec)
+    plant(metrics.get("dists"), clean_home / "torch/hub")
+    metrics.forget()
+    assert metrics.unavailable(spec) == ""
+    used = metrics.fingerprint(spec)["weights"]
+    assert set(used) == {"vgg16-397923af.pth", "DISTS_weights-f5e65c96.pth"}
+    sr, hr = tensor(96, 96, 0), tensor(96, 96, 1)
+    metric: Any = metrics.load(spec)
+    assert metric.score(sr, hr, metric.prepare(hr)) > 0
