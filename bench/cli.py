@@ -47,6 +47,9 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        where = f"{printable(error.filename)}: " if error.filename else ""
+        _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
     except Exception as error:  # a defect of ours, but no reason for a page of traceback
         if os.environ.get("CASSR_BENCH_DEBUG"):
             raise

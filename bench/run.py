@@ -92,6 +92,7 @@ def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
     Raises:
         BenchError: an unknown name, an unreadable card, a dataset that cannot be made.
     """
+    Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
     specs = tuple(metrics.get(name) for name in suite.metrics)
     sets = tuple(data.find(name, options.scale) for name in suite.datasets)

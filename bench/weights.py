@@ -66,7 +66,7 @@ def locate(weight: Weight) -> Path:
     """
     path = find(weight)
     if path is None:
-        raise WeightsError(f"{weight.name} is missing: expected at {home(weight)}")
+        raise WeightsError(f"{weight.name} is not on this machine")
     check(weight, path)
     return path
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -87,7 +88,10 @@ class Workers:
     ) -> Iterator[tuple[Task, Result]]:
         set_threads(self.threads)
         for task in tasks:
-            yield task, function(task)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = function(task)
+            yield task, result
 
     def _map_pool(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -133,6 +137,7 @@ def set_threads(threads: int) -> None:
 
 def _initialize(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # of third-party networks: nothing their user could act on
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

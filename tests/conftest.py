@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import photo
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,19 +42,23 @@ def real_weights(shared: Path) -> Path:
     return shared / "weights"
 
 
+CACHES = {
+    "XDG_CACHE_HOME": "cache",
+    "TORCH_HOME": "torch",
+    "HF_HOME": "hf",
+    "CASSR_BENCH_CACHE": "bench",
+    "CASSR_BENCH_STORE": "store",
+}
+UNSET = ("CASSR_BENCH_MIRROR", "CASSR_BENCH_SUBSTITUTE_WEIGHTS", "CASSR_BENCH_DEBUG")
+
+
 @pytest.fixture
 def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty caches, so that nothing on this machine changes a test."""
     home = tmp_path / "home"
-    for variable, folder in (
-        ("XDG_CACHE_HOME", home / "cache"),
-        ("TORCH_HOME", home / "torch"),
-        ("HF_HOME", home / "hf"),
-        ("CASSR_BENCH_CACHE", home / "bench"),
-        ("CASSR_BENCH_STORE", home / "store"),
-    ):
-        monkeypatch.setenv(variable, str(folder))
-    for variable in ("CASSR_BENCH_MIRROR", "CASSR_BENCH_SUBSTITUTE_WEIGHTS", "CASSR_BENCH_DEBUG"):
+    for variable, folder in CACHES.items():
+        monkeypatch.setenv(variable, str(home / folder))
+    for variable in UNSET:
         monkeypatch.delenv(variable, raising=False)
     return home
 
@@ -62,17 +66,18 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def cli(clean_home: Path, tmp_path: Path) -> Cli:
-    """Run the command line in a process of its own, in an empty folder, 80 columns wide."""
-    folder = tmp_path / "cwd"
-    folder.mkdir()
+def make_cli(home: Path, folder: Path) -> Cli:
+    """A function that runs the command line in a process of its own, 80 columns wide."""
+    folder.mkdir(parents=True)
+    clean = {name: value for name, value in os.environ.items() if name not in UNSET}
+    clean |= {name: str(home / cache) for name, cache in CACHES.items()}
+    clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "bench", *map(str, arguments)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment},
+            env={**clean, **environment},
             capture_output=True,
             text=True,
             errors="surrogateescape",
@@ -80,6 +85,12 @@ def cli(clean_home: Path, tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def cli(clean_home: Path, tmp_path: Path) -> Cli:
+    """Run the command line with empty caches, in an empty folder."""
+    return make_cli(clean_home, tmp_path / "cwd")
 
 
 @pytest.fixture
