@@ -1,4 +1,4 @@
-"""Saving and loading: whole pipelines, adapters alone, Stable Diffusion folders, the hub's cache."""
+"""Saving and loading: whole pipelines, adapters, Stable Diffusion folders, the hub's cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cassr.adapters import INDEX, read_index
+from cassr.adapters import INDEX, read_index, read_scheduler
 from cassr.build import build_pipeline, pipeline_from_base
 from cassr.config import GENERAL_DESCRIPTION, MINI, NEGATIVE_PROMPT
 from cassr.pipeline import CasSRPipeline
@@ -80,7 +80,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory, original: CasSRPipeline) 
 
 def test_adapters_alone_are_saved(adapters: Path, original: CasSRPipeline):
     folders = {path.name for path in adapters.iterdir() if path.is_dir()}
-    assert folders == {"controlnet", "attention", "activation", "prompt_embeddings"}
+    assert folders == {"controlnet", "attention", "activation", "prompt_embeddings", "scheduler"}
     saved = sum(t.numel() for f in adapters.rglob("*.safetensors") for t in load_file(f).values())
     parts = (original.controlnet, original.attention, original.activation)
     carried = original.prompt_embeddings.table.numel()
@@ -130,6 +130,8 @@ def test_wrong_adapters_get_one_clear_error(tmp_path: Path, adapters: Path):
     (tmp_path / INDEX).write_text(json.dumps(index | {"modules": {"unet": "Evil"}}))
     with pytest.raises(ValueError, match="unknown module 'unet' of class 'Evil'"):
         build_pipeline("mini").load_adapters(tmp_path)
+    with pytest.raises(ValueError, match="unknown scheduler 'DiffusionPipeline'"):
+        read_scheduler(tmp_path, index | {"scheduler": "DiffusionPipeline"})
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,6 @@ def test_adapters_find_their_base(stable_diffusion: Path, adapters: Path, origin
     made = CasSRPipeline.from_adapters(adapters, base=stable_diffusion)
     assert made.text_encoder is None
     options = {"reference": torch.rand(3, 24, 36, generator=torch.Generator().manual_seed(0))}
-    made.scheduler = original.scheduler
     assert torch.equal(run(made, **options), run(original, **options))
 
 

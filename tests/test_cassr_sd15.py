@@ -1,0 +1,99 @@
+"""The paper's size with random weights: counts, equality at the start, gradients. Minutes, 8 GB."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from cassr.activation import CSCTuners
+from cassr.attention import MultipleAttention
+from cassr.config import SD15
+from cassr.controlnet import controlnet_from_unet
+from cassr.stages import Guidance, TunerActivation, freeze
+
+
+def millions(module: torch.nn.Module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+@pytest.fixture(scope="module")
+def meta_unet() -> UNet2DConditionModel:
+    with torch.device("meta"):
+        return UNet2DConditionModel(**SD15.unet)
+
+
+@pytest.mark.parametrize(("kernel_size", "expected"), [(1, 28.8), (3, 99.1)])
+def test_csc_tuners_have_the_papers_parameters(meta_unet, kernel_size, expected):
+    with torch.device("meta"):
+        tuners = CSCTuners.from_unet(meta_unet, kernel_size=kernel_size)
+    assert len(tuners.tuners) == 12
+    assert millions(tuners) == pytest.approx(expected, rel=0.01)
+
+
+def test_parameters_of_the_other_parts(meta_unet):
+    with torch.device("meta"):
+        attention = MultipleAttention.from_unet(meta_unet)
+        controlnet = controlnet_from_unet(meta_unet, SD15.hint_channels)
+        vae = AutoencoderKL(**SD15.vae)
+    assert attention.config.skips == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert attention.config.dims == [1280] * 3 + [640] * 3 + [320] * 3
+    assert attention.config.condition_dims == [1280, 1280, 640, 640, 640, 320, 320, 320, 320]
+    assert millions(attention) == pytest.approx(47.5, rel=0.01)
+    assert millions(meta_unet) == pytest.approx(859.5, rel=0.001)
+    assert millions(controlnet) == pytest.approx(361.3, rel=0.001)
+    assert millions(vae) == pytest.approx(83.65, rel=0.001)
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet2DConditionModel:
+    torch.manual_seed(0)
+    return UNet2DConditionModel(**SD15.unet).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {
+        "latents": torch.randn(1, 4, 16, 16),
+        "t": torch.tensor(500),
+        "prompt": torch.randn(1, 77, 768),
+        "lr": torch.rand(1, 3, 128, 128),
+        "reference": torch.rand(1, 3, 128, 128),
+    }
+
+
+@pytest.mark.slow
+def test_untrained_stage_2_equals_diffusers_and_then_learns(unet, inputs):
+    stage = Guidance(
+        unet, controlnet_from_unet(unet, SD15.hint_channels), MultipleAttention.from_unet(unet)
+    )
+    args = (inputs["latents"], inputs["t"], inputs["prompt"])
+    with torch.no_grad():
+        made = [stage.controlnet(*args, inputs[n], return_dict=False) for n in ("lr", "reference")]
+        down = [a + b for a, b in zip(made[0][0], made[1][0], strict=True)]
+        residuals = {
+            "down_block_additional_residuals": down,
+            "mid_block_additional_residual": made[0][1] + made[1][1],
+        }
+        expected = unet(*args, **residuals).sample
+        assert torch.equal(stage(**inputs), expected)
+        assert expected.std() > 0.01
+    trained = freeze(stage)
+    for _ in range(2):
+        stage.zero_grad(set_to_none=True)
+        stage(**inputs).square().mean().backward()
+        with torch.no_grad():
+            for parameter in trained:
+                parameter -= 1e-3 * parameter.grad.sign()
+    silent = [n for n, p in stage.named_parameters() if p.requires_grad and not p.grad.any()]
+    assert silent == []
+    assert all(p.grad is None for p in unet.parameters())
+
+
+@pytest.mark.slow
+def test_untrained_stage_1_equals_the_plain_unet(unet, inputs):
+    stage = TunerActivation(unet, CSCTuners.from_unet(unet))
+    args = (inputs["latents"], inputs["t"], inputs["prompt"])
+    with torch.no_grad():
+        assert torch.equal(stage(*args, inputs["lr"]), unet(*args).sample)
