@@ -97,7 +97,7 @@ def test_missing_weights_are_said_with_the_command_that_mends_it(
     clean_home: Path, name: str
 ) -> None:
     reason = metrics.unavailable(metrics.get(name))
-    assert "is missing" in reason
+    assert "is not on this machine" in reason
     assert reason.endswith(f"run: cassr-bench fetch {name}")
     assert "\n" not in reason
     with pytest.raises(Unavailable, match="cassr-bench fetch"):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import weights
 from bench.errors import ImageError, Unavailable, UnknownName
+from bench.metrics import found_files
 from bench.metrics.catalogue import (
     METRICS,
     PYIQA_LICENCE,
@@ -113,11 +114,11 @@ def unavailable(spec: MetricSpec) -> str:
     if missing:
         wanted = " ".join(_DISTRIBUTIONS.get(package, package) for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
-    for weight in spec.weights:
+    for weight in _weights_known(spec):
         reason = weights.problem(weight)
         if reason:
             return f"{reason}; run: cassr-bench fetch {spec.name}"
-    return _asked(spec.name) if _files_unknown(spec) else ""
+    return _asked(spec.name) if _never_built(spec) else ""
 
 
 def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
@@ -156,7 +157,7 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     Raises:
         WeightsError: a file cannot be had; the message says from where and why.
     """
-    if _files_unknown(spec):
+    if _never_built(spec):
         importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
         forget()
     return [weights.fetch(weight, progress) for weight in _weights(spec)]
@@ -216,14 +217,23 @@ def _library(spec: MetricSpec) -> str:
     return "clean-fid" if spec.factory.startswith("bench.metrics.inception") else ""
 
 
-def _files_unknown(spec: MetricSpec) -> bool:
-    return spec.name.startswith(_PREFIX) and spec.pyiqa_name not in PYIQA_WEIGHTS
+def _is_described(spec: MetricSpec) -> bool:
+    return not spec.name.startswith(_PREFIX) or spec.pyiqa_name in PYIQA_WEIGHTS
+
+
+def _never_built(spec: MetricSpec) -> bool:
+    return not _is_described(spec) and found_files.recall(spec) is None
+
+
+def _weights_known(spec: MetricSpec) -> tuple[Weight, ...]:
+    return spec.weights if _is_described(spec) else found_files.recall(spec) or ()
 
 
 def _weights(spec: MetricSpec) -> tuple[Weight, ...]:
-    if not _files_unknown(spec):
-        return spec.weights
-    return importlib.import_module(_PYIQA_LOADING).files_used(spec)
+    """Every file the metric reads; where no table says which, it is built once to see."""
+    if _never_built(spec):
+        importlib.import_module(_PYIQA_LOADING).find_files(spec)
+    return _weights_known(spec)
 
 
 @cache

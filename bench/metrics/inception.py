@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from cleanfid.inception_torchscript import InceptionV3W
+from cleanfid.resize import build_resizer
 from torch import Tensor
 
 from bench import weights
@@ -22,9 +24,6 @@ class _InceptionSet:
     """What FID and KID share: the features."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
-        from cleanfid.inception_torchscript import InceptionV3W
-        from cleanfid.resize import build_resizer
-
         self.spec, self.device = spec, device
         folder = weights.place(spec.weights[0]).parent
         self._network = InceptionV3W(str(folder), download=False).to(device).eval()

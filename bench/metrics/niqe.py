@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.io import loadmat
 from torch import Tensor
 
 from bench import weights
@@ -31,8 +32,6 @@ class Niqe:
     """No-reference quality of one image; a `bench.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
-        from scipy.io import loadmat
-
         self.spec, self.device = spec, device
         model = loadmat(str(weights.locate(spec.weights[0])))
         self._mean = self._tensor(np.ravel(model["mu_prisparam"]))

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import scipy.io
 import torch
+from huggingface_hub import constants
+from pyiqa import create_metric
+from pyiqa.utils import download_util
 
 from bench import weights
 from bench.download import download
 from bench.errors import BenchError, Unavailable, WeightsError
+from bench.metrics import found_files
 from bench.types import MetricSpec, Weight
 
 Downloader = Callable[..., None]
@@ -52,23 +55,19 @@ def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
     return _build(spec, device, options, _refuse)[0]
 
 
-def files_used(spec: MetricSpec) -> tuple[Weight, ...]:
-    """The files that a metric of pyiqa reads, for metrics that our catalogue does not describe.
+def find_files(spec: MetricSpec) -> None:
+    """Build a metric that our catalogue does not describe and keep which files it read.
 
-    The first call builds the metric; the answer is kept with pyiqa's version.
+    Raises:
+        Unavailable, WeightsError: as `build`.
     """
-    known = _known_files()
-    key = f"{spec.pyiqa_name}@{metadata.version('pyiqa')}"
-    if key not in known:
-        known[key] = [os.path.relpath(path, weights.torch_home()) for path in _reads(spec)]
-        _keep(known)
-    return tuple(Weight(name=Path(name).name, folder=str(Path(name).parent)) for name in known[key])
+    found_files.record(spec, _build(spec, "cpu", {}, _refuse)[1])
 
 
 def problem_offline(spec: MetricSpec) -> str:
     """Why a metric that our catalogue does not describe cannot run here; "" when it can."""
     try:
-        files_used(spec)
+        find_files(spec)
     except WeightsError as error:
         return f"{error}; run: cassr-bench fetch {spec.name}"
     except BenchError as error:
@@ -85,10 +84,6 @@ def fetch_files(spec: MetricSpec) -> None:
     _build(spec, "cpu", {}, _download_to)
 
 
-def _reads(spec: MetricSpec) -> list[Path]:
-    return _build(spec, "cpu", {}, _refuse)[1]
-
-
 def _build(
     spec: MetricSpec, device: str, options: dict[str, Any], downloader: Downloader
 ) -> tuple[torch.nn.Module, list[Path]]:
@@ -96,8 +91,6 @@ def _build(
     read: list[Path] = []
     try:
         with _surroundings(spec, downloader, read):
-            from pyiqa import create_metric
-
             model = create_metric(spec.pyiqa_name, device=torch.device(device), **options)
     except BenchError:
         raise
@@ -118,8 +111,6 @@ def _surroundings(spec: MetricSpec, downloader: Downloader, read: list[Path]) ->
         enter(contextlib.redirect_stdout(io.StringIO()))
         if downloader is _refuse:
             enter(_environment("HF_HUB_OFFLINE", "1"))
-        from pyiqa.utils import download_util
-
         cache = str(weights.torch_home() / "hub" / "pyiqa")
         enter(swapped(download_util, "DEFAULT_CACHE_DIR", cache))
         enter(swapped(download_util, "download_url_to_file", downloader))
@@ -146,8 +137,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hub_offline(offline: bool) -> Iterator[None]:
-    from huggingface_hub import constants
-
     with swapped(constants, "HF_HUB_OFFLINE", offline or constants.HF_HUB_OFFLINE):
         yield
 
@@ -155,7 +144,6 @@ def _hub_offline(offline: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def _recorded(read: list[Path]) -> Iterator[None]:
     """Note the files that torch.load and loadmat open."""
-    import scipy.io
 
     def noting(function: Callable[..., Any]) -> Callable[..., Any]:
         def noted(source: Any, *args: Any, **options: Any) -> Any:
@@ -193,21 +181,3 @@ def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
 def _not_built(spec: MetricSpec, error: Exception) -> str:
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"pyiqa could not build {spec.pyiqa_name}: {cause}"
-
-
-def _known_files() -> dict[str, list[str]]:
-    try:
-        return dict(json.loads(_list_path().read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _keep(known: dict[str, list[str]]) -> None:
-    _list_path().parent.mkdir(parents=True, exist_ok=True)
-    temporary = _list_path().with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
-    temporary.replace(_list_path())
-
-
-def _list_path() -> Path:
-    return weights.cache_dir() / "pyiqa_files.json"

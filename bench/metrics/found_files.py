@@ -1,0 +1,49 @@
+"""The files that metrics of pyiqa read which the catalogue does not describe, as found once.
+
+Kept on disk with pyiqa's version, so that asking again imports nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from bench import weights
+from bench.types import MetricSpec, Weight
+
+
+def recall(spec: MetricSpec) -> tuple[Weight, ...] | None:
+    """The files a metric was seen to read; None when it was never built here."""
+    found = _read().get(_key(spec))
+    if found is None:
+        return None
+    return tuple(Weight(name=Path(name).name, folder=str(Path(name).parent)) for name in found)
+
+
+def record(spec: MetricSpec, paths: Iterable[Path]) -> None:
+    """Keep what a metric read."""
+    home = weights.torch_home()
+    names = [os.path.relpath(path, home) for path in dict.fromkeys(paths)]
+    target = _path()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps({**_read(), _key(spec): names}, indent=1, sort_keys=True))
+    temporary.replace(target)
+
+
+def _key(spec: MetricSpec) -> str:
+    return f"{spec.pyiqa_name}@{metadata.version('pyiqa')}"
+
+
+def _path() -> Path:
+    return weights.cache_dir() / "pyiqa_files.json"
+
+
+def _read() -> dict[str, list[str]]:
+    try:
+        return dict(json.loads(_path().read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
