@@ -37,6 +37,11 @@ REPORTS: tuple[Report, ...] = (
     Report("markdown", "bench.reports.markdown:render", "table.md: the table for a README"),
     Report("csv", "bench.reports.csv_files:render", "scores.csv per image, summary.csv of means"),
     Report("latex", "bench.reports.latex:render", "table.tex to \\input, table_standalone.tex"),
+    Report(
+        "statistics",
+        "bench.reports.statistics:render",
+        "statistics.md and .csv: intervals, paired tests, ranks; statistics_pairs.csv",
+    ),
     Report("panels", "bench.reports.panels:render", "panels/: LR, a crop of every method, HR"),
 )
 

@@ -103,12 +103,18 @@ def standalone(table: str) -> str:
         r"\usepackage[T1]{fontenc}",
         r"\usepackage{lmodern}",
         r"\usepackage{textcomp}",
-        r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
+        rf"\usepackage[papersize={{297mm,{_page_height(table)}mm}},margin=15mm]{{geometry}}",
         *(rf"\usepackage{{{name}}}" for name in PACKAGES),
         r"\pagestyle{empty}",
         r"\begin{document}",
     ]
     return "\n".join([*head, *lines, r"\end{document}"]) + "\n"
+
+
+def _page_height(table: str) -> int:
+    """Millimetres that hold the table: A4 across, or longer, since a float does not break."""
+    line_ends = table.count(r"\\") + 2 * table.count("\\par\n")
+    return max(210, 70 + 6 * line_ends)
 
 
 def _lines(table: Table) -> Iterator[str]:

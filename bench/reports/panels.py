@@ -171,8 +171,14 @@ def _wrapped(name: str, width: int) -> list[str]:
             kept, _, moved = lines[-1].rpartition(" ")
             lines[-1:] = [kept, moved + char] if kept else [lines[-1], char]
     if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], lines[LINES - 1][:-1] + "…"]
+        lines = [*lines[: LINES - 1], _shortened(lines[LINES - 1], width)]
     return [line.strip() for line in lines]
+
+
+def _shortened(line: str, width: int) -> str:
+    while _font().getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"
 
 
 def _in_font(name: str) -> str:

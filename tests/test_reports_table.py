@@ -1,0 +1,334 @@
+"""The laid out table and its text renderings: marks, means, footnotes, escaping, widths."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import re
+import shutil
+import subprocess
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from bench.errors import DataError, UnknownName
+from bench.reports import REPORTS, get_report, render_all
+from bench.reports.latex import escape as escape_latex
+from bench.reports.layout import DASH, make_table, marks
+from bench.reports.markdown import escape as escape_markdown
+from bench.reports.markdown import markdown
+from bench.reports.terminal import show
+from bench.results import Item, Results, summarize
+
+from . import results_example as ex
+
+NAN = math.nan
+LAYOUTS = ("methods-as-columns", "methods-as-rows")
+
+
+def printed(results: Results, width: int = 80, **options: object) -> str:
+    file = io.StringIO()
+    show(results, Console(file=file, width=width, **options))  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("means", "better", "expected"),
+    [
+        ([1.0, 3.0, 2.0], "higher", ["", "best", "second"]),
+        ([1.0, 3.0, 2.0], "lower", ["best", "", "second"]),
+        ([2.0, 2.0, 1.0], "higher", ["best", "best", "second"]),
+        ([3.0, 2.0, 2.0, 1.0], "higher", ["best", "second", "second", ""]),
+        ([27.124, 27.121, 1.0], "higher", ["best", "second", ""]),
+        ([NAN, 2.0, 1.0], "higher", ["", "best", ""]),
+        ([NAN, 2.0, NAN], "lower", ["", "", ""]),
+        ([5.0, 5.0, 5.0], "lower", ["best", "best", "best"]),
+        ([math.inf, 40.0, 30.0], "higher", ["best", "second", ""]),
+        ([NAN, NAN], "lower", ["", ""]),
+    ],
+)
+def test_marks(means: list[float], better: str, expected: list[str]) -> None:
+    assert marks(means, better) == expected  # type: ignore[arg-type]
+
+
+def test_means_are_over_the_images_that_every_method_has() -> None:
+    values = {
+        ("d", "full", "a", "psnr_y"): 10.0,
+        ("d", "full", "b", "psnr_y"): 30.0,
+        ("d", "part", "a", "psnr_y"): 20.0,
+        ("d", "part", "b", "psnr_y"): "broken file",
+        ("d", "none", "a", "psnr_y"): "no weights",
+        ("d", "none", "b", "psnr_y"): "no weights",
+    }
+    summary = summarize(ex.results(values, [ex.PSNR])).set_index("method")
+    assert list(summary["mean"][:2]) == [10.0, 20.0]
+    assert math.isnan(summary["mean"]["none"])
+    assert dict(summary["n"]) == {"full": 1, "part": 1, "none": 0}
+    assert dict(summary["missing"]) == {"full": 0, "part": 1, "none": 2}
+    assert dict(summary["reason"]) == {"full": "", "part": "broken file", "none": "no weights"}
+
+
+def test_methods_without_a_common_image_have_no_mean() -> None:
+    values = {
+        ("d", "one", "a", "psnr_y"): 10.0,
+        ("d", "one", "b", "psnr_y"): "failed",
+        ("d", "two", "a", "psnr_y"): "failed",
+        ("d", "two", "b", "psnr_y"): 20.0,
+    }
+    results = ex.results(values, [ex.PSNR])
+    assert summarize(results)["mean"].isna().all()
+    assert "no image that every method has a value for" in make_table(results).footnotes
+
+
+def test_a_set_metric_counts_the_images_of_its_dataset() -> None:
+    values = {("d", "m", image, "psnr_y"): 20.0 for image in "abc"}
+    values[("d", "m", "", "fid")] = 55.5
+    summary = summarize(ex.results(values, [ex.PSNR, ex.FID])).set_index("metric")
+    assert (summary["mean"]["fid"], summary["n"]["fid"], summary["missing"]["fid"]) == (55.5, 3, 0)
+
+
+def test_a_score_that_is_there_twice_is_refused() -> None:
+    results = ex.example()
+    doubled = pd.concat([results.scores, results.scores.head(1)])
+    with pytest.raises(DataError, match="clean/a, near, psnr_y"):
+        summarize(dataclasses.replace(results, scores=doubled))
+
+
+def test_many_reasons_are_counted() -> None:
+    values = {("d", "m", f"i{i}", "psnr_y"): f"reason {i}" for i in range(9)}
+    reason = summarize(ex.results(values, [ex.PSNR]))["reason"][0]
+    assert reason == "reason 0; reason 1; reason 2; and 6 more"
+
+
+def test_footnotes_name_each_reason_once_and_do_not_depend_on_the_layout() -> None:
+    by_columns, by_rows = (make_table(ex.example(), layout) for layout in LAYOUTS)  # type: ignore[arg-type]
+    assert (
+        by_columns.footnotes
+        == by_rows.footnotes
+        == (
+            "DAT-light: trained on clean downscaling only",
+            "PSNR-Y: means over the 1 of 2 images that every method has",
+            "the Inception weights are not here",
+            "no score for 1 of 2 images: out of memory",
+            "the LPIPS weights are not here",
+        )
+    )
+    fid = by_columns.groups[0].rows[3].cells
+    assert [(cell.text, cell.mark, cell.notes) for cell in fid] == [(DASH, "", (3,))] * 3
+    assert by_columns.groups[1].rows[0].cells[2].notes == (4,)
+    assert by_columns.groups[1].label.notes == (2,)
+    assert [group.count for group in by_columns.groups] == ["n = 2", "n = 1–2"]
+
+
+def test_both_layouts_hold_the_same_cells() -> None:
+    by_columns, by_rows = (make_table(ex.example(), layout) for layout in LAYOUTS)  # type: ignore[arg-type]
+    for columns, rows in zip(by_columns.groups, by_rows.groups, strict=True):
+        turned = list(zip(*(row.cells for row in rows.rows), strict=True))
+        assert [row.cells for row in columns.rows] == turned
+
+
+def test_variants_become_the_columns_of_table_3() -> None:
+    methods = [
+        Item("full", "full", variant={"CFG": "✓", "Caption": "×"}),
+        Item("plain", "plain", variant={"CFG": "×", "Caption": "×"}),
+    ]
+    values = {("d", m.name, "a", "psnr_y"): 20.0 for m in methods}
+    results = ex.results(values, [ex.PSNR], methods=methods, layout="methods-as-rows")
+    table = make_table(results)
+    assert table.heads == ("CFG", "Caption")
+    assert [[label.text for label in row.labels] for row in table.groups[0].rows] == [
+        ["✓", "×"],
+        ["×", "×"],
+    ]
+    assert "| CFG | Caption | PSNR-Y ↑ |" in markdown(results)
+
+
+def test_a_report_of_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one dataset, method and metric"):
+        make_table(dataclasses.replace(ex.example(), metrics=()))
+
+
+def cell_numbers(results: Results) -> list[str]:
+    groups = make_table(results).groups
+    return [cell.text for group in groups for row in group.rows for cell in row.cells]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("make", [ex.example, ex.wide, ex.hostile, lambda: ex.wide(12, 7, 1)])
+def test_terminal_keeps_to_its_width_and_shows_every_number(make, width, layout) -> None:  # type: ignore[no-untyped-def]
+    results = dataclasses.replace(make(), layout=layout)
+    text = printed(results, width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    words = re.findall(r"[^\s●○]+", text)
+    for number in cell_numbers(results):
+        assert words.count(number) >= cell_numbers(results).count(number)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_shows_names_whole(width: int) -> None:
+    text = printed(ex.example(), width)
+    for name in ("Nearest", "Bicubic", "DAT-light", "(bicubic)", "(realistic)", "PSNR-Y ↑"):
+        assert name in text
+
+
+def test_terminal_marks_survive_without_colour_and_have_the_papers_with() -> None:
+    plain = printed(ex.example(), color_system=None)
+    assert "27.62●" in plain and "26.62○" in plain and "\x1b" not in plain
+    coloured = printed(ex.example(), force_terminal=True, color_system="standard", no_color=False)
+    assert "\x1b[1;31m" in coloured and "\x1b[94m" in coloured
+
+
+def test_terminal_of_an_ascii_stream_is_ascii() -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
+    show(ex.hostile(), Console(file=file, width=80))
+    file.flush()
+    assert "FID v" in raw.getvalue().decode("ascii")
+
+
+def test_terminal_obeys_no_escape_or_markup_in_names() -> None:
+    text = printed(ex.hostile(), 120, force_terminal=True, color_system="standard")
+    assert "\x1b[31m" not in text
+    assert "[red]markup" in text
+
+
+def test_markdown_golden() -> None:
+    table = markdown(ex.example()).split("\n\n")[1]
+    assert table == "\n".join(
+        [
+            "| Dataset | Metric | Nearest | Bicubic | DAT-light<sup>1</sup> |",
+            "| --- | --- | ---: | ---: | ---: |",
+            "| Quick (bicubic), n = 2 | PSNR-Y ↑ | 25.62 | *26.62* | **27.62** |",
+            "|  | LPIPS ↓ | 0.5050 | *0.4050* | **0.3050** |",
+            "|  | NIQE ↓ | *7.0000* | *7.0000* | **5.4321** |",
+            "|  | FID ↓ | –<sup>3</sup> | –<sup>3</sup> | –<sup>3</sup> |",
+            "| Quick (realistic), n = 1–2<sup>2</sup> | PSNR-Y ↑ | 23.12 | *24.12* "
+            "| **25.12**<sup>4</sup> |",
+            "|  | LPIPS ↓ | –<sup>5</sup> | –<sup>5</sup> | –<sup>5</sup> |",
+            "|  | NIQE ↓ | *7.0000* | *7.0000* | **5.4321** |",
+            "|  | FID ↓ | –<sup>3</sup> | –<sup>3</sup> | –<sup>3</sup> |",
+        ]
+    )
+
+
+def test_markdown_names_make_no_cells_tags_or_links() -> None:
+    text = markdown(ex.hostile())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert "<script" not in text and "&lt;script&gt;" in text
+    assert r"\[x\](y)" in text
+    assert escape_markdown("a|b") == r"a\|b"
+
+
+def test_csv_gives_back_what_went_in(tmp_path: Path) -> None:
+    for results in (ex.example(), ex.hostile()):
+        scores, summary = get_report("csv").load()(results, tmp_path)
+        read = pd.read_csv(scores, keep_default_na=False, na_values={"value": [""]})
+        pd.testing.assert_frame_equal(read, results.scores, check_dtype=False)
+        means = pd.read_csv(summary)["mean"]
+        pd.testing.assert_series_equal(means, summarize(results)["mean"])
+    with scores.open(newline="") as file:
+        assert len(list(csv.reader(file))) == 1 + len(results.scores)
+
+
+def test_latex_escapes() -> None:
+    assert escape_latex("a_b&50%#$x{}") == r"a\_b\&50\%\#\$x\{\}"
+    assert escape_latex("~^\\") == r"\textasciitilde{}\textasciicircum{}\textbackslash{}"
+    assert escape_latex("a--b") == "a-{}-b"
+    assert escape_latex("[2pt] *") == "{[}2pt{]} {*}"
+    assert escape_latex("é中") == r"é\benchchar{中}{4E2D}"
+
+
+def test_latex_golden(tmp_path: Path) -> None:
+    table, _ = get_report("latex").load()(ex.example(), tmp_path)
+    text = table.read_text()
+    assert r"\begin{tabular}{llccc}" in text
+    assert r"\multirow{4}{*}{\shortstack[l]{Quick (bicubic)\\n = 2}} & PSNR-Y $\uparrow$" in text
+    assert (
+        r" & LPIPS $\downarrow$ & 0.5050 & \textcolor{blue}{\underline{0.4050}}"
+        r" & \textcolor{red}{\textbf{0.3050}} \\"
+    ) in text
+    assert r" & FID $\downarrow$ & " + " & ".join([r"--\textsuperscript{3}"] * 3) + r" \\" in text
+
+
+def compiled(folder: Path, file: str) -> str:
+    """Run pdflatex on `file` and return its log; fails with the log when it fails."""
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", file]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    log = (folder / file).with_suffix(".log").read_text(errors="replace")
+    assert done.returncode == 0, log[-3000:]
+    return log
+
+
+def pdf_text(pdf: Path) -> str:
+    done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, check=True)
+    return unicodedata.normalize("NFKC", done.stdout.decode())
+
+
+needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is absent")
+needs_pdftotext = pytest.mark.skipif(
+    shutil.which("pdftotext") is None, reason="pdftotext is absent"
+)
+
+
+@needs_latex
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "make", [ex.example, ex.hostile, lambda: ex.wide(12), lambda: ex.wide(9, 7, 1)]
+)
+def test_latex_compiles_alone_and_by_input(tmp_path: Path, make, layout: str) -> None:  # type: ignore[no-untyped-def]
+    get_report("latex").load()(dataclasses.replace(make(), layout=layout), tmp_path)
+    log = compiled(tmp_path, "table_standalone.tex")
+    assert not re.search(r"(?i)warning|undefined|overfull|missing character", log)
+    packages = "".join(
+        rf"\usepackage{{{p}}}" for p in ["booktabs", "multirow", "xcolor", "adjustbox"]
+    )
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}{packages}"
+        r"\begin{document}Text.\input{table.tex}\end{document}"
+    )
+    assert "undefined" not in compiled(tmp_path, "paper.tex").lower()
+
+
+@needs_latex
+@needs_pdftotext
+def test_latex_prints_special_characters_as_they_are(tmp_path: Path) -> None:
+    names = [r"a_b&50%#1", r"$x{y}~z^w\cmd", "<b>|p|", "[2pt]**q**--r", "näive ✓ ×4", "中"]
+    values = {("d", name, "a", "psnr_y"): 20.0 for name in names}
+    get_report("latex").load()(ex.results(values, [ex.PSNR], layout="methods-as-rows"), tmp_path)
+    compiled(tmp_path, "table_standalone.tex")
+    text = pdf_text(tmp_path / "table_standalone.pdf")
+    for name in [*names[:4], "näive", "U+4E2D"]:
+        assert name in text.replace("˜", "~").replace("ˆ", "^")
+
+
+@pytest.mark.parametrize("report", [report.name for report in REPORTS])
+@pytest.mark.parametrize("make", [ex.example, ex.hostile])
+def test_reports_are_equal_byte_for_byte_and_stay_in_their_folder(
+    tmp_path: Path, make, report: str
+) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "deep" / "out"
+    first = {p: p.read_bytes() for p in get_report(report).load()(make(), folder)}
+    again = {p: p.read_bytes() for p in get_report(report).load()(make(), folder)}
+    assert first == again
+    inside = {p for p in folder.rglob("*") if p.is_file()}
+    assert inside == set(first)
+    assert [p for p in tmp_path.rglob("*") if p.is_file() and p not in inside] == []
+    assert not any(str(tmp_path).encode() in content for content in first.values())
+
+
+def test_reports_are_listed_once_and_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
+    names = [report.name for report in REPORTS]
+    assert len(set(names)) == len(names)
+    assert all(report.means and callable(report.load()) for report in REPORTS)
+    with pytest.raises(UnknownName, match="did you mean 'latex'"):
+        render_all(ex.example(), tmp_path, ["markdown", "latexx"])
+    assert list(tmp_path.iterdir()) == []
