@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pictures import hostile_files, photo
+from PIL import Image
 
 from bench import images
 from bench.errors import ImageError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from PIL import Image
 from pictures import ODD_NAMES, hostile_files, photo
+from PIL import Image
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], float]:

@@ -1,0 +1,102 @@
+"""The docs say what is true: their commands run, their links lead somewhere, nothing is left out.
+
+Blocks marked ``console`` are run, in order, in a folder with a few small images. Blocks marked
+``bash`` need a GPU, a hub or hours: of them every command and option must exist.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli, make_cli
+from pictures import photo
+from PIL import Image
+
+from bench import listing
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.M | re.S)
+
+
+def commands(page: Path, kind: str) -> list[list[str]]:
+    """The `cassr-bench` commands of a page's blocks of one kind, without the program's name."""
+    found = []
+    for _, tag, body in BLOCK.findall(page.read_text()):
+        if tag == kind:
+            joined = body.replace("\\\n", " ")
+            lines = [line.strip().removeprefix("$ ") for line in joined.splitlines()]
+            found += [shlex.split(line, comments=True) for line in lines]
+    return [words[1:] for words in found if words and words[0] == "cassr-bench"]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
+    """Somebody who follows the docs: a folder with the images that the pages speak of."""
+    home = tmp_path_factory.mktemp("reader")
+    folder = home / "cwd"
+    cli = make_cli(home / "home", folder)
+    for name, size in (("my_output", 200), ("ground_truth", 200), ("photos", 40)):
+        (folder / name).mkdir()
+        for index in range(2):
+            pixels = photo(size, size, index + (7 if name == "my_output" else 0))
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    for page in PAGES:
+        for name, body in re.findall(
+            r"```python\n\s*# (\w+\.py)\n(.*?)```", page.read_text(), re.S
+        ):
+            lines = body.splitlines()
+            indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+            (folder / name).write_text("\n".join(line[indent:] for line in lines))
+    return cli, folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_run(page: Path, reader: tuple[Cli, Path]) -> None:
+    cli, _ = reader
+    for words in commands(page, "console"):
+        done = cli(*words)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_not_run_exist_with_all_their_options(page: Path, cli: Cli) -> None:
+    helps: dict[str, str] = {}
+    for words in commands(page, "bash"):
+        name = words[0]
+        if name not in helps:
+            done = cli(name, "--help")
+            assert done.returncode == 0, f"{page.name}: no command '{name}'"
+            helps[name] = done.stdout
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert re.search(rf"{option}\b", helps[name]), f"{page.name}: {name} has no {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for page in PAGES[1:]:
+        assert f"docs/{page.name}" in readme, page.name
+
+
+def test_every_command_is_documented() -> None:
+    from bench.cli import app
+
+    text = "\n".join(page.read_text() for page in PAGES)
+    for command in app.registered_commands:
+        assert f"cassr-bench {command.name}" in text or f"`{command.name}" in text, command.name
+
+
+@pytest.mark.parametrize("kind", ["metrics", "suites", "reports"])
+def test_every_registered_name_is_documented(kind: str) -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    missing = [row["name"] for row in listing.rows(kind) if row["name"] not in text]
+    assert missing == []

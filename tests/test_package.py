@@ -1,0 +1,116 @@
+"""The installed package: everything it needs travels in the wheel; starting is quick and light."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli
+
+HEAVY = ("torch", "pandas", "numpy", "PIL", "matplotlib", "pyiqa", "diffusers")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling", reason="building needs hatchling (extra 'dev')")
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("*.whl"))
+
+
+def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "bench/suites/quick.toml",
+        "bench/datasets/quick-realistic.toml",
+        "bench/datasets/photos/packaged.toml",
+        "baselines/cards/bicubic.toml",
+        "bench/published/cassr.csv",
+    ):
+        assert needed in names, needed
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "bench",
+        "baselines",
+        "cassr",
+    }
+
+
+def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site)]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "80"}
+    out, store = tmp_path / "out", tmp_path / "store"
+    done = subprocess.run(
+        [sys.executable, "-c", "import bench; print(bench.__file__); from bench.cli import main;"
+         "main()", "run", "quick", "--methods", "bicubic", "--metrics", "psnr_y", "--limit", "1",
+         "--out", str(out), "--store", str(store)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(site))
+    assert (out / "table.md").is_file()
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from bench.cli import app\n"
+        "for words in (['--help'], ['run', '--help'], ['--version']):\n"
+        "    app(words, standalone_mode=False)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "cassr-bench 0." in done.stdout
+
+
+def test_every_command_explains_itself(cli: Cli) -> None:
+    listed = cli("--help").stdout.partition("Commands:")[2].split("\n\n")[0]
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
+    assert {"run", "upscale", "score", "report", "list", "fetch", "doctor"} <= set(names)
+    for name in names:
+        done = cli(name, "--help")
+        assert done.returncode == 0 and "Example: cassr-bench" in done.stdout, name
+        assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "metrics", "suites", "reports"])
+def test_list_prints_every_name_within_80_columns(cli: Cli, kind: str) -> None:
+    import json
+
+    rows = json.loads(cli("list", kind, "--json").stdout)
+    done = cli("list", kind)
+    assert rows and done.returncode == 0
+    assert all(row["name"] in done.stdout for row in rows)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_doctor_names_what_is_missing_and_the_command_that_mends_it(cli: Cli) -> None:
+    done = cli("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "ok      torch" in done.stdout and "mend: cassr-bench fetch lpips" in done.stdout
+
+
+def test_fetch_dry_run_says_what_it_would_do(cli: Cli) -> None:
+    done = cli("fetch", "quick", "--dry-run")
+    assert done.returncode == 0
+    assert "alexnet" in done.stdout and "would be fetched from" in done.stdout
+
+
+def test_fetch_without_network_says_so_for_each_file_and_fails(cli: Cli) -> None:
+    done = cli("fetch", "niqe", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert "niqe_modelparameters.mat" in done.stdout and "Traceback" not in done.stderr
