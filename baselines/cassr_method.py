@@ -1,0 +1,227 @@
+"""CasSR as a method: `cassr.CasSRPipeline` behind the two functions that the harness calls.
+
+A reference image of stage 1 is kept in the cache under the hash of all it depends on, so variants
+that share stage 1 (other prompts of stage 2, with and without attention) compute it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench import images, weights
+from bench.errors import Unavailable
+from bench.hashing import json_sha256
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+STAGE_1_OPTIONS = (
+    "activation_steps",
+    "activation_guidance_scale",
+    "prompt",
+    "negative_prompt",
+    "color_correction",
+    "start",
+    "tile",
+    "tile_overlap",
+    "vae_tile",
+    "vae_overlap",
+)
+
+
+class CasSR:
+    """A trained CasSR.
+
+    Args:
+        model: a folder (saved pipeline or adapters), a hub id "owner/name", or the name of a folder
+            below CASSR_MODELS (default: `models` in the harness's cache).
+        revision: branch, tag or commit of a hub id.
+        sampling: fields of `cassr.config.SamplingOptions` that differ from the model's own.
+        caption: "" for none, or the hub id or folder of a BLIP captioner (Table 3).
+        reference_method: name of another method whose output is the reference image (then
+            `sampling.activation` is "external").
+        dtype: "float32", "float16" or "bfloat16".
+        compile: torch.compile the noise predictions.
+        device: "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        Unavailable: there is no such model.
+        ValueError: an unknown option, dtype or value.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        revision: str = "main",
+        sampling: Mapping[str, Any] | None = None,
+        caption: str = "",
+        reference_method: str = "",
+        dtype: str = "float32",
+        compile: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+        self.name, self.model = "cassr", model
+        folder = find_model(model, revision)
+        self.files = model_files(folder)
+        self.pipeline = _load(folder, DTYPES[dtype]).to(device)
+        self.pipeline.optimize(compile=compile)
+        self.options = dict(sampling or {})
+        self.pipeline.sampling.changed(self.options)
+        self.captioner = _captioner(caption, device) if caption else None
+        self.reference_method = _method(reference_method, device) if reference_method else None
+        self._settings = {"caption": caption, "reference": reference_method, "dtype": dtype}
+
+    @staticmethod
+    def card_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
+        """What a card's options stand for: the model's files by hash. Loads nothing.
+
+        Raises:
+            Unavailable: there is no such model.
+        """
+        folder = find_model(options["model"], options.get("revision", "main"))
+        return {"files": model_files(folder)}
+
+    @staticmethod
+    def unavailable(options: Mapping[str, Any]) -> str:
+        """Why a card with these options cannot run here; "" when it can. Loads nothing."""
+        try:
+            find_model(options["model"], options.get("revision", "main"))
+        except Unavailable as error:
+            return str(error)
+        return ""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Model files by hash, options, library versions."""
+        import diffusers
+
+        return {
+            "model": self.model,
+            "files": self.files,
+            "sampling": self.pipeline.sampling.changed(self.options).as_dict(),
+            "settings": self._settings,
+            "libraries": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+        }
+
+    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1] -> (B, 3, scale*H, scale*W) float32 in [0, 1]."""
+        references = [
+            self._reference(image[None], scale, seed) for image, seed in zip(lr, seeds, strict=True)
+        ]
+        return self.pipeline(
+            lr,
+            scale=scale,
+            seed=list(seeds),
+            reference=torch.cat(references),
+            caption=self.captioner,
+            output_type="pt",
+            **self.options,
+        ).images.float()
+
+    def _reference(self, lr: Tensor, scale: int, seed: int) -> Tensor:
+        """(1, 3, scale*H, scale*W) in [0, 1], multiples of 1/255."""
+        if self.reference_method is not None:
+            made = self.reference_method.upscale(lr, scale=scale, seeds=[seed])
+            return images.to_tensor(images.to_uint8(made))
+        path = self._cached_reference(lr, scale, seed)
+        if not path.is_file():
+            made = self.pipeline.activate(
+                lr, scale=scale, seed=seed, output_type="pt", **self.options
+            )
+            images.write_png(path, images.to_uint8(made))
+        return images.to_tensor(images.read_rgb(path))
+
+    def _cached_reference(self, lr: Tensor, scale: int, seed: int) -> Path:
+        options = self.pipeline.sampling.changed(self.options).as_dict()
+        key = json_sha256(
+            {
+                "lr": hashlib.sha256(lr.contiguous().numpy().tobytes()).hexdigest(),
+                "size": list(lr.shape),
+                "scale": scale,
+                "seed": seed,
+                "files": self.files,
+                "options": {name: options[name] for name in (*STAGE_1_OPTIONS, "activation")},
+                "dtype": self._settings["dtype"],
+                "device": self.pipeline.device.type,
+            }
+        )
+        return weights.cache_dir() / "references" / key[:2] / f"{key}.png"
+
+
+def models_dir() -> Path:
+    """Where trained models lie by name: CASSR_MODELS, or `models` in the harness's cache."""
+    own = os.environ.get("CASSR_MODELS")
+    return Path(own).expanduser() if own else weights.cache_dir() / "models"
+
+
+def find_model(model: str, revision: str) -> Path:
+    """The folder of a model.
+
+    Raises:
+        Unavailable: with what was expected where, and what to do.
+    """
+    for folder in (Path(model).expanduser(), models_dir() / model):
+        if any((folder / index).is_file() for index in ("model_index.json", "cassr.json")):
+            return folder
+    if "/" in model and not model.startswith((".", "/", "~")):
+        return _from_hub(model, revision)
+    raise Unavailable(
+        f"no trained CasSR at {models_dir() / model}: none is published; train one "
+        "(cassr-bench train) or put a saved one there"
+    )
+
+
+def _from_hub(model: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=_PATTERNS))
+    except Exception as error:  # anything from no network to no such repository
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise Unavailable(f"model {model!r} cannot be had from the hub: {reason}") from error
+
+
+_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
+
+
+def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
+    from cassr.pipeline import CasSRPipeline
+
+    if (folder / "model_index.json").is_file():
+        pipeline = CasSRPipeline.from_pretrained(folder, torch_dtype=dtype)
+    else:
+        pipeline = CasSRPipeline.from_adapters(folder, torch_dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def model_files(folder: Path) -> dict[str, str]:
+    """Hash of every file a saved model consists of, by its place in the folder."""
+    wanted = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors"))
+    files = {p.relative_to(folder).as_posix(): weights.sha256(p) for p in wanted}
+    if not (folder / "cassr.json").is_file():
+        return files
+    index = json.loads((folder / "cassr.json").read_text(encoding="utf-8"))
+    return files | {"base": f"{index['base']}@{index['base_revision']}"}
+
+
+def _captioner(model: str, device: str) -> Any:
+    from cassr.prompts import BlipCaptioner
+
+    return BlipCaptioner(model, device=device)
+
+
+def _method(name: str, device: str) -> Any:
+    from bench.methods import find
+
+    return find(name).load(device)

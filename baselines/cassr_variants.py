@@ -1,0 +1,119 @@
+"""The method cards of CasSR and its ablations, made from one table of options.
+
+`python -m baselines.cassr_variants` writes baselines/cards/cassr*.toml; a test fails when a card
+is not what the table says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CARDS = Path(__file__).parent / "cards"
+BLIP = "Salesforce/blip-image-captioning-base"
+NO_CFG = {"guidance_scale": 1.0, "activation_guidance_scale": 1.0}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of an ablation.
+
+    Attributes:
+        name, title, summary: of the card.
+        model: name of the trained model; rows that differ in sampling only share one.
+        options: arguments of `CasSR` besides `model`.
+        parameters: of all networks that run.
+    """
+
+    name: str
+    title: str
+    summary: str
+    model: str = "cassr-sd15"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int = 1_380_700_000
+
+
+VARIANTS = (
+    Variant("cassr", "CasSR", "the paper's model: SCEdit reference, multiple attention, SD-1.5"),
+    Variant(
+        "cassr-reference-lr",
+        "CasSR, LR image as reference",
+        "Table 2, first row: no stage 1, the upscaled LR image is the reference",
+        model="cassr-sd15-lr",
+        parameters=1_351_900_000,
+    ),
+    Variant(
+        "cassr-reference-controlnet",
+        "CasSR, ControlNet reference",
+        "Table 2, second row: stage 1 is a ControlNet",
+        model="cassr-sd15-controlnet",
+        parameters=1_713_200_000,
+    ),
+    Variant(
+        "cassr-no-attention",
+        "CasSR without multiple attention",
+        "Fig. 6e: features of both images are only added, as in a plain ControlNet",
+        model="cassr-sd15-no-attention",
+        parameters=1_333_200_000,
+    ),
+    Variant(
+        "cassr-null-no-cfg",
+        "CasSR, null prompt, no CFG",
+        "Table 3, second row: no general description, no classifier-free guidance",
+        options={"sampling": {"prompt": "", **NO_CFG}},
+    ),
+    Variant(
+        "cassr-null-cfg",
+        "CasSR, null prompt",
+        "Table 3, third row: no general description, classifier-free guidance",
+        options={"sampling": {"prompt": ""}},
+    ),
+    Variant(
+        "cassr-caption",
+        "CasSR with captions",
+        "Table 3, last row: a caption of each image before the general description",
+        model="cassr-sd15-text",
+        options={"caption": BLIP},
+        parameters=1_750_000_000,
+    ),
+)
+
+
+def card(variant: Variant) -> str:
+    """The variant's method card as TOML."""
+    entries = {
+        "name": variant.name,
+        "title": variant.title,
+        "summary": variant.summary,
+        "factory": "baselines.cassr_method:CasSR",
+        "options": {"model": variant.model, **variant.options},
+        "seeded": True,
+        "parameters": variant.parameters,
+        "steps": 20,
+        "max_workers": 1,
+        "needs": "weights trained with `cassr-bench train` (none are published); 8 GB in float32",
+        "paper": "Chen et al., CasSR: Activating Image Power for Real-World Image "
+        "Super-Resolution, 2024",
+        "licence": "Apache-2.0 (code); CreativeML Open RAIL-M (weights derived from SD-1.5)",
+    }
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in entries.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    for variant in VARIANTS:
+        path = CARDS / f"{variant.name}.toml"
+        path.write_text(card(variant), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""CasSR as a method of the harness: cards, models by name, kept references."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from baselines.cassr_method import CasSR, find_model
+from baselines.cassr_variants import CARDS, VARIANTS, card
+from bench.errors import Unavailable
+from bench.methods import find, method_cards
+from cassr.build import build_pipeline
+
+
+@pytest.fixture
+def model(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a saved miniature with random weights."""
+    models = clean_home / "models"
+    monkeypatch.setenv("CASSR_MODELS", str(models))
+    build_pipeline("mini").save_pretrained(models / "tiny")
+    return "tiny"
+
+
+LR = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_cards_are_what_the_table_of_variants_says():
+    names = {path.name for path in CARDS.glob("cassr*.toml")}
+    assert {f"{variant.name}.toml" for variant in VARIANTS} <= names
+    for variant in VARIANTS:
+        assert (CARDS / f"{variant.name}.toml").read_text(encoding="utf-8") == card(variant)
+        read = method_cards()[variant.name]
+        assert dict(read.options) == {"model": variant.model, **variant.options}
+        assert read.seeded
+
+
+def test_a_missing_model_says_where_and_what_to_do(clean_home: Path):
+    with pytest.raises(Unavailable, match=r"no trained CasSR at .*cassr-sd15.* train one"):
+        find("cassr").load("cpu")
+    with pytest.raises(Unavailable, match="cannot be had from the hub"):
+        find_model("nobody/nothing", "main")
+
+
+def test_a_card_with_a_typo_is_refused(model: str, tmp_path: Path):
+    with pytest.raises(ValueError, match="unknown option 'guidence_scale'"):
+        CasSR(model, sampling={"guidence_scale": 2})
+    with pytest.raises(ValueError, match="dtype='fp16': expected one of float32"):
+        CasSR(model, dtype="fp16")
+
+
+def test_upscaling_through_a_card(model: str, tmp_path: Path):
+    text = card(VARIANTS[0]).replace("cassr-sd15", model)
+    (tmp_path / "mine.toml").write_text(text)
+    method = find(str(tmp_path / "mine.toml")).load("cpu")
+    sr = method.upscale(LR, scale=4, seeds=[1, 2])
+    assert tuple(sr.shape) == (2, 3, 24, 32)
+    swapped = method.upscale(LR.flip(0), scale=4, seeds=[2, 1])
+    assert torch.equal(swapped.flip(0), sr)
+
+
+def test_references_are_kept_and_change_nothing(model: str, clean_home: Path, monkeypatch):
+    method = CasSR(model)
+    first = method.upscale(LR, scale=2, seeds=[1, 2])
+    assert len(list((clean_home / "bench" / "references").rglob("*.png"))) == 2
+    without_stage_1 = CasSR(model, sampling={"multiple_attention": False})
+    for each in (method, without_stage_1):
+        monkeypatch.setattr(each.pipeline, "activation_stage", None)
+    assert torch.equal(method.upscale(LR, scale=2, seeds=[1, 2]), first)
+    without_stage_1.upscale(LR, scale=2, seeds=[1, 2])
+    with pytest.raises(TypeError):
+        method.upscale(LR, scale=2, seeds=[3, 4])
+
+
+def test_another_method_as_reference(model: str):
+    method = CasSR(model, reference_method="bicubic", sampling={"activation": "external"})
+    assert tuple(method.upscale(LR[:1], scale=2, seeds=[0]).shape) == (1, 3, 12, 16)
+
+
+def test_fingerprint_follows_weights_and_options(model: str, clean_home: Path):
+    base = CasSR(model).fingerprint()
+    assert json.loads(json.dumps(base)) == base
+    assert CasSR(model).fingerprint() == base
+    assert CasSR(model, sampling={"prompt": ""}).fingerprint() != base
+    build_pipeline("mini", seed=1).save_pretrained(clean_home / "models" / "tiny")
+    assert CasSR(model).fingerprint() != base
+
+
+def test_a_card_can_be_judged_without_loading(model: str, clean_home: Path):
+    assert "no trained CasSR" in CasSR.unavailable({"model": "absent"})
+    assert CasSR.unavailable({"model": model}) == ""
+    assert CasSR.card_fingerprint({"model": model})["files"] == CasSR(model).fingerprint()["files"]
+
+
+def test_adapters_in_a_folder_are_a_model(model: str, clean_home: Path):
+    build_pipeline("mini").save_adapters(clean_home / "models" / "adapters")
+    assert find_model("adapters", "main") == clean_home / "models" / "adapters"
