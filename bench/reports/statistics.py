@@ -1,0 +1,124 @@
+"""How sure the table is: intervals, paired tests and ranks, as CSV and to be read by people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.records import write_atomic
+from bench.reports.markdown import escape
+from bench.results import Results
+from bench.stats import MIN_IMAGES
+from bench.table_stats import Statistics, statistics
+from bench.text import printable
+from bench.types import MetricSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELLS = "statistics.csv"
+PAIRS = "statistics_pairs.csv"
+PAGE = "statistics.md"
+DIGITS = "%.7g"
+"""Of the CSV files: more would differ between machines whose sums round differently."""
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
+    found = statistics(results)
+    _write_csv(found.cells, out / CELLS)
+    _write_csv(found.pairs, out / PAIRS)
+    write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
+    return [out / CELLS, out / PAIRS, out / PAGE]
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    text = frame.to_csv(index=False, lineterminator="\n", float_format=DIGITS)
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _page(results: Results, found: Statistics) -> Iterator[str]:
+    yield f"### {escape(printable(results.title))}: how sure the table is"
+    yield ""
+    yield from _explanation(found)
+    for dataset in results.datasets:
+        yield ""
+        yield f"#### {escape(printable(dataset.title))}"
+        for metric in results.metrics:
+            yield from _metric(results, found, dataset.name, metric)
+
+
+def _explanation(found: Statistics) -> Iterator[str]:
+    yield (
+        "Means over the images that all methods share, with 95 % intervals (symmetric "
+        f"bootstrap-t, {found.resamples} resamples of the images). *Best* is the share of "
+        "resamples in which a method is first, *ranks* holds 95 % of its ranks. Methods in bold "
+        "are not significantly worse than the best: paired bootstrap of the mean difference on "
+        f"the same images, Holm over {found.comparisons} comparisons, level {found.alpha:g}. "
+        "† where Wilcoxon's signed-rank test, corrected alike, disagrees: it asks about most "
+        f"images, not about the mean. Below {MIN_IMAGES} images nothing is claimed."
+    )
+
+
+def _metric(results: Results, found: Statistics, dataset: str, metric: MetricSpec) -> Iterator[str]:
+    cells = _rows(found.cells, dataset, metric.name)
+    pairs = _rows(found.pairs, dataset, metric.name)
+    yield ""
+    heading = f"**{escape(printable(metric.title))} {metric.arrow}**"
+    reasons = dict.fromkeys(cell["reason"] for cell in cells if cell["reason"])
+    if all(cell["low"] != cell["low"] for cell in cells):
+        yield f"{heading}: no interval and no test ({escape(printable('; '.join(reasons)))})."
+        return
+    sizes = ", ".join(dict.fromkeys(str(cell["n"]) for cell in cells if cell["n"]))
+    yield f"{heading}, n = {sizes}"
+    yield ""
+    yield "| method | mean | 95 % interval | best | ranks | against the best | Holm p |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    titles = {method.name: method.title for method in results.methods}
+    group = found.groups.get((dataset, metric.name), frozenset())
+    best = next(cell["method"] for cell in cells if cell["rank"] == 1)
+    for cell in cells:
+        against = _against(best, cell["method"], pairs, metric, found.alpha)
+        yield _line(cell, titles[cell["method"]], cell["method"] in group, metric, against)
+
+
+def _rows(frame: pd.DataFrame, dataset: str, metric: str) -> list[dict[Any, Any]]:
+    own = (frame["dataset"] == dataset) & (frame["metric"] == metric)
+    return frame[own].to_dict("records")
+
+
+def _line(cell: dict[Any, Any], name: str, in_group: bool, metric: MetricSpec, against: str) -> str:
+    title = escape(printable(name))
+    if cell["low"] != cell["low"]:
+        return f"| {title} | – | {escape(printable(cell['reason']))} | | | | |"
+    shown = f"**{title}**" if in_group else title
+    interval = f"{_number(cell['low'], metric)} to {_number(cell['high'], metric)}"
+    ranks = _range(int(cell["rank_low"]), int(cell["rank_high"]))
+    return (
+        f"| {shown} | {_number(cell['mean'], metric)} | {interval} "
+        f"| {cell['best_probability']:.0%} | {ranks} | {against} |"
+    )
+
+
+def _against(
+    best: str, method: str, pairs: list[dict[Any, Any]], metric: MetricSpec, alpha: float
+) -> str:
+    """Mean difference to the best with its interval, and its Holm p; dashes for the best itself."""
+    for pair in pairs:
+        if method != best and {pair["a"], pair["b"]} == {method, best}:
+            sign = 1 if pair["a"] == method else -1
+            half = (pair["high"] - pair["low"]) / 2
+            disagrees = (pair["holm_p"] < alpha) != (pair["wilcoxon_holm_p"] < alpha)
+            difference = f"{sign * pair['difference']:+z.{metric.digits}f}"
+            p = f"{pair['holm_p']:.2g}" if pair["holm_p"] >= 0.001 else "< 0.001"
+            return f"{difference} ± {_number(half, metric)} | {p}{'†' if disagrees else ''}"
+    return "– | –"
+
+
+def _number(value: float, metric: MetricSpec) -> str:
+    return f"{value:z.{metric.digits}f}"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}–{high}"

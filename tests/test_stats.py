@@ -1,0 +1,270 @@
+"""Intervals cover what they promise, tests err as often as they may, tables stay honest."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from bench.reports import get_report
+from bench.results import Results
+from bench.stats import bootstrap, compare, holm, rank_probabilities, wilcoxon
+from bench.table_stats import SET_METRIC, statistics
+
+from . import results_example as ex
+
+SHAPES = {
+    "normal": (lambda rng, size: rng.normal(size=size), 0.0),
+    "skewed": (lambda rng, size: rng.lognormal(0, 0.5, size), math.exp(0.125)),
+    "heavy": (lambda rng, size: rng.standard_t(5, size), 0.0),
+    "two groups": (lambda rng, size: rng.normal(size=size) + 4 * (rng.random(size) < 0.3), 1.2),
+}
+
+
+def simulate(shape: str, n: int, repeats: int, seed: int) -> tuple[np.ndarray, float]:
+    draw, mean = SHAPES[shape]
+    return draw(np.random.default_rng(seed), (n, repeats)), mean
+
+
+def error_rate(shape: str, n: int, repeats: int) -> float:
+    """How often the 95 % interval misses the true mean, in per cent.
+
+    The resamples are drawn anew for every thousand tables, so that they are no part of the error.
+    """
+    missed = 0
+    for seed in range(repeats // 1000):
+        values, mean = simulate(shape, n, 1000, seed)
+        found = bootstrap(values, seed, resamples=2000)
+        missed += int((np.abs(found.mean - mean) > found.half_width()).sum())
+    return 100 * missed / repeats
+
+
+@pytest.mark.parametrize("n", [20, 50, 100])
+@pytest.mark.parametrize("shape", ["normal", "skewed"])
+def test_intervals_cover_the_true_mean(shape: str, n: int) -> None:
+    assert error_rate(shape, n, 4000) == pytest.approx(5, abs=1.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 50, 100, 500])
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_intervals_cover_the_true_mean_of_many_shapes(shape: str, n: int) -> None:
+    assert error_rate(shape, n, 20_000) == pytest.approx(5, abs=1.5)
+
+
+def false_positives(n: int, repeats: int) -> tuple[float, float]:
+    """Per cent of equally good pairs that the paired bootstrap and Wilcoxon call different."""
+    found = np.zeros(2)
+    for seed in range(repeats // 1000):
+        rng = np.random.default_rng(seed)
+        difficulty = rng.normal(25, 3, (n, 1000))
+        a, b = (difficulty + rng.normal(0, 0.5, (n, 1000)) for _ in range(2))
+        found[0] += (bootstrap(a - b, seed, resamples=2000).p() < 0.05).sum()
+        found[1] += (wilcoxon(a - b) < 0.05).sum()
+    first, second = 100 * found / repeats
+    return float(first), float(second)
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_paired_tests_err_as_often_as_they_may(n: int) -> None:
+    assert false_positives(n, 5000) == pytest.approx((5, 5), abs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [15, 20, 50, 93, 100, 300])
+def test_paired_tests_err_as_often_as_they_may_in_large(n: int) -> None:
+    assert false_positives(n, 20_000) == pytest.approx((5, 5), abs=1)
+
+
+def test_wilcoxon_alone_would_mistake_skew_for_a_better_mean() -> None:
+    """Equal means, skewed differences: why the bootstrap of the mean decides."""
+    rng = np.random.default_rng(0)
+    differences = rng.lognormal(0, 0.5, (100, 2000)) - math.exp(0.125)
+    assert (wilcoxon(differences) < 0.05).mean() > 0.15
+    assert (bootstrap(differences, resamples=2000).p() < 0.05).mean() < 0.065
+
+
+def test_pairing_finds_what_unpaired_intervals_hide() -> None:
+    rng = np.random.default_rng(0)
+    difficulty = rng.normal(25, 3, 100)
+    a, b = difficulty + 0.2, difficulty + rng.normal(0, 0.3, 100)
+    found = compare(a, b)
+    unpaired = bootstrap(np.column_stack([a, b])).half_width()
+    assert found.p < 0.001
+    assert found.wilcoxon_p < 0.001
+    assert 0 < found.low < found.difference < found.high < unpaired.min()
+
+
+def test_intervals_agree_with_students_t_on_normal_data() -> None:
+    values = np.random.default_rng(0).normal(3, 2, (400, 1))
+    expected = scipy_stats.t.ppf(0.975, 399) * scipy_stats.sem(values)[0]
+    assert bootstrap(values, resamples=50_000).half_width()[0] == pytest.approx(expected, rel=0.02)
+
+
+def test_paired_p_agrees_with_students_t_on_normal_data() -> None:
+    rng = np.random.default_rng(3)
+    a = rng.normal(0, 1, 200)
+    b = a + rng.normal(0.05, 0.5, 200)
+    expected = scipy_stats.ttest_rel(a, b).pvalue
+    assert compare(a, b, resamples=50_000).p == pytest.approx(expected, abs=0.02)
+
+
+def test_equal_methods_are_not_different() -> None:
+    scores = np.random.default_rng(0).normal(size=20)
+    same = compare(scores, scores)
+    assert (same.difference, same.low, same.high, same.p, same.wilcoxon_p) == (0, 0, 0, 1, 1)
+
+
+def test_one_differing_image_is_no_difference() -> None:
+    scores = np.random.default_rng(0).normal(size=20)
+    other = scores.copy()
+    other[3] += 100
+    found = compare(other, scores)
+    assert found.p > 0.05
+    assert math.isfinite(found.high)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.zeros(5), np.ones(5)),
+        (np.zeros(6), np.ones(7)),
+        (np.zeros(6), np.array([1, 2, 3, 4, 5, math.inf])),
+        (np.zeros(6), np.array([1, 2, 3, 4, 5, math.nan])),
+    ],
+)
+def test_comparing_the_incomparable_is_refused(a: np.ndarray, b: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        compare(a, b)
+
+
+def test_holm() -> None:
+    p = np.array([0.01, math.nan, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(holm(p), [0.03, math.nan, 0.06, 0.06, 0.02])
+    assert (holm(np.array([0.6, 0.7])) <= 1).all()
+
+
+def test_holm_bounds_the_error_over_all_comparisons() -> None:
+    rng = np.random.default_rng(0)
+    wrong = [(holm(rng.random(30)) < 0.05).any() for _ in range(2000)]
+    assert np.mean(wrong) == pytest.approx(0.05, abs=0.015)
+
+
+def test_rank_probabilities() -> None:
+    means = np.array([[1.0, 2.0, 3.0], [2.0, 1.0, 3.0], [1.0, 1.0, 3.0], [1.0, 2.0, 3.0]])
+    higher = rank_probabilities(means, "higher")
+    assert higher[2].tolist() == [1, 0, 0]
+    assert higher[0].tolist() == [0, 0.5, 0.5]
+    lower = rank_probabilities(means, "lower")
+    assert lower[0].tolist() == [0.75, 0.25, 0]
+
+
+def table(n: int, gaps: dict[str, float], *, seed: int = 0, noise: float = 0.2) -> Results:
+    rng = np.random.default_rng(seed)
+    difficulty = rng.normal(25, 3, n)
+    values: dict[tuple[str, str, str, str], float | str] = {}
+    for method, gap in gaps.items():
+        for i, score in enumerate(difficulty + gap + rng.normal(0, noise, n)):
+            values["d", method, f"i{i:03}", "psnr_y"] = float(score)
+        values["d", method, "", "fid"] = 100.0 + gap
+    return ex.results(values, (ex.PSNR, ex.FID))
+
+
+def test_best_group_is_the_best_and_all_not_worse() -> None:
+    found = statistics(table(60, {"bad": -5, "good": 0, "twin": 0.001, "near": -0.6}))
+    assert found.groups == {("d", "psnr_y"): frozenset({"good", "twin"})}
+    assert found.comparisons == 6
+    psnr = found.cells[found.cells["metric"] == "psnr_y"].set_index("method")
+    assert psnr["rank_low"]["bad"] == psnr["rank_high"]["bad"] == 4
+    assert psnr["best_probability"][["good", "twin"]].sum() == pytest.approx(1)
+    assert (psnr["low"] < psnr["mean"]).all() and (psnr["mean"] < psnr["high"]).all()
+
+
+def test_verdicts_know_which_direction_is_better() -> None:
+    pairs = statistics(table(30, {"a": 0, "b": 3})).pairs
+    assert pairs[pairs["metric"] == "psnr_y"]["verdict"].tolist() == ["worse"]
+    scores = {(*key, f"i{i}", "lpips"): v + i / 100 for i in range(30) for key, v in LPIPS.items()}
+    pairs = statistics(ex.results(scores, (ex.LPIPS,))).pairs
+    assert pairs["verdict"].tolist() == ["better"]
+
+
+LPIPS = {("d", "a"): 0.1, ("d", "b"): 0.4}
+
+
+def test_metrics_of_a_set_are_left_out_with_the_reason() -> None:
+    found = statistics(table(30, {"a": 0, "b": 3}))
+    fid = found.pairs[found.pairs["metric"] == "fid"]
+    assert fid["verdict"].tolist() == ["no test"]
+    assert fid["reason"].tolist() == [SET_METRIC]
+    cells = found.cells[found.cells["metric"] == "fid"]
+    assert cells["low"].isna().all() and cells["mean"].notna().all()
+    assert ("d", "fid") not in found.groups
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_images_claim_nothing(n: int) -> None:
+    found = statistics(table(n, {"a": 0, "b": 50}))
+    assert found.comparisons == 0
+    assert found.groups == {}
+    assert found.cells["low"].isna().all()
+    assert "too few images" in found.cells["reason"][0]
+    assert set(found.pairs["verdict"]) == {"no test"}
+
+
+def test_infinite_and_missing_scores_claim_nothing() -> None:
+    values: dict[tuple[str, str, str, str], float | str] = {}
+    for i in range(10):
+        values["d", "perfect", f"i{i}", "psnr_y"] = math.inf
+        values["d", "usual", f"i{i}", "psnr_y"] = 25.0 + i
+        values["d", "broken", f"i{i}", "psnr_y"] = "out of memory"
+    found = statistics(ex.results(values, (ex.PSNR,)))
+    assert found.cells["low"].isna().all()
+    assert dict(zip(found.cells["method"], found.cells["reason"], strict=True)) == {
+        "perfect": "a score is infinite",
+        "usual": "a score is infinite",
+        "broken": "out of memory",
+    }
+
+
+def test_only_common_images_count() -> None:
+    results = table(30, {"a": 0, "b": 1})
+    scores = results.scores.copy()
+    gone = (scores["method"] == "b") & (scores["image"] < "i010") & (scores["image"] != "")
+    scores.loc[gone, "value"] = math.nan
+    scores.loc[gone, "reason"] = "failed"
+    found = statistics(ex.results(_values(scores), (ex.PSNR,)))
+    assert found.cells["n"].tolist() == [20, 20]
+    common = scores[(scores["image"] >= "i010") & (scores["method"] == "a")]
+    assert found.cells["mean"][0] == pytest.approx(common["value"].mean())
+    assert found.pairs["n"].tolist() == [20]
+
+
+def _values(scores: pd.DataFrame) -> dict[tuple[str, str, str, str], float | str]:
+    own = scores[scores["metric"] == "psnr_y"]
+    return {
+        (r["dataset"], r["method"], r["image"], r["metric"]): r["reason"] or r["value"]
+        for r in own.to_dict("records")
+    }
+
+
+def test_statistics_do_not_depend_on_the_order_of_rows() -> None:
+    results = table(30, {"a": 0, "b": 0.1, "c": 0.2})
+    shuffled = results.scores.sample(frac=1, random_state=0)
+    again = Results(results.title, results.datasets, results.methods, results.metrics, shuffled)
+    pd.testing.assert_frame_equal(statistics(results).cells, statistics(again).cells)
+    pd.testing.assert_frame_equal(statistics(results).pairs, statistics(again).pairs)
+
+
+def test_report_can_be_read(tmp_path: Path) -> None:
+    results = table(40, {"good": 0, "twin": 0.01, "bad": -5})
+    cells, pairs, page = get_report("statistics").load()(results, tmp_path)
+    text = page.read_text()
+    assert "| **good** |" in text and "| **twin** |" in text and "| bad |" in text
+    assert SET_METRIC in text
+    written = pd.read_csv(cells)
+    assert written["mean"][0] == pytest.approx(results.scores["value"][:40].mean(), rel=1e-6)
+    assert pd.read_csv(pairs)["verdict"].tolist().count("better") == 2
