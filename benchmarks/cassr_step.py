@@ -6,6 +6,9 @@ guidance, in the same layout and precision:
     python benchmarks/cassr_step.py                    # 512 px, one thread
     python benchmarks/cassr_step.py --side 256 --rounds 5 --out step.json
 
+On a CPU with one thread the seconds are those of processor time, which other programs on the
+machine do not stretch; otherwise they are those of the clock on the wall.
+
 A step is what lies between the scheduler's `scale_model_input` and the end of its `step`, in both
 pipelines. The VAE is not part of it, so a narrow one stands in.
 """
@@ -36,18 +39,25 @@ from cassr.prompts import PromptEmbeddings
 from cassr.unet import decode, embed_time, encode
 
 
+def now() -> float:
+    """Seconds: of processor time for one CPU thread, of the wall clock otherwise."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
+
+
 class TimedScheduler(DDIMScheduler):
     """DDIM that notes how long each step took."""
 
     def scale_model_input(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self.started = time.perf_counter()
+        self.started = now()
         return super().scale_model_input(*args, **kwargs)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         result = super().step(*args, **kwargs)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds = time.perf_counter() - self.started
+        self.seconds = now() - self.started
         return result
 
 
@@ -146,11 +156,9 @@ def parts(pipeline: CasSRPipeline, side: int) -> dict[str, float]:
     stage, made = pipeline.guidance_stage(), {}
 
     def timed(name: str, function: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
+        started = now()
         result = function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        made[name] = time.perf_counter() - started
+        made[name] = now() - started
         return result
 
     hints = timed("hints, once per image", lambda: embed_hint(controlnet, images))
