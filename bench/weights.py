@@ -110,6 +110,13 @@ def expected(weight: Weight) -> str:
     return weight.sha256 or weight.sha256_prefix or _ledger()["seen"].get(_key(weight), "")
 
 
+def hash_in_name(name: str) -> str:
+    """The eight hex digits that torch.hub's convention puts at the end of a file's stem, which
+    begin its sha256; "" where there are none."""
+    digits = name.rpartition(".")[0].rpartition("-")[2]
+    return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") else ""
+
+
 def may_be_substitute(weight: Weight) -> bool:
     """Whether another file than the published one was allowed to run under this name."""
     allowed = os.environ.get("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "")

@@ -140,20 +140,24 @@ def test_pyiqa_cannot_download_on_its_own(
         metrics.load(metrics.get("pyiqa:musiq-ava"))
 
 
-def test_files_that_are_not_listed_are_found_and_fingerprinted(
-    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_that_are_not_listed_are_fetched_found_and_fingerprinted(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A metric whose files our tables do not name: pyiqa is watched while it loads them."""
+    files = ["DISTS_weights-f5e65c96.pth", "vgg16-397923af.pth"]
     monkeypatch.delitem(PYIQA_WEIGHTS, "dists")
     spec = metrics.get("pyiqa:dists")
     assert spec.weights == ()
-    with pytest.raises(Unavailable, match=r"vgg16-397923af\.pth"):
+    with pytest.raises(Unavailable, match=r"vgg16-397923af\.pth; run: cassr-bench fetch"):
         metrics.load(spec)
-    plant(metrics.get("dists"), clean_home / "torch/hub")
-    metrics.forget()
+    plant(metrics.get("dists"), tmp_path / "mirror/hub")
+    monkeypatch.setenv("CASSR_BENCH_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", ",".join(files))
+    fetched = metrics.fetch(spec)
+    assert sorted(path.name for path in fetched) == files
     assert metrics.unavailable(spec) == ""
-    used = metrics.fingerprint(spec)["weights"]
-    assert set(used) == {"vgg16-397923af.pth", "DISTS_weights-f5e65c96.pth"}
+    print_ = metrics.fingerprint(spec)
+    assert sorted(print_["weights"]) == sorted(print_["substituted"]) == files
     sr, hr = tensor(96, 96, 0), tensor(96, 96, 1)
     metric: Any = metrics.load(spec)
     assert metric.score(sr, hr, metric.prepare(hr)) > 0

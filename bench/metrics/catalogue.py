@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.types import MetricSpec, Weight
+from bench.weights import hash_in_name
 
 _PYIQA_URL = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
 _PYIQA_LICENCE = "PolyForm-Noncommercial-1.0.0 (pyiqa)"
@@ -10,17 +11,12 @@ _OURS = "Apache-2.0"
 
 
 def _pyiqa_weight(name: str, size: int = 0, sha256: str = "") -> Weight:
-    """A file of pyiqa's collection; eight hex digits at its name's end begin its sha256."""
-    stem = name.rpartition(".")[0]
-    _, dash, digits = stem.rpartition("-")
-    is_hash = bool(dash) and len(digits) == 8 and set(digits) <= set("0123456789abcdef")
-    prefix = digits if is_hash else ""
     return Weight(
         name=name,
         url=_PYIQA_URL + name,
         folder="hub/pyiqa",
         sha256=sha256,
-        sha256_prefix=prefix,
+        sha256_prefix=hash_in_name(name),
         size=size,
     )
 
@@ -170,7 +166,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Mittal et al., IEEE SPL 2013; pyiqa niqe",
         factory="bench.metrics.niqe:Niqe",
         range="2 to 15",
-        licence=f"{_OURS}; parameters: NIQE release, free use with notice",
+        licence=f"{_OURS}; parameters: licence of the NIQE release",
         weights=(NIQE_PARAMETERS,),
         min_size=96,
         pyiqa_name="niqe",

@@ -20,7 +20,7 @@ def recall(spec: MetricSpec) -> tuple[Weight, ...] | None:
     found = _read().get(_key(spec))
     if found is None:
         return None
-    return tuple(Weight(name=Path(name).name, folder=str(Path(name).parent)) for name in found)
+    return tuple(_weight(Path(name)) for name in found)
 
 
 def record(spec: MetricSpec, paths: Iterable[Path]) -> None:
@@ -32,6 +32,11 @@ def record(spec: MetricSpec, paths: Iterable[Path]) -> None:
     temporary = target.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps({**_read(), _key(spec): names}, indent=1, sort_keys=True))
     temporary.replace(target)
+
+
+def _weight(path: Path) -> Weight:
+    prefix = weights.hash_in_name(path.name)
+    return Weight(name=path.name, folder=str(path.parent), sha256_prefix=prefix)
 
 
 def _key(spec: MetricSpec) -> str:

@@ -22,7 +22,6 @@ from pyiqa import create_metric
 from pyiqa.utils import download_util
 
 from bench import weights
-from bench.download import download
 from bench.errors import BenchError, Unavailable, WeightsError
 from bench.metrics import found_files
 from bench.types import MetricSpec, Weight
@@ -175,7 +174,9 @@ def _refuse(source: Any, *_: Any, **__: Any) -> None:
 
 def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
     path = Path(target)
-    download(url, path, Weight(name=path.name, url=url), None)
+    folder = os.path.relpath(path.parent, weights.torch_home())
+    prefix = weights.hash_in_name(path.name)
+    weights.fetch(Weight(name=path.name, url=url, folder=folder, sha256_prefix=prefix))
 
 
 def _not_built(spec: MetricSpec, error: Exception) -> str:
