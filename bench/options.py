@@ -36,6 +36,16 @@ def parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+def one_of(option: str, value: str | None, *known: str) -> None:
+    """Refuse a value that an option does not know.
+
+    Raises:
+        BenchError: names the option and what it takes.
+    """
+    if value is not None and value not in known:
+        raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
+
+
 def resolve_device(name: str) -> str:
     """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
 
@@ -112,6 +122,20 @@ Seed = Annotated[
 ]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
+]
+Marks = Annotated[
+    str,
+    typer.Option(
+        "--marks",
+        metavar="best|significant",
+        help="Mark best and second best, or all that are not significantly worse than the best.",
+    ),
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        "--compare", metavar="published", help="Show published values beside the measured ones."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]

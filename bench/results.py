@@ -59,6 +59,8 @@ class Results:
     ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
     ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
+    ``groups`` holds, by dataset and metric, the best method and those not significantly worse;
+    where it is given, tables mark these instead of the best and second best.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Results:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     layout: Layout = "methods-as-columns"
+    groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
 
 def summarize(results: Results) -> pd.DataFrame:

@@ -149,6 +149,8 @@ def _row(results: Results, dataset: str, metric: MetricSpec) -> _Row:
 def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
     if metric.kind == "set":
         return SET_METRIC
+    if not values.size:
+        return "no scores"
     if len(values) < MIN_IMAGES:
         return f"n = {len(values)}: too few images for a claim, {MIN_IMAGES} are needed"
     return "" if np.isfinite(values).all() else "a score is infinite"

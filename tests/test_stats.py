@@ -230,6 +230,14 @@ def test_infinite_and_missing_scores_claim_nothing() -> None:
     }
 
 
+def test_a_metric_without_any_score_is_passed_over() -> None:
+    values = {("d", "a", f"i{i}", "lpips"): "no weights" for i in range(10)}
+    found = statistics(ex.results(values, (ex.LPIPS,)))
+    assert found.cells["reason"].tolist() == ["no weights"]
+    assert len(found.pairs) == found.comparisons == 0
+    assert found.groups == {}
+
+
 def test_only_common_images_count() -> None:
     results = table(30, {"a": 0, "b": 1})
     scores = results.scores.copy()

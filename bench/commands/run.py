@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from bench.errors import BenchError
 from bench.text import printable
 
 if TYPE_CHECKING:
+    from bench.results import Results
     from bench.run import Outcome, Plan, RunOptions
 
 
@@ -39,6 +41,8 @@ def run(
     require_all: Annotated[
         bool, typer.Option("--require-all", help="Fail when any score is missing.")
     ] = False,
+    marks: o.Marks = "best",
+    compare: o.Compare = None,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -48,6 +52,7 @@ def run(
     """
     from bench import run as runner
 
+    view = _view(marks, compare)
     suite_card = runner.chosen(
         runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
     )
@@ -69,7 +74,7 @@ def run(
         _show_plan(plan, options, as_json)
         return
     outcome = runner.execute(plan, options, progress(as_json))
-    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all)
+    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all, view)
 
 
 def report(
@@ -85,6 +90,8 @@ def report(
     device: o.Device = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
+    marks: o.Marks = "best",
+    compare: o.Compare = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Make a suite's reports again from the store.
@@ -93,6 +100,7 @@ def report(
     """
     from bench import run as runner
 
+    view = _view(marks, compare)
     suite_card = runner.chosen(
         runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
     )
@@ -105,7 +113,21 @@ def report(
     )
     plan = runner.plan(suite_card, options, progress(as_json))
     outcome = runner.collect(plan, options)
-    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, False)
+    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, False, view)
+
+
+@dataclass(frozen=True)
+class _View:
+    """What tables mark, and whether published values are shown beside ours."""
+
+    significant: bool
+    published: bool
+
+
+def _view(marks: str, compare: str | None) -> _View:
+    o.one_of("--marks", marks, "best", "significant")
+    o.one_of("--compare", compare, "published")
+    return _View(marks == "significant", compare == "published")
 
 
 def _default_out(suite: str) -> Path:
@@ -132,13 +154,20 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
 
 
 def _finish(
-    outcome: Outcome, out: Path, options: RunOptions, as_json: bool, require_all: bool
+    outcome: Outcome,
+    out: Path,
+    options: RunOptions,
+    as_json: bool,
+    require_all: bool,
+    view: _View,
 ) -> None:
     from bench import reports
     from bench.collect import as_json as results_json
     from bench.collect import write_provenance
-    from bench.reports import terminal
+    from bench.reports import published, terminal
 
+    if view.significant:
+        outcome = replace(outcome, results=_with_groups(outcome.results))
     files = reports.render_all(outcome.results, out)
     files.append(write_provenance(outcome.results, out))
     if as_json:
@@ -146,7 +175,10 @@ def _finish(
     else:
         from rich.console import Console
 
-        terminal.show(outcome.results, Console())
+        console = Console()
+        terminal.show(outcome.results, console)
+        if view.published:
+            published.show(outcome.results, console)
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
         typer.echo(f"Images and scores: {printable(options.store)}")
     report_failures(outcome.failures)
@@ -155,6 +187,12 @@ def _finish(
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
     if outcome.failures:
         raise typer.Exit(FAILED)
+
+
+def _with_groups(results: Results) -> Results:
+    from bench.table_stats import statistics
+
+    return replace(results, groups=statistics(results).groups)
 
 
 def _names(files: list[Path], out: Path) -> str:

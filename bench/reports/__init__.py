@@ -42,6 +42,11 @@ REPORTS: tuple[Report, ...] = (
         "bench.reports.statistics:render",
         "statistics.md and .csv: intervals, paired tests, ranks; statistics_pairs.csv",
     ),
+    Report(
+        "published",
+        "bench.reports.published:render",
+        "published.md and .csv: published values beside measured ones, with noise",
+    ),
     Report("panels", "bench.reports.panels:render", "panels/: LR, a crop of every method, HR"),
 )
 

@@ -28,13 +28,16 @@ MARKS = {
     "best": r"\textcolor{{red}}{{\textbf{{{}}}}}",
     "second": r"\textcolor{{blue}}{{\underline{{{}}}}}",
 }
-LEGEND = (
-    "The best and second best are "
+LEGENDS = {
+    "best": "The best and second best are "
     + MARKS["best"].format("red and bold")
     + " and "
     + MARKS["second"].format("blue and underlined")
-    + "."
-)
+    + ".",
+    "significant": "The best and all not significantly worse (paired bootstrap, Holm, 5\\,\\%) are "
+    + MARKS["best"].format("red and bold")
+    + "; nothing is marked where no test is possible.",
+}
 UNICODE_MACRO = (
     r"\providecommand{\benchchar}[2]{\ifdefined\Umathcode #1\else\texttt{U+#2}\fi}",
     r"% \benchchar: a character that only LuaLaTeX and XeLaTeX set; pdfLaTeX shows its number.",
@@ -134,7 +137,7 @@ def _lines(table: Table) -> Iterator[str]:
 
 def _caption(table: Table) -> str:
     where = f" on {_heading(table.groups[0])}" if table.single else ""
-    return f"{escape(table.title)}{where}. {LEGEND}"
+    return f"{escape(table.title)}{where}. {LEGENDS[table.marking]}"
 
 
 def _tabular(table: Table) -> Iterator[str]:

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.errors import DataError
 from bench.results import Item, Layout, Results, summarize
 from bench.text import printable
+from bench.types import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Mark = Literal["", "best", "second"]
+Marking = Literal["best", "significant"]
+"""What marks mean: best and second best, or "best" for all that are not significantly worse."""
 DASH = "–"
 
 
@@ -70,6 +73,7 @@ class Table:
         footnotes: the text of number i is ``footnotes[i - 1]``.
         notes: what holds for the whole table.
         single: one dataset alone, methods as rows: the dataset belongs into the caption.
+        marking: what the marks of the cells mean.
     """
 
     title: str
@@ -79,6 +83,7 @@ class Table:
     footnotes: tuple[str, ...]
     notes: tuple[str, ...]
     single: bool
+    marking: Marking = "best"
 
 
 class _Footnotes:
@@ -146,6 +151,7 @@ def make_table(results: Results, layout: Layout | None = None) -> Table:
         footnotes=footnotes.texts,
         notes=tuple(printable(note) for note in results.notes),
         single=by_rows and len(results.datasets) == 1,
+        marking="best" if results.groups is None else "significant",
     )
 
 
@@ -196,11 +202,21 @@ def _cells(results: Results, summary: pd.DataFrame, footnotes: _Footnotes) -> di
     cells: dict[_Key, Cell] = {}
     for (dataset, metric), group in summary.groupby(["dataset", "metric"], sort=False):
         spec, rows = specs[str(metric)], group.to_dict("records")
-        for row, mark in zip(rows, marks([row["mean"] for row in rows], spec.better), strict=True):
+        for row, mark in zip(rows, _marks(results, spec, rows), strict=True):
             text = DASH if math.isnan(row["mean"]) else f"{row['mean']:z.{spec.digits}f}"
             notes = footnotes.number(_cell_note(row))
             cells[str(dataset), str(metric), row["method"]] = Cell(text, mark, notes)
     return cells
+
+
+def _marks(
+    results: Results, metric: MetricSpec, rows: Sequence[Mapping[Hashable, Any]]
+) -> list[Mark]:
+    """The marks of one dataset and metric: plain, or of the group that is not worse."""
+    if results.groups is None:
+        return marks([row["mean"] for row in rows], metric.better)
+    group = results.groups.get((rows[0]["dataset"], metric.name), frozenset())
+    return ["best" if row["method"] in group else "" for row in rows]
 
 
 def _cell_note(row: Mapping[Hashable, Any]) -> str:

@@ -12,7 +12,11 @@ from bench.results import Results
 
 FILE_NAME = "table.md"
 MARKS = {"": "{}", "best": "**{}**", "second": "*{}*"}
-LEGEND = "**best**, *second best*; ↑ higher is better, ↓ lower is better."
+LEGENDS = {
+    "best": "**best**, *second best*; ↑ higher is better, ↓ lower is better.",
+    "significant": "**best or not significantly worse** (paired bootstrap, Holm, 5 %; nothing is "
+    "marked where no test is possible); ↑ higher is better, ↓ lower is better.",
+}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
@@ -35,7 +39,7 @@ def _lines(table: Table) -> Iterator[str]:
         yield ""
     yield from _grid(table)
     yield ""
-    yield LEGEND
+    yield LEGENDS[table.marking]
     for number, text in enumerate(table.footnotes, 1):
         yield f"<br><sup>{number}</sup> {escape(text)}"
     for note in table.notes:

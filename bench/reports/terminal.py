@@ -24,7 +24,11 @@ LABEL_WIDTH = 30
 HEAD_WIDTH = 14
 SIGNS = {"best": "●", "second": "○"}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue"}
-LEGEND = "● best  ○ second best  ↑ higher is better  ↓ lower is better"
+LEGENDS = {
+    "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
+    "significant": "● best or not significantly worse  ↑ higher is better  ↓ lower is better\n"
+    "Paired bootstrap, Holm, 5 %; a row without marks allows no test.",
+}
 ASCII = str.maketrans("●○–↑↓✓×", "*+-^vyx")
 EDGES = 2
 GAP = 2
@@ -173,7 +177,7 @@ def _rich_table(page: _Page, encoding: str) -> RichTable:
 
 
 def _below(table: Table) -> Iterator[str]:
-    yield LEGEND
+    yield LEGENDS[table.marking]
     for number, text in enumerate(table.footnotes, 1):
         yield f"[{number}] {text}"
     yield from table.notes

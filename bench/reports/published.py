@@ -1,0 +1,119 @@
+"""Published values beside measured ones: a CSV, a Markdown page, and a table in the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.against import Against, against
+from bench.records import write_atomic
+from bench.reports.markdown import escape
+from bench.results import Results
+from bench.text import printable
+
+ROWS = "published.csv"
+PAGE = "published.md"
+NOTHING = "No published value is known for these datasets, metrics and methods."
+EXPLANATION = (
+    "Noise is the half-width of the 95 % interval of a mean: how far it would move with other "
+    "images of the kind. A difference within it says nothing."
+)
+HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``published.csv`` and ``published.md``."""
+    rows = against(results)
+    write_atomic(out / ROWS, _csv(rows).encode("utf-8", "backslashreplace"))
+    write_atomic(out / PAGE, "\n".join(_page(results, rows)) + "\n")
+    return [out / ROWS, out / PAGE]
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the comparison with what is unlike, and the protocol differences known."""
+    rows = against(results)
+    if not rows:
+        console.print(NOTHING, highlight=False)
+        return
+    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+    for head in HEADS:
+        table.add_column(head, overflow="fold", justify="left" if head in HEADS[:3] else "right")
+    for row in rows:
+        table.add_row(*(Text(text) for text in _cells(row)))
+    console.print(Text("Published against measured", "bold"))
+    console.print(table)
+    for line in (EXPLANATION, *_remarks(rows)):
+        console.print(Text(line), highlight=False)
+
+
+def _cells(row: Against) -> tuple[str, ...]:
+    decimals = len(row.published.partition(".")[2])
+
+    def number(value: float | None, sign: str = "") -> str:
+        return "–" if value is None else f"{value:{sign}z.{decimals}f}"
+
+    return (
+        printable(row.dataset),
+        printable(row.metric),
+        printable(row.method),
+        row.published,
+        number(row.measured),
+        number(row.difference, "+"),
+        number(row.noise),
+        row.verdict,
+    )
+
+
+def _remarks(rows: Sequence[Against]) -> list[str]:
+    """One line per thing that is unlike or known of the protocol, with where it holds."""
+    lines = dict.fromkeys(
+        f"Not comparable: {row.dataset}, {row.metric}: {reason}"
+        for row in rows
+        if row.verdict == "not comparable"
+        for reason in row.unlike
+    )
+    lines |= dict.fromkeys(
+        f"Protocol of {row.source}, {text}" for row in rows for text in row.protocol
+    )
+    return [printable(line) for line in lines]
+
+
+def _page(results: Results, rows: Sequence[Against]) -> Iterator[str]:
+    yield f"### {escape(printable(results.title))}: published against measured"
+    yield ""
+    if not rows:
+        yield NOTHING
+        return
+    yield EXPLANATION
+    yield ""
+    heads = ("source", "table", *HEADS, "n", "published n")
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        cells = (printable(row.source), row.table, *_cells(row))
+        sizes = (str(row.n), "not stated" if row.published_n is None else str(row.published_n))
+        yield f"| {' | '.join(escape(cell) for cell in (*cells, *sizes))} |"
+    yield ""
+    yield from (f"- {escape(line)}" for line in _remarks(rows))
+
+
+def _csv(rows: Sequence[Against]) -> str:
+    text = io.StringIO()
+    names = [field.name for field in fields(Against)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        record = asdict(row)
+        for name in ("measured", "difference", "noise"):
+            record[name] = "" if record[name] is None else f"{record[name]:.7g}"
+        record["unlike"], record["protocol"] = "; ".join(row.unlike), "; ".join(row.protocol)
+        writer.writerow(record)
+    return text.getvalue()

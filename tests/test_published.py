@@ -1,0 +1,212 @@
+"""Published values: read whole, matched by name, compared only with their like."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Cli
+from rich.console import Console
+
+from bench import metrics
+from bench.against import Against, against
+from bench.errors import DataError
+from bench.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
+from bench.reports import get_report
+from bench.reports.published import NOTHING, show
+from bench.results import Item, Results
+from bench.table_stats import statistics
+
+from . import results_example as ex
+
+
+def test_the_papers_tables_are_all_there() -> None:
+    cassr = next(source for source in sources() if source.card.name == "cassr")
+    assert len(cassr.rows) == 3 * 7 * 9 + 3 * 5 + 4 * 5
+    assert {row.table for row in cassr.rows} == {"1", "2", "3"}
+    row = next(r for r in cassr.rows if r.method == "SeeSR" and r.metric == "FID")
+    assert (row.dataset, str(row.value), row.marked) == ("DIV2K-val", "28.5568", True)
+
+
+def test_the_papers_rows_are_those_that_were_given(shared: Path) -> None:
+    given = shared / "paper" / "published_tables.csv"
+    assert read_rows(folder() / "cassr.csv") == read_rows(given)
+
+
+def test_every_source_names_registered_metrics_and_its_files() -> None:
+    for source in sources():
+        assert (folder() / f"{source.card.name}.toml").is_file()
+        assert source.rows
+        for metric in source.card.metrics.values():
+            assert metrics.get(metric.name).name == metric.name
+        for row in source.rows:
+            assert row.better == metrics.get(source.card.metrics[row.metric].name).better
+
+
+def test_variants_that_are_one_configuration_have_one_name() -> None:
+    cassr = next(source for source in sources() if source.card.name == "cassr")
+    places = [(r.table, r.variant) for r in cassr.rows if cassr.method_name(r) == "cassr"]
+    assert {table for table, _ in places} == {"1", "2", "3"}
+
+
+def test_noise_floor_is_of_known_sets_and_metrics() -> None:
+    names = {name for source in sources() for name in source.card.datasets}
+    for (dataset, metric), (half_width, n) in noise_floor().items():
+        assert dataset in names
+        assert metrics.get(metric)
+        assert half_width > 0
+        assert n in (93, 100)
+
+
+def measured(n: int, mean: float, *, dataset: str = "realsr", method: str = "osediff") -> Results:
+    """PSNR-Y of `n` images with the given mean and a spread of 2, and one FID."""
+    spread = np.random.default_rng(0).normal(0, 2, n)
+    values: dict[tuple[str, str, str, str], float | str] = {
+        (dataset, method, f"i{i:03}", "psnr_y"): mean + float(x)
+        for i, x in enumerate(spread - spread.mean())
+    }
+    values[dataset, method, "", "fid"] = 123.5
+    return ex.results(
+        values,
+        (ex.PSNR, ex.FID),
+        datasets=[Item(dataset, "RealSR")],
+        methods=[Item(method, "OSEDiff")],
+    )
+
+
+def one(results: Results, metric: str = "PSNR-Y") -> Against:
+    (found,) = [row for row in against(results) if row.metric == metric]
+    return found
+
+
+def test_equal_sets_are_compared_with_the_noise_of_our_own_scores() -> None:
+    near = one(measured(100, 25.2))
+    assert near.published == "25.1511"
+    assert near.difference == pytest.approx(25.2 - 25.1511)
+    assert near.noise == pytest.approx(0.4, abs=0.05)
+    assert (near.noise_of, near.verdict, near.unlike) == ("these scores", "within noise", ())
+    assert one(measured(100, 23.83)).verdict == "beyond noise"
+    assert any("1.32 dB" in text for text in near.protocol)
+
+
+def test_other_sizes_are_labelled_not_compared() -> None:
+    found = one(measured(20, 25.2))
+    assert found.verdict == "not comparable"
+    assert found.unlike == ("n = 20 here, 100 there",)
+    assert one(measured(20, 25.2), "FID").verdict == "not comparable"
+    assert one(measured(100, 25.2), "FID").verdict == "noise unknown"
+
+
+def test_few_images_take_the_noise_of_the_log() -> None:
+    found = one(measured(3, 25.2))
+    assert (found.noise, found.noise_of) == (0.46, "OSEDiff's log, n = 100")
+
+
+def test_fid_of_unknown_size_is_never_compared() -> None:
+    values = {("drealsr", "hat", "", "fid"): 142.0}
+    items = {"datasets": [Item("drealsr", "DRealSR")], "methods": [Item("hat", "HAT")]}
+    found = one(ex.results(values, (ex.FID,), **items), "FID")
+    assert found.verdict == "not comparable"
+    assert "n, which is not stated" in found.unlike[0]
+
+
+def test_substituted_weights_are_never_compared() -> None:
+    provenance = {"metrics": {"psnr_y": {"substituted": ["x.pth"]}}}
+    results = dataclasses.replace(measured(100, 25.2), provenance=provenance)
+    assert one(results).verdict == "not comparable"
+
+
+def test_missing_scores_are_not_measured() -> None:
+    values = {("realsr", "osediff", "a", "psnr_y"): "no image of that name"}
+    found = one(ex.results(values, (ex.PSNR,)))
+    assert (found.verdict, found.measured) == ("not measured", None)
+    assert found.unlike == ("no image of that name",)
+
+
+def test_ablations_meet_their_rows() -> None:
+    values = {("div2k-val", "cassr", f"i{i}", "lpips"): 0.32 for i in range(6)}
+    rows = against(ex.results(values, (ex.LPIPS,)))
+    assert [(row.table, row.published) for row in rows] == [
+        ("1", "0.3225"),
+        ("2", "0.3175"),
+        ("3", "0.3225"),
+    ]
+    assert all("seed is not published" in row.protocol[0] for row in rows)
+
+
+def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
+    results = measured(20, 25.2)
+    rows, page = get_report("published").load()(results, tmp_path)
+    with rows.open() as file:
+        assert [row["verdict"] for row in csv.DictReader(file)] == ["not comparable"] * 2
+    assert "n = 20 here, 100 there" in page.read_text()
+    text = io.StringIO()
+    show(results, Console(file=text, width=80))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "25.1511" in text.getvalue() and "+0.0489" in text.getvalue()
+
+
+def test_nothing_published_is_said(tmp_path: Path) -> None:
+    _, page = get_report("published").load()(ex.example(), tmp_path)
+    assert NOTHING in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("table,dataset\n1,d\n", "columns method, variant, metric"),
+        (",".join(COLUMNS) + "\n1,d,m,,PSNR,up,3,0\n", "line 2: better: expected higher or lower"),
+        (",".join(COLUMNS) + "\n1,d,m,,PSNR,higher,x,0\n", "line 2: value: expected a number"),
+    ],
+)
+def test_broken_rows_are_refused_by_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_rows(path)
+
+
+def test_a_name_that_the_card_lacks_is_refused(tmp_path: Path) -> None:
+    card = (folder() / "osediff.toml").read_text()
+    (tmp_path / "osediff.toml").write_text(card)
+    rows = (folder() / "osediff.csv").read_text().replace("DRealSR", "Elsewhere")
+    (tmp_path / "osediff.csv").write_text(rows)
+    with pytest.raises(DataError, match="dataset 'Elsewhere' is not in osediff"):
+        read_source(tmp_path / "osediff.toml")
+
+
+def test_the_package_carries_the_folder() -> None:
+    assert '"results/published" = "bench/published"' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("report", ["terminal", "markdown", "latex"])
+def test_tables_can_mark_all_that_are_not_worse(report: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = {
+        ("d", method, f"i{i}", "psnr_y"): 25 + gap + float(rng.normal(0, 0.1))
+        for method, gap in (("first", 0.01), ("twin", 0.0), ("third", -3.0))
+        for i in range(30)
+    }
+    plain = ex.results(values, (ex.PSNR,))
+    groups = statistics(plain).groups
+    marked = dataclasses.replace(plain, groups=groups)
+    text = get_report(report).load()(marked, tmp_path)[0].read_text()
+    before = get_report(report).load()(plain, tmp_path)[0].read_text()
+    sign = {"terminal": "●", "markdown": "**", "latex": r"\textbf"}[report]
+    pairs = {"markdown": 2}.get(report, 1)
+    assert text.count(sign) == 3 * pairs
+    assert "not significantly worse" in text.replace("\n", " ")
+    assert "not significantly worse" not in before
+
+
+def test_options_know_their_values(cli: Cli) -> None:
+    for option, value in (("--marks", "bold"), ("--compare", "paper")):
+        done = cli("run", "quick", option, value)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {option}: expected")
+        assert len(done.stderr.splitlines()) == 1
