@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,7 +16,7 @@ from bench.errors import BenchError, ImageError, Unavailable, WeightsError
 from bench.images import by_stem, file_sha256, image_files
 from bench.lazy import resolve
 from bench.text import printable
-from bench.types import Method, Weight
+from bench.types import Method, SetMethod, Weight
 
 CARD_FOLDERS = (("baselines", "cards"),)
 
@@ -36,22 +37,34 @@ class Entry:
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
-        return {
+        found: dict[str, Any] = {
             "name": self.card.name,
             "factory": self.card.factory,
             "options": dict(self.card.options),
             "version": self.card.version,
             "weights": [weight.sha256 for weight in self.card.weights],
         }
+        if self.card.official is not None:
+            told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
+            found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
+        return found
 
     def unavailable(self) -> str:
         """Why it cannot run here, with the command that mends it; "" when it can."""
+        from bench import weights
+        from bench.installation import Installation, weights_hint
+
         if self.files is not None:
             return ""
-        try:
-            self._weights()
-        except WeightsError as error:
-            return f"{error}; run: cassr-bench fetch {self.name}"
+        absent = [name for name in self.card.packages if not _installed(name)]
+        if absent:
+            return f"needs packages; run: pip install {' '.join(absent)}"
+        if self.card.official is not None:
+            return Installation(self.card).problem()
+        for weight in self.card.weights:
+            problem = "" if _given_path(weight) else weights.problem(weight)
+            if problem:
+                return f"{problem}; {weights_hint(self.name, weight)}"
         return ""
 
     def _weights(self) -> list[Path]:
@@ -59,25 +72,30 @@ class Entry:
 
         return [_given_path(weight) or weights.locate(weight) for weight in self.card.weights]
 
-    def load(self, device: str) -> Method:
-        """Build the method on `device`.
+    def load(self, device: str) -> Method | SetMethod:
+        """Build the method on `device`; a `SetMethod` where the card has `official`.
 
         Raises:
             WeightsError: a file of weights is missing or not the expected one.
             Unavailable: its factory refused; the message says why.
         """
-        options: dict[str, Any] = dict(self.card.options)
-        weights = self._weights()
-        if weights:
-            options["weights"] = weights[0] if len(weights) == 1 else weights
         factory = resolve(self.card.factory)
         try:
-            method: Method = factory(**options, device=device)
+            method: Method | SetMethod = factory(**self._arguments(), device=device)
         except BenchError:
             raise
         except Exception as error:  # anything a third-party network does while it is built
             raise Unavailable(f"method '{self.name}': {printable(error)}") from error
         return method
+
+    def _arguments(self) -> dict[str, Any]:
+        options: dict[str, Any] = dict(self.card.options)
+        if self.card.official is not None:
+            return {**options, "card": self.card}
+        weights = self._weights()
+        if weights:
+            options["weights"] = weights[0] if len(weights) == 1 else weights
+        return options
 
     def sr_file(self, image_id: str) -> Path:
         """The finished SR image of a folder method.
@@ -89,6 +107,16 @@ class Entry:
         if image_id not in self.files:
             raise ImageError(f"no image named '{printable(image_id)}' in the folder")
         return self.files[image_id]
+
+
+def _installed(requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    try:
+        return wanted.specifier.contains(version(wanted.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
 
 
 def method_cards() -> dict[str, MethodCard]:

@@ -20,6 +20,7 @@ from bench.store import Store
 from bench.text import printable
 from bench.types import Manifest, MetricSpec
 from bench.upscale import Failure, pending, require_scale, upscale
+from bench.upscale_set import upscale_set
 from bench.workers import Workers, cores, worker_count
 
 if TYPE_CHECKING:
@@ -209,6 +210,8 @@ def _upscale(
     tasks = pending(entry, pairs, images, seed=plan.seed, device=options.device)
     if not tasks:
         return []
+    if entry.card.official is not None:
+        return upscale_set(entry, tasks, images, progress, seed=plan.seed, device=options.device)
     with (
         _workers(tasks, options, entry.card.max_workers, share_threads=True) as workers,
         progress.step(f"{entry.card.title} on {dataset.title}") as advance,

@@ -77,12 +77,16 @@ class Method(Protocol):
         ...
 
 
+WHOLE_SET = "output/"
+"""The id of a `SetImage` that says something about the set; no file's stem has a slash in it."""
+
+
 @dataclass(frozen=True)
 class SetImage:
     """One image of a set that a method has finished with.
 
     Attributes:
-        id: the input's id.
+        id: the input's id, or WHOLE_SET.
         file: the SR image, any readable format; None when there is none.
         reason: why there is none, in one line.
         record: what it depended on and cost, kept beside the image.
@@ -110,8 +114,8 @@ class SetMethod(Protocol):
 
         Args:
             inputs: id -> LR image file, in the order in which they are to be done.
-            work: an empty folder for everything that the method writes; removed afterwards,
-                apart from `*.log`.
+            work: an empty folder for everything that the method writes; its subfolders are
+                removed afterwards, its files (logs) stay.
             scale: integer factor.
             seed: of the whole set.
             watch: called with the last line that the program wrote.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench import images
 from bench.errors import BenchError, Unavailable
@@ -105,7 +105,7 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
         seconds = time.perf_counter() - start
         rgb = images.to_uint8(sr)
-        _require_size(rgb.shape[:2], lr.shape[2:], task)
+        require_size(rgb.shape[:2], lr.shape[2:], task)
         images.write_png(task.output, rgb)
     except BenchError as error:
         return str(error)
@@ -114,7 +114,8 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
     return {"seconds": round(seconds, 4), "device": task.device}
 
 
-def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
+def require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
+    """Raise Unavailable unless (height, width) `found` is `task.scale` times that of `lr`."""
     expected = tuple(side * task.scale for side in lr)
     if tuple(found) != expected:
         raise Unavailable(
@@ -125,4 +126,4 @@ def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) ->
 
 @lru_cache(maxsize=1)
 def _loaded(method: str, device: str) -> Method:
-    return find_method(method).load(device)
+    return cast(Method, find_method(method).load(device))

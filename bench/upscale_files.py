@@ -16,8 +16,9 @@ from bench.progress import Progress
 from bench.run import RunOptions
 from bench.store import ImageStore, Store
 from bench.text import printable
-from bench.types import ImagePair
-from bench.upscale import pending, require_scale, upscale
+from bench.types import WHOLE_SET, ImagePair
+from bench.upscale import Failure, UpscaleTask, pending, require_scale, upscale
+from bench.upscale_set import upscale_set
 from bench.workers import Workers, cores, worker_count
 
 
@@ -121,12 +122,25 @@ def _run(
     known = len(pairs) - len(tasks)
     if dry_run or not tasks:
         return Upscaled(images.folder, 0, known, len(tasks), tuple(refused))
+    failed = _upscale(entry, tasks, images, options, progress)
+    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
+    left = sum(failure.image_id != WHOLE_SET for failure in failed)
+    return Upscaled(images.folder, len(tasks) - left, known, left, tuple(problems))
+
+
+def _upscale(
+    entry: Entry,
+    tasks: Sequence[UpscaleTask],
+    images: ImageStore,
+    options: RunOptions,
+    progress: Progress,
+) -> list[Failure]:
+    if entry.card.official is not None:
+        seed = options.seed or 0
+        return upscale_set(entry, tasks, images, progress, seed=seed, device=options.device)
     count = worker_count(options.workers, options.device, len(tasks), entry.card.max_workers)
     with (
         Workers(count, max(1, cores() // count), ["torch"]) as workers,
         progress.step(entry.card.title) as advance,
     ):
-        failed = upscale(tasks, images, workers, advance)
-    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
-    made = len(tasks) - len(failed)
-    return Upscaled(images.folder, made, known, len(failed), tuple(problems))
+        return upscale(tasks, images, workers, advance)
