@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,6 +75,11 @@ class Results:
     layout: Layout = "methods-as-columns"
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
+    @cached_property
+    def _summary(self) -> pd.DataFrame:
+        """Computed once: every report asks for it."""
+        return _summarize(self)
+
 
 def summarize(results: Results) -> pd.DataFrame:
     """Mean per dataset, metric and method over the images that have a value.
@@ -92,6 +98,10 @@ def summarize(results: Results) -> pd.DataFrame:
     Raises:
         DataError: two rows of ``scores`` are for the same image, method and metric.
     """
+    return results._summary.copy()
+
+
+def _summarize(results: Results) -> pd.DataFrame:
     import pandas as pd
 
     _refuse_duplicates(results.scores)
