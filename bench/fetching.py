@@ -36,7 +36,31 @@ def fetch(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[
                 "failed": failed,
             }
         )
-    return rows
+    return rows + [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
+
+
+def _unlisted(names: Sequence[str]) -> list[str]:
+    """Metrics of pyiqa whose files only pyiqa itself knows."""
+    suites = suite_cards()
+    parts = [
+        part for name in names for part in (suites[name].metrics if name in suites else [name])
+    ]
+    asked = [part for part in dict.fromkeys(parts) if part.startswith("pyiqa:")]
+    return [name for name in asked if not metrics.get(name).weights]
+
+
+def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
+    spec = metrics.get(name)
+    row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
+    if not metrics.unavailable(spec):
+        return {**row, "state": "are here"}
+    if dry_run:
+        return {**row, "state": "would be fetched by pyiqa"}
+    try:
+        metrics.fetch(spec)
+    except BenchError as error:
+        return {**row, "state": str(error), "failed": True}
+    return {**row, "state": "fetched by pyiqa"}
 
 
 def _wanted(names: Sequence[str]) -> dict[str, tuple[Weight, list[str]]]:

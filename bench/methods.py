@@ -42,7 +42,7 @@ class Entry:
             "factory": self.card.factory,
             "options": dict(self.card.options),
             "version": self.card.version,
-            "weights": [weight.sha256 for weight in self.card.weights],
+            "weights": [_hash_of(weight) for weight in self.card.weights],
         }
         if self.card.official is not None:
             told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
@@ -142,8 +142,7 @@ def find(name: str) -> Entry:
     if name.endswith(".py"):
         return _python_file(Path(name))
     if name.endswith(".toml"):
-        card = read_card(Path(name), MethodCard)
-        return Entry(card.name, card)
+        return Entry(name, read_card(Path(name), MethodCard))
     return Entry(name, pick(method_cards(), name, "method"))
 
 
@@ -192,6 +191,14 @@ def _given(file: Path, what: str) -> Weight:
     if not file.is_file():
         raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
     return Weight(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
+
+
+def _hash_of(weight: Weight) -> str:
+    """The hash of the file that would be used; the card's where there is none yet."""
+    from bench import weights
+
+    found = _given_path(weight) or weights.find(weight)
+    return weights.sha256(found) if found else weight.sha256
 
 
 def _given_path(weight: Weight) -> Path | None:

@@ -91,7 +91,10 @@ class Scorer:
             print_ = self.fingerprints[spec.name]
             self._scores[spec.name] = store.scores(spec.name, print_)
             if spec.kind == "set":
-                self._features[spec.name] = store.features(spec.name, print_)
+                shared = metrics.feature_fingerprint(spec, device)
+                self._features[spec.name] = store.features(shared)
+        # Metrics that share features (FID and KID) have them computed once, by the first.
+        self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -139,7 +142,8 @@ class Scorer:
     def _features_missing(self, sha256: str, has_hr: bool) -> tuple[str, ...]:
         if not has_hr:
             return ()
-        return tuple(name for name, store in self._features.items() if not store.has(sha256))
+        extractors = self._extractors.values()
+        return tuple(name for name in extractors if not self._features[name].has(sha256))
 
     # -- doing -----------------------------------------------------------------------------------
 

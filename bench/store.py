@@ -4,7 +4,7 @@
 
     STORE/images/METHOD-FINGERPRINT/DATASET/IMAGE-KEY.png   and records/*.jsonl beside it
     STORE/scores/METRIC-FINGERPRINT/*.jsonl
-    STORE/features/METRIC-FINGERPRINT/SHA256.npy
+    STORE/features/FINGERPRINT/SHA256.npy
     STORE/datasets/DATASET-RECIPE/                          see bench.data
 """
 
@@ -80,9 +80,9 @@ class Store:
         short = json_sha256(fingerprint)[:12]
         return ScoreStore(self.root / "scores" / f"{slug(metric)}-{short}", fingerprint)
 
-    def features(self, metric: str, fingerprint: Mapping[str, Any]) -> FeatureStore:
+    def features(self, fingerprint: Mapping[str, Any]) -> FeatureStore:
         short = json_sha256(fingerprint)[:12]
-        return FeatureStore(self.root / "features" / f"{slug(metric)}-{short}")
+        return FeatureStore(self.root / "features" / short)
 
 
 class ImageStore:
