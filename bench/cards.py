@@ -188,7 +188,10 @@ class DatasetCard(Card):
 
 
 class SuiteCard(Card):
-    """Methods x datasets x metrics, and how they are laid out."""
+    """Methods x datasets x metrics, and how they are laid out.
+
+    `fetch_mb`: a run fetches missing weights up to this size each; None fetches all.
+    """
 
     name: str
     title: str
@@ -197,7 +200,7 @@ class SuiteCard(Card):
     datasets: list[str]
     metrics: list[str]
     seed: int = 0
-    fetch: bool = True
+    fetch_mb: float | None = None
     layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
     note: str = ""
 

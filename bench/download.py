@@ -6,6 +6,7 @@ from pathlib import Path
 
 import requests
 from filelock import FileLock
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from bench import weights
 from bench.errors import WeightsError
@@ -45,7 +46,8 @@ def _transfer(address: str, part: Path, weight: Weight, progress: weights.Progre
             _request(address, part, weight, progress)
             return
         except requests.RequestException as error:
-            if attempt == _TRIES or isinstance(error, requests.HTTPError):
+            final = isinstance(error, requests.HTTPError) or _unreachable(error)
+            if attempt == _TRIES or final:
                 raise WeightsError(_interrupted(address, part, error)) from error
 
 
@@ -123,6 +125,14 @@ def _interrupted(address: str, part: Path, error: Exception) -> str:
     return f"{address} could not be fetched: {_brief(error)}{kept}"
 
 
+def _unreachable(error: Exception) -> bool:
+    """Whether no connection came about at all (no network, no such host, a closed door)."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
+
+
 def _brief(error: Exception) -> str:
+    if _unreachable(error):
+        return "no connection to that host"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

@@ -15,8 +15,12 @@ from bench.text import printable, suggestion
 from bench.types import Weight
 
 
-def fetch(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
+def fetch(
+    names: Sequence[str], progress: Progress, dry_run: bool, most_mb: float | None = None
+) -> list[dict[str, Any]]:
     """Fetch the weights of everything named; one failure does not stop the others.
+
+    `most_mb` leaves out files that are larger, or of unknown size.
 
     Returns:
         A row per file: file, for (who needs it), size, state, failed.
@@ -26,6 +30,8 @@ def fetch(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[
     """
     rows = []
     for weight, users in _wanted(names).values():
+        if most_mb is not None and not 0 < weight.size <= most_mb * 1e6:
+            continue
         state, failed = _state(weight, progress, dry_run)
         rows.append(
             {
@@ -36,7 +42,8 @@ def fetch(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[
                 "failed": failed,
             }
         )
-    return rows + [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
+    unlisted = _unlisted(names) if most_mb is None else []
+    return rows + [_fetch_unlisted(name, dry_run) for name in unlisted]
 
 
 def _unlisted(names: Sequence[str]) -> list[str]:

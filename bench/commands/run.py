@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.text import printable
 
 if TYPE_CHECKING:
+    from bench.cards import SuiteCard
     from bench.results import Results
     from bench.run import Outcome, Plan, RunOptions
 
@@ -66,9 +67,8 @@ def run(
         scale=scale,
     )
     go_offline(offline)
-    wants_fetch = suite_card.fetch if fetch is None else fetch
-    if wants_fetch and not offline and not dry_run:
-        _fetch_for(suite_card)
+    if not (offline or dry_run or fetch is False):
+        _fetch_for(suite_card, None if fetch else suite_card.fetch_mb, as_json)
     plan = runner.plan(suite_card, options, progress(as_json))
     if dry_run:
         _show_plan(plan, options, as_json)
@@ -134,12 +134,13 @@ def _default_out(suite: str) -> Path:
     return Path("results") / "reports" / suite
 
 
-def _fetch_for(suite: Any) -> None:
+def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
     from bench import fetching
 
-    for row in fetching.fetch([*suite.methods, *suite.metrics], progress(False), False):
+    names = [*suite.methods, *suite.metrics]
+    for row in fetching.fetch(names, progress(quiet), False, most_mb):
         if row["failed"]:
-            typer.echo(f"not fetched: {row['file']}: {row['state']}", err=True)
+            typer.echo(f"not fetched: {row['state']}", err=True)
 
 
 def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:

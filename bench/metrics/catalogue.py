@@ -29,6 +29,7 @@ def _torchvision_weight(name: str, sha256: str, size: int) -> Weight:
 NIQE_PARAMETERS = _pyiqa_weight(
     "niqe_modelparameters.mat",
     sha256="fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
+    size=8347,
 )
 ALEXNET = _torchvision_weight(
     "alexnet-owt-7be5be79.pth",
