@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import machine, run, score, upscale
+from bench.commands import gate, machine, run, score, upscale
 from bench.errors import BenchError
 from bench.text import printable
 
@@ -29,9 +29,11 @@ for name, command, example in (
     ("report", run.report, "report quick --out paper"),
     ("upscale", upscale.upscale, "upscale --method bicubic --input photos --output big"),
     ("score", score.score, "score --sr my_output --hr gt --metrics psnr_y,niqe"),
+    ("gate", gate.gate, "gate quick --reference results/reference/quick.toml"),
     ("list", machine.list_, "list metrics"),
     ("fetch", machine.fetch, "fetch lpips dists"),
-    ("doctor", machine.doctor, "doctor"),
+    ("setup", machine.setup, "setup seesr --python /usr/bin/python3.10"),
+    ("doctor", machine.doctor, "doctor seesr --try"),
 ):
     app.command(name, epilog=f"Example: cassr-bench {example}")(command)
 

@@ -6,17 +6,15 @@ import importlib.util
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
+from bench.checks import Check, State
 from bench.errors import BenchError
 from bench.listing import rows
 from bench.store import Store
 from bench.text import printable
 
-State = Literal["ok", "missing", "broken"]
 PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -30,19 +28,25 @@ PACKAGES = {
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding; `mend` is a command or a hint, "" when all is well."""
-
-    what: str
-    state: State
-    found: str
-    mend: str = ""
-
-
 def examine(store: Path) -> list[Check]:
     """All findings: interpreter, packages, devices, store, weights of metrics and methods."""
     return [_python(), *_packages(), _setuptools(), _device(), _store(store), *_registered()]
+
+
+def examine_method(name: str) -> list[Check]:
+    """What one method needs, and what of it is missing here.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    from bench.installation import Installation
+    from bench.methods import find as find_method
+
+    entry = find_method(name)
+    if entry.card.official is not None:
+        return [_python(), *Installation(entry.card).checks()]
+    reason, _, command = entry.unavailable().partition("; ")
+    return [Check(name, "missing" if reason else "ok", reason or "ready", command)]
 
 
 def _python() -> Check:
@@ -94,7 +98,7 @@ def _registered() -> list[Check]:
     checks = []
     for kind in ("metrics", "methods"):
         for row in rows(kind):
-            reason, _, command = row["unavailable"].partition("; run: ")
+            reason, _, command = row["unavailable"].partition("; ")
             state: State = "missing" if reason else "ok"
             what = f"{kind.removesuffix('s')} {row['name']}"
             checks.append(Check(what, state, reason or "ready", command))

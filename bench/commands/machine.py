@@ -1,13 +1,15 @@
-"""`list`, `fetch` and `doctor`: what there is, what it needs, what works here."""
+"""`list`, `fetch`, `setup` and `doctor`: what there is, what it needs, what works here."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench import options as o
 from bench.commands.output import FAILED, print_json, progress
+from bench.errors import BenchError
 
 
 def list_(
@@ -47,14 +49,69 @@ def fetch(
         raise typer.Exit(2)
 
 
-def doctor(store: o.Store = None, as_json: o.AsJson = False) -> None:
+def doctor(
+    method: Annotated[
+        str | None, typer.Argument(help="Look at this method alone, in every part.")
+    ] = None,
+    attempt: Annotated[
+        bool,
+        typer.Option("--try", help="Also upscale two small photographs with METHOD."),
+    ] = False,
+    device: o.Device = "auto",
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
     """Say what works here, and how to mend the rest."""
     from bench import doctor as examine
 
-    checks = examine.examine(store or o.default_store())
+    if method is None and attempt:
+        raise BenchError("--try: give the METHOD to try")
+    checks = (
+        examine.examine(store or o.default_store())
+        if method is None
+        else examine.examine_method(method)
+    )
+    if method is not None and attempt and all(check.state == "ok" for check in checks):
+        from bench.try_method import try_method
+
+        checks += try_method(method, o.resolve_device(device), progress(as_json))
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:
         examine.show(checks)
-    if any(check.state == "broken" for check in checks):
+    bad = ("broken",) if method is None else ("broken", "missing")
+    if any(check.state in bad for check in checks):
         raise typer.Exit(FAILED)
+
+
+def setup(
+    method: Annotated[str, typer.Argument(help="A method that has its own repository.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Clone from this repository or folder instead.")
+    ] = "",
+    python: Annotated[
+        Path | None, typer.Option("--python", help="Interpreter to make the environment with.")
+    ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Use --python itself; install nothing into it.")
+    ] = False,
+    conda: Annotated[
+        bool, typer.Option("--conda", help="Make the environment with conda.")
+    ] = False,
+    weights: Annotated[bool, typer.Option(help="Fetch weights too.")] = True,
+    as_json: o.AsJson = False,
+) -> None:
+    """Install a method's official repository.
+
+    Clones it at the pinned commit and builds an environment of its own. What is there already is
+    not done again.
+    """
+    from bench.setup_method import SetupOptions
+    from bench.setup_method import setup as install
+
+    options = SetupOptions(source, python, as_is, conda, weights)
+    lines = install(method, options, progress(as_json))
+    if as_json:
+        print_json(lines)
+    else:
+        typer.echo("\n".join(lines))

@@ -1,0 +1,348 @@
+"""Official repositories: set up, run, and every sin of theirs caught by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Cli
+from pictures import ODD_NAMES, photo
+from PIL import Image
+from stand_in import make_repository, write_card
+
+from bench.errors import CardError, Unavailable
+from bench.installation import Installation
+from bench.methods import find as find_method
+from bench.progress import Progress
+from bench.setup_method import SetupOptions, link, setup
+
+AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
+
+
+@dataclass
+class StandIn:
+    """A repository with one commit, and a folder of three inputs."""
+
+    folder: Path
+    commit: str
+    inputs: Path
+
+    def card(self, sin: str = "", more: str = "") -> Path:
+        return write_card(self.folder / "card.toml", self.folder / "origin", self.commit, sin, more)
+
+
+@pytest.fixture
+def stand_in(clean_home: Path, tmp_path: Path) -> StandIn:
+    folder = tmp_path / "stand-in"
+    folder.mkdir()
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    for index, name in enumerate(("first", "second", "third")):
+        Image.fromarray(photo(24, 32, index)).save(inputs / f"{name}.png")
+    return StandIn(folder, make_repository(folder / "origin"), inputs)
+
+
+def ready(stand_in: StandIn, sin: str = "", more: str = "") -> Path:
+    card = stand_in.card(sin, more)
+    setup(str(card), AS_IS, Progress(quiet=True))
+    return card
+
+
+def upscale(cli: Cli, stand_in: StandIn, card: Path) -> tuple[int, dict, Path]:
+    output = stand_in.folder / "output"
+    done = cli(
+        *("upscale", "--method", card, "--input", stand_in.inputs, "--output", output),
+        *("--device", "cpu", "--json"),
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout), output
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.png"))
+
+
+def reasons(found: dict) -> dict[str, str]:
+    return dict(found["failures"])
+
+
+def processes(stand_in: StandIn) -> list[str]:
+    """Processes that were given a path of the stand-in's."""
+    found = subprocess.run(
+        ["pgrep", "-a", "-f", str(stand_in.folder)], capture_output=True, text=True
+    )
+    return found.stdout.splitlines()
+
+
+ALL = ["first.png", "second.png", "third.png"]
+
+
+def test_a_well_behaved_repository(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in))
+    assert code == 0 and found["failures"] == []
+    assert names(output) == ALL
+    lr = Image.open(stand_in.inputs / "second.png")
+    expected = np.asarray(lr.resize((128, 96), Image.Resampling.NEAREST))
+    assert np.array_equal(np.asarray(Image.open(output / "second.png")), expected)
+    record = next(iter((output / ".cassr-bench").glob("*.jsonl"))).read_text().splitlines()[0]
+    assert json.loads(record)["commit"] == stand_in.commit
+    (run,) = (output / "runs").iterdir()
+    assert sorted(path.name for path in run.iterdir()) == ["run-1.json", "run-1.log"]
+    described = json.loads((run / "run-1.json").read_text())
+    assert described["inputs"] == ALL and described["commit"] == stand_in.commit
+    assert "processing third.png" in (run / "run-1.log").read_text()
+
+
+def test_a_second_call_does_nothing(cli: Cli, stand_in: StandIn) -> None:
+    card = ready(stand_in)
+    upscale(cli, stand_in, card)
+    code, found, _ = upscale(cli, stand_in, card)
+    assert (code, found["made"], found["known"]) == (0, 0, 3)
+
+
+def test_noise_on_standard_error_is_no_failure(cli: Cli, stand_in: StandIn) -> None:
+    code, _, output = upscale(cli, stand_in, ready(stand_in, "stderr"))
+    assert code == 0 and names(output) == ALL
+    log = next((output / "runs").glob("*/run-1.log"))
+    assert "Warning: half of this" in log.read_text()
+
+
+def test_a_silently_skipped_image_is_named(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "skips"))
+    assert code == 1 and names(output) == ["first.png", "third.png"]
+    assert list(reasons(found)) == ["second"]
+    assert "wrote no sample00/second.png" in reasons(found)["second"]
+
+
+def test_files_that_belong_to_no_input_are_named_and_not_used(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "extra"))
+    assert code == 1 and names(output) == ALL
+    assert (found["made"], found["todo"]) == (3, 0)
+    (why,) = reasons(found).values()
+    assert "belongs to no input" in why and "sample00/first_lq.png" in why
+    assert "prompts.txt" not in why
+
+
+def test_outputs_are_never_matched_by_position(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "numbers its outputs"))
+    assert code == 1 and names(output) == []
+    assert set(reasons(found)) == {"first", "second", "third", "output/"}
+    assert "sample00/0000.png" in reasons(found)["output/"]
+
+
+def test_a_wrong_size_is_refused_by_name(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "wrong size"))
+    assert code == 1 and names(output) == ["first.png", "third.png"]
+    assert reasons(found)["second"] == "second.png: is 124x96, expected 128x96"
+
+
+def test_a_crash_costs_nothing_that_was_made(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "dies once"))
+    assert code == 0, found
+    assert names(output) == ALL
+    runs = next((output / "runs").iterdir())
+    second = json.loads((runs / "run-2.json").read_text())
+    assert second["inputs"] == ["second.png", "third.png"]
+    assert "CUDA out of memory" in (runs / "run-1.log").read_text()
+
+
+def test_an_image_that_kills_the_program_does_not_stop_the_others(
+    cli: Cli, stand_in: StandIn
+) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "dies at second"))
+    assert code == 1 and names(output) == ["first.png", "third.png"]
+    assert "killed by signal 6" in reasons(found)["second"]
+    assert "processing second.png" in reasons(found)["second"]
+
+
+def test_a_program_that_never_works_is_given_up(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "dies at once"))
+    assert code == 1 and names(output) == []
+    assert set(reasons(found)) == {"first", "second", "third"}
+    assert all("No module named 'xformers'" in why for why in reasons(found).values())
+    assert len(list((output / "runs").glob("*/run-*.log"))) == 3
+
+
+@pytest.mark.parametrize("sin", ["hangs", "child of its own"])
+def test_a_hanging_program_is_stopped_with_all_its_children(
+    cli: Cli, stand_in: StandIn, sin: str
+) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, sin))
+    # It hangs at the second file of each run: the third is then done first, the second alone.
+    assert code == 0, found
+    assert names(output) == ALL
+    log = next((output / "runs").glob("*/run-1.log")).read_text()
+    assert "processing second.png" in log
+    assert processes(stand_in) == []
+
+
+def test_order_dependence_is_found_by_a_trial(cli: Cli, stand_in: StandIn) -> None:
+    honest = cli("doctor", ready(stand_in), "--try", "--device", "cpu")
+    assert honest.returncode == 0, honest.stdout
+    assert "images do not affect each other" in " ".join(honest.stdout.split())
+    sinner = cli("doctor", ready(stand_in, "noise from order"), "--try", "--device", "cpu")
+    assert "images affect each other" in " ".join(sinner.stdout.split())
+
+
+def test_inputs_with_odd_names_get_plain_ones(cli: Cli, stand_in: StandIn) -> None:
+    for index, name in enumerate(ODD_NAMES):
+        Image.fromarray(photo(8, 8, index)).save(stand_in.inputs / f"{name}.png")
+    code, found, output = upscale(cli, stand_in, ready(stand_in))
+    assert code == 0, found
+    assert names(output) == sorted([*ALL, *(f"{name}.png" for name in ODD_NAMES)])
+    for index, name in enumerate(ODD_NAMES):
+        expected = Image.fromarray(photo(8, 8, index)).resize((32, 32), Image.Resampling.NEAREST)
+        found_pixels = np.asarray(Image.open(output / f"{name}.png"))
+        assert np.array_equal(found_pixels, np.asarray(expected)), name
+
+
+def test_an_image_below_the_minimum_is_refused_before_anything_runs(
+    cli: Cli, stand_in: StandIn
+) -> None:
+    Image.fromarray(photo(3, 9)).save(stand_in.inputs / "tiny.png")
+    code, found, output = upscale(cli, stand_in, ready(stand_in))
+    assert code == 1 and names(output) == ALL
+    assert reasons(found) == {"tiny": "is 9x3; Stand-in needs 4 or more"}
+
+
+def test_the_program_dies_with_the_runner(stand_in: StandIn) -> None:
+    card, output = ready(stand_in, "hangs"), stand_in.folder / "output"
+    arguments = ["upscale", "--method", card, "--input", stand_in.inputs, "--output", output]
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "bench", *map(str, arguments), "--device", "cpu"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not names(output) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert any("run.py" in line for line in processes(stand_in))
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    time.sleep(0.5)
+    assert processes(stand_in) == []
+    assert names(output) == ["first.png"]
+
+
+def test_weights_are_given_by_path_and_recorded(cli: Cli, stand_in: StandIn) -> None:
+    weights = stand_in.folder / "net.ckpt"
+    weights.write_text("some weights")
+    more = f'[[weights]]\nname = "net.ckpt"\nurl = "{weights.as_uri()}"\n'
+    card = stand_in.card(more=more)
+    text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{weight:net.ckpt}"]')
+    card.write_text(text)
+    (Path(os.environ["CASSR_BENCH_CACHE"]) / "weights").mkdir(parents=True)
+    (Path(os.environ["CASSR_BENCH_CACHE"]) / "weights" / "net.ckpt").write_text("some weights")
+    setup(str(card), AS_IS, Progress(quiet=True))
+    code, found, output = upscale(cli, stand_in, card)
+    assert code == 0, found
+    log = next((output / "runs").glob("*/run-1.log"))
+    assert "loading some weights" in log.read_text()
+    record = json.loads(log.with_suffix(".json").read_text())
+    assert len(record["weights"]["net.ckpt"]) == 64
+
+
+# -- setup and doctor ----------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_said_with_the_command(cli: Cli, stand_in: StandIn) -> None:
+    card = stand_in.card()
+    done = cli("doctor", card)
+    assert done.returncode == 1
+    assert "repository: not cloned" in done.stdout and "cassr-bench setup stand-in" in done.stdout
+    refused = cli("upscale", "--method", card, "--input", stand_in.inputs, "--output", "out")
+    assert refused.returncode == 2
+    assert "not cloned" in refused.stderr and "cassr-bench setup" in refused.stderr
+
+
+def test_setup_is_done_once_and_then_found(cli: Cli, stand_in: StandIn) -> None:
+    card = stand_in.card()
+    first = cli("setup", card, "--python", sys.executable, "--as-is")
+    assert first.returncode == 0, first.stderr
+    assert f"repository: cloned, at {stand_in.commit[:12]}" in first.stdout
+    second = cli("setup", card, "--python", sys.executable, "--as-is")
+    assert "repository: is there" in second.stdout
+    assert cli("doctor", card).returncode == 0
+
+
+@pytest.mark.slow
+def test_setup_builds_an_environment_of_its_own(cli: Cli, stand_in: StandIn) -> None:
+    card = stand_in.card()
+    card.write_text(card.read_text().replace('modules = ["PIL"]', "modules = []"))
+    done = cli("setup", card, "--python", sys.executable)
+    assert done.returncode == 0, done.stderr
+    where = Installation(find_method(str(card)).card)
+    assert where.python == where.root / "environment" / "bin" / "python"
+    assert where.record()["packages_installed"] is True
+    assert cli("doctor", card).returncode == 0
+
+
+@pytest.mark.parametrize("change", ["commit", "file", "module", "gone"])
+def test_a_changed_installation_is_noticed(stand_in: StandIn, change: str) -> None:
+    card = ready(stand_in)
+    where = Installation(find_method(str(card)).card)
+    assert where.problem() == ""
+    if change == "commit":
+        make = ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty"]
+        subprocess.run(["git", "-C", str(where.repo), *make, "-m", "x"], check=True)
+        assert f"expected {stand_in.commit[:12]}" in where.problem()
+        setup(str(card), AS_IS, Progress(quiet=True))
+        assert where.problem() == ""
+    elif change == "file":
+        (where.repo / "run.py").write_text("print('tampered')")
+        assert "run.py was changed" in where.problem()
+    elif change == "module":
+        card.write_text(card.read_text().replace('["PIL"]', '["PIL", "no_such_module"]'))
+        problem = Installation(find_method(str(card)).card).problem()
+        assert "No module named 'no_such_module'" in problem
+    else:
+        (where.root / "setup.json").unlink()
+        assert "environment: not built" in where.problem()
+
+
+def test_a_commit_that_is_not_there_leaves_no_half_clone(stand_in: StandIn) -> None:
+    card = write_card(stand_in.folder / "card.toml", stand_in.folder / "origin", "0" * 40)
+    with pytest.raises(Unavailable, match=r"git .*checkout"):
+        setup(str(card), AS_IS, Progress(quiet=True))
+    where = Installation(find_method(str(card)).card)
+    assert not where.repo.exists()
+    assert [path.name for path in where.root.iterdir()] == ["setup.log"]
+
+
+def test_setup_says_which_interpreter_it_wants(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = stand_in.card()
+    card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
+    with pytest.raises(Unavailable, match=r"Python 3.4 is needed.*--python FILE, or use --conda"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(Unavailable, match="no conda, mamba or micromamba"):
+        setup(str(card), SetupOptions(conda=True), Progress(quiet=True))
+
+
+def test_an_unknown_placeholder_is_refused(stand_in: StandIn) -> None:
+    card = stand_in.card()
+    card.write_text(card.read_text().replace('"{seed}"', '"{sead}"'))
+    setup(str(card), AS_IS, Progress(quiet=True))
+    method = find_method(str(card)).load("cpu")
+    with pytest.raises(CardError, match=r"unknown placeholder \{sead\}"):
+        method.command(Path("i"), Path("o"), 4, 0)  # type: ignore[union-attr]
+
+
+def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "w").write_text("x")
+    for outside in (tmp_path / "elsewhere", tmp_path / "repo" / ".." / "w2"):
+        with pytest.raises(Unavailable, match="expected a path inside"):
+            link(tmp_path / "w", outside, tmp_path / "repo")
+    link(tmp_path / "w", tmp_path / "repo" / "a" / "w", tmp_path / "repo")
+    assert (tmp_path / "repo" / "a" / "w").read_text() == "x"
