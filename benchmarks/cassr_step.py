@@ -166,8 +166,8 @@ def parts(pipeline: CasSRPipeline, side: int) -> dict[str, float]:
         "ControlNet, LR and reference",
         lambda: paired_residuals(controlnet, latents, t, prompt[-1:], hints),
     )
-    temb = embed_time(unet, both, t)
-    skips, mid = timed("U-Net, down and middle", lambda: encode(unet, both, temb, prompt))
+    temb = embed_time(unet, both, t)  # of both halves
+    skips, mid = timed("U-Net, down and middle", lambda: encode(unet, latents, temb, prompt))
     run_block = stage._block_runner(lr, reference)
     timed("U-Net, up, plain", lambda: decode(unet, mid, skips, temb, prompt))
     timed(

@@ -23,7 +23,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from cassr.unet import skip_channels
+from cassr.unet import finish_block, skip_channels
 
 if TYPE_CHECKING:
     from diffusers.models.attention import BasicTransformerBlock
@@ -152,5 +152,4 @@ class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
         x = tokens + self.reference[place](tokens, reference[skip])
         x = block.attn1(block.norm1(x)) + x
         x = x + self.lr[place](x, lr[skip])
-        x = block.attn2(block.norm2(x), encoder_hidden_states=prompt) + x
-        return block.ff(block.norm3(x)) + x
+        return finish_block(block, x, prompt)

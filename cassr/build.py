@@ -99,6 +99,7 @@ def pipeline_from_base(
     *,
     revision: str | None = None,
     torch_dtype: torch.dtype | None = None,
+    preset: str | Preset = SD15,
     adapters: Mapping[str, Any] | None = None,
     activation: ActivationKind = "scedit",
     multiple_attention: bool = True,
@@ -111,11 +112,13 @@ def pipeline_from_base(
         base: folder or hub id in diffusers' layout.
         revision: branch, tag or commit on the hub.
         torch_dtype: of all modules.
+        preset: options, scheduler and hint encoders; must fit the base's VAE.
         adapters: trained modules; untrained ones are made if None.
         activation, multiple_attention: of untrained modules.
         text_encoder: load it; not needed with carried prompt embeddings.
         hub: `cache_dir`, `token`, `local_files_only` of huggingface_hub.
     """
+    chosen = get_preset(preset) if isinstance(preset, str) else preset
     place: dict[str, Any] = hub | ({"revision": revision} if revision else {})
     frozen: dict[str, Any] = {
         name: cls.from_pretrained(str(base), subfolder=name, torch_dtype=torch_dtype, **place)
@@ -125,9 +128,9 @@ def pipeline_from_base(
         frozen |= _text_modules(str(base), torch_dtype, place)
     if adapters is None:
         adapters = build_adapters(
-            frozen["unet"], SD15, activation=activation, multiple_attention=multiple_attention
+            frozen["unet"], chosen, activation=activation, multiple_attention=multiple_attention
         )
-    pipeline = assemble(SD15, frozen, adapters, activation)
+    pipeline = assemble(chosen, frozen, adapters, activation)
     pipeline.register_to_config(base=str(base), base_revision=revision or "")
     return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cassr.color import CORRECTIONS
 from cassr.config import SamplingOptions
-from cassr.prompts import encode_prompt
 from cassr.sampling import (
     LatentCodec,
     draw_noise,
@@ -67,7 +66,8 @@ def run_stage(
         (B, 3, H, W) float32 in [0, 1].
     """
     z_lr, space = batch.z_lr, pipeline.latent_space
-    factor, limit = vae_factor(pipeline.vae), options.hint_cache_mb * 2**20
+    factor = vae_factor(pipeline.vae)
+    limit = options.hint_cache_mb * 2**20 if steps > 1 else 0
     height, width = z_lr.shape[2:]
     grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
     prompt = _embed_prompts(pipeline, batch.prompts, guidance_scale, options.negative_prompt)
@@ -94,7 +94,5 @@ def _embed_prompts(
     texts = list(prompts)
     if guidance_scale != 1:
         texts = [negative_prompt] * len(texts) + texts
-    encoders = (pipeline.prompt_embeddings, pipeline.tokenizer, pipeline.text_encoder)
-    made = {text: encode_prompt(text, *encoders) for text in dict.fromkeys(texts)}
-    together = torch.cat([made[text] for text in texts])
+    together = torch.cat([pipeline.embed_prompt(text) for text in texts])
     return together.to(pipeline.unet.device, pipeline.unet.dtype)

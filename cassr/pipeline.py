@@ -26,7 +26,7 @@ from cassr.attention import MultipleAttention
 from cassr.cascade import Batch, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.images import ImageLike, OutputType, from_tensors, quantize, to_tensors, upscale_bicubic
-from cassr.prompts import PromptEmbeddings, encode_texts
+from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
 from cassr.requests import given_references, one_each, prompts_for, spans
 from cassr.sampling import (
     LatentCodec,
@@ -39,6 +39,8 @@ from cassr.unet import size_multiple
 
 if TYPE_CHECKING:
     from cassr.prompts import Captioner
+
+KEPT_PROMPTS = 16
 
 
 @dataclass
@@ -117,7 +119,9 @@ class CasSRPipeline(DiffusionPipeline):
             base_revision=base_revision,
             sampling=SamplingOptions().changed(sampling or {}).as_dict(),
         )
-        self._compiled = False
+        self._embedded: dict[tuple[str, int, int], Tensor] = {}
+        self._compile = False
+        self._compiled: dict[tuple, Stage] = {}
 
     def register_modules(self, **modules: Any) -> None:
         super().register_modules(**modules)
@@ -168,14 +172,18 @@ class CasSRPipeline(DiffusionPipeline):
             for module in (self.vae, self.unet, self.controlnet, self.activation):
                 if module is not None:
                     module.to(memory_format=torch.channels_last)
-        self._compiled = compile
+        self._compile = compile
         return self
 
     def _ready(self, stage: Any) -> Stage:
-        stage.eval()
-        if self._compiled:
+        """The stage to sample with; compiled ones are kept for the next image."""
+        if not self._compile:
+            return stage
+        key = (type(stage), self.config["share_halves"], *map(id, stage.children()))
+        if key not in self._compiled:
             stage.predict = torch.compile(stage.predict)
-        return stage
+            self._compiled[key] = stage
+        return self._compiled[key]
 
     def save_adapters(self, folder: str | Path) -> None:
         """Save what CasSR adds to Stable Diffusion; see `cassr.adapters`."""
@@ -241,6 +249,20 @@ class CasSRPipeline(DiffusionPipeline):
         carried = PromptEmbeddings.from_tensor(prompts, table.cpu()).to(self.device, table.dtype)
         self.register_modules(prompt_embeddings=carried, text_encoder=None, tokenizer=None)
         return self
+
+    def embed_prompt(self, text: str) -> Tensor:
+        """(1, T, D) embedding of a prompt; the last few are kept.
+
+        Raises:
+            ValueError: the prompt is not carried and there is no text encoder.
+        """
+        key = (text, id(self.prompt_embeddings), id(self.text_encoder))
+        if key not in self._embedded:
+            if len(self._embedded) == KEPT_PROMPTS:
+                self._embedded.pop(next(iter(self._embedded)))
+            encoders = (self.prompt_embeddings, self.tokenizer, self.text_encoder)
+            self._embedded[key] = encode_prompt(text, *encoders)
+        return self._embedded[key]
 
     @torch.no_grad()
     def __call__(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
 from cassr.controlnet import Residuals, embed_hint, paired_residuals, residuals
-from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode
+from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode, repeat
 
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -62,8 +62,8 @@ class TunerActivation(nn.Module):
         Returns:
             (n*B, c, h, w).
         """
-        x, t = _stack(self.unet, latents, t, prompt)
-        temb = embed_time(self.unet, x, t)
+        x = latents.to(self.unet.dtype)
+        temb = _embed_time(self.unet, x, t, prompt)
         skips, mid = encode(self.unet, x, temb, prompt)
         return decode(self.unet, mid, self.tuners(skips, hints), temb, prompt)
 
@@ -104,7 +104,7 @@ class ControlNetActivation(nn.Module):
         """Noise prediction; arguments as in `Guidance.predict`."""
         control = _control_prompt(latents, prompt, control_prompt, self.share_halves)
         z, steps = _stack(self.controlnet, latents, t, control)
-        hints = _repeat(hints, z.shape[0] // hints.shape[0])
+        hints = repeat(hints, z.shape[0] // hints.shape[0])
         features = residuals(self.controlnet, z, steps, control, hints)
         return _decode_guided(self.unet, latents, t, prompt, features, None)
 
@@ -233,16 +233,17 @@ def _stack(model: Any, latents: Tensor, t: Tensor, prompt: Tensor) -> tuple[Tens
     """Repeat latents (B, ...) and t for the halves that the prompt holds; cast to the model."""
     count = prompt.shape[0] // latents.shape[0]
     steps = t.repeat(count) if t.ndim and count > 1 else t
-    return _repeat(latents.to(model.dtype), count), steps
+    return repeat(latents.to(model.dtype), count), steps
 
 
-def _repeat(x: Tensor, count: int) -> Tensor:
-    return x if count == 1 else x.repeat(count, 1, 1, 1)
+def _embed_time(unet: UNet2DConditionModel, x: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
+    """Time embedding for all halves that the prompt holds: (n*B, D)."""
+    return embed_time(unet, x, t).repeat(prompt.shape[0] // x.shape[0], 1)
 
 
 def _repeat_pairs(hints: Tensor, count: int) -> Tensor:
     lr, reference = hints.chunk(2)
-    return torch.cat([_repeat(lr, count), _repeat(reference, count)])
+    return torch.cat([repeat(lr, count), repeat(reference, count)])
 
 
 def _decode_guided(
@@ -254,11 +255,11 @@ def _decode_guided(
     run_block: BlockRunner | None,
 ) -> Tensor:
     """The U-Net with a ControlNet's features added to skip connections and middle."""
-    x, steps = _stack(unet, latents, t, prompt)
-    temb = embed_time(unet, x, steps)
+    x = latents.to(unet.dtype)
+    temb = _embed_time(unet, x, t, prompt)
     skips, mid = encode(unet, x, temb, prompt)
-    count = x.shape[0] // features.mid.shape[0]
+    count = mid.shape[0] // features.mid.shape[0]
     pairs = zip(skips, features.down, strict=True)
-    skips = [skip + _repeat(feature, count) for skip, feature in pairs]
-    mid = mid + _repeat(features.mid, count)
+    skips = [skip + repeat(feature, count) for skip, feature in pairs]
+    mid = mid + repeat(features.mid, count)
     return decode(unet, mid, skips, temb, prompt, run_block)

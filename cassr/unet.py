@@ -101,21 +101,62 @@ def encode(
     Args:
         model: the U-Net or the ControlNet.
         sample: (B, c, h, w) latents.
-        temb: (B, D) from `embed_time`.
-        prompt: (B, T, D) prompt embeddings.
+        temb: (n*B, D), n copies of what `embed_time` gives.
+        prompt: (n*B, T, D) prompt embeddings of n stacked halves. What comes before the first
+            text attention is computed once for all halves.
         hint: (B, C_0, h, w) embedded condition, added after the first convolution.
 
     Returns:
-        The skip connections, one (B, C_i, h_i, w_i) each, and the middle features.
+        The skip connections, one (n*B, C_i, h_i, w_i) each, and the middle features.
     """
-    hidden = model.conv_in(sample)
+    hidden, copies = model.conv_in(sample), prompt.shape[0] // sample.shape[0]
     if hint is not None:
         hidden = hidden + hint
-    skips = [hidden]
-    for block in model.down_blocks:
+    skips, blocks = [repeat(hidden, copies)], list(model.down_blocks)
+    if copies > 1 and getattr(blocks[0], "has_cross_attention", False):
+        hidden, made = _run_forked(blocks.pop(0), hidden, temb, prompt, copies)
+        skips += made
+    else:
+        hidden = skips[0]
+    for block in blocks:
         hidden, made = _run(block, hidden_states=hidden, temb=temb, prompt=prompt)
         skips += made
     return skips, _run(model.mid_block, hidden_states=hidden, temb=temb, prompt=prompt)
+
+
+def _run_forked(
+    block: Any, hidden: Tensor, temb: Tensor, prompt: Tensor, copies: int
+) -> tuple[Tensor, list[Tensor]]:
+    """A down block whose halves part at its first text attention; hidden: (B, C, h, w)."""
+    transformer = block.attentions[0]
+    hidden = block.resnets[0](hidden, temb[: hidden.shape[0]])
+    tokens = _enter(transformer, hidden)
+    first, *rest = transformer.transformer_blocks
+    tokens = first.attn1(first.norm1(tokens)) + tokens
+    tokens = finish_block(first, tokens.repeat(copies, 1, 1), prompt)
+    for inner in rest:
+        tokens = inner(tokens, encoder_hidden_states=prompt)
+    hidden = _leave(transformer, tokens, repeat(hidden, copies))
+    made = [hidden]
+    for resnet, attention in zip(block.resnets[1:], block.attentions[1:], strict=True):
+        hidden = attention(resnet(hidden, temb), encoder_hidden_states=prompt, return_dict=False)[0]
+        made.append(hidden)
+    for downsampler in block.downsamplers or ():
+        hidden = downsampler(hidden)
+        made.append(hidden)
+    return hidden, made
+
+
+def finish_block(block: BasicTransformerBlock, tokens: Tensor, prompt: Tensor) -> Tensor:
+    """What a transformer block does after self-attention: text attention, feed-forward."""
+    assert block.attn2 is not None
+    tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=prompt) + tokens
+    return block.ff(block.norm3(tokens)) + tokens
+
+
+def repeat(x: Tensor, copies: int) -> Tensor:
+    """(B, C, h, w) -> (copies*B, C, h, w)."""
+    return x if copies == 1 else x.repeat(copies, 1, 1, 1)
 
 
 def _run(block: nn.Module, prompt: Tensor, **inputs: Any) -> Any:

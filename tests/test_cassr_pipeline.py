@@ -167,6 +167,19 @@ def test_optimize_changes_nothing_but_rounding():
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+def test_compiled_stages_are_kept_between_calls(monkeypatch):
+    pipeline = awaken(build_pipeline("mini"))
+    expected = run(pipeline, photo(4, 4))
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    pipeline.optimize(compile=True, channels_last=False)
+    for _ in range(2):
+        assert torch.equal(run(pipeline, photo(4, 4)), expected)
+    assert len(compiled) == 2
+    run(pipeline, photo(4, 4), multiple_attention=False)
+    assert len(compiled) == 3
+
+
 def test_stored_stage_1_gives_the_same_as_running_it(pipeline):
     image, options = photo(8, 8), {"seed": 3, "guidance_scale": 2.0}
     whole = pipeline(image, output_type="pt", **options)

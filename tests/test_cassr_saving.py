@@ -179,11 +179,16 @@ def tiny_tokenizer(folder: Path):
 
 
 def test_a_stable_diffusion_folder_becomes_a_cassr(stable_diffusion: Path, tmp_path: Path):
-    pipeline = pipeline_from_base(stable_diffusion, activation="lr", multiple_attention=True)
+    pipeline = pipeline_from_base(stable_diffusion, preset="mini", activation="lr")
     assert pipeline.text_encoder is not None
     assert pipeline.controlnet.conv_in.weight.equal(pipeline.unet.conv_in.weight)
     assert not any(p.requires_grad for p in pipeline.unet.parameters())
     with_text = stage_prompts(pipeline)
+    calls = []
+    pipeline.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    for _ in range(2):
+        run(pipeline, reference=torch.rand(3, 24, 36), scale=4, num_inference_steps=1)
+    assert len(calls) == 2
     pipeline.carry_prompts(["", GENERAL_DESCRIPTION, NEGATIVE_PROMPT])
     assert pipeline.text_encoder is None
     assert torch.equal(stage_prompts(pipeline), with_text)
