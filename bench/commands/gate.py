@@ -1,0 +1,211 @@
+"""`gate`: scores against a reference, for continuous integration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench import options as o
+from bench.commands.output import go_offline, print_json, progress, report_failures
+from bench.errors import BenchError
+from bench.text import printable
+
+if TYPE_CHECKING:
+    from bench.gate import Verdict
+    from bench.gate_run import Asked, Found
+    from bench.reference import Reference, Tolerance
+    from bench.run import RunOptions
+
+
+Reference_ = Annotated[
+    Path, typer.Option("--reference", help="The reference, FILE.toml or FILE.json.")
+]
+Suite = Annotated[str | None, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
+Sr = Annotated[Path | None, typer.Option("--sr", help="Instead of a suite: a folder of SR images.")]
+Hr = Annotated[Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")]
+Update = Annotated[
+    bool, typer.Option("--update", help="Write the reference anew and show what changed.")
+]
+Allowed = Annotated[
+    str | None,
+    typer.Option(
+        "--tolerance", help="Of a new reference: same, absolute=X, relative=X or statistical."
+    ),
+]
+Markdown = Annotated[
+    Path | None, typer.Option("--markdown", help="Append the verdict here, as Markdown.")
+]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write the verdict here, as JUnit.")]
+Scale = Annotated[
+    int | None,
+    typer.Option("--scale", min=1, max=16, help="Upscaling factor; default: the reference's."),
+]
+OwnStore = Annotated[
+    Path | None,
+    typer.Option("--store", help="Use what is stored here; default: compute everything anew."),
+]
+
+
+def gate(
+    reference: Reference_,
+    suite: Suite = None,
+    sr: Sr = None,
+    hr: Hr = None,
+    update: Update = False,
+    tolerance: Allowed = None,
+    markdown: Markdown = None,
+    junit: Junit = None,
+    methods: o.Methods = None,
+    datasets: o.Datasets = None,
+    metrics: o.Metrics = None,
+    limit: o.Limit = None,
+    scale: Scale = None,
+    device: o.Device = "auto",
+    workers: o.WorkerCount = None,
+    seed: o.Seed = None,
+    store: OwnStore = None,
+    offline: o.Offline = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Judge scores against a reference.
+
+    Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
+    """
+    from bench.gate_run import Asked
+    from bench.reference import read_reference
+    from bench.run import RunOptions
+
+    if bool(suite) == bool(sr):
+        raise BenchError("gate: give either a suite or --sr DIR")
+    if sr and (methods or datasets):
+        raise BenchError("gate --sr: --methods and --datasets belong to a suite")
+    known = read_reference(reference) if reference.exists() or not update else None
+    _check_tolerance(tolerance, update, known)
+    go_offline(offline)
+    asked = Asked(o.split(methods), o.split(datasets), o.split(metrics))
+    with _store(store) as folder:
+        options = RunOptions(
+            store=folder,
+            device=o.resolve_device(device),
+            workers=workers,
+            seed=seed,
+            limit=limit or (known.measured.limit if known else None),
+            scale=scale or (known and known.measured.scale) or 4,
+        )
+        found = _measure(suite, sr, hr, asked, options, known, as_json)
+    report_failures(found.failures)
+    if update:
+        _update(reference, found, known, tolerance, as_json)
+        return
+    assert known is not None
+    _judge(known, found, suite or "folder", markdown, junit, as_json)
+
+
+@contextmanager
+def _store(given: Path | None) -> Iterator[Path]:
+    """The store given, else an empty one: a gate must not pass on images of older code."""
+    import tempfile
+
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="cassr-bench-gate-") as folder:
+        yield Path(folder)
+
+
+def _measure(
+    suite: str | None,
+    sr: Path | None,
+    hr: Path | None,
+    asked: Asked,
+    options: RunOptions,
+    known: Reference | None,
+    quiet: bool,
+) -> Found:
+    from bench import gate_run
+
+    asked = gate_run.as_in(asked, known.measured if known else None)
+    if suite:
+        return gate_run.measure_suite(suite, asked, options, progress(quiet))
+    assert sr is not None
+    return gate_run.measure_folder(sr, hr, asked.metrics, options, progress(quiet))
+
+
+def _check_tolerance(text: str | None, update: bool, known: Reference | None) -> None:
+    if text is None:
+        return
+    if not update or known is not None:
+        raise BenchError(
+            "--tolerance: is for a new reference; edit the one that is there, it is kept"
+        )
+    _tolerance(text)
+
+
+def _tolerance(text: str | None) -> Tolerance:
+    """ "absolute=0.1" -> its tolerance."""
+    from pydantic import ValidationError
+
+    from bench.reference import Tolerance
+
+    kind, equals, amount = (text or "same").partition("=")
+    try:
+        return Tolerance.model_validate({"kind": kind, **({"amount": amount} if equals else {})})
+    except ValidationError as error:
+        raise BenchError(
+            "--tolerance: expected same, absolute=X, relative=X or statistical, "
+            f"found '{printable(text)}'"
+        ) from error
+
+
+def _update(
+    path: Path, found: Found, known: Reference | None, tolerance: str | None, as_json: bool
+) -> None:
+    from bench.diff import difference
+    from bench.gate import default_policy, keep_scores
+    from bench.reference import write_reference
+
+    measured = keep_scores(found.measured)
+    if not measured.scores:
+        reasons = "; ".join(found.unavailable.values()) or "every image failed"
+        raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
+    policy = known or default_policy(_tolerance(tolerance), measured)
+    changes = difference(known.measured, measured) if known else None
+    write_reference(path, measured, policy)
+    if as_json:
+        print_json({"written": str(path), "difference": changes and changes.as_json()})
+        return
+    for name, reason in found.unavailable.items():
+        typer.echo(f"left out: {printable(name)}: {reason}")
+    for line in changes.lines() if changes else [f"{len(measured.scores)} cells, all new"]:
+        typer.echo(line)
+    typer.echo(f"Reference: {printable(path)}")
+
+
+def _judge(
+    known: Reference,
+    found: Found,
+    name: str,
+    markdown: Path | None,
+    junit: Path | None,
+    as_json: bool,
+) -> None:
+    from bench import gate_output
+    from bench.gate import judge
+    from bench.records import write_atomic
+
+    verdict: Verdict = judge(known, found.measured, found.unavailable)
+    if markdown is not None:
+        with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(gate_output.markdown(verdict))
+    if junit is not None:
+        write_atomic(junit, gate_output.junit(verdict, name))
+    if as_json:
+        print_json(verdict.as_json())
+    else:
+        typer.echo("\n".join(gate_output.terminal(verdict)))
+    if verdict.exit_code:
+        raise typer.Exit(verdict.exit_code)
