@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import gate, machine, run, score, upscale
+from bench.commands import audit, gate, machine, run, score, upscale
 from bench.errors import BenchError
 from bench.text import printable
 
@@ -30,6 +30,7 @@ for name, command, example in (
     ("upscale", upscale.upscale, "upscale --method bicubic --input photos --output big"),
     ("score", score.score, "score --sr my_output --hr gt --metrics psnr_y,niqe"),
     ("gate", gate.gate, "gate quick --reference results/reference/quick.toml"),
+    ("audit", audit.audit, "audit my_table.tex"),
     ("list", machine.list_, "list metrics"),
     ("fetch", machine.fetch, "fetch lpips dists"),
     ("setup", machine.setup, "setup seesr --python /usr/bin/python3.10"),
