@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from bench.records import write_atomic
 from bench.results import Item, PictureSet, Results, summarize
 from bench.score import Scorer, Target
 from bench.store import ImageStore, Store
-from bench.types import ImagePair
+from bench.types import ImagePair, MetricSpec
 from bench.upscale import sr_key
 
 if TYPE_CHECKING:
@@ -76,13 +77,19 @@ def results_of(
         title=plan.suite.title,
         datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
         methods=tuple(_method_item(entry) for entry in plan.methods),
-        metrics=plan.metrics,
+        metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
         notes=tuple(labels),
         provenance=_provenance(plan, options, scorer),
         layout=plan.suite.layout,
     )
+
+
+def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
+    """A metric whose weights are not the published ones never passes for the real one."""
+    substituted = scorer.fingerprints.get(spec.name, {}).get("substituted")
+    return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
 def _method_item(entry: Entry) -> Item:
