@@ -151,7 +151,13 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
         print_json(rows)
         return
     for row in rows:
-        typer.echo("  ".join(str(value) for value in row.values()))
+        name = row.get("metric") or f"{row['method']} on {row['dataset']}"
+        todo = "ready" if "metric" in row else _todo(row["images"], row["to_upscale"])
+        typer.echo(f"{name}: {row['problem'] or todo}")
+
+
+def _todo(images: int, to_upscale: int) -> str:
+    return f"{to_upscale} of {images} images to upscale" if to_upscale else f"{images} images known"
 
 
 def _finish(
