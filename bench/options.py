@@ -137,6 +137,8 @@ Compare = Annotated[
         "--compare", metavar="published", help="Show published values beside the measured ones."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; do nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Scale = Annotated[int, typer.Option("--scale", min=1, max=16, help="Upscaling factor.")]

@@ -171,21 +171,16 @@ def _finish(
     from bench import reports
     from bench.collect import as_json as results_json
     from bench.collect import write_provenance
-    from bench.reports import published, terminal
 
     if view.significant:
         outcome = replace(outcome, results=_with_groups(outcome.results))
+    if not as_json:
+        _show(outcome.results, view)
     files = reports.render_all(outcome.results, out)
     files.append(write_provenance(outcome.results, out))
     if as_json:
         print_json(results_json(outcome, files))
     else:
-        from rich.console import Console
-
-        console = Console()
-        terminal.show(outcome.results, console)
-        if view.published:
-            published.show(outcome.results, console)
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
         typer.echo(f"Images and scores: {printable(options.store)}")
     report_failures(outcome.failures)
@@ -194,6 +189,17 @@ def _finish(
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
     if outcome.failures:
         raise typer.Exit(FAILED)
+
+
+def _show(results: Results, view: _View) -> None:
+    from rich.console import Console
+
+    from bench.reports import published, terminal
+
+    console = Console()
+    terminal.show(results, console)
+    if view.published:
+        published.show(results, console)
 
 
 def _with_groups(results: Results) -> Results:
