@@ -50,11 +50,6 @@ class Value:
         return self.who or self.method
 
     @property
-    def row(self) -> str:
-        at = f" (line {self.line})" if self.line else ""
-        return ", ".join(part for part in (self.table, self.dataset, self.metric) if part) + at
-
-    @property
     def place(self) -> str:
         at = f" (line {self.line})" if self.line else ""
         parts = (self.table, self.dataset, self.metric, self.method)
@@ -138,6 +133,14 @@ def ranked(row: Sequence[Value]) -> list[Decimal]:
     return sorted({value.value for value in row}, reverse=better == "higher")
 
 
+def _row_place(row: Sequence[Value]) -> str:
+    """Where a row is: table, dataset, metric and its lines in the file."""
+    first, last = min(value.line for value in row), max(value.line for value in row)
+    lines = f"line {first}" if first == last else f"lines {first}–{last}"
+    names = (row[0].table, row[0].dataset, row[0].metric, lines if first else "")
+    return ", ".join(name for name in names if name)
+
+
 def place_of(rank: int) -> str:
     """ "the best", "second best", "3rd best", ..."""
     teens = rank % 100 in (11, 12, 13)
@@ -176,8 +179,8 @@ def _marks(row: Sequence[Value], ranks: int, significant: bool) -> Iterator[Find
         printed = ", ".join(_marked(value) for value in row if value.mark) or "nothing is marked"
         yield Finding(
             "marks",
-            Statement(f"{row[0].row}, marks", printed),
-            Statement(f"{row[0].row}, values", "; ".join(truth)),
+            Statement(f"{_row_place(row)}, marks", printed),
+            Statement(f"{_row_place(row)}, values", "; ".join(truth)),
             "; ".join(wrong),
         )
 
@@ -249,7 +252,7 @@ def _directions(values: Sequence[Value]) -> Iterator[Finding]:
             if value.metric not in seen:
                 yield Finding(
                     "direction",
-                    Statement(value.row, f"the arrow says that {value.stated} is better"),
+                    Statement(_row_place([value]), f"the arrow says that {value.stated} is better"),
                     Statement("the metric's definition", f"{value.better} is better"),
                 )
             seen.add(value.metric)

@@ -84,6 +84,8 @@ def read_grid(grid: Grid, table: str) -> list[Value]:
     first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
     if first is None:
         raise DataError(f"{printable(table)}: no row with numbers was found")
+    while first > 1 and _heading(rows[first - 1], 1):
+        first -= 1
     body = [row for row in rows[first:] if any(cell.text for cell in row)]
     labels = _label_columns(body)
     if not first or not labels:

@@ -195,5 +195,5 @@ def same_name(published: str, item: Item) -> bool:
 
 
 def plain(name: str) -> str:
-    """A name without case and punctuation: "DIV2K-val" and "div2k_val" are one."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+    """A name without case and separators: "DIV2K-val" is "div2k_val", "HAT+" is not "HAT"."""
+    return re.sub(r"[\s_.,()-]+", "", name.casefold())

@@ -1,0 +1,492 @@
+"""Tables and prose recomputed: the paper's contradictions, and anybody's CSV and LaTeX."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cli
+
+from bench.audit import Audit, Mark, Value, audit, place_of
+from bench.audit_files import audit_files, audit_published, read_file
+from bench.audit_grid import GridCell, read_grid, split_metric
+from bench.audit_latex import grids
+from bench.errors import BenchError, DataError
+from bench.reports import get_report
+
+from . import results_example as ex
+
+
+def text(finding: object) -> str:
+    return json.dumps(dataclasses.asdict(finding), ensure_ascii=False)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module")
+def paper() -> Audit:
+    return audit_published()
+
+
+def test_the_paper_contradicts_itself_in_at_least_ten_places(paper: Audit) -> None:
+    assert len(paper.findings) == 13
+    assert Counter(finding.kind for finding in paper.findings) == {
+        "marks": 6,
+        "margin": 2,
+        "comparison": 2,
+        "differs": 1,
+        "identical": 1,
+        "rank": 1,
+    }
+    assert (paper.values, paper.tables, paper.claims) == (224, 3, 7)
+
+
+def test_every_contradiction_names_two_places_that_differ(paper: Audit) -> None:
+    for finding in paper.findings:
+        assert finding.first.place != finding.second.place
+        assert finding.first.says and finding.second.says
+        places = finding.first.place + finding.second.place
+        assert "Table" in places
+    assert len(set(paper.findings)) == len(paper.findings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("marks", ["DIV2K-val, DISTS", "CasSR 0.1531 is the best and not marked"]),
+        ("marks", ["DIV2K-val, LPIPS", "HAT 0.3175 is second best and not marked"]),
+        ("marks", ["RealSR, LPIPS", "BSRGAN 0.2688 is 3rd best", "HAT 0.2469 is the best"]),
+        ("marks", ["RealSR, NIQE", "CasSR 5.3491 is second best and not marked"]),
+        ("marks", ["Table 3, DIV2K-val, LPIPS", "0.3141 is the best and not marked"]),
+        ("marks", ["Table 3, DIV2K-val, MANIQA", "0.5057 is the best and not marked"]),
+        ("identical", ["DRealSR, MUSIQ, BSRGAN", "DRealSR, MUSIQ, FeMaSR", "57.1217"]),
+        ("differs", ["Table 1", "0.3225", "Table 2", "0.3175", "prints for HAT", "3rd best of 3"]),
+        ("margin", ["section 4.2", "3.82%", "2.32 %"]),
+        ("margin", ["section 4.2", "7.05%", "7.58 %"]),
+        ("rank", ["section 4.2", "LPIPS CasSR 0.3225 is 3rd best, after HAT 0.3175, SeeSR 0.3050"]),
+        ("comparison", ["section 3.4", "FID", "MANIQA", "is better than"]),
+        ("comparison", ["section 4.3", "is the best of 4"]),
+    ],
+)
+def test_what_the_paper_contradicts(paper: Audit, kind: str, parts: list[str]) -> None:
+    texts = [text(finding) for finding in paper.findings if finding.kind == kind]
+    assert any(all(part in found for part in parts) for found in texts), texts
+
+
+def test_true_claims_of_the_paper_hold(paper: Audit) -> None:
+    assert [statement.place for statement in paper.held] == [
+        "section 4.2, Quantitative Comparison",
+        "section 4.3, Importance of image activation module",
+    ]
+
+
+def row(marks: list[tuple[str, Mark]], better: str = "higher", table: str = "t") -> list[Value]:
+    """A row of printed values with their marks, of methods a, b, c, ..."""
+    return [
+        Value(table, "d", chr(97 + i), "M", Decimal(number), better, mark)  # type: ignore[arg-type]
+        for i, (number, mark) in enumerate(marks)
+    ]
+
+
+GOOD_ROW = row([("1", ""), ("3", "best"), ("2", "second")], table="t")
+
+
+@pytest.mark.parametrize(
+    ("marks", "wrong"),
+    [
+        ([("3", "best"), ("2", "second"), ("1", "")], 0),
+        ([("3", "second"), ("2", "best"), ("1", "")], 1),
+        ([("3", "best"), ("2", ""), ("1", "second")], 1),
+        ([("3", ""), ("2", "second"), ("1", "")], 1),
+        ([("3", "best"), ("3", "best"), ("2", "second")], 0),
+        ([("3", "best"), ("3", "best"), ("2", "")], 0),
+        ([("3", "best"), ("3", "second"), ("2", "")], 0),
+        ([("3", "best"), ("3", ""), ("2", "second")], 0),
+        ([("3", "best"), ("2", "second"), ("2", "second")], 0),
+        ([("3", "best"), ("2", ""), ("2", "second")], 0),
+        ([("3", "best"), ("2", "")], 0),
+        ([("3", "best"), ("2", "second")], 0),
+        ([("3", ""), ("2", ""), ("1", "")], 1),
+    ],
+)
+def test_marks_of_best_and_second_best(marks: list[tuple[str, Mark]], wrong: int) -> None:
+    other = [dataclasses.replace(value, dataset="other") for value in GOOD_ROW]
+    assert len(audit(row(marks) + other).findings) == wrong
+
+
+def test_lower_is_better_turns_the_order() -> None:
+    assert not audit(row([("1", "best"), ("2", "second"), ("3", "")], "lower")).findings
+    assert audit(row([("1", ""), ("2", "second"), ("3", "best")], "lower")).findings
+
+
+def test_one_kind_of_mark_for_two_ranks_is_recognised() -> None:
+    bold: list[tuple[str, Mark]] = [("3", "best"), ("2", "best"), ("1", "")]
+    assert not audit(row(bold)).findings
+    assert audit(row(bold), {"t": 1}).findings
+
+
+def test_marks_of_a_group_need_only_hold_the_best() -> None:
+    group: list[tuple[str, Mark]] = [("3", "best"), ("2", ""), ("1", "best")]
+    assert audit(row(group)).findings
+    assert not audit(row(group), significant=True).findings
+    assert audit(row([("3", ""), ("2", "best"), ("1", "best")]), significant=True).findings
+
+
+def test_random_tables_marked_rightly_pass_and_a_moved_mark_is_found() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        numbers = rng.choice(10_000, rng.integers(3, 10), replace=False)
+        order = list(np.argsort(-numbers))
+        names: dict[int, Mark] = {order[0]: "best", order[1]: "second"}
+        marks: list[tuple[str, Mark]] = [
+            (f"{number / 1e4:.4f}", names.get(i, "")) for i, number in enumerate(numbers)
+        ]
+        assert not audit(row(marks)).findings
+        moved = marks.copy()
+        i, j = order[0], order[int(rng.integers(1, len(order)))]
+        moved[i], moved[j] = (marks[i][0], marks[j][1]), (marks[j][0], marks[i][1])
+        assert len(audit(row(moved)).findings) == 1
+
+
+def test_equal_values_count_only_where_chance_would_not_make_them() -> None:
+    coarse = row([("27.1", ""), ("27.1", ""), ("25.0", ""), ("29.0", "best")])
+    assert not audit(coarse).findings
+    fine = row([("57.1217", ""), ("57.1217", ""), ("50.3458", ""), ("64.7460", "best")])
+    assert [finding.kind for finding in audit(fine).findings] == ["identical"]
+
+
+def test_one_method_in_two_tables_must_agree_in_the_digits_both_print() -> None:
+    one = row([("25.15", "best"), ("24.00", "")], table="one")
+    rounded = [dataclasses.replace(one[0], table="two", value=Decimal("25.1511"))]
+    assert not audit(one + rounded).findings
+    other = [dataclasses.replace(one[0], table="two", value=Decimal("25.16"))]
+    (finding,) = audit(one + other).findings
+    assert (finding.kind, finding.first.says, finding.second.says) == ("differs", "25.15", "25.16")
+
+
+def test_a_plus_makes_another_method() -> None:
+    one = row([("25.15", "best"), ("24.00", "")], table="one")
+    plus = [dataclasses.replace(one[0], table="two", method="a+", value=Decimal("26.00"))]
+    assert not audit(one + plus).findings
+
+
+def test_arrows_against_the_metric_are_found() -> None:
+    value = read_grid([[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")], "t")[0]
+    assert (value.better, value.stated) == ("lower", "higher")
+    (finding,) = audit([value]).findings
+    assert finding.kind == "direction"
+
+
+def _row(*texts: str) -> list[GridCell]:
+    return [GridCell(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("rank", "name"),
+    [(1, "the best"), (2, "second best"), (3, "3rd best"), (11, "11th best"), (22, "22nd best")],
+)
+def test_places_have_names(rank: int, name: str) -> None:
+    assert place_of(rank) == name
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("LPIPS ↓ [74]", ("LPIPS", "lower")),
+        ("PSNR (dB) ↑", ("PSNR", "higher")),
+        ("MUSIQ(↑)", ("MUSIQ", "higher")),
+        ("SSIM", ("SSIM", None)),
+    ],
+)
+def test_headings_are_metric_and_arrow(head: str, expected: tuple[str, str | None]) -> None:
+    assert split_metric(head) == expected
+
+
+CELLS = {
+    r"0.5": ("0.5", ""),
+    r"\textbf{0.5}": ("0.5", "best"),
+    r"{\bf 0.5}": ("0.5", "best"),
+    r"{\bfseries 0.5}": ("0.5", "best"),
+    r"$\mathbf{0.5}$": ("0.5", "best"),
+    r"\underline{0.5}": ("0.5", "second"),
+    r"\textbf{\underline{0.5}}": ("0.5", "best"),
+    r"\textcolor{red}{0.5}": ("0.5", "best"),
+    r"\textcolor{red!80!black}{0.5}": ("0.5", "best"),
+    r"\textcolor[rgb]{1,0,0}{0.5}": ("0.5", "best"),
+    r"\textcolor{blue}{\textbf{0.5}}": ("0.5", "second"),
+    r"{\color{blue} 0.5}": ("0.5", "second"),
+    r"\textcolor{gray}{0.5}": ("0.5", ""),
+    r"\best{0.5}": ("0.5", "best"),
+    r"\snd 0.5": ("0.5", "second"),
+    r"0.5$^{\dagger}$": ("0.5", ""),
+    r"0.5\textsuperscript{1,2}": ("0.5", ""),
+    r"$0.5_{\pm 0.1}$": ("0.5", ""),
+    r"0.5 $\pm$ 0.1": ("0.5", ""),
+    r"$-$0.5": ("-0.5", ""),
+    r"0.5\%": ("0.5", ""),
+    r"\cellcolor{gray!20}0.5": ("0.5", ""),
+    r"\multirow{2}*{0.5}": ("0.5", ""),
+    r"0.5 % comment": ("0.5", ""),
+    r"--": (None, ""),
+    r"": (None, ""),
+}
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_latex_cells(cell: str) -> None:
+    source = (
+        r"\newcommand{\best}[1]{\textcolor{red}{\textbf{#1}}}"
+        "\n"
+        r"\def\snd{\color{blue}}"
+        "\n"
+        rf"\begin{{tabular}}{{cc}} a & {cell}" + "\n" + r"\\ \end{tabular}"
+    )
+    ((_, found),) = grids(source)[0]
+    number, mark = CELLS[cell]
+    assert found.number == (None if number is None else Decimal(number))
+    assert found.mark == mark
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (r"StableSR~\cite{wang2023}", "StableSR"),
+        (r"Real-ESRGAN+\textsuperscript{1}", "Real-ESRGAN+"),
+        (r"\textsc{SeeSR} \citep[see][]{a,b}", "SeeSR"),
+        (r"\ours{}", "ours"),
+        (r"Ours$_{small}$", "Ourssmall"),
+        (r"A\_B \& C", "A_B & C"),
+        (r"\shortstack[l]{two\\lines}", "two lines"),
+        (r"\begin{tabular}{@{}c@{}}two\\lines\end{tabular}", "two lines"),
+        (r"PSNR$\uparrow$", "PSNR↑"),
+    ],
+)
+def test_latex_names(name: str, expected: str) -> None:
+    assert grids(rf"\begin{{tabular}}{{cc}}{name} & 1 \\\end{{tabular}}")[0][0][0].text == expected
+
+
+PAPER_LIKE = r"""
+\begin{table*}\caption{Best in \textcolor{red}{red}}
+\begin{tabular*}{\textwidth}[t]{@{\extracolsep{\fill}}c|c|ccc@{}}
+\toprule
+Datasets & Metrics & BSRGAN~\cite{b} & HAT & Ours \\ \midrule
+\multirow{2}{*}{\shortstack{RealSR\\\cite{c}}} & FID$\downarrow$ &
+  143.38 & \textbf{123.06} & \underline{139.06} \\
+ & LPIPS $\downarrow$ & \textbf{0.2688} & 0.2469 & \underline{0.3822} \\ \cmidrule{1-5}
+\multirow{2}{*}{DRealSR} & FID$\downarrow$ & 157.03 & \textbf{141.86} & \underline{150.14} \\
+% & LPIPS & 1 & 2 & 3 \\
+ & LPIPS $\downarrow$ & 0.3600 & \underline{0.3370} & \textbf{0.3067} \\[1pt]
+\bottomrule
+\end{tabular*}
+\end{table*}
+"""
+
+METHODS_AS_ROWS = r"""
+\begin{tabular}{l|cc|cc}
+\multirow{2}{*}{Method} & \multicolumn{2}{c|}{RealSR} & \multicolumn{2}{c}{DRealSR} \\
+ & PSNR$\uparrow$ & LPIPS$\downarrow$ & PSNR$\uparrow$ & LPIPS$\downarrow$ \\ \hline
+A & \textbf{24.70} & \underline{0.3018} & 28.13 & 0.3315 \\
+B & \underline{24.50} & \textbf{0.3009} & \underline{28.17} & \textbf{0.3189} \\
+C & 24.12 & 0.3200 & \textbf{28.50} & \underline{0.3201} \\
+\end{tabular}
+"""
+
+GROUPED = r"""
+\begin{tabular}{lcc}
+Method & PSNR & SSIM \\
+\multicolumn{3}{c}{\textit{RealSR}} \\
+A & \textbf{24.70} & 0.70 \\
+B & 24.50 & \textbf{0.71} \\
+\multicolumn{3}{c}{\textit{DRealSR}} \\
+A & 27.00 & 0.80 \\
+B & \textbf{28.00} & \textbf{0.81} \\
+\end{tabular}
+"""
+
+CHECKS = r"""
+\begin{tabular}{cc|cc}
+Prompt & CFG & FID $\downarrow$ & MUSIQ $\uparrow$ \\
+\checkmark & $\times$ & 30.1 & 68.1 \\
+\checkmark & \checkmark & \textbf{29.5} & \textbf{69.2} \\
+$\times$ & \checkmark & 31.0 & 68.9 \\
+\end{tabular}
+"""
+
+
+def read(tmp_path: Path, content: str, name: str = "t.tex") -> tuple[list[Value], Audit]:
+    path = tmp_path / name
+    path.write_text(content)
+    return read_file(path)[0], audit_files([path])
+
+
+def test_methods_as_columns(tmp_path: Path) -> None:
+    values, found = read(tmp_path, PAPER_LIKE)
+    assert len(values) == 12
+    assert {value.dataset for value in values} == {"RealSR", "DRealSR"}
+    assert [value.method for value in values[:3]] == ["BSRGAN", "HAT", "Ours"]
+    (finding,) = found.findings
+    assert "RealSR, LPIPS, line 8" in finding.first.place
+    assert "HAT 0.2469 is the best and not marked" in finding.detail
+
+
+def test_methods_as_rows_below_two_headings(tmp_path: Path) -> None:
+    values, found = read(tmp_path, METHODS_AS_ROWS)
+    assert {(v.dataset, v.metric) for v in values} == {
+        (dataset, metric) for dataset in ("RealSR", "DRealSR") for metric in ("PSNR", "LPIPS")
+    }
+    assert not found.findings
+    broken = METHODS_AS_ROWS.replace(r"\textbf{28.50}", "28.50")
+    _, found = read(tmp_path, broken)
+    assert [f.detail for f in found.findings] == ["C 28.50 is the best and not marked"]
+
+
+def test_headings_between_rows_are_datasets(tmp_path: Path) -> None:
+    values, found = read(tmp_path, GROUPED)
+    assert [value.dataset for value in values] == ["RealSR"] * 4 + ["DRealSR"] * 4
+    assert not found.findings
+
+
+def test_ticks_are_methods(tmp_path: Path) -> None:
+    values, found = read(tmp_path, CHECKS)
+    assert list(dict.fromkeys(value.method for value in values)) == ["✓, ×", "✓, ✓", "×, ✓"]
+    assert not found.findings
+
+
+def test_other_tabulars_of_a_file_are_passed_over_with_a_note(tmp_path: Path) -> None:
+    settings = r"\begin{tabular}{ll} optimiser & Adam \\ \end{tabular}"
+    _, found = read(tmp_path, settings + GROUPED)
+    assert found.notes == ("t.tex, table 1: no row with numbers was found",)
+    assert found.values == 8
+
+
+@pytest.mark.parametrize("layout", ["methods-as-columns", "methods-as-rows"])
+@pytest.mark.parametrize("make", [ex.example, ex.wide])
+def test_our_own_latex_tables_pass(make: object, layout: str, tmp_path: Path) -> None:
+    results = dataclasses.replace(make(), layout=layout)  # type: ignore[operator]
+    for path in get_report("latex").load()(results, tmp_path):
+        found = audit_files([path])
+        assert found.values > 10
+        assert {finding.kind for finding in found.findings} <= {"identical"}, found.findings
+
+
+def test_wide_csv(tmp_path: Path) -> None:
+    wide = (
+        "Dataset,Metric,A,B,C\n"
+        "RealSR,FID ↓,143.38,**126.97**,*139.06*\n"
+        ",LPIPS ↓,\\textbf{0.2688},0.3034,\\underline{0.3822}\n"
+    )
+    values, found = read(tmp_path, wide, "wide.csv")
+    assert {value.dataset for value in values} == {"RealSR"}
+    (finding,) = found.findings
+    assert "line 3" in finding.first.place
+    assert "B 0.3034 is second best and not marked" in finding.detail
+
+
+def test_tidy_csv_is_the_published_one(shared: Path) -> None:
+    found = audit_files([shared / "paper" / "published_tables.csv"])
+    kinds = Counter(finding.kind for finding in found.findings)
+    assert kinds == {"marks": 6, "identical": 1}
+
+
+def test_tables_of_several_files_are_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("dataset,method,metric,value\nd,m,PSNR,25.1\n")
+    (tmp_path / "b.csv").write_text("dataset,method,metric,value\nd,M,psnr,25.3\n")
+    (finding,) = audit_files([tmp_path / "a.csv", tmp_path / "b.csv"]).findings
+    assert finding.kind == "differs"
+    assert finding.first.place.startswith("a.csv") and finding.second.place.startswith("b.csv")
+
+
+CLAIMS = """
+[[claims]]
+kind = "margin"
+place = "abstract"
+says = "beats the second best PSNR by {percent} %"
+table = "t.tex"
+datasets = ["{dataset}"]
+method = "{method}"
+metrics = ["PSNR"]
+percent = "{percent}"
+"""
+
+
+@pytest.mark.parametrize(("percent", "wrong"), [("3.7", 0), ("3.70", 0), ("3.9", 1), ("4", 0)])
+def test_own_claims_are_checked(tmp_path: Path, percent: str, wrong: int) -> None:
+    (tmp_path / "t.tex").write_text(GROUPED)
+    card = tmp_path / "claims.toml"
+    card.write_text(CLAIMS.format(percent=percent, dataset="DRealSR", method="B"))
+    found = audit_files([tmp_path / "t.tex"], card)
+    assert len(found.findings) == wrong
+    assert found.claims == 1
+
+
+@pytest.mark.parametrize(("dataset", "method"), [("Nowhere", "B"), ("RealSR", "Nobody")])
+def test_claims_about_nothing_are_refused(tmp_path: Path, dataset: str, method: str) -> None:
+    (tmp_path / "t.tex").write_text(GROUPED)
+    card = tmp_path / "claims.toml"
+    card.write_text(CLAIMS.format(percent="1", dataset=dataset, method=method))
+    with pytest.raises(BenchError, match=r"claim of abstract: no .*(Nowhere|Nobody)"):
+        audit_files([tmp_path / "t.tex"], card)
+
+
+UNREADABLE = {
+    "missing.tex": None,
+    "notes.txt": b"hello",
+    "empty.csv": b"",
+    "binary.csv": b"\xff\xfe\x00\x01",
+    "quotes.csv": b'a,"b\nc',
+    "words.csv": b"a,b\nc,d\n",
+    "nohead.csv": b"1,2\n3,4\n",
+    "noarrows.csv": b"Method,Speed,Weight\na,1,2\nb,3,4\n",
+    "number.csv": b"dataset,method,metric,value\nd,m,PSNR,high\n",
+    "infinite.csv": b"dataset,method,metric,value\nd,m,PSNR,inf\n",
+    "short.csv": b"dataset,method,metric,value\nd,m\n",
+    "twice.csv": b"Method,PSNR\na,1\na,2\n",
+    "none.tex": rb"\section{No table}",
+    "open.tex": rb"\begin{tabular}{c} a & 1",
+    "brace.tex": rb"\begin{tabular}{cc} \textbf{a & 1 \\ \end{tabular}",
+    "deep.tex": rb"\begin{tabular}{cc}" + b"{" * 5000 + b"}" * 5000 + rb" & 1 \\ \end{tabular}",
+    "loop.tex": rb"\newcommand{\a}{\a\a}\begin{tabular}{cc} \a & 1 \\ \end{tabular}",
+    "bomb.tex": rb"\newcommand{\a}[1]{#1#1#1#1#1#1#1#1#1#1}\begin{tabular}{cc}"
+    + rb"\a{\a{\a{\a{\a{\a{xxxx}}}}}} & 1 \\ \end{tabular}",
+    "spans.tex": rb"\begin{tabular}{cc} \multicolumn{999999999}{c}{a} & \multirow{x}{*}{b} \\"
+    rb"\end{tabular}",
+}
+
+
+@pytest.mark.parametrize("name", list(UNREADABLE))
+def test_unreadable_input_is_one_line_that_names_the_file(name: str, tmp_path: Path) -> None:
+    content = UNREADABLE[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as error:
+        audit_files([tmp_path / name])
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_exit_codes_and_json(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "good.tex").write_text(METHODS_AS_ROWS)
+    good = cli("audit", tmp_path / "good.tex")
+    assert (good.returncode, good.stdout) == (0, "no contradictions in 12 values of 1 table\n")
+    done = cli("audit", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert found["contradictions"] == len(found["findings"]) == 13
+    assert {"kind", "first", "second", "detail"} == set(found["findings"][0])
+    missing = cli("audit", "nothing.csv")
+    assert missing.returncode == 2
+    assert len(missing.stderr.splitlines()) == 1
+    alone = cli("audit", "--claims", "x.toml")
+    assert alone.returncode == 2
+
+
+def test_output_fits_80_columns_and_shows_both_places(cli: Cli) -> None:
+    done = cli("audit")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "13 contradictions in 224 values of 3 tables and 7 claims"
+    assert done.stdout.count("\n\n") == 13
