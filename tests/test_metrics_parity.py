@@ -98,6 +98,19 @@ def test_pyiqa_called_directly(name: str, shape: tuple[int, int], request: Any) 
     assert value == pytest.approx(float(pyiqa_metric(name, real)(sr, hr)), abs=PARITY[name])
 
 
+SIZES = [(16, 21), (64, 64), (255, 257), (600, 413)]
+
+
+@pytest.mark.parametrize("name", ["fsim", "gmsd"])
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_similarity_at_any_size(name: str, shape: tuple[int, int]) -> None:
+    """Odd sides, sides that are shrunk, a black image: pyiqa's conventions at every border."""
+    metric, theirs = metrics.load(metrics.get(name)), pyiqa_metric(name)
+    hr, sr = tensor(photo(*shape, 1)), tensor(photo(*shape, 2))
+    for x, y in ((sr, hr), (sr, torch.zeros_like(hr)), (torch.zeros_like(sr), hr)):
+        assert ours(metric, x, y) == pytest.approx(float(theirs(x, y)), abs=PARITY[name])
+
+
 def test_niqe_where_areas_are_flat(real_weights: Path) -> None:
     """White and black areas: there the sign of rounding errors decides, and must be pyiqa's."""
     pixels = photo(288, 384, 3)

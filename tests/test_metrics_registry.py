@@ -141,10 +141,11 @@ def test_fingerprints_hold_what_a_score_depends_on(with_niqe: None) -> None:
     niqe = metrics.fingerprint(metrics.get("niqe"))
     assert niqe["weights"]["niqe_modelparameters.mat"].startswith("fa2aa4d12dd9")
     assert "pyiqa" not in niqe
-    gmsd = metrics.fingerprint(metrics.get("gmsd"), "cuda:1")
-    assert gmsd["pyiqa"]
-    assert gmsd["device"] == "cuda"
-    assert gmsd["precision"] == "float32, TF32 off"
+    nlpd = metrics.fingerprint(metrics.get("nlpd"), "cuda:1")
+    assert nlpd["pyiqa"]
+    assert nlpd["device"] == "cuda"
+    assert nlpd["precision"] == "float32, TF32 off"
+    assert "pyiqa" not in metrics.fingerprint(metrics.get("gmsd"))
 
 
 def test_two_metrics_never_share_a_fingerprint(clean_home: Path) -> None:

@@ -34,7 +34,7 @@ NIQE_PARAMETERS = _pyiqa_weight(
 ALEXNET = _torchvision_weight(
     "alexnet-owt-7be5be79.pth",
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-    244_408_911,
+    0,
 )
 VGG16 = _torchvision_weight(
     "vgg16-397923af.pth",
@@ -55,7 +55,6 @@ CLIP_RN50 = Weight(
     "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt",
     folder="hub/clip",
     sha256="afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
-    size=255_615_111,
 )
 INCEPTION = Weight(
     name="inception-2015-12-05.pt",
@@ -235,10 +234,10 @@ METRICS: tuple[MetricSpec, ...] = (
         better="higher",
         reference=True,
         means="phase congruency and gradient similarity, with chroma",
-        source="Zhang et al., IEEE TIP 2011",
-        factory="bench.metrics.perceptual:PyiqaMetric",
+        source="Zhang et al., IEEE TIP 2011; pyiqa fsim",
+        factory="bench.metrics.similarity:Fsim",
         range="0 to 1",
-        licence=_PYIQA_LICENCE,
+        licence=_OURS,
         min_size=16,
         pyiqa_name="fsim",
     ),
@@ -248,10 +247,10 @@ METRICS: tuple[MetricSpec, ...] = (
         better="lower",
         reference=True,
         means="standard deviation of gradient magnitude similarity on full-range Y",
-        source="Xue et al., IEEE TIP 2014",
-        factory="bench.metrics.perceptual:PyiqaMetric",
+        source="Xue et al., IEEE TIP 2014; pyiqa gmsd",
+        factory="bench.metrics.similarity:Gmsd",
         range="0 to 0.4",
-        licence=_PYIQA_LICENCE,
+        licence=_OURS,
         min_size=4,
         pyiqa_name="gmsd",
     ),

@@ -1,4 +1,4 @@
-"""The two luma channels that image quality metrics use."""
+"""The luma and chroma channels that image quality metrics use."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ YCBCR = (65.481, 128.553, 24.966)
 """ITU-R BT.601 weights of the studio-range Y (16 to 235), as papers on super-resolution use it."""
 YIQ = (0.299, 0.587, 0.114)
 """BT.601 weights of the full-range Y (0 to 255), which pyiqa takes unless told otherwise."""
+
+YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""Weights of I and Q."""
 
 
 def ycbcr_y(image: Tensor) -> Tensor:
@@ -33,6 +36,19 @@ def yiq_y(image: Tensor) -> Tensor:
         (B, 1, H, W) float32 in [0, 255].
     """
     return _weighted(image, YIQ) * 255
+
+
+def to_yiq(image: Tensor) -> Tensor:
+    """Y, I and Q in the range of the input.
+
+    Args:
+        image: (B, 3, H, W) float32, RGB.
+
+    Returns:
+        (B, 3, H, W) float32.
+    """
+    rows = torch.tensor((YIQ, *YIQ_CHROMA), dtype=image.dtype, device=image.device)
+    return torch.nn.functional.conv2d(image, rows.view(3, 3, 1, 1))
 
 
 def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
