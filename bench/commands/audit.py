@@ -79,7 +79,7 @@ def _show_finding(number: int, finding: Finding) -> None:
     for statement in (finding.first, finding.second):
         _wrapped("   ", f"{statement.place}: {statement.says}")
     if finding.detail:
-        _wrapped("   ", finding.detail)
+        _wrapped("   => ", finding.detail)
     typer.echo("")
 
 
