@@ -60,6 +60,7 @@ class Results:
     ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
     ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
+    ``originals`` says whether the HTML report holds full pictures or thumbnails alone.
     ``groups`` holds, by dataset and metric, the best method and those not significantly worse;
     where it is given, tables mark these instead of the best and second best.
     """
@@ -73,6 +74,7 @@ class Results:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     layout: Layout = "methods-as-columns"
+    originals: bool = True
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
     @cached_property
