@@ -1,0 +1,82 @@
+"""Reports whose content cannot have changed are not made again.
+
+What a report was made from is remembered in the user's cache, not in the report's folder, whose
+bytes depend on the results alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench import published
+from bench.hashing import json_sha256
+from bench.records import write_atomic
+from bench.results import Results
+from bench.weights import cache_dir
+
+Render = Callable[[Results, Path], list[Path]]
+
+
+class Rendered:
+    """What was rendered into `out` by earlier runs, and from what."""
+
+    def __init__(self, results: Results, out: Path) -> None:
+        self.out = out
+        self._key = _key(results)
+        self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
+        self._known = _read(self._memory)
+
+    def files(self, name: str) -> list[Path] | None:
+        """The files of report `name`, if they are still what would be rendered now."""
+        entry = self._known.get(name)
+        if not entry or entry["key"] != self._key:
+            return None
+        files = [self.out / relative for relative, _ in entry["files"]]
+        stamps = [stamp for _, stamp in entry["files"]]
+        return files if [_stamp(file) for file in files] == stamps else None
+
+    def remember(self, name: str, files: list[Path]) -> None:
+        written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
+        self._known[name] = {"key": self._key, "files": written}
+        write_atomic(self._memory, json.dumps(self._known))
+
+
+def _key(results: Results) -> str:
+    """Hash of everything a report is made from: results, pictures and our own code."""
+    fields = {field.name: getattr(results, field.name) for field in dataclasses.fields(results)}
+    scores = fields.pop("scores").to_csv(index=False)
+    pictures = [
+        _stamp(path)
+        for item in results.pictures
+        for path in (item.lr, item.hr, *item.sr.values())
+        if path is not None
+    ]
+    if results.groups is not None:
+        fields["groups"] = sorted((key, sorted(group)) for key, group in results.groups.items())
+    return json_sha256([repr(sorted(fields.items())), scores, pictures, _code()])
+
+
+def _code() -> list[list[int]]:
+    package = Path(bench.__file__).parent
+    files = (file for folder in (package, published.folder()) for file in folder.rglob("*.*"))
+    return [_stamp(file) for file in sorted(files) if file.suffix != ".pyc"]
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
