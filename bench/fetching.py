@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from bench.progress import Progress
 from bench.run import suite_cards
 from bench.text import printable, suggestion
 from bench.types import Weight
+
+REST_SECONDS = 3600
 
 
 def fetch(
@@ -44,6 +47,18 @@ def fetch(
         )
     unlisted = _unlisted(names) if most_mb is None else []
     return rows + [_fetch_unlisted(name, dry_run) for name in unlisted]
+
+
+def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
+    """What a run fetches unasked; after a failure it does not try again for an hour."""
+    failed_lately = weights.cache_dir() / "fetch-failed"
+    if failed_lately.exists() and time.time() - failed_lately.stat().st_mtime < REST_SECONDS:
+        return []
+    rows = fetch(names, progress, False, most_mb)
+    if any(row["failed"] for row in rows):
+        failed_lately.parent.mkdir(parents=True, exist_ok=True)
+        failed_lately.touch()
+    return rows
 
 
 def _unlisted(names: Sequence[str]) -> list[str]:

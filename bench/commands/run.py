@@ -137,8 +137,12 @@ def _default_out(suite: str) -> Path:
 def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
     from bench import fetching
 
-    names = [*suite.methods, *suite.metrics]
-    for row in fetching.fetch(names, progress(quiet), False, most_mb):
+    names, shown = [*suite.methods, *suite.metrics], progress(quiet)
+    if most_mb is None:
+        rows = fetching.fetch(names, shown, dry_run=False)
+    else:
+        rows = fetching.fetch_small(names, shown, most_mb)
+    for row in rows:
         if row["failed"]:
             typer.echo(f"not fetched: {row['state']}", err=True)
 
