@@ -1,9 +1,10 @@
 """Peak memory of CasSR against the size of its output, at a fixed tile.
 
-Every size runs in a process of its own, whose peak resident memory is read at the end:
+Both stages use the same tiles, so stage 2 alone is run. Every size runs in a process of its own,
+whose peak resident memory is read at the end:
 
-    python benchmarks/cassr_memory.py                          # 512 to 2048 px, figure and JSON
-    python benchmarks/cassr_memory.py --sides 512 1024 --untiled
+    python benchmarks/cassr_memory.py                          # 512 to 2048 px
+    python benchmarks/cassr_memory.py --untiled --figure       # whole images too, and the figure
 
 The miniature's classes and options are those of the large model; what is measured is how memory
 grows with the image, which the size of the networks does not change.
@@ -36,8 +37,8 @@ def measure(side: int, tile: int, scale: int) -> dict[str, float]:
     image = torch.rand(3, side // scale, side // scale)
     before = peak()
     started = time.perf_counter()
-    overlap = {"tile_overlap": 64, "vae_overlap": 64}
-    pipeline(image, scale=scale, tile=tile, vae_tile=tile, output_type="pt", **overlap)
+    tiles = {"tile": tile, "vae_tile": tile, "tile_overlap": 64, "vae_overlap": 64}
+    pipeline(image, scale=scale, activation="lr", output_type="pt", **tiles)
     return {
         "side": side,
         "loaded": before,
@@ -82,8 +83,8 @@ def draw(tiled: list[dict[str, float]], whole: list[dict[str, float]], tile: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 1536, 2048])
-    parser.add_argument("--tile", type=int, default=512, help="pixels")
+    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    parser.add_argument("--tile", type=int, default=256, help="pixels")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--untiled", action="store_true", help="whole images too, up to 1024 px")
     parser.add_argument("--figure", action="store_true", help=f"draw {FIGURE.name}")
