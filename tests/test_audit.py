@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import ROOT, Cli
 
 from bench.audit import Audit, Mark, Value, audit, place_of
 from bench.audit_files import audit_files, audit_published, read_file
 from bench.audit_grid import GridCell, read_grid, split_metric
 from bench.audit_latex import grids
+from bench.cards import read_card
+from bench.claims import ClaimsCard
 from bench.errors import BenchError, DataError
+from bench.published import folder
 from bench.reports import get_report
 
 from . import results_example as ex
@@ -490,3 +493,12 @@ def test_output_fits_80_columns_and_shows_both_places(cli: Cli) -> None:
     assert max(map(len, lines)) <= 80
     assert lines[-1] == "13 contradictions in 224 values of 3 tables and 7 claims"
     assert done.stdout.count("\n\n") == 13
+    assert done.stdout.strip() in (ROOT / "docs" / "audit.md").read_text()
+
+
+def test_claims_are_the_papers_own_words(shared: Path) -> None:
+    prose = " ".join((shared / "paper" / "cassr_paper.md").read_text().split())
+    card = read_card(folder() / "claims" / "cassr.toml", ClaimsCard)
+    assert len(card.claims) == 7
+    for claim in card.claims:
+        assert claim.says in prose, claim.says
