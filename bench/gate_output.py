@@ -10,6 +10,7 @@ from bench.reports.markdown import escape
 from bench.text import printable
 
 MAX_ROWS = 60
+MAX_NAME = 22
 HEADLINES = {0: "Gate passed", 1: "Gate failed", 2: "Gate could not judge"}
 
 
@@ -38,17 +39,22 @@ def _left_out(verdict: Verdict) -> str:
 def terminal(verdict: Verdict) -> list[str]:
     """Lines: a row per cell, the reason of a failure below its row."""
     rows = _shown(verdict)
-    cells = [[printable(text) for text in _texts(row)] for row in rows]
+    cells = [[_short(text) for text in _texts(row)] for row in rows]
     heads = ["", "dataset", "method", "metric", "reference", "now"]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [_aligned(heads, widths)] if rows else []
     for row, texts in zip(rows, cells, strict=True):
         lines.append(_aligned(texts, widths))
         if row.reason:
-            lines += [f"      {reason}" for reason in row.reason.split("; ")]
-    lines += [f"problem: {problem}" for problem in verdict.problems]
-    lines += [f"note: {note}" for note in verdict.notes]
+            lines += [f"      {printable(reason)}" for reason in row.reason.split("; ")]
+    lines += [f"problem: {printable(problem)}" for problem in verdict.problems]
+    lines += [f"note: {printable(note)}" for note in verdict.notes]
     return [*lines, *filter(None, [_left_out(verdict)]), headline(verdict)]
+
+
+def _short(name: str) -> str:
+    text = printable(name)
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
 
 
 def _texts(row: Judged) -> list[str]:
@@ -69,7 +75,7 @@ def _markdown(verdict: Verdict) -> Iterator[str]:
     sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
     yield f"### {sign} {headline(verdict)}"
     yield ""
-    yield from (f"- {escape(problem)}" for problem in verdict.problems)
+    yield from (f"- {escape(printable(problem))}" for problem in verdict.problems)
     if verdict.rows:
         yield "| | dataset | method | metric | reference | now | reason |"
         yield "|---|---|---|---|---:|---:|---|"
@@ -79,7 +85,8 @@ def _markdown(verdict: Verdict) -> Iterator[str]:
         yield f"| {mark} {state} | {' | '.join(texts)} | {escape(printable(row.reason))} |"
     if verdict.notes or _left_out(verdict):
         yield ""
-    yield from (f"- {escape(note)}" for note in [*verdict.notes, _left_out(verdict)] if note)
+    notes = [*verdict.notes, _left_out(verdict)]
+    yield from (f"- {escape(printable(note))}" for note in notes if note)
 
 
 def junit(verdict: Verdict, name: str) -> bytes:
