@@ -27,6 +27,11 @@ def slug(name: str) -> str:
     return f"{safe or 'x'}-{digest}"
 
 
+def spreadsheet_text(text: str) -> str:
+    """`text` for a CSV field: one that a spreadsheet would run as a formula gets an apostrophe."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` for the nearest known name, or `""`."""
     from difflib import get_close_matches

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.records import write_atomic
 from bench.results import Results, summarize
+from bench.text import spreadsheet_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,8 @@ def render(results: Results, out: Path) -> list[Path]:
     """Write ``scores.csv`` (a row per image, in order) and ``summary.csv`` (see `summarize`).
 
     Numbers have all their digits; a missing one is an empty field with its reason. Names are as
-    registered, quoted where they hold commas, quotes or newlines.
+    registered, quoted where they hold commas, quotes or newlines; one that a spreadsheet would run
+    as a formula gets a leading apostrophe.
     """
     _write(results.scores[COLUMNS], out / SCORES)
     _write(summarize(results), out / SUMMARY)
@@ -28,5 +30,7 @@ def render(results: Results, out: Path) -> list[Path]:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    text = frame.to_csv(index=False, lineterminator="\n")
+    texts = frame.select_dtypes(exclude="number").columns
+    safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
+    text = safe.to_csv(index=False, lineterminator="\n")
     write_atomic(path, text.encode("utf-8", "backslashreplace"))
