@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.metrics.sets import incomparable
 from bench.published import (
     PublishedDataset,
     PublishedRow,
@@ -148,8 +149,8 @@ def _unlike(
 ) -> Iterator[str]:
     if known.images is not None and n != known.images:
         yield f"n = {n} here, {known.images} there"
-    if known.images is None and metric.kind == "set":
-        yield f"{metric.title} depends on n, which is not stated there (n = {n} here)"
+    if known.images is None and incomparable(metric, n, None):
+        yield incomparable(metric, n, None)
     ours = results.provenance.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
     if known.manifest_sha256 and ours != known.manifest_sha256:
         yield f"other images: manifest {ours[:12] or 'unknown'}, not {known.manifest_sha256[:12]}"

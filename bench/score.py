@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import images, metrics
-from bench.errors import BenchError, ImageError
+from bench.errors import BenchError, DataError, ImageError
 from bench.hashing import set_sha256
+from bench.metrics.sets import stacked
 from bench.store import FeatureStore, ScoreKey, ScoreStore, Store
 from bench.text import printable
 from bench.types import MetricSpec
@@ -67,7 +68,7 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A score, or the reason why there is none."""
+    """A score, or the reason why there is none; of a set metric, why an image has no features."""
 
     metric: str
     key: ScoreKey
@@ -193,21 +194,27 @@ class Scorer:
     def _distance(
         self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
     ) -> tuple[float | None, str]:
-        import numpy as np
-
         features = self._features[spec.name]
         srs = sorted(target.sr_sha256 for target in targets)
         hrs = sorted(target.hr_sha256 or "" for target in targets)
         unknown = [sha for sha in [*srs, *hrs] if not features.has(sha)]
         if unknown:
-            return None, f"features of {len(unknown)} images are not computed yet"
+            return None, self._no_features(features, unknown)
+        try:
+            (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
+        except DataError as error:
+            return None, str(error)
         metric = metrics.load(spec, self.device)
-        sr = np.stack([features.get(sha) for sha in srs])
-        hr = np.stack([features.get(sha) for sha in hrs])
         value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
-        self._scores[spec.name].put(key, value)
+        self._scores[spec.name].put(key, value, size.as_json())
         self._scores[spec.name].close()
         return value, ""
+
+    def _no_features(self, features: FeatureStore, unknown: Sequence[str]) -> str:
+        extractor = self._extractors[features.folder]
+        known = (self._failures.get((extractor, (sha, None))) for sha in unknown)
+        why = next(filter(None, known), "not computed yet")
+        return f"features of {len(unknown)} images are missing: {why}"
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
@@ -226,14 +233,14 @@ def score_job(job: ScoreJob) -> list[Outcome]:
     """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
     hr_tensor: Tensor | None = None
     hr_problem = ""
+    outcomes: list[Outcome] = []
     if job.hr is not None:
         try:
             hr_tensor = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
-            _store_features(job.hr, hr_tensor, job)
         except Exception as error:
             hr_problem = _line(error)
+        outcomes += _store_features(job.hr, hr_tensor, hr_problem, job)
     prepared: dict[str, Any] = {}
-    outcomes: list[Outcome] = []
     for sr in job.srs:
         outcomes += _score_image(sr, job, hr_tensor, hr_problem, prepared)
     return outcomes
@@ -245,10 +252,10 @@ def _score_image(
     hr_sha256 = job.hr.sha256 if job.hr else None
     try:
         x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
-        _store_features(sr, x, job)
     except Exception as error:
-        return [_failed(name, sr, hr_sha256, _line(error)) for name in sr.scores]
-    outcomes = []
+        outcomes = _store_features(sr, None, _line(error), job)
+        return outcomes + [_failed(name, sr, hr_sha256, _line(error)) for name in sr.scores]
+    outcomes = _store_features(sr, x, "", job)
     for name in sr.scores:
         reference = metrics.get(name).reference
         try:
@@ -291,10 +298,20 @@ def _failed(name: str, sr: ImageJob, hr_sha256: str | None, reason: str) -> Outc
     return Outcome(name, key, None, reason)
 
 
-def _store_features(image: ImageJob, x: Tensor, job: ScoreJob) -> None:
+def _store_features(
+    image: ImageJob, x: Tensor | None, problem: str, job: ScoreJob
+) -> list[Outcome]:
+    """Keep the features that are wanted; an outcome for each that cannot be had."""
+    failed = []
     for name in image.features:
-        vector = _loaded(name, job.device).features(x)
-        FeatureStore(job.feature_folders[name]).put(image.sha256, vector)
+        try:
+            if x is None:
+                raise ImageError(problem)
+            vectors = _loaded(name, job.device).features(x)
+            FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
+        except Exception as error:
+            failed.append(Outcome(name, (image.sha256, None), None, _line(error)))
+    return failed
 
 
 @cache

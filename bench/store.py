@@ -152,13 +152,13 @@ class ScoreStore:
     def get(self, key: ScoreKey) -> float | None:
         return self._values.get(key)
 
-    def put(self, key: ScoreKey, value: float) -> None:
+    def put(self, key: ScoreKey, value: float, extra: Mapping[str, Any] | None = None) -> None:
         if key in self._values:
             return
         marker = self.folder / "fingerprint.json"
         if not marker.exists():
             write_atomic(marker, json.dumps(self.fingerprint, indent=1, sort_keys=True) + "\n")
-        self._log.append({"sr": key[0], "hr": key[1], "value": value})
+        self._log.append({**(extra or {}), "sr": key[0], "hr": key[1], "value": value})
         self._values[key] = value
 
     def close(self) -> None:

@@ -180,6 +180,8 @@ class MetricSpec:
         version: goes up when our own implementation changes a value.
         min_size: smallest side in pixels the metric is defined for.
         pyiqa_name: what pyiqa calls it ("" if it has none).
+        unbiased: of a set metric: whether its mean is the same for any number of images; where it
+            is not, only sets of equal size may be compared.
     """
 
     name: str
@@ -199,6 +201,7 @@ class MetricSpec:
     version: int = 1
     min_size: int = 1
     pyiqa_name: str = ""
+    unbiased: bool = False
 
     @property
     def arrow(self) -> str:
@@ -237,7 +240,7 @@ class SetMetric(Protocol):
     def fingerprint(self) -> Fingerprint: ...
 
     def features(self, image: Tensor) -> Any:
-        """Features of one image, numpy (d,) float64.
+        """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).
 
         Args:
             image: (1, 3, H, W) float32 in [0, 1].
@@ -245,7 +248,7 @@ class SetMetric(Protocol):
         ...
 
     def distance(self, sr_features: Any, hr_features: Any) -> float:
-        """Distance of two feature sets, numpy (n_sr, d) and (n_hr, d)."""
+        """Distance of two feature sets, numpy (rows, d) each."""
         ...
 
 

@@ -25,6 +25,8 @@ NETWORKS = [
     "clipiqa",
     "fid",
     "kid",
+    "patch_fid",
+    "patch_kid",
     pytest.param("maniqa", marks=pytest.mark.slow),
 ]
 
@@ -83,10 +85,13 @@ def check_features(spec: MetricSpec, folder: Path) -> None:
     from cleanfid.resize import build_resizer
 
     metric: Any = metrics.load(spec)
-    images = [tensor(96, 128, seed) for seed in range(3)]
-    features = np.stack([metric.features(image) for image in images])
+    side = spec.options.get("patch", 96)
+    shape = (side + 40, side + 9)
+    images = [tensor(*shape, seed) for seed in range(3)]
+    features = np.concatenate([np.atleast_2d(metric.features(image)) for image in images])
     network = InceptionV3W(str(folder), download=False).eval()
-    resized = [build_resizer("clean")(photo(96, 128, seed)) for seed in range(3)]
+    cut = slice(side) if "patch" in spec.options else slice(None)
+    resized = [build_resizer("clean")(photo(*shape, seed)[cut, cut]) for seed in range(3)]
     batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
     with torch.no_grad():
         theirs = network(batch).double().numpy()
@@ -94,9 +99,11 @@ def check_features(spec: MetricSpec, folder: Path) -> None:
     assert features.dtype == np.float64
     np.testing.assert_allclose(features, theirs, rtol=1e-4, atol=1e-5)
     assert np.isfinite(metric.distance(features, features[:2]))
-    assert metrics.feature_fingerprint(metrics.get("fid")) == metrics.feature_fingerprint(
-        metrics.get("kid")
-    )
+    prints = {
+        name: metrics.feature_fingerprint(metrics.get(name))
+        for name in ("fid", "kid", "patch_fid", "patch_kid")
+    }
+    assert prints["fid"] == prints["kid"] != prints["patch_fid"] == prints["patch_kid"]
 
 
 @pytest.mark.parametrize("planted", ["lpips"], indirect=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.types import MetricSpec, Weight
 from bench.weights import hash_in_name
 
@@ -66,6 +68,8 @@ INCEPTION = Weight(
 )
 
 _GRID_OF_CROPS = {"crops": "20 of 224 px on a uniform grid, the scheme of pyiqa >= 0.1.12"}
+
+_PATCHES: dict[str, Any] = {"mode": "clean", "patch": 256, "stride": 256}
 
 METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -156,6 +160,42 @@ METRICS: tuple[MetricSpec, ...] = (
         licence="MIT (clean-fid); weights Apache-2.0",
         weights=(INCEPTION,),
         options={"mode": "clean"},
+        unbiased=True,
+    ),
+    MetricSpec(
+        name="patch_fid",
+        title="pFID",
+        better="lower",
+        reference=True,
+        means="FID over the 256 px crops of a grid from the top left corner, without overlap; what "
+        "does not fill a crop is left out",
+        source="Mentzer et al., NeurIPS 2020 (FID/256, first grid); Parmar et al., CVPR 2022",
+        factory="bench.metrics.inception:PatchFid",
+        kind="set",
+        range="0 to several hundred",
+        digits=2,
+        licence="MIT (clean-fid); weights Apache-2.0",
+        weights=(INCEPTION,),
+        options=_PATCHES,
+        min_size=_PATCHES["patch"],
+    ),
+    MetricSpec(
+        name="patch_kid",
+        title="pKID",
+        better="lower",
+        reference=True,
+        means="KID over the crops of patch_fid; does not depend on their number, but crops of one "
+        "image are alike",
+        source="Binkowski et al., ICLR 2018",
+        factory="bench.metrics.inception:PatchKid",
+        kind="set",
+        range="around 0 to 0.3; can be slightly negative",
+        digits=5,
+        licence="MIT (clean-fid); weights Apache-2.0",
+        weights=(INCEPTION,),
+        options=_PATCHES,
+        min_size=_PATCHES["patch"],
+        unbiased=True,
     ),
     MetricSpec(
         name="niqe",
@@ -303,6 +343,8 @@ PARITY: dict[str, float] = {
     "dists": 1e-6,
     "fid": 1e-6,
     "kid": 1e-9,
+    "patch_fid": 1e-6,
+    "patch_kid": 1e-9,
     "niqe": 1e-5,
     "musiq": 1e-4,
     "maniqa": 1e-6,

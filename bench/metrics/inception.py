@@ -1,4 +1,4 @@
-"""FID and KID on the Inception features of clean-fid, resized as clean-fid does ("clean").
+"""FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize.
 
 The network is the TorchScript one that clean-fid loads; only where its file is found differs:
 bench.weights, not /tmp. Distances are our own (bench.metrics.frechet).
@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from cleanfid.inception_torchscript import InceptionV3W
 from cleanfid.resize import build_resizer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import weights
-from bench.metrics import fingerprint
+from bench.metrics import check_image, fingerprint
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
 from bench.types import Fingerprint, MetricSpec
+
+_CROPS_AT_ONCE = 16
 
 
 class _InceptionSet:
@@ -38,14 +41,38 @@ class _InceptionSet:
         Args:
             image: (1, 3, H, W) float32 in [0, 1].
         """
-        pixels = image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-        resized = torch.from_numpy(np.asarray(self._resize(pixels))).permute(2, 0, 1)[None]
+        return self._vectors(to_pixels(image)[None])[0]
+
+    def _vectors(self, crops: NDArray[np.uint8]) -> Features:
+        """(k, h, w, 3) uint8 -> (k, 2048)."""
+        resized = np.stack([np.asarray(self._resize(crop)) for crop in crops])
+        batch = torch.from_numpy(resized).permute(0, 3, 1, 2)
         exact = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         with torch.inference_mode(), exact, torch.jit.optimized_execution(False):
-            values: Any = self._network(resized.to(self.device))
-        return values[0].double().cpu().numpy()
+            values: Any = self._network(batch.to(self.device))
+        return values.double().cpu().numpy()
+
+
+class _PatchSet(_InceptionSet):
+    """Features of an image's crops instead of the image's."""
+
+    def features(self, image: Tensor) -> Features:
+        """Pool features of every crop, numpy (crops, 2048) float64.
+
+        The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+
+        Raises:
+            ImageError: the image is smaller than one crop.
+        """
+        check_image(self.spec, image)
+        crops = grid(to_pixels(image), self.spec.options["patch"], self.spec.options["stride"])
+        starts = range(0, len(crops), _CROPS_AT_ONCE)
+        return np.concatenate([self._vectors(crops[k : k + _CROPS_AT_ONCE]) for k in starts])
 
 
 class Fid(_InceptionSet):
@@ -62,3 +89,30 @@ class Kid(_InceptionSet):
     def distance(self, sr_features: Features, hr_features: Features) -> float:
         """KID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
         return kernel_distance(sr_features, hr_features)
+
+
+class PatchFid(_PatchSet, Fid):
+    """FID over crops; a `bench.types.SetMetric`."""
+
+
+class PatchKid(_PatchSet, Kid):
+    """KID over crops; a `bench.types.SetMetric`."""
+
+
+def to_pixels(image: Tensor) -> NDArray[np.uint8]:
+    """(1, 3, H, W) float32 in [0, 1] -> (H, W, 3) uint8."""
+    return image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:
+    """All crops that fit, row by row from the top left.
+
+    Args:
+        pixels: (H, W, 3).
+
+    Returns:
+        (crops, side, side, 3), a copy.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (side, side), axis=(0, 1))
+    picked = windows[::stride, ::stride].transpose(0, 1, 3, 4, 2)
+    return picked.reshape(-1, side, side, 3)

@@ -1,0 +1,66 @@
+"""When two scores of whole sets may be compared, and the features that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from bench.errors import DataError
+from bench.types import Json, MetricSpec
+
+if TYPE_CHECKING:
+    from bench.metrics.frechet import Features
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """How much a set score was computed from; kept beside it in the store.
+
+    Attributes:
+        images: in each of the two sets.
+        rows: feature vectors in each of the two sets: one per image, or one per patch.
+    """
+
+    images: int
+    rows: int
+
+    def as_json(self) -> dict[str, Json]:
+        return dict(asdict(self))
+
+
+def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
+    """Why two scores of a metric over whole sets may not be compared; "" when they may.
+
+    Args:
+        here, there: numbers of images, or of patches; None where it is not stated.
+    """
+    if spec.kind != "set" or spec.unbiased or (here is not None and here == there):
+        return ""
+    if here is None or there is None:
+        known = f" (n = {here or there} {'there' if here is None else 'here'})"
+        unknown = "here" if here is None else "there"
+        return f"{spec.title} depends on n, which is not stated {unknown}{known}"
+    return f"{spec.title} depends on n: {here} here, {there} there"
+
+
+def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
+    """One array of features per set, from those of its images.
+
+    Args:
+        sets: two sets of equally many images, each image's (d,) or (k, d).
+
+    Returns:
+        (rows, d) for each set, and their size.
+
+    Raises:
+        DataError: the sets have different numbers of rows.
+    """
+    import numpy as np
+
+    arrays = [np.concatenate([np.atleast_2d(rows) for rows in features]) for features in sets]
+    sizes = {SetSize(len(features), len(a)) for features, a in zip(sets, arrays, strict=True)}
+    if len(sizes) != 1:
+        counts = " and ".join(str(len(array)) for array in arrays)
+        raise DataError(f"the SR and the HR set have different numbers of features: {counts}")
+    return arrays, sizes.pop()
