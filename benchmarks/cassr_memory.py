@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from typing import Any
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "cassr_memory.png"
 MIB = 2**20
+# Blocks above 64 KiB go back to the system when they are freed, so that memory in use is measured
+# and not what the allocator keeps for later.
+ENVIRONMENT = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def measure(side: int, tile: int, scale: int) -> dict[str, float]:
@@ -55,7 +59,7 @@ def peak() -> float:
 
 def in_a_process(side: int, tile: int, scale: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--one", str(side), str(tile), str(scale)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
