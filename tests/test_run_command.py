@@ -60,7 +60,7 @@ def test_quick_prints_a_true_table_and_where_its_files_are(finished: Finished) -
     done, out = finished.done, finished.out
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
-    assert "cassr-bench fetch lpips" in done.stdout.replace("\n", " ")
+    assert "cassr-bench fetch lpips" in " ".join(done.stdout.split())
     assert str(out) in done.stdout
     found = means(out)
     bicubic = float(found["quick-bicubic", "bicubic", "psnr_y"])

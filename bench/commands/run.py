@@ -67,9 +67,10 @@ def run(
         scale=scale,
     )
     go_offline(offline)
+    plan = runner.plan(suite_card, options, progress(as_json))
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, None if fetch else suite_card.fetch_mb, as_json)
-    plan = runner.plan(suite_card, options, progress(as_json))
+        plan = runner.plan(suite_card, options, progress(as_json))
     if dry_run:
         _show_plan(plan, options, as_json)
         return
