@@ -46,6 +46,7 @@ def examine_method(name: str) -> list[Check]:
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
     reason, _, command = entry.unavailable().partition("; ")
+    command = command.removeprefix("run: ")
     return [Check(name, "missing" if reason else "ok", reason or "ready", command)]
 
 
@@ -99,6 +100,7 @@ def _registered() -> list[Check]:
     for kind in ("metrics", "methods"):
         for row in rows(kind):
             reason, _, command = row["unavailable"].partition("; ")
+            command = command.removeprefix("run: ")
             state: State = "missing" if reason else "ok"
             what = f"{kind.removesuffix('s')} {row['name']}"
             checks.append(Check(what, state, reason or "ready", command))
