@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import CardError, UnknownName
 from bench.text import printable, suggestion
@@ -173,8 +173,57 @@ class Degradation(Card):
     seed: int = 0
 
 
+class Archive(Card):
+    """A file (zip or tar) or folder that a test set is published as.
+
+    Attributes:
+        name: of the file in the cache; of a folder where it has no suffix.
+        url: address; "" where it can only be got by hand, from `page`.
+        mirrors: other addresses of the same bytes.
+        page: where a person finds it.
+        size: bytes.
+        sha256: of the file; where nobody states it, the one first seen is recorded and checked
+            ever after.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()-]*$")
+    url: str = ""
+    mirrors: list[str] = Field(default_factory=list)
+    page: str = ""
+    size: int = 0
+    sha256: str = ""
+
+
+class Side(Card):
+    """The LR or the HR images in an archive.
+
+    Attributes:
+        files: pattern of their paths, where `*` does not cross a slash and `**` does.
+        stem: regular expression that the whole stem must match; others are passed over.
+        id: the image's id, with the groups of `stem` as `\\1`.
+    """
+
+    files: str
+    stem: str = "(.+)"
+    id: str = r"\1"
+
+
+class CentreCrop(Card):
+    """The middle of each pair: `lr` LR pixels square, and the HR pixels that belong to them."""
+
+    lr: int
+
+
 class DatasetCard(Card):
-    """A test set: where its images come from and how LR and HR belong together."""
+    """A test set: where its images come from and how LR and HR belong together.
+
+    Attributes:
+        photos: a photo collection of ours, or
+        archive: what it is published as, with `lr` and `hr` saying which files are which side.
+        crop: cut out of each pair.
+        degradation: makes the LR images where there are only HR ones.
+        images: how many there must be.
+    """
 
     name: str
     title: str
@@ -182,9 +231,26 @@ class DatasetCard(Card):
     licence: str
     source: str = ""
     scale: int = 4
-    photos: str
-    degradation: Degradation
+    photos: str = ""
+    archive: Archive | None = None
+    lr: Side | None = None
+    hr: Side | None = None
+    crop: CentreCrop | None = None
+    degradation: Degradation | None = None
+    images: int = 0
     note: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetCard:
+        if bool(self.photos) == bool(self.archive):
+            raise ValueError("expected either 'photos' or 'archive'")
+        if self.photos and self.degradation is None:
+            raise ValueError("'photos' need a 'degradation'")
+        if self.archive and bool(self.lr) == bool(self.degradation):
+            raise ValueError("expected either 'lr' or a 'degradation' that makes it from 'hr'")
+        if self.degradation and self.archive and self.hr is None:
+            raise ValueError("a 'degradation' needs 'hr'")
+        return self
 
 
 class SuiteCard(Card):
