@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import audit, gate, machine, run, score, upscale
+from bench.commands import audit, gate, machine, publish, run, score, upscale
 from bench.errors import BenchError
 from bench.text import printable
 
@@ -31,6 +31,9 @@ for name, command, example in (
     ("score", score.score, "score --sr my_output --hr gt --metrics psnr_y,niqe"),
     ("gate", gate.gate, "gate quick --reference results/reference/quick.toml"),
     ("audit", audit.audit, "audit my_table.tex"),
+    ("export", publish.export, "export quick --out my_scores"),
+    ("import", publish.import_, "import quick their_scores --label theirs"),
+    ("diff", publish.diff, "diff my_scores their_scores"),
     ("list", machine.list_, "list metrics"),
     ("fetch", machine.fetch, "fetch lpips dists"),
     ("setup", machine.setup, "setup seesr --python /usr/bin/python3.10"),

@@ -14,6 +14,7 @@ from bench.measured import (
     Measured,
     MethodPrint,
     MetricPrint,
+    as_unicode,
     folder_sha256,
     mean,
     of_results,
@@ -126,7 +127,7 @@ def measure_folder(
 def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
     files, _ = images.by_stem(images.image_files(folder))
     stems = sorted(files)[:limit]
-    return {stem: images.pixels_sha256(images.read_rgb(files[stem])) for stem in stems}
+    return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
 
 
 def _print(spec: MetricSpec, device: str) -> MetricPrint:
@@ -146,6 +147,7 @@ def _cell(spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, s
             missing = {"": f"{len(hashes) - count} images are missing; a set is scored whole"}
             return cell.model_copy(update={"missing": missing})
         return cell.model_copy(update={"mean": value})
-    values = {Path(i).stem: v for i, m, v in scores.rows if m == spec.name and v is not None}
+    own = [(Path(i).stem, v) for i, m, v in scores.rows if m == spec.name and v is not None]
+    values = {as_unicode(stem): value for stem, value in own}
     missing = {stem: NO_IMAGE for stem in hashes if stem not in values}
     return cell.model_copy(update={"mean": mean(values), "images": values, "missing": missing})

@@ -126,11 +126,16 @@ class Measured(Record):
         return {cell.key: cell for cell in self.scores}
 
 
+def as_unicode(name: str) -> str:
+    """A file's name as Unicode; bytes that are not are shown as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def public_name(dataset: str) -> str:
     """A dataset's name without the path of a folder on this machine."""
     if not dataset.startswith("folder:"):
-        return dataset
-    return f"folder:{Path(dataset.removeprefix('folder:')).resolve().name}"
+        return as_unicode(dataset)
+    return as_unicode(f"folder:{Path(dataset.removeprefix('folder:')).resolve().name}")
 
 
 def of_results(results: Results, typed: Mapping[str, str], scale: int | None = None) -> Measured:
@@ -180,15 +185,16 @@ def _cells(results: Results) -> Iterator[Cell]:
 
 def _cell(dataset: str, method: str, metric: str, rows: pd.DataFrame) -> Cell:
     known = rows["value"].notna()
-    values = dict(zip(rows.loc[known, "image"], rows.loc[known, "value"].map(float), strict=True))
-    absent = rows[~known]
+    images = rows["image"].map(as_unicode)
+    values = dict(zip(images[known], rows.loc[known, "value"].map(float), strict=True))
+    reasons = rows.loc[~known, "reason"].map(shorten)
     return Cell(
         dataset=dataset,
         method=method,
         metric=metric,
         mean=mean(values),
         images={image: value for image, value in values.items() if image},
-        missing=dict(zip(absent["image"], absent["reason"].map(shorten), strict=True)),
+        missing=dict(zip(images[~known], reasons, strict=True)),
     )
 
 
@@ -197,7 +203,7 @@ def mean(values: Mapping[str, float]) -> float | None:
 
 
 def shorten(reason: str) -> str:
-    return reason[:MAX_TEXT]
+    return as_unicode(reason)[:MAX_TEXT]
 
 
 # -- whether two may be compared -----------------------------------------------------------------

@@ -1,0 +1,159 @@
+"""`export`, `import` and `diff`: results that leave the machine and come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench import options as o
+from bench.commands.output import print_json, progress
+from bench.errors import BenchError
+from bench.text import printable
+
+if TYPE_CHECKING:
+    from bench.results import Results
+
+DIFFERENT = 1
+"""Exit code of `diff` when something differs."""
+
+Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
+
+
+def export(
+    suite: Suite,
+    out: Annotated[Path, typer.Option("--out", help="A folder, or a file ending in .json.")],
+    images: Annotated[bool, typer.Option("--images", help="With the SR images.")] = False,
+    methods: o.Methods = None,
+    datasets: o.Datasets = None,
+    metrics: o.Metrics = None,
+    limit: o.Limit = None,
+    scale: o.Scale = 4,
+    device: o.Device = "auto",
+    seed: o.Seed = None,
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Write what is stored of a suite for others.
+
+    A folder that the Hugging Face hub and `datasets.load_dataset` read, or one JSON.
+    """
+    from bench import publish
+
+    if images and out.suffix == ".json":
+        raise BenchError("--images: a JSON holds no images; give --out a folder")
+    results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
+    if out.suffix == ".json":
+        files = publish.export_json(results, out, scale)
+    else:
+        files = publish.export_folder(results, out, scale, images)
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+    else:
+        typer.echo("\n".join(printable(path) for path in files))
+
+
+def import_(
+    suite: Suite,
+    sources: Annotated[
+        list[Path], typer.Argument(help="Exported folders or JSON files of others.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where reports go; default: results/reports/merged."),
+    ] = None,
+    label: Annotated[
+        str, typer.Option("--label", help="Put in brackets behind the imported methods' names.")
+    ] = "",
+    methods: o.Methods = None,
+    datasets: o.Datasets = None,
+    metrics: o.Metrics = None,
+    limit: o.Limit = None,
+    scale: o.Scale = 4,
+    device: o.Device = "auto",
+    seed: o.Seed = None,
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Set others' methods into the leaderboard of a suite.
+
+    Refused unless test sets and metrics are the same; what differs is named.
+    """
+    from bench.bundle import read_bundle
+    from bench.merge import Import, merge
+
+    imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
+    results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
+    merged = merge(results, imports, label)
+    _report(merged, out or Path("results") / "reports" / "merged", as_json)
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="An exported folder or JSON, or a folder of reports.")],
+    b: Annotated[Path, typer.Argument(help="Another.")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            min=0,
+            help="How far an image's score may move; default: a tenth of the last digit in tables.",
+        ),
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say what is different between two results.
+
+    Exit code 0: nothing; 1: something.
+    """
+    from bench.bundle import read_bundle
+    from bench.diff import difference
+
+    found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        typer.echo("\n".join(found.lines()))
+    if found:
+        raise typer.Exit(DIFFERENT)
+
+
+def _stored(
+    suite: str,
+    methods: list[str] | None,
+    datasets: list[str] | None,
+    metrics: list[str] | None,
+    limit: int | None,
+    scale: int,
+    device: str,
+    seed: int | None,
+    store: Path | None,
+) -> Results:
+    from bench import run as runner
+
+    card = runner.chosen(
+        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+    )
+    options = runner.RunOptions(
+        store=store or o.default_store(),
+        device=o.resolve_device(device),
+        seed=seed,
+        limit=limit,
+        scale=scale,
+    )
+    return runner.collect(runner.plan(card, options, progress(True)), options).results
+
+
+def _report(results: Results, out: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from bench import reports
+    from bench.collect import write_provenance
+    from bench.reports import terminal
+
+    files = [*reports.render_all(results, out), write_provenance(results, out)]
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+        return
+    terminal.show(results, Console())
+    typer.echo(f"\nReports: {printable(out)}")

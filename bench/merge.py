@@ -1,0 +1,170 @@
+"""Set somebody else's methods into a leaderboard, once test sets and metrics are known to agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.bundle import Bundle
+from bench.diff import difference
+from bench.errors import DataError
+from bench.measured import Cell, Measured, as_unicode, of_results, public_name, unlike
+from bench.results import Item, Results
+from bench.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Import:
+    """A bundle and what it is called in errors and notes."""
+
+    source: str
+    bundle: Bundle
+
+
+def merge(results: Results, imports: Sequence[Import], label: str = "") -> Results:
+    """The results with the methods of others.
+
+    Only datasets and metrics of `results` are taken. A method that both have with the same scores
+    stands there once.
+
+    Args:
+        label: set in brackets behind the names of imported methods.
+
+    Raises:
+        DataError: a dataset or metric is not the same, nothing is shared, images are unknown, or
+            a method of the same name has other scores; names what differs.
+    """
+    for item in imports:
+        results = _merge_one(results, item, label)
+    return results
+
+
+def _merge_one(results: Results, item: Import, label: str) -> Results:
+    own, theirs = of_results(results, {}), item.bundle.measured
+    _refuse_unlike(own, theirs, item.source)
+    _refuse_unknown_images(results, theirs, item.source)
+    names = _new_names(own, theirs, item, label)
+    if not names:
+        return results
+    return replace(
+        results,
+        methods=(*results.methods, *(_item(item, old, new) for old, new in names.items())),
+        scores=_with_rows(results, theirs, names, item.source),
+        provenance=_with_provenance(results, item, names),
+    )
+
+
+def _refuse_unlike(own: Measured, theirs: Measured, source: str) -> None:
+    lines = unlike(own, theirs, "here", "there")
+    for what in ("datasets", "metrics"):
+        if not getattr(own, what).keys() & getattr(theirs, what).keys():
+            lines.append(f"none of its {what} is one of ours")
+    if lines:
+        raise DataError(f"{source}: cannot be compared: {'; '.join(lines)}")
+
+
+def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
+    """Imported method -> its name in the merged results."""
+    names = {}
+    for name in theirs.methods:
+        new = f"{name} ({label})" if label else name
+        if new not in own.methods:
+            names[name] = new
+        elif label or difference(_only(own, name), _only(theirs, name, own)).changes:
+            raise DataError(
+                f"{item.source}: method '{printable(new)}' is in both, with other scores; "
+                "tell them apart with --label NAME"
+            )
+    return names
+
+
+def _only(measured: Measured, method: str, like: Measured | None = None) -> Measured:
+    known = (like or measured).cells()
+    cells = [c for c in measured.scores if c.method == method and c.key in known]
+    return measured.model_copy(update={"scores": cells})
+
+
+def _refuse_unknown_images(results: Results, theirs: Measured, source: str) -> None:
+    known: dict[str, set[str]] = {}
+    for dataset, images in results.scores.groupby("dataset")["image"]:
+        known[public_name(str(dataset))] = set(map(as_unicode, images))
+    for cell in theirs.scores:
+        strangers = (
+            (cell.images.keys() | cell.missing.keys())
+            - known.get(cell.dataset, cell.images.keys() | cell.missing.keys())
+            - {""}
+        )
+        if strangers:
+            raise DataError(
+                f"{source}: dataset {printable(cell.dataset)} has no image "
+                f"'{printable(min(strangers))}'"
+            )
+
+
+def _item(item: Import, old: str, new: str) -> Item:
+    label = item.bundle.methods.get(old)
+    title = label.title if label else old
+    shown = title + new.removeprefix(old)
+    note = f"{shown}: imported from {item.source}; not run here."
+    return Item(
+        new,
+        shown,
+        f"{label.note} {note}".strip() if label else note,
+        dict(label.variant) if label else {},
+    )
+
+
+def _with_rows(
+    results: Results, theirs: Measured, names: dict[str, str], source: str
+) -> pd.DataFrame:
+    """The scores with rows of the imported methods for every image and metric, in their order."""
+    import pandas as pd
+
+    cells = theirs.cells()
+    columns = ["dataset", "image", "metric"]
+    grid = results.scores[columns].drop_duplicates().itertuples(index=False)
+    wanted = [(str(dataset), str(image), str(metric)) for dataset, image, metric in grid]
+    rows = []
+    for old, new in names.items():
+        for dataset, image, metric in wanted:
+            value, reason = _value(cells.get((public_name(dataset), old, metric)), image, source)
+            rows.append((dataset, new, image, metric, value, reason))
+    new_rows = pd.DataFrame(
+        rows, columns=["dataset", "method", "image", "metric", "value", "reason"]
+    )
+    merged = pd.concat([results.scores, new_rows.astype({"value": float})], ignore_index=True)
+    orders = {
+        "dataset": [item.name for item in results.datasets],
+        "method": [*(item.name for item in results.methods), *names.values()],
+    }
+    ranks = pd.DataFrame({c: merged[c].map(order.index) for c, order in orders.items()})
+    return merged.loc[ranks.sort_values(list(orders), kind="stable").index].reset_index(drop=True)
+
+
+def _value(cell: Cell | None, image: str, source: str) -> tuple[float | None, str]:
+    if cell is None:
+        return None, f"not in {source}"
+    image = as_unicode(image)
+    value = cell.images.get(image) if image else cell.mean if not cell.images else None
+    return value, "" if value is not None else cell.missing.get(image) or f"not in {source}"
+
+
+def _with_provenance(results: Results, item: Import, names: dict[str, str]) -> dict[str, Any]:
+    theirs = item.bundle.measured
+    provenance = dict(results.provenance)
+    imported = {
+        new: {"imported_from": item.source, "name": old, "sha256": theirs.methods[old].sha256}
+        for old, new in names.items()
+    }
+    prints = {name: metric.fingerprint for name, metric in theirs.metrics.items()}
+    known = {m.name for m in results.metrics}
+    provenance["methods"] = {**results.provenance["methods"], **imported}
+    provenance["metrics"] = {
+        **{name: value for name, value in prints.items() if name in known},
+        **results.provenance["metrics"],
+    }
+    return provenance

@@ -1,0 +1,368 @@
+"""`export`, `import` and `diff`: what leaves comes back whole; what does not agree stays out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import Cli, make_cli
+from PIL import Image
+from results_example import HOSTILE, PSNR
+
+from bench.bundle import MAX_BYTES, Bundle, of_run, read_bundle, to_json
+from bench.diff import difference
+from bench.errors import DataError
+from bench.merge import Import, merge
+from bench.publish import card, export_folder
+from bench.results import Item, Results
+
+NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A small run, exported as a folder with images and as JSON."""
+
+    cli: Cli
+    cwd: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.cwd / "mine"
+
+    @property
+    def json(self) -> Path:
+        return self.cwd / "mine.json"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    root = tmp_path_factory.mktemp("export")
+    cli = make_cli(root / "home", root / "cwd")
+    methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
+    for arguments in (
+        ("run", *methods, "--out", "reports"),
+        ("export", *methods, "--out", "mine", "--images"),
+        ("export", *methods, "--out", "mine.json"),
+    ):
+        done = cli(*arguments)
+        assert done.returncode == 0, done.stderr
+    return Exported(cli, root / "cwd")
+
+
+def table(folder: Path) -> dict[tuple[str, ...], str]:
+    with (folder / "scores.csv").open() as file:
+        rows = csv.DictReader(file)
+        return {(r["dataset"], r["method"], r["image"], r["metric"]): r["value"] for r in rows}
+
+
+def test_the_hub_library_loads_scores_and_images(exported: Exported, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    cache = str(tmp_path)
+    scores = load_dataset(str(exported.folder), split="train", cache_dir=cache).to_pandas()
+    told = table(exported.cwd / "reports")
+    assert len(scores) == len(told)
+    for row in scores.to_dict("records"):
+        value = told[row["dataset"], row["method"], row["image"], row["metric"]]
+        assert value == ("" if math.isnan(row["value"]) else repr(row["value"]))
+        assert bool(row["reason"]) == (value == "")
+    images = load_dataset(str(exported.folder), "images", split="train", cache_dir=cache)
+    assert len(images) == 6
+    stored = {p.read_bytes() for p in exported.cwd.parent.glob("home/store/images/**/*.png")}
+    parquet = pq.read_table(exported.folder / "images" / "sr.parquet").to_pylist()
+    assert {row["sr"]["bytes"] for row in parquet} == stored
+    assert all(isinstance(row["sr"], Image.Image) for row in images)
+
+
+def test_card_and_json_tell_everything_and_no_path(exported: Exported) -> None:
+    front = yaml.safe_load((exported.folder / "README.md").read_text().split("---\n")[1])
+    assert [c["config_name"] for c in front["configs"]] == ["scores", "images"]
+    told = json.loads(exported.json.read_text())
+    provenance = json.loads((exported.cwd / "reports" / "provenance.json").read_text())
+    datasets = provenance["datasets"]["quick-bicubic"]
+    assert told["measured"]["datasets"]["quick-bicubic"]["sha256"] == datasets["manifest_sha256"]
+    assert told["made_with"]["versions"] == provenance["versions"]
+    for file in (exported.json, exported.folder / "README.md", exported.folder / "result.json"):
+        assert str(exported.cwd.parent) not in file.read_text()
+
+
+def test_folder_json_and_reports_are_one_result(exported: Exported) -> None:
+    whole = read_bundle(exported.json)
+    assert read_bundle(exported.folder) == whole
+    assert not difference(read_bundle(exported.cwd / "reports").measured, whole.measured).changes
+    done = exported.cli("diff", "mine", "mine.json")
+    assert (done.returncode, done.stdout) == (0, "9 cells equal, 0 changed\n")
+
+
+def test_export_again_gives_the_same_bytes(exported: Exported, tmp_path: Path) -> None:
+    methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
+    done = exported.cli("export", *methods, "--out", tmp_path / "again", "--images")
+    assert done.returncode == 0, done.stderr
+    for name in ("README.md", "result.json", "data/scores.parquet", "images/sr.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (exported.folder / name).read_bytes()
+
+
+def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Path) -> None:
+    own = ("quick", "--methods", "nearest", *NAMES)
+    done = exported.cli("import", *own, "mine", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert table(tmp_path) == table(exported.cwd / "reports")
+    text = (tmp_path / "table.md").read_text()
+    assert "Bicubic: imported from mine; not run here." in text
+    assert "Nearest: imported" not in text, "it is ours, with the same scores"
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["methods"]["bicubic"]["imported_from"] == "mine"
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], object], out: Path) -> Path:
+    told = json.loads(path.read_text())
+    change(told)
+    out.write_text(json.dumps(told))
+    return out
+
+
+def raise_bicubic(told: dict[str, Any]) -> None:
+    for cell in told["measured"]["scores"]:
+        if cell["method"] == "bicubic" and cell["metric"] == "psnr_y":
+            cell["images"] = {image: value + 0.5 for image, value in cell["images"].items()}
+            cell["mean"] += 0.5
+
+
+def test_same_name_with_other_scores_needs_a_label_and_shows_in_diff(
+    exported: Exported, tmp_path: Path
+) -> None:
+    theirs = changed(exported.json, raise_bicubic, tmp_path / "theirs.json")
+    own = ("quick", "--methods", "bicubic", *NAMES)
+    refused = exported.cli("import", *own, theirs, "--out", tmp_path / "out")
+    assert refused.returncode == 2
+    assert "method 'bicubic' is in both, with other scores" in refused.stderr
+    done = exported.cli("import", *own, theirs, "--label", "theirs", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = table(tmp_path / "out")
+    key = next(k for k in found if k[1] == "bicubic" and k[3] == "psnr_y")
+    labelled = found[(key[0], "bicubic (theirs)", *key[2:])]
+    assert float(labelled) == pytest.approx(float(found[key]) + 0.5)
+    compared = exported.cli("diff", "mine", theirs)
+    assert compared.returncode == 1
+    assert "quick-bicubic / bicubic / psnr_y: " in compared.stdout
+    assert "(2 of 2 images)\n8 cells equal, 1 changed" in compared.stdout
+
+
+def other_version(told: dict[str, Any]) -> None:
+    told["measured"]["metrics"]["psnr_y"]["fingerprint"]["version"] = 99
+
+
+def other_images(told: dict[str, Any]) -> None:
+    told["measured"]["datasets"]["quick-bicubic"]["sha256"] = "0" * 64
+
+
+def other_names(told: dict[str, Any]) -> None:
+    told["measured"]["scores"][-2]["images"]["../../etc/passwd"] = 1.0
+
+
+def other_suite(told: dict[str, Any]) -> None:
+    measured = told["measured"]
+    measured["datasets"] = {"x": measured["datasets"]["quick-bicubic"]}
+    for cell in measured["scores"]:
+        cell["dataset"] = "x"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (other_version, "metric psnr_y: version: 1 here, 99 there"),
+        (other_images, "dataset quick-bicubic: sha256: "),
+        (other_names, "has no image '../../etc/passwd'"),
+        (other_suite, "none of its datasets is one of ours"),
+    ],
+)
+def test_what_does_not_agree_is_named(
+    exported: Exported,
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], object],
+    expected: str,
+) -> None:
+    theirs = changed(exported.json, change, tmp_path / "theirs.json")
+    own = of_results_in(exported)
+    with pytest.raises(DataError) as error:
+        merge(own, [Import("theirs.json", read_bundle(theirs))])
+    assert expected in str(error.value) and str(error.value).startswith("theirs.json: ")
+
+
+def of_results_in(exported: Exported) -> Results:
+    """The run as results, from its reports."""
+    from bench import metrics
+
+    frame = pd.read_csv(exported.cwd / "reports" / "scores.csv", keep_default_na=False)
+    frame["value"] = pd.to_numeric(frame["value"])
+    provenance = json.loads((exported.cwd / "reports" / "provenance.json").read_text())
+    names = list(dict.fromkeys(frame["method"]))
+    return Results(
+        title="Own",
+        datasets=(Item("quick-bicubic", "Photos"),),
+        methods=tuple(Item(name, name) for name in names),
+        metrics=tuple(metrics.get(name) for name in dict.fromkeys(frame["metric"])),
+        scores=frame,
+        provenance=provenance,
+    )
+
+
+# -- hostile files -------------------------------------------------------------------------------
+
+
+def spoil_number(told: dict[str, Any]) -> None:
+    told["measured"]["scores"][0]["images"] = {"a": "NaN"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda told: told.update(format=2), "field 'format'"),
+        (lambda told: told.update(surprise=1), "field 'surprise': extra inputs"),
+        (lambda told: told["methods"].update({"x" * 301: {"title": "y"}}), "at most 300"),
+        (lambda told: told.update(title="t" * 5000), "field 'title'"),
+        (spoil_number, "found nan"),
+        (lambda told: told["measured"].update(scores="many"), "field 'measured.scores'"),
+    ],
+)
+def test_fields_that_are_wrong_are_named(
+    exported: Exported, tmp_path: Path, change: Callable[[dict[str, Any]], object], expected: str
+) -> None:
+    path = changed(exported.json, change, tmp_path / "x.json")
+    with pytest.raises(DataError) as error:
+        read_bundle(path)
+    assert expected in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def write_parquet(columns: dict[str, Any], path: Path) -> None:
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture
+def folder(exported: Exported, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported.folder, tmp_path / "theirs"))
+
+
+def test_links_sizes_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    scores = folder / "data" / "scores.parquet"
+    good = pq.read_table(scores)
+
+    def refused(expected: str) -> None:
+        with pytest.raises(DataError) as error:
+            read_bundle(folder)
+        assert expected in str(error.value), str(error.value)
+
+    scores.write_bytes(scores.read_bytes()[:-20])
+    refused("is not readable as Parquet")
+    pq.write_table(good.drop_columns(["reason"]), scores)
+    refused("expected columns dataset, method, image, metric, value, reason")
+    pq.write_table(pa.concat_tables([good, good]), scores)
+    refused("stands there twice")
+    pq.write_table(good.set_column(4, "value", good["value"].cast(pa.string())), scores)
+    refused("column 'value' is not")
+    bomb = pa.array(["x" * 5000] * len(good))
+    pq.write_table(good.set_column(5, "reason", bomb), scores)
+    refused("a text in column 'reason' is too long")
+    shutil.move(folder / "result.json", tmp_path / "outside.json")
+    (folder / "result.json").symlink_to(tmp_path / "outside.json")
+    refused("is a link out of its folder")
+    (folder / "result.json").unlink()
+    with (folder / "result.json").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    refused("at most 256 are read")
+    (folder / "result.json").write_text("[" * 100_000)
+    refused("is not valid JSON")
+    (folder / "result.json").write_text("[]")
+    pq.write_table(good, scores)
+    refused("field 'the whole'")
+    with pytest.raises(DataError, match="expected an exported"):
+        read_bundle(tmp_path)
+
+
+def hostile_results(name: str) -> Results:
+    frame = pd.DataFrame(
+        [(name, name, name, "psnr_y", 30.0, ""), (name, name, "b", "psnr_y", math.inf, "")],
+        columns=["dataset", "method", "image", "metric", "value", "reason"],
+    )
+    provenance = {
+        "suite": {"name": name},
+        "seed": 0,
+        "limit": None,
+        "datasets": {name: {"manifest_sha256": "0" * 64, "images": 2}},
+        "methods": {name: {"sha256": "1" * 64}},
+        "metrics": {"psnr_y": {"metric": "psnr_y"}},
+        "device": "cpu",
+    }
+    items = (Item(name, name, name),)
+    return Results(name, items, items, (PSNR,), frame, notes=(name,), provenance=provenance)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "---\na: b"])
+def test_hostile_names_survive_and_stay_text(name: str, tmp_path: Path) -> None:
+    results = hostile_results(name)
+    export_folder(results, tmp_path / "out", 4, images=False)
+    bundle = of_run(results, 4)
+    assert read_bundle(tmp_path / "out") == bundle
+    (tmp_path / "x.json").write_text(to_json(bundle))
+    assert read_bundle(tmp_path / "x.json") == bundle
+    front, _, body = card(results, bundle, images=False).partition("\n---\n")
+    assert list(yaml.safe_load(front)) == ["pretty_name", "tags", "configs"]
+    assert "<script>" not in body and "\x1b" not in body
+    merged = merge(results, [Import("them", bundle)], label="2")
+    assert len(merged.scores) == 2 * len(results.scores)
+    assert merged.scores["value"].notna().all()
+
+
+def test_reasons_lose_their_folders_and_datasets_their_paths() -> None:
+    results = hostile_results("folder:/home/me/set")
+    results.scores.loc[0, ["value", "reason"]] = [
+        math.nan,
+        "/home/me/sr/a.png: truncated; see https://example.org/a/b or n/a",
+    ]
+    bundle = of_run(results)
+    assert list(bundle.datasets) == ["folder:set"]
+    (reason,) = bundle.measured.scores[0].missing.values()
+    assert reason == "a.png: truncated; see https://example.org/a/b or n/a"
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"holds other files \(thesis.tex\)"):
+        export_folder(hostile_results("a"), tmp_path, 4, images=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_nothing_stored_is_said(cli: Cli, tmp_path: Path) -> None:
+    done = cli("export", "quick", *NAMES, "--out", tmp_path / "x")
+    assert done.returncode == 2 and "run `cassr-bench run` first" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_diff_tells_fingerprints_and_names_apart(exported: Exported) -> None:
+    whole = read_bundle(exported.json).measured
+    methods = {n: m for n, m in whole.methods.items() if n != "lanczos"}
+    cells = [c for c in whole.scores if c.method != "lanczos"]
+    less = whole.model_copy(update={"methods": methods, "scores": cells, "seed": 5})
+    found = difference(whole, less)
+    assert found.fingerprints == ("seed: 0 -> 5",) and found.names == ("methods removed: lanczos",)
+    assert found.equal == len(cells) and not found.changes
+    assert difference(less, whole).names == ("methods added: lanczos",)
+
+
+def test_a_bundle_is_read_as_it_was_made(exported: Exported) -> None:
+    bundle = read_bundle(exported.json)
+    assert Bundle.model_validate_json(to_json(bundle)) == bundle
+    assert io.StringIO(to_json(bundle)).readline() == "{\n"
