@@ -1,4 +1,8 @@
-"""Score any folder of SR images against any folder of HR images, or none."""
+"""Score any folders of SR images against any folder of HR images, or none.
+
+Several folders together cost less than one by one: each HR image is decoded, and what depends on
+it alone computed, once for all of them.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,13 @@ class FolderScores:
     """Scores of a folder.
 
     Attributes:
+        folder: of the SR images, as given.
         rows: (file name, metric, value or None), by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
     """
 
+    folder: Path
     rows: tuple[tuple[str, str, float | None], ...]
     means: tuple[tuple[MetricSpec, float | None, int, str], ...]
     problems: tuple[tuple[str, str], ...]
@@ -58,7 +64,31 @@ def score_folder(
     limit: int | None = None,
     progress: Progress,
 ) -> FolderScores:
-    """Score every image of `sr` by every metric, pairing with `hr` by file stem.
+    """`score_folders` of a single folder."""
+    return score_folders(
+        [sr],
+        hr,
+        names,
+        store=store,
+        device=device,
+        workers=workers,
+        limit=limit,
+        progress=progress,
+    )[0]
+
+
+def score_folders(
+    srs: Sequence[Path],
+    hr: Path | None,
+    names: Sequence[str],
+    *,
+    store: Path,
+    device: str,
+    workers: int | None,
+    limit: int | None = None,
+    progress: Progress,
+) -> list[FolderScores]:
+    """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -66,17 +96,18 @@ def score_folder(
     """
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
-    targets, problems = _targets(sr, hr, limit)
+    hashes: dict[Path, str] = {}
+    found = [_targets(sr, hr, limit, hashes) for sr in srs]
     scorer = Scorer(specs, Store(store), device)
     if specs and not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-    jobs = scorer.jobs(targets)
+    jobs = scorer.jobs(target for targets, _ in found for target in targets)
     if jobs:
         count = worker_count(workers, device, len(jobs))
         preload = modules(scorer.usable)
         with Workers(count, 1, preload) as pool, progress.step("scores") as advance:
             scorer.run(jobs, pool, advance)
-    return _collect(specs, scorer, targets, problems)
+    return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
@@ -88,20 +119,22 @@ def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
 
 
 def _targets(
-    sr: Path, hr: Path | None, limit: int | None
+    sr: Path, hr: Path | None, limit: int | None, hashes: dict[Path, str]
 ) -> tuple[list[Target], list[tuple[str, str]]]:
     pairs, refused = pair_files(sr, hr)
     targets, problems = [], list(refused)
     for stem in sorted(pairs)[:limit]:
         sr_file, hr_file = pairs[stem]
         try:
-            targets.append(_target(sr_file, hr_file))
+            targets.append(_target(sr_file, hr_file, hashes))
         except ImageError as error:
             problems.append((error.file, error.reason))
     return targets, problems
 
 
-def _target(sr: Path, hr: Path | None) -> Target:
+def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
+    if hr is not None and hr not in hashes:
+        hashes[hr] = image_sha256(hr)
     return Target(
         dataset="",
         method="",
@@ -109,11 +142,12 @@ def _target(sr: Path, hr: Path | None) -> Target:
         sr=sr,
         sr_sha256=image_sha256(sr),
         hr=hr,
-        hr_sha256=image_sha256(hr) if hr else None,
+        hr_sha256=hashes[hr] if hr else None,
     )
 
 
 def _collect(
+    folder: Path,
     specs: Sequence[MetricSpec],
     scorer: Scorer,
     targets: Sequence[Target],
@@ -130,7 +164,7 @@ def _collect(
             elif not scorer.reasons[spec.name]:
                 problems.append(_problem(target, spec, reason))
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
-    return FolderScores(tuple(rows), means, _one_line_each(problems))
+    return FolderScores(folder, tuple(rows), means, _one_line_each(problems))
 
 
 def _mean(
@@ -159,11 +193,17 @@ def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str]
     return tuple((path, "; ".join(reasons[path])) for path in sorted(reasons))
 
 
-def write_csv(path: Path, scores: FolderScores) -> None:
-    """Rows `image,metric,value`; an image without a value has an empty one."""
+def write_csv(path: Path, scores: Sequence[FolderScores]) -> None:
+    """Rows `image,metric,value`; an image without a value has an empty one.
+
+    With several folders each row begins with `folder`.
+    """
+    several = len(scores) > 1
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["image", "metric", "value"])
-    for image, metric, value in scores.rows:
-        writer.writerow([image, metric, "" if value is None else repr(value)])
+    writer.writerow([*["folder"][:several], "image", "metric", "value"])
+    for one in scores:
+        for image, metric, value in one.rows:
+            shown = "" if value is None else repr(value)
+            writer.writerow([*[str(one.folder)][:several], image, metric, shown])
     write_atomic(path, buffer.getvalue().encode("utf-8", "surrogateescape"))

@@ -180,3 +180,25 @@ def test_a_metric_without_weights_is_a_dash_with_its_reason(
     assert done.returncode == 1
     assert "cassr-bench fetch lpips" in done.stdout
     assert "psnr_y" in done.stdout
+
+
+def test_several_folders_over_one_hr_folder_give_what_each_gives_alone(
+    cli: Cli, image_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sr, hr = image_folders
+    arguments = ("--hr", hr, "--metrics", "psnr_y,fsim", "--csv")
+    together, alone = tmp_path / "both.csv", tmp_path / "one.csv"
+    both = cli("score", "--sr", sr, "--sr", hr, *arguments, together)
+    assert both.returncode == 0, both.stderr
+    assert "scores: 3/3" in both.stderr
+    assert both.stdout.splitlines()[::3] == [str(sr), str(hr)]
+    rows = [line.partition(",") for line in together.read_text().splitlines()]
+    assert rows[0][0] == "folder"
+    for folder in (sr, hr):
+        done = cli("score", "--sr", folder, *arguments, alone, "--store", tmp_path / "fresh")
+        assert done.returncode == 0, done.stderr
+        own = [line for name, _, line in rows[1:] if name == str(folder)]
+        assert own == alone.read_text().splitlines()[1:]
+    report = json.loads(cli("score", "--sr", sr, "--sr", hr, *arguments[:-1], "--json").stdout)
+    assert [folder["folder"] for folder in report["folders"]] == [str(sr), str(hr)]
+    assert [len(folder["scores"]) for folder in report["folders"]] == [6, 6]
