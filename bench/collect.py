@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from bench.hashing import derive_seed, json_sha256
 from bench.images import image_sha256
 from bench.methods import Entry
 from bench.records import write_atomic
-from bench.results import Item, PictureSet, Results, summarize
+from bench.results import Cost, Item, PictureSet, Results, summarize
 from bench.score import Scorer, Target
-from bench.store import ImageStore, Store
+from bench.store import ImageStore, Store, StoredImage
 from bench.types import ImagePair, MetricSpec
 from bench.upscale import sr_key
 
@@ -63,10 +63,13 @@ def _sr_file(
     if entry.files is not None:
         path = entry.files.get(pair.id)
         return (path, image_sha256(path)) if path else (None, "")
-    assert pair.lr_sha256 is not None
-    key = sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id))
-    stored = images.get(key)
+    stored = _stored(plan, entry, pair, images)
     return (stored.path, stored.sha256) if stored else (None, "")
+
+
+def _stored(plan: Plan, entry: Entry, pair: ImagePair, images: ImageStore) -> StoredImage | None:
+    assert pair.lr_sha256 is not None
+    return images.get(sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id)))
 
 
 def results_of(
@@ -83,6 +86,7 @@ def results_of(
         notes=tuple(labels),
         provenance=_provenance(plan, options, scorer),
         layout=plan.suite.layout,
+        costs=_costs(plan, Store(options.store)),
     )
 
 
@@ -97,6 +101,8 @@ def _method_item(entry: Entry) -> Item:
         entry.card.name,
         entry.card.title,
         " ".join([entry.card.note, *entry.card.deviations]).strip(),
+        parameters=entry.card.parameters,
+        steps=entry.card.steps,
     )
 
 
@@ -132,6 +138,28 @@ def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
         for d in plan.datasets
         for pair in plan.manifests[d.name].pairs
     )
+
+
+def _costs(plan: Plan, store: Store) -> tuple[Cost, ...]:
+    """What the images of the plan cost when they were made, as far as that was recorded."""
+    return tuple(
+        Cost(dataset.name, entry.card.name, pair.id, **known)
+        for dataset in plan.datasets
+        for entry in plan.methods
+        if entry.files is None
+        for pair, known in _recorded(plan, store, entry, dataset.name)
+    )
+
+
+def _recorded(
+    plan: Plan, store: Store, entry: Entry, dataset: str
+) -> Iterator[tuple[ImagePair, dict[str, Any]]]:
+    images = store.images(entry.card.name, entry.fingerprint(), dataset)
+    names = [field.name for field in fields(Cost)][len(("dataset", "method", "image")) :]
+    for pair in plan.manifests[dataset].pairs:
+        stored = _stored(plan, entry, pair, images)
+        if stored is not None and "seconds" in stored.record:
+            yield pair, {name: stored.record[name] for name in names if name in stored.record}
 
 
 def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:

@@ -32,12 +32,39 @@ class Item:
         variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
             printed instead of the title where methods are rows and all of them have the same
             headings (the paper's Table 3).
+        parameters: of a method's networks, None where unknown.
+        steps: sampling steps of a diffusion method.
     """
 
     name: str
     title: str
     note: str = ""
     variant: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one SR image cost, where its method ran here; None for what was not recorded.
+
+    Attributes:
+        seconds: of upscaling alone; no file is read or written in them.
+        pixels: of the SR image.
+        peak_bytes: see `bench.metering`.
+        device, machine: as asked for ("cuda"), and its name.
+        threads: compute threads.
+    """
+
+    dataset: str
+    method: str
+    image: str
+    seconds: float
+    pixels: int | None = None
+    peak_bytes: int | None = None
+    device: str = ""
+    machine: str = ""
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,17 @@ class PictureSet:
 
 
 @dataclass(frozen=True)
+class ShownRegion:
+    """A square of an image that panels show, in pixels of the HR (or SR) image."""
+
+    dataset: str
+    image: str
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True)
 class Results:
     """Scores of methods on datasets.
 
@@ -61,6 +99,8 @@ class Results:
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
     ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
     ``originals`` says whether the HTML report holds full pictures or thumbnails alone.
+    ``regions`` are what panels show of the images named, instead of where methods differ most.
+    ``costs`` differ from run to run; only the report `cost` shows them.
     ``groups`` holds, by dataset and metric, the best method and those not significantly worse;
     where it is given, tables mark these instead of the best and second best.
     """
@@ -75,6 +115,8 @@ class Results:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     layout: Layout = "methods-as-columns"
     originals: bool = True
+    regions: tuple[ShownRegion, ...] = ()
+    costs: tuple[Cost, ...] = ()
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any, cast
 from bench import images
 from bench.errors import BenchError, Unavailable
 from bench.hashing import derive_seed, json_sha256
+from bench.metering import Meter
 from bench.methods import Entry
 from bench.methods import find as find_method
 from bench.store import ImageStore
@@ -101,9 +101,8 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
     try:
         method = _loaded(task.method, task.device)
         lr = images.to_tensor(images.read_rgb(task.lr))
-        start = time.perf_counter()
-        sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
-        seconds = time.perf_counter() - start
+        with Meter(task.device) as meter:
+            sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
         rgb = images.to_uint8(sr)
         require_size(rgb.shape[:2], lr.shape[2:], task)
         images.write_png(task.output, rgb)
@@ -111,7 +110,7 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         return str(error)
     except Exception as error:  # a third-party network may raise anything; others' images go on
         return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
-    return {"seconds": round(seconds, 4), "device": task.device}
+    return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
 
 
 def require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:

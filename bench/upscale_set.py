@@ -61,7 +61,8 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
         images.write_png(task.output, rgb)
     except BenchError as error:
         return str(error)
-    store.record(task.key, task.image_id, image.record)
+    pixels = rgb.shape[0] * rgb.shape[1]
+    store.record(task.key, task.image_id, {**image.record, "pixels": pixels})
     return ""
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bench.errors import DataError
 from bench.images import read_rgb
 from bench.reports.panels import BOX, EMPTY, MARGIN, TILE, panel, render
-from bench.reports.regions import Region, choose_pictures, choose_region
-from bench.results import PictureSet, Results
+from bench.reports.regions import Region, choose_pictures, choose_region, parse_region
+from bench.results import PictureSet, Results, ShownRegion
 
 from . import results_example as ex
 
@@ -163,10 +166,10 @@ def test_hostile_names_stay_in_the_folder_and_are_all_written(tmp_path: Path) ->
     images = list(ex.HOSTILE[:4])
     results = with_pictures(ex.hostile(), tmp_path / "in", images)
     written = render(results, tmp_path / "out")
-    assert len(set(written)) == 4
+    assert len(set(written)) == 8
     for path in written:
         assert path.resolve().is_relative_to((tmp_path / "out" / "panels").resolve())
-        assert Image.open(path).size[0] > 1000
+        assert path.suffix == ".pdf" or Image.open(path).size[0] > 1000
     assert {p for p in (tmp_path / "out").rglob("*") if p.is_file()} == set(written)
 
 
@@ -175,5 +178,42 @@ def test_panels_are_equal_byte_for_byte(tmp_path: Path) -> None:
     first, again = (
         [path.read_bytes() for path in render(results, tmp_path / name)] for name in ("x", "y")
     )
-    assert len(first) == 2
+    assert len(first) == 4
     assert first == again
+
+
+def test_a_chosen_region_is_shown_at_its_place(tmp_path: Path) -> None:
+    results = with_pictures(ex.example(), tmp_path / "in", ["a", "b"])
+    region = ShownRegion("clean", "b", 41, 83, 40)
+    chosen = dataclasses.replace(results, regions=(region,))
+    written = render(chosen, tmp_path / "out")
+    assert [path.name for path in written] == ["b-41-83-40.png", "b-41-83-40.pdf"]
+    expected = read_rgb(results.pictures[1].sr["net"])[84:124, 40:80]
+    tiles = tiles_of(Image.open(written[0]), 240, 5)
+    np.testing.assert_array_equal(tiles[3], enlarged(expected, 240))
+    outside = dataclasses.replace(results, regions=(ShownRegion("clean", "a", 999, 0, 5000),))
+    assert len(render(outside, tmp_path / "outside")) == 2
+
+
+def test_regions_are_read_from_text_and_wrong_ones_refused() -> None:
+    images = {"set": ["a:b", "c"], "folder:x": ["c"]}
+    assert parse_region("set:a:b:1,2,30", images) == ShownRegion("set", "a:b", 1, 2, 30)
+    assert parse_region("folder:x:c:0,0,8", images) == ShownRegion("folder:x", "c", 0, 0, 8)
+    for text, word in [
+        ("set:c:1,2", "X,Y,SIDE"),
+        ("set:c:1,2,0", "X,Y,SIDE"),
+        ("other:c:1,2,3", "a dataset of set, folder:x"),
+        ("set:cc:1,2,3", "did you mean 'c'"),
+    ]:
+        with pytest.raises(DataError, match=word):
+            parse_region(text, images)
+
+
+def test_a_panel_as_pdf_holds_the_same_pixels(tmp_path: Path) -> None:
+    if not shutil.which("pdfimages"):
+        pytest.skip("pdfimages (poppler) is not installed")
+    results = with_pictures(ex.example(), tmp_path / "in", ["a"])
+    png, pdf = render(results, tmp_path / "out")
+    subprocess.run(["pdfimages", "-png", str(pdf), str(tmp_path / "x")], check=True)
+    found = np.asarray(Image.open(tmp_path / "x-000.png").convert("RGB"))
+    np.testing.assert_array_equal(found, np.asarray(Image.open(png)))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.errors import UnknownName
 from bench.lazy import resolve
+from bench.reports.reuse import Rendered
 from bench.results import Results
 from bench.text import printable, suggestion
 
@@ -20,11 +21,20 @@ Render = Callable[[Results, Path], list[Path]]
 
 @dataclass(frozen=True)
 class Report:
-    """A report as listed: its name, where its `render` is and what it writes, in one line."""
+    """A report as listed.
+
+    Attributes:
+        name: as typed.
+        factory: where its `render` is.
+        means: what it writes, in one line.
+        repeats: whether two runs of the same suite give the same bytes; one that does not (it
+            shows timings) is made only when it is named.
+    """
 
     name: str
     factory: str
     means: str
+    repeats: bool = True
 
     def load(self) -> Render:
         """Import the report's `render`, and with it what it needs."""
@@ -36,6 +46,7 @@ REPORTS: tuple[Report, ...] = (
     Report("terminal", "bench.reports.terminal:render", "leaderboard.txt: the table, 80 columns"),
     Report("markdown", "bench.reports.markdown:render", "table.md: the table for a README"),
     Report("csv", "bench.reports.csv_files:render", "scores.csv per image, summary.csv of means"),
+    Report("excel", "bench.reports.excel:render", "table.xlsx: the table, means and scores"),
     Report("latex", "bench.reports.latex:render", "table.tex to \\input, table_standalone.tex"),
     Report(
         "statistics",
@@ -48,6 +59,16 @@ REPORTS: tuple[Report, ...] = (
         "published.md and .csv: published values beside measured ones, with noise",
     ),
     Report("panels", "bench.reports.panels:render", "panels/: LR, a crop of every method, HR"),
+    Report(
+        "plots", "bench.reports.plots:render", "plots/: perception-distortion, ranks and others"
+    ),
+    Report("html", "bench.reports.html:render", "html/index.html: leaderboard, images, provenance"),
+    Report(
+        "cost",
+        "bench.reports.cost:render",
+        "cost.md and .csv: seconds, memory, parameters; only when it is named",
+        repeats=False,
+    ),
 )
 
 
@@ -67,10 +88,23 @@ def get_report(name: str) -> Report:
 
 
 def render_all(results: Results, out: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Write the named reports (all of them by default) below `out`.
+    """Write the named reports (by default all that repeat) below `out`.
+
+    A report whose files are there and whose content cannot have changed is not made again.
 
     Raises:
         UnknownName: before anything is written.
     """
-    chosen = [get_report(name) for name in names] or list(REPORTS)
-    return [path for report in chosen for path in report.load()(results, out)]
+    chosen = [get_report(name) for name in names] or [
+        report for report in REPORTS if report.repeats
+    ]
+    rendered = Rendered(results, out)
+    return [path for report in chosen for path in _render(report, results, out, rendered)]
+
+
+def _render(report: Report, results: Results, out: Path, rendered: Rendered) -> list[Path]:
+    files = rendered.files(report.name)
+    if files is None:
+        files = report.load()(results, out)
+        rendered.remember(report.name, files)
+    return files

@@ -24,12 +24,13 @@ def render(results: Results, out: Path) -> list[Path]:
     registered, quoted where they hold commas, quotes or newlines; one that a spreadsheet would run
     as a formula gets a leading apostrophe.
     """
-    _write(results.scores[COLUMNS], out / SCORES)
-    _write(summarize(results), out / SUMMARY)
+    write_csv(results.scores[COLUMNS], out / SCORES)
+    write_csv(summarize(results), out / SUMMARY)
     return [out / SCORES, out / SUMMARY]
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame of numbers and texts."""
     texts = frame.select_dtypes(exclude="number").columns
     safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
     text = safe.to_csv(index=False, lineterminator="\n")

@@ -18,8 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 from bench.errors import ImageError
 from bench.images import read_rgb
 from bench.records import write_atomic
+from bench.reports.font import font_file, in_font
 from bench.reports.regions import Region, choose_pictures, choose_region
-from bench.results import PictureSet, Results
+from bench.results import PictureSet, Results, ShownRegion
 from bench.text import printable, slug
 
 FOLDER = "panels"
@@ -44,26 +45,52 @@ class Tile:
 
 
 def render(results: Results, out: Path) -> list[Path]:
-    """Write ``panels/DATASET/IMAGE.png`` for the first image and those that differ most."""
+    """Write ``panels/DATASET/IMAGE.png`` and ``.pdf``: the first image and those that differ most.
+
+    Images whose region was chosen come instead, one panel per region.
+    """
     titles = {method.name: method.title for method in results.methods}
     written = []
     for dataset in results.datasets:
-        for pictures in choose_pictures(results, dataset.name, PER_DATASET):
-            image = panel(pictures, titles)
-            if image is None:
-                continue
-            path = out / FOLDER / slug(dataset.name) / f"{slug(pictures.image)}.png"
-            write_atomic(path, _png(image))
-            written.append(path)
+        for pictures, region in _chosen(results, dataset.name):
+            image = panel(pictures, titles, region)
+            if image is not None:
+                name = slug(pictures.image) + (_suffix(region) if region else "")
+                written += _save(image, out / FOLDER / slug(dataset.name) / name)
     return written
 
 
-def panel(pictures: PictureSet, titles: Mapping[str, str]) -> Image.Image | None:
+def _chosen(results: Results, dataset: str) -> list[tuple[PictureSet, ShownRegion | None]]:
+    """What is shown of a dataset; None where the region is to be found."""
+    own = [region for region in results.regions if region.dataset == dataset]
+    if not own:
+        return [(pictures, None) for pictures in choose_pictures(results, dataset, PER_DATASET)]
+    by_image = {p.image: p for p in results.pictures if p.dataset == dataset}
+    return [(by_image[region.image], region) for region in own if region.image in by_image]
+
+
+def _suffix(region: ShownRegion) -> str:
+    return f"-{region.left}-{region.top}-{region.side}"
+
+
+def _save(image: Image.Image, path: Path) -> list[Path]:
+    """PNG, and PDF of the same pixels, losslessly; `path` has no suffix."""
+    files = {f"{path.name}.png": _png(image), f"{path.name}.pdf": _pdf(image)}
+    for name, content in files.items():
+        write_atomic(path.with_name(name), content)
+    return [path.with_name(name) for name in files]
+
+
+def panel(
+    pictures: PictureSet, titles: Mapping[str, str], shown: ShownRegion | None = None
+) -> Image.Image | None:
     """One panel, or None where no method has a picture that can be read.
 
     Args:
         pictures: where LR, HR and SR are.
         titles: name to printed title of the methods, in the order of the panel.
+        shown: the square to show, moved onto the LR image's pixels; where the methods differ most
+            unless given.
     """
     sr = {name: _read(pictures.sr.get(name)) for name in titles}
     hr = _read(pictures.hr)
@@ -73,13 +100,21 @@ def panel(pictures: PictureSet, titles: Mapping[str, str]) -> Image.Image | None
         return None
     size, scale = comparable[0].shape, pictures.scale
     lr = _fitting_lr(pictures, size)
-    region = choose_region(comparable, scale)
+    region = choose_region(comparable, scale) if shown is None else _fitted(shown, size, scale)
     tiles = [_tile(titles[name], sr[name], size, region.scaled(scale)) for name in titles]
     tiles += [] if hr is None else [_tile("HR", hr, size, region.scaled(scale))]
     if lr is None:
         whole = hr if hr is not None else comparable[0]
         return compose(pictures.image, whole, region.scaled(scale), tiles)
     return compose(pictures.image, lr, region, [Tile("LR", region.cut(lr)), *tiles])
+
+
+def _fitted(shown: ShownRegion, size: tuple[int, ...], scale: int) -> Region:
+    """A chosen square in LR pixels, moved and cut to lie inside a picture of `size`."""
+    height, width = (length // scale for length in size[:2])
+    side = max(1, min(round(shown.side / scale), height, width))
+    left, top = round(shown.left / scale), round(shown.top / scale)
+    return Region(max(0, min(left, width - side)), max(0, min(top, height - side)), side)
 
 
 def _read(path: Path | None) -> np.ndarray | None:
@@ -164,7 +199,7 @@ def _overview(whole: np.ndarray, region: Region, height: int) -> Image.Image:
 def _wrapped(name: str, width: int) -> list[str]:
     """A name in lines that fit under a tile; what exceeds `LINES` lines ends in an ellipsis."""
     lines = [""]
-    for char in _in_font(printable(name)):
+    for char in in_font(printable(name)):
         if _font().getlength(lines[-1] + char) <= width:
             lines[-1] += char
         else:
@@ -181,33 +216,26 @@ def _shortened(line: str, width: int) -> str:
     return line + "…"
 
 
-def _in_font(name: str) -> str:
-    """`name` with the numbers of characters in place of those that the font does not have."""
-    known = _characters()
-    return "".join(char if ord(char) in known else f"U+{ord(char):04X}" for char in name)
-
-
-@cache
-def _characters() -> frozenset[int]:
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(FT2Font(str(_font_file())).get_charmap())
-
-
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(_font_file(), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _font_file() -> Path:
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(font_file(), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _line_height() -> int:
     ascent, descent = _font().getmetrics()
     return ascent + descent + 1
+
+
+def _pdf(image: Image.Image) -> bytes:
+    """One page that holds the picture's pixels, 200 to the inch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((image.width / 200, image.height / 200), dpi=200)
+    figure.figimage(np.asarray(image))
+    file = io.BytesIO()
+    undated = {"CreationDate": None, "Producer": None, "Creator": None}
+    figure.savefig(file, format="pdf", dpi=200, metadata=undated)
+    return file.getvalue()
 
 
 def _png(image: Image.Image) -> bytes:

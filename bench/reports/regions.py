@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.results import PictureSet, Results
+from bench.errors import DataError
+from bench.results import PictureSet, Results, ShownRegion
+from bench.text import printable, suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,31 @@ class Region:
     def cut(self, rgb: np.ndarray) -> np.ndarray:
         """The square of (H, W, 3): (side, side, 3)."""
         return rgb[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def parse_region(text: str, images: Mapping[str, Sequence[str]]) -> ShownRegion:
+    """ "DATASET:IMAGE:X,Y,SIDE" -> the square of that image.
+
+    Args:
+        images: ids of the images by dataset.
+
+    Raises:
+        DataError: another form, or a dataset or image that is not there.
+    """
+    name, _, numbers = text.rpartition(":")
+    found = re.fullmatch(r"(\d+),(\d+),([1-9]\d*)", numbers)
+    dataset = next((known for known in images if name.startswith(f"{known}:")), None)
+    if found is None or dataset is None:
+        raise DataError(
+            f"--region: expected DATASET:IMAGE:X,Y,SIDE in HR pixels with a dataset of "
+            f"{printable(', '.join(images))}, found '{printable(text)}'"
+        )
+    image = name[len(dataset) + 1 :]
+    if image not in images[dataset]:
+        hint = suggestion(image, images[dataset])
+        raise DataError(f"--region: no image '{printable(image)}' in {printable(dataset)}{hint}")
+    left, top, side = (int(number) for number in found.groups())
+    return ShownRegion(dataset, image, left, top, side)
 
 
 def choose_region(pictures: Sequence[np.ndarray], scale: int) -> Region:

@@ -1,0 +1,101 @@
+"""What a piece of work costs: seconds and the most memory held, on a device that is named."""
+
+from __future__ import annotations
+
+import platform
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+RESET_PEAK = "5"
+"""Written to Linux's clear_refs: the peak of resident memory starts anew (man 5 proc)."""
+
+
+class Meter:
+    """Measures the body of a `with`.
+
+    Afterwards ``record`` holds plain JSON: ``seconds``, ``device`` as asked for, ``machine`` (the
+    processor's or GPU's name), ``threads``, and ``peak_bytes``: on CUDA the most that tensors
+    held, weights included; on a CPU the most resident memory of the whole process, libraries
+    included, where Linux tells (else it is left out). CUDA is waited for at both ends.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.record: dict[str, Any] = {}
+
+    def __enter__(self) -> Meter:
+        self._tells_peak = _reset_peak(self.device)
+        _wait(self.device)
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if raised[0] is not None:
+            return
+        _wait(self.device)
+        seconds = time.perf_counter() - self._start
+        peak = _peak(self.device) if self._tells_peak else None
+        self.record = {
+            "seconds": round(seconds, 4),
+            "device": self.device,
+            "machine": machine_name(self.device),
+            "threads": _threads(),
+            **({} if peak is None else {"peak_bytes": peak}),
+        }
+
+
+@cache
+def machine_name(device: str) -> str:
+    """The GPU's name, or the processor's."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), platform.processor() or platform.machine())
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _reset_peak(device: str) -> bool:
+    """Start the peak anew; False where that cannot be done, so that it would be a past one."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+    except OSError:  # not Linux, or not allowed here
+        return False
+    return True
+
+
+def _peak(device: str) -> int | None:
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("VmHWM:")), None)
+    return None if found is None else int(found.split()[1]) * 1024

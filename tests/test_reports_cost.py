@@ -1,0 +1,127 @@
+"""Costs: what is measured, recorded and shown, and that no other report holds it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.metering import Meter, machine_name
+from bench.reports import REPORTS, get_report, render_all
+from bench.reports.cost import render, summarize_costs
+from bench.results import Cost, Item, Results
+
+from . import results_example as ex
+
+MEBI = 2**20
+
+
+def with_costs() -> Results:
+    methods = (
+        Item("near", "Nearest"),
+        Item("cubic", "Bicubic"),
+        Item("net", "Net", parameters=12_400_000, steps=50),
+    )
+    seconds = {"a": 1.0, "b": 3.0, "c": 20.0}
+    costs = [
+        Cost("clean", "net", image, s, 500_000, 900 * MEBI + int(s), "cuda", "GPU | 9000", 4)
+        for image, s in seconds.items()
+    ]
+    costs += [Cost("clean", "cubic", "a", 0.25, 1_000_000, None, "cpu", "CPU", 2)]
+    costs += [Cost("real", "cubic", "a", 0.5)]
+    return ex.example(methods=methods, costs=tuple(costs))
+
+
+def test_medians_per_image_and_megapixel_by_machine() -> None:
+    rows = summarize_costs(with_costs()).set_index(["dataset", "method"])
+    net = rows.loc["clean", "net"]
+    assert (net["seconds"], net["seconds_per_megapixel"], net["images"]) == (3.0, 6.0, 3)
+    assert net["peak_bytes"] == 900 * MEBI + 20
+    assert (net["parameters"], net["steps"]) == (12_400_000, 50)
+    assert np.isnan(rows.loc["real", "cubic"]["seconds_per_megapixel"])
+    assert len(rows) == 3
+
+
+def test_the_page_names_machine_and_says_that_timings_vary(tmp_path: Path) -> None:
+    written = render(with_costs(), tmp_path)
+    page = (tmp_path / "cost.md").read_text()
+    row = "| Quick (bicubic) | Net | 12.4 M | 50 | 3 | 6 | 0.88 GiB | 3 | cuda, GPU \\| 9000 |"
+    assert row in page
+    assert "| Quick (realistic) | Bicubic | – | – | 0.5 | – | – | 1 | – |" in page
+    assert "cpu, CPU, 2 threads" in page and "Timings vary" in page
+    names = [path.name for path in written]
+    assert names == ["cost.csv", "cost_images.csv", "cost.md", "cost_seconds.png",
+                     "cost_seconds.pdf"]  # fmt: skip
+    with (tmp_path / "cost_images.csv").open() as file:
+        assert [row["seconds"] for row in csv.DictReader(file)] == [
+            "1.0",
+            "3.0",
+            "20.0",
+            "0.25",
+            "0.5",
+        ]
+
+
+def test_without_costs_the_page_says_so(tmp_path: Path) -> None:
+    written = render(ex.example(), tmp_path)
+    assert "No method that ran here" in (tmp_path / "cost.md").read_text()
+    assert len(written) == 3
+
+
+def test_other_reports_do_not_depend_on_costs_and_cost_is_made_when_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
+    costly, free = with_costs(), dataclasses.replace(with_costs(), costs=())
+    for report in REPORTS:
+        if report.repeats:
+            one = get_report(report.name).load()(costly, tmp_path / "one")
+            other = get_report(report.name).load()(free, tmp_path / "other")
+            assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other], report.name
+    assert not (tmp_path / "one" / "cost.md").exists()
+    render_all(costly, tmp_path / "named", ["cost"])
+    assert (tmp_path / "named" / "cost.md").exists()
+
+
+def test_a_meter_tells_seconds_and_the_peak_of_its_own_body() -> None:
+    with Meter("cpu"):
+        pass
+    with Meter("cpu") as large:
+        block = np.ones(80 * MEBI, np.uint8)
+        time.sleep(0.05)
+    del block
+    with Meter("cpu") as small:
+        pass
+    assert large.record["seconds"] >= 0.05 > small.record["seconds"]
+    assert large.record["machine"] == machine_name("cpu") != ""
+    assert large.record["threads"] >= 1
+    if "peak_bytes" not in large.record:
+        pytest.skip("this system does not tell the peak of a process")
+    assert large.record["peak_bytes"] - small.record["peak_bytes"] > 60 * MEBI
+
+
+def test_a_meter_lets_errors_pass() -> None:
+    meter = Meter("cpu")
+    with pytest.raises(ValueError, match="inside"), meter:
+        raise ValueError("inside")
+    assert meter.record == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_meter_on_cuda_waits_and_counts_tensors() -> None:
+    x = torch.ones(4096, 4096, device="cuda")
+    with Meter("cuda") as meter:
+        for _ in range(20):
+            y = x @ x
+    del y
+    started = time.perf_counter()
+    torch.cuda.synchronize()
+    assert time.perf_counter() - started < meter.record["seconds"]
+    assert meter.record["peak_bytes"] >= 2 * 4 * 4096**2
+    assert meter.record["machine"] == torch.cuda.get_device_name("cuda")

@@ -1,0 +1,165 @@
+"""Plots: which are drawn, what stands where in them, names, bytes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.errors import DataError
+from bench.reports import plots
+from bench.results import Item, Results
+from bench.table_stats import statistics
+
+from . import results_example as ex
+
+NAMES = ("plain", "_hidden $x$", "net 中文", "long " * 20)
+
+
+def table(images: int = 12) -> Results:
+    """Each method is better in NIQE and worse in PSNR than the one before it."""
+    rng = np.random.default_rng(0)
+    values = {}
+    for number in range(images):
+        hard = float(rng.normal(0, 1))
+        for place, method in enumerate(NAMES):
+            noise = float(rng.normal(0, 0.2))
+            values["set", method, f"{number:02d}", "psnr_y"] = 30 - place + hard + noise
+            values["set", method, f"{number:02d}", "niqe"] = 9 - place + noise
+    methods = [Item(n, n, parameters=10**place or None) for place, n in enumerate(NAMES, 5)]
+    return ex.results(values, (ex.PSNR, ex.NIQE), methods=methods)
+
+
+def points(figure: plots.Figure) -> dict[str, tuple[float, float]]:
+    """Places of the methods by their names in the legend."""
+    axes = figure.axes[0]
+    handles, labels = axes.get_legend_handles_labels()
+    return {
+        label: tuple(np.ravel(handle[0].get_data()))
+        for handle, label in zip(handles, labels, strict=True)
+    }
+
+
+def test_perception_and_distortion_stand_at_the_means_and_better_is_left_and_down() -> None:
+    results = table()
+    found = statistics(results)
+    figure = plots.perception_distortion(results, found, "set")
+    assert figure is not None
+    cells = found.cells.set_index(["metric", "method"])["mean"]
+    for place, method in zip(points(figure).values(), NAMES, strict=True):
+        assert place == pytest.approx((cells["psnr_y", method], cells["niqe", method]))
+    (axes,) = figure.axes
+    assert axes.xaxis_inverted() and not axes.yaxis_inverted()
+    assert axes.get_xlabel() == "distortion: PSNR-Y ↑ (better left)"
+
+
+def test_names_are_neither_hidden_nor_read_as_mathematics(tmp_path: Path) -> None:
+    results = table()
+    figure = plots.perception_distortion(results, statistics(results), "set")
+    assert figure is not None
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown[:3] == ["plain", "\u200b_hidden $x$", "net U+4E2DU+6587"]
+    assert len(shown[3]) == plots.LONGEST_NAME and shown[3].endswith("…")
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+    plots.save(figure, tmp_path / "plot")
+
+
+def test_ranks_show_the_range_of_the_resamples() -> None:
+    results = table()
+    found = statistics(results)
+    figure = plots.ranks(results, found, "set")
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["PSNR-Y ↑", "NIQE ↓"]
+    cells = found.cells.set_index(["metric", "method"])
+    for axes, metric in zip(figure.axes, ("psnr_y", "niqe"), strict=True):
+        ranges, ranks = axes.lines[::2], axes.lines[1::2]
+        for line, mark, method in zip(ranges, ranks, NAMES, strict=True):
+            row = cells.loc[metric, method]
+            assert list(line.get_xdata()) == [row["rank_low"], row["rank_high"]]
+            assert list(mark.get_xdata()) == [row["rank"]]
+
+
+def test_two_methods_are_set_against_each_other_image_by_image() -> None:
+    results = table()
+    a, b = results.methods[1], results.methods[0]
+    figure = plots.against(results, "set", ex.PSNR, a, b)
+    assert figure is not None
+    (axes,) = figure.axes
+    own = results.scores[results.scores["metric"] == "psnr_y"]
+    expected = own.pivot(index="image", columns="method", values="value")[[a.name, b.name]]
+    np.testing.assert_array_equal(np.transpose(axes.lines[1].get_data()), expected.to_numpy())
+    wins = int((expected[b.name] > expected[a.name]).sum())
+    assert axes.get_ylabel() == f"plain\nbetter on {wins} of 12 images"
+    best = plots.two_best(results, statistics(results), "set")
+    assert best is not None and best.axes[0].get_ylabel() == axes.get_ylabel()
+
+
+def test_scores_stand_against_costs_on_a_logarithmic_axis() -> None:
+    results = table()
+    costs = {("set", "plain"): 0.01, ("set", NAMES[2]): 20.0, ("set", NAMES[3]): 0.0}
+    figure = plots.score_against(results, costs, "seconds")
+    assert figure is not None
+    assert [place[0] for place in points(figure).values()] == [0.01, 20.0]
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log" and axes.get_xlabel() == "seconds"
+    assert plots.score_against(results, {("set", "plain"): 1.0}, "seconds") is None
+
+
+def test_what_the_scores_do_not_allow_is_not_drawn(tmp_path: Path) -> None:
+    assert plots.render(ex.example(), tmp_path) != []
+    few = ex.results({("d", m, "a", "psnr_y"): 1.0 for m in "ab"}, [ex.PSNR])
+    unknown = ex.results({("d", m, "a", "psnr_y"): "no weights" for m in "ab"}, [ex.PSNR])
+    infinite = ex.results({("d", m, str(i), "psnr_y"): math.inf for m in "ab" for i in range(9)},
+                          [ex.PSNR])  # fmt: skip
+    for number, results in enumerate((few, unknown, infinite)):
+        assert plots.render(results, tmp_path / str(number)) == []
+
+
+def test_every_plot_is_a_png_and_an_undated_pdf_of_equal_bytes(tmp_path: Path) -> None:
+    written = plots.render(table(), tmp_path / "x")
+    again = plots.render(table(), tmp_path / "y")
+    names = ["perception_distortion", "ranks", "two_best", "parameters"]
+    assert [path.name for path in written] == [f"{n}.{s}" for n in names for s in ("png", "pdf")]
+    for one, other in zip(written, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+        assert b"CreationDate" not in one.read_bytes()
+        if one.suffix == ".png":
+            pixels = np.asarray(Image.open(one).convert("L"))
+            assert pixels.min() < 60 and (pixels == 255).mean() > 0.5
+
+
+def test_methods_are_told_apart_without_colour() -> None:
+    seen = {(plots.COLOURS[i % len(plots.COLOURS)], plots.MARKERS[i % len(plots.MARKERS)])
+            for i in range(60)}  # fmt: skip
+    assert len(seen) == 60
+    assert len(set(plots.MARKERS)) == 12
+
+
+def test_loss_curves_are_drawn_from_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    rows = [f"{step},{1 / (1 + step):.5f},note,{'' if step % 2 else 3.0}" for step in range(50)]
+    log.write_text("\n".join(["step,loss,text,val", *rows]) + "\n")
+    written = plots.loss_curves(log, tmp_path / "loss")
+    assert [path.name for path in written] == ["loss.png", "loss.pdf"]
+    one = plots.loss_curves(log, tmp_path / "one", ["loss"])
+    assert one[0].read_bytes() != written[0].read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "step,loss\n", "step,loss\na,b\n", "step\n1\n"])
+def test_a_log_without_curves_is_refused(tmp_path: Path, text: str) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(text)
+    with pytest.raises(DataError, match=r"log\.csv: expected"):
+        plots.loss_curves(log, tmp_path / "loss")
+
+
+def test_smoothing_is_the_exponential_mean_corrected_for_its_start() -> None:
+    values = np.array([4.0, 0.0, 2.0])
+    smoothed = plots._smoothed(values)
+    s = plots.SMOOTHING
+    assert smoothed[0] == pytest.approx(4.0)
+    weights = np.array([s * s, s, 1.0])
+    assert smoothed[2] == pytest.approx((weights * values).sum() / weights.sum())
