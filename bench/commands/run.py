@@ -155,14 +155,9 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    for row in rows:
-        name = row.get("metric") or f"{row['method']} on {row['dataset']}"
-        todo = "ready" if "metric" in row else _todo(row["images"], row["to_upscale"])
-        typer.echo(f"{name}: {row['problem'] or todo}")
+    from bench.plan_text import plan_lines
 
-
-def _todo(images: int, to_upscale: int) -> str:
-    return f"{to_upscale} of {images} images to upscale" if to_upscale else f"{images} images known"
+    typer.echo("\n".join(plan_lines(rows)))
 
 
 def _finish(

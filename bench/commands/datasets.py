@@ -1,0 +1,56 @@
+"""`datasets verify`: whether two people have the same test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import options as o
+from bench.commands.output import FAILED, MAX_LINES, print_json, progress
+from bench.text import printable
+
+app = typer.Typer(
+    help="Look at test sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Look at test sets."""
+
+
+@app.command(epilog="Example: cassr-bench datasets verify realsr --against theirs.json")
+def verify(
+    name: Annotated[str, typer.Argument(help="A dataset's name, folder:PATH or hf:NAME.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with this manifest of somebody else's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write our manifest here.")] = None,
+    scale: o.Scale = 4,
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Hash a test set's images afresh and compare manifests.
+
+    Two people whose manifest hashes agree have the same pixels, whatever their files are called
+    or encoded as.
+    """
+    from bench import verify as checking
+
+    root = (store or o.default_store()) / "datasets"
+    with progress(as_json).step(f"verify {name}") as advance:
+        found, differences = checking.verify(name, scale, root, against, advance)
+    if out is not None:
+        checking.write(out, found)
+    if as_json:
+        print_json({"manifest": found, "differences": differences})
+    else:
+        typer.echo(f"{printable(name)}: {len(found['pairs'])} images, manifest {found['sha256']}")
+        for line in differences[:MAX_LINES]:
+            typer.echo(f"differs: {line}", err=True)
+        if len(differences) > MAX_LINES:
+            typer.echo(f"differs: and {len(differences) - MAX_LINES} more", err=True)
+    if differences:
+        raise typer.Exit(FAILED)
