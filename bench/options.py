@@ -112,9 +112,11 @@ WorkerCount = Annotated[
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
 ]
 Shard = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--shard", metavar="I/N", help="Only part I of N; run every part, then without --shard."
+        "--shard",
+        metavar="I/N",
+        help="Only part I of N; default: as accelerate or torchrun say, else everything.",
     ),
 ]
 Seed = Annotated[

@@ -31,7 +31,7 @@ def run(
     scale: o.Scale = 4,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
-    shard: o.Shard = "1/1",
+    shard: o.Shard = None,
     seed: o.Seed = None,
     store: o.Store = None,
     fetch: Annotated[
@@ -52,16 +52,18 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench import run as runner
+    from bench import shards
 
     view = _view(marks, compare)
     suite_card = runner.chosen(
         runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
     )
+    place = shards.place(shard, device, workers)
     options = runner.RunOptions(
         store=store or o.default_store(),
-        device=o.resolve_device(device),
-        workers=workers,
-        shard=o.parse_shard(shard),
+        device=place.device,
+        workers=place.workers,
+        shard=place.shard,
         seed=seed,
         limit=limit,
         scale=scale,
@@ -75,6 +77,12 @@ def run(
         _show_plan(plan, options, as_json)
         return
     outcome = runner.execute(plan, options, progress(as_json))
+    if options.shard[1] > 1:
+        own = outcome
+        outcome, options, owed = shards.whole(plan, options, own)
+        if owed:
+            _end_part(own, place.shard, owed, as_json)
+            return
     _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all, view)
 
 
@@ -158,6 +166,18 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
     from bench.plan_text import plan_lines
 
     typer.echo("\n".join(plan_lines(rows)))
+
+
+def _end_part(outcome: Outcome, shard: tuple[int, int], owed: int, as_json: bool) -> None:
+    part = f"{shard[0]}/{shard[1]}"
+    if as_json:
+        print_json({"shard": part, "owed": owed, "failures": [list(f) for f in outcome.failures]})
+    else:
+        typer.echo(f"Part {part} is done; other parts still owe {owed} scores. The last one")
+        typer.echo("writes the reports; so does the same command without --shard.")
+    report_failures(outcome.failures)
+    if outcome.failures:
+        raise typer.Exit(FAILED)
 
 
 def _finish(

@@ -34,7 +34,7 @@ def upscale(
     limit: o.Limit = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
-    shard: o.Shard = "1/1",
+    shard: o.Shard = None,
     seed: o.Seed = None,
     store: o.Store = None,
     offline: o.Offline = False,
@@ -45,16 +45,17 @@ def upscale(
 
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
-    from bench import upscale_files
+    from bench import shards, upscale_files
     from bench.run import RunOptions
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")
+    place = shards.place(shard, device, workers)
     options = RunOptions(
         store=store or o.default_store(),
-        device=o.resolve_device(device),
-        workers=workers,
-        shard=o.parse_shard(shard),
+        device=place.device,
+        workers=place.workers,
+        shard=place.shard,
         seed=seed,
         limit=limit,
         scale=scale,

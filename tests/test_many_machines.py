@@ -1,0 +1,195 @@
+"""Parts of a run: under a launcher, as independent jobs, and when one of them dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli, make_cli
+
+from bench import shards
+from bench.errors import BenchError
+
+METHOD = """
+import time
+import torch
+
+def upscale(lr, *, scale, seeds):
+    time.sleep({pause})
+    noise = torch.rand(lr.shape, generator=torch.Generator().manual_seed(seeds[0]))
+    return torch.nn.functional.interpolate(0.9 * lr + 0.1 * noise, scale_factor=scale)
+"""
+RUN = (
+    *("run", "quick", "--methods", "bicubic,noisy.py", "--metrics", "psnr_y,gmsd"),
+    *("--datasets", "quick-bicubic", "--limit", "4", "--reports", "csv,markdown"),
+)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
+    """A folder with a seeded method in it, and the reports of an undivided run."""
+    root = tmp_path_factory.mktemp("many")
+    cli = make_cli(root / "home", root / "cwd")
+    (root / "cwd" / "noisy.py").write_text(METHOD.format(pause=0.4))
+    done = cli(*RUN, "--workers", 1, "--out", "calm")
+    assert done.returncode == 0, done.stderr
+    assert len(files_of(root / "cwd" / "calm")) >= 3
+    return cli, root / "cwd"
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "OMP_NUM_THREADS": "1", **more}
+
+
+ACCELERATE = (
+    *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+)
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param(ACCELERATE, id="accelerate"),
+        pytest.param(TORCHRUN, id="torchrun", marks=pytest.mark.slow),
+    ],
+)
+def test_launched_parts_end_with_the_same_reports(
+    launcher: tuple[str, ...], reader: tuple[Cli, Path], clean_home: Path, tmp_path: Path
+) -> None:
+    """accelerate's launcher of one process per GPU, on a machine that may have none."""
+    _, cwd = reader
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", *launcher, "-m", "bench", *RUN, "--device", "cpu"),
+            *("--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")),
+        ],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files_of(tmp_path / "out") == files_of(cwd / "calm")
+    assert re.findall(r"noisy on .*: (\d/\d)", done.stderr) == ["2/2", "2/2"], done.stderr
+
+
+def test_a_part_that_dies_is_started_again(reader: tuple[Cli, Path], clean_home: Path) -> None:
+    cli, cwd = reader
+    arguments = [*RUN, "--workers", "1", "--store", "parts", "--out", "parts-out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments, "--shard", "2/2"],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    stored = cwd / "parts" / "images"
+    while process.poll() is None and not list(stored.glob("noisy-*/*/*.png")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    first = cli(*arguments, "--shard", "1/2")
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"Part 1/2 is done; other parts still owe [1-9]\d* scores", first.stdout)
+    assert not (cwd / "parts-out").exists()
+    told = cli(*arguments, "--shard", "1/2", "--json")
+    assert json.loads(told.stdout)["owed"] > 0
+    second = cli(*arguments, "--shard", "2/2")
+    assert second.returncode == 0, second.stderr
+    assert "noisy on Photos, bicubic: 1/1" in second.stderr, "one of its two images was kept"
+    assert files_of(cwd / "parts-out") == files_of(cwd / "calm")
+
+
+def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
+    reader: tuple[Cli, Path],
+) -> None:
+    cli, cwd = reader
+    (cwd / "picky.py").write_text(
+        "def upscale(lr, *, scale, seeds):\n    raise RuntimeError('no memory')\n"
+    )
+    run = ("run", "quick", "--methods", "bicubic,picky.py", *RUN[4:-4], "--limit", 2)
+    arguments = (*run, "--workers", 1, "--store", "picky", "--out", "picky-out", "--reports", "csv")
+    first = cli(*arguments, "--shard", "1/2")
+    assert first.returncode == 1 and "no memory" in first.stderr
+    assert "Part 1/2 is done; other parts still owe 4 scores" in first.stdout
+    last = cli(*arguments)
+    assert last.returncode == 1
+    text = (cwd / "picky-out" / "scores.csv").read_text()
+    assert text.count("no memory") == 4 and "not upscaled yet" not in text
+
+
+def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "cores", lambda: 8)
+    launched = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert shards.place(None, "cpu", None, launched) == shards.Place((6, 8), "cpu", 2)
+    assert shards.place("2/3", "cpu", 5, launched) == shards.Place((2, 3), "cpu", 5)
+    mpi = {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}
+    assert shards.place(None, "cpu", None, mpi).shard == (3, 3)
+    assert shards.place(None, "cpu", None, {}) == shards.Place((1, 1), "cpu", None)
+    assert shards.place(None, "cpu", None, {"RANK": "0"}) == shards.Place((1, 1), "cpu", None)
+    monkeypatch.setattr(shards, "resolve_device", lambda name: name.replace("auto", "cuda"))
+    assert shards.place(None, "auto", None, launched).device == "cuda:1"
+    assert shards.place(None, "cuda:3", None, launched).device == "cuda:3"
+    assert shards.place(None, "auto", None, {}).device == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "process 2 of 2, say .* expected a number below"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x: expected a number"),
+    ],
+)
+def test_variables_without_sense_are_named(variables: dict[str, str], expected: str) -> None:
+    with pytest.raises(BenchError, match=expected):
+        shards.place(None, "cpu", None, variables)
+
+
+def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) -> None:
+    """The array of the docs, its tasks run here one after another."""
+    _, cwd = reader
+    text = (ROOT / "docs" / "many-machines.md").read_text()
+    script = re.search(r"```sh\n(#!/bin/bash.*?)```", text, re.S)
+    assert script
+    (tmp_path / "array.sh").write_text(script[1])
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "cassr-bench"
+    program.write_text(
+        f'#!/bin/bash\nshift 2\nexec {sys.executable} -m bench {" ".join(RUN)} "$@"\n'
+    )
+    program.chmod(0o755)
+    for task in ("3", "4"):
+        done = subprocess.run(
+            ["bash", str(tmp_path / "array.sh")],
+            cwd=cwd,
+            env=environment(
+                PATH=f"{program.parent}:{os.environ['PATH']}",
+                STORE=str(tmp_path / "store"),
+                SLURM_ARRAY_TASK_ID=task,
+                SLURM_ARRAY_TASK_MIN="3",
+                SLURM_ARRAY_TASK_COUNT="2",
+            ),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("Part 1/2 is done" in done.stdout) == (task == "3")
+    assert files_of(tmp_path / "store" / "reports") == files_of(cwd / "calm")
