@@ -11,6 +11,7 @@ from PIL import Image
 
 from bench.errors import DataError
 from bench.reports import plots
+from bench.reports.loss_curves import SMOOTHING, _smoothed, loss_curves
 from bench.results import Item, Results
 from bench.table_stats import statistics
 
@@ -142,9 +143,9 @@ def test_loss_curves_are_drawn_from_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     rows = [f"{step},{1 / (1 + step):.5f},note,{'' if step % 2 else 3.0}" for step in range(50)]
     log.write_text("\n".join(["step,loss,text,val", *rows]) + "\n")
-    written = plots.loss_curves(log, tmp_path / "loss")
+    written = loss_curves(log, tmp_path / "loss")
     assert [path.name for path in written] == ["loss.png", "loss.pdf"]
-    one = plots.loss_curves(log, tmp_path / "one", ["loss"])
+    one = loss_curves(log, tmp_path / "one", ["loss"])
     assert one[0].read_bytes() != written[0].read_bytes()
 
 
@@ -153,13 +154,13 @@ def test_a_log_without_curves_is_refused(tmp_path: Path, text: str) -> None:
     log = tmp_path / "log.csv"
     log.write_text(text)
     with pytest.raises(DataError, match=r"log\.csv: expected"):
-        plots.loss_curves(log, tmp_path / "loss")
+        loss_curves(log, tmp_path / "loss")
 
 
 def test_smoothing_is_the_exponential_mean_corrected_for_its_start() -> None:
     values = np.array([4.0, 0.0, 2.0])
-    smoothed = plots._smoothed(values)
-    s = plots.SMOOTHING
+    smoothed = _smoothed(values)
+    s = SMOOTHING
     assert smoothed[0] == pytest.approx(4.0)
     weights = np.array([s * s, s, 1.0])
     assert smoothed[2] == pytest.approx((weights * values).sum() / weights.sum())

@@ -7,10 +7,9 @@ PDF of equal content; one that its scores do not allow is not drawn.
 
 from __future__ import annotations
 
-import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +18,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.errors import DataError
 from bench.records import write_atomic
 from bench.reports.font import in_font
 from bench.results import Item, Results
@@ -37,7 +35,7 @@ Good = Literal["left", "down", "up"]
 FOLDER = "plots"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X<>hp"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -56,8 +54,6 @@ UNDATED = {
 }
 WIDTH, HEIGHT = 4.8, 3.4
 LONGEST_NAME = 32
-SMOOTHING = 0.98
-"""Of loss curves: the share of the running mean that each further value leaves in place."""
 
 
 def render(results: Results, out: Path) -> list[Path]:
@@ -115,12 +111,12 @@ def perception_distortion(results: Results, found: Statistics, dataset: str) -> 
     known = [place for place in places if _has_mean(place[2]) and _has_mean(place[3])]
     if len(known) < 2:
         return None
-    figure, axes = _figure(_title(results, dataset))
+    figure, axes = new_figure(_title(results, dataset))
     for index, method, x, y in known:
         _point(axes, index, method, (x["mean"], y["mean"]), (_half(x), _half(y)))
     _metric_axis(axes, distortion, "left", "distortion: ")
     _metric_axis(axes, perception, "down", "perception: ")
-    _legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -189,7 +185,7 @@ def against(results: Results, dataset: str, metric: MetricSpec, a: Item, b: Item
         return None
     sign = 1 if metric.better == "higher" else -1
     wins = int((sign * (pairs[:, 1] - pairs[:, 0]) > 0).sum())
-    figure, axes = _figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
+    figure, axes = new_figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
     margin = 0.05 * float(np.ptp(pairs)) or 1.0
     limits = (float(pairs.min()) - margin, float(pairs.max()) + margin)
     axes.plot(limits, limits, color="#555555", lw=1, ls="--")
@@ -227,88 +223,16 @@ def score_against(
             and _has_mean(cells[metric.name, method.name])
         ]
         if len(known) > 1:
-            figure, axes = _figure(_title(results, dataset))
+            figure, axes = new_figure(_title(results, dataset))
             for index, method, cost, cell in known:
                 _point(axes, index, method, (cost, cell["mean"]), (0.0, _half(cell)))
             axes.set_xscale("log")
-            _plain_numbers(axes.xaxis)
+            plain_numbers(axes.xaxis)
             axes.set_xlabel(label)
             _metric_axis(axes, metric, "up")
-            _legend(figure, axes)
+            add_legend(figure, axes)
             return figure
     return None
-
-
-def loss_curves(log: Path, out: Path, curves: Sequence[str] = ()) -> list[Path]:
-    """Draw a training log.
-
-    Args:
-        log: CSV whose first column counts steps.
-        out: path of the plots without suffix.
-        curves: columns to draw, as they are and smoothed (exponential mean); all that hold
-            numbers unless named.
-
-    Raises:
-        DataError: no such columns.
-    """
-    names, columns = _read_log(log, curves)
-    figure, axes = _figure(printable(log.stem))
-    steps = columns[0]
-    for index, (name, values) in enumerate(zip(names[1:], columns[1:], strict=True)):
-        known = ~np.isnan(values)
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(steps[known], values[known], color=colour, lw=0.5, alpha=0.3)
-        (line,) = axes.plot(steps[known], _smoothed(values[known]), color=colour, lw=1.5,
-                            ls=("-", "--", "-.", ":")[index % 4])  # fmt: skip
-        line.set_label(_short(name))
-    axes.set_xlabel(_short(names[0]))
-    if all(np.nanmin(column) > 0 for column in columns[1:]):
-        axes.set_yscale("log")
-        _plain_numbers(axes.yaxis)
-    _legend(figure, axes)
-    return save(figure, out)
-
-
-def _read_log(log: Path, curves: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
-    try:
-        with log.open(newline="") as file:
-            names, *rows = [row for row in csv.reader(file) if row]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{printable(log)}: expected a CSV with a header, found none") from error
-    columns = [
-        np.array([_number(row[i]) if i < len(row) else math.nan for row in rows])
-        for i in range(len(names))
-    ]
-    kept = [
-        i
-        for i, column in enumerate(columns)
-        if len(column)
-        and not np.isnan(column).all()
-        and (not i or not curves or names[i] in curves)
-    ]
-    if len(kept) < 2 or kept[0] != 0:
-        raise DataError(
-            f"{printable(log)}: expected steps in the first column and a loss in another, "
-            f"found the columns {printable(', '.join(names))}"
-        )
-    return [names[i] for i in kept], [columns[i] for i in kept]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """Exponential mean, corrected for its start, (n,)."""
-    means, total, weight = np.empty(len(values)), 0.0, 0.0
-    for index, value in enumerate(values):
-        total = SMOOTHING * total + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        means[index] = total / weight
-    return means
 
 
 # -- parts of figures ----------------------------------------------------------------------------
@@ -333,7 +257,8 @@ def _half(cell: Mapping[Any, Any]) -> float:
     return float(half) if math.isfinite(half) else 0.0
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
+def new_figure(title: str) -> tuple[Figure, Axes]:
+    """An empty plot under its title."""
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
@@ -357,7 +282,7 @@ def _metric_axis(axes: Axes, metric: MetricSpec, good: Good, before: str = "") -
     axis.set_inverted((metric.better == "higher") != (good == "up"))
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Numbers of a logarithmic axis as such, since mathematics is off for the sake of names."""
     low, high = sorted(axis.get_view_interval())
     if high / low < 50:
@@ -366,7 +291,7 @@ def _plain_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def add_legend(figure: Figure, axes: Axes) -> None:
     """Names below the plot, in up to three columns."""
     handles, labels = axes.get_legend_handles_labels()
     columns = min(3, len(labels))
@@ -379,18 +304,18 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _metric_name(metric: MetricSpec) -> str:
-    return _short(f"{metric.title} {metric.arrow}")
+    return short(f"{metric.title} {metric.arrow}")
 
 
 def _name(item: Item) -> str:
-    return _short(item.title)
+    return short(item.title)
 
 
 def _title(results: Results, dataset: str) -> str:
-    return _short(next(item.title for item in results.datasets if item.name == dataset))
+    return short(next(item.title for item in results.datasets if item.name == dataset))
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """A name as plots show it; a leading underscore would hide it from the legend."""
     shown = in_font(printable(name))
     shown = shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
