@@ -156,8 +156,10 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(path: Path, limit: int | None = MAX_MEMBER_BYTES) -> Iterator[Member]:
     """The regular files of a zip, a tar or a folder, in the order of the archive.
+
+    `limit` is the most bytes that one of them may have.
 
     Raises:
         DataError: not an archive, damaged, or with a member that no honest archive has: a path
@@ -167,7 +169,7 @@ def members(path: Path) -> Iterator[Member]:
     try:
         for member in _reader(path)(path):
             count, total = count + 1, total + member.size
-            _require_sane(path, member, count, total)
+            _require_sane(path, member, count, total, limit)
             yield member
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{printable(path)}: is damaged ({printable(error)})") from error
@@ -183,11 +185,11 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Member]]:
     raise DataError(f"{printable(path)}: expected a zip or tar archive, found neither")
 
 
-def _require_sane(path: Path, member: Member, count: int, total: int) -> None:
+def _require_sane(path: Path, member: Member, count: int, total: int, limit: int | None) -> None:
     parts = PurePosixPath(member.path.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:", parts[0]):
         raise _refused(path, member.path, "leaves the archive")
-    if member.size > MAX_MEMBER_BYTES:
+    if limit is not None and member.size > limit:
         raise _refused(path, member.path, f"has {member.size} bytes, an image has fewer")
     if count > MAX_MEMBERS or total > MAX_BYTES:
         raise _refused(path, member.path, "is one too many: absurd number or size of files")

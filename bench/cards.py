@@ -35,16 +35,33 @@ class Snapshot(Card):
     files: list[str] = Field(default_factory=list)
 
 
+class Replacement(Card):
+    """A line that must be changed in a clone, for paths that its authors wrote into their code.
+
+    Attributes:
+        file: in the clone.
+        old: text that occurs in it exactly once.
+        new: what stands there instead.
+    """
+
+    file: str
+    old: str
+    new: str
+
+
 class Outputs(Card):
     """Which file belongs to which input.
 
     Attributes:
+        root: where the program writes, when it cannot be told; `{repo}` and `{run}` (a name of
+            this run's own) are filled in. The folder is removed afterwards.
         folder: below the output folder.
         name: of the file, with `{stem}` for the input's.
         ignore: patterns of other files, below the output folder, that the program is known to
             write; any other file is refused by name.
     """
 
+    root: str = "{output}"
     folder: str = "."
     name: str = "{stem}.png"
     ignore: list[str] = Field(default_factory=list)
@@ -61,12 +78,20 @@ class Official(Card):
         packages: what pip installs after those; the pins without which it does not run.
         modules: what the environment must be able to import.
         command: arguments of that Python, with `{input}`, `{output}`, `{scale}`, `{seed}`,
-            `{repo}`, `{weight:NAME}` (path of a file of weights).
+            `{repo}`, `{run}` (a name of this run's own), `{config}` and `{weight:NAME}` (path of
+            a file of weights).
+        only_size: LR side for which `command` is; 0 means any.
+        command_else: for inputs of other sizes, where `only_size` is given.
+        config: text of a file that the program reads, written for each run; placeholders as in
+            `command`.
+        replacements: made in the clone by setup.
         links: name of weights -> path in the clone where the program insists on finding them.
+        unpack: name of a zip or tar of weights -> folder in the clone for its files.
         snapshots: folders from the Hugging Face hub.
         environment: variables for the program.
         outputs: which file belongs to which input.
         min_size: shortest side in LR pixels.
+        multiple: inputs are mirrored up to a multiple of it, outputs cropped back.
         gpu: whether it needs one.
         seeding: "run" when one seed is set for all images, so that an image's noise depends on
             those before it; "image" when each has its own; "none" when nothing is random.
@@ -83,11 +108,17 @@ class Official(Card):
     packages: list[str] = Field(default_factory=list)
     modules: list[str] = Field(default_factory=list)
     command: list[str] = Field(min_length=1)
+    only_size: int = 0
+    command_else: list[str] = Field(default_factory=list)
+    config: str = ""
+    replacements: list[Replacement] = Field(default_factory=list)
     links: dict[str, str] = Field(default_factory=dict)
+    unpack: dict[str, str] = Field(default_factory=dict)
     snapshots: list[Snapshot] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     outputs: Outputs = Outputs()
     min_size: int = 1
+    multiple: int = 1
     gpu: bool = True
     seeding: Literal["run", "image", "none"]
     start_seconds: float = 1800

@@ -181,6 +181,12 @@ def crop_to_multiple(rgb: np.ndarray, of: int) -> np.ndarray:
     return crop(rgb, 0, 0, width - width % of, height - height % of)
 
 
+def mirror_to_multiple(rgb: np.ndarray, of: int) -> np.ndarray:
+    """Extend (H, W, 3) at the right and bottom by its mirror image, to sides that `of` divides."""
+    below, right = (-side % of for side in rgb.shape[:2])
+    return np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="symmetric")
+
+
 def pixels_sha256(rgb: np.ndarray) -> str:
     """Hash of size and pixels: equal for equal pictures, whatever encoder wrote the file."""
     header = struct.pack("<II", *rgb.shape[:2])

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -78,24 +78,20 @@ class Installation:
 
     # -- what is missing -------------------------------------------------------------------------
 
-    def checks(self) -> list[Check]:
+    def checks(self) -> Iterator[Check]:
         """Every part that the method needs, and the command that mends what is missing."""
-        return [
-            self._clone(),
-            self._environment(),
-            *(self._weight(w.name) for w in self.card.weights),
-            *(self._snapshot(s.repository, s.into) for s in self.official.snapshots),
-            *([_gpu()] if self.official.gpu else []),
-        ]
+        yield self._clone()
+        yield self._environment()
+        yield from (self._weight(weight.name) for weight in self.card.weights)
+        yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
+        yield from (self._snapshot(s.repository, s.into) for s in self.official.snapshots)
+        if self.official.gpu:
+            yield _gpu()
 
     def problem(self) -> str:
         """The first thing that keeps it from running, with the command; "" when it can run."""
-        bad = [check for check in self.checks() if check.state != "ok"]
-        if not bad:
-            return ""
-        more = f" (and {len(bad) - 1} more: cassr-bench doctor {self.card.name})" if bad[1:] else ""
-        first = bad[0]
-        return f"{first.what}: {first.found}{more}; {first.mend}"
+        first = next((check for check in self.checks() if check.state != "ok"), None)
+        return f"{first.what}: {first.found}; {first.mend}" if first else ""
 
     @property
     def _setup(self) -> str:
@@ -108,11 +104,16 @@ class Installation:
         if found != self.official.commit:
             short = f"at {found[:12]}, expected {self.official.commit[:12]}"
             return Check("repository", "broken", short, self._setup)
-        changed = git(["-C", str(self.repo), "status", "--porcelain", "--untracked-files=no"])
+        own = [f":(exclude){change.file}" for change in self.official.replacements]
+        status = ["status", "--porcelain", "--untracked-files=no", "--", ".", *own]
+        changed = git(["-C", str(self.repo), *status])
         if changed:
             first = changed.splitlines()[0].split(maxsplit=1)[-1]
             hint = f"git -C {self.repo} checkout -- ."
             return Check("repository", "broken", f"{printable(first)} was changed", hint)
+        for change in self.official.replacements:
+            if change.new not in (self.repo / change.file).read_text():
+                return Check("repository", "broken", f"{change.file} is not adapted", self._setup)
         return Check("repository", "ok", f"{printable(self.repo)} at {found[:12]}")
 
     def _environment(self) -> Check:
@@ -131,6 +132,11 @@ class Installation:
         except WeightsError as error:
             weight = next(w for w in self.card.weights if w.name == name)
             return Check(name, "missing", str(error), weights_hint(self.card.name, weight))
+
+    def _unpacked(self, name: str, into: str) -> Check:
+        if into in self.record().get("unpacked", {}):
+            return Check(name, "ok", f"unpacked into {into}")
+        return Check(name, "missing", f"not unpacked into {into}", self._setup)
 
     def _snapshot(self, repository: str, into: str) -> Check:
         if (self.repo / into).exists():

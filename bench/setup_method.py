@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from bench import weights
+from bench import archives, weights
 from bench.cards import Official, Snapshot
 from bench.errors import Unavailable, WeightsError
 from bench.installation import Installation, call, git, remove, weights_hint
@@ -82,6 +82,7 @@ def _steps(
 def _clone(where: Installation, source: str) -> str:
     wanted = where.official.commit
     if _head(where.repo) == wanted:
+        _replace(where.repo, where.official)
         return f"repository: is there, at {wanted[:12]}"
     fresh = where.root / f"repo.{os.getpid()}"
     remove(fresh)
@@ -89,12 +90,27 @@ def _clone(where: Installation, source: str) -> str:
         address = source or where.official.repository
         git(["clone", "--quiet", "--no-checkout", "--", address, str(fresh)])
         git(["-C", str(fresh), "checkout", "--quiet", "--detach", wanted])
+        _replace(fresh, where.official)
         remove(where.repo)
         fresh.rename(where.repo)
     finally:
         remove(fresh)
     where.remember(commit=wanted, source=address)
     return f"repository: cloned, at {wanted[:12]}"
+
+
+def _replace(repo: Path, official: Official) -> None:
+    for change in official.replacements:
+        path = repo / change.file
+        text = path.read_text()
+        if change.new in text:
+            continue
+        if text.count(change.old) != 1:
+            raise Unavailable(
+                f"{printable(path)}: expected the text {change.old!r} once, found it "
+                f"{text.count(change.old)} times"
+            )
+        path.write_text(text.replace(change.old, change.new))
 
 
 def _head(repo: Path) -> str:
@@ -199,6 +215,9 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
     for name, inside in where.official.links.items():
         if weights.find(next(w for w in where.card.weights if w.name == name)):
             link(where.weight(name), where.repo / inside, where.repo)
+    for name, into in where.official.unpack.items():
+        if weights.find(next(w for w in where.card.weights if w.name == name)):
+            yield _unpack(where, name, into)
     for snapshot in where.official.snapshots:
         try:
             with progress.step(snapshot.repository):
@@ -211,6 +230,19 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
 
 def _advance(show: Advance, name: str, done: int, total: int) -> None:
     show(done, total)
+
+
+def _unpack(where: Installation, name: str, into: str) -> str:
+    """Extract an archive of weights into the clone; members that would leave it are refused."""
+    known = where.record().get("unpacked", {})
+    source = where.weight(name)
+    digest = weights.sha256(source)
+    if known.get(into) == digest:
+        return f"{name}: is unpacked"
+    for member in archives.members(source, limit=None):
+        archives.extract(member, where.repo / into / member.path)
+    where.remember(unpacked={**known, into: digest})
+    return f"{name}: unpacked into {into}"
 
 
 def _snapshot(where: Installation, wanted: Snapshot) -> str:

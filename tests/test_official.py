@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
-from bench.errors import CardError, Unavailable
+from bench.errors import CardError, DataError, Unavailable
 from bench.installation import Installation
 from bench.methods import find as find_method
 from bench.progress import Progress
@@ -250,6 +252,80 @@ def test_weights_are_given_by_path_and_recorded(cli: Cli, stand_in: StandIn) -> 
     assert len(record["weights"]["net.ckpt"]) == 64
 
 
+def test_odd_sizes_are_mirrored_up_and_cropped_back(cli: Cli, stand_in: StandIn) -> None:
+    for name, size in (("first", (25, 31)), ("second", (24, 32))):
+        Image.fromarray(photo(*size)).save(stand_in.inputs / f"{name}.png")
+    card = stand_in.card()
+    card.write_text(card.read_text().replace("min_size = 4", "multiple = 8"))
+    setup(str(card), AS_IS, Progress(quiet=True))
+    code, found, output = upscale(cli, stand_in, card)
+    assert code == 0, found
+    expected = Image.fromarray(photo(25, 31)).resize((124, 100), Image.Resampling.NEAREST)
+    assert np.array_equal(np.asarray(Image.open(output / "first.png")), np.asarray(expected))
+
+
+def test_other_sizes_go_through_the_other_command(cli: Cli, stand_in: StandIn) -> None:
+    Image.fromarray(photo(16, 16)).save(stand_in.inputs / "square.png")
+    card = stand_in.card()
+    other = 'only_size = 16\ncommand_else = ["run.py", "--input", "{input}", "--outdir", '
+    other += '"{output}", "--upscale", "{scale}", "--seed", "77"]\n'
+    card.write_text(card.read_text().replace("outputs =", f"{other}outputs ="))
+    setup(str(card), AS_IS, Progress(quiet=True))
+    code, found, output = upscale(cli, stand_in, card)
+    assert code == 0, found
+    runs = next((output / "runs").iterdir())
+    first, second = (json.loads((runs / f"run-{i}.json").read_text()) for i in (1, 2))
+    assert first["inputs"] == ["square.png"] and "77" not in first["command"]
+    assert second["inputs"] == ALL and "77" in second["command"]
+
+
+def test_a_config_file_is_written_for_each_run(cli: Cli, stand_in: StandIn) -> None:
+    card = stand_in.card()
+    text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{config}"]')
+    config = 'config = """\nlr: {input}\nrun: {run}\n"""\noutputs ='
+    card.write_text(text.replace("outputs =", config))
+    setup(str(card), AS_IS, Progress(quiet=True))
+    code, found, output = upscale(cli, stand_in, card)
+    assert code == 0, found
+    log = next((output / "runs").glob("*/run-1.log")).read_text()
+    assert "run-1-input" in log and "run: cassr-bench-" in log
+
+
+def test_paths_written_into_foreign_code_are_replaced(stand_in: StandIn) -> None:
+    change = '[[official.replacements]]\nfile = "run.py"\nold = "loading"\nnew = "LOADING"\n'
+    card = ready(stand_in, more=change)
+    where = Installation(find_method(str(card)).card)
+    assert where.problem() == ""
+    assert 'print("LOADING"' in (where.repo / "run.py").read_text()
+    setup(str(card), AS_IS, Progress(quiet=True))
+    assert where.problem() == ""
+    card.write_text(card.read_text().replace('"loading"', '"never there"').replace("LOAD", "L0AD"))
+    assert "run.py is not adapted" in Installation(find_method(str(card)).card).problem()
+    with pytest.raises(Unavailable, match="expected the text 'never there' once"):
+        setup(str(card), AS_IS, Progress(quiet=True))
+
+
+def test_archives_of_weights_are_unpacked_inside_the_clone(stand_in: StandIn) -> None:
+    for member, message in (("net/a.bin", ""), ("../a.bin", "leaves the archive")):
+        archive = stand_in.folder / "net.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr(member, "weights")
+        more = 'unpack = { "net.zip" = "runs" }\n[[weights]]\nname = "net.zip"\n'
+        target = Path(os.environ["CASSR_BENCH_CACHE"]) / "weights" / "net.zip"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(archive, target)
+        (target.parents[1] / "weights.json").unlink(missing_ok=True)
+        where = Installation(find_method(str(stand_in.card(more=more))).card)
+        if message:
+            with pytest.raises(DataError, match=message):
+                ready(stand_in, more=more)
+            assert not (where.root / "a.bin").exists()
+        else:
+            ready(stand_in, more=more)
+            assert (where.repo / "runs" / "net" / "a.bin").read_text() == "weights"
+            assert where.problem() == ""
+
+
 # -- setup and doctor ----------------------------------------------------------------------------
 
 
@@ -329,13 +405,14 @@ def test_setup_says_which_interpreter_it_wants(
         setup(str(card), SetupOptions(conda=True), Progress(quiet=True))
 
 
-def test_an_unknown_placeholder_is_refused(stand_in: StandIn) -> None:
+def test_an_unknown_placeholder_is_refused(stand_in: StandIn, tmp_path: Path) -> None:
     card = stand_in.card()
     card.write_text(card.read_text().replace('"{seed}"', '"{sead}"'))
     setup(str(card), AS_IS, Progress(quiet=True))
     method = find_method(str(card)).load("cpu")
+    inputs = {path.stem: path for path in stand_in.inputs.iterdir()}
     with pytest.raises(CardError, match=r"unknown placeholder \{sead\}"):
-        method.command(Path("i"), Path("o"), 4, 0)  # type: ignore[union-attr]
+        list(method.upscale_set(inputs, tmp_path / "w", scale=4, seed=0, watch=print))  # type: ignore[union-attr]
 
 
 def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
