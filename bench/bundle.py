@@ -26,7 +26,7 @@ from bench.measured import (
     Text,
     mean,
     of_results,
-    public_name,
+    public_names,
     shorten,
 )
 from bench.results import Item, Results
@@ -63,13 +63,14 @@ class Bundle(Record):
 
 def of_run(results: Results, scale: int | None = None) -> Bundle:
     """The result of a run, without any path of this machine."""
-    measured = of_results(results, {}, scale)
+    names = public_names(item.name for item in results.datasets)
+    measured = of_results(results, scale=scale, names=names)
     cells = [cell.model_copy(update={"missing": _bare(cell.missing)}) for cell in measured.scores]
     kept = ("device", "machine", "python", "versions", "methods")
     return Bundle(
         title=results.title,
         notes=list(results.notes),
-        datasets={public_name(item.name): _label(item) for item in results.datasets},
+        datasets={names[item.name]: _label(item) for item in results.datasets},
         methods={item.name: _label(item) for item in results.methods},
         measured=measured.model_copy(update={"scores": cells}),
         made_with={key: results.provenance[key] for key in kept if key in results.provenance},

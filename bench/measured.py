@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -131,29 +131,47 @@ def as_unicode(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def public_name(dataset: str) -> str:
-    """A dataset's name without the path of a folder on this machine."""
-    if not dataset.startswith("folder:"):
-        return as_unicode(dataset)
-    return as_unicode(f"folder:{Path(dataset.removeprefix('folder:')).resolve().name}")
+def public_names(datasets: Iterable[str]) -> dict[str, str]:
+    """Name -> the name without the path of a folder on this machine; they stay distinct."""
+    names: dict[str, str] = {}
+    for dataset in datasets:
+        name = base = as_unicode(_without_path(dataset))
+        number = 2
+        while name in names.values():
+            name, number = f"{base}-{number}", number + 1
+        names[dataset] = name
+    return names
 
 
-def of_results(results: Results, typed: Mapping[str, str], scale: int | None = None) -> Measured:
+def _without_path(dataset: str) -> str:
+    kind, folder, path = dataset.partition("folder:")
+    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
+
+
+def of_results(
+    results: Results,
+    typed: Mapping[str, str] | None = None,
+    scale: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Measured:
     """What was measured in `results`.
 
     Args:
-        typed: method name -> as typed on the command line.
+        typed: method name -> as typed on the command line, where it shall be kept.
         scale: upscaling factor of the run.
+        names: dataset -> what to call it; by default as it is.
     """
     provenance = results.provenance
     prints = provenance["metrics"]
+    typed = typed or {}
+    names = names or {item.name: as_unicode(item.name) for item in results.datasets}
     return Measured(
         suite=provenance["suite"]["name"],
         seed=provenance["seed"],
         scale=scale,
         limit=provenance["limit"],
         datasets={
-            public_name(name): DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
+            names[name]: DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
             for name, d in provenance["datasets"].items()
         },
         metrics={
@@ -169,18 +187,18 @@ def of_results(results: Results, typed: Mapping[str, str], scale: int | None = N
             )
             for m in results.methods
         },
-        scores=list(_cells(results)),
+        scores=list(_cells(results, names)),
     )
 
 
-def _cells(results: Results) -> Iterator[Cell]:
+def _cells(results: Results, names: Mapping[str, str]) -> Iterator[Cell]:
     groups = dict(list(results.scores.groupby(["dataset", "method", "metric"], sort=False)))
     for dataset in results.datasets:
         for method in results.methods:
             for metric in results.metrics:
                 rows = groups.get((dataset.name, method.name, metric.name))
                 if rows is not None:
-                    yield _cell(public_name(dataset.name), method.name, metric.name, rows)
+                    yield _cell(names[dataset.name], method.name, metric.name, rows)
 
 
 def _cell(dataset: str, method: str, metric: str, rows: pd.DataFrame) -> Cell:

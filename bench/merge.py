@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.bundle import Bundle
 from bench.diff import difference
 from bench.errors import DataError
-from bench.measured import Cell, Measured, as_unicode, of_results, public_name, unlike
+from bench.measured import Cell, Measured, as_unicode, of_results, public_names, unlike
 from bench.results import Item, Results
 from bench.text import printable
 
@@ -44,16 +44,17 @@ def merge(results: Results, imports: Sequence[Import], label: str = "") -> Resul
 
 
 def _merge_one(results: Results, item: Import, label: str) -> Results:
-    own, theirs = of_results(results, {}), item.bundle.measured
+    called = public_names(dataset.name for dataset in results.datasets)
+    own, theirs = of_results(results, names=called), item.bundle.measured
     _refuse_unlike(own, theirs, item.source)
-    _refuse_unknown_images(results, theirs, item.source)
+    _refuse_unknown_images(results, theirs, called, item.source)
     names = _new_names(own, theirs, item, label)
     if not names:
         return results
     return replace(
         results,
         methods=(*results.methods, *(_item(item, old, new) for old, new in names.items())),
-        scores=_with_rows(results, theirs, names, item.source),
+        scores=_with_rows(results, theirs, names, called, item.source),
         provenance=_with_provenance(results, item, names),
     )
 
@@ -88,10 +89,12 @@ def _only(measured: Measured, method: str, like: Measured | None = None) -> Meas
     return measured.model_copy(update={"scores": cells})
 
 
-def _refuse_unknown_images(results: Results, theirs: Measured, source: str) -> None:
+def _refuse_unknown_images(
+    results: Results, theirs: Measured, called: Mapping[str, str], source: str
+) -> None:
     known: dict[str, set[str]] = {}
     for dataset, images in results.scores.groupby("dataset")["image"]:
-        known[public_name(str(dataset))] = set(map(as_unicode, images))
+        known[called[str(dataset)]] = set(map(as_unicode, images))
     for cell in theirs.scores:
         strangers = (
             (cell.images.keys() | cell.missing.keys())
@@ -119,7 +122,11 @@ def _item(item: Import, old: str, new: str) -> Item:
 
 
 def _with_rows(
-    results: Results, theirs: Measured, names: dict[str, str], source: str
+    results: Results,
+    theirs: Measured,
+    names: Mapping[str, str],
+    called: Mapping[str, str],
+    source: str,
 ) -> pd.DataFrame:
     """The scores with rows of the imported methods for every image and metric, in their order."""
     import pandas as pd
@@ -131,7 +138,7 @@ def _with_rows(
     rows = []
     for old, new in names.items():
         for dataset, image, metric in wanted:
-            value, reason = _value(cells.get((public_name(dataset), old, metric)), image, source)
+            value, reason = _value(cells.get((called[dataset], old, metric)), image, source)
             rows.append((dataset, new, image, metric, value, reason))
     new_rows = pd.DataFrame(
         rows, columns=["dataset", "method", "image", "metric", "value", "reason"]

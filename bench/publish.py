@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
 from bench.errors import DataError
-from bench.measured import public_name
+from bench.measured import public_names
 from bench.records import write_atomic
 from bench.reports.markdown import escape, markdown
 from bench.results import Results
@@ -121,12 +121,13 @@ def _write_images(path: Path, results: Results) -> None:
 
 
 def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
+    names = public_names(item.name for item in results.datasets)
     for picture in results.pictures:
         for method in results.methods:
             file = picture.sr.get(method.name)
             if file is not None:
                 yield {
-                    "dataset": public_name(picture.dataset),
+                    "dataset": names[picture.dataset],
                     "method": method.name,
                     "image": picture.image,
                     "sr": {"bytes": file.read_bytes(), "path": None},

@@ -24,6 +24,7 @@ from results_example import HOSTILE, PSNR
 from bench.bundle import MAX_BYTES, Bundle, of_run, read_bundle, to_json
 from bench.diff import difference
 from bench.errors import DataError
+from bench.measured import public_names
 from bench.merge import Import, merge
 from bench.publish import card, export_folder
 from bench.results import Item, Results
@@ -336,6 +337,8 @@ def test_reasons_lose_their_folders_and_datasets_their_paths() -> None:
     assert list(bundle.datasets) == ["folder:set"]
     (reason,) = bundle.measured.scores[0].missing.values()
     assert reason == "a.png: truncated; see https://example.org/a/b or n/a"
+    twins = public_names(["folder:/a/set", "quick-bicubic", "folder:/b/set"])
+    assert list(twins.values()) == ["folder:set", "quick-bicubic", "folder:set-2"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -128,6 +128,31 @@ def test_unchanged_photographs_pass_and_missing_ones_fail(measure, undamaged: Me
     assert judge(loose, found, {}).exit_code == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_to_published_images_fails_though_some_of_it_scores_better(
+    name: str, golden: Path, tmp_path: Path
+) -> None:
+    """Outputs of a diffusion method, which blur brings nearer to the HR images."""
+    folder = golden / "realsr"
+    options = RunOptions(store=tmp_path / "store", workers=1, limit=8)
+    found = []
+    for damage in (rounded, DAMAGES[name]):
+        sr = tmp_path / f"sr{len(found)}"
+        sr.mkdir()
+        for file in sorted((folder / "osediff").iterdir())[:8]:
+            exact = np.asarray(Image.open(file), np.float64)
+            exact += np.random.default_rng(0).uniform(-0.5, 0.5, exact.shape)
+            Image.fromarray(damage(exact.clip(0, 255))).save(sr / file.name)
+        metrics = ["psnr_y", "ssim_y"]
+        found.append(measure_folder(sr, folder / "hr", metrics, options, Progress(True)).measured)
+    verdict = judge(reference_of(found[0], "same"), found[1], {})
+    assert {row.metric for row in verdict.failed} == {"psnr_y", "ssim_y"}
+    assert ("mean better by" in verdict.rows[0].reason) == (
+        name in ("blurred", "half a pixel", "blue")
+    )
+
+
 # -- rules ---------------------------------------------------------------------------------------
 
 IDS = [f"i{index}" for index in range(40)]
