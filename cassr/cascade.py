@@ -13,6 +13,7 @@ from cassr.color import CORRECTIONS
 from cassr.config import SamplingOptions
 from cassr.sampling import (
     LatentCodec,
+    NoisePredictor,
     draw_noise,
     sample,
     stage_generators,
@@ -65,20 +66,35 @@ def run_stage(
     Returns:
         (B, 3, H, W) float32 in [0, 1].
     """
-    z_lr, space = batch.z_lr, pipeline.latent_space
+    z_lr = batch.z_lr
+    prompt = _embed_prompts(pipeline, batch.prompts, guidance_scale, options.negative_prompt)
     factor = vae_factor(pipeline.vae)
     limit = options.hint_cache_mb * 2**20 if steps > 1 else 0
     height, width = z_lr.shape[2:]
     grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
-    prompt = _embed_prompts(pipeline, batch.prompts, guidance_scale, options.negative_prompt)
     predict = tiled_predictor(stage, conditions, prompt, grid, guidance_scale, limit)
-    generators = stage_generators(batch.seeds, number)
+    latents = _sample(
+        pipeline, predict, z_lr, stage_generators(batch.seeds, number), steps, options
+    )
+    codec = LatentCodec(pipeline.vae, options.vae_tile, options.vae_overlap)
+    return _finish(codec.decode(latents), batch.upscaled, options)
+
+
+def _sample(
+    pipeline: CasSRPipeline,
+    predict: NoisePredictor,
+    z_lr: Tensor,
+    generators: Sequence[torch.Generator],
+    steps: int,
+    options: SamplingOptions,
+) -> Tensor:
+    """Latents (B, c, h, w) of the image, from noise."""
+    space = pipeline.latent_space
     noise = draw_noise(z_lr.shape[1:], generators).to(z_lr.device)
     start = space.enter(z_lr, z_lr) if options.start == "lr" else None
     scheduler, progress = pipeline.scheduler, pipeline.progress_bar
     y = sample(predict, scheduler, noise, start, steps, generators, progress)
-    codec = LatentCodec(pipeline.vae, options.vae_tile, options.vae_overlap)
-    return _finish(codec.decode(space.leave(y, z_lr)), batch.upscaled, options)
+    return space.leave(y, z_lr)
 
 
 def _finish(image: Tensor, upscaled: Tensor, options: SamplingOptions) -> Tensor:

@@ -19,32 +19,34 @@ def adain(sr: Tensor, lr: Tensor) -> Tensor:
     """Give each channel of sr the mean and standard deviation it has in lr.
 
     Args:
-        sr, lr: (B, 3, H, W) in [0, 1].
+        sr: (B, 3, H, W) in [0, 1]; overwritten.
+        lr: the same shape.
 
     Returns:
-        (B, 3, H, W), not clamped.
+        sr, not clamped.
     """
     sr_std, sr_mean = torch.std_mean(sr, dim=(2, 3), keepdim=True, correction=0)
     lr_std, lr_mean = torch.std_mean(lr, dim=(2, 3), keepdim=True, correction=0)
-    return (sr - sr_mean) / sr_std.clamp(min=1e-4) * lr_std + lr_mean
+    return sr.sub_(sr_mean).mul_(lr_std / sr_std.clamp(min=1e-4)).add_(lr_mean)
 
 
 def wavelet(sr: Tensor, lr: Tensor) -> Tensor:
     """High bands of sr, lowest band of lr.
 
-    The transform is linear, so this is sr plus the low band of their difference.
+    The transform is linear, so this is sr plus the low band of their difference. Channel by
+    channel and in place, since the images of a large output are what memory goes to.
 
     Args:
-        sr, lr: (B, 3, H, W) in [0, 1].
+        sr: (B, 3, H, W) in [0, 1]; overwritten.
+        lr: the same shape.
 
     Returns:
-        (B, 3, H, W), not clamped.
+        sr, not clamped.
     """
-    result = sr.clone()
     for channel in range(sr.shape[1]):
         one = slice(channel, channel + 1)
-        result[:, one] += low_band(lr[:, one] - sr[:, one])
-    return result
+        sr[:, one] += low_band(lr[:, one] - sr[:, one])
+    return sr
 
 
 def low_band(x: Tensor, levels: int = WAVELET_LEVELS) -> Tensor:
