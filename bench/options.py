@@ -133,6 +133,28 @@ Marks = Annotated[
         help="Mark best and second best, or all that are not significantly worse than the best.",
     ),
 ]
+Reports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reports",
+        help="Only these reports; comma list or repeated. `cost` is made only when named.",
+    ),
+]
+Originals = Annotated[
+    bool,
+    typer.Option(
+        "--originals/--no-originals",
+        help="Full pictures in the HTML report, or thumbnails alone.",
+    ),
+]
+Region = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="DATASET:IMAGE:X,Y,SIDE",
+        help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
+    ),
+]
 Compare = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Cli
 
 from bench.metering import Meter, machine_name
 from bench.reports import REPORTS, get_report, render_all
@@ -125,3 +126,25 @@ def test_a_meter_on_cuda_waits_and_counts_tensors() -> None:
     assert time.perf_counter() - started < meter.record["seconds"]
     assert meter.record["peak_bytes"] >= 2 * 4 * 4096**2
     assert meter.record["machine"] == torch.cuda.get_device_name("cuda")
+
+
+def test_options_choose_reports_regions_and_originals(cli: Cli, tmp_path: Path) -> None:
+    words = ("quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y", "--limit", 2)
+    assert cli("run", *words, "--workers", 1, "--reports", "markdown", "--out", "a").returncode == 0
+    out = tmp_path / "cwd"
+    assert {path.name for path in (out / "a").iterdir()} == {"table.md", "provenance.json"}
+    region = ("--region", "quick-bicubic:astronaut:40,60,64")
+    chosen = ("--reports", "cost,panels,html", "--no-originals", *region, "--out", "b")
+    done = cli("report", *words, *chosen)
+    assert done.returncode == 0, done.stderr
+    panels = sorted(path.name for path in (out / "b" / "panels" / "quick-bicubic").iterdir())
+    assert panels[-1] == "astronaut-40-60-64.png"
+    assert not (out / "b" / "html" / "pictures").exists()
+    with (out / "b" / "cost_images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 and all(float(row["seconds"]) > 0 for row in rows)
+    assert all(int(row["pixels"]) > 0 and row["machine"] for row in rows)
+    wrong = cli("run", *words, "--region", "quick-bicubic:nobody:1,2,3")
+    assert wrong.returncode == 2 and "no image 'nobody'" in wrong.stderr
+    unknown = cli("run", *words, "--reports", "costs")
+    assert unknown.returncode == 2 and "did you mean 'cost'" in unknown.stderr

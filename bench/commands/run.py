@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,7 @@ from bench.text import printable
 
 if TYPE_CHECKING:
     from bench.cards import SuiteCard
-    from bench.results import Results
+    from bench.results import Results, ShownRegion
     from bench.run import Outcome, Plan, RunOptions
 
 
@@ -44,6 +45,9 @@ def run(
     ] = False,
     marks: o.Marks = "best",
     compare: o.Compare = None,
+    reports: o.Reports = None,
+    region: o.Region = None,
+    originals: o.Originals = True,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -54,7 +58,7 @@ def run(
     from bench import run as runner
     from bench import shards
 
-    view = _view(marks, compare)
+    view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
         runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
     )
@@ -70,9 +74,11 @@ def run(
     )
     go_offline(offline)
     plan = runner.plan(suite_card, options, progress(as_json))
+    view = replace(view, regions=_regions(region, plan))
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, None if fetch else suite_card.fetch_mb, as_json)
         plan = runner.plan(suite_card, options, progress(as_json))
+    view = replace(view, regions=_regions(region, plan))
     if dry_run:
         _show_plan(plan, options, as_json)
         return
@@ -101,6 +107,9 @@ def report(
     store: o.Store = None,
     marks: o.Marks = "best",
     compare: o.Compare = None,
+    reports: o.Reports = None,
+    region: o.Region = None,
+    originals: o.Originals = True,
     as_json: o.AsJson = False,
 ) -> None:
     """Make a suite's reports again from the store.
@@ -109,7 +118,7 @@ def report(
     """
     from bench import run as runner
 
-    view = _view(marks, compare)
+    view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
         runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
     )
@@ -121,22 +130,51 @@ def report(
         scale=scale,
     )
     plan = runner.plan(suite_card, options, progress(as_json))
+    view = replace(view, regions=_regions(region, plan))
     outcome = runner.collect(plan, options)
     _finish(outcome, out or _default_out(plan.suite.name), options, as_json, False, view)
 
 
 @dataclass(frozen=True)
 class _View:
-    """What tables mark, and whether published values are shown beside ours."""
+    """How results are shown.
+
+    Attributes:
+        significant: mark all that are not significantly worse than the best.
+        published: show published values beside ours.
+        reports: names of those to write, by default all.
+        originals: whether the HTML report holds full pictures.
+        regions: what panels show.
+    """
 
     significant: bool
     published: bool
+    reports: tuple[str, ...]
+    originals: bool
+    regions: tuple[ShownRegion, ...] = ()
+
+    def of(self, results: Results) -> Results:
+        """The results as they are to be shown."""
+        groups = _groups(results) if self.significant else None
+        return replace(results, originals=self.originals, regions=self.regions, groups=groups)
 
 
-def _view(marks: str, compare: str | None) -> _View:
+def _view(marks: str, compare: str | None, names: list[str] | None, originals: bool) -> _View:
+    from bench.reports import get_report
+
     o.one_of("--marks", marks, "best", "significant")
     o.one_of("--compare", compare, "published")
-    return _View(marks == "significant", compare == "published")
+    chosen = tuple(get_report(name).name for name in o.split(names))
+    return _View(marks == "significant", compare == "published", chosen, originals)
+
+
+def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
+    if not texts:
+        return ()
+    from bench.reports.regions import parse_region
+
+    images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
+    return tuple(parse_region(text, images) for text in texts)
 
 
 def _default_out(suite: str) -> Path:
@@ -192,11 +230,10 @@ def _finish(
     from bench.collect import as_json as results_json
     from bench.collect import write_provenance
 
-    if view.significant:
-        outcome = replace(outcome, results=_with_groups(outcome.results))
+    outcome = replace(outcome, results=view.of(outcome.results))
     if not as_json:
         _show(outcome.results, view)
-    files = reports.render_all(outcome.results, out)
+    files = reports.render_all(outcome.results, out, view.reports)
     files.append(write_provenance(outcome.results, out))
     if as_json:
         print_json(results_json(outcome, files))
@@ -222,10 +259,10 @@ def _show(results: Results, view: _View) -> None:
         published.show(results, console)
 
 
-def _with_groups(results: Results) -> Results:
+def _groups(results: Results) -> Mapping[tuple[str, str], frozenset[str]]:
     from bench.table_stats import statistics
 
-    return replace(results, groups=statistics(results).groups)
+    return statistics(results).groups
 
 
 def _names(files: list[Path], out: Path) -> str:
