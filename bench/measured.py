@@ -269,7 +269,7 @@ def show(value: Any) -> str:
     if value is None or value == "":
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return printable(text[:SHOWN] + "…" if len(text) > 4 * SHOWN else text)
+    return printable(text[:SHOWN] + "…" if len(text) > 3 * SHOWN else text)
 
 
 def folder_sha256(hashes: Mapping[str, str]) -> str:
