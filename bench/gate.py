@@ -150,7 +150,9 @@ def _notes(known: Measured, found: Measured) -> list[str]:
     notes = []
     for name, method in known.methods.items():
         if name in found.methods and found.methods[name].sha256 != method.sha256:
-            notes.append(f"method {name} is another than in the reference (code, settings or weights)")
+            notes.append(
+                f"method {name} is another than in the reference (code, settings or weights)"
+            )
     for what in ("datasets", "methods", "metrics"):
         absent = sorted(getattr(known, what).keys() - getattr(found, what).keys())
         if absent:
