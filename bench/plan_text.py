@@ -8,7 +8,7 @@ from typing import Any
 Row = dict[str, Any]
 
 
-def plan_lines(rows: Sequence[Row]) -> list[str]:
+def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     """Rows of `bench.run.dry_run` as lines: each method, dataset and metric once."""
     pairs = [row for row in rows if "method" in row]
     lines = ["methods"]
@@ -18,16 +18,21 @@ def plan_lines(rows: Sequence[Row]) -> list[str]:
         own = [row for row in rows if what in row and "method" not in row]
         lines += [f"{what}s", *(_line(row[what], row["problem"] or "ready") for row in own)]
     missing = _missing(rows)
-    lines.append(f"{missing} of these are missing" if missing else "everything is here")
-    return lines
+    if not missing:
+        return [*lines, "everything is here"]
+    return [
+        *lines,
+        f"{missing} of these are missing; all that has an address: cassr-bench fetch {suite}",
+    ]
 
 
 def _method(name: str, rows: Sequence[Row]) -> str:
     problem = rows[0]["problem"]
     if problem:
         return _line(name, problem)
-    todo = (f"{_count(r['images'], r['to_upscale'])} on {r['dataset']}" for r in rows)
-    return _line(name, ", ".join(todo))
+    known = [row for row in rows if row["images"]]
+    todo = [f"{_count(r['images'], r['to_upscale'])} on {r['dataset']}" for r in known]
+    return _line(name, ", ".join(todo) or "ready")
 
 
 def _count(images: int, left: int) -> str:

@@ -203,7 +203,7 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
         return
     from bench.plan_text import plan_lines
 
-    typer.echo("\n".join(plan_lines(rows)))
+    typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
 
 def _end_part(outcome: Outcome, shard: tuple[int, int], owed: int, as_json: bool) -> None:
