@@ -70,12 +70,16 @@ def test_equals_the_library_called_directly(planted: MetricSpec, clean_home: Pat
     theirs = pyiqa_called_directly(planted, clean_home / "torch/hub")
     if planted.name == "maniqa":  # the same grid with fewer crops: 20 of them take minutes
         metric.net.test_sample = theirs.net.test_sample = 4
+        batches: list[int] = []
+        metric.net.vit.register_forward_pre_hook(lambda _, seen: batches.append(len(seen[0])))
     hr = tensor(224, 256, 0)
     prepared = metric.prepare(hr) if planted.reference else None
     for seed in (1,) if planted.name == "maniqa" else (1, 2, 1):
         sr = tensor(224, 256, seed)
         value = metric.score(sr, hr, prepared)
         assert value == pytest.approx(float(theirs(sr, hr)), abs=PARITY[planted.name], rel=1e-6)
+    if planted.name == "maniqa":
+        assert batches == [4], "the crops of an image go through the network as one batch"
 
 
 def check_features(spec: MetricSpec, folder: Path) -> None:

@@ -1,0 +1,47 @@
+"""The loop of a typical paper's script: pyiqa's functions, batch 1, one decode per image.
+
+    python benchmarks/paper_loop.py SR_FOLDER HR_FOLDER psnr ssim niqe
+
+One method per run, one process, all cores to torch; the means are printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pyiqa
+import torch
+from PIL import Image
+
+Y = {"test_y_channel": True, "color_space": "ycbcr"}
+OPTIONS = {"psnr": Y, "ssim": Y}
+
+
+def read(path: Path) -> torch.Tensor:
+    """(1, 3, H, W) float32 in [0, 1]."""
+    pixels = np.array(Image.open(path).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def main() -> None:
+    sr, hr, *names = sys.argv[1:]
+    cpu = torch.device("cpu")
+    metrics = {
+        name: pyiqa.create_metric(name, device=cpu, **OPTIONS.get(name, {})) for name in names
+    }
+    values: dict[str, list[float]] = {name: [] for name in names}
+    with torch.no_grad():
+        for path in sorted(Path(sr).iterdir()):
+            x, y = read(path), read(Path(hr) / path.name)
+            for name, metric in metrics.items():
+                score = metric(x, y) if metric.metric_mode == "FR" else metric(x)
+                values[name].append(score.item())
+    for name, found in values.items():
+        print(name, fmean(found))
+
+
+if __name__ == "__main__":
+    main()
