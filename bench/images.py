@@ -131,6 +131,7 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
     os.close(handle)
     try:
         encode_png(rgb, Path(temporary))
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -100,3 +100,9 @@ def test_clashing_stems_are_all_refused(tmp_path: Path) -> None:
     unique, clashes = images.by_stem(images.image_files(tmp_path))
     assert set(unique) == {"b"}
     assert sorted(path.name for path, _ in clashes) == ["a.bmp", "a.png"]
+
+
+def test_written_pictures_are_readable_by_others(tmp_path: Path) -> None:
+    """A report links to them, and a web server runs as somebody else."""
+    images.write_png(tmp_path / "a.png", photo(8, 8))
+    assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o644

@@ -32,6 +32,8 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
         "bench/datasets/photos/packaged.toml",
         "baselines/cards/bicubic.toml",
         "bench/published/cassr.csv",
+        "bench/reports/page/index.html",
+        "bench/reports/page/report.css",
     ):
         assert needed in names, needed
     tops = {name.split("/")[0] for name in names}
