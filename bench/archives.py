@@ -8,6 +8,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -171,7 +172,7 @@ def members(path: Path, limit: int | None = MAX_MEMBER_BYTES) -> Iterator[Member
             count, total = count + 1, total + member.size
             _require_sane(path, member, count, total, limit)
             yield member
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{printable(path)}: is damaged ({printable(error)})") from error
 
 
@@ -237,16 +238,21 @@ def extract(member: Member, target: Path) -> None:
     """Write one member to `target`, never more bytes than it declared.
 
     Raises:
-        DataError: it is longer than declared.
+        DataError: it is longer than declared, or the archive is damaged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
-    with member.open() as source, target.open("wb") as file:
-        while chunk := source.read(1 << 20):
-            left -= len(chunk)
-            if left < 0:
-                raise DataError(f"'{printable(member.path)}' is longer than its archive declares")
-            file.write(chunk)
+    try:
+        with member.open() as source, target.open("wb") as file:
+            while chunk := source.read(1 << 20):
+                left -= len(chunk)
+                if left < 0:
+                    raise DataError(f"'{printable(member.path)}' is longer than declared")
+                file.write(chunk)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+        raise DataError(
+            f"'{printable(member.path)}' cannot be read, the archive is damaged ({error})"
+        ) from error
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -109,11 +109,15 @@ def _load(wanted: HubName) -> tuple[Any, str, str]:
 
 def _newest(repository: str) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         return HfApi().dataset_info(repository).sha or ""
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError):
         return ""  # offline: what the cache holds is taken, its content is hashed in any case
 
 
