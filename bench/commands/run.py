@@ -84,11 +84,7 @@ def run(
         return
     outcome = runner.execute(plan, options, progress(as_json))
     if options.shard[1] > 1:
-        own = outcome
-        outcome, options, owed = shards.whole(plan, options, own)
-        if owed:
-            _end_part(own, place.shard, owed, as_json)
-            return
+        outcome, options = _with_other_parts(outcome, plan, options, as_json)
     _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all, view)
 
 
@@ -206,16 +202,23 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
     typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
 
-def _end_part(outcome: Outcome, shard: tuple[int, int], owed: int, as_json: bool) -> None:
-    part = f"{shard[0]}/{shard[1]}"
+def _with_other_parts(
+    own: Outcome, plan: Plan, options: RunOptions, as_json: bool
+) -> tuple[Outcome, RunOptions]:
+    """All parts together, if this one is the last; otherwise the command ends here."""
+    from bench import shards
+
+    outcome, together, owed = shards.whole(plan, options, own)
+    if not owed:
+        return outcome, together
+    part = f"{options.shard[0]}/{options.shard[1]}"
     if as_json:
-        print_json({"shard": part, "owed": owed, "failures": [list(f) for f in outcome.failures]})
+        print_json({"shard": part, "owed": owed, "failures": [list(f) for f in own.failures]})
     else:
         typer.echo(f"Part {part} is done; other parts still owe {owed} scores. The last one")
         typer.echo("writes the reports; so does the same command without --shard.")
-    report_failures(outcome.failures)
-    if outcome.failures:
-        raise typer.Exit(FAILED)
+    report_failures(own.failures)
+    raise typer.Exit(FAILED if own.failures else 0)
 
 
 def _finish(
