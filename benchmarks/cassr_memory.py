@@ -77,7 +77,11 @@ def draw(tiled: list[dict[str, float]], whole: list[dict[str, float]], tile: int
     ):
         if rows:
             axes.plot([r["side"] for r in rows], [r["peak"] for r in rows], style, label=label)
-    axes.set(xlabel="side of the output, px", ylabel="peak resident memory, MiB", ylim=(0, None))
+    axes.set(
+        xlabel="side of the output, px",
+        ylabel="peak resident memory, MiB",
+        ylim=(0, 1.2 * max(r["peak"] for r in tiled + whole)),
+    )
     axes.set_xticks([r["side"] for r in tiled])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

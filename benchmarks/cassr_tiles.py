@@ -82,7 +82,7 @@ def draw(whole: Tensor, tiled: Tensor, grid: Grid) -> None:
         axis.set_xticks(sorted({w.left for w in grid} | {w.left + w.width for w in grid}))
         axis.set_yticks(sorted({w.top for w in grid} | {w.top + w.height for w in grid}))
         axis.tick_params(labelsize=7)
-    figure.savefig(FIGURE, dpi=90)
+    figure.savefig(FIGURE, dpi=72)
 
 
 def main() -> None:
