@@ -7,8 +7,6 @@ that share stage 1 (other prompts of stage 2, with and without attention) comput
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from baselines.cassr_files import find_model, model_files
 from bench import images, weights
-from bench.errors import Unavailable
 from bench.hashing import json_sha256
 
 if TYPE_CHECKING:
@@ -82,25 +80,6 @@ class CasSR:
         self.reference_method = _method(reference_method, device) if reference_method else None
         self._settings = {"caption": caption, "reference": reference_method, "dtype": dtype}
 
-    @staticmethod
-    def card_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
-        """What a card's options stand for: the model's files by hash. Loads nothing.
-
-        Raises:
-            Unavailable: there is no such model.
-        """
-        folder = find_model(options["model"], options.get("revision", "main"))
-        return {"files": model_files(folder)}
-
-    @staticmethod
-    def unavailable(options: Mapping[str, Any]) -> str:
-        """Why a card with these options cannot run here; "" when it can. Loads nothing."""
-        try:
-            find_model(options["model"], options.get("revision", "main"))
-        except Unavailable as error:
-            return str(error)
-        return ""
-
     def fingerprint(self) -> dict[str, Any]:
         """Model files by hash, options, library versions."""
         import diffusers
@@ -158,42 +137,6 @@ class CasSR:
         return weights.cache_dir() / "references" / key[:2] / f"{key}.png"
 
 
-def models_dir() -> Path:
-    """Where trained models lie by name: CASSR_MODELS, or `models` in the harness's cache."""
-    own = os.environ.get("CASSR_MODELS")
-    return Path(own).expanduser() if own else weights.cache_dir() / "models"
-
-
-def find_model(model: str, revision: str) -> Path:
-    """The folder of a model.
-
-    Raises:
-        Unavailable: with what was expected where, and what to do.
-    """
-    for folder in (Path(model).expanduser(), models_dir() / model):
-        if any((folder / index).is_file() for index in ("model_index.json", "cassr.json")):
-            return folder
-    if "/" in model and not model.startswith((".", "/", "~")):
-        return _from_hub(model, revision)
-    raise Unavailable(
-        f"no trained CasSR at {models_dir() / model}: none is published; train one "
-        "(cassr-bench train) or put a saved one there"
-    )
-
-
-def _from_hub(model: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=_PATTERNS))
-    except Exception as error:  # anything from no network to no such repository
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise Unavailable(f"model {model!r} cannot be had from the hub: {reason}") from error
-
-
-_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
-
-
 def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
     from cassr.pipeline import CasSRPipeline
 
@@ -203,16 +146,6 @@ def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
         pipeline = CasSRPipeline.from_adapters(folder, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def model_files(folder: Path) -> dict[str, str]:
-    """Hash of every file a saved model consists of, by its place in the folder."""
-    wanted = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors"))
-    files = {p.relative_to(folder).as_posix(): weights.sha256(p) for p in wanted}
-    if not (folder / "cassr.json").is_file():
-        return files
-    index = json.loads((folder / "cassr.json").read_text(encoding="utf-8"))
-    return files | {"base": f"{index['base']}@{index['base_revision']}"}
 
 
 def _captioner(model: str, device: str) -> Any:

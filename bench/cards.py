@@ -140,7 +140,11 @@ class MethodCard(Card):
         parameters: number of network parameters; steps: sampling steps of diffusion methods.
         max_workers: processes that may hold it at once on one machine.
         packages: distributions that must be installed beside ours, as pip takes them.
+        lookup: module with `fingerprint(options)` and `unavailable(options)`, for a method whose
+            files are found by its options; it imports nothing heavy.
         needs: what a machine must have, in words ("a GPU with 24 GB").
+        ran: with which weights and images it was run while this was written; "" means that it was
+            tested with a stand-in or random weights only.
         official: how its own repository is run, for methods that are not run in our process.
         note: shown under every table that it appears in.
         deviations: where our run differs from the official test.
@@ -158,7 +162,9 @@ class MethodCard(Card):
     steps: int | None = None
     max_workers: int | None = None
     packages: list[str] = Field(default_factory=list)
+    lookup: str = ""
     needs: str = ""
+    ran: str = ""
     official: Official | None = None
     summary: str = ""
     paper: str = ""

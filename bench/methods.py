@@ -44,6 +44,8 @@ class Entry:
             "version": self.card.version,
             "weights": [_hash_of(weight) for weight in self.card.weights],
         }
+        if self.card.lookup:
+            found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
         if self.card.official is not None:
             told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
             found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
@@ -61,6 +63,8 @@ class Entry:
             return f"needs packages; run: pip install {' '.join(absent)}"
         if self.card.official is not None:
             return Installation(self.card).problem()
+        if self.card.lookup:
+            return str(resolve(f"{self.card.lookup}:unavailable")(self.card.options))
         for weight in self.card.weights:
             problem = "" if _given_path(weight) else weights.problem(weight)
             if problem:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from baselines.cassr_method import CasSR, find_model
+from baselines import cassr_files
+from baselines.cassr_files import find_model
+from baselines.cassr_method import CasSR
 from baselines.cassr_variants import CARDS, VARIANTS, card
 from bench.errors import Unavailable
-from bench.methods import find, method_cards
+from bench.methods import Entry, find, method_cards
 from cassr.build import build_pipeline
 
 
@@ -38,7 +40,7 @@ def test_cards_are_what_the_table_of_variants_says():
 
 
 def test_a_missing_model_says_where_and_what_to_do(clean_home: Path):
-    with pytest.raises(Unavailable, match=r"no trained CasSR at .*cassr-sd15.* train one"):
+    with pytest.raises(Unavailable, match="no trained CasSR called cassr-sd15"):
         find("cassr").load("cpu")
     with pytest.raises(Unavailable, match="cannot be had from the hub"):
         find_model("nobody/nothing", "main")
@@ -89,9 +91,19 @@ def test_fingerprint_follows_weights_and_options(model: str, clean_home: Path):
 
 
 def test_a_card_can_be_judged_without_loading(model: str, clean_home: Path):
-    assert "no trained CasSR" in CasSR.unavailable({"model": "absent"})
-    assert CasSR.unavailable({"model": model}) == ""
-    assert CasSR.card_fingerprint({"model": model})["files"] == CasSR(model).fingerprint()["files"]
+    assert "no trained CasSR" in cassr_files.unavailable({"model": "absent"})
+    assert cassr_files.unavailable({"model": model}) == ""
+    found = cassr_files.fingerprint({"model": model})
+    assert found["files"] == CasSR(model).fingerprint()["files"]
+
+
+def test_a_retrained_model_under_the_same_name_is_another_method(model: str, clean_home: Path):
+    card = find("cassr").card
+    entry = Entry("cassr", card.model_copy(update={"options": {"model": model}}))
+    before = entry.fingerprint()
+    assert entry.unavailable() == "" and entry.fingerprint() == before
+    build_pipeline("mini", seed=1).save_pretrained(clean_home / "models" / "tiny")
+    assert entry.fingerprint() != before
 
 
 def test_adapters_in_a_folder_are_a_model(model: str, clean_home: Path):

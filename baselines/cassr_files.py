@@ -1,0 +1,79 @@
+"""Where trained CasSR models are and what they consist of. Loads no network, imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import weights
+from bench.errors import Unavailable
+
+_PATTERNS = ["*.json", "*.safetensors", "*.txt"]
+
+
+def fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card's options stand for: the model's files by hash; empty when there is none."""
+    try:
+        folder = find_model(options["model"], options.get("revision", "main"), fetch=False)
+    except Unavailable:
+        return {}
+    return {"files": model_files(folder)}
+
+
+def unavailable(options: Mapping[str, Any]) -> str:
+    """Why a card with these options cannot run here; "" when it can."""
+    try:
+        find_model(options["model"], options.get("revision", "main"), fetch=False)
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
+def models_dir() -> Path:
+    """Where trained models lie by name: CASSR_MODELS, or `models` in the harness's cache."""
+    own = os.environ.get("CASSR_MODELS")
+    return Path(own).expanduser() if own else weights.cache_dir() / "models"
+
+
+def find_model(model: str, revision: str, fetch: bool = True) -> Path:
+    """The folder of a model; a hub model is fetched only with `fetch`.
+
+    Raises:
+        Unavailable: with what was expected where, and what to do.
+    """
+    for folder in (Path(model).expanduser(), models_dir() / model):
+        if any((folder / index).is_file() for index in ("model_index.json", "cassr.json")):
+            return folder
+    if "/" in model and not model.startswith((".", "/", "~")):
+        return _from_hub(model, revision, fetch)
+    raise Unavailable(
+        f"no trained CasSR called {model}: none is published; put a saved pipeline or adapters "
+        "into a folder of that name below CASSR_MODELS"
+    )
+
+
+def _from_hub(model: str, revision: str, fetch: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=_PATTERNS, local_files_only=not fetch
+            )
+        )
+    except Exception as error:  # anything from no network to no such repository
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise Unavailable(f"model {model!r} cannot be had from the hub: {reason}") from error
+
+
+def model_files(folder: Path) -> dict[str, str]:
+    """Hash of every file a saved model consists of, by its place in the folder."""
+    wanted = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors"))
+    files = {p.relative_to(folder).as_posix(): weights.sha256(p) for p in wanted}
+    if not (folder / "cassr.json").is_file():
+        return files
+    index = json.loads((folder / "cassr.json").read_text(encoding="utf-8"))
+    return files | {"base": f"{index['base']}@{index['base_revision']}"}
