@@ -22,6 +22,8 @@ def methods() -> list[Row]:
             "licence": card.licence,
             "parameters": card.parameters,
             "steps": card.steps,
+            "needs": card.needs,
+            "ran": card.ran,
             "scales": card.scales,
             "paper": card.paper,
             "repository": card.repository,
@@ -32,8 +34,10 @@ def methods() -> list[Row]:
 
 
 def datasets() -> list[Row]:
-    from bench.data import dataset_cards
+    from bench.data import dataset_cards, problem
+    from bench.options import default_store
 
+    root = default_store() / "datasets"
     return [
         {
             "name": card.name,
@@ -42,7 +46,8 @@ def datasets() -> list[Row]:
             "licence": card.licence,
             "source": card.source,
             "scale": card.scale,
-            "unavailable": "",
+            "images": card.images,
+            "unavailable": problem(card, root),
         }
         for card in dataset_cards().values()
     ]
@@ -143,6 +148,7 @@ def _details(row: Row) -> list[str]:
         lines += [f"{key}: {', '.join(row[key])}" for key in ("methods", "datasets", "metrics")]
     if row.get("parameters"):
         lines.append(f"parameters: {row['parameters'] / 1e6:.1f} M")
+    lines += [f"{key}: {row[key]}" for key in ("steps", "needs", "ran") if row.get(key)]
     if row.get("licence"):
         lines.append(f"licence: {row['licence']}")
     if row["unavailable"]:

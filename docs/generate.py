@@ -1,0 +1,140 @@
+"""Write the generated pages of docs/ again: `python docs/generate.py`, or `nox -s docs`.
+
+A page is made from the cards alone, never from this machine, so that everybody's is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
+
+from bench.cards import DatasetCard, MethodCard, Official  # noqa: E402
+from bench.data import dataset_cards  # noqa: E402
+from bench.methods import method_cards  # noqa: E402
+
+GENERATED = "<!-- Written by docs/generate.py from the cards: change those, then `nox -s docs`. -->"
+
+
+def template(name: str) -> str:
+    """The page's own words, with places for what the cards say."""
+    return (DOCS / "templates" / f"{name}.md").read_text()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+
+
+# -- methods -------------------------------------------------------------------------------------
+
+HEAD = ("name", "method", "kind", "licence", "parameters", "steps", "needs", "ran")
+
+
+def methods_page() -> str:
+    cards = method_cards()
+    return template("methods").format(
+        generated=GENERATED,
+        table=table(HEAD, (_method_row(card) for card in cards.values())),
+        details="\n\n".join(_method_details(card) for card in cards.values()),
+    )
+
+
+def _method_row(card: MethodCard) -> list[str]:
+    return [
+        f"[`{card.name}`](#{_anchor(card.name)})",
+        card.title,
+        "official repository" if card.official else "in process",
+        card.licence,
+        f"{card.parameters / 1e6:.1f} M" if card.parameters else "",
+        str(card.steps) if card.steps else "",
+        card.needs or ("weights" if card.weights else "nothing"),
+        card.ran,
+    ]
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "")
+
+
+def _method_details(card: MethodCard) -> str:
+    lines = [f"### {card.name}", "", f"{card.summary}.", ""]
+    lines += [f"- paper: {card.paper}"] if card.paper else []
+    lines += [f"- repository: {card.repository}"] if card.repository else []
+    if card.weights:
+        lines.append("- weights: " + ", ".join(f"`{weight.name}`" for weight in card.weights))
+    if card.packages:
+        lines.append(f"- packages: `pip install {' '.join(card.packages)}`")
+    if card.official:
+        lines += _official_details(card.official)
+    lines += [f"- deviation: {text}" for text in card.deviations]
+    return "\n".join(lines)
+
+
+def _official_details(official: Official) -> list[str]:
+    seeds = {
+        "run": "one seed for the whole run",
+        "image": "one seed for each image",
+        "none": "nothing is random, or its seed cannot be given",
+    }
+    return [
+        f"- commit: `{official.commit}`, Python {official.python}",
+        f"- settings: {official.settings}",
+        f"- seed: {seeds[official.seeding]}",
+        *(f"- note: {text}" for text in official.quirks),
+    ]
+
+
+# -- datasets ------------------------------------------------------------------------------------
+
+
+def datasets_page() -> str:
+    cards = dataset_cards()
+    head = ("name", "set", "images", "scale", "ground truth", "LR made by", "licence")
+    return template("datasets").format(
+        generated=GENERATED,
+        table=table(head, (_dataset_row(card) for card in cards.values())),
+        details="\n".join(_dataset_details(card) for card in cards.values()),
+    )
+
+
+def _dataset_row(card: DatasetCard) -> list[str]:
+    return [
+        f"`{card.name}`",
+        card.title,
+        str(card.images) if card.images else "10",
+        f"x{card.scale}",
+        "yes" if card.hr or card.photos else "no",
+        card.degradation.function.partition(":")[2] if card.degradation else "its authors",
+        card.licence,
+    ]
+
+
+def _dataset_details(card: DatasetCard) -> str:
+    source = f" Source: {card.source}." if card.source else ""
+    where = ""
+    if card.archive:
+        address = card.archive.page or card.archive.url
+        by_hand = "" if card.archive.url else ", by hand"
+        where = f" Archive: `{card.archive.name}` from {address}{by_hand}."
+    note = f" {card.note}" if card.note else ""
+    return f"- `{card.name}`: {card.summary}.{source}{where}{note}"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "methods.md": methods_page,
+    "datasets.md": datasets_page,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    for name in names or PAGES:
+        (DOCS / name).write_text(PAGES[name]())
+        print(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
