@@ -148,6 +148,8 @@ def check_pairs(
 
 
 def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
+    if any("\ud800" <= character <= "\udfff" for character in stem):
+        raise ImageError("its name is not valid Unicode; rename it", printable(lr))
     lr_pixels = images.read_rgb(lr)
     entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, lr_pixels), "hr": None}
     if hr is not None:

@@ -285,3 +285,19 @@ def test_store_that_cannot_be_used_is_named(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli(*SMALL, "--store", tmp_path / "file" / "store")
     assert done.returncode == 2 and "cannot be made" in done.stderr
+
+
+def test_a_name_that_is_not_unicode_is_refused_and_the_others_go_on(
+    cli: Cli, tmp_path: Path
+) -> None:
+    for folder, side in (("lr", 16), ("hr", 64)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in (b"good.png", b"bad\xff.png"):
+            Image.fromarray(photo(side, side)).save(tmp_path / "set" / folder / os.fsdecode(name))
+    done = cli(
+        *("run", "quick", "--datasets", f"folder:{tmp_path / 'set'}", "--methods", "bicubic"),
+        *("--metrics", "psnr_y", "--out", tmp_path / "out", "--no-fetch"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "its name is not valid Unicode; rename it" in done.stderr
+    assert "n = 1" in done.stdout

@@ -12,7 +12,11 @@ from bench.commands.output import FAILED, MAX_LINES, print_json, progress
 from bench.text import printable
 
 app = typer.Typer(
-    help="Look at test sets.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    epilog="Example: cassr-bench datasets verify quick-bicubic",
+    help="Look at test sets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
 )
 
 
