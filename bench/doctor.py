@@ -97,7 +97,7 @@ def _store(path: Path) -> Check:
 
 def _registered() -> list[Check]:
     checks = []
-    for kind in ("metrics", "methods"):
+    for kind in ("metrics", "methods", "datasets"):
         for row in rows(kind):
             reason, _, command = row["unavailable"].partition("; ")
             command = command.removeprefix("run: ")

@@ -107,7 +107,7 @@ def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
     if name in suites:
         for part in (*suites[name].methods, *suites[name].metrics):
             yield from _weights_of(part)
-    elif name in methods or name.startswith(("spandrel:", "folder:")) or name.endswith(".py"):
+    elif name in methods or name.startswith(("spandrel:", "folder:")) or _is_file(name):
         yield from ((name, weight) for weight in find_method(name).card.weights)
     elif name in metrics.names() or name.startswith("pyiqa:"):
         yield from ((name, weight) for weight in metrics.get(name).weights)
@@ -117,6 +117,11 @@ def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
             f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
             f"{suggestion(name, known)}"
         )
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is a user's own method or card."""
+    return name.endswith((".py", ".toml"))
 
 
 def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:

@@ -583,6 +583,21 @@ def test_a_dry_run_says_exactly_what_is_missing(cli: Cli) -> None:
     assert real.returncode == 2 and "run: cassr-bench fetch" in real.stderr
 
 
+def test_the_weights_of_a_card_by_path_are_fetched(cli: Cli, tmp_path: Path) -> None:
+    weights = tmp_path / "net.safetensors"
+    weights.write_bytes(b"x")
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'name = "mine"\ntitle = "Mine"\nlicence = "MIT"\n'
+        'factory = "baselines.spandrel_models:SpandrelNetwork"\n'
+        '[[weights]]\nname = "net.safetensors"\npage = "https://example.org/net"\n'
+    )
+    done = cli("fetch", path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "get it from https://example.org/net, put it at" in done.stdout
+    assert "get it from https://example.org/net" in cli("doctor", path).stdout.replace("\n", " ")
+
+
 # -- the hub -------------------------------------------------------------------------------------
 
 

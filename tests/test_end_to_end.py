@@ -97,6 +97,7 @@ def complete(golden: Path, weights: Path, folder: Path, limit: int, metrics: str
         assert (folder / "out" / file).read_bytes() == (folder / "reference" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_table_from_parts_that_were_killed(
     golden: Path, real_weights: Path, clean_home: Path, tmp_path: Path
 ) -> None:

@@ -162,4 +162,4 @@ def test_a_card_that_cannot_run_says_what_to_do(clean_home: Path) -> None:
     for name, card in method_cards().items():
         reason = Entry(name, card).unavailable()
         if reason:
-            assert re.search(r"run: (cassr-bench|pip) |get it from https?://", reason), name
+            assert re.search(r"run: (cassr-bench|pip) |get it from https?://|; put ", reason), name
