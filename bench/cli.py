@@ -7,46 +7,150 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from bench.commands import audit, datasets, gate, machine, publish, run, score, upscale
 from bench.errors import BenchError
+from bench.lazy import resolve
 from bench.text import printable
 
-app = typer.Typer(
-    name="cassr-bench",
-    help="Benchmark real-world image super-resolution: upscale, score, report.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+
+@dataclass(frozen=True)
+class Command:
+    """A command as listed; its module is imported only when it is the one asked for."""
+
+    name: str
+    function: str
+    summary: str
+    example: str
+
+
+COMMANDS = (
+    Command(
+        "run",
+        "bench.commands.run:run",
+        "Run a whole suite: upscale, score, report.",
+        "run quick --methods bicubic,dat-light --limit 3",
+    ),
+    Command(
+        "report",
+        "bench.commands.run:report",
+        "Make a suite's reports again from the store.",
+        "report quick --out paper",
+    ),
+    Command(
+        "upscale",
+        "bench.commands.upscale:upscale",
+        "Upscale files, folders or a dataset by one method.",
+        "upscale --method bicubic --input photos --output big",
+    ),
+    Command(
+        "score",
+        "bench.commands.score:score",
+        "Score folders of images, with or without HR.",
+        "score --sr my_output --hr gt --metrics psnr_y,niqe",
+    ),
+    Command(
+        "gate",
+        "bench.commands.gate:gate",
+        "Judge scores against a reference.",
+        "gate quick --reference results/reference/quick.toml",
+    ),
+    Command(
+        "audit",
+        "bench.commands.audit:audit",
+        "Recompute what tables and prose claim.",
+        "audit my_table.tex",
+    ),
+    Command(
+        "export",
+        "bench.commands.publish:export",
+        "Write what is stored of a suite for others.",
+        "export quick --out my_scores",
+    ),
+    Command(
+        "import",
+        "bench.commands.publish:import_",
+        "Set others' methods into the leaderboard of a suite.",
+        "import quick their_scores --label theirs",
+    ),
+    Command(
+        "diff",
+        "bench.commands.publish:diff",
+        "Say what is different between two results.",
+        "diff my_scores their_scores",
+    ),
+    Command(
+        "list",
+        "bench.commands.machine:list_",
+        "List methods, datasets, metrics, suites or reports.",
+        "list metrics",
+    ),
+    Command(
+        "fetch",
+        "bench.commands.machine:fetch",
+        "Get weights and test sets ahead of time, hashes checked.",
+        "fetch lpips dists",
+    ),
+    Command(
+        "setup",
+        "bench.commands.machine:setup",
+        "Install a method's official repository.",
+        "setup seesr --python /usr/bin/python3.10",
+    ),
+    Command(
+        "doctor",
+        "bench.commands.machine:doctor",
+        "Say what works here, and how to mend the rest.",
+        "doctor seesr --try",
+    ),
+    Command(
+        "datasets",
+        "bench.commands.datasets:app",
+        "Look at test sets.",
+        "datasets verify quick-bicubic",
+    ),
 )
-for name, command, example in (
-    ("run", run.run, "run quick --methods bicubic,dat-light --limit 3"),
-    ("report", run.report, "report quick --out paper"),
-    ("upscale", upscale.upscale, "upscale --method bicubic --input photos --output big"),
-    ("score", score.score, "score --sr my_output --hr gt --metrics psnr_y,niqe"),
-    ("gate", gate.gate, "gate quick --reference results/reference/quick.toml"),
-    ("audit", audit.audit, "audit my_table.tex"),
-    ("export", publish.export, "export quick --out my_scores"),
-    ("import", publish.import_, "import quick their_scores --label theirs"),
-    ("diff", publish.diff, "diff my_scores their_scores"),
-    ("list", machine.list_, "list metrics"),
-    ("fetch", machine.fetch, "fetch lpips dists"),
-    ("setup", machine.setup, "setup seesr --python /usr/bin/python3.10"),
-    ("doctor", machine.doctor, "doctor seesr --try"),
-):
-    app.command(name, epilog=f"Example: cassr-bench {example}")(command)
-app.add_typer(datasets.app, name="datasets")
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The command line for these arguments: of other commands only name and summary are there."""
+    app = typer.Typer(
+        name="cassr-bench",
+        help="Benchmark real-world image super-resolution: upscale, score, report.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_root)
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for command in COMMANDS:
+        function = resolve(command.function) if command.name == asked else _stub(command.summary)
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=command.name)
+        else:
+            epilog = f"Example: cassr-bench {command.example}"
+            app.command(command.name, epilog=epilog)(function)
+    return app
+
+
+def _stub(summary: str) -> Callable[[], None]:
+    def listed_only() -> None:
+        pass
+
+    listed_only.__doc__ = summary
+    return listed_only
 
 
 def main() -> None:
     """Entry point of `cassr-bench`."""
     try:
-        app()
+        build(sys.argv[1:])()
     except BenchError as error:
         _stop(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -77,7 +181,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 
@@ -23,6 +22,8 @@ def slug(name: str) -> str:
     safe = _UNSAFE.sub("_", name).lstrip(".")[:MAX_SLUG]
     if safe == name and safe:
         return safe
+    import hashlib
+
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{safe or 'x'}-{digest}"
 

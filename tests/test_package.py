@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Cli
 
+from bench.cli import COMMANDS
+from bench.lazy import resolve
+
 HEAVY = ("torch", "pandas", "numpy", "PIL", "matplotlib", "pyiqa", "diffusers")
 
 
@@ -67,9 +70,9 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
 def test_help_and_version_import_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from bench.cli import app\n"
+        "from bench.cli import build\n"
         "for words in (['--help'], ['run', '--help'], ['--version']):\n"
-        "    app(words, standalone_mode=False)\n"
+        "    build(words)(words, standalone_mode=False)\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
     done = subprocess.run(
@@ -77,6 +80,13 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "cassr-bench 0." in done.stdout
+
+
+def test_a_summary_is_the_first_line_of_its_command() -> None:
+    for command in COMMANDS:
+        function = resolve(command.function)
+        told = function.info.help if command.name == "datasets" else function.__doc__
+        assert told.splitlines()[0] == command.summary
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:

@@ -32,7 +32,7 @@ def audit(
     marks: o.Marks = "best",
     as_json: o.AsJson = False,
 ) -> None:
-    """Recompute the marks, percentages and equalities that tables and prose claim.
+    """Recompute what tables and prose claim.
 
     Exit code 1 when there are contradictions, 0 when there are none.
     """
