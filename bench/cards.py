@@ -293,7 +293,9 @@ class DatasetCard(Card):
 class SuiteCard(Card):
     """Methods x datasets x metrics, and how they are laid out.
 
-    `fetch_mb`: a run fetches missing weights up to this size each; None fetches all.
+    Attributes:
+        fetch_mb: a run fetches missing weights up to this size each; None fetches all.
+        variants: for an ablation, what tells its methods apart: method -> heading -> value.
     """
 
     name: str
@@ -305,6 +307,7 @@ class SuiteCard(Card):
     seed: int = 0
     fetch_mb: float | None = None
     layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
+    variants: dict[str, dict[str, str]] = Field(default_factory=dict)
     note: str = ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,7 +79,7 @@ def results_of(
     return Results(
         title=plan.suite.title,
         datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry) for entry in plan.methods),
+        methods=tuple(_method_item(entry, plan.suite.variants) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
@@ -96,13 +96,14 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
     return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
-def _method_item(entry: Entry) -> Item:
+def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Item:
     return Item(
         entry.card.name,
         entry.card.title,
         " ".join([entry.card.note, *entry.card.deviations]).strip(),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
+        variant=variants.get(entry.card.name, {}),
     )
 
 
