@@ -21,13 +21,12 @@ from bench.manifests import (
     Progress,
     Refusals,
     describe,
-    file_entry,
     read_manifest,
     to_manifest,
     unchanged,
     write_manifest,
 )
-from bench.pairing import require_pair
+from bench.pairing import require_pair, write_pair
 from bench.text import printable, slug
 from bench.types import Manifest
 
@@ -137,7 +136,7 @@ def _pairs(
     for done, image_id in enumerate(ids, start=1):
         try:
             lr, hr = _pixels(card, sides, image_id)
-            entries.append(_written(folder, image_id, lr, hr))
+            entries.append(write_pair(folder, image_id, lr, hr))
         except ImageError as error:
             refused.append((printable(image_id), error.reason))
         progress(done, len(ids))
@@ -177,13 +176,3 @@ def centre_crop(
     if hr is None:
         return small, None
     return small, images.crop(hr, left * scale, top * scale, crop.lr * scale, crop.lr * scale)
-
-
-def _written(folder: Path, image_id: str, lr: np.ndarray, hr: np.ndarray | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"id": image_id, "hr": None}
-    for name, pixels in (("lr", lr), ("hr", hr)):
-        if pixels is not None:
-            path = folder / name / f"{slug(image_id)}.png"
-            images.write_png(path, pixels)
-            entry[name] = file_entry(path, pixels)
-    return entry

@@ -16,13 +16,12 @@ from bench.manifests import (
     Progress,
     Refusals,
     describe,
-    file_entry,
     read_manifest,
     to_manifest,
     unchanged,
     write_manifest,
 )
-from bench.pairing import require_pair
+from bench.pairing import require_pair, write_pair
 from bench.text import printable, slug
 from bench.types import Manifest
 
@@ -197,13 +196,7 @@ def _pair(row: Row, folder: Path, scale: int, scratch: Path) -> dict[str, Any]:
     hr = None if hr_bytes is None else _decoded(hr_bytes, scratch / "hr")
     if hr is not None:
         require_pair(lr, hr, scale, image_id)
-    entry: dict[str, Any] = {"id": image_id, "hr": None}
-    for name, pixels in (("lr", lr), ("hr", hr)):
-        if pixels is not None:
-            path = folder / name / f"{image_id}.png"
-            images.write_png(path, pixels)
-            entry[name] = file_entry(path, pixels)
-    return entry
+    return write_pair(folder, image_id, lr, hr)
 
 
 def _decoded(content: bytes, path: Path) -> Any:

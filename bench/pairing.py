@@ -23,7 +23,7 @@ from bench.manifests import (
     to_manifest,
     write_manifest,
 )
-from bench.text import printable
+from bench.text import printable, slug
 from bench.types import Manifest
 
 CHECKS = 1
@@ -173,3 +173,20 @@ def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
     problem = misalignment(lr, hr, scale)
     if problem:
         raise ImageError(problem, file)
+
+
+def write_pair(
+    folder: Path, image_id: str, lr: np.ndarray, hr: np.ndarray | None
+) -> dict[str, Any]:
+    """Write a pair's pictures as PNGs into `lr` and `hr` below `folder`; its manifest entry.
+
+    Args:
+        lr, hr: (H, W, 3) uint8.
+    """
+    entry: dict[str, Any] = {"id": image_id, "hr": None}
+    for side, pixels in (("lr", lr), ("hr", hr)):
+        if pixels is not None:
+            path = folder / side / f"{slug(image_id)}.png"
+            images.write_png(path, pixels)
+            entry[side] = file_entry(path, pixels)
+    return entry

@@ -16,12 +16,12 @@ from bench.hashing import json_sha256
 from bench.manifests import (
     Progress,
     describe,
-    file_entry,
     read_manifest,
     to_manifest,
     unchanged,
     write_manifest,
 )
+from bench.pairing import write_pair
 from bench.text import slug
 from bench.types import Manifest
 
@@ -68,16 +68,8 @@ def _make_pair(card: DatasetCard, photo: PackagedImage, folder: Path) -> dict[st
     assert card.degradation is not None
     hr = packaged_photo(photo, card.scale)
     lr = lr_of(hr, card.degradation, card.scale, photo.id)
-    paths = {"lr": folder / "lr" / f"{photo.id}.png", "hr": folder / "hr" / f"{photo.id}.png"}
-    images.write_png(paths["lr"], lr)
-    images.write_png(paths["hr"], hr)
-    return {
-        "id": photo.id,
-        "licence": photo.licence,
-        "credit": photo.credit,
-        "lr": file_entry(paths["lr"], lr),
-        "hr": file_entry(paths["hr"], hr),
-    }
+    entry = write_pair(folder, photo.id, lr, hr)
+    return {**entry, "licence": photo.licence, "credit": photo.credit}
 
 
 def packaged_photo(photo: PackagedImage, scale: int) -> np.ndarray:
