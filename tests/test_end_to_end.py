@@ -88,7 +88,8 @@ def complete(golden: Path, weights: Path, folder: Path, limit: int, metrics: str
     assert "OSEDiff" in shown and "Bicubic" in shown
 
     found = scores(folder / "out")
-    assert len(found) >= 4 * 2 * limit * len(metrics.split(","))
+    pairs = sum(min(limit, len(list((golden / d / "lr").iterdir()))) for d in ("realsr", "drealsr"))
+    assert len(found) == 4 * pairs * len(metrics.split(","))
     missing = [row for row in found if not row["value"]]
     assert missing == []
 
