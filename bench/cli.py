@@ -54,6 +54,12 @@ COMMANDS = (
         "score --sr my_output --hr gt --metrics psnr_y,niqe",
     ),
     Command(
+        "train",
+        "bench.commands.train:train",
+        "Train a stage of CasSR.",
+        "train guidance --preset sd15 --dry-run",
+    ),
+    Command(
         "gate",
         "bench.commands.gate:gate",
         "Judge scores against a reference.",

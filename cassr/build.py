@@ -33,21 +33,21 @@ def build_adapters(
     *,
     activation: ActivationKind = "scedit",
     multiple_attention: bool = True,
-    dense_kernel: int = 1,
+    dense_kernel: int | None = None,
 ) -> dict[str, Any]:
     """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
 
     Args:
         activation: "scedit" or "controlnet" make a network for stage 1, the others none.
         multiple_attention: False is the plain ControlNet.
-        dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3.
+        dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3; the preset's if None.
     """
     networks: dict[str, Any] = {
         "scedit": lambda: CSCTuners.from_unet(
             unet,
             pre_channels=preset.pre_channels,
             pre_strides=preset.pre_strides,
-            kernel_size=dense_kernel,
+            kernel_size=dense_kernel or preset.dense_kernel,
         ),
         "controlnet": lambda: controlnet_from_unet(unet, preset.hint_channels),
     }
@@ -64,7 +64,7 @@ def build_pipeline(
     *,
     activation: ActivationKind = "scedit",
     multiple_attention: bool = True,
-    dense_kernel: int = 1,
+    dense_kernel: int | None = None,
     seed: int = 0,
 ) -> CasSRPipeline:
     """A CasSR of a preset's size with random weights; no text encoder, random fixed prompts.

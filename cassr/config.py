@@ -23,6 +23,7 @@ CHOICES = {
     "start": ("lr", "noise"),
     "activation": ("trained", "lr", "external"),
 }
+TRAINING_CHOICES = {"loss": ("noise", "image"), "precision": ("no", "bf16", "fp16")}
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,71 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a stage is trained; both stages use the same settings (section 4.1)."""
+    """How a stage is trained. The defaults are the paper's (section 4.1), the same for both stages.
 
-    optimizer: str = "adam"
+    Attributes:
+        loss: "noise" is Eq. 3; "image" compares the image that one step of sampling makes.
+        learning_rate, batch_size, steps: of Adam; batch_size is per process and forward pass.
+        accumulation: forward passes of one step.
+        warmup: steps until the learning rate is reached.
+        decay: share of the steps, at the end, over which the rate falls to zero along a cosine.
+        clip: largest norm of the gradient; 0 for none.
+        ema: decay of the averaged weights; 0 for none.
+        crop, scale, degradations, shrink, rotate, tries: see `cassr.data.Recipe`.
+        samples: number of different pairs; 0 for a new one each time.
+        prompt: general description c.
+        prompt_dropout: share of samples whose prompt is "" instead, for classifier-free guidance.
+        degraded_share: prior only: share of samples that show the degraded image as itself, under
+            the negative prompt.
+        first_step_share: share of samples at the time step that sampling starts with; the others
+            are uniform.
+        lr_start: train on what a sampler that starts from the LR latent meets; see
+            `StageObjective`.
+        gradient_weight, amplitude_weight: of the image loss, see `cassr.losses`.
+        precision: "no", "bf16" or "fp16".
+        gradient_checkpointing: compute activations twice instead of keeping them.
+        seed: of data and noise.
+    """
+
+    loss: Literal["noise", "image"] = "noise"
     learning_rate: float = 5e-4
     batch_size: int = 4
     steps: int = 100_000
+    accumulation: int = 1
+    warmup: int = 0
+    decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.0
     crop: int = 512
+    scale: int = 4
+    degradations: tuple[str, ...] = ("full",)
+    shrink: float = 1.0
+    rotate: bool = False
+    tries: int = 1
+    samples: int = 0
+    prompt: str = GENERAL_DESCRIPTION
     prompt_dropout: float = 0.1
+    degraded_share: float = 0.0
+    first_step_share: float = 0.0
+    lr_start: bool = False
+    gradient_weight: float = 1.0
+    amplitude_weight: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps", "accumulation", "crop", "scale"):
+            if (found := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={found!r}: expected at least 1")
+        for name in ("prompt_dropout", "degraded_share", "first_step_share", "decay"):
+            if not 0 <= (found := getattr(self, name)) <= 1:
+                raise ValueError(f"{name}={found!r}: expected 0 to 1")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema={self.ema!r}: expected at least 0 and less than 1")
+        for name, choices in TRAINING_CHOICES.items():
+            if (found := getattr(self, name)) not in choices:
+                raise ValueError(f"{name}={found!r}: expected one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -120,6 +178,9 @@ class Preset:
         latent_target: what the network generates: the "image" latent z_HR, or the "residual"
             (z_HR - z_LR) / latent_sigma.
         latent_sigma: typical size of z_HR - z_LR; 1 for "image".
+        dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3.
+        training: settings by stage, and by "stage-image" for the image loss; other stages and
+            losses have those of "".
     """
 
     name: str
@@ -136,7 +197,17 @@ class Preset:
     latent_target: LatentTarget = "image"
     latent_sigma: float = 1.0
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    dense_kernel: int = 1
+    training: Mapping[str, TrainingSettings] = field(
+        default_factory=lambda: {"": TrainingSettings()}
+    )
+
+    def training_for(self, stage: str, loss: str = "noise") -> TrainingSettings:
+        """How a stage is trained unless options say otherwise."""
+        for key in (f"{stage}-{loss}", stage if loss == "noise" else "", ""):
+            if key in self.training:
+                return replace(self.training[key], loss=loss)
+        raise KeyError(stage)
 
 
 _SD15_SCHEDULER = {
@@ -181,6 +252,22 @@ SD15 = Preset(
     prompt_tokens=77,
 )
 
+_MINI_TRAINING = TrainingSettings(
+    learning_rate=1e-3,
+    batch_size=8,
+    warmup=50,
+    decay=0.5,
+    ema=0.998,
+    crop=128,
+    degradations=("mild", "light"),
+    shrink=4.0,
+    rotate=True,
+    tries=3,
+    samples=12_000,
+    first_step_share=0.5,
+    lr_start=True,
+)
+
 MINI = Preset(
     name="mini",
     base="",
@@ -189,9 +276,9 @@ MINI = Preset(
         "sample_size": 64,
         "in_channels": 12,
         "out_channels": 12,
-        "block_out_channels": (32, 64, 96),
-        "down_block_types": ("CrossAttnDownBlock2D",) * 2 + ("DownBlock2D",),
-        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 2,
+        "block_out_channels": (48, 80, 112),
+        "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",),
         "layers_per_block": 1,
         "cross_attention_dim": 64,
         "attention_head_dim": 4,
@@ -202,11 +289,11 @@ MINI = Preset(
         "in_channels": 3,
         "out_channels": 3,
         "latent_channels": 12,
-        "block_out_channels": (32, 48, 64),
+        "block_out_channels": (16, 32, 64),
         "down_block_types": ("DownEncoderBlock2D",) * 3,
         "up_block_types": ("UpDecoderBlock2D",) * 3,
         "layers_per_block": 1,
-        "norm_num_groups": 16,
+        "norm_num_groups": 4,
         "scaling_factor": 1.0,
         "mid_block_add_attention": False,
     },
@@ -233,7 +320,19 @@ MINI = Preset(
         vae_tile=512,
         vae_overlap=64,
     ),
-    training=TrainingSettings(crop=256),
+    dense_kernel=3,
+    training={
+        "": _MINI_TRAINING,
+        "vae": replace(
+            _MINI_TRAINING, crop=64, batch_size=8, steps=3500, ema=0.995, samples=12_000
+        ),
+        "prior": replace(_MINI_TRAINING, steps=2500, degraded_share=0.1),
+        "prior-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=3000),
+        "activation": replace(_MINI_TRAINING, steps=600),
+        "activation-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=600),
+        "guidance": replace(_MINI_TRAINING, steps=600),
+        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=1500),
+    },
 )
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SD15, MINI)}

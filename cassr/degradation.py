@@ -170,7 +170,25 @@ MILD = DegradationOptions(
     ),
 )
 
-PRESETS = {"full": FULL, "mild": MILD}
+_NONE = ResizeOptions(probabilities=(0.0, 0.0, 1.0), limits=(1.0, 1.0))
+LIGHT = DegradationOptions(
+    first=OrderOptions(
+        blur=BlurOptions(probability=1.0, sigma=(0.4, 3.0)),
+        resize=_NONE,
+        noise=NoiseOptions(probability=0.0, sigma=(1.0, 1.0), poisson_scale=(0.05, 0.05)),
+        jpeg=JpegOptions(probability=0.0, quality=(95, 95)),
+    ),
+    second=OrderOptions(
+        blur=BlurOptions(probability=0.0, sigma=(0.2, 0.2)),
+        resize=_NONE,
+        noise=NoiseOptions(probability=0.7, sigma=(1.0, 6.0), poisson_scale=(0.05, 0.4)),
+        jpeg=JpegOptions(probability=0.7, quality=(75, 98)),
+    ),
+    final=FinalOptions(sinc_probability=0.1),
+    usm=False,
+)
+
+PRESETS = {"full": FULL, "mild": MILD, "light": LIGHT}
 
 
 def _uniform(generator: np.random.Generator, limits: tuple[float, float]) -> float:

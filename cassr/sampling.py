@@ -246,3 +246,21 @@ def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tenso
     if kind == "sample":
         return clean
     raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
+
+
+def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+    """The clean latents that a prediction stands for; inverse of `training_target`.
+
+    Args:
+        z_t, prediction: (B, c, h, w).
+        t: (B,).
+    """
+    kind = scheduler.config["prediction_type"]
+    ab = scheduler.alphas_cumprod.to(z_t.device)[t].view(-1, 1, 1, 1).to(z_t.dtype)
+    if kind == "epsilon":
+        return (z_t - (1 - ab).sqrt() * prediction) / ab.sqrt()
+    if kind == "v_prediction":
+        return ab.sqrt() * z_t - (1 - ab).sqrt() * prediction
+    if kind == "sample":
+        return prediction
+    raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")

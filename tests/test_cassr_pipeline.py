@@ -348,7 +348,7 @@ def test_captions_choose_the_embedding():
 
 
 def test_presets():
-    assert get_preset("sd15").training.learning_rate == 5e-4
+    assert get_preset("sd15").training_for("guidance").learning_rate == 5e-4
     assert (MINI.latent_target, MINI.sampling.num_inference_steps) == ("residual", 1)
     with pytest.raises(ValueError, match="expected one of sd15, mini"):
         get_preset("sd21")

@@ -1,0 +1,305 @@
+"""What each stage is trained on: a batch of pairs to a loss.
+
+Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
+wrapped for several devices as a whole. `Stage 1` and stage 2 are trained by Eq. 3, the miniature
+also in pixel space; VAE and prior exist for the miniature, which has no Stable Diffusion to start
+from.
+
+A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and seed (B,); z_hr, z_lr
+(B, c, h, w) and reference (B, 3, H, W) where they were prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT, TrainingSettings
+from cassr.errors import TrainingError
+from cassr.images import quantize, upscale_bicubic
+from cassr.losses import image_loss
+from cassr.sampling import LatentCodec, predicted_clean, training_target
+from cassr.stages import freeze
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+Losses = dict[str, Tensor]
+Batch = dict[str, Any]
+
+
+class Objective(nn.Module):
+    """Base of all objectives: the pipeline, the settings, and what is trained.
+
+    The pipeline's modules are not children of the objective; `network` alone is, so parameters and
+    state are those of the network.
+    """
+
+    def __init__(
+        self, pipeline: CasSRPipeline, settings: TrainingSettings, network: nn.Module
+    ) -> None:
+        super().__init__()
+        self.network = network
+        object.__setattr__(self, "pipeline", pipeline)
+        self.settings = settings
+
+    pipeline: CasSRPipeline
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What the optimizer changes, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def finish(self) -> None:
+        """Called once after the last step, with the averaged weights in place."""
+
+
+class VaeObjective(Objective):
+    """Reconstruction and a little Kullback-Leibler divergence."""
+
+    KL_WEIGHT = 1e-4
+
+    def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
+        super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
+
+    def forward(self, batch: Batch) -> Losses:
+        hr = batch["hr"]
+        posterior = self.network.encode(hr * 2 - 1).latent_dist
+        shape = posterior.mean.shape[1:]
+        noise = torch.stack([torch.randn(shape, generator=_generator(s)) for s in batch["seed"]])
+        z = posterior.mean + posterior.std * noise.to(posterior.mean)
+        image = (self.network.decode(z).sample + 1) / 2
+        losses = image_loss(image, hr, self.settings.gradient_weight, 0.0)
+        kl = posterior.kl().mean() / z[0].numel()
+        mse = F.mse_loss(image.detach().clamp(0, 1), hr)
+        losses["loss"] = losses["loss"] + self.KL_WEIGHT * kl
+        return losses | {"kl": kl.detach(), "psnr": -10 * mse.log10()}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in a batch, one row per sample.
+
+    Attributes:
+        noise: (B, c, h, w) unit normal.
+        t: (B,) time steps.
+        chance: (B,) uniform in [0, 1), for prompt dropout.
+    """
+
+    noise: Tensor
+    t: Tensor
+    chance: Tensor
+
+
+class StageObjective(Objective):
+    """Eq. 3 on one of the stages, or the image that one step of sampling makes.
+
+    Args:
+        pipeline: with the stage to train in it.
+        settings: see `cassr.config.TrainingSettings`.
+        stage: "prior" (the U-Net alone), "activation" or "guidance".
+    """
+
+    def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings, stage: str) -> None:
+        super().__init__(pipeline, settings, _network(pipeline, stage))
+        self.stage = stage
+        if stage == "prior":
+            self.network.requires_grad_(True)
+            if settings.loss == "image":
+                self.decoder = pipeline.vae.decoder.requires_grad_(True)
+        else:
+            freeze(self.network)
+
+    def forward(self, batch: Batch) -> Losses:
+        images = self._images(batch)
+        z_hr, z_lr = self._latents(batch, images[0])
+        draws = self._draw(batch["seed"], z_hr)
+        if self.settings.loss == "image":
+            return self._image_loss(batch["hr"], z_lr, draws, images)
+        return self._noise_loss(z_hr, z_lr, draws, images)
+
+    def _noise_loss(
+        self, z_hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
+    ) -> Losses:
+        """Eq. 3: || eps - eps_theta(z_t, z_r, z_lr, t, c) ||^2."""
+        space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
+        prompt, degraded = self._prompts(draws.chance)
+        goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
+        clean, start = space.enter(goal, z_lr), space.enter(z_lr, z_lr)
+        noise = draws.noise
+        if self.settings.lr_start:
+            noise = noise + self._pull() * (start - clean)
+        z_t = scheduler.add_noise(clean, noise, draws.t)
+        target = training_target(scheduler, clean, noise, draws.t)
+        loss = F.mse_loss(self._predict(z_t, draws.t, prompt, images).float(), target)
+        return {"loss": loss}
+
+    def _image_loss(
+        self, hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
+    ) -> Losses:
+        """The first step of sampling, straight to an image."""
+        space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
+        t = torch.full_like(draws.t, self._first_step())
+        z_t = scheduler.add_noise(space.enter(z_lr, z_lr), draws.noise, t)
+        prompt, _ = self._prompts(torch.ones_like(draws.chance))
+        prediction = self._predict(z_t, t, prompt, images)
+        z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
+        image = (self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2
+        settings = self.settings
+        return image_loss(image.float(), hr, settings.gradient_weight, settings.amplitude_weight)
+
+    def _predict(
+        self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]
+    ) -> Tensor:
+        if self.stage == "prior":
+            return self.network(z_t, t, prompt).sample
+        if self.stage == "activation":
+            return self.network(z_t, t, prompt, images[0])
+        # Dropped prompts teach the U-Net; the ControlNet sees the description in both halves.
+        described = self._embed([self.settings.prompt] * len(z_t))
+        return self.network(z_t, t, prompt, images[0], images[1], described)
+
+    def _images(self, batch: Batch) -> list[Tensor]:
+        """The condition images of the stage; the upscaled LR image always."""
+        lr = batch["lr"]
+        upscaled = upscale_bicubic(lr, batch["hr"].shape[2] // lr.shape[2])
+        if self.stage != "guidance":
+            return [upscaled]
+        if "reference" in batch:
+            return [upscaled, batch["reference"]]
+        made = make_references(self.pipeline, lr, batch["hr"].shape[2] // lr.shape[2], batch["seed"])
+        return [upscaled, made]
+
+    @torch.no_grad()
+    def _latents(self, batch: Batch, upscaled: Tensor) -> tuple[Tensor, Tensor]:
+        if "z_hr" in batch:
+            return batch["z_hr"], batch["z_lr"]
+        codec = codec_of(self.pipeline, upscaled)
+        z_lr = codec.encode(upscaled)
+        if self.settings.loss == "image":
+            return z_lr, z_lr
+        return codec.encode(batch["hr"]), z_lr
+
+    def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
+        rows = []
+        for seed in seeds:
+            generator = _generator(seed)
+            noise = torch.randn(like.shape[1:], generator=generator)
+            place, first, chance = torch.rand(3, generator=generator).tolist()
+            steps = self.pipeline.scheduler.config["num_train_timesteps"]
+            t = self._first_step() if first < self.settings.first_step_share else int(place * steps)
+            rows.append((noise, t, chance))
+        noise, t, chance = zip(*rows, strict=True)
+        return Draws(
+            torch.stack(noise).to(like.device),
+            torch.tensor(t, device=like.device),
+            torch.tensor(chance, device=like.device),
+        )
+
+    def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, T, D), and which samples show a degraded image under its description.
+
+        Stages 1 and 2 see the general description or, for `prompt_dropout`, nothing. The prior
+        also learns what the negative prompt describes.
+        """
+        settings = self.settings
+        share = settings.degraded_share if self.stage == "prior" else 0.0
+        dropped = chance < settings.prompt_dropout
+        degraded = ~dropped & (chance < settings.prompt_dropout + share)
+        texts = [
+            "" if drop else NEGATIVE_PROMPT if bad else settings.prompt
+            for drop, bad in zip(dropped.tolist(), degraded.tolist(), strict=True)
+        ]
+        return self._embed(texts), degraded
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        table = torch.cat([self.pipeline.embed_prompt(text) for text in texts])
+        return table.to(self.pipeline.unet.device)
+
+    def _first_step(self) -> int:
+        """T: the time step that sampling starts with."""
+        scheduler = self.pipeline.scheduler
+        fresh = type(scheduler).from_config(scheduler.config)
+        fresh.set_timesteps(self.pipeline.sampling.num_inference_steps)
+        return int(fresh.timesteps[0])
+
+    def _pull(self) -> float:
+        """How much of z_LR - z_HR, in units of noise, is in z_T when it is started from z_LR.
+
+        sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps = sqrt(ab_T) z_HR + sqrt(1 - ab_T) eps' for
+        eps' = eps + sqrt(ab_T / (1 - ab_T)) (z_LR - z_HR). A deterministic sampler keeps eps' to
+        the end, so training on it at every t is training on what sampling meets.
+        """
+        ab_T = float(self.pipeline.scheduler.alphas_cumprod[self._first_step()])
+        return (ab_T / (1 - ab_T)) ** 0.5
+
+
+def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "prior": lambda: pipeline.unet,
+        "activation": pipeline.activation_stage,
+        "guidance": pipeline.guidance_stage,
+    }
+    if stage not in makers:
+        raise TrainingError(f"stage {stage!r}: expected vae, {', '.join(makers)}")
+    return makers[stage]()
+
+
+def build_objective(
+    stage: str, pipeline: CasSRPipeline, settings: TrainingSettings
+) -> Objective:
+    """The objective of a stage: "vae", "prior", "activation" or "guidance".
+
+    Raises:
+        TrainingError: unknown stage, or a stage that the pipeline does not have.
+    """
+    for module in (pipeline.vae, pipeline.unet):
+        module.requires_grad_(False)
+    if stage == "vae":
+        return VaeObjective(pipeline, settings)
+    try:
+        return StageObjective(pipeline, settings, stage)
+    except TrainingError:
+        raise
+    except ValueError as error:
+        raise TrainingError(f"stage {stage!r}: {error}") from error
+
+
+def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:
+    """The VAE without tiles, for images (B, 3, H, W) of training size."""
+    return LatentCodec(pipeline.vae, max(image.shape[2:]), 0)
+
+
+@torch.no_grad()
+def make_references(
+    pipeline: CasSRPipeline, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor
+) -> Tensor:
+    """Reference images (B, 3, s*H, s*W) of stage 1, as sampling would make them."""
+    if pipeline.config["activation_kind"] == "lr":
+        return quantize(upscale_bicubic(lr, scale))
+    made = pipeline.activate(lr, scale=scale, seed=[int(s) for s in seeds], output_type="pt")
+    return made.to(lr.device)
+
+
+def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:
+    config = pipeline.vae.config
+    return z / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
+
+
+def _generator(seed: Tensor | int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(seed))
+
+
+__all__ = [
+    "GENERAL_DESCRIPTION",
+    "Objective",
+    "StageObjective",
+    "VaeObjective",
+    "build_objective",
+    "codec_of",
+    "make_references",
+]

@@ -1,0 +1,444 @@
+"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate).
+
+    accelerate launch -m bench train guidance ...
+
+A run is a folder: `checkpoints/`, `log.csv`, `model/` at the end. Started again with the same
+settings it goes on where it was; killed at any instant and started again it ends with the same
+weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cassr import checkpoints
+from cassr.config import TrainingSettings
+from cassr.data import Recipe, Share, loader
+from cassr.errors import TrainingError
+from cassr.objectives import Objective, build_objective
+from cassr.photographs import Stream
+from cassr.training_log import TrainingLog
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+Validate = Callable[["CasSRPipeline", int, Path], Mapping[str, float]]
+"""(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
+
+FREE_TO_CHANGE = {"steps"}
+"""Settings that may differ when a run goes on."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run is kept and what it reports; nothing here changes the weights.
+
+    Attributes:
+        out: folder of the run.
+        workers: processes that prepare samples.
+        log_every, checkpoint_every, validate_every: in steps; 0 for never (a last checkpoint is
+            always written).
+        keep: checkpoints that are kept.
+        tracker: "tensorboard", "wandb" or "none".
+        minutes: stop, with a checkpoint, after so long; 0 for no limit.
+        quiet: no progress bar.
+        identity: what the run's data and starting model are; a run goes on only with the same.
+    """
+
+    out: Path
+    workers: int = 0
+    log_every: int = 50
+    checkpoint_every: int = 1000
+    validate_every: int = 0
+    keep: int = 2
+    tracker: str = "none"
+    minutes: float = 0.0
+    quiet: bool = False
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        step: steps done in all.
+        finished: False where it was stopped before the last step.
+        skipped: reason by photograph that could not be used.
+        loss: mean of the last interval; NaN where no step was made.
+        model: folder of the trained model, None unless finished.
+    """
+
+    step: int
+    finished: bool
+    skipped: Mapping[str, str]
+    loss: float
+    model: Path | None
+
+
+def make_accelerator(settings: TrainingSettings, run: RunOptions, cpu: bool) -> Accelerator:
+    """Processes, devices and precision as `accelerate launch` or this machine say."""
+    return Accelerator(
+        mixed_precision=settings.precision,
+        gradient_accumulation_steps=settings.accumulation,
+        cpu=cpu,
+        log_with=None if run.tracker == "none" else run.tracker,
+        project_dir=run.out,
+    )
+
+
+def train(
+    stage: str,
+    pipeline: CasSRPipeline,
+    pairs: Dataset | Stream,
+    recipe: Recipe,
+    settings: TrainingSettings,
+    run: RunOptions,
+    *,
+    validate: Validate | None = None,
+    cpu: bool = False,
+) -> Outcome:
+    """Train a stage, or go on training it.
+
+    Args:
+        stage: "vae", "prior", "activation" or "guidance".
+        pipeline: holds the modules; they are changed in place.
+        pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
+        recipe: that the pairs are made by.
+        validate: called every `run.validate_every` steps and at the end, on the main process.
+        cpu: leave a GPU alone.
+
+    Raises:
+        TrainingError: settings that do not fit the run's folder, data or model that cannot be
+            used, a loss that is not finite.
+    """
+    accelerator = make_accelerator(settings, run, cpu)
+    objective = build_objective(stage, pipeline, settings)
+    pipeline.to(accelerator.device)
+    _prepare_modules(pipeline, settings)
+    state = _State(accelerator, objective, settings, run, stage)
+    if state.step >= settings.steps and (run.out / "model").is_dir():
+        return Outcome(state.step, True, state.skipped, math.nan, run.out / "model")
+    accelerator.init_trackers(stage) if run.tracker != "none" else None
+    with _stop_flag() as asked, state.log:
+        loss = _loop(state, pairs, recipe, asked, validate)
+        state.save()
+    finished = state.step >= settings.steps
+    if finished:
+        _finish(state, validate)
+    accelerator.end_training()
+    model = run.out / "model" if finished else None
+    return Outcome(state.step, finished, state.skipped, loss, model)
+
+
+class _State:
+    """Everything that a step changes."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        objective: Objective,
+        settings: TrainingSettings,
+        run: RunOptions,
+        stage: str,
+    ) -> None:
+        self.accelerator, self.objective = accelerator, objective
+        self.settings, self.run, self.stage = settings, run, stage
+        self.trained = objective.trained()
+        if not self.trained:
+            raise TrainingError(f"stage {stage!r}: nothing to train")
+        self.step, self.seconds, self.skipped = 0, 0.0, {}
+        self.averages: EMAModel | None = None
+        optimizer = torch.optim.Adam(self.trained.values(), lr=settings.learning_rate)
+        self.wrapped, self.optimizer = accelerator.prepare(objective, optimizer)
+        self._resume()
+        self.log = TrainingLog(run.out / "log.csv", self.step, settings.steps,
+                               quiet=run.quiet or not accelerator.is_main_process,
+                               write=accelerator.is_main_process)  # fmt: skip
+
+    skipped: dict[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.run.out / "checkpoints"
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        settings = {k: v for k, v in asdict(self.settings).items() if k not in FREE_TO_CHANGE}
+        whole = {
+            "stage": self.stage,
+            "settings": settings,
+            "processes": self.accelerator.num_processes,
+            **self.run.identity,
+        }
+        return dict(json.loads(json.dumps(whole)))
+
+    def _resume(self) -> None:
+        ema = self.settings.ema
+        if ema:
+            self.averages = EMAModel(list(self.trained.values()), decay=ema)
+        if not (existing := checkpoints.found(self.folder)):
+            return
+        saved = checkpoints.load(existing[-1])
+        _check_identity(existing[-1], saved.notes["identity"], self.identity())
+        checkpoints.assign(self.trained, saved.weights)
+        scaler = saved.optimizer.pop("scaler", None)
+        if scaler and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(scaler)
+        self.optimizer.load_state_dict(saved.optimizer)
+        if self.averages is not None:
+            for shadow, name in zip(self.averages.shadow_params, self.trained, strict=True):
+                shadow.copy_(saved.averages[name])
+            self.averages.to(self.accelerator.device)
+            self.averages.optimization_step = saved.step
+        self.step, self.seconds = saved.step, saved.notes["seconds"]
+        self.skipped = dict(saved.notes["skipped"])
+
+    def share(self) -> Share:
+        return Share(
+            self.settings.batch_size,
+            self.settings.accumulation,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+
+    def note_skipped(self, pairs: list[tuple[str, str]]) -> None:
+        for name, reason in pairs:
+            if name not in self.skipped:
+                self.skipped[name] = reason
+                self.log.say(f"skipped {name}: {reason}")
+
+    def save(self) -> None:
+        """Write a checkpoint; all processes call it."""
+        everyones = gather_object(list(self.skipped.items()))
+        self.skipped = dict(sorted(everyones))
+        if self.accelerator.is_main_process:
+            optimizer = dict(self.optimizer.state_dict())
+            if self.accelerator.scaler is not None:
+                optimizer["scaler"] = self.accelerator.scaler.state_dict()
+            notes = {
+                "identity": self.identity(),
+                "skipped": self.skipped,
+                "seconds": round(self.seconds, 1),
+            }
+            averages = self.averages.shadow_params if self.averages else []
+            named = dict(zip(self.trained, averages, strict=False))
+            made = checkpoints.Checkpoint(self.step, self.trained, named, optimizer, notes)
+            checkpoints.save(self.folder, made, self.run.keep)
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the current ones."""
+        if self.averages is None:
+            yield
+            return
+        parameters = list(self.trained.values())
+        self.averages.store(parameters)
+        self.averages.copy_to(parameters)
+        try:
+            yield
+        finally:
+            self.averages.restore(parameters)
+
+
+def _loop(
+    state: _State,
+    pairs: Dataset | Stream,
+    recipe: Recipe,
+    asked: Callable[[], bool],
+    validate: Validate | None,
+) -> float:
+    """Steps until the last one, the time limit or a signal; returns the last mean loss."""
+    run, settings, log = state.run, state.settings, state.log
+    batches = iter(_loader(state, pairs, recipe))
+    started, before = time.monotonic(), state.seconds
+    while state.step < settings.steps:
+        losses = _step(state, batches)
+        state.step += 1
+        state.seconds = before + time.monotonic() - started
+        due = _due(run.log_every, state.step) or state.step == settings.steps
+        log.add(losses, learning_rate(settings, state.step - 1), state.share().step)
+        if due:
+            _write_log(state)
+        if _due(run.validate_every, state.step) and state.step < settings.steps:
+            _validate(state, validate)
+        late = run.minutes and time.monotonic() - started > 60 * run.minutes
+        if _agreed(state.accelerator, asked() or bool(late)):
+            break
+        if _due(run.checkpoint_every, state.step) and state.step < settings.steps:
+            state.save()
+    return log.last_loss
+
+
+def _loader(state: _State, pairs: Dataset | Stream, recipe: Recipe) -> DataLoader:
+    return loader(
+        pairs,
+        recipe,
+        state.share(),
+        first_step=state.step,
+        workers=state.run.workers,
+        pin_memory=state.accelerator.device.type == "cuda",
+    )
+
+
+def _step(state: _State, batches: Iterator[dict[str, Any]]) -> dict[str, Tensor]:
+    """One step of the optimizer; means of the losses over its forward passes."""
+    accelerator, settings = state.accelerator, state.settings
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(settings, state.step)
+    sums: dict[str, Tensor] = {}
+    for _ in range(settings.accumulation):
+        batch = next(batches)
+        state.note_skipped(batch.pop("skipped"))
+        with accelerator.accumulate(state.wrapped):
+            losses = state.wrapped(_moved(batch, accelerator.device))
+            accelerator.backward(losses["loss"])
+            if settings.clip and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(list(state.trained.values()), settings.clip)
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+    if state.averages is not None:
+        state.averages.step(list(state.trained.values()))
+    means = {name: value / settings.accumulation for name, value in sums.items()}
+    if not torch.isfinite(means["loss"]):
+        raise TrainingError(
+            f"step {state.step + 1}: the loss is {means['loss'].item()}; lower the learning rate, "
+            f"or take another precision than {settings.precision!r}; checkpoints are kept"
+        )
+    return means
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Of step number `step`, counted from 0: warm-up, constant, cosine decay to zero."""
+    rate = settings.learning_rate
+    if step < settings.warmup:
+        return rate * (step + 1) / settings.warmup
+    falling = round(settings.decay * settings.steps)
+    if falling and step >= settings.steps - falling:
+        place = (step - (settings.steps - falling)) / falling
+        return rate * 0.5 * (1 + math.cos(math.pi * place))
+    return rate
+
+
+def _write_log(state: _State) -> None:
+    values = state.log.means(state.accelerator)
+    state.log.write(state.step, values, state.seconds)
+    if state.run.tracker != "none":
+        state.accelerator.log(values, step=state.step)
+
+
+def _validate(state: _State, validate: Validate | None) -> None:
+    if validate is None:
+        return
+    if state.accelerator.is_main_process:
+        with state.averaged(), torch.no_grad():
+            pipeline = state.objective.pipeline
+            scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
+        state.log.validated(state.step, scores)
+        if state.run.tracker != "none":
+            state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
+    state.accelerator.wait_for_everyone()
+
+
+def _finish(state: _State, validate: Validate | None) -> None:
+    """Put the averaged weights in place for good, validate, save the model."""
+    if state.averages is not None:
+        state.averages.copy_to(list(state.trained.values()))
+        state.averages = None
+    state.objective.finish()
+    _validate(state, validate)
+    if state.accelerator.is_main_process:
+        save_model(state.objective.pipeline, state.run.out / "model")
+
+
+def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
+    """The whole pipeline, or its adapters where Stable Diffusion has its own place."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    if pipeline.config["base"]:
+        pipeline.save_adapters(part)
+    else:
+        pipeline.save_pretrained(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+
+
+def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
+    if settings.gradient_checkpointing:
+        for module in (pipeline.unet, pipeline.controlnet):
+            module.enable_gradient_checkpointing()
+    pipeline.set_progress_bar_config(disable=True)
+
+
+def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    flat_found, flat_expected = _flat(found), _flat(expected)
+    for name in sorted(set(flat_found) | set(flat_expected)):
+        if (a := flat_found.get(name)) != (b := flat_expected.get(name)):
+            raise TrainingError(
+                f"{path}: this run has {name}={a!r}, asked for {b!r}; give the same to go on with "
+                "it, or another --out to start anew"
+            )
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {k: v.to(device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+
+
+def _due(every: int, step: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _agreed(accelerator: Accelerator, stop: bool) -> bool:
+    """True on every process when it is true on any."""
+    if accelerator.num_processes == 1:
+        return stop
+    votes: Any = accelerator.reduce(torch.tensor(int(stop), device=accelerator.device), "sum")
+    return bool(votes.item())
+
+
+@contextmanager
+def _stop_flag() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C at once."""
+    asked: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    kept = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

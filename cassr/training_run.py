@@ -1,0 +1,229 @@
+"""From what a user names (stage, preset, folders) to a call of `cassr.train.train`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cassr import training_sets
+from cassr.build import build_adapters, build_pipeline, pipeline_from_base
+from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
+from cassr.data import TrainingPairs, recipe_of
+from cassr.errors import TrainingError
+from cassr.photographs import FolderPhotographs, Joined, Photographs, Stream, open_hub
+from cassr.prepared import PreparedSamples, Progress, module_digest, prepare
+from cassr.train import Outcome, RunOptions, Validate, train
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+STAGES = ("activation", "guidance", "prior", "vae")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        preset: "sd15" or "mini".
+        source: folder of a saved pipeline or of adapters, or hub id; "" for the preset's base, or
+            random weights where it has none.
+        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none.
+        multiple_attention: False trains the plain ControlNet.
+        fresh: give the stage that is trained new weights, where the source has trained ones.
+        random: build everything at random, load nothing (a dry run).
+        seed: of new weights.
+    """
+
+    preset: str = "sd15"
+    source: str = ""
+    activation: ActivationKind = "scedit"
+    multiple_attention: bool = True
+    fresh: bool = False
+    random: bool = False
+    seed: int = 0
+
+
+def open_photographs(
+    places: Sequence[str], streaming: bool = False, limit: int | None = None
+) -> Photographs | Stream:
+    """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
+
+    Raises:
+        TrainingError: a place that cannot be used, or several with `streaming`.
+    """
+    hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
+    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
+    if streaming:
+        if len(places) != 1 or not hub:
+            raise TrainingError("streaming: expected exactly one --data hf:NAME")
+        return open_hub(hub[0], streaming=True)
+    parts: list[Any] = [FolderPhotographs(local, limit)] if local else []
+    parts += [open_hub(name) for name in hub]
+    if not parts:
+        raise TrainingError("data: expected folders, images or hf:NAME, found none")
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def _named(place: str) -> list[Path]:
+    """A path as it is, a training set as its files."""
+    if place == "paper":
+        return [file for name in training_sets.PAPER for file in training_sets.photographs(name)]
+    if Path(place).exists() or os.sep in place:
+        return [Path(place)]
+    return training_sets.photographs(place)
+
+
+def load_start(start: Start, stage: str) -> CasSRPipeline:
+    """The pipeline that training changes.
+
+    Raises:
+        TrainingError: an unknown preset or stage, or a source that cannot be loaded.
+    """
+    if stage not in STAGES:
+        raise TrainingError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
+    try:
+        preset = get_preset(start.preset)
+        source = start.source or preset.base
+        if start.random or not source:
+            return _random(preset, start)
+        pipeline = _load(source, preset, start)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(f"{start.source or start.preset}: {reason}") from error
+    return _with_wanted_modules(pipeline, preset, start, stage)
+
+
+def _random(preset: Preset, start: Start) -> CasSRPipeline:
+    return build_pipeline(
+        preset,
+        activation=start.activation,
+        multiple_attention=start.multiple_attention,
+        seed=start.seed,
+    )
+
+
+def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
+    from cassr.pipeline import CasSRPipeline
+
+    folder = Path(source)
+    if (folder / "cassr.json").is_file():
+        return CasSRPipeline.from_adapters(folder)
+    if (folder / "model_index.json").is_file() and (folder / "controlnet").is_dir():
+        return CasSRPipeline.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(start.seed)
+        revision = preset.base_revision if source == preset.base else None
+        made = pipeline_from_base(
+            source,
+            revision=revision,
+            preset=preset,
+            activation=start.activation,
+            multiple_attention=start.multiple_attention,
+        )
+    return made.carry_prompts(("", preset.sampling.prompt, preset.sampling.negative_prompt))
+
+
+def _with_wanted_modules(
+    pipeline: CasSRPipeline, preset: Preset, start: Start, stage: str
+) -> CasSRPipeline:
+    """New modules where the source lacks what is to be trained, or where new ones are wanted."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(start.seed)
+        fresh = build_adapters(
+            pipeline.unet,
+            preset,
+            activation=start.activation,
+            multiple_attention=start.multiple_attention,
+        )
+    if stage in ("vae", "prior"):
+        names = ["controlnet", "attention", "activation"]
+    else:
+        wrong_kind = pipeline.config["activation_kind"] != start.activation
+        names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
+        wrong_attention = (pipeline.attention is not None) != start.multiple_attention
+        if stage == "guidance" and (start.fresh or wrong_attention):
+            names += ["controlnet", "attention"]
+    pipeline.register_modules(**{name: fresh[name] for name in names})
+    pipeline.register_to_config(activation_kind=start.activation)
+    return pipeline
+
+
+def run(
+    stage: str,
+    start: Start,
+    photographs: Photographs | Stream,
+    settings: TrainingSettings,
+    options: RunOptions,
+    *,
+    cache: Path | None = None,
+    validate: Validate | None = None,
+    cpu: bool = False,
+    report: Progress = lambda layer, done, total: None,
+    skip: Callable[[str, str], None] = lambda name, reason: None,
+) -> Outcome:
+    """Train a stage from what a user names.
+
+    Args:
+        settings: with `samples`, pairs, latents and references are computed once, into `cache`.
+        cache: default: `prepared` beside the run's folder.
+        report, skip: told of the preparation, see `cassr.prepared.prepare`.
+
+    Raises:
+        TrainingError: see `cassr.train.train`.
+    """
+    pipeline = load_start(start, stage)
+    pipeline.set_progress_bar_config(disable=True)
+    recipe = recipe_of(settings)
+    identity = {"start": starting_point(pipeline, stage), "data": _data_identity(photographs)}
+    options = replace(options, identity=identity)
+    pairs: TrainingPairs | PreparedSamples | Stream
+    if isinstance(photographs, Stream):
+        pairs = photographs
+    else:
+        pairs = TrainingPairs(photographs, recipe, settings.samples or None)
+        if settings.samples:
+            place = cache or options.out.parent / "prepared"
+            pairs = _prepared(pairs, stage, pipeline, place, report, skip)
+    return train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
+
+
+def _prepared(
+    pairs: TrainingPairs,
+    stage: str,
+    pipeline: CasSRPipeline,
+    cache: Path,
+    report: Progress,
+    skip: Callable[[str, str], None],
+) -> PreparedSamples:
+    return prepare(
+        pairs,
+        cache,
+        pipeline=None if stage == "vae" else pipeline,
+        references=stage == "guidance",
+        report=report,
+        skip=skip,
+    )
+
+
+def starting_point(pipeline: CasSRPipeline, stage: str) -> dict[str, str]:
+    """Hashes of the modules that a stage starts from."""
+    modules = {"vae": pipeline.vae, "unet": pipeline.unet}
+    if stage in ("activation", "guidance"):
+        modules["activation"] = pipeline.activation
+    if stage == "guidance":
+        modules |= {"controlnet": pipeline.controlnet, "attention": pipeline.attention}
+    digests = {name: module_digest(m)[:16] for name, m in modules.items() if m is not None}
+    return digests | {"activation_kind": pipeline.config["activation_kind"]}
+
+
+def _data_identity(photographs: Photographs | Stream) -> dict[str, Any]:
+    if isinstance(photographs, Stream):
+        return {"stream": photographs.label}
+    count = len(photographs)
+    return {"photographs": count, "first": photographs.name(0), "last": photographs.name(count - 1)}
