@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
 from cassr.config import FIXED_PROMPTS, SD15, ActivationKind, Preset, get_preset
 from cassr.controlnet import controlnet_from_unet
+from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings
+
+VAES: dict[str, type[ModelMixin]] = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
 
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -80,7 +84,7 @@ def build_pipeline(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(**chosen.unet)
-        vae = AutoencoderKL(**chosen.vae)
+        vae = VAES[chosen.vae_class](**chosen.vae)
         adapters = build_adapters(
             unet,
             chosen,

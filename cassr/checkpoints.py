@@ -129,4 +129,6 @@ def _flush(file: Path) -> None:
 
 def _damaged(path: Path, error: Exception) -> TrainingError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-    return TrainingError(f"{path}: cannot be read ({reason}); delete it to go on from the one before")
+    return TrainingError(
+        f"{path}: cannot be read ({reason}); delete it to go on from the one before"
+    )

@@ -170,8 +170,9 @@ class Preset:
     Attributes:
         base: folder or hub id of the frozen Stable Diffusion; "" where it is built from scratch.
         base_revision: branch, tag or commit of it.
-        unet, vae, scheduler: configs of diffusers' UNet2DConditionModel, AutoencoderKL and of the
-            scheduler named by `scheduler_class`.
+        unet, vae, scheduler: configs of diffusers' UNet2DConditionModel, of the VAE named by
+            `vae_class` (diffusers' or the miniature's) and of the scheduler named by
+            `scheduler_class`.
         hint_channels: of the ControlNet's condition embedding, one down-sampling less than entries.
         pre_channels, pre_strides: of the CSC-Tuners' hint encoder.
         prompt_tokens: length of a prompt's embedding.
@@ -197,6 +198,7 @@ class Preset:
     latent_target: LatentTarget = "image"
     latent_sigma: float = 1.0
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    vae_class: str = "AutoencoderKL"
     dense_kernel: int = 1
     training: Mapping[str, TrainingSettings] = field(
         default_factory=lambda: {"": TrainingSettings()}
@@ -284,21 +286,15 @@ MINI = Preset(
         "attention_head_dim": 4,
         "norm_num_groups": 16,
     },
-    vae={
-        "sample_size": 256,
-        "in_channels": 3,
-        "out_channels": 3,
-        "latent_channels": 12,
-        "block_out_channels": (16, 32, 64),
-        "down_block_types": ("DownEncoderBlock2D",) * 3,
-        "up_block_types": ("UpDecoderBlock2D",) * 3,
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "scaling_factor": 1.0,
-        "mid_block_add_attention": False,
-    },
-    scheduler=_SD15_SCHEDULER
-    | {
+    vae={"patch": 4, "latent_channels": 12, "width": 64, "scaling_factor": 1.0},
+    vae_class="PatchVAE",
+    # The noise ends at sigma 0.15, about half of what z_HR and z_LR differ by: sampling starts from
+    # the LR latent, and a network of this size could not make an image out of noise alone.
+    scheduler={
+        "beta_start": 1e-6,
+        "beta_end": 4.45e-5,
+        "beta_schedule": "linear",
+        "num_train_timesteps": 1000,
         "prediction_type": "v_prediction",
         "timestep_spacing": "trailing",
         "clip_sample": False,
@@ -309,7 +305,6 @@ MINI = Preset(
     pre_channels=(16, 32, 64),
     pre_strides=(1, 2, 2),
     prompt_tokens=4,
-    latent_target="residual",
     sampling=SamplingOptions(
         num_inference_steps=1,
         guidance_scale=1.0,
@@ -324,10 +319,10 @@ MINI = Preset(
     training={
         "": _MINI_TRAINING,
         "vae": replace(
-            _MINI_TRAINING, crop=64, batch_size=8, steps=3500, ema=0.995, samples=12_000
+            _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
         ),
-        "prior": replace(_MINI_TRAINING, steps=2500, degraded_share=0.1),
-        "prior-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=3000),
+        "prior": replace(_MINI_TRAINING, steps=500, degraded_share=0.1),
+        "prior-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=1600),
         "activation": replace(_MINI_TRAINING, steps=600),
         "activation-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=600),
         "guidance": replace(_MINI_TRAINING, steps=600),

@@ -23,6 +23,7 @@ from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT, TrainingSettings
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
 from cassr.losses import image_loss
+from cassr.patch_vae import PatchVAE
 from cassr.sampling import LatentCodec, predicted_clean, training_target
 from cassr.stages import freeze
 
@@ -54,17 +55,32 @@ class Objective(nn.Module):
         """What the optimizer changes, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
-    def finish(self) -> None:
-        """Called once after the last step, with the averaged weights in place."""
+    def start(self, images: Tensor) -> None:
+        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
+
+    def finish(self, images: Tensor) -> None:
+        """Called after the last step, with the averaged weights in place."""
 
 
 class VaeObjective(Objective):
-    """Reconstruction and a little Kullback-Leibler divergence."""
+    """Reconstruction; Kullback-Leibler divergence where the posterior's spread is learnt."""
 
-    KL_WEIGHT = 1e-4
+    KL_WEIGHT = 1e-6
 
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
         super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
+
+    @torch.no_grad()
+    def start(self, images: Tensor) -> None:
+        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
+        if isinstance(self.network, PatchVAE):
+            self.network.fit_components(images * 2 - 1)
+
+    @torch.no_grad()
+    def finish(self, images: Tensor) -> None:
+        """Give latents unit size."""
+        z = self.network.encode(images * 2 - 1).latent_dist.mode()
+        self.network.register_to_config(scaling_factor=round(float(1 / z.std()), 4))
 
     def forward(self, batch: Batch) -> Losses:
         hr = batch["hr"]
@@ -152,9 +168,7 @@ class StageObjective(Objective):
         settings = self.settings
         return image_loss(image.float(), hr, settings.gradient_weight, settings.amplitude_weight)
 
-    def _predict(
-        self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]
-    ) -> Tensor:
+    def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
         if self.stage == "prior":
             return self.network(z_t, t, prompt).sample
         if self.stage == "activation":
@@ -171,7 +185,9 @@ class StageObjective(Objective):
             return [upscaled]
         if "reference" in batch:
             return [upscaled, batch["reference"]]
-        made = make_references(self.pipeline, lr, batch["hr"].shape[2] // lr.shape[2], batch["seed"])
+        made = make_references(
+            self.pipeline, lr, batch["hr"].shape[2] // lr.shape[2], batch["seed"]
+        )
         return [upscaled, made]
 
     @torch.no_grad()
@@ -249,9 +265,7 @@ def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
     return makers[stage]()
 
 
-def build_objective(
-    stage: str, pipeline: CasSRPipeline, settings: TrainingSettings
-) -> Objective:
+def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     """The objective of a stage: "vae", "prior", "activation" or "guidance".
 
     Raises:

@@ -26,6 +26,7 @@ from cassr.attention import MultipleAttention
 from cassr.cascade import Batch, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.images import ImageLike, OutputType, from_tensors, quantize, to_tensors, upscale_bicubic
+from cassr.patch_vae import PatchVAE
 from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
 from cassr.requests import given_references, one_each, prompts_for, spans
 from cassr.sampling import (
@@ -79,7 +80,7 @@ class CasSRPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchVAE,
         unet: UNet2DConditionModel,
         controlnet: ControlNetModel,
         scheduler: SchedulerMixin,

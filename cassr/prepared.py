@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 2**26
 BATCH = 8
 
+DECODER = ("decoder.", "post_quant_conv.", "synthesis.")
+"""The part of a VAE that latents do not depend on."""
+
 Progress = Callable[[str, int, int], None]
 """Told of (layer, chunks done, chunks in all)."""
 
@@ -105,7 +108,7 @@ def prepare(
     _write_pairs(pairs, folder, report, skip)
     folders = [folder]
     if pipeline is not None:
-        here = key | {"vae": module_digest(pipeline.vae)}
+        here = key | {"vae": module_digest(pipeline.vae, but=DECODER)}
         folders.append(cache / f"latents-{_digest(here)}")
         _write_layer(folders[-1], PreparedSamples([folder], pairs.recipe, pairs.size),
                      lambda batch: _latents(pipeline, batch), report)  # fmt: skip
@@ -125,10 +128,12 @@ def stage_1_identity(pipeline: CasSRPipeline) -> dict[str, Any]:
     return {"kind": kind, "sampling": pipeline.sampling.as_dict()} | digests
 
 
-def module_digest(module: nn.Module) -> str:
-    """Hash of a module's weights."""
+def module_digest(module: nn.Module, but: tuple[str, ...] = ()) -> str:
+    """Hash of a module's weights, without those whose names begin as in `but`."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
+        if name.startswith(but or ("\0",)):
+            continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -146,9 +151,7 @@ def _write_pairs(
         for sample in made.values():
             for name, reason in sample["skipped"]:
                 skip(name, reason)
-        stacked = {
-            name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")
-        }
+        stacked = {name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}
         _save(stacked, path)
         report("pairs", start // size + 1, total)
 

@@ -17,6 +17,8 @@ from cassr.tiling import Grid, HintCache, blend
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+    from cassr.patch_vae import PatchVAE
+
 Scheduler = Any  # diffusers has no type that names what its schedulers share
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
@@ -156,11 +158,11 @@ class LatentCodec:
     """The VAE, in tiles.
 
     Attributes:
-        vae: diffusers' AutoencoderKL.
+        vae: diffusers' AutoencoderKL, or the miniature's.
         tile, overlap: in pixels, multiples of the VAE's down-sampling factor.
     """
 
-    vae: AutoencoderKL
+    vae: AutoencoderKL | PatchVAE
     tile: int
     overlap: int
 
@@ -204,8 +206,10 @@ class LatentCodec:
         return Grid(height, width, self.tile // self.factor, self.overlap // self.factor)
 
 
-def vae_factor(vae: AutoencoderKL) -> int:
+def vae_factor(vae: AutoencoderKL | PatchVAE) -> int:
     """Pixels per latent cell along one axis: 8 for SD-1.5."""
+    if hasattr(vae, "factor"):
+        return int(vae.factor)
     return 2 ** (len(vae.config["block_out_channels"]) - 1)
 
 

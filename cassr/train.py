@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Validate = Callable[["CasSRPipeline", int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
 
+FIRST_IMAGES = 256
 FREE_TO_CHANGE = {"steps"}
 """Settings that may differ when a run goes on."""
 
@@ -81,6 +82,7 @@ class Outcome:
     Attributes:
         step: steps done in all.
         finished: False where it was stopped before the last step.
+        interrupted: stopped by Ctrl-C or SIGTERM.
         skipped: reason by photograph that could not be used.
         loss: mean of the last interval; NaN where no step was made.
         model: folder of the trained model, None unless finished.
@@ -88,6 +90,7 @@ class Outcome:
 
     step: int
     finished: bool
+    interrupted: bool
     skipped: Mapping[str, str]
     loss: float
     model: Path | None
@@ -133,19 +136,29 @@ def train(
     objective = build_objective(stage, pipeline, settings)
     pipeline.to(accelerator.device)
     _prepare_modules(pipeline, settings)
+    images = _first_images(pairs, recipe, stage).to(accelerator.device)
+    objective.start(images)
     state = _State(accelerator, objective, settings, run, stage)
     if state.step >= settings.steps and (run.out / "model").is_dir():
-        return Outcome(state.step, True, state.skipped, math.nan, run.out / "model")
+        return Outcome(state.step, True, False, state.skipped, math.nan, run.out / "model")
     accelerator.init_trackers(stage) if run.tracker != "none" else None
     with _stop_flag() as asked, state.log:
         loss = _loop(state, pairs, recipe, asked, validate)
         state.save()
+        interrupted = asked()
     finished = state.step >= settings.steps
     if finished:
-        _finish(state, validate)
+        _finish(state, images, validate)
     accelerator.end_training()
     model = run.out / "model" if finished else None
-    return Outcome(state.step, finished, state.skipped, loss, model)
+    return Outcome(state.step, finished, interrupted, state.skipped, loss, model)
+
+
+def _first_images(pairs: Dataset | Stream, recipe: Recipe, stage: str) -> Tensor:
+    """HR crops (B, 3, H, W) in [0, 1] that a VAE is initialised and scaled by; else none."""
+    if stage != "vae":
+        return torch.empty(0)
+    return next(iter(loader(pairs, recipe, Share(FIRST_IMAGES))))["hr"]
 
 
 class _State:
@@ -360,12 +373,12 @@ def _validate(state: _State, validate: Validate | None) -> None:
     state.accelerator.wait_for_everyone()
 
 
-def _finish(state: _State, validate: Validate | None) -> None:
+def _finish(state: _State, first_images: Tensor, validate: Validate | None) -> None:
     """Put the averaged weights in place for good, validate, save the model."""
     if state.averages is not None:
         state.averages.copy_to(list(state.trained.values()))
         state.averages = None
-    state.objective.finish()
+    state.objective.finish(first_images)
     _validate(state, validate)
     if state.accelerator.is_main_process:
         save_model(state.objective.pipeline, state.run.out / "model")
@@ -387,6 +400,7 @@ def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> Non
     if settings.gradient_checkpointing:
         for module in (pipeline.unet, pipeline.controlnet):
             module.enable_gradient_checkpointing()
+    pipeline.optimize(channels_last=True)
     pipeline.set_progress_bar_config(disable=True)
 
 

@@ -32,7 +32,13 @@ class TrainingLog:
     """
 
     def __init__(self, path: Path, step: int, steps: int, *, quiet: bool, write: bool) -> None:
-        self.path, self.step, self.steps, self.quiet, self.write_csv = path, step, steps, quiet, write
+        self.path, self.step, self.steps, self.quiet, self.write_csv = (
+            path,
+            step,
+            steps,
+            quiet,
+            write,
+        )
         self.last_loss = math.nan
         self._sums: dict[str, Tensor] = {}
         self._count, self._samples, self._since = 0, 0, time.monotonic()
@@ -77,7 +83,11 @@ class TrainingLog:
 
     def write(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Append a line and show it."""
-        row = {"step": step, **{k: f"{v:.6g}" for k, v in values.items()}, "seconds": f"{seconds:.1f}"}
+        row = {
+            "step": step,
+            **{k: f"{v:.6g}" for k, v in values.items()},
+            "seconds": f"{seconds:.1f}",
+        }
         if self.write_csv:
             _append(self.path, row)
         if self._bar is not None:

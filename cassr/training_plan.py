@@ -52,7 +52,11 @@ class Plan:
         """For a terminal of 80 columns."""
         s = self.settings
         total, trained = (sum(m[i] for m in self.modules) for i in (1, 2))
-        lines = [f"train {self.stage} --preset {self.preset}", "", "networks, millions of parameters"]
+        lines = [
+            f"train {self.stage} --preset {self.preset}",
+            "",
+            "networks, millions of parameters",
+        ]
         lines += [f"  {n:<20}{p / 1e6:>9.1f}  {_share(p, t)}" for n, p, t in self.modules]
         lines += [f"  {'all':<20}{total / 1e6:>9.1f}  {trained / 1e6:.1f} trained", ""]
         lines += ["memory of a process, GiB, float32 weights"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.utils.logging import disable_progress_bar
 
 from cassr import training_sets
-from cassr.build import build_adapters, build_pipeline, pipeline_from_base
+from cassr.build import build_adapters, build_pipeline, build_scheduler, pipeline_from_base
 from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
 from cassr.data import TrainingPairs, recipe_of
 from cassr.errors import TrainingError
@@ -143,6 +145,12 @@ def _with_wanted_modules(
         )
     if stage in ("vae", "prior"):
         names = ["controlnet", "attention", "activation"]
+        pipeline.register_modules(scheduler=build_scheduler(preset))
+        pipeline.register_to_config(
+            latent_target=preset.latent_target,
+            latent_sigma=preset.latent_sigma,
+            sampling=preset.sampling.as_dict(),
+        )
     else:
         wrong_kind = pipeline.config["activation_kind"] != start.activation
         names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
@@ -177,8 +185,8 @@ def run(
     Raises:
         TrainingError: see `cassr.train.train`.
     """
+    disable_progress_bar()
     pipeline = load_start(start, stage)
-    pipeline.set_progress_bar_config(disable=True)
     recipe = recipe_of(settings)
     identity = {"start": starting_point(pipeline, stage), "data": _data_identity(photographs)}
     options = replace(options, identity=identity)
@@ -225,5 +233,8 @@ def starting_point(pipeline: CasSRPipeline, stage: str) -> dict[str, str]:
 def _data_identity(photographs: Photographs | Stream) -> dict[str, Any]:
     if isinstance(photographs, Stream):
         return {"stream": photographs.label}
-    count = len(photographs)
-    return {"photographs": count, "first": photographs.name(0), "last": photographs.name(count - 1)}
+    names = [Path(photographs.name(i)).name for i in range(len(photographs))]
+    return {
+        "photographs": len(names),
+        "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    }

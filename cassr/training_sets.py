@@ -1,7 +1,7 @@
 """The sets of photographs that are trained on, as cards: what they are, whether they are all there.
 
-The paper's five (section 4.1) come from their own places, under their own terms; "lomiri" is what
-the miniature is trained on and comes out of two Debian packages. All are looked for below one
+The paper's five (section 4.1) come from their own places, under their own terms; "free" is what
+the miniature is trained on and comes out of Debian packages. All are looked for below one
 folder, each in a folder of its name.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from cassr import qt_resources
 from cassr.errors import TrainingError
 
 CARDS = Path(__file__).parent / "training_cards"
@@ -25,12 +26,18 @@ PAPER = ("div2k", "div8k", "flickr2k", "ost", "ffhq10k")
 
 
 class ListedFile(BaseModel):
-    """A photograph of a package, with its own licence."""
+    """A photograph of a package, with its own licence.
+
+    Attributes:
+        name: in the set's folder.
+        path: in the package; "archive.rcc!/place" inside a Qt resource archive.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     package: str
+    path: str
     sha256: str
     licence: str
     author: str
@@ -73,7 +80,9 @@ class TrainingSet(BaseModel):
 @lru_cache(maxsize=1)
 def training_sets() -> dict[str, TrainingSet]:
     """All cards by name."""
-    cards = [TrainingSet(**tomllib.loads(p.read_text("utf-8"))) for p in sorted(CARDS.glob("*.toml"))]
+    cards = [
+        TrainingSet(**tomllib.loads(p.read_text("utf-8"))) for p in sorted(CARDS.glob("*.toml"))
+    ]
     return {card.name: card for card in cards}
 
 
@@ -152,11 +161,20 @@ def fetch_packages(card: TrainingSet) -> Path:
 
 
 def _take(listed: ListedFile, content: Path, target: Path) -> None:
-    found = next((p for p in content.rglob("*") if p.name == listed.name and p.is_file()), None)
-    if found is None or _sha256(found) != listed.sha256:
-        state = "is another file" if found else "is missing"
-        raise TrainingError(f"package {listed.package}: {listed.name} {state}; another version?")
-    os.replace(found, target / listed.name)
+    outer, _, inner = listed.path.partition("!")
+    try:
+        found = (content / outer).read_bytes()
+        found = qt_resources.read_file(found, inner) if inner else found
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainingError(f"package {listed.package}: {listed.path}: {error}") from error
+    if hashlib.sha256(found).hexdigest() != listed.sha256:
+        raise TrainingError(
+            f"package {listed.package}: {listed.path} is another file than the card lists; "
+            "another version of the package?"
+        )
+    part = target / f".{listed.name}.part"
+    part.write_bytes(found)
+    os.replace(part, target / listed.name)
 
 
 def _run(*command: str, cwd: str) -> None:

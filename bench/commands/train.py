@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench import options as o
-from bench.commands.output import FAILED, print_json, progress
+from bench.commands.output import print_json, progress
 from bench.errors import BenchError
 from bench.lazy import resolve
 from bench.text import printable
@@ -17,6 +17,7 @@ from bench.text import printable
 if TYPE_CHECKING:
     from bench.progress import Progress
 
+INTERRUPTED = 130
 PACKAGE = "cassr"
 """Training lives in the model's package, which this one names but never imports."""
 
@@ -38,7 +39,7 @@ def train(
         list[str] | None,
         typer.Option(
             help="Photographs: folders, files, hf:NAME, or a training set's name; comma list or "
-            "repeated. Default: paper (all five sets) for sd15, lomiri for mini."
+            "repeated. Default: paper (all five sets) for sd15, free for mini."
         ),
     ] = None,
     start: Annotated[
@@ -112,9 +113,7 @@ def train(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 0,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between lines of log.csv.")] = 50,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=1, help="Steps between checkpoints.")
-    ] = 1000,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     keep: Annotated[int, typer.Option(min=1, help="Checkpoints that are kept.")] = 2,
     validate_every: Annotated[
         int, typer.Option(min=0, help="Steps between validations; 0: none.")
@@ -170,7 +169,7 @@ def train(
         "preset": preset, "source": start or "", "activation": activation,
         "multiple_attention": attention, "fresh": fresh, "seed": seed,
     }  # fmt: skip
-    places = o.split(data) or ["paper" if preset == "sd15" else "lomiri"]
+    places = o.split(data) or ["paper" if preset == "sd15" else "free"]
     cpu = o.resolve_device(device) == "cpu"
     try:
         settings = _settings(preset, stage, loss, changes)
@@ -255,5 +254,5 @@ def _print_outcome(outcome: Any, out: Path, as_json: bool) -> None:
         )
     if outcome.skipped and not as_json:
         typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
-    if not outcome.finished:
-        raise typer.Exit(FAILED)
+    if outcome.interrupted and not outcome.finished:
+        raise typer.Exit(INTERRUPTED)

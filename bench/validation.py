@@ -1,0 +1,126 @@
+"""Validation while training: a few images of a suite's test sets, scored and pictured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench import data, images, metrics
+from bench.errors import DataError
+from bench.hashing import derive_seed
+from bench.options import default_store
+from bench.run import find_suite
+from bench.types import ImagePair, Metric, MetricSpec
+
+METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
+PICTURED = 2
+"""Images of each test set in the panels."""
+GAP = 4
+
+
+class Validation:
+    """Called by a training run with its pipeline, the step and a folder for pictures.
+
+    Args:
+        suite: whose test sets are used.
+        limit: images of each.
+        stage: what is being trained; decides what is looked at.
+
+    Raises:
+        UnknownName, DataError: no such suite, or no test set of it that can be made here.
+    """
+
+    def __init__(self, suite: str, limit: int, stage: str) -> None:
+        self.stage = stage
+        self.pairs = _pairs(suite, limit)
+        self.metrics = [
+            (spec, metrics.load(spec))
+            for spec in map(metrics.get, METRICS)
+            if not metrics.unavailable(spec)
+        ]
+
+    def __call__(self, pipeline: Any, step: int, folder: Path) -> dict[str, float]:
+        """Means over the images; a panel of LR, what was made, HR for the first of each set."""
+        values: dict[str, list[float]] = {}
+        for dataset, pairs in self.pairs.items():
+            rows = []
+            for pair in pairs:
+                lr, hr = (images.to_tensor(images.read_rgb(path)) for path in (pair.lr, pair.hr))
+                made = self._made(pipeline, lr, hr, pair)
+                for name, value in _scores(self.metrics, made[-1], hr):
+                    values.setdefault(f"{dataset}/{name}", []).append(value)
+                rows.append([_enlarged(lr, hr), *made, hr])
+            _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
+        return {name: float(np.mean(found)) for name, found in values.items()}
+
+    def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> list[Tensor]:
+        """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
+        if self.stage == "vae":
+            z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
+            return [((pipeline.vae.decode(z).sample + 1) / 2).clamp(0, 1).cpu()]
+        seed, options = derive_seed(0, pair.id), {"scale": pair.scale, "output_type": "pt"}
+        if self.stage == "guidance":
+            made = pipeline(lr, seed=seed, **options)
+            return [_eight_bit(made.references), _eight_bit(made.images)]
+        if self.stage == "activation":
+            return [_eight_bit(pipeline.activate(lr, seed=seed, **options))]
+        # With untrained adapters, which change nothing, stage 2 is the U-Net alone.
+        return [_eight_bit(pipeline(lr, seed=seed, activation="lr", **options).images)]
+
+
+def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
+    found: dict[str, Sequence[ImagePair]] = {}
+    problems = []
+    for name in find_suite(suite).datasets:
+        dataset, root = data.find(name), default_store() / "datasets"
+        if problem := dataset.problem(root):
+            problems.append(problem)
+            continue
+        manifest = dataset.manifest(root, lambda done, total: None)
+        found[name] = [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]
+    if not found:
+        raise DataError(f"--validate-on {suite}: no test set can be made here: {problems[0]}")
+    return found
+
+
+def _scores(
+    loaded: Sequence[tuple[MetricSpec, Any]], sr: Tensor, hr: Tensor
+) -> list[tuple[str, float]]:
+    scores = []
+    for spec, metric in loaded:
+        scorer: Metric = metric
+        if min(sr.shape[2:]) < spec.min_size:
+            continue
+        if spec.reference:
+            scores.append((spec.name, scorer.score(sr, hr, scorer.prepare(hr))))
+        else:
+            scores.append((spec.name, scorer.score(sr, None, None)))
+    return scores
+
+
+def _eight_bit(x: Tensor) -> Tensor:
+    return images.to_tensor(images.to_uint8(x.float().cpu()))
+
+
+def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
+    rgb = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
+    return images.to_tensor(rgb)
+
+
+def _write_panel(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
+    """Images side by side, a row for each test image."""
+    side = max(max(tile.shape[2:]) for row in rows for tile in row)
+    width = max(map(len, rows)) * (side + GAP) - GAP
+    canvas = Image.new("RGB", (width, len(rows) * (side + GAP) - GAP), "white")
+    for down, row in enumerate(rows):
+        for across, tile in enumerate(row):
+            picture = Image.fromarray(images.to_uint8(torch.as_tensor(tile)))
+            canvas.paste(picture, (across * (side + GAP), down * (side + GAP)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write_png(path, np.array(canvas))

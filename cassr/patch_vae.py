@@ -1,0 +1,113 @@
+"""The miniature's variational autoencoder: 4x4 patches, principal components, small convolutions.
+
+The VAE of Stable Diffusion learns from millions of images how to undo its own down-sampling. This
+one starts from the linear answer, the principal components of patches, and adds convolutions that
+work at the latents' size, so it is good after minutes and costs a fraction at full size.
+
+It has the functions of diffusers' AutoencoderKL that `cassr` uses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+
+class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Patches to principal components and back, refined by convolutions.
+
+    Args:
+        patch: side of a patch, the down-sampling factor.
+        latent_channels: components that are kept of 3 * patch^2.
+        width: channels of the refining convolutions.
+        encoder_blocks, decoder_blocks: residual blocks at the latents' size.
+        detail_width: channels of the last convolutions, at full size.
+        posterior_std: spread of the posterior, the same everywhere.
+        scaling_factor: latents are multiplied by it to have about unit size.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        patch: int = 4,
+        latent_channels: int = 12,
+        width: int = 64,
+        encoder_blocks: int = 1,
+        decoder_blocks: int = 4,
+        detail_width: int = 16,
+        posterior_std: float = 0.02,
+        scaling_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        values = 3 * patch**2
+        self.analysis = nn.Conv2d(values, latent_channels, 1)
+        self.synthesis = nn.Conv2d(latent_channels, values, 1)
+        self.encoder = _refinement(values, latent_channels, width, encoder_blocks)
+        self.decoder = nn.ModuleDict(
+            {
+                "body": _refinement(latent_channels, values, width, decoder_blocks),
+                "detail": _refinement(3, 3, detail_width, 0),
+            }
+        )
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along one axis."""
+        return int(self.config["patch"])
+
+    def encode(self, x: Tensor) -> AutoencoderKLOutput:
+        """x: (B, 3, H, W) in [-1, 1] -> posterior over (B, c, H/patch, W/patch)."""
+        patches = F.pixel_unshuffle(x, self.config["patch"])
+        mean = self.analysis(patches) + self.encoder(patches)
+        log_variance = torch.full_like(mean, self.config["posterior_std"]).square().log()
+        moments = torch.cat([mean, log_variance], dim=1)
+        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
+
+    def decode(self, z: Tensor, return_dict: bool = True) -> Any:
+        """z: (B, c, h, w) -> (B, 3, patch*h, patch*w), about [-1, 1]."""
+        patches = self.synthesis(z) + self.decoder["body"](z)
+        image = F.pixel_shuffle(patches, self.config["patch"])
+        image = image + self.decoder["detail"](image)
+        return DecoderOutput(sample=image) if return_dict else (image,)
+
+    @torch.no_grad()
+    def fit_components(self, images: Tensor) -> None:
+        """Start from the principal components of the patches of images (B, 3, H, W) in [-1, 1]."""
+        patches = F.pixel_unshuffle(images, self.config["patch"]).movedim(1, 3).flatten(0, 2)
+        mean = patches.double().mean(0)
+        centred = patches.double() - mean
+        _, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+        components = vectors.flip(1)[:, : self.config["latent_channels"]].T
+        # The sign of an eigenvector is arbitrary; the largest entry is made positive.
+        largest = components.abs().argmax(1, keepdim=True)
+        components = components * components.gather(1, largest).sign()
+        self.analysis.weight.copy_(components[..., None, None])
+        self.analysis.bias.copy_(-components @ mean)
+        self.synthesis.weight.copy_(components.T[..., None, None])
+        self.synthesis.bias.copy_(mean)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.silu(self.first(x)))
+
+
+def _refinement(inputs: int, outputs: int, width: int, blocks: int) -> nn.Sequential:
+    """Convolutions whose output starts at zero."""
+    last = nn.Conv2d(width, outputs, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    first = nn.Conv2d(inputs, width, 3, padding=1)
+    return nn.Sequential(first, *(_Residual(width) for _ in range(blocks)), nn.SiLU(), last)

@@ -1,0 +1,558 @@
+"""Training: what is minimised, and that a run is the same run however it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, Cli
+from diffusers import DDIMScheduler
+from pictures import photo
+from PIL import Image
+from safetensors.torch import load_file
+
+from cassr import checkpoints
+from cassr.build import build_pipeline
+from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
+from cassr.data import Recipe, TrainingPairs, recipe_of
+from cassr.errors import TrainingError
+from cassr.losses import amplitude_difference, gradient_difference, image_loss
+from cassr.objectives import StageObjective, build_objective
+from cassr.patch_vae import PatchVAE
+from cassr.photographs import FolderPhotographs
+from cassr.pipeline import CasSRPipeline
+from cassr.sampling import predicted_clean, training_target
+from cassr.train import Outcome, RunOptions, learning_rate, train
+from cassr.training_run import Start, load_start
+
+SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
+SMALL = ("--crop", "32", "--batch-size", "2", "--samples", "0", "--device", "cpu", "--warmup", "0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "photographs"
+    place.mkdir()
+    for index in range(4):
+        Image.fromarray(photo(70, 90, index)).save(place / f"{index}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> CasSRPipeline:
+    made = build_pipeline("mini")
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def batch_of(count: int = 4, side: int = 32) -> dict:
+    hr = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+    lr = torch.nn.functional.avg_pool2d(hr, 4)
+    return {"hr": hr, "lr": lr, "reference": hr.flip(3), "seed": torch.arange(count) + 100}
+
+
+def run_here(
+    folder: Path, out: Path, settings: TrainingSettings = SETTINGS, stage: str = "guidance", **more
+) -> Outcome:
+    recipe = recipe_of(settings)
+    pairs = TrainingPairs(FolderPhotographs([folder]), recipe, settings.samples or None)
+    options = RunOptions(out, quiet=True, **more)
+    return train(stage, build_pipeline("mini"), pairs, recipe, settings, options, cpu=True)
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoints.found(out / "checkpoints")[-1] / "weights.safetensors")
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class TestObjectives:
+    def test_the_papers_settings(self) -> None:
+        for stage in ("activation", "guidance"):
+            s = get_preset("sd15").training_for(stage)
+            assert (s.learning_rate, s.batch_size, s.steps, s.crop) == (5e-4, 4, 100_000, 512)
+            assert (s.loss, s.degradations, s.lr_start, s.first_step_share) == (
+                "noise", ("full",), False, 0.0,
+            )  # fmt: skip
+
+    def test_eq_3_is_the_mean_squared_error_of_the_noise(self, pipeline: CasSRPipeline) -> None:
+        """Written out here once more, from the paper, with the stage's own forward."""
+        scheduler = pipeline.scheduler
+        try:
+            pipeline.scheduler = DDIMScheduler(beta_schedule="scaled_linear")
+            settings = TrainingSettings(crop=32, prompt_dropout=0.0)
+            objective = build_objective("guidance", pipeline, settings)
+            batch = batch_of()
+            loss = objective(batch)["loss"]
+            assert isinstance(objective, StageObjective)
+            images = objective._images(batch)
+            z_0, _ = objective._latents(batch, images[0])
+            draws = objective._draw(batch["seed"], z_0)
+            ab = pipeline.scheduler.alphas_cumprod[draws.t].view(-1, 1, 1, 1)
+            z_t = ab.sqrt() * z_0 + (1 - ab).sqrt() * draws.noise
+            c = pipeline.embed_prompt("clean, high-resolution").repeat(4, 1, 1)
+            eps = pipeline.guidance_stage()(z_t, draws.t, c, images[0], batch["reference"])
+            assert torch.allclose(loss, (draws.noise - eps).square().mean(), rtol=1e-5)
+        finally:
+            pipeline.scheduler = scheduler
+
+    @pytest.mark.parametrize(
+        ("stage", "kinds"),
+        [
+            ("activation", {"tuners"}),
+            ("guidance", {"controlnet", "attention"}),
+            ("prior", {"unet"}),
+            ("vae", {"vae"}),
+        ],
+    )
+    def test_what_the_paper_freezes_stays(
+        self, folder: Path, tmp_path: Path, stage: str, kinds: set[str]
+    ) -> None:
+        before = {n: m for n, m in build_pipeline("mini").components.items()}
+        out = tmp_path / "run"
+        run_here(folder, out, stage=stage)
+        after = CasSRPipeline.from_pretrained(out / "model")
+        changed = set()
+        for name in ("vae", "unet", "controlnet", "attention", "activation"):
+            old, new = before[name].state_dict(), getattr(after, name).state_dict()
+            if not equal(old, new):
+                changed.add({"activation": "tuners"}.get(name, name))
+        assert changed == kinds
+
+    def test_noise_depends_on_the_sample_alone(self, pipeline: CasSRPipeline) -> None:
+        objective = build_objective("activation", pipeline, SETTINGS)
+        assert isinstance(objective, StageObjective)
+        like = torch.zeros(4, 12, 8, 8)
+        whole = objective._draw(torch.tensor([5, 6, 7, 8]), like)
+        part = objective._draw(torch.tensor([7]), like)
+        assert torch.equal(whole.noise[2], part.noise[0])
+        assert whole.t[2] == part.t[0]
+
+    def test_prompts_are_dropped_as_often_as_asked(self, pipeline: CasSRPipeline) -> None:
+        settings = TrainingSettings(prompt_dropout=0.2, degraded_share=0.3)
+        prior = build_objective("prior", pipeline, settings)
+        guidance = build_objective("guidance", pipeline, settings)
+        assert isinstance(prior, StageObjective)
+        assert isinstance(guidance, StageObjective)
+        chance = torch.linspace(0, 0.999, 1000)
+        null = pipeline.embed_prompt("")
+        for objective, share in ((prior, 0.3), (guidance, 0.0)):
+            prompts, degraded = objective._prompts(chance)
+            dropped = (prompts == null).flatten(1).all(1)
+            assert abs(dropped.float().mean().item() - 0.2) < 0.01
+            assert abs(degraded.float().mean().item() - share) < 0.01
+            bad = (prompts == pipeline.embed_prompt(NEGATIVE_PROMPT)).flatten(1).all(1)
+            assert torch.equal(bad, degraded)
+
+    def test_time_steps_are_uniform_with_a_share_at_the_first(
+        self, pipeline: CasSRPipeline
+    ) -> None:
+        settings = TrainingSettings(first_step_share=0.5)
+        objective = build_objective("activation", pipeline, settings)
+        assert isinstance(objective, StageObjective)
+        t = objective._draw(torch.arange(2000), torch.zeros(1, 1, 1, 1).expand(2000, 1, 1, 1)).t
+        assert abs((t == 999).float().mean().item() - 0.5) < 0.04
+        others = t[t < 999].float()
+        assert abs(others.mean().item() - 499.5) < 30
+        assert others.min() < 20
+
+    def test_training_from_the_lr_latent_meets_what_sampling_starts_from(
+        self, pipeline: CasSRPipeline
+    ) -> None:
+        """z_T of z_HR with the pulled noise is z_T of z_LR, as in section 4.1."""
+        objective = build_objective("activation", pipeline, SETTINGS)
+        assert isinstance(objective, StageObjective)
+        z_hr, z_lr, eps = torch.randn(3, 2, 12, 4, 4).unbind(0)
+        t = torch.full((2,), 999)
+        pulled = eps + objective._pull() * (z_lr - z_hr)
+        here = pipeline.scheduler.add_noise(z_hr, pulled, t)
+        there = pipeline.scheduler.add_noise(z_lr, eps, t)
+        assert torch.allclose(here, there, atol=1e-5)
+
+    @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+    def test_a_perfect_prediction_gives_the_clean_latents(self, kind: str) -> None:
+        scheduler = DDIMScheduler(prediction_type=kind, beta_schedule="scaled_linear")
+        clean, noise = torch.randn(2, 3, 4, 8, 8)
+        t = torch.tensor([10, 500, 900])
+        z_t = scheduler.add_noise(clean, noise, t)
+        target = training_target(scheduler, clean, noise, t)
+        assert torch.allclose(predicted_clean(scheduler, z_t, t, target), clean, atol=1e-4)
+
+    def test_every_trained_tensor_gets_a_gradient(self, pipeline: CasSRPipeline) -> None:
+        for stage in ("vae", "prior", "activation", "guidance"):
+            fresh = build_pipeline("mini")
+            fresh.set_progress_bar_config(disable=True)
+            objective = build_objective(stage, fresh, SETTINGS)
+            optimizer = torch.optim.Adam(objective.trained().values(), lr=1e-3)
+            for _ in range(3):
+                optimizer.zero_grad()
+                objective(batch_of())["loss"].backward()
+                optimizer.step()
+            without = [n for n, p in objective.trained().items() if not p.grad.abs().sum() > 0]  # type: ignore[union-attr]
+            assert without == [], stage
+
+    @pytest.mark.parametrize("stage", ["prior", "activation", "guidance"])
+    def test_the_image_loss_reaches_the_trained_weights(self, stage: str) -> None:
+        fresh = build_pipeline("mini")
+        objective = build_objective(stage, fresh, TrainingSettings(loss="image", crop=32))
+        losses = objective(batch_of())
+        losses["loss"].backward()
+        assert {"loss", "l1", "gradient", "amplitude"} == set(losses)
+        assert any(
+            p.grad is not None and p.grad.abs().sum() > 0 for p in fresh.unet.parameters()
+        ) == (stage == "prior")
+        assert any(p.grad is not None for p in objective.trained().values())
+
+
+class TestLosses:
+    def test_equal_images_lose_nothing(self) -> None:
+        x = torch.rand(2, 3, 32, 32)
+        assert image_loss(x, x, 1.0, 1.0)["loss"] == 0
+
+    def test_gradients_ignore_brightness_and_amplitudes_ignore_small_shifts(self) -> None:
+        x = torch.from_numpy(photo(64, 64).transpose(2, 0, 1)).float()[None] / 255
+        assert gradient_difference(x, x + 0.1) < 1e-6
+        noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.1
+        shifted = noise.roll(1, 3)
+        smooth = torch.zeros_like(noise)
+        assert amplitude_difference(noise, shifted) < 0.5 * amplitude_difference(noise, smooth)
+
+
+class TestPatchVae:
+    def test_components_are_those_of_numpy(self) -> None:
+        vae = PatchVAE(latent_channels=48)
+        images = torch.rand(4, 3, 32, 32) * 2 - 1
+        vae.fit_components(images)
+        z = vae.encode(images).latent_dist.mode()
+        assert torch.allclose(vae.decode(z).sample, images, atol=1e-4)
+        rows = z.movedim(1, 3).flatten(0, 2).detach().numpy().astype(np.float64)
+        covariance = np.cov(rows.T)
+        off = covariance - np.diag(np.diag(covariance))
+        assert np.abs(off).max() < 1e-4 * covariance.max()
+        assert (np.diff(np.diag(covariance)) < 1e-6).all()
+
+    def test_fewer_components_keep_the_most(self) -> None:
+        picture = torch.from_numpy(photo(64, 64).transpose(2, 0, 1)).float()[None] / 127.5 - 1
+        errors = []
+        for kept in (3, 12, 24):
+            vae = PatchVAE(latent_channels=kept)
+            vae.fit_components(picture)
+            back = vae.decode(vae.encode(picture).latent_dist.mode()).sample
+            errors.append(float((back - picture).detach().square().mean()))
+        assert errors[0] > errors[1] > errors[2]
+
+    def test_training_gives_latents_unit_size(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "run", stage="vae")
+        model = CasSRPipeline.from_pretrained(tmp_path / "run" / "model")
+        images = torch.stack(
+            [
+                TrainingPairs(FolderPhotographs([folder]), recipe_of(SETTINGS))[i]["hr"] / 255
+                for i in range(100)
+            ]
+        )
+        z = model.vae.encode(images * 2 - 1).latent_dist.mode() * model.vae.config["scaling_factor"]
+        assert 0.8 < float(z.std()) < 1.25
+
+
+class TestRuns:
+    def test_training_lowers_the_loss(self, folder: Path, tmp_path: Path) -> None:
+        settings = TrainingSettings(
+            crop=32,
+            batch_size=4,
+            steps=100,
+            degradations=("mild",),
+            learning_rate=2e-3,
+            samples=8,
+            first_step_share=1.0,
+        )
+        run_here(folder, tmp_path, settings, stage="prior", log_every=10)
+        lines = (tmp_path / "log.csv").read_text().splitlines()
+        losses = [float(line.split(",")[1]) for line in lines[1:]]
+        assert lines[0].startswith("step,loss,learning_rate,samples_per_second,seconds")
+        assert losses[-1] < 0.7 * losses[0]
+
+    def test_a_stopped_run_ends_with_the_same_weights(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "whole")
+        first = run_here(folder, tmp_path / "parts", minutes=1e-9)
+        assert (first.step, first.finished, first.model) == (1, False, None)
+        second = run_here(folder, tmp_path / "parts")
+        assert second.finished
+        assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+        for name in ("controlnet", "attention"):
+            a, b = (
+                load_file(tmp_path / run / "model" / name / "diffusion_pytorch_model.safetensors")
+                for run in ("whole", "parts")
+            )
+            assert equal(a, b)
+
+    def test_a_finished_run_is_not_trained_again(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path)
+        before = (tmp_path / "log.csv").read_bytes()
+        again = run_here(folder, tmp_path)
+        assert again.finished
+        assert (tmp_path / "log.csv").read_bytes() == before
+
+    def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
+        from dataclasses import replace
+
+        run_here(folder, tmp_path / "short")
+        longer = run_here(folder, tmp_path / "short", replace(SETTINGS, steps=9))
+        run_here(folder, tmp_path / "long", replace(SETTINGS, steps=9))
+        assert longer.step == 9
+        assert equal(weights(tmp_path / "short"), weights(tmp_path / "long"))
+
+    def test_other_settings_are_not_mixed(self, folder: Path, tmp_path: Path) -> None:
+        from dataclasses import replace
+
+        run_here(folder, tmp_path)
+        with pytest.raises(TrainingError, match=r"settings.learning_rate=0.0005, asked for 0.1"):
+            run_here(folder, tmp_path, replace(SETTINGS, learning_rate=0.1))
+
+    def test_accumulation_equals_a_larger_batch(self, folder: Path, tmp_path: Path) -> None:
+        from dataclasses import replace
+
+        large = replace(SETTINGS, batch_size=4, ema=0.0)
+        run_here(folder, tmp_path / "a", large)
+        run_here(folder, tmp_path / "b", replace(large, batch_size=2, accumulation=2))
+        a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+        assert all(torch.allclose(a[n], b[n], atol=2e-5) for n in a)
+
+    def test_the_last_checkpoints_are_kept_and_whole(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path, checkpoint_every=1, keep=2)
+        names = [p.name for p in checkpoints.found(tmp_path / "checkpoints")]
+        assert names == ["step-00000005", "step-00000006"]
+        assert not list((tmp_path / "checkpoints").glob(".*"))
+
+    def test_a_damaged_checkpoint_is_named(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path, minutes=1e-9)
+        path = checkpoints.found(tmp_path / "checkpoints")[-1]
+        (path / "optimizer.pt").write_bytes(b"not a checkpoint")
+        with pytest.raises(TrainingError, match=r"step-00000001: cannot be read .*delete it"):
+            run_here(folder, tmp_path)
+
+    def test_a_checkpoint_with_code_in_it_is_not_run(self, folder: Path, tmp_path: Path) -> None:
+        import pickle
+
+        run_here(folder, tmp_path, minutes=1e-9)
+        path = checkpoints.found(tmp_path / "checkpoints")[-1]
+        trap = tmp_path / "trap"
+
+        class Bomb:
+            def __reduce__(self) -> tuple:
+                return os.mkdir, (str(trap),)
+
+        (path / "optimizer.pt").write_bytes(pickle.dumps(Bomb()))
+        with pytest.raises(TrainingError, match="cannot be read"):
+            run_here(folder, tmp_path)
+        assert not trap.exists()
+
+    def test_a_loss_that_is_not_finite_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
+        from dataclasses import replace
+
+        wild = replace(SETTINGS, learning_rate=1e30, clip=0.0, ema=0.0)
+        with pytest.raises(TrainingError, match=r"step \d: the loss is (nan|inf)"):
+            run_here(folder, tmp_path, wild)
+
+    def test_the_learning_rate_rises_holds_and_falls(self) -> None:
+        s = TrainingSettings(learning_rate=1.0, steps=100, warmup=10, decay=0.5)
+        rates = [learning_rate(s, step) for step in range(100)]
+        assert rates[0] == pytest.approx(0.1)
+        assert set(rates[10:50]) == {1.0}
+        assert rates[75] == pytest.approx(0.5)
+        assert rates[99] < 0.002
+        assert {learning_rate(TrainingSettings(), s) for s in (0, 99_999)} == {5e-4}
+
+    def test_unreadable_photographs_are_counted(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "broken.png").write_bytes(b"x")
+        done = run_here(folder, tmp_path)
+        assert [Path(name).name for name in done.skipped] == ["broken.png"]
+        saved = json.loads(
+            (checkpoints.found(tmp_path / "checkpoints")[-1] / "state.json").read_text()
+        )
+        assert saved["skipped"] == dict(done.skipped)
+
+
+class TestStart:
+    def test_stage_2_goes_on_from_stage_1(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "one", stage="activation")
+        trained = CasSRPipeline.from_pretrained(tmp_path / "one" / "model")
+        source = str(tmp_path / "one" / "model")
+        started = load_start(Start("mini", source), "guidance")
+        assert equal(trained.activation.state_dict(), started.activation.state_dict())
+        fresh = load_start(Start("mini", source, fresh=True), "activation")
+        assert not equal(trained.activation.state_dict(), fresh.activation.state_dict())
+
+    @pytest.mark.parametrize("kind", ["controlnet", "lr"])
+    def test_other_kinds_of_stage_1(self, tmp_path: Path, kind: str) -> None:
+        build_pipeline("mini").save_pretrained(tmp_path)
+        made = load_start(Start("mini", str(tmp_path), activation=kind), "activation")  # type: ignore[arg-type]
+        assert made.config["activation_kind"] == kind
+        assert (made.activation is None) == (kind == "lr")
+        if kind == "lr":
+            with pytest.raises(TrainingError, match="has no network"):
+                build_objective("activation", made, SETTINGS)
+
+    def test_without_attention_none_is_trained(self, tmp_path: Path) -> None:
+        build_pipeline("mini").save_pretrained(tmp_path)
+        made = load_start(Start("mini", str(tmp_path), multiple_attention=False), "guidance")
+        assert made.attention is None
+        names = build_objective("guidance", made, SETTINGS).trained()
+        assert not any("attention" in name.split(".")[1] for name in names)
+
+    def test_what_cannot_be_started_from_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(TrainingError, match="expected one of activation"):
+            load_start(Start("mini"), "decoder")
+        with pytest.raises(TrainingError, match="nowhere"):
+            load_start(Start("mini", str(tmp_path / "nowhere")), "guidance")
+
+
+def command(folder: Path, out: Path, *more: object) -> list[str]:
+    words = ("train", "activation", "--preset", "mini", "--data", folder, "--out", out, *SMALL)
+    return [str(word) for word in (*words, *more)]
+
+
+class TestCommand:
+    def test_help_and_wrong_words(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+        assert "accelerate launch" in cli("train", "--help").stdout
+        for words, found in (
+            (("train", "decoder"), "stage: expected activation or guidance"),
+            (("train", "guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
+            (("train", "vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
+            (("train", "vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),
+            (("train", "guidance", "--data", str(folder), "--crop", "30"), "multiple of 4"),
+        ):
+            done = cli(*words)
+            assert done.returncode == 2, done.stderr
+            assert done.stderr.startswith("error: "), done.stderr
+            assert found in done.stderr
+            assert "Traceback" not in done.stderr
+
+    def test_a_run_from_the_command_line(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+        (folder / "bad.jpg").write_bytes(b"no")
+        done = cli(*command(folder, tmp_path / "run", "--steps", 3, "--log-every", 1))
+        assert done.returncode == 0, done.stderr
+        assert "3 steps done" in done.stdout
+        assert "1 photographs could not be used" in done.stderr
+        assert "step 3/3  loss" in done.stderr
+        assert CasSRPipeline.from_pretrained(tmp_path / "run" / "model")
+
+    def test_prepared_samples_and_validation(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+        words = command(folder, tmp_path / "run", "--steps", 2, "--samples", 4)
+        more = ("--validate-every", 1, "--validate-limit", 1, "--tracker", "tensorboard")
+        done = cli(*words, *more)
+        assert done.returncode == 0, done.stderr
+        assert "preparing latents" in done.stderr
+        table = (tmp_path / "run" / "validation.csv").read_text().splitlines()
+        assert len(table) == 3
+        assert "quick-bicubic/psnr_y" in table[0]
+        assert len(list((tmp_path / "run" / "validation").glob("*.png"))) == 4
+        assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+
+    def test_killed_at_a_random_step_it_ends_with_the_same_bits(
+        self, cli: Cli, folder: Path, tmp_path: Path
+    ) -> None:
+        more = ("--steps", 30, "--checkpoint-every", 4, "--log-every", 1)
+        assert cli(*command(folder, tmp_path / "whole", *more)).returncode == 0
+        stop_after = random.Random().randint(5, 25)
+        words = [sys.executable, "-m", "bench", *command(folder, tmp_path / "killed", *more)]
+        process = subprocess.Popen(
+            words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith(f"step {stop_after}/"):
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        saved = [p.name for p in checkpoints.found(tmp_path / "killed" / "checkpoints")]
+        assert saved, stop_after
+        assert cli(*command(folder, tmp_path / "killed", *more)).returncode == 0
+        assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed")), stop_after
+        logs = [
+            [line.split(",")[:3] for line in (tmp_path / run / "log.csv").read_text().splitlines()]
+            for run in ("whole", "killed")
+        ]
+        assert logs[0] == logs[1]
+
+    def test_ctrl_c_saves_first(self, folder: Path, tmp_path: Path) -> None:
+        words = command(folder, tmp_path / "run", "--steps", 100_000, "--log-every", 1)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 130, err
+        assert "stopped after step" in out
+        assert "Traceback" not in err
+        assert checkpoints.found(tmp_path / "run" / "checkpoints")
+
+    def test_two_processes_equal_one_with_twice_the_batch(
+        self, cli: Cli, folder: Path, tmp_path: Path
+    ) -> None:
+        more = ("--steps", 4, "--ema", 0)
+        one = [w if w != "2" else "4" for w in command(folder, tmp_path / "one", *more)]
+        assert cli(*one).returncode == 0
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes"),
+                *("2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+                *("--main_process_port", str(20_000 + os.getpid() % 20_000), "-m", "bench"),
+                *command(folder, tmp_path / "two", *more),
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
+        start = dict(build_pipeline("mini").activation.named_parameters())
+        for name, value in a.items():
+            moved = float((value - start[name.removeprefix("network.tuners.")]).abs().max())
+            assert torch.allclose(value, b[name], atol=1e-3 * max(moved, 1e-2)), name
+
+    def test_a_dry_run_shows_the_plan(self, cli: Cli, folder: Path) -> None:
+        done = cli("train", "guidance", "--preset", "mini", "--data", folder, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "on 8 GPUs: 8 samples each, 64 a step" in done.stdout
+        assert "controlnet" in done.stdout
+        assert all(len(line) <= 80 for line in done.stdout.splitlines() if "data" not in line)
+        as_json = json.loads(
+            cli("train", "vae", "--preset", "mini", "--data", folder, "--dry-run", "--json").stdout
+        )
+        assert as_json["settings"]["steps"] == PRESETS["mini"].training_for("vae").steps
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("stage", ["activation", "guidance"])
+    def test_a_dry_run_at_the_papers_size(self, cli: Cli, stage: str) -> None:
+        done = cli("train", stage, "--preset", "sd15", "--device", "cpu", "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "859.5  frozen" in done.stdout
+        assert "100,000 steps see 3,200,000 samples" in done.stdout
+
+
+def test_recipes_of_all_presets_can_be_made() -> None:
+    for preset in PRESETS.values():
+        for stage in ("vae", "prior", "activation", "guidance"):
+            for loss in ("noise", "image"):
+                settings = preset.training_for(stage, loss)
+                assert settings.loss == loss
+                assert isinstance(recipe_of(settings), Recipe)

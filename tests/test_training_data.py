@@ -1,0 +1,326 @@
+"""Training samples: a function of seed and number, whoever makes them, whatever lies in between."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import photo
+from PIL import Image
+
+from cassr.build import build_pipeline
+from cassr.config import TrainingSettings
+from cassr.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
+from cassr.degradation import degrade
+from cassr.errors import TrainingError, UnreadableImage
+from cassr.objectives import codec_of, make_references
+from cassr.photographs import FolderPhotographs, HubPhotographs, Joined, Stream, open_hub
+from cassr.prepared import prepare
+from cassr.training_sets import photographs, problem, training_sets
+
+RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "photographs"
+    (place / "deep").mkdir(parents=True)
+    for index in range(5):
+        where = place / "deep" if index % 2 else place
+        Image.fromarray(photo(60 + index, 90, index)).save(where / f"{index}.png")
+    return place
+
+
+def take(pairs: object, share: Share, count: int, first_step: int = 0, workers: int = 0) -> list:
+    made = loader(pairs, RECIPE, share, first_step=first_step, workers=workers)  # type: ignore[arg-type]
+    return list(islice(iter(made), count))
+
+
+def same(a: dict, b: dict) -> bool:
+    names = ("hr", "lr", "seed", "index")
+    return all(torch.equal(torch.as_tensor(a[n]), torch.as_tensor(b[n])) for n in names)
+
+
+class TestSamples:
+    def test_a_sample_is_a_crop_and_its_degraded_twin(self, folder: Path) -> None:
+        sample = TrainingPairs(FolderPhotographs([folder]), RECIPE)[7]
+        hr = sample["hr"].permute(1, 2, 0).numpy()
+        seed = RECIPE.seed_of(7, "degradation")
+        made = [degrade(hr, seed=seed, preset=p) for p in RECIPE.degradations]
+        assert any(np.array_equal(sample["lr"].permute(1, 2, 0).numpy(), lr) for lr in made)
+
+    def test_without_shrinking_and_turning_a_crop_is_pixels_of_the_photograph(self) -> None:
+        pixels = photo(40, 50)
+        hr = make_sample(pixels, Recipe(crop=32), 3, "x")["hr"].permute(1, 2, 0).numpy()
+        windows = [
+            pixels[top : top + 32, left : left + 32] for top in range(9) for left in range(19)
+        ]
+        assert any(np.array_equal(hr, w) or np.array_equal(hr, w[:, ::-1]) for w in windows)
+
+    def test_numbers_give_other_crops_and_epochs_another_order(self, folder: Path) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        assert len({pairs[i]["hr"].numpy().tobytes() for i in range(40)}) == 40
+        orders = [[pairs.photograph(e * 5 + i) for i in range(5)] for e in range(6)]
+        assert all(sorted(order) == list(range(5)) for order in orders)
+        assert len({tuple(order) for order in orders}) > 1
+
+    def test_a_limited_number_of_pairs_comes_again_with_other_noise(self, folder: Path) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=4)
+        first, again = pairs[1], pairs[5]
+        assert torch.equal(first["hr"], again["hr"])
+        assert torch.equal(first["lr"], again["lr"])
+        assert first["seed"] != again["seed"]
+
+    def test_all_presets_and_flips_occur(self) -> None:
+        seeds = [RECIPE.seed_of(i, "preset") % 2 for i in range(400)]
+        assert 150 < sum(seeds) < 250
+        pixels = photo(32, 32)
+        turned = {
+            make_sample(pixels, Recipe(crop=32, rotate=True), i, "")["hr"].numpy().tobytes()
+            for i in range(60)
+        }
+        assert len(turned) == 8
+
+    def test_more_tries_give_more_detail(self) -> None:
+        pixels = np.concatenate([np.full((64, 400, 3), 90, np.uint8), photo(64, 100)], axis=1)
+
+        def detail(tries: int) -> float:
+            recipe = Recipe(crop=32, tries=tries)
+            crops = [make_sample(pixels, recipe, i, "")["hr"].float() for i in range(40)]
+            return float(np.mean([float(c.std()) for c in crops]))
+
+        assert detail(4) > 1.5 * detail(1)
+
+    @pytest.mark.parametrize(
+        ("change", "word"),
+        [
+            ({"crop": 30}, "multiple of 4"),
+            ({"degradations": ("strong",)}, "full, mild, light"),
+            ({"degradations": ()}, "found none"),
+            ({"shrink": 0.5}, "at least 1"),
+        ],
+    )
+    def test_impossible_recipes_are_refused(self, change: dict, word: str) -> None:
+        with pytest.raises(TrainingError, match=word):
+            Recipe(**change)
+
+    def test_settings_name_the_recipe(self) -> None:
+        assert recipe_of(TrainingSettings()) == Recipe()
+
+
+class TestSharing:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_resumed_loader_goes_on_where_it_was(self, folder: Path, workers: int) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        share = Share(batch=2, accumulation=2)
+        whole = take(pairs, share, 8)
+        resumed = take(pairs, share, 4, first_step=2, workers=workers)
+        assert all(same(a, b) for a, b in zip(whole[4:], resumed, strict=True))
+
+    def test_two_processes_see_what_one_sees(self, folder: Path) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        one = take(pairs, Share(batch=4), 3)
+        parts = [take(pairs, Share(2, 1, process, 2), 3) for process in (0, 1)]
+        for whole, left, right in zip(one, *parts, strict=True):
+            assert torch.equal(whole["hr"], torch.cat([left["hr"], right["hr"]]))
+            assert torch.equal(whole["seed"], torch.cat([left["seed"], right["seed"]]))
+
+    def test_accumulation_sees_what_a_larger_batch_sees(self, folder: Path) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        large = take(pairs, Share(batch=4), 2)
+        small = take(pairs, Share(batch=2, accumulation=2), 4)
+        indices = torch.cat([b["index"] for b in small])
+        assert torch.equal(torch.cat([b["index"] for b in large]), indices)
+
+
+class TestUnreadable:
+    def test_bad_photographs_are_named_and_passed_over(self, folder: Path) -> None:
+        (folder / "a-bad.png").write_bytes(b"<html>not found</html>")
+        Image.fromarray(photo(20, 200)).save(folder / "b-small.png")
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        skipped = dict(pair for i in range(7) for pair in pairs[i]["skipped"])
+        assert {Path(name).name for name in skipped} == {"a-bad.png", "b-small.png"}
+        assert "at least 32 pixels, found 200x20" in skipped[str(folder / "b-small.png")]
+
+    def test_nothing_but_bad_photographs_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "x.png").write_bytes(b"")
+        with pytest.raises(TrainingError, match="none of 1 photographs can be used"):
+            TrainingPairs(FolderPhotographs([tmp_path]), RECIPE)[0]
+
+    def test_an_empty_or_missing_folder_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(TrainingError, match="expected images"):
+            FolderPhotographs([tmp_path])
+        with pytest.raises(TrainingError, match="found nothing"):
+            FolderPhotographs([tmp_path / "no"])
+
+    def test_photographs_are_turned_as_their_exif_says(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(photo(40, 80)).save(tmp_path / "x.jpg", exif=exif)
+        assert FolderPhotographs([tmp_path]).read(0).shape == (80, 40, 3)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> object:
+    import datasets
+
+    cells: list = [Image.fromarray(photo(48, 48, i)) for i in range(6)]
+    table = datasets.Dataset.from_dict({"image": cells}).cast_column("image", datasets.Image())
+    broken = table.cast_column("image", datasets.Image(decode=False)).to_list()
+    broken[2]["image"]["bytes"] = b"nonsense"
+    broken[3]["image"]["bytes"] = b"nonsense"
+    features = datasets.Features({"image": datasets.Image()})
+    return datasets.Dataset.from_list(broken, features=features)
+
+
+class TestHub:
+    def test_a_column_is_read_by_number(self, rows: object) -> None:
+        found = HubPhotographs(rows, None, "hf:x", limit=5)
+        assert len(found) == 5
+        assert np.array_equal(found.read(1), photo(48, 48, 1))
+        with pytest.raises(UnreadableImage, match=r"hf:x\[2\]"):
+            found.read(2)
+
+    def test_a_folder_dataset_loads_and_joins(self, folder: Path, tmp_path: Path) -> None:
+        both = Joined([open_hub(f"{folder}#train"), FolderPhotographs([folder])])  # type: ignore[list-item]
+        assert len(both) == 10
+        assert both.read(9).shape == both.read(4).shape
+        with pytest.raises(TrainingError, match="cannot be loaded"):
+            open_hub(str(tmp_path / "none"))
+        with pytest.raises(TrainingError, match="image column 'label'"):
+            open_hub(f"{folder}:label")
+
+    def test_a_stream_gives_sample_i_from_the_first_usable_row_from_i_on(
+        self, rows: object
+    ) -> None:
+        stream = Stream(rows.to_iterable_dataset(), None, "hf:x")  # type: ignore[attr-defined]
+        share = Share(batch=2)
+        recipe_rows = [0, 1, 4, 4, 4, 5, 0, 1, 4]
+        batches = take(stream, share, 4)
+        made = torch.cat([b["hr"] for b in batches])
+        for index, (hr, row) in enumerate(zip(made, recipe_rows, strict=False)):
+            expected = make_sample(photo(48, 48, row), RECIPE, index, "")["hr"]
+            assert torch.equal((hr * 255).round().to(torch.uint8), expected)
+        assert [name for name, _ in batches[1]["skipped"]] == ["hf:x[2]", "hf:x[3]"]
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_stream_resumes_and_is_shared(self, rows: object, workers: int) -> None:
+        stream = Stream(rows.to_iterable_dataset(), None, "hf:x")  # type: ignore[attr-defined]
+        whole = take(stream, Share(batch=2), 6)
+        later = take(stream, Share(batch=2), 3, first_step=3, workers=workers)
+        assert all(same(a, b) for a, b in zip(whole[3:], later, strict=True))
+        right = take(stream, Share(1, 1, 1, 2), 6)
+        assert [int(b["index"]) for b in right] == [1, 3, 5, 7, 9, 11]
+        assert torch.equal(right[2]["hr"][0], whole[2]["hr"][1])
+
+    def test_a_stream_of_damaged_rows_is_given_up(self) -> None:
+        import datasets
+
+        features = datasets.Features({"image": datasets.Image()})
+        cells = [{"image": {"bytes": b"x", "path": None}}] * 3
+        rows = datasets.Dataset.from_list(cells, features=features).to_iterable_dataset()
+        with pytest.raises(TrainingError, match="none of 1000 rows"):
+            take(Stream(rows, None, "hf:x"), Share(batch=1), 1)
+
+
+class TestPrepared:
+    def test_prepared_samples_equal_those_made_on_the_fly(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=10)
+        pipeline = build_pipeline("mini")
+        pipeline.set_progress_bar_config(disable=True)
+        ready = prepare(pairs, tmp_path / "cache", pipeline=pipeline, references=True)
+        for index in (0, 9, 13):
+            assert same(ready[index], pairs[index])
+        batch = take(ready, Share(batch=2), 1)[0]
+        with torch.no_grad():
+            z = codec_of(pipeline, batch["hr"]).encode(batch["hr"])
+        assert torch.allclose(batch["z_hr"], z, atol=1e-5)
+        seeds = [RECIPE.seed_of(i, "noise") for i in (0, 1)]
+        reference = make_references(pipeline, batch["lr"], 4, seeds)
+        assert torch.allclose(batch["reference"], reference, atol=1.01 / 255)
+
+    def test_a_killed_preparation_goes_on(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
+        monkeypatch.setattr("cassr.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        told: list[int] = []
+
+        def stop_after_two(layer: str, done: int, total: int) -> None:
+            told.append(done)
+            if done == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            prepare(pairs, tmp_path, report=stop_after_two)
+        ready = prepare(pairs, tmp_path, report=lambda layer, done, total: told.append(done))
+        assert told == [1, 2, 3]
+        assert same(ready[39], pairs[39])
+
+    def test_other_recipes_have_other_folders(self, folder: Path, tmp_path: Path) -> None:
+        for recipe in (Recipe(crop=32), Recipe(crop=16)):
+            prepare(TrainingPairs(FolderPhotographs([folder]), recipe, size=2), tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrainingError, match="limited number"):
+            prepare(TrainingPairs(FolderPhotographs([folder]), RECIPE), tmp_path)
+
+
+class TestTrainingSets:
+    def test_the_papers_sets_have_cards(self) -> None:
+        cards = training_sets()
+        assert {"div2k", "div8k", "flickr2k", "ost", "ffhq10k", "free"} == set(cards)
+        assert cards["ffhq10k"].limit == 10_000
+        assert all(card.licence and card.source and card.layout for card in cards.values())
+
+    def test_no_photograph_is_one_of_the_evaluation(self) -> None:
+        from bench.photos import photo_collections
+
+        evaluated = {p.sha256 for photos in photo_collections().values() for p in photos.images}
+        trained = {listed.sha256 for card in training_sets().values() for listed in card.files}
+        assert trained
+        assert not trained & evaluated
+
+    def test_the_miniatures_licences_let_its_weights_be_shared(self) -> None:
+        licences = {listed.licence for listed in training_sets()["free"].files}
+        assert licences <= {"CC0-1.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0"}
+
+    def test_a_missing_set_says_where_it_is_had(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CASSR_TRAINING_DATA", str(tmp_path))
+        with pytest.raises(TrainingError, match=r"expected 800 images of DIV2K.*found 0; get it"):
+            photographs("div2k")
+        with pytest.raises(TrainingError, match="expected one of .*div2k"):
+            photographs("div3k")
+
+    def test_a_complete_set_is_found_in_order_and_up_to_its_limit(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CASSR_TRAINING_DATA", str(tmp_path))
+        card = training_sets()["div2k"]
+        place = tmp_path / "div2k" / "DIV2K_train_HR"
+        place.mkdir(parents=True)
+        for index in range(1, 801):
+            (place / f"{index:04d}.png").touch()
+        assert problem(card) == ""
+        found = photographs("div2k")
+        assert [p.name for p in found[:2]] == ["0001.png", "0002.png"]
+        (place / "0800.png").unlink()
+        assert "found 799" in problem(card)
+
+    def test_a_changed_photograph_of_a_package_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CASSR_TRAINING_DATA", str(tmp_path))
+        card = training_sets()["free"]
+        (tmp_path / "free").mkdir()
+        for listed in card.files:
+            (tmp_path / "free" / listed.name).write_bytes(b"another picture")
+        assert "not the file that .*" in problem(card)
