@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cassr
 from bench import weights
 from bench.errors import Unavailable
 
+CARRIED = Path(cassr.__file__).parent / "models"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 
 
@@ -41,10 +43,12 @@ def models_dir() -> Path:
 def find_model(model: str, revision: str, fetch: bool = True) -> Path:
     """The folder of a model; a hub model is fetched only with `fetch`.
 
+    A name is looked for below `models_dir` and among the models that the package carries.
+
     Raises:
         Unavailable: with what was expected where, and what to do.
     """
-    for folder in (Path(model).expanduser(), models_dir() / model):
+    for folder in (Path(model).expanduser(), models_dir() / model, CARRIED / model):
         if any((folder / index).is_file() for index in ("model_index.json", "cassr.json")):
             return folder
     if "/" in model and not model.startswith((".", "/", "~")):

@@ -23,6 +23,7 @@ class Variant:
 
     Attributes:
         name, title, summary: of the card.
+        size: "sd15" or "mini".
         model: name of the trained model; rows that differ in sampling only share one.
         options: arguments of `CasSR` besides `model`.
         parameters: of all networks that run.
@@ -34,9 +35,10 @@ class Variant:
     model: str = "cassr-sd15"
     options: Mapping[str, Any] = field(default_factory=dict)
     parameters: int = 1_380_700_000
+    size: str = "sd15"
 
 
-VARIANTS = (
+PAPER_VARIANTS = (
     Variant("cassr", "CasSR", "the paper's model: SCEdit reference, multiple attention, SD-1.5"),
     Variant(
         "cassr-reference-lr",
@@ -80,6 +82,65 @@ VARIANTS = (
         parameters=1_750_000_000,
     ),
 )
+MINI_NOTE = "CasSR miniature: shows that the pipeline works, says nothing about the paper's CasSR."
+MINI_CFG = {"guidance_scale": 1.5, "activation_guidance_scale": 1.5}
+TRAINING_SEEDS = (0, 1)
+
+
+def _ablation(name: str, title: str, model: str, seed: int, **options: Any) -> Variant:
+    return Variant(
+        f"mini-{name}-{seed}",
+        f"Miniature, {title}, training seed {seed}",
+        f"miniature ablation: {title}; short training, seed {seed}",
+        model=f"mini-{model}-{seed}",
+        options=options,
+        parameters=7_100_000,
+        size="mini",
+    )
+
+
+MINI_VARIANTS = (
+    Variant(
+        "cassr-mini",
+        "CasSR miniature",
+        "the same classes at 7 M parameters, trained on 88 free photographs",
+        model="cassr-mini",
+        parameters=7_100_000,
+        size="mini",
+    ),
+    *(
+        variant
+        for seed in TRAINING_SEEDS
+        for variant in (
+            _ablation("reference-lr", "LR image as reference", "lr", seed),
+            _ablation("reference-controlnet", "ControlNet reference", "controlnet", seed),
+            _ablation("reference-scedit", "SCEdit reference", "scedit", seed),
+            _ablation("no-attention", "without multiple attention", "no-attention", seed),
+            _ablation("prompt-cfg", "description and CFG", "scedit", seed, sampling=dict(MINI_CFG)),
+            _ablation(
+                "null-no-cfg", "null prompt, no CFG", "scedit", seed, sampling={"prompt": ""}
+            ),
+            _ablation(
+                "null-cfg", "null prompt, CFG", "scedit", seed, sampling={"prompt": "", **MINI_CFG}
+            ),
+        )
+    ),
+)
+VARIANTS = PAPER_VARIANTS + MINI_VARIANTS
+SIZES: dict[str, dict[str, Any]] = {
+    "sd15": {
+        "steps": 20,
+        "max_workers": 1,
+        "needs": "trained weights (none are published); 8 GB in float32",
+        "licence": "Apache-2.0 (code); CreativeML Open RAIL-M (weights derived from SD-1.5)",
+    },
+    "mini": {
+        "steps": 1,
+        "note": MINI_NOTE,
+        "licence": "Apache-2.0 (code); CC-BY-SA-4.0 (weights)",
+    },
+}
+ABLATION_NEEDS = "short training runs: nox -s ablate_mini"
 
 
 def card(variant: Variant) -> str:
@@ -93,13 +154,12 @@ def card(variant: Variant) -> str:
         "options": {"model": variant.model, **variant.options},
         "seeded": True,
         "parameters": variant.parameters,
-        "steps": 20,
-        "max_workers": 1,
-        "needs": "trained weights (none are published); 8 GB in float32",
+        **SIZES[variant.size],
         "paper": "Chen et al., CasSR: Activating Image Power for Real-World Image "
         "Super-Resolution, 2024",
-        "licence": "Apache-2.0 (code); CreativeML Open RAIL-M (weights derived from SD-1.5)",
     }
+    if variant.name.startswith("mini-"):
+        entries["needs"] = ABLATION_NEEDS
     return "".join(f"{key} = {_toml(value)}\n" for key, value in entries.items())
 
 

@@ -114,8 +114,6 @@ class TrainingSettings:
             the negative prompt.
         first_step_share: share of samples at the time step that sampling starts with; the others
             are uniform.
-        lr_start: train on what a sampler that starts from the LR latent meets; see
-            `StageObjective`.
         gradient_weight, amplitude_weight: of the image loss, see `cassr.losses`.
         precision: "no", "bf16" or "fp16".
         gradient_checkpointing: compute activations twice instead of keeping them.
@@ -142,7 +140,6 @@ class TrainingSettings:
     prompt_dropout: float = 0.1
     degraded_share: float = 0.0
     first_step_share: float = 0.0
-    lr_start: bool = False
     gradient_weight: float = 1.0
     amplitude_weight: float = 1.0
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -265,9 +262,8 @@ _MINI_TRAINING = TrainingSettings(
     shrink=4.0,
     rotate=True,
     tries=3,
-    samples=12_000,
+    samples=8_000,
     first_step_share=0.5,
-    lr_start=True,
 )
 
 MINI = Preset(
@@ -288,13 +284,8 @@ MINI = Preset(
     },
     vae={"patch": 4, "latent_channels": 12, "width": 64, "scaling_factor": 1.0},
     vae_class="PatchVAE",
-    # The noise ends at sigma 0.15, about half of what z_HR and z_LR differ by: sampling starts from
-    # the LR latent, and a network of this size could not make an image out of noise alone.
-    scheduler={
-        "beta_start": 1e-6,
-        "beta_end": 4.45e-5,
-        "beta_schedule": "linear",
-        "num_train_timesteps": 1000,
+    scheduler=_SD15_SCHEDULER
+    | {
         "prediction_type": "v_prediction",
         "timestep_spacing": "trailing",
         "clip_sample": False,
@@ -305,6 +296,8 @@ MINI = Preset(
     pre_channels=(16, 32, 64),
     pre_strides=(1, 2, 2),
     prompt_tokens=4,
+    latent_target="residual",
+    latent_sigma=0.3,
     sampling=SamplingOptions(
         num_inference_steps=1,
         guidance_scale=1.0,
@@ -318,15 +311,13 @@ MINI = Preset(
     dense_kernel=3,
     training={
         "": _MINI_TRAINING,
-        "vae": replace(
-            _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
-        ),
-        "prior": replace(_MINI_TRAINING, steps=500, degraded_share=0.1),
-        "prior-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=1600),
-        "activation": replace(_MINI_TRAINING, steps=600),
-        "activation-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=600),
-        "guidance": replace(_MINI_TRAINING, steps=600),
-        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=1500),
+        "vae": replace(_MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995),
+        "prior": replace(_MINI_TRAINING, steps=300, degraded_share=0.1),
+        "prior-image": replace(_MINI_TRAINING, steps=1800, warmup=0),
+        "activation": replace(_MINI_TRAINING, steps=300),
+        "activation-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=300),
+        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=200),
+        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=800),
     },
 )
 

@@ -117,7 +117,8 @@ class StageObjective(Objective):
     Args:
         pipeline: with the stage to train in it.
         settings: see `cassr.config.TrainingSettings`.
-        stage: "prior" (the U-Net alone), "activation" or "guidance".
+        stage: "activation", "guidance", or "prior": the miniature's U-Net, which learns together
+            with stage 2's networks while the LR image is the reference.
     """
 
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings, stage: str) -> None:
@@ -145,12 +146,9 @@ class StageObjective(Objective):
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         prompt, degraded = self._prompts(draws.chance)
         goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
-        clean, start = space.enter(goal, z_lr), space.enter(z_lr, z_lr)
-        noise = draws.noise
-        if self.settings.lr_start:
-            noise = noise + self._pull() * (start - clean)
-        z_t = scheduler.add_noise(clean, noise, draws.t)
-        target = training_target(scheduler, clean, noise, draws.t)
+        clean = space.enter(goal, z_lr)
+        z_t = scheduler.add_noise(clean, draws.noise, draws.t)
+        target = training_target(scheduler, clean, draws.noise, draws.t)
         loss = F.mse_loss(self._predict(z_t, draws.t, prompt, images).float(), target)
         return {"loss": loss}
 
@@ -169,8 +167,6 @@ class StageObjective(Objective):
         return image_loss(image.float(), hr, settings.gradient_weight, settings.amplitude_weight)
 
     def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
-        if self.stage == "prior":
-            return self.network(z_t, t, prompt).sample
         if self.stage == "activation":
             return self.network(z_t, t, prompt, images[0])
         # Dropped prompts teach the U-Net; the ControlNet sees the description in both halves.
@@ -181,7 +177,9 @@ class StageObjective(Objective):
         """The condition images of the stage; the upscaled LR image always."""
         lr = batch["lr"]
         upscaled = upscale_bicubic(lr, batch["hr"].shape[2] // lr.shape[2])
-        if self.stage != "guidance":
+        if self.stage == "prior":
+            return [upscaled, upscaled]
+        if self.stage == "activation":
             return [upscaled]
         if "reference" in batch:
             return [upscaled, batch["reference"]]
@@ -243,20 +241,10 @@ class StageObjective(Objective):
         fresh.set_timesteps(self.pipeline.sampling.num_inference_steps)
         return int(fresh.timesteps[0])
 
-    def _pull(self) -> float:
-        """How much of z_LR - z_HR, in units of noise, is in z_T when it is started from z_LR.
-
-        sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps = sqrt(ab_T) z_HR + sqrt(1 - ab_T) eps' for
-        eps' = eps + sqrt(ab_T / (1 - ab_T)) (z_LR - z_HR). A deterministic sampler keeps eps' to
-        the end, so training on it at every t is training on what sampling meets.
-        """
-        ab_T = float(self.pipeline.scheduler.alphas_cumprod[self._first_step()])
-        return (ab_T / (1 - ab_T)) ** 0.5
-
 
 def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
     makers: dict[str, Callable[[], nn.Module]] = {
-        "prior": lambda: pipeline.unet,
+        "prior": pipeline.guidance_stage,
         "activation": pipeline.activation_stage,
         "guidance": pipeline.guidance_stage,
     }

@@ -7,7 +7,8 @@ them only once. What depends on what is in the names of the folders::
     cache/latents-<the same, VAE>/00000.safetensors            z_hr, z_lr
     cache/references-<the same, stage 1>/00000.safetensors     reference
 
-A chunk is there whole or not at all, so a killed preparation goes on where it was.
+A file is there whole or not at all, so a killed preparation goes on where it was; all files hold
+equally many samples, so a run over more pairs goes on from those of a run over fewer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,7 @@ class PreparedSamples(Dataset):
 
     def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
         self.folders, self.recipe, self.size = folders, recipe, size
-        self.chunk = chunk_size(recipe)
+        self.chunk = min(chunk_size(recipe), size)
         self._open: dict[Path, Any] = {}
 
     def __getitem__(self, index: int) -> Sample:
@@ -103,20 +105,19 @@ def prepare(
     """
     if pairs.size is None:
         raise TrainingError("samples=0: preparing needs a limited number of different pairs")
-    key = {"recipe": repr(pairs.recipe), "size": pairs.size, "photographs": _names(pairs)}
-    folder = cache / f"pairs-{_digest(key)}"
-    _write_pairs(pairs, folder, report, skip)
-    folders = [folder]
+    chunk = min(chunk_size(pairs.recipe), pairs.size)
+    key = {"recipe": repr(pairs.recipe), "photographs": _names(pairs), "chunk": chunk}
+    whole = -(-pairs.size // chunk) * chunk
+    folders = [cache / f"pairs-{_digest(key)}"]
+    _write_pairs(pairs, folders[0], report, skip)
+    plain = PreparedSamples(folders[:1], pairs.recipe, whole)
     if pipeline is not None:
         here = key | {"vae": module_digest(pipeline.vae, but=DECODER)}
         folders.append(cache / f"latents-{_digest(here)}")
-        _write_layer(folders[-1], PreparedSamples([folder], pairs.recipe, pairs.size),
-                     lambda batch: _latents(pipeline, batch), report)  # fmt: skip
+        _write_layer(folders[-1], plain, partial(_latents, pipeline), report)
     if pipeline is not None and references:
-        here = key | stage_1_identity(pipeline)
-        folders.append(cache / f"references-{_digest(here)}")
-        _write_layer(folders[-1], PreparedSamples([folder], pairs.recipe, pairs.size),
-                     lambda batch: _references(pipeline, batch), report)  # fmt: skip
+        folders.append(cache / f"references-{_digest(key | stage_1_identity(pipeline))}")
+        _write_layer(folders[-1], plain, partial(_references, pipeline), report)
     return PreparedSamples(folders, pairs.recipe, pairs.size)
 
 
@@ -144,10 +145,11 @@ def _write_pairs(
 ) -> None:
     """Photograph by photograph within a chunk, so that each is decoded once."""
     assert pairs.size is not None
-    size = chunk_size(pairs.recipe)
+    endless = TrainingPairs(pairs.photographs, pairs.recipe)
+    size = min(chunk_size(pairs.recipe), pairs.size)
     for start, path, total in _missing(folder, pairs.size, size):
-        numbers = range(start, min(start + size, pairs.size))
-        made = {i: pairs[i] for i in sorted(numbers, key=pairs.photograph)}
+        numbers = range(start, start + size)
+        made = {i: endless[i] for i in sorted(numbers, key=endless.photograph)}
         for sample in made.values():
             for name, reason in sample["skipped"]:
                 skip(name, reason)
@@ -163,7 +165,7 @@ def _write_layer(
     report: Progress,
 ) -> None:
     for start, path, total in _missing(folder, samples.size, samples.chunk):
-        numbers = list(range(start, min(start + samples.chunk, samples.size)))
+        numbers = list(range(start, start + samples.chunk))
         parts = [
             compute(collate([samples[i] for i in numbers[at : at + BATCH]]))
             for at in range(0, len(numbers), BATCH)

@@ -157,8 +157,11 @@ class Guidance(nn.Module):
             reference: (B, 3, H, W) reference image in [0, 1].
 
         Returns:
-            (2*B, C_0, h, w): the LR images first.
+            (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor, whose
+            features are then computed once.
         """
+        if reference is lr:
+            return embed_hint(self.controlnet, lr)
         return embed_hint(self.controlnet, torch.cat([lr, reference]))
 
     def predict(
@@ -185,9 +188,14 @@ class Guidance(nn.Module):
         """
         control = _control_prompt(latents, prompt, control_prompt, self.share_halves)
         z, steps = _stack(self.controlnet, latents, t, control)
+        one_image = hints.shape[0] == latents.shape[0]
         if z.shape[0] > latents.shape[0]:
-            hints = _repeat_pairs(hints, z.shape[0] // latents.shape[0])
-        lr, reference = paired_residuals(self.controlnet, z, steps, control, hints, self.scale)
+            copies = z.shape[0] // latents.shape[0]
+            hints = repeat(hints, copies) if one_image else _repeat_pairs(hints, copies)
+        if one_image:
+            lr = reference = residuals(self.controlnet, z, steps, control, hints, self.scale)
+        else:
+            lr, reference = paired_residuals(self.controlnet, z, steps, control, hints, self.scale)
         run_block = self._block_runner(lr, reference)
         return _decode_guided(self.unet, latents, t, prompt, lr + reference, run_block)
 
