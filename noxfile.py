@@ -55,6 +55,31 @@ def leaderboard(session: nox.Session) -> None:
     python(session, "-m", "bench", "run", *(session.posargs or ["quick"]))
 
 
+MINI = "results/training/mini"
+MINI_RUNS = (
+    # stage, loss, folder of the run, starts from
+    ("vae", "noise", "vae", ""),
+    ("prior", "noise", "prior", "vae"),
+    ("prior", "image", "prior-image", "prior"),
+    ("activation", "noise", "activation", "prior-image"),
+    ("activation", "image", "activation-image", "activation"),
+    ("guidance", "noise", "guidance", "activation-image"),
+    ("guidance", "image", "guidance-image", "guidance"),
+)
+
+
+@nox.session
+def train_mini(session: nox.Session) -> None:
+    """Train the miniature CasSR from nothing, or go on; hours on two cores."""
+    for stage, loss, folder, source in MINI_RUNS:
+        start = ("--from", f"{MINI}/{source}/model") if source else ()
+        run = (stage, "--preset", "mini", "--loss", loss, "--out", f"{MINI}/{folder}", *start)
+        python(session, "-m", "bench", "train", *run, *session.posargs)
+    python(
+        session, "-m", "cassr.release", f"{MINI}/guidance-image/model", "cassr/models/cassr-mini"
+    )
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""

@@ -311,13 +311,15 @@ MINI = Preset(
     dense_kernel=3,
     training={
         "": _MINI_TRAINING,
-        "vae": replace(_MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995),
-        "prior": replace(_MINI_TRAINING, steps=300, degraded_share=0.1),
-        "prior-image": replace(_MINI_TRAINING, steps=1800, warmup=0),
+        "vae": replace(
+            _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
+        ),
+        "prior": replace(_MINI_TRAINING, steps=150, samples=2730, degraded_share=0.1),
+        "prior-image": replace(_MINI_TRAINING, batch_size=4, steps=1400, warmup=0),
         "activation": replace(_MINI_TRAINING, steps=300),
-        "activation-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=300),
+        "activation-image": replace(_MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=400),
         "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=200),
-        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=800),
+        "guidance-image": replace(_MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=800),
     },
 )
 

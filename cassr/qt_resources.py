@@ -1,4 +1,4 @@
-"""Files inside a Qt resource archive (.rcc), the format in which some programs carry photographs."""
+"""Files inside a Qt resource archive (.rcc), in which some programs carry photographs."""
 
 from __future__ import annotations
 

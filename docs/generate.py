@@ -15,6 +15,8 @@ sys.path.insert(0, str(DOCS.parent))
 from bench.cards import DatasetCard, MethodCard, Official  # noqa: E402
 from bench.data import dataset_cards  # noqa: E402
 from bench.methods import method_cards  # noqa: E402
+from cassr.config import MINI  # noqa: E402
+from cassr.training_sets import PAPER, TrainingSet, training_sets  # noqa: E402
 
 GENERATED = "<!-- Written by docs/generate.py from the cards: change those, then `nox -s docs`. -->"
 
@@ -124,9 +126,57 @@ def _dataset_details(card: DatasetCard) -> str:
     return f"- `{card.name}`: {card.summary}.{source}{where}{note}"
 
 
+# -- training ------------------------------------------------------------------------------------
+
+
+def train_page() -> str:
+    cards = training_sets()
+    order = [*PAPER, *(name for name in cards if name not in PAPER)]
+    head = ("name", "photographs", "from", "layout", "licence")
+    return template("train").format(
+        generated=GENERATED,
+        table=table(head, (_training_row(cards[name]) for name in order)),
+        details=_miniature_runs(),
+    )
+
+
+def _training_row(card: TrainingSet) -> list[str]:
+    hub = f" or `hf:{card.hub}`" if card.hub else ""
+    return [
+        f"`{card.name}`",
+        f"{card.title}: {card.limit or card.images:,}",
+        f"{card.source}{hub}",
+        f"`{card.layout}`",
+        card.licence,
+    ]
+
+
+def _miniature_runs() -> str:
+    """The miniature's settings, run by run, from its preset."""
+    head = ("run", "trains", "steps", "batch", "crop", "rate", "pairs")
+    runs = [
+        ("vae", "vae", "noise", "VAE"),
+        ("prior", "prior", "noise", "U-Net and stage 2's networks, LR image as reference, Eq. 3"),
+        ("prior-image", "prior", "image", "the same and the VAE's decoder, on images"),
+        ("activation", "activation", "noise", "stage 1, Eq. 3"),
+        ("activation-image", "activation", "image", "stage 1, on images"),
+        ("guidance", "guidance", "noise", "stage 2, Eq. 3"),
+        ("guidance-image", "guidance", "image", "stage 2, on images"),
+    ]
+    rows = []
+    for name, stage, loss, what in runs:
+        s = MINI.training_for(stage, loss)
+        rows.append(
+            [f"`{name}`", what, str(s.steps), str(s.batch_size), f"{s.crop} px"]
+            + [f"{s.learning_rate:g}", f"{s.samples:,}"]
+        )
+    return table(head, rows)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "datasets.md": datasets_page,
+    "train.md": train_page,
 }
 
 

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from cassr.build import build_pipeline
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
 from cassr.data import Recipe, TrainingPairs, recipe_of
 from cassr.errors import TrainingError
+from cassr.images import upscale_bicubic
 from cassr.losses import amplitude_difference, gradient_difference, image_loss
-from cassr.objectives import StageObjective, build_objective
+from cassr.objectives import StageObjective, build_objective, codec_of
 from cassr.patch_vae import PatchVAE
 from cassr.photographs import FolderPhotographs
 from cassr.pipeline import CasSRPipeline
@@ -83,26 +85,26 @@ class TestObjectives:
             assert (s.learning_rate, s.batch_size, s.steps, s.crop) == (5e-4, 4, 100_000, 512)
             assert (s.loss, s.degradations, s.first_step_share) == ("noise", ("full",), 0.0)
 
-    def test_eq_3_is_the_mean_squared_error_of_the_noise(self, pipeline: CasSRPipeline) -> None:
+    def test_eq_3_is_the_mean_squared_error_of_the_noise(self) -> None:
         """Written out here once more, from the paper, with the stage's own forward."""
-        scheduler = pipeline.scheduler
-        try:
-            pipeline.scheduler = DDIMScheduler(beta_schedule="scaled_linear")
-            settings = TrainingSettings(crop=32, prompt_dropout=0.0)
-            objective = build_objective("guidance", pipeline, settings)
-            batch = batch_of()
-            loss = objective(batch)["loss"]
-            assert isinstance(objective, StageObjective)
-            images = objective._images(batch)
-            z_0, _ = objective._latents(batch, images[0])
-            draws = objective._draw(batch["seed"], z_0)
-            ab = pipeline.scheduler.alphas_cumprod[draws.t].view(-1, 1, 1, 1)
-            z_t = ab.sqrt() * z_0 + (1 - ab).sqrt() * draws.noise
-            c = pipeline.embed_prompt("clean, high-resolution").repeat(4, 1, 1)
-            eps = pipeline.guidance_stage()(z_t, draws.t, c, images[0], batch["reference"])
-            assert torch.allclose(loss, (draws.noise - eps).square().mean(), rtol=1e-5)
-        finally:
-            pipeline.scheduler = scheduler
+        scheduler = {"beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
+        paper = replace(
+            PRESETS["mini"], latent_target="image", latent_sigma=1.0, scheduler=scheduler
+        )
+        pipeline = build_pipeline(paper)
+        settings = TrainingSettings(crop=32, prompt_dropout=0.0)
+        objective = build_objective("guidance", pipeline, settings)
+        assert isinstance(objective, StageObjective)
+        batch = batch_of()
+        loss = objective(batch)["loss"]
+        z_lr_image = upscale_bicubic(batch["lr"], 4)
+        z_0 = codec_of(pipeline, batch["hr"]).encode(batch["hr"])
+        draws = objective._draw(batch["seed"], z_0)
+        ab = pipeline.scheduler.alphas_cumprod[draws.t].view(-1, 1, 1, 1)
+        z_t = ab.sqrt() * z_0 + (1 - ab).sqrt() * draws.noise
+        c = pipeline.embed_prompt("clean, high-resolution").repeat(4, 1, 1)
+        eps = pipeline.guidance_stage()(z_t, draws.t, c, z_lr_image, batch["reference"])
+        assert torch.allclose(loss, (draws.noise - eps).square().mean(), rtol=1e-5)
 
     @pytest.mark.parametrize(
         ("stage", "kinds"),
@@ -116,7 +118,7 @@ class TestObjectives:
     def test_what_the_paper_freezes_stays(
         self, folder: Path, tmp_path: Path, stage: str, kinds: set[str]
     ) -> None:
-        before = {n: m for n, m in build_pipeline("mini").components.items()}
+        before = dict(build_pipeline("mini").components)
         out = tmp_path / "run"
         run_here(folder, out, stage=stage)
         after = CasSRPipeline.from_pretrained(out / "model")
@@ -288,8 +290,6 @@ class TestRuns:
         assert (tmp_path / "log.csv").read_bytes() == before
 
     def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
-        from dataclasses import replace
-
         run_here(folder, tmp_path / "short")
         longer = run_here(folder, tmp_path / "short", replace(SETTINGS, steps=9))
         run_here(folder, tmp_path / "long", replace(SETTINGS, steps=9))
@@ -297,15 +297,11 @@ class TestRuns:
         assert equal(weights(tmp_path / "short"), weights(tmp_path / "long"))
 
     def test_other_settings_are_not_mixed(self, folder: Path, tmp_path: Path) -> None:
-        from dataclasses import replace
-
         run_here(folder, tmp_path)
         with pytest.raises(TrainingError, match=r"settings.learning_rate=0.0005, asked for 0.1"):
             run_here(folder, tmp_path, replace(SETTINGS, learning_rate=0.1))
 
     def test_accumulation_equals_a_larger_batch(self, folder: Path, tmp_path: Path) -> None:
-        from dataclasses import replace
-
         large = replace(SETTINGS, batch_size=4, ema=0.0)
         run_here(folder, tmp_path / "a", large)
         run_here(folder, tmp_path / "b", replace(large, batch_size=2, accumulation=2))
@@ -342,8 +338,6 @@ class TestRuns:
         assert not trap.exists()
 
     def test_a_loss_that_is_not_finite_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
-        from dataclasses import replace
-
         wild = replace(SETTINGS, learning_rate=1e30, clip=0.0, ema=0.0)
         with pytest.raises(TrainingError, match=r"step \d: the loss is (nan|inf)"):
             run_here(folder, tmp_path, wild)

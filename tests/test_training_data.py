@@ -297,7 +297,7 @@ class TestTrainingSets:
         monkeypatch.setenv("CASSR_TRAINING_DATA", str(tmp_path))
         with pytest.raises(TrainingError, match=r"expected 800 images of DIV2K.*found 0; get it"):
             photographs("div2k")
-        with pytest.raises(TrainingError, match="expected one of .*div2k"):
+        with pytest.raises(TrainingError, match=r"expected one of .*div2k"):
             photographs("div3k")
 
     def test_a_complete_set_is_found_in_order_and_up_to_its_limit(
