@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench import weights
-from bench.cards import MethodCard, Official
+from bench.cards import MethodCard, Official, Snapshot
 from bench.checks import Check
 from bench.errors import Unavailable, WeightsError
 from bench.records import write_atomic
@@ -59,6 +59,11 @@ class Installation:
         except (OSError, ValueError, TypeError):
             return {}
 
+    @property
+    def wanted_packages(self) -> list[str]:
+        """What the environment's packages follow from; when it changes, they are installed anew."""
+        return [self.official.commit, *self.official.requirements, *self.official.packages]
+
     def remember(self, **found: Any) -> None:
         record = {**self.record(), **found}
         write_atomic(self.root / "setup.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
@@ -84,7 +89,7 @@ class Installation:
         yield self._environment()
         yield from (self._weight(weight.name) for weight in self.card.weights)
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
-        yield from (self._snapshot(s.repository, s.into) for s in self.official.snapshots)
+        yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
             yield _gpu()
 
@@ -138,11 +143,15 @@ class Installation:
             return Check(name, "ok", f"unpacked into {into}")
         return Check(name, "missing", f"not unpacked into {into}", self._setup)
 
-    def _snapshot(self, repository: str, into: str) -> Check:
-        if (self.repo / into).exists():
-            revision = self.record().get("revisions", {}).get(repository, "")
-            return Check(repository, "ok", f"revision {revision[:12] or 'not recorded'}")
-        return Check(repository, "missing", f"expected at {into} in the clone", self._setup)
+    def _snapshot(self, wanted: Snapshot) -> Check:
+        folder, name = self.repo / wanted.into, wanted.repository
+        absent = [p for p in wanted.files or ["*"] if not any(folder.glob(p))]
+        if not absent:
+            revision = self.record().get("revisions", {}).get(name, "")
+            return Check(name, "ok", f"revision {revision[:12] or 'not recorded'}")
+        found = f"expected at {wanted.into} in the clone"
+        found += f", where {absent[0]} is missing" if folder.exists() else ""
+        return Check(name, "missing", found, self._setup)
 
 
 def weights_hint(method: str, weight: Any) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from bench.errors import CardError, DataError, Unavailable
 from bench.installation import Installation
 from bench.methods import find as find_method
 from bench.progress import Progress
-from bench.setup_method import SetupOptions, link, setup
+from bench.setup_method import SetupOptions, _packages_are_there, link, setup
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -423,3 +423,27 @@ def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
             link(tmp_path / "w", outside, tmp_path / "repo")
     link(tmp_path / "w", tmp_path / "repo" / "a" / "w", tmp_path / "repo")
     assert (tmp_path / "repo" / "a" / "w").read_text() == "x"
+
+
+def test_packages_are_installed_anew_when_the_card_wants_others(stand_in: StandIn) -> None:
+    card = ready(stand_in)
+    where = Installation(find_method(str(card)).card)
+    assert _packages_are_there(where)
+    card.write_text(card.read_text().replace("modules =", 'packages = ["numpy<2"]\nmodules ='))
+    changed = Installation(find_method(str(card)).card)
+    assert not _packages_are_there(changed)
+    card.write_text(card.read_text().replace('packages = ["numpy<2"]\n', "").replace("PIL", "P1L"))
+    assert not _packages_are_there(Installation(find_method(str(card)).card))
+
+
+def test_a_model_folder_without_its_weights_is_not_taken_for_whole(stand_in: StandIn) -> None:
+    more = '[[official.snapshots]]\nrepository = "them/model"\ninto = "model"\n'
+    card = stand_in.card(more=more + 'files = ["config.json", "unet/*"]\n')
+    setup(str(card), replace(AS_IS, weights=False), Progress(quiet=True))
+    where = Installation(find_method(str(card)).card)
+    assert "expected at model in the clone; run: cassr-bench setup" in where.problem()
+    (where.repo / "model" / "unet").mkdir(parents=True)
+    (where.repo / "model" / "config.json").write_text("{}")
+    assert "expected at model in the clone, where unet/* is missing" in where.problem()
+    (where.repo / "model" / "unet" / "weights.bin").write_text("x")
+    assert where.problem() == ""

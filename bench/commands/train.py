@@ -112,9 +112,7 @@ def train(
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 0,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between lines of log.csv.")] = 50,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=1, help="Steps between checkpoints.")
-    ] = 1000,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     keep: Annotated[int, typer.Option(min=1, help="Checkpoints that are kept.")] = 2,
     validate_every: Annotated[
         int, typer.Option(min=0, help="Steps between validations; 0: none.")
