@@ -100,7 +100,7 @@ def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Ite
     return Item(
         entry.card.name,
         entry.card.title,
-        " ".join([entry.card.note, *entry.card.deviations]).strip(),
+        "; ".join(filter(None, [entry.card.note, *entry.card.deviations])),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
         variant=variants.get(entry.card.name, {}),

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from bench import weights
 from bench.cards import MethodCard, Official, Snapshot
-from bench.checks import Check
+from bench.checks import Check, State
 from bench.errors import Unavailable, WeightsError
 from bench.records import write_atomic
 from bench.text import printable, slug
@@ -136,7 +136,8 @@ class Installation:
             return Check(name, "ok", printable(self.weight(name)))
         except WeightsError as error:
             weight = next(w for w in self.card.weights if w.name == name)
-            return Check(name, "missing", str(error), weights_hint(self.card.name, weight))
+            state: State = "broken" if weights.find(weight) else "missing"
+            return Check(name, state, str(error), weights_hint(self.card.name, weight))
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):
