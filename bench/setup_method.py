@@ -15,7 +15,7 @@ from typing import IO
 from bench import archives, weights
 from bench.cards import Official, Snapshot
 from bench.errors import Unavailable, WeightsError
-from bench.installation import Installation, call, git, importing, remove, weights_hint
+from bench.installation import Installation, call, git, importing, remove
 from bench.methods import find as find_method
 from bench.progress import Advance, Progress
 from bench.text import printable
@@ -221,7 +221,7 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
             with progress.step(weight.name) as advance:
                 weights.fetch(weight, partial(_advance, advance))
         except WeightsError as error:
-            missing.append(f"{error} ({weights_hint(where.card.name, weight)})")
+            missing.append(str(error))
             continue
         yield f"{weight.name}: is there"
     for name, inside in where.official.links.items():
