@@ -42,7 +42,7 @@ class Installation:
 
     @property
     def root(self) -> Path:
-        return weights.cache_dir() / "methods" / slug(self.card.name)
+        return weights.cache_dir().absolute() / "methods" / slug(self.card.name)
 
     @property
     def repo(self) -> Path:

@@ -103,6 +103,26 @@ def test_a_well_behaved_repository(cli: Cli, stand_in: StandIn) -> None:
     assert "processing third.png" in (run / "run-1.log").read_text()
 
 
+def test_paths_may_be_relative(cli: Cli, stand_in: StandIn) -> None:
+    """The program runs in its clone: what is relative to our folder is nothing there."""
+    folder = stand_in.folder.parent / "cwd"
+    shutil.copytree(stand_in.inputs, folder / "in")
+    card = stand_in.card(more='[[weights]]\nname = "net.ckpt"\n')
+    text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{weight:net.ckpt}"]')
+    (folder / "card.toml").write_text(text)
+    (folder / "mirror").mkdir()
+    (folder / "mirror" / "net.ckpt").write_text("some weights")
+    around = {"CASSR_BENCH_CACHE": "cache", "CASSR_BENCH_MIRROR": "mirror"}
+    made = cli("setup", "card.toml", "--python", sys.executable, "--as-is", **around)
+    assert made.returncode == 0, made.stderr
+    arguments = ("--method", "card.toml", "--input", "in", "--output", "out", "--device", "cpu")
+    done = cli("upscale", *arguments, **around)
+    assert done.returncode == 0, done.stderr
+    assert names(folder / "out") == ALL
+    log = next((folder / "out" / "runs").glob("*/run-1.log")).read_text()
+    assert "loading some weights" in log
+
+
 def test_a_second_call_does_nothing(cli: Cli, stand_in: StandIn) -> None:
     card = ready(stand_in)
     upscale(cli, stand_in, card)
