@@ -62,7 +62,8 @@ class Installation:
     @property
     def wanted_packages(self) -> list[str]:
         """What the environment's packages follow from; when it changes, they are installed anew."""
-        return [self.official.commit, *self.official.requirements, *self.official.packages]
+        official = self.official
+        return [official.commit, *official.build, *official.requirements, *official.packages]
 
     def remember(self, **found: Any) -> None:
         record = {**self.record(), **found}

@@ -185,6 +185,8 @@ def _packages(where: Installation, log: IO[str]) -> str:
     if _packages_are_there(where):
         return "packages: are there"
     pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    if official.build:
+        call([*pip, *official.build], log, "pip install", where.repo)
     for file in official.requirements:
         call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
     if official.packages:

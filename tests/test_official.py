@@ -24,7 +24,7 @@ from bench.errors import CardError, DataError, Unavailable
 from bench.installation import Installation
 from bench.methods import find as find_method
 from bench.progress import Progress
-from bench.setup_method import SetupOptions, _packages_are_there, link, setup
+from bench.setup_method import SetupOptions, _packages, _packages_are_there, link, setup
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -467,3 +467,16 @@ def test_a_model_folder_without_its_weights_is_not_taken_for_whole(stand_in: Sta
     assert "expected at model in the clone, where unet/* is missing" in where.problem()
     (where.repo / "model" / "unet" / "weights.bin").write_text("x")
     assert where.problem() == ""
+
+
+def test_what_a_build_imports_is_installed_first(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = 'build = ["torch"]\nrequirements = ["r.txt"]\npackages = ["extra"]\nmodules ='
+    card = stand_in.card()
+    card.write_text(card.read_text().replace("modules =", lists))
+    called: list[list[str]] = []
+    monkeypatch.setattr("bench.setup_method.call", lambda command, *rest: called.append(command))
+    with stand_in.folder.joinpath("log").open("w") as log:
+        assert _packages(Installation(find_method(str(card)).card), log) == "packages: installed"
+    assert [command[-1] for command in called] == ["torch", "r.txt", "extra"]
