@@ -60,6 +60,7 @@ class OfficialRepository:
         When the program dies or hangs, what it has made is kept and it is started again with the
         rest; when it then dies without having made anything, the first of the rest is put aside.
         """
+        work = work.absolute()  # the program runs in its clone, where ours is no folder
         jobs, too_small = self._prepare(inputs, work / "input", scale)
         yield from too_small
         seen = Watch(work, seed, watch)
@@ -132,7 +133,7 @@ class OfficialRepository:
         def value(match: re.Match[str]) -> str:
             name, argument = match.groups()
             if name == "weight" and argument:
-                return str(self.where.weight(argument))
+                return str(self.where.weight(argument).absolute())
             if name in known and not argument:
                 return known[name]
             raise CardError(f"card {self.where.card.name}: unknown placeholder {match[0]}")

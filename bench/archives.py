@@ -92,7 +92,10 @@ def fetch(archive: Archive, dataset: str, progress: Progress) -> Path:
             return home(archive)
         except WeightsError as error:
             failures.append(str(error))
-    raise DataError("; ".join(failures) or how_to_get(archive, dataset))
+    if not failures:
+        raise DataError(how_to_get(archive, dataset))
+    by_hand = f"or get it from {archive.page or archive.url} and run: cassr-bench fetch {dataset}"
+    raise DataError(f"{'; '.join(failures)}; {by_hand} --from PATH")
 
 
 def adopt(archive: Archive, given: Path) -> Path:

@@ -74,6 +74,7 @@ class Official(Card):
         repository: address for git.
         commit: full hash.
         python: version, e.g. "3.10".
+        build: what pip installs first, since building a requirement imports it.
         requirements: files in the repository that pip installs, in this order.
         packages: what pip installs after those; the pins without which it does not run.
         modules: what the environment must be able to import.
@@ -104,6 +105,7 @@ class Official(Card):
     repository: str
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     python: str = Field(pattern=r"^3\.\d+$")
+    build: list[str] = Field(default_factory=list)
     requirements: list[str] = Field(default_factory=list)
     packages: list[str] = Field(default_factory=list)
     modules: list[str] = Field(default_factory=list)

@@ -77,7 +77,7 @@ def results_of(
 ) -> Results:
     labels = [plan.suite.note] if plan.suite.note else []
     return Results(
-        title=plan.suite.title,
+        title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
         methods=tuple(_method_item(entry, plan.suite.variants) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
@@ -100,7 +100,7 @@ def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Ite
     return Item(
         entry.card.name,
         entry.card.title,
-        " ".join([entry.card.note, *entry.card.deviations]).strip(),
+        "; ".join(filter(None, [entry.card.note, *entry.card.deviations])),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
         variant=variants.get(entry.card.name, {}),

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench import weights
-from bench.cards import MethodCard, Official
-from bench.checks import Check
+from bench.cards import MethodCard, Official, Snapshot
+from bench.checks import Check, State
 from bench.errors import Unavailable, WeightsError
 from bench.records import write_atomic
 from bench.text import printable, slug
@@ -42,7 +42,7 @@ class Installation:
 
     @property
     def root(self) -> Path:
-        return weights.cache_dir() / "methods" / slug(self.card.name)
+        return weights.cache_dir().absolute() / "methods" / slug(self.card.name)
 
     @property
     def repo(self) -> Path:
@@ -58,6 +58,12 @@ class Installation:
             return dict(json.loads((self.root / "setup.json").read_text()))
         except (OSError, ValueError, TypeError):
             return {}
+
+    @property
+    def wanted_packages(self) -> list[str]:
+        """What the environment's packages follow from; when it changes, they are installed anew."""
+        official = self.official
+        return [official.commit, *official.build, *official.requirements, *official.packages]
 
     def remember(self, **found: Any) -> None:
         record = {**self.record(), **found}
@@ -84,7 +90,7 @@ class Installation:
         yield self._environment()
         yield from (self._weight(weight.name) for weight in self.card.weights)
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
-        yield from (self._snapshot(s.repository, s.into) for s in self.official.snapshots)
+        yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
             yield _gpu()
 
@@ -131,18 +137,23 @@ class Installation:
             return Check(name, "ok", printable(self.weight(name)))
         except WeightsError as error:
             weight = next(w for w in self.card.weights if w.name == name)
-            return Check(name, "missing", str(error), weights_hint(self.card.name, weight))
+            state: State = "broken" if weights.find(weight) else "missing"
+            return Check(name, state, str(error), weights_hint(self.card.name, weight))
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):
             return Check(name, "ok", f"unpacked into {into}")
         return Check(name, "missing", f"not unpacked into {into}", self._setup)
 
-    def _snapshot(self, repository: str, into: str) -> Check:
-        if (self.repo / into).exists():
-            revision = self.record().get("revisions", {}).get(repository, "")
-            return Check(repository, "ok", f"revision {revision[:12] or 'not recorded'}")
-        return Check(repository, "missing", f"expected at {into} in the clone", self._setup)
+    def _snapshot(self, wanted: Snapshot) -> Check:
+        folder, name = self.repo / wanted.into, wanted.repository
+        absent = [p for p in wanted.files or ["*"] if not any(folder.glob(p))]
+        if not absent:
+            revision = self.record().get("revisions", {}).get(name, "")
+            return Check(name, "ok", f"revision {revision[:12] or 'not recorded'}")
+        found = f"expected at {wanted.into} in the clone"
+        found += f", where {absent[0]} is missing" if folder.exists() else ""
+        return Check(name, "missing", found, self._setup)
 
 
 def weights_hint(method: str, weight: Any) -> str:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UnknownName
 from bench.text import printable, suggestion
 
+if TYPE_CHECKING:
+    from bench.cards import MethodCard
+
 Row = dict[str, Any]
+
+
+def facts(card: MethodCard) -> dict[str, str]:
+    """What is said of every method, in words, also where a card is silent."""
+    network = bool(card.weights or card.lookup or card.official)
+    unknown = "not counted" if network else "none"
+    return {
+        "parameters": f"{card.parameters / 1e6:.1f} M" if card.parameters else unknown,
+        "steps": str(card.steps) if card.steps else "one pass",
+        "needs": card.needs or ("weights" if network else "nothing"),
+        "ran": card.ran or "not with trained weights",
+    }
 
 
 def methods() -> list[Row]:
@@ -24,6 +39,7 @@ def methods() -> list[Row]:
             "steps": card.steps,
             "needs": card.needs,
             "ran": card.ran,
+            "facts": facts(card),
             "scales": card.scales,
             "paper": card.paper,
             "repository": card.repository,
@@ -146,9 +162,7 @@ def _details(row: Row) -> list[str]:
         lines.append(f"{arrow} is better, {needs}, range {row['range'] or 'unbounded'}")
     if row.get("methods"):
         lines += [f"{key}: {', '.join(row[key])}" for key in ("methods", "datasets", "metrics")]
-    if row.get("parameters"):
-        lines.append(f"parameters: {row['parameters'] / 1e6:.1f} M")
-    lines += [f"{key}: {row[key]}" for key in ("steps", "needs", "ran") if row.get(key)]
+    lines += [f"{name}: {text}" for name, text in row.get("facts", {}).items()]
     if row.get("licence"):
         lines.append(f"licence: {row['licence']}")
     if row["unavailable"]:

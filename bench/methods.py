@@ -173,7 +173,7 @@ def _folder(name: str) -> Entry:
         factory="",
         licence="unknown",
         summary="finished images",
-        note=f"{title}: finished images given as a folder; not run here.",
+        note="finished images given as a folder; not run here",
     )
     return Entry(name, card, files)
 

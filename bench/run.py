@@ -86,7 +86,10 @@ def chosen(
 ) -> SuiteCard:
     """The suite with other methods, datasets or metrics where some are given."""
     given = {"methods": methods, "datasets": datasets, "metrics": metrics}
-    return suite.model_copy(update={key: list(names) for key, names in given.items() if names})
+    update: dict[str, Any] = {key: list(names) for key, names in given.items() if names}
+    if not set(datasets) <= set(suite.datasets):
+        update |= {"title": "", "note": ""}  # they speak of the suite's own test sets
+    return suite.model_copy(update=update)
 
 
 def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:

@@ -15,7 +15,7 @@ from typing import IO
 from bench import archives, weights
 from bench.cards import Official, Snapshot
 from bench.errors import Unavailable, WeightsError
-from bench.installation import Installation, call, git, remove, weights_hint
+from bench.installation import Installation, call, git, importing, remove
 from bench.methods import find as find_method
 from bench.progress import Advance, Progress
 from bench.text import printable
@@ -71,7 +71,11 @@ def _steps(
     if not options.as_is:
         with progress.step(f"{where.card.title}: packages"):
             yield _packages(where, log)
-    where.remember(packages_installed=True, packages=_freeze(where.python))
+    where.remember(
+        packages_installed=True,
+        packages_wanted=where.wanted_packages,
+        packages=_freeze(where.python),
+    )
     if options.weights:
         yield from _weights(where, progress)
 
@@ -178,14 +182,24 @@ def _interpreter(official: Official, given: Path | None) -> Path:
 
 def _packages(where: Installation, log: IO[str]) -> str:
     official = where.official
-    if where.record().get("packages_installed"):
+    if _packages_are_there(where):
         return "packages: are there"
     pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    if official.build:
+        call([*pip, *official.build], log, "pip install", where.repo)
     for file in official.requirements:
         call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
     if official.packages:
         call([*pip, *official.packages], log, "pip install", where.repo)
     return "packages: installed"
+
+
+def _packages_are_there(where: Installation) -> bool:
+    """Whether they were installed for this card, and work."""
+    record = where.record()
+    known = record.get("packages_wanted", where.wanted_packages) == where.wanted_packages
+    works = known and not importing(where.python, where.official.modules, where.repo)
+    return bool(record.get("packages_installed")) and works
 
 
 def _freeze(python: Path) -> list[str]:
@@ -209,7 +223,7 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
             with progress.step(weight.name) as advance:
                 weights.fetch(weight, partial(_advance, advance))
         except WeightsError as error:
-            missing.append(f"{error} ({weights_hint(where.card.name, weight)})")
+            missing.append(str(error))
             continue
         yield f"{weight.name}: is there"
     for name, inside in where.official.links.items():

@@ -173,8 +173,10 @@ def fetch(weight: Weight, progress: Progress | None = None) -> Path:
             return locate(weight)
         except WeightsError as error:
             failures.append(str(error))
-    by_hand = f"{weight.name} has no address: put it at {home(weight)} by hand"
-    raise WeightsError("; ".join(failures) or by_hand)
+    if not failures:
+        origin = f"get it from {weight.page} and " if weight.page else ""
+        raise WeightsError(f"{weight.name} has no address: {origin}put it at {home(weight)}")
+    raise WeightsError(f"{'; '.join(failures)}; or put it at {home(weight)} by hand")
 
 
 def _ways(weight: Weight, progress: Progress | None) -> Iterator[Callable[[], None]]:

@@ -14,7 +14,9 @@ sys.path.insert(0, str(DOCS.parent))
 
 from bench.cards import DatasetCard, MethodCard, Official  # noqa: E402
 from bench.data import dataset_cards  # noqa: E402
+from bench.listing import facts  # noqa: E402
 from bench.methods import method_cards  # noqa: E402
+from bench.types import Weight  # noqa: E402
 from cassr.config import MINI  # noqa: E402
 from cassr.training_sets import PAPER, TrainingSet, training_sets  # noqa: E402
 
@@ -51,10 +53,7 @@ def _method_row(card: MethodCard) -> list[str]:
         card.title,
         "official repository" if card.official else "in process",
         card.licence,
-        f"{card.parameters / 1e6:.1f} M" if card.parameters else "",
-        str(card.steps) if card.steps else "",
-        card.needs or ("weights" if card.weights else "nothing"),
-        card.ran,
+        *(facts(card)[name] for name in HEAD[4:]),
     ]
 
 
@@ -66,14 +65,21 @@ def _method_details(card: MethodCard) -> str:
     lines = [f"### {card.name}", "", f"{card.summary}.", ""]
     lines += [f"- paper: {card.paper}"] if card.paper else []
     lines += [f"- repository: {card.repository}"] if card.repository else []
-    if card.weights:
-        lines.append("- weights: " + ", ".join(f"`{weight.name}`" for weight in card.weights))
+    lines += [f"- weights: {_weight(weight)}" for weight in card.weights]
     if card.packages:
         lines.append(f"- packages: `pip install {' '.join(card.packages)}`")
     if card.official:
         lines += _official_details(card.official)
     lines += [f"- deviation: {text}" for text in card.deviations]
     return "\n".join(lines)
+
+
+def _weight(weight: Weight) -> str:
+    size = f", {weight.size / 1e6:.0f} MB" if weight.size else ""
+    known = weight.sha256 or weight.sha256_prefix
+    checked = f"sha256 {known[:8]}…" if known else "hash recorded when first seen"
+    by_hand = "" if weight.url or weight.wheel else f", by hand from {weight.page}"
+    return f"`{weight.name}`{size}, {checked}{by_hand}"
 
 
 def _official_details(official: Official) -> list[str]:
@@ -84,6 +90,12 @@ def _official_details(official: Official) -> list[str]:
     }
     return [
         f"- commit: `{official.commit}`, Python {official.python}",
+        *(
+            f"- model: `{snapshot.repository}` from the Hugging Face hub"
+            f"{f' at `{snapshot.revision[:12]}`' if snapshot.revision else ''}, "
+            f"as `{snapshot.into}` in the clone"
+            for snapshot in official.snapshots
+        ),
         f"- settings: {official.settings}",
         f"- seed: {seeds[official.seeding]}",
         *(f"- note: {text}" for text in official.quirks),

@@ -20,7 +20,7 @@ from conftest import Cli
 from pictures import photo
 from PIL import Image
 
-from bench import archives, data, images, verify
+from bench import archives, data, hub_sets, images, verify
 from bench.alignment import misalignment
 from bench.archive_sets import centre_crop
 from bench.cards import Archive, CentreCrop, DatasetCard, read_card
@@ -650,6 +650,20 @@ def test_a_hub_dataset_that_cannot_be_had(clean_home: Path, tmp_path: Path) -> N
         from_hub(f"hf:{tmp_path}/nowhere", tmp_path / "root")
     with pytest.raises(DataError, match=r"expected hf:OWNER/NAME\[@REVISION\]"):
         data.find("hf:")
+
+
+def test_a_hub_that_cannot_be_reached_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's client raises errors of its HTTP library, of which there have been two."""
+    from huggingface_hub import HfApi
+
+    class ConnectError(Exception):
+        pass
+
+    def unreachable(*args: object, **options: object) -> None:
+        raise ConnectError("Name or service not known")
+
+    monkeypatch.setattr(HfApi, "dataset_info", unreachable)
+    assert hub_sets._newest("nobody/nothing") == ""
 
 
 # -- manifests of two people ---------------------------------------------------------------------

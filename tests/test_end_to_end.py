@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -14,23 +15,62 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from bench.methods import Entry, method_cards
+
 FEW, MANY = "psnr_y", "psnr_y,ssim_y,gmsd,niqe"
+SETS = ("realsr", "drealsr")
+INTERPOLATED = ["bicubic", "lanczos"]
+SMALL = "realesr-animevideov3-x4.fp16.safetensors"
+NETWORKS = [SMALL, "RealESRGAN_x4plus.fp16.safetensors", "CRAFT_x4_ntire2024.pth"]
+OURS = "cassr-mini"
+
+
+def few(weights: Path) -> list[str]:
+    """The fastest methods."""
+    return [*INTERPOLATED, f"spandrel:{weights / SMALL}"]
+
+
+def every(weights: Path) -> list[str]:
+    """All methods whose real weights can be at hand on a machine without a network."""
+    cards = method_cards()
+    reason = Entry("dat-light", cards["dat-light"]).unavailable()
+    if reason:
+        pytest.skip(f"dat-light: {reason}")
+    ours = [OURS] if OURS in cards and not Entry(OURS, cards[OURS]).unavailable() else []
+    return [*INTERPOLATED, "dat-light", *(f"spandrel:{weights / name}" for name in NETWORKS), *ours]
 
 
 class Runs:
-    """`cassr-bench run` over the golden crops, in processes that can be killed."""
+    """`cassr-bench run` over the golden crops, in processes that can be killed.
 
-    def __init__(self, golden: Path, weights: Path, folder: Path, limit: int, metrics: str) -> None:
+    Args:
+        methods: as typed; OSEDiff's published images join them as a folder.
+        limit: pairs of each set.
+    """
+
+    def __init__(
+        self,
+        golden: Path,
+        weights: Path,
+        folder: Path,
+        methods: list[str],
+        limit: int,
+        metrics: str,
+    ) -> None:
         finished = folder / "osediff"
         finished.mkdir()
-        for name in ("realsr", "drealsr"):
+        for name in SETS:
             for image in (golden / name / "osediff").iterdir():
                 shutil.copy(image, finished)
-        network = f"spandrel:{weights / 'realesr-animevideov3-x4.fp16.safetensors'}"
+        self.methods = [*methods, f"folder:{finished}@OSEDiff"]
+        self.metrics = metrics.split(",")
+        sizes = (len(list((golden / name / "lr").iterdir())) for name in SETS)
+        self.pairs = sum(min(limit, size) for size in sizes)
+        self.made = len(methods) * self.pairs
         self.arguments = [
             *("run", "quick", "--no-fetch", "--offline", "--workers", "1"),
-            *("--methods", f"bicubic,lanczos,{network},folder:{finished}@OSEDiff"),
-            *("--datasets", f"folder:{golden / 'realsr'},folder:{golden / 'drealsr'}"),
+            *("--methods", ",".join(self.methods)),
+            *("--datasets", ",".join(f"folder:{golden / name}" for name in SETS)),
             *("--metrics", metrics, "--limit", str(limit)),
         ]
         self.environment = {
@@ -51,23 +91,35 @@ class Runs:
             text=True,
         )
 
+    def parts(self, store: Path, folder: Path) -> list[subprocess.Popen[str]]:
+        """Both halves at once."""
+        return [self.start(store, folder / f"part{i}", "--shard", f"{i}/2") for i in (1, 2)]
+
     def finish(self, store: Path, out: Path, *more: str) -> str:
-        process = self.start(store, out, *more)
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors
-        assert "Traceback" not in errors
-        return output
+        return finished(self.start(store, out, *more))
 
 
-def kill_when(process: subprocess.Popen[str], store: Path, images: int) -> None:
-    """Kill a run, without warning, as soon as the store holds so many images."""
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
+def finished(process: subprocess.Popen[str]) -> str:
+    """What a run that must succeed wrote."""
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    return output
+
+
+def kill_when(
+    processes: list[subprocess.Popen[str]], store: Path, images: int, delay: float = 0
+) -> None:
+    """Kill runs, without warning, `delay` seconds after the store holds so many images."""
+    deadline = time.monotonic() + 3600
+    while any(p.poll() is None for p in processes) and time.monotonic() < deadline:
         if len(list(store.glob("images/**/*.png"))) >= images:
-            process.send_signal(signal.SIGKILL)
+            time.sleep(delay)
             break
         time.sleep(0.02)
-    process.communicate()
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
 
 
 def scores(out: Path) -> list[dict[str, str]]:
@@ -75,38 +127,67 @@ def scores(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def complete(golden: Path, weights: Path, folder: Path, limit: int, metrics: str) -> None:
-    runs = Runs(golden, weights, folder, limit, metrics)
-    interrupted, whole = folder / "interrupted", folder / "whole"
-    first = runs.start(interrupted, folder / "one", "--shard", "1/2")
-    second = runs.start(interrupted, folder / "two", "--shard", "2/2")
-    kill_when(first, interrupted, limit)
-    kill_when(second, interrupted, 2 * limit)
-    for part in ("1/2", "2/2"):
-        runs.finish(interrupted, folder / "part", "--shard", part)
-    shown = runs.finish(interrupted, folder / "out")
-    assert "OSEDiff" in shown and "Bicubic" in shown
+def require_complete(runs: Runs, out: Path) -> None:
+    found = scores(out)
+    assert len(found) == len(runs.methods) * runs.pairs * len(runs.metrics)
+    assert [row for row in found if not row["value"]] == []
+    table = (out / "table.md").read_text()
+    assert "OSEDiff" in table and "Bicubic" in table
 
-    found = scores(folder / "out")
-    pairs = sum(min(limit, len(list((golden / d / "lr").iterdir()))) for d in ("realsr", "drealsr"))
-    assert len(found) == 4 * pairs * len(metrics.split(","))
-    missing = [row for row in found if not row["value"]]
-    assert missing == []
 
-    runs.finish(whole, folder / "reference")
+def require_equal(one: Path, other: Path) -> None:
     for file in ("scores.csv", "table.md", "table.tex", "summary.csv"):
-        assert (folder / "out" / file).read_bytes() == (folder / "reference" / file).read_bytes()
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("limit", "metrics"), [(2, FEW), (20, MANY)])
 def test_a_table_from_parts_that_were_killed(
-    golden: Path, real_weights: Path, clean_home: Path, tmp_path: Path
+    golden: Path, real_weights: Path, clean_home: Path, tmp_path: Path, limit: int, metrics: str
 ) -> None:
-    complete(golden, real_weights, tmp_path, limit=2, metrics=FEW)
+    runs = Runs(golden, real_weights, tmp_path, few(real_weights), limit, metrics)
+    interrupted, whole = tmp_path / "interrupted", tmp_path / "whole"
+    first, second = runs.parts(interrupted, tmp_path)
+    kill_when([first], interrupted, limit)
+    kill_when([second], interrupted, 2 * limit)
+    for part in ("1/2", "2/2"):
+        runs.finish(interrupted, tmp_path / "part", "--shard", part)
+    runs.finish(interrupted, tmp_path / "out")
+    require_complete(runs, tmp_path / "out")
+    runs.finish(whole, tmp_path / "reference")
+    require_equal(tmp_path / "out", tmp_path / "reference")
 
 
 @pytest.mark.slow
-def test_all_real_crops_to_a_complete_table(
-    golden: Path, real_weights: Path, clean_home: Path, tmp_path: Path
+@pytest.mark.parametrize(("limit", "metrics"), [(2, FEW), (20, MANY)])
+def test_every_method_at_hand_from_parts_that_were_killed_twice(
+    golden: Path, real_weights: Path, clean_home: Path, tmp_path: Path, limit: int, metrics: str
 ) -> None:
-    complete(golden, real_weights, tmp_path, limit=20, metrics=MANY)
+    """Two processes, killed at two random instants, end with the table of an undisturbed run.
+
+    The larger case takes about an hour of one core, so the undisturbed run is left to the
+    smaller one; CASSR_TEST_SEED chooses the instants again.
+    """
+    seed = int(os.environ.get("CASSR_TEST_SEED") or random.randrange(1 << 32))
+    print(f"CASSR_TEST_SEED={seed}")
+    instants = random.Random(seed)
+    runs = Runs(golden, real_weights, tmp_path, every(real_weights), limit, metrics)
+    store = tmp_path / "store"
+    for images in sorted(instants.sample(range(runs.made), 2)):
+        kill_when(runs.parts(store, tmp_path), store, images, delay=instants.uniform(0, 3))
+    for process in runs.parts(store, tmp_path):
+        finished(process)
+    runs.finish(store, tmp_path / "out")
+    require_complete(runs, tmp_path / "out")
+    if limit == 2:
+        runs.finish(tmp_path / "whole", tmp_path / "reference")
+        require_equal(tmp_path / "out", tmp_path / "reference")
+
+
+@pytest.mark.slow
+def test_our_own_model_takes_part(real_weights: Path) -> None:
+    card = method_cards().get(OURS)
+    if card is None or Entry(OURS, card).unavailable():
+        reason = Entry(OURS, card).unavailable() if card else "no such method is registered"
+        pytest.skip(f"{OURS}: {reason}")
+    assert OURS in every(real_weights)

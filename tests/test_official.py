@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from bench.errors import CardError, DataError, Unavailable
 from bench.installation import Installation
 from bench.methods import find as find_method
 from bench.progress import Progress
-from bench.setup_method import SetupOptions, link, setup
+from bench.setup_method import SetupOptions, _packages, _packages_are_there, link, setup
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -101,6 +101,26 @@ def test_a_well_behaved_repository(cli: Cli, stand_in: StandIn) -> None:
     described = json.loads((run / "run-1.json").read_text())
     assert described["inputs"] == ALL and described["commit"] == stand_in.commit
     assert "processing third.png" in (run / "run-1.log").read_text()
+
+
+def test_paths_may_be_relative(cli: Cli, stand_in: StandIn) -> None:
+    """The program runs in its clone: what is relative to our folder is nothing there."""
+    folder = stand_in.folder.parent / "cwd"
+    shutil.copytree(stand_in.inputs, folder / "in")
+    card = stand_in.card(more='[[weights]]\nname = "net.ckpt"\n')
+    text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{weight:net.ckpt}"]')
+    (folder / "card.toml").write_text(text)
+    (folder / "mirror").mkdir()
+    (folder / "mirror" / "net.ckpt").write_text("some weights")
+    around = {"CASSR_BENCH_CACHE": "cache", "CASSR_BENCH_MIRROR": "mirror"}
+    made = cli("setup", "card.toml", "--python", sys.executable, "--as-is", **around)
+    assert made.returncode == 0, made.stderr
+    arguments = ("--method", "card.toml", "--input", "in", "--output", "out", "--device", "cpu")
+    done = cli("upscale", *arguments, **around)
+    assert done.returncode == 0, done.stderr
+    assert names(folder / "out") == ALL
+    log = next((folder / "out" / "runs").glob("*/run-1.log")).read_text()
+    assert "loading some weights" in log
 
 
 def test_a_second_call_does_nothing(cli: Cli, stand_in: StandIn) -> None:
@@ -423,3 +443,40 @@ def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
             link(tmp_path / "w", outside, tmp_path / "repo")
     link(tmp_path / "w", tmp_path / "repo" / "a" / "w", tmp_path / "repo")
     assert (tmp_path / "repo" / "a" / "w").read_text() == "x"
+
+
+def test_packages_are_installed_anew_when_the_card_wants_others(stand_in: StandIn) -> None:
+    card = ready(stand_in)
+    where = Installation(find_method(str(card)).card)
+    assert _packages_are_there(where)
+    card.write_text(card.read_text().replace("modules =", 'packages = ["numpy<2"]\nmodules ='))
+    changed = Installation(find_method(str(card)).card)
+    assert not _packages_are_there(changed)
+    card.write_text(card.read_text().replace('packages = ["numpy<2"]\n', "").replace("PIL", "P1L"))
+    assert not _packages_are_there(Installation(find_method(str(card)).card))
+
+
+def test_a_model_folder_without_its_weights_is_not_taken_for_whole(stand_in: StandIn) -> None:
+    more = '[[official.snapshots]]\nrepository = "them/model"\ninto = "model"\n'
+    card = stand_in.card(more=more + 'files = ["config.json", "unet/*"]\n')
+    setup(str(card), replace(AS_IS, weights=False), Progress(quiet=True))
+    where = Installation(find_method(str(card)).card)
+    assert "expected at model in the clone; run: cassr-bench setup" in where.problem()
+    (where.repo / "model" / "unet").mkdir(parents=True)
+    (where.repo / "model" / "config.json").write_text("{}")
+    assert "expected at model in the clone, where unet/* is missing" in where.problem()
+    (where.repo / "model" / "unet" / "weights.bin").write_text("x")
+    assert where.problem() == ""
+
+
+def test_what_a_build_imports_is_installed_first(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = 'build = ["torch"]\nrequirements = ["r.txt"]\npackages = ["extra"]\nmodules ='
+    card = stand_in.card()
+    card.write_text(card.read_text().replace("modules =", lists))
+    called: list[list[str]] = []
+    monkeypatch.setattr("bench.setup_method.call", lambda command, *rest: called.append(command))
+    with stand_in.folder.joinpath("log").open("w") as log:
+        assert _packages(Installation(find_method(str(card)).card), log) == "packages: installed"
+    assert [command[-1] for command in called] == ["torch", "r.txt", "extra"]

@@ -137,8 +137,16 @@ def test_files_that_a_card_names_are_in_its_repository(name: str) -> None:
     files = set(git(folder, "ls-tree", "-r", "--name-only", card.official.commit).splitlines())
     commands = [card.official.command, card.official.command_else]
     named = {command[0] for command in commands if command} | set(card.official.requirements)
-    named |= {part for c in commands for part in c if part.startswith(("configs/", "assets/"))}
+    named |= {
+        part
+        for c in commands
+        for part in c
+        if part.startswith(("configs/", "assets/", "preset/models/osediff.pkl"))
+    }
     assert named <= files
+    # What setup links into the clone must not lie where the clone has files of its own.
+    linked = [*card.official.links.values(), *(s.into for s in card.official.snapshots)]
+    assert not {file for file in files for path in linked if f"{file}/".startswith(f"{path}/")}
     for change in card.official.replacements:
         source = git(folder, "show", f"{card.official.commit}:{change.file}")
         assert source.count(change.old) == 1, change

@@ -236,6 +236,29 @@ def test_upscale_writes_one_png_per_input_and_names_the_bad_ones(cli: Cli, tmp_p
     assert "0 images upscaled, 3 were there already" in again.stdout
 
 
+def test_a_reason_that_many_images_share_is_said_once(cli: Cli, tmp_path: Path) -> None:
+    for index in range(5):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(photo(20, 28)).save(tmp_path / "in" / f"{index}.png")
+    (tmp_path / "broken.pth").write_text("<html></html>")
+    method = f"spandrel:{tmp_path / 'broken.pth'}"
+    done = cli("upscale", "--method", method, "--input", tmp_path / "in", "--output", "out")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert "failed: 0, 1, 2 and 2 more: method" in line and "is no file of tensors" in line
+
+
+def test_other_test_sets_do_not_get_the_suites_title_and_note(cli: Cli, tmp_path: Path) -> None:
+    for side, size in (("lr", 32), ("hr", 128)):
+        (tmp_path / "own" / side).mkdir(parents=True)
+        Image.fromarray(photo(size, size)).save(tmp_path / "own" / side / "a.png")
+    done = cli(
+        *("run", "quick", "--methods", "bicubic", "--datasets", f"folder:{tmp_path / 'own'}"),
+        *("--metrics", "psnr_y", "--no-fetch"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\nown\n" in f"\n{done.stdout}" and "sample photographs" not in done.stdout
+
+
 def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
     cli: Cli, tmp_path: Path, real_weights: Path
 ) -> None:

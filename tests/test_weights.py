@@ -282,7 +282,7 @@ def test_a_mirror_address_comes_first(
 
 
 def test_without_an_address(clean_home: Path) -> None:
-    with pytest.raises(WeightsError, match=r"put it at .*net.pth by hand"):
+    with pytest.raises(WeightsError, match=r"has no address: put it at .*net.pth"):
         weights.fetch(weight())
 
 

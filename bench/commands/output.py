@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FAILED = 1
 """Exit code of a command that is done, but not for all images."""
 MAX_LINES = 50
+MAX_NAMES = 3
 
 
 def progress(quiet: bool) -> Progress:
@@ -35,7 +36,21 @@ def print_json(value: object) -> None:
 
 
 def report_failures(failures: Sequence[tuple[str, str]]) -> None:
-    for what, reason in failures[:MAX_LINES]:
-        typer.echo(f"failed: {what}: {reason}", err=True)
-    if len(failures) > MAX_LINES:
-        typer.echo(f"failed: and {len(failures) - MAX_LINES} more", err=True)
+    """A line for each failure; one for all where many have the same reason."""
+    lines = list(_failure_lines(failures))
+    for line in lines[:MAX_LINES]:
+        typer.echo(f"failed: {line}", err=True)
+    if len(lines) > MAX_LINES:
+        typer.echo(f"failed: and {len(lines) - MAX_LINES} more", err=True)
+
+
+def _failure_lines(failures: Sequence[tuple[str, str]]) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for what, reason in failures:
+        reasons.setdefault(reason, []).append(what)
+    for reason, names in reasons.items():
+        if len(names) > MAX_NAMES:
+            shown = ", ".join(names[:MAX_NAMES])
+            yield f"{shown} and {len(names) - MAX_NAMES} more: {reason}"
+        else:
+            yield from (f"{name}: {reason}" for name in names)
