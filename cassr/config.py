@@ -316,10 +316,14 @@ MINI = Preset(
         ),
         "prior": replace(_MINI_TRAINING, steps=150, samples=2730, degraded_share=0.1),
         "prior-image": replace(_MINI_TRAINING, batch_size=4, steps=1400, warmup=0),
-        "activation": replace(_MINI_TRAINING, steps=300),
-        "activation-image": replace(_MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=400),
-        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=200),
-        "guidance-image": replace(_MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=800),
+        "activation": replace(_MINI_TRAINING, steps=100, samples=2730),
+        "activation-image": replace(
+            _MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=250, samples=2730
+        ),
+        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=80, samples=2730),
+        "guidance-image": replace(
+            _MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=600, samples=2730
+        ),
     },
 )
 

@@ -283,7 +283,9 @@ def make_references(
     """Reference images (B, 3, s*H, s*W) of stage 1, as sampling would make them."""
     if pipeline.config["activation_kind"] == "lr":
         return quantize(upscale_bicubic(lr, scale))
-    made = pipeline.activate(lr, scale=scale, seed=[int(s) for s in seeds], output_type="pt")
+    made = pipeline.activate(
+        lr, scale=scale, seed=[int(s) for s in seeds], batch_size=len(lr), output_type="pt"
+    )
     return made.to(lr.device)
 
 

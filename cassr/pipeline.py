@@ -324,6 +324,7 @@ class CasSRPipeline(DiffusionPipeline):
         *,
         scale: int = 4,
         seed: int | Sequence[int] = 0,
+        batch_size: int = 1,
         output_type: OutputType = "pil",
         **options: Any,
     ) -> Any:
@@ -333,13 +334,14 @@ class CasSRPipeline(DiffusionPipeline):
         Arguments as in the call of the pipeline.
         """
         chosen = self.sampling.changed(options)
-        self._check_options(chosen, scale, 1)
+        self._check_options(chosen, scale, batch_size)
         lr = to_tensors(image)
-        prompts = prompts_for(lr, None, chosen.prompt)
-        made = []
-        for x, s, prompt in zip(lr, one_each(seed, len(lr), "seed"), prompts, strict=True):
-            batch = self._prepare(upscale_bicubic(x, scale), [s], [prompt], chosen)
-            made.append(self._reference(batch, chosen).cpu())
+        prompts, seeds = prompts_for(lr, None, chosen.prompt), one_each(seed, len(lr), "seed")
+        made: list[Tensor] = []
+        for span in spans([x.shape for x in lr], batch_size):
+            upscaled = upscale_bicubic(torch.cat(lr[span]), scale)
+            batch = self._prepare(upscaled, seeds[span], prompts[span], chosen)
+            made += self._reference(batch, chosen).cpu().split(1)
         return from_tensors(made, output_type)
 
     def _prepare(

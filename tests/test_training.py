@@ -248,25 +248,18 @@ class TestPatchVae:
             ]
         )
         z = model.vae.encode(images * 2 - 1).latent_dist.mode() * model.vae.config["scaling_factor"]
-        assert 0.8 < float(z.std()) < 1.25
+        assert 0.8 < float(z.detach().std()) < 1.25
 
 
 class TestRuns:
     def test_training_lowers_the_loss(self, folder: Path, tmp_path: Path) -> None:
-        settings = TrainingSettings(
-            crop=32,
-            batch_size=4,
-            steps=100,
-            degradations=("mild",),
-            learning_rate=2e-3,
-            samples=8,
-            first_step_share=1.0,
-        )
+        settings = replace(SETTINGS, batch_size=4, steps=60, loss="image", samples=8)
+        settings = replace(settings, learning_rate=2e-3)
         run_here(folder, tmp_path, settings, stage="prior", log_every=10)
         lines = (tmp_path / "log.csv").read_text().splitlines()
         losses = [float(line.split(",")[1]) for line in lines[1:]]
-        assert lines[0].startswith("step,loss,learning_rate,samples_per_second,seconds")
-        assert losses[-1] < 0.7 * losses[0]
+        assert lines[0].startswith("step,loss,l1,gradient,amplitude,learning_rate,samples_per")
+        assert losses[-1] < 0.6 * losses[0]
 
     def test_a_stopped_run_ends_with_the_same_weights(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "whole")
