@@ -51,7 +51,7 @@ class Validation:
         for dataset, pairs in self.pairs.items():
             rows = []
             for pair in pairs:
-                lr, hr = (images.to_tensor(images.read_rgb(path)) for path in (pair.lr, pair.hr))
+                lr, hr = _read(pair.lr), _read(pair.hr)
                 made = self._made(pipeline, lr, hr, pair)
                 for name, value in _scores(self.metrics, made[-1], hr):
                     values.setdefault(f"{dataset}/{name}", []).append(value)
@@ -102,6 +102,11 @@ def _scores(
         else:
             scores.append((spec.name, scorer.score(sr, None, None)))
     return scores
+
+
+def _read(path: Path | None) -> Tensor:
+    assert path is not None  # `_pairs` takes pairs alone
+    return images.to_tensor(images.read_rgb(path))
 
 
 def _eight_bit(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ FIXED_PROMPTS = ("", GENERAL_DESCRIPTION, NEGATIVE_PROMPT)
 
 ColorCorrection = Literal["none", "adain", "wavelet"]
 ActivationKind = Literal["scedit", "controlnet", "lr", "external"]
+LossKind = Literal["noise", "image"]
 LatentTarget = Literal["image", "residual"]
 ACTIVATIONS: tuple[ActivationKind, ...] = ("scedit", "controlnet", "lr", "external")
 CHOICES = {
@@ -120,7 +121,7 @@ class TrainingSettings:
         seed: of data and noise.
     """
 
-    loss: Literal["noise", "image"] = "noise"
+    loss: LossKind = "noise"
     learning_rate: float = 5e-4
     batch_size: int = 4
     steps: int = 100_000
@@ -201,7 +202,7 @@ class Preset:
         default_factory=lambda: {"": TrainingSettings()}
     )
 
-    def training_for(self, stage: str, loss: str = "noise") -> TrainingSettings:
+    def training_for(self, stage: str, loss: LossKind = "noise") -> TrainingSettings:
         """How a stage is trained unless options say otherwise."""
         for key in (f"{stage}-{loss}", stage if loss == "noise" else "", ""):
             if key in self.training:

@@ -45,11 +45,8 @@ class Objective(nn.Module):
         self, pipeline: CasSRPipeline, settings: TrainingSettings, network: nn.Module
     ) -> None:
         super().__init__()
-        self.network = network
-        object.__setattr__(self, "pipeline", pipeline)
-        self.settings = settings
-
-    pipeline: CasSRPipeline
+        self.network: Any = network
+        self.pipeline, self.settings = pipeline, settings
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer changes, by name."""
@@ -199,19 +196,20 @@ class StageObjective(Objective):
         return codec.encode(batch["hr"]), z_lr
 
     def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
-        rows = []
+        noises, times, chances = [], [], []
         for seed in seeds:
             generator = _generator(seed)
             noise = torch.randn(like.shape[1:], generator=generator)
             place, first, chance = torch.rand(3, generator=generator).tolist()
             steps = self.pipeline.scheduler.config["num_train_timesteps"]
             t = self._first_step() if first < self.settings.first_step_share else int(place * steps)
-            rows.append((noise, t, chance))
-        noise, t, chance = zip(*rows, strict=True)
+            noises.append(noise)
+            times.append(t)
+            chances.append(chance)
         return Draws(
-            torch.stack(noise).to(like.device),
-            torch.tensor(t, device=like.device),
-            torch.tensor(chance, device=like.device),
+            torch.stack(noises).to(like.device),
+            torch.tensor(times, device=like.device),
+            torch.tensor(chances, device=like.device),
         )
 
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:

@@ -88,10 +88,14 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # The sign of an eigenvector is arbitrary; the largest entry is made positive.
         largest = components.abs().argmax(1, keepdim=True)
         components = components * components.gather(1, largest).sign()
-        self.analysis.weight.copy_(components[..., None, None])
-        self.analysis.bias.copy_(-components @ mean)
-        self.synthesis.weight.copy_(components.T[..., None, None])
-        self.synthesis.bias.copy_(mean)
+        _assign(self.analysis, components, -components @ mean)
+        _assign(self.synthesis, components.T, mean)
+
+
+def _assign(convolution: nn.Conv2d, matrix: Tensor, bias: Tensor) -> None:
+    assert convolution.bias is not None
+    convolution.weight.copy_(matrix[..., None, None])
+    convolution.bias.copy_(bias)
 
 
 class _Residual(nn.Module):

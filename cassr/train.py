@@ -86,6 +86,7 @@ class Outcome:
         skipped: reason by photograph that could not be used.
         loss: mean of the last interval; NaN where no step was made.
         model: folder of the trained model, None unless finished.
+        main: this is the process that speaks for all.
     """
 
     step: int
@@ -94,6 +95,7 @@ class Outcome:
     skipped: Mapping[str, str]
     loss: float
     model: Path | None
+    main: bool = True
 
 
 def make_accelerator(settings: TrainingSettings, run: RunOptions, cpu: bool) -> Accelerator:
@@ -133,6 +135,7 @@ def train(
             used, a loss that is not finite.
     """
     accelerator = make_accelerator(settings, run, cpu)
+    main = accelerator.is_main_process
     objective = build_objective(stage, pipeline, settings)
     pipeline.to(accelerator.device)
     _prepare_modules(pipeline, settings)
@@ -140,7 +143,8 @@ def train(
     objective.start(images)
     state = _State(accelerator, objective, settings, run, stage)
     if state.step >= settings.steps and (run.out / "model").is_dir():
-        return Outcome(state.step, True, False, state.skipped, math.nan, run.out / "model")
+        there = run.out / "model"
+        return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
     accelerator.init_trackers(stage) if run.tracker != "none" else None
     with _stop_flag() as asked, state.log:
         loss = _loop(state, pairs, recipe, asked, validate)
@@ -151,7 +155,7 @@ def train(
         _finish(state, images, validate)
     accelerator.end_training()
     model = run.out / "model" if finished else None
-    return Outcome(state.step, finished, interrupted, state.skipped, loss, model)
+    return Outcome(state.step, finished, interrupted, state.skipped, loss, model, main)
 
 
 def _first_images(pairs: Dataset | Stream, recipe: Recipe, stage: str) -> Tensor:

@@ -51,7 +51,8 @@ class Plan:
     def lines(self) -> list[str]:
         """For a terminal of 80 columns."""
         s = self.settings
-        total, trained = (sum(m[i] for m in self.modules) for i in (1, 2))
+        total = sum(parameters for _, parameters, _ in self.modules)
+        trained = sum(count for _, _, count in self.modules)
         lines = [
             f"train {self.stage} --preset {self.preset}",
             "",
@@ -153,7 +154,8 @@ def _memory(
     pipeline: CasSRPipeline, objective: Objective, settings: TrainingSettings
 ) -> dict[str, float]:
     modules = _modules(pipeline, objective)
-    everything, trained = (4 * sum(m[i] for m in modules) / GIB for i in (1, 2))
+    everything = 4 * sum(parameters for _, parameters, _ in modules) / GIB
+    trained = 4 * sum(count for _, _, count in modules) / GIB
     parts = {"weights": everything, "gradients": trained, "Adam's two means": 2 * trained}
     return parts | ({"averages (EMA)": trained} if settings.ema else {})
 

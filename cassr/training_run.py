@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import PartialState
 from diffusers.utils.logging import disable_progress_bar
 
 from cassr import training_sets
@@ -197,7 +198,8 @@ def run(
         pairs = TrainingPairs(photographs, recipe, settings.samples or None)
         if settings.samples:
             place = cache or options.out.parent / "prepared"
-            pairs = _prepared(pairs, stage, pipeline, place, report, skip)
+            with PartialState(cpu=cpu).main_process_first():
+                pairs = _prepared(pairs, stage, pipeline, place, report, skip)
     return train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
 
 

@@ -179,8 +179,15 @@ def _miniature_runs() -> str:
     for name, stage, loss, what in runs:
         s = MINI.training_for(stage, loss)
         rows.append(
-            [f"`{name}`", what, str(s.steps), str(s.batch_size), f"{s.crop} px"]
-            + [f"{s.learning_rate:g}", f"{s.samples:,}"]
+            [
+                f"`{name}`",
+                what,
+                str(s.steps),
+                str(s.batch_size),
+                f"{s.crop} px",
+                f"{s.learning_rate:g}",
+                f"{s.samples:,}",
+            ]
         )
     return table(head, rows)
 

@@ -484,9 +484,8 @@ class TestCommand:
         assert cli(*one).returncode == 0
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes"),
-                *("2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-                *("--main_process_port", str(20_000 + os.getpid() % 20_000), "-m", "bench"),
+                *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
+                *("--master_port", str(20_000 + os.getpid() % 20_000), "-m", "bench"),
                 *command(folder, tmp_path / "two", *more),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -497,9 +496,16 @@ class TestCommand:
         assert done.returncode == 0, done.stderr[-2000:]
         a, b = weights(tmp_path / "one"), weights(tmp_path / "two")
         start = dict(build_pipeline("mini").activation.named_parameters())
-        for name, value in a.items():
-            moved = float((value - start[name.removeprefix("network.tuners.")]).abs().max())
-            assert torch.allclose(value, b[name], atol=1e-3 * max(moved, 1e-2)), name
+        moved = torch.cat(
+            [
+                (v - start[n.removeprefix("network.tuners.")].detach()).flatten()
+                for n, v in a.items()
+            ]
+        )
+        apart = torch.cat([(v - b[n]).flatten() for n, v in a.items()])
+        # Adam's first steps are the sign of the gradient; where that is rounding alone, so are they.
+        assert apart.norm() < 5e-3 * moved.norm()
+        assert (apart.abs() > 1e-6).float().mean() < 5e-3
 
     def test_a_dry_run_shows_the_plan(self, cli: Cli, folder: Path) -> None:
         done = cli("train", "guidance", "--preset", "mini", "--data", folder, "--dry-run")

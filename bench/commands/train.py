@@ -159,8 +159,9 @@ def train(
         "amplitude_weight": amplitude_weight, "precision": precision,
         "gradient_checkpointing": gradient_checkpointing or None, "seed": seed,
     }  # fmt: skip
+    folder = out or Path("results/training") / f"{preset}-{stage}"
     run_options = {
-        "out": out or Path("results/training") / f"{preset}-{stage}",
+        "out": folder,
         "workers": workers, "log_every": log_every, "checkpoint_every": checkpoint_every,
         "keep": keep, "validate_every": validate_every, "tracker": tracker, "minutes": minutes,
         "quiet": as_json,
@@ -189,7 +190,7 @@ def train(
         )
     except resolve(f"{PACKAGE}.errors:TrainingError") as error:
         raise BenchError(printable(error)) from error
-    _print_outcome(outcome, run_options["out"], as_json)
+    _print_outcome(outcome, folder, as_json)
 
 
 def _settings(preset: str, stage: str, loss: str, changes: dict[str, Any]) -> Any:
@@ -236,7 +237,9 @@ def _print_plan(
 
 
 def _print_outcome(outcome: Any, out: Path, as_json: bool) -> None:
-    if as_json:
+    if not outcome.main:
+        pass
+    elif as_json:
         print_json(
             {
                 "step": outcome.step,
@@ -252,7 +255,7 @@ def _print_outcome(outcome: Any, out: Path, as_json: bool) -> None:
             f"stopped after step {outcome.step}; the same command goes on from "
             f"{printable(out / 'checkpoints')}"
         )
-    if outcome.skipped and not as_json:
+    if outcome.skipped and outcome.main and not as_json:
         typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
     if outcome.interrupted and not outcome.finished:
         raise typer.Exit(INTERRUPTED)
