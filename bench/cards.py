@@ -297,7 +297,8 @@ class SuiteCard(Card):
 
     Attributes:
         fetch_mb: a run fetches missing weights up to this size each; None fetches all.
-        variants: for an ablation, what tells its methods apart: method -> heading -> value.
+        variants: for an ablation, what tells its methods apart: method -> heading -> value; those
+            that differ in the heading "Training seed" alone are one configuration, trained again.
     """
 
     name: str

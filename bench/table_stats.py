@@ -91,8 +91,15 @@ def _group(
 
 
 @dataclass(frozen=True)
-class _Row:
-    """The scores of one dataset and metric: values (n, k) of k methods, or why there is no test."""
+class CommonScores:
+    """Scores of one dataset and metric on the images that all methods with any score share.
+
+    Attributes:
+        methods: k methods that have a score.
+        values: (n, k), a row per image in the order of their ids.
+        seed: of the resamples; equal images give equal seeds.
+        reason: why there is no test ("" where there is one).
+    """
 
     dataset: str
     metric: MetricSpec
@@ -116,9 +123,13 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
         alpha: level of the verdicts, after Holm's correction over all comparisons.
     """
     summary = summarize(results)
-    rows = [_row(results, d.name, metric) for d in results.datasets for metric in results.metrics]
+    rows = [
+        common_scores(results, d.name, metric)
+        for d in results.datasets
+        for metric in results.metrics
+    ]
     comparisons = sum(len(row.pairs) for row in rows if not row.reason)
-    resamples = int(np.clip(2 * comparisons / alpha, RESAMPLES, MAX_RESAMPLES))
+    resamples = resamples_for(comparisons, alpha)
     cells: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for row in rows:
@@ -134,7 +145,13 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     )
 
 
-def _row(results: Results, dataset: str, metric: MetricSpec) -> _Row:
+def resamples_for(comparisons: int, alpha: float) -> int:
+    """How many resamples the smallest of Holm's thresholds needs."""
+    return int(np.clip(2 * comparisons / alpha, RESAMPLES, MAX_RESAMPLES))
+
+
+def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonScores:
+    """What statistics of one dataset and metric are made from."""
     own = results.scores[
         (results.scores["dataset"] == dataset) & (results.scores["metric"] == metric.name)
     ]
@@ -143,7 +160,7 @@ def _row(results: Results, dataset: str, metric: MetricSpec) -> _Row:
     methods = tuple(m.name for m in results.methods if m.name in common.columns)
     values = common[list(methods)].to_numpy()
     seed = int(json_sha256(list(common.index))[:15], 16)
-    return _Row(dataset, metric, methods, values, seed, _why_no_test(metric, values))
+    return CommonScores(dataset, metric, methods, values, seed, _why_no_test(metric, values))
 
 
 def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
@@ -156,7 +173,7 @@ def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
     return "" if np.isfinite(values).all() else "a score is infinite"
 
 
-def _bootstrap(row: _Row, resamples: int) -> Bootstrap:
+def _bootstrap(row: CommonScores, resamples: int) -> Bootstrap:
     """Of the methods' scores, then of the differences of all pairs."""
     differences = [row.values[:, i] - row.values[:, j] for i, j in row.pairs]
     return bootstrap(np.column_stack([row.values, *differences]), row.seed, resamples)
@@ -168,7 +185,7 @@ _OWN_COLUMNS = [
 ]
 
 
-def _cells(row: _Row, found: Bootstrap | None) -> list[dict[str, Any]]:
+def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     keys = [
         {"dataset": row.dataset, "metric": row.metric.name, "method": m, "untested": row.reason}
         for m in row.methods
@@ -195,7 +212,7 @@ def _cells(row: _Row, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(row: _Row, found: Bootstrap | None) -> list[dict[str, Any]]:
+def _pairs(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {
             "dataset": row.dataset,
@@ -231,7 +248,7 @@ def _with_summary(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return merged[CELL_COLUMNS]
 
 
-def _judged(pairs: pd.DataFrame, rows: Sequence[_Row], alpha: float) -> pd.DataFrame:
+def _judged(pairs: pd.DataFrame, rows: Sequence[CommonScores], alpha: float) -> pd.DataFrame:
     """Pairs with Holm's p-values over the whole table and a verdict each."""
     higher = {row.metric.name: row.metric.better == "higher" for row in rows}
     numbers = ["low", "high", "p", "wilcoxon_p"]

@@ -7,10 +7,12 @@ import csv
 import pytest
 from conftest import ROOT
 
+from baselines.cassr_variants import MINI_NOTE
 from bench import metrics
 from bench.data import dataset_cards
 from bench.methods import method_cards
 from bench.run import suite_cards
+from bench.seed_stats import TRAINING_SEED
 
 SUITES = suite_cards()
 
@@ -39,3 +41,49 @@ def test_table_3_is_told_apart_as_in_the_paper() -> None:
     told = ["".join(suite.variants[method].values()) for method in suite.methods]
     assert told == ["✓✓×", "×××", "×✓×", "✓✓✓"]
     assert list(suite.variants["cassr"]) == ["General description", "CFG", "Caption"]
+
+
+MINIATURES = {"table2-mini": "table2", "table3-mini": "table3", "attention-mini": "attention"}
+
+
+def configurations(name: str) -> list[dict[str, str]]:
+    """The rows of a suite without their training seeds, each once."""
+    suite = SUITES[name]
+    rows = [
+        {head: value for head, value in suite.variants[method].items() if head != TRAINING_SEED}
+        for method in suite.methods
+    ]
+    return [row for i, row in enumerate(rows) if row not in rows[:i]]
+
+
+@pytest.mark.parametrize(("name", "paper"), MINIATURES.items())
+def test_a_miniature_has_the_rows_and_columns_of_the_paper_first(name: str, paper: str) -> None:
+    suite = SUITES[name]
+    columns = SUITES[paper].metrics
+    assert suite.metrics[: len(columns)] == columns
+    carried = [row for row in configurations(paper) if row.get("Caption") != "✓"]
+    assert configurations(name)[: len(carried)] == carried
+    assert suite.layout == "methods-as-rows"
+    assert suite.datasets == ["quick-bicubic", "quick-realistic"]
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_miniature_says_what_it_is_and_has_every_row_twice(name: str) -> None:
+    suite = SUITES[name]
+    assert "miniature" in suite.title and suite.note.startswith(MINI_NOTE)
+    assert "Short trainings" in suite.note
+    assert len(suite.methods) == 2 * len(configurations(name))
+    for method in suite.methods:
+        assert suite.variants[method][TRAINING_SEED] == method[-1]
+        assert method_cards()[method].options["model"].endswith(f"-{method[-1]}")
+
+
+def test_the_miniature_of_table_3_is_what_its_rows_say() -> None:
+    suite = SUITES["table3-mini"]
+    told = ["".join(row.values()) for row in configurations("table3-mini")]
+    assert told == ["✓✓×", "×××", "×✓×", "✓××"]
+    assert "captions is missing" in suite.note
+    for method, variant in suite.variants.items():
+        sampling = method_cards()[method].options.get("sampling", {})
+        assert (sampling.get("prompt") == "") == (variant["General description"] == "×")
+        assert (sampling.get("guidance_scale", 1) > 1) == (variant["CFG"] == "✓")

@@ -54,6 +54,11 @@ REPORTS: tuple[Report, ...] = (
         "statistics.md and .csv: intervals, paired tests, ranks; statistics_pairs.csv",
     ),
     Report(
+        "ablation",
+        "bench.reports.ablation:render",
+        "ablation.md and .csv: differences beyond images and training seeds, if seeds are named",
+    ),
+    Report(
         "published",
         "bench.reports.published:render",
         "published.md and .csv: published values beside measured ones, with noise",

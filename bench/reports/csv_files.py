@@ -29,9 +29,9 @@ def render(results: Results, out: Path) -> list[Path]:
     return [out / SCORES, out / SUMMARY]
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     """Write a frame of numbers and texts."""
     texts = frame.select_dtypes(exclude="number").columns
     safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
-    text = safe.to_csv(index=False, lineterminator="\n")
+    text = safe.to_csv(index=False, lineterminator="\n", float_format=float_format)
     write_atomic(path, text.encode("utf-8", "backslashreplace"))
