@@ -59,9 +59,8 @@ MINI = "results/training/mini"
 MINI_RUNS = (
     # stage, loss, folder of the run, starts from
     ("vae", "noise", "vae", ""),
-    ("prior", "noise", "prior", "vae"),
-    ("prior", "image", "prior-image", "prior"),
-    ("activation", "noise", "activation", "prior-image"),
+    ("prior", "image", "prior", "vae"),
+    ("activation", "noise", "activation", "prior"),
     ("activation", "image", "activation-image", "activation"),
     ("guidance", "noise", "guidance", "activation-image"),
     ("guidance", "image", "guidance-image", "guidance"),

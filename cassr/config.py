@@ -315,8 +315,9 @@ MINI = Preset(
         "vae": replace(
             _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
         ),
-        "prior": replace(_MINI_TRAINING, steps=150, samples=2730, degraded_share=0.1),
-        "prior-image": replace(_MINI_TRAINING, batch_size=4, steps=1400, warmup=0),
+        "prior-image": replace(
+            _MINI_TRAINING, batch_size=8, steps=1300, warmup=100, degraded_share=0.1
+        ),
         "activation": replace(_MINI_TRAINING, steps=100, samples=2730),
         "activation-image": replace(
             _MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=250, samples=2730

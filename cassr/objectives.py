@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT, TrainingSettings
+from cassr.controlnet import embed_hint
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
 from cassr.losses import image_loss
@@ -30,6 +31,7 @@ from cassr.stages import freeze
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
 
+OUTPUT_START = 0.1
 Losses = dict[str, Tensor]
 Batch = dict[str, Any]
 
@@ -127,6 +129,28 @@ class StageObjective(Objective):
                 self.decoder = pipeline.vae.decoder.requires_grad_(True)
         else:
             freeze(self.network)
+
+    @torch.no_grad()
+    def start(self, images: Tensor) -> None:
+        """Let the prior see its condition images from the first step on.
+
+        A ControlNet starts silent, so as not to disturb a trained U-Net; beside an untrained one it
+        would stay unheard under the noise for thousands of steps. So its hints are scaled to unit
+        size, its outputs start as any convolution, and the U-Net's output starts small.
+        """
+        if self.stage != "prior":
+            return
+        controlnet, last = self.pipeline.controlnet, self.pipeline.unet.conv_out
+        embedding = controlnet.controlnet_cond_embedding.conv_out
+        std, mean = torch.std_mean(embed_hint(controlnet, images), dim=(0, 2, 3))
+        embedding.weight.div_(std.view(-1, 1, 1, 1))
+        embedding.bias.sub_(mean).div_(std)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+                block.reset_parameters()
+        last.weight.mul_(OUTPUT_START)
+        last.bias.zero_()
 
     def forward(self, batch: Batch) -> Losses:
         images = self._images(batch)

@@ -159,8 +159,8 @@ def train(
 
 
 def _first_images(pairs: Dataset | Stream, recipe: Recipe, stage: str) -> Tensor:
-    """HR crops (B, 3, H, W) in [0, 1] that a VAE is initialised and scaled by; else none."""
-    if stage != "vae":
+    """HR crops (B, 3, H, W) in [0, 1] that the miniature's networks are initialised by."""
+    if stage not in ("vae", "prior"):
         return torch.empty(0)
     return next(iter(loader(pairs, recipe, Share(FIRST_IMAGES))))["hr"]
 

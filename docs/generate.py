@@ -168,8 +168,7 @@ def _miniature_runs() -> str:
     head = ("run", "trains", "steps", "batch", "crop", "rate", "pairs")
     runs = [
         ("vae", "vae", "noise", "VAE"),
-        ("prior", "prior", "noise", "U-Net and stage 2's networks, LR image as reference, Eq. 3"),
-        ("prior-image", "prior", "image", "the same and the VAE's decoder, on images"),
+        ("prior", "prior", "image", "U-Net, stage 2's networks, the VAE's decoder, on images"),
         ("activation", "activation", "noise", "stage 1, Eq. 3"),
         ("activation-image", "activation", "image", "stage 1, on images"),
         ("guidance", "guidance", "noise", "stage 2, Eq. 3"),

@@ -128,7 +128,7 @@ def test_condition_attention_equals_the_equation(dim, condition_dim, heads):
 
 def test_block_runs_reference_self_lr_text_in_this_order(pipeline):
     torch.manual_seed(0)
-    block = pipeline.unet.up_blocks[1].attentions[0].transformer_blocks[0]
+    block = pipeline.unet.up_blocks[0].attentions[0].transformer_blocks[0]
     attention = MultipleAttention.from_unet(pipeline.unet)
     skip, dim = attention.config.skips[0], block.dim
     condition_dim = attention.config.condition_dims[0]
@@ -146,7 +146,7 @@ def test_block_runs_reference_self_lr_text_in_this_order(pipeline):
 
 def test_each_place_uses_the_residual_of_the_skip_it_consumes(pipeline):
     attention = MultipleAttention.from_unet(pipeline.unet)
-    assert attention.config.skips == [3, 2, 1, 0]
+    assert attention.config.skips == [5, 4, 3, 2]
     channels = skip_channels(pipeline.unet.config)
     assert attention.config.condition_dims == [channels[i] for i in attention.config.skips]
 
