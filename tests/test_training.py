@@ -503,7 +503,7 @@ class TestCommand:
             ]
         )
         apart = torch.cat([(v - b[n]).flatten() for n, v in a.items()])
-        # Adam's first steps are the sign of the gradient; where that is rounding alone, so are they.
+        # Adam's first steps are signs of gradients; where those are rounding alone, so are they.
         assert apart.norm() < 5e-3 * moved.norm()
         assert (apart.abs() > 1e-6).float().mean() < 5e-3
 
