@@ -79,6 +79,49 @@ def train_mini(session: nox.Session) -> None:
     )
 
 
+ABLATION = "results/training/ablation"
+# Every variant is trained alike: on small crops, from the same prior, with new weights.
+ABLATION_SETTINGS = ("--preset", "mini", "--loss", "image", "--fresh", "--crop", "64",
+                     "--batch-size", "8", "--samples", "4000")  # fmt: skip
+STAGE_1_STEPS, STAGE_2_STEPS = "300", "600"
+# model -> options of its training; stage 1 is trained where there is one of its own
+ABLATION_MODELS = {
+    "scedit": ("--activation", "scedit"),
+    "controlnet": ("--activation", "controlnet"),
+    "lr": ("--activation", "lr"),
+    "no-attention": ("--activation", "scedit", "--no-attention"),
+}
+
+
+@nox.session
+def ablate_mini(session: nox.Session) -> None:
+    """Train the miniature's ablations for two seeds and lay them out as the paper's tables."""
+    for seed in ("0", "1"):
+        for model, options in ABLATION_MODELS.items():
+            _train_ablation(session, f"{model}-{seed}", model, seed, options)
+    session.env["CASSR_MODELS"] = f"{ABLATION}/models"
+    for suite in ("table2-mini", "table3-mini", "attention-mini"):
+        python(session, "-m", "bench", "run", suite, *session.posargs)
+
+
+def _train_ablation(
+    session: nox.Session, name: str, model: str, seed: str, options: tuple[str, ...]
+) -> None:
+    common = (*ABLATION_SETTINGS, *options, "--seed", seed)
+    source = f"{MINI}/prior/model"
+    if model in ("scedit", "controlnet"):
+        out = f"{ABLATION}/{name}-activation"
+        run = ("train", "activation", "--from", source, "--out", out, "--steps", STAGE_1_STEPS)
+        python(session, "-m", "bench", *run, *common)
+        source = f"{out}/model"
+    if model == "no-attention":
+        source = f"{ABLATION}/scedit-{seed}-activation/model"
+    out = f"{ABLATION}/{name}"
+    run = ("train", "guidance", "--from", source, "--out", out, "--steps", STAGE_2_STEPS)
+    python(session, "-m", "bench", *run, *common)
+    python(session, "-m", "cassr.release", f"{out}/model", f"{ABLATION}/models/mini-{name}")
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""

@@ -140,7 +140,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "licence": "Apache-2.0 (code); CC-BY-SA-4.0 (weights)",
     },
 }
-ABLATION_NEEDS = "short training runs: nox -s ablate_mini"
+MINI_NEEDS = "hours of training: nox -s train_mini"
+ABLATION_NEEDS = "the miniature's prior and short trainings: nox -s train_mini ablate_mini"
 
 
 def card(variant: Variant) -> str:
@@ -158,8 +159,8 @@ def card(variant: Variant) -> str:
         "paper": "Chen et al., CasSR: Activating Image Power for Real-World Image "
         "Super-Resolution, 2024",
     }
-    if variant.name.startswith("mini-"):
-        entries["needs"] = ABLATION_NEEDS
+    if variant.size == "mini":
+        entries["needs"] = MINI_NEEDS if variant.name == "cassr-mini" else ABLATION_NEEDS
     return "".join(f"{key} = {_toml(value)}\n" for key, value in entries.items())
 
 
