@@ -80,8 +80,8 @@ def train_mini(session: nox.Session) -> None:
 
 
 ABLATION = "results/training/ablation"
-# Every variant is trained alike: on small crops, from the same prior, with new weights.
-ABLATION_SETTINGS = ("--preset", "mini", "--loss", "image", "--fresh", "--crop", "64",
+# Every variant is trained alike: on small crops, from the same prior.
+ABLATION_SETTINGS = ("--preset", "mini", "--loss", "image", "--crop", "64",
                      "--batch-size", "8", "--samples", "4000")  # fmt: skip
 STAGE_1_STEPS, STAGE_2_STEPS = "300", "600"
 # model -> options of its training; stage 1 is trained where there is one of its own

@@ -156,8 +156,8 @@ def _with_wanted_modules(
         wrong_kind = pipeline.config["activation_kind"] != start.activation
         names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
         wrong_attention = (pipeline.attention is not None) != start.multiple_attention
-        if stage == "guidance" and (start.fresh or wrong_attention):
-            names += ["controlnet", "attention"]
+        if stage == "guidance":
+            names += ["controlnet"] * start.fresh + ["attention"] * (start.fresh or wrong_attention)
     pipeline.register_modules(**{name: fresh[name] for name in names})
     pipeline.register_to_config(activation_kind=start.activation)
     return pipeline
