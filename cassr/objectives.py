@@ -1,7 +1,7 @@
 """What each stage is trained on: a batch of pairs to a loss.
 
 Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
-wrapped for several devices as a whole. `Stage 1` and stage 2 are trained by Eq. 3, the miniature
+wrapped for several devices as a whole. Stage 1 and stage 2 are trained by Eq. 3, the miniature
 also in pixel space; VAE and prior exist for the miniature, which has no Stable Diffusion to start
 from.
 
@@ -11,7 +11,7 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT, TrainingSettings
+from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.controlnet import embed_hint
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
@@ -138,7 +138,8 @@ class StageObjective(Objective):
         would stay unheard under the noise for thousands of steps. So its hints are scaled to unit
         size, its outputs start as any convolution, and the U-Net's output starts small.
         """
-        if self.stage != "prior":
+        silent = all(not bool(p.any()) for p in _outputs(self.pipeline.controlnet))
+        if self.stage != "prior" or not silent:
             return
         controlnet, last = self.pipeline.controlnet, self.pipeline.unet.conv_out
         embedding = controlnet.controlnet_cond_embedding.conv_out
@@ -293,6 +294,11 @@ def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSetti
         raise TrainingError(f"stage {stage!r}: {error}") from error
 
 
+def _outputs(controlnet: Any) -> Iterator[nn.Parameter]:
+    for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+        yield from block.parameters()
+
+
 def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:
     """The VAE without tiles, for images (B, 3, H, W) of training size."""
     return LatentCodec(pipeline.vae, max(image.shape[2:]), 0)
@@ -318,14 +324,3 @@ def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:
 
 def _generator(seed: Tensor | int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
-
-
-__all__ = [
-    "GENERAL_DESCRIPTION",
-    "Objective",
-    "StageObjective",
-    "VaeObjective",
-    "build_objective",
-    "codec_of",
-    "make_references",
-]

@@ -144,20 +144,18 @@ def _with_wanted_modules(
             activation=start.activation,
             multiple_attention=start.multiple_attention,
         )
+    wrong_kind = pipeline.config["activation_kind"] != start.activation
+    wrong_attention = (pipeline.attention is not None) != start.multiple_attention
+    names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
+    if stage in ("prior", "guidance"):
+        names += ["controlnet"] * start.fresh + ["attention"] * (start.fresh or wrong_attention)
     if stage in ("vae", "prior"):
-        names = ["controlnet", "attention", "activation"]
         pipeline.register_modules(scheduler=build_scheduler(preset))
         pipeline.register_to_config(
             latent_target=preset.latent_target,
             latent_sigma=preset.latent_sigma,
             sampling=preset.sampling.as_dict(),
         )
-    else:
-        wrong_kind = pipeline.config["activation_kind"] != start.activation
-        names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
-        wrong_attention = (pipeline.attention is not None) != start.multiple_attention
-        if stage == "guidance":
-            names += ["controlnet"] * start.fresh + ["attention"] * (start.fresh or wrong_attention)
     pipeline.register_modules(**{name: fresh[name] for name in names})
     pipeline.register_to_config(activation_kind=start.activation)
     return pipeline

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from cassr import checkpoints
 from cassr.build import build_pipeline
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
+from cassr.controlnet import embed_hint
 from cassr.data import Recipe, TrainingPairs, recipe_of
 from cassr.errors import TrainingError
 from cassr.images import upscale_bicubic
@@ -174,6 +175,19 @@ class TestObjectives:
         z_t = scheduler.add_noise(clean, noise, t)
         target = training_target(scheduler, clean, noise, t)
         assert torch.allclose(predicted_clean(scheduler, z_t, t, target), clean, atol=1e-4)
+
+    def test_the_prior_hears_its_condition_from_the_first_step(self) -> None:
+        fresh = build_pipeline("mini")
+        objective = build_objective("prior", fresh, SETTINGS)
+        hr = batch_of()["hr"]
+        objective.start(hr)
+        hints = embed_hint(fresh.controlnet, hr)
+        assert torch.allclose(hints.std(dim=(0, 2, 3)), torch.ones(hints.shape[1]), atol=1e-3)
+        outputs = [b.weight for b in fresh.controlnet.controlnet_down_blocks]
+        assert all(weight.std() > 0 for weight in outputs)
+        before = [weight.clone() for weight in outputs]
+        objective.start(hr)
+        assert all(torch.equal(a, b) for a, b in zip(before, outputs, strict=True))
 
     def test_every_trained_tensor_gets_a_gradient(self, pipeline: CasSRPipeline) -> None:
         for stage in ("vae", "prior", "activation", "guidance"):
