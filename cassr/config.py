@@ -115,6 +115,8 @@ class TrainingSettings:
             the negative prompt.
         first_step_share: share of samples at the time step that sampling starts with; the others
             are uniform.
+        unit_hints: scale the layers that embed a condition image, where they are untrained, to
+            outputs of unit size; see `cassr.objectives.StageObjective.start`.
         gradient_weight, amplitude_weight: of the image loss, see `cassr.losses`.
         precision: "no", "bf16" or "fp16".
         gradient_checkpointing: compute activations twice instead of keeping them.
@@ -141,6 +143,7 @@ class TrainingSettings:
     prompt_dropout: float = 0.1
     degraded_share: float = 0.0
     first_step_share: float = 0.0
+    unit_hints: bool = False
     gradient_weight: float = 1.0
     amplitude_weight: float = 1.0
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -265,6 +268,7 @@ _MINI_TRAINING = TrainingSettings(
     tries=3,
     samples=8_000,
     first_step_share=0.5,
+    unit_hints=True,
 )
 
 MINI = Preset(
@@ -316,16 +320,12 @@ MINI = Preset(
             _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
         ),
         "prior-image": replace(
-            _MINI_TRAINING, batch_size=8, steps=1300, warmup=100, degraded_share=0.1
+            _MINI_TRAINING, batch_size=8, learning_rate=6e-4, steps=500, degraded_share=0.1
         ),
-        "activation": replace(_MINI_TRAINING, steps=100, samples=2730),
-        "activation-image": replace(
-            _MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=250, samples=2730
-        ),
-        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=80, samples=2730),
-        "guidance-image": replace(
-            _MINI_TRAINING, batch_size=4, learning_rate=5e-4, steps=600, samples=2730
-        ),
+        "activation": replace(_MINI_TRAINING, steps=40, samples=1365),
+        "activation-image": replace(_MINI_TRAINING, steps=120, samples=1365),
+        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=30, samples=1365),
+        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=200, samples=1365),
     },
 )
 

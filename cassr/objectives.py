@@ -11,7 +11,7 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cassr.config import NEGATIVE_PROMPT, TrainingSettings
-from cassr.controlnet import embed_hint
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
 from cassr.losses import image_loss
 from cassr.patch_vae import PatchVAE
 from cassr.sampling import LatentCodec, predicted_clean, training_target
-from cassr.stages import freeze
+from cassr.stages import TunerActivation, freeze
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
@@ -132,26 +131,24 @@ class StageObjective(Objective):
 
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
-        """Let the prior see its condition images from the first step on.
+        """With `unit_hints`, let untrained networks see their condition from the first step on.
 
-        A ControlNet starts silent, so as not to disturb a trained U-Net; beside an untrained one it
-        would stay unheard under the noise for thousands of steps. So its hints are scaled to unit
-        size, its outputs start as any convolution, and the U-Net's output starts small.
+        A ControlNet starts silent, so as not to disturb a trained U-Net. Beside an untrained one it
+        would stay unheard under the noise for thousands of steps, so its outputs start as any
+        convolution for the prior, and the U-Net's output starts small.
         """
-        silent = all(not bool(p.any()) for p in _outputs(self.pipeline.controlnet))
-        if self.stage != "prior" or not silent:
+        layers, outputs = _hint_layers(self.network)
+        if not self.settings.unit_hints or any(bool(p.any()) for p in outputs.parameters()):
             return
-        controlnet, last = self.pipeline.controlnet, self.pipeline.unet.conv_out
-        embedding = controlnet.controlnet_cond_embedding.conv_out
-        std, mean = torch.std_mean(embed_hint(controlnet, images), dim=(0, 2, 3))
-        embedding.weight.div_(std.view(-1, 1, 1, 1))
-        embedding.bias.sub_(mean).div_(std)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
-                block.reset_parameters()
-        last.weight.mul_(OUTPUT_START)
-        last.bias.zero_()
+        _scale_to_unit(layers, images)
+        if self.stage == "prior":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.settings.seed)
+                for block in outputs:
+                    _reset(block)
+            last = self.pipeline.unet.conv_out
+            last.weight.mul_(OUTPUT_START)
+            last.bias.zero_()
 
     def forward(self, batch: Batch) -> Losses:
         images = self._images(batch)
@@ -294,9 +291,33 @@ def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSetti
         raise TrainingError(f"stage {stage!r}: {error}") from error
 
 
-def _outputs(controlnet: Any) -> Iterator[nn.Parameter]:
-    for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
-        yield from block.parameters()
+def _reset(convolution: Any) -> None:
+    convolution.reset_parameters()
+
+
+def _hint_layers(network: Any) -> tuple[list[Any], nn.ModuleList]:
+    """The convolutions that embed a condition image, and those that start at zero behind them."""
+    if isinstance(network, TunerActivation):
+        encoder = network.tuners.encoder
+        return list(encoder.pre), encoder.dense
+    controlnet = network.controlnet
+    embedding = controlnet.controlnet_cond_embedding
+    outputs = nn.ModuleList([*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block])
+    return [embedding.conv_in, *embedding.blocks, embedding.conv_out], outputs
+
+
+def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
+    """Give each layer outputs of unit size (Mishkin and Matas, All you need is a good init, 2016).
+
+    Layers as they are usually initialised would make hints of a few thousandths of the noise.
+    """
+    x = images
+    for layer in layers:
+        std, mean = torch.std_mean(layer(x), dim=(0, 2, 3))
+        assert layer.bias is not None
+        layer.weight.div_(std.view(-1, 1, 1, 1))
+        layer.bias.sub_(mean).div_(std)
+        x = F.silu(layer(x))
 
 
 def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:

@@ -139,7 +139,9 @@ def train(
     objective = build_objective(stage, pipeline, settings)
     pipeline.to(accelerator.device)
     _prepare_modules(pipeline, settings)
-    images = _first_images(pairs, recipe, stage).to(accelerator.device)
+    wanted = stage == "vae" or settings.unit_hints
+    images = _first_images(pairs, recipe) if wanted else torch.empty(0)
+    images = images.to(accelerator.device)
     objective.start(images)
     state = _State(accelerator, objective, settings, run, stage)
     if state.step >= settings.steps and (run.out / "model").is_dir():
@@ -158,10 +160,8 @@ def train(
     return Outcome(state.step, finished, interrupted, state.skipped, loss, model, main)
 
 
-def _first_images(pairs: Dataset | Stream, recipe: Recipe, stage: str) -> Tensor:
-    """HR crops (B, 3, H, W) in [0, 1] that the miniature's networks are initialised by."""
-    if stage not in ("vae", "prior"):
-        return torch.empty(0)
+def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
+    """HR crops (B, 3, H, W) in [0, 1] that networks are initialised and scaled by."""
     return next(iter(loader(pairs, recipe, Share(FIRST_IMAGES))))["hr"]
 
 

@@ -178,7 +178,7 @@ class TestObjectives:
 
     def test_the_prior_hears_its_condition_from_the_first_step(self) -> None:
         fresh = build_pipeline("mini")
-        objective = build_objective("prior", fresh, SETTINGS)
+        objective = build_objective("prior", fresh, replace(SETTINGS, unit_hints=True))
         hr = batch_of()["hr"]
         objective.start(hr)
         hints = embed_hint(fresh.controlnet, hr)
