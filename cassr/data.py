@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -242,18 +242,15 @@ class _Batches:
 class StreamedPairs(IterableDataset):
     """Samples from a stream: sample i is made from row i, or the next one that can be used.
 
-    Only the rows of this process and worker are decoded; the others are passed over.
+    Only the rows of this process are decoded; the others are passed over.
     """
 
     def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
         self.stream, self.recipe, self.share, self.first_step = stream, recipe, share, first_step
 
     def __iter__(self) -> Iterator[Sample]:
-        worker = torch.utils.data.get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        batches = islice(self.share.batches(self.first_step), first, None, step)
         rows: _Rows | None = None
-        for index in (i for batch in batches for i in batch):
+        for index in (i for batch in self.share.batches(self.first_step) for i in batch):
             rows = rows or _Rows(self.stream, index)
             yield rows.sample(self.recipe, index)
 
@@ -309,8 +306,10 @@ def loader(
 
     Args:
         pairs: `TrainingPairs`, `cassr.prepared.PreparedSamples`, or a stream.
-        workers: processes that read, decode and degrade.
+        workers: processes that read, decode and degrade; one at most for a stream, whose order
+            is its own.
     """
+    workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
         "num_workers": workers,
         "collate_fn": collate,

@@ -75,8 +75,8 @@ class Plan:
         lines += [
             f"  accelerate launch --num_processes {PLANNED_PROCESSES} -m bench train {self.stage} "
             f"--preset {self.preset}",
-            f"  Adam, learning rate {s.learning_rate:g}, {s.crop} px crops, degradation "
-            f"{' or '.join(s.degradations)}, loss {s.loss}",
+            f"  Adam, learning rate {s.learning_rate:g}, {s.crop} px crops, loss {s.loss}",
+            f"  degradation {' or '.join(s.degradations)}",
             "",
         ]
         return lines + [f"data {name}: {reason or 'complete'}" for name, reason in self.data]

@@ -61,11 +61,11 @@ def open_photographs(
         TrainingError: a place that cannot be used, or several with `streaming`.
     """
     hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
-    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
     if streaming:
         if len(places) != 1 or not hub:
             raise TrainingError("streaming: expected exactly one --data hf:NAME")
         return open_hub(hub[0], streaming=True)
+    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
     parts: list[Any] = [FolderPhotographs(local, limit)] if local else []
     parts += [open_hub(name) for name in hub]
     if not parts:
@@ -184,9 +184,9 @@ def run(
     Raises:
         TrainingError: see `cassr.train.train`.
     """
+    recipe = recipe_of(settings)
     disable_progress_bar()
     pipeline = load_start(start, stage)
-    recipe = recipe_of(settings)
     identity = {"start": starting_point(pipeline, stage), "data": _data_identity(photographs)}
     options = replace(options, identity=identity)
     pairs: TrainingPairs | PreparedSamples | Stream
