@@ -70,7 +70,7 @@ class Validation:
             return [_eight_bit(made.references), _eight_bit(made.images)]
         if self.stage == "activation":
             return [_eight_bit(pipeline.activate(lr, seed=seed, **options))]
-        # With untrained adapters, which change nothing, stage 2 is the U-Net alone.
+        # The prior learns with stage 2's networks while the LR image is the reference.
         return [_eight_bit(pipeline(lr, seed=seed, activation="lr", **options).images)]
 
 
