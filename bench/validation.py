@@ -120,12 +120,14 @@ def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
 
 def _write_panel(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
     """Images side by side, a row for each test image."""
-    side = max(max(tile.shape[2:]) for row in rows for tile in row)
+    heights = [max(tile.shape[2] for tile in row) for row in rows]
+    side = max(tile.shape[3] for row in rows for tile in row)
     width = max(map(len, rows)) * (side + GAP) - GAP
-    canvas = Image.new("RGB", (width, len(rows) * (side + GAP) - GAP), "white")
+    canvas = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
     for down, row in enumerate(rows):
+        top = sum(heights[:down]) + GAP * down
         for across, tile in enumerate(row):
             picture = Image.fromarray(images.to_uint8(torch.as_tensor(tile)))
-            canvas.paste(picture, (across * (side + GAP), down * (side + GAP)))
+            canvas.paste(picture, (across * (side + GAP), top))
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write_png(path, np.array(canvas))

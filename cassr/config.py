@@ -117,7 +117,8 @@ class TrainingSettings:
             are uniform.
         unit_hints: scale the layers that embed a condition image, where they are untrained, to
             outputs of unit size; see `cassr.objectives.StageObjective.start`.
-        gradient_weight, amplitude_weight: of the image loss, see `cassr.losses`.
+        gradient_weight, amplitude_weight, grid_weight: of the image loss, see `cassr.losses`.
+        adversarial_weight: of the image loss, see `cassr.adversarial`; 0 for no critic.
         precision: "no", "bf16" or "fp16".
         gradient_checkpointing: compute activations twice instead of keeping them.
         seed: of data and noise.
@@ -146,6 +147,8 @@ class TrainingSettings:
     unit_hints: bool = False
     gradient_weight: float = 1.0
     amplitude_weight: float = 1.0
+    grid_weight: float = 0.0
+    adversarial_weight: float = 0.0
     precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     seed: int = 0
@@ -269,6 +272,9 @@ _MINI_TRAINING = TrainingSettings(
     samples=8_000,
     first_step_share=0.5,
     unit_hints=True,
+    gradient_weight=0.5,
+    amplitude_weight=5.0,
+    grid_weight=1.0,
 )
 
 MINI = Preset(
@@ -317,15 +323,19 @@ MINI = Preset(
     training={
         "": _MINI_TRAINING,
         "vae": replace(
-            _MINI_TRAINING, crop=64, batch_size=8, steps=2000, ema=0.995, samples=12_000
+            _MINI_TRAINING, crop=64, steps=800, ema=0.995, samples=6_400, gradient_weight=1.0
         ),
         "prior-image": replace(
-            _MINI_TRAINING, batch_size=8, learning_rate=6e-4, steps=500, degraded_share=0.1
+            _MINI_TRAINING,
+            learning_rate=4e-4,
+            steps=600,
+            adversarial_weight=0.01,
+            degraded_share=0.1,
         ),
-        "activation": replace(_MINI_TRAINING, steps=40, samples=1365),
-        "activation-image": replace(_MINI_TRAINING, steps=120, samples=1365),
-        "guidance": replace(_MINI_TRAINING, learning_rate=2e-4, steps=30, samples=1365),
-        "guidance-image": replace(_MINI_TRAINING, learning_rate=5e-4, steps=200, samples=1365),
+        "activation-image": replace(_MINI_TRAINING, steps=400, samples=2_730),
+        "guidance-image": replace(
+            _MINI_TRAINING, learning_rate=4e-4, steps=450, samples=2_730, adversarial_weight=0.004
+        ),
     },
 )
 

@@ -54,17 +54,38 @@ def _hann() -> Tensor:
     return window[:, None] * window
 
 
+def grid_difference(a: Tensor, b: Tensor, period: int) -> Tensor:
+    """Mean absolute size of a pattern that repeats in all cells of all images of a batch.
+
+    A network that makes an image cell by cell leaves one, fainter than the other distances see.
+
+    Args:
+        a, b: (B, C, H, W); H and W are multiples of the period.
+        period: side of a cell, pixels.
+    """
+    cells = (a - b).unflatten(3, (-1, period)).unflatten(2, (-1, period))
+    inside = cells - cells.mean((3, 5), keepdim=True)
+    return inside.mean((0, 2, 4)).abs().mean()
+
+
 def image_loss(
-    image: Tensor, target: Tensor, gradient: float, amplitude: float
+    image: Tensor,
+    target: Tensor,
+    gradient: float,
+    amplitude: float,
+    grid: float = 0.0,
+    period: int = 1,
 ) -> dict[str, Tensor]:
     """Weighted sum and its parts.
 
     Args:
         image, target: (B, 3, H, W) in [0, 1]; the image not clamped.
-        gradient, amplitude: weights beside 1 of the L1 distance.
+        gradient, amplitude, grid: weights beside 1 of the L1 distance.
+        period: of the grid, pixels.
 
     Returns:
-        "loss" to be minimised; "l1", "gradient", "amplitude" as they are, before weighting.
+        "loss" to be minimised; "l1", "gradient", "amplitude" and, where it has a weight, "grid" as
+        they are, before weighting.
     """
     parts = {
         "l1": F.l1_loss(image, target),
@@ -72,4 +93,7 @@ def image_loss(
         "amplitude": amplitude_difference(image, target),
     }
     loss = parts["l1"] + gradient * parts["gradient"] + amplitude * parts["amplitude"]
+    if grid:
+        parts["grid"] = grid_difference(image, target, period)
+        loss = loss + grid * parts["grid"]
     return {"loss": loss} | {name: part.detach() for name, part in parts.items()}

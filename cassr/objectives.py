@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cassr.adversarial import PatchCritic, adversarial_loss
 from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
@@ -128,6 +129,9 @@ class StageObjective(Objective):
                 self.decoder = pipeline.vae.decoder.requires_grad_(True)
         else:
             freeze(self.network)
+        self.critic = None
+        if settings.loss == "image" and settings.adversarial_weight:
+            self.critic = PatchCritic(seed=settings.seed)
 
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
@@ -178,12 +182,27 @@ class StageObjective(Objective):
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         t = torch.full_like(draws.t, self._first_step())
         z_t = scheduler.add_noise(space.enter(z_lr, z_lr), draws.noise, t)
-        prompt, _ = self._prompts(torch.ones_like(draws.chance))
+        prompt, degraded = self._prompts(draws.chance)
         prediction = self._predict(z_t, t, prompt, images)
         z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
-        image = (self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2
-        settings = self.settings
-        return image_loss(image.float(), hr, settings.gradient_weight, settings.amplitude_weight)
+        image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
+        settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
+        target = torch.where(worse, images[0], hr)
+        losses = image_loss(
+            image,
+            target,
+            settings.gradient_weight,
+            settings.amplitude_weight,
+            settings.grid_weight,
+            period=hr.shape[3] // z.shape[3],
+        )
+        if self.critic is None:
+            return losses
+        # What is to look degraded takes no part: there both sides are given the photograph.
+        game = adversarial_loss(self.critic, torch.where(worse, hr, image), hr, images[0])
+        weighted = settings.adversarial_weight * game["adversarial"] + game["critic"]
+        losses["loss"] = losses["loss"] + weighted
+        return losses | {name: value.detach() for name, value in game.items()}
 
     def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
         if self.stage == "activation":

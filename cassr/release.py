@@ -1,12 +1,14 @@
 """Copy a trained model in half precision, as it is shipped.
 
-python -m cassr.release results/training/mini/guidance-image/model cassr/models/cassr-mini
+python -m cassr.release results/training/mini/guidance/model cassr/models/cassr-mini
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -15,7 +17,7 @@ from cassr.train import save_model
 
 
 def release(source: Path, target: Path) -> int:
-    """Write `source` to `target` in float16.
+    """Write `source` to `target` in float16; other files there, as its card, stay.
 
     Returns:
         bytes of the weights.
@@ -24,11 +26,13 @@ def release(source: Path, target: Path) -> int:
         OSError, ValueError: the source is no saved pipeline.
     """
     pipeline = CasSRPipeline.from_pretrained(source, torch_dtype=torch.float16)
-    card = target / "README.md"
-    kept = card.read_bytes() if card.is_file() else b""
-    save_model(pipeline, target)
-    if kept:
-        card.write_bytes(kept)
+    target.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent) as folder:
+        save_model(pipeline, Path(folder) / "model")
+        for made in (Path(folder) / "model").iterdir():
+            if made.is_dir():
+                shutil.rmtree(target / made.name, ignore_errors=True)
+            made.replace(target / made.name)
     return sum(file.stat().st_size for file in target.rglob("*.safetensors"))
 
 

@@ -187,6 +187,7 @@ def run(
     recipe = recipe_of(settings)
     disable_progress_bar()
     pipeline = load_start(start, stage)
+    pipeline.set_progress_bar_config(disable=True)
     identity = {"start": starting_point(pipeline, stage), "data": _data_identity(photographs)}
     options = replace(options, identity=identity)
     pairs: TrainingPairs | PreparedSamples | Stream

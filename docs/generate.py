@@ -19,6 +19,7 @@ from bench.methods import method_cards  # noqa: E402
 from bench.types import Weight  # noqa: E402
 from cassr.config import MINI  # noqa: E402
 from cassr.training_sets import PAPER, TrainingSet, training_sets  # noqa: E402
+from noxfile import MINI_RUNS  # noqa: E402
 
 GENERATED = "<!-- Written by docs/generate.py from the cards: change those, then `nox -s docs`. -->"
 
@@ -163,28 +164,31 @@ def _training_row(card: TrainingSet) -> list[str]:
     ]
 
 
+TRAINED = {
+    "vae": "VAE",
+    "prior": "U-Net, stage 2's networks, the VAE's decoder",
+    "activation": "stage 1",
+    "guidance": "stage 2",
+}
+
+
 def _miniature_runs() -> str:
-    """The miniature's settings, run by run, from its preset."""
-    head = ("run", "trains", "steps", "batch", "crop", "rate", "pairs")
-    runs = [
-        ("vae", "vae", "noise", "VAE"),
-        ("prior", "prior", "image", "U-Net, stage 2's networks, the VAE's decoder, on images"),
-        ("activation", "activation", "noise", "stage 1, Eq. 3"),
-        ("activation-image", "activation", "image", "stage 1, on images"),
-        ("guidance", "guidance", "noise", "stage 2, Eq. 3"),
-        ("guidance-image", "guidance", "image", "stage 2, on images"),
-    ]
+    """The miniature's runs: what `nox -s train_mini` asks for, the rest from the preset."""
+    head = ("run", "trains", "loss", "steps", "batch", "crop", "rate", "pairs")
     rows = []
-    for name, stage, loss, what in runs:
-        s = MINI.training_for(stage, loss)
+    for folder, stage, _, arguments in MINI_RUNS:
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        s = MINI.training_for(stage, "image" if "--loss" in options else "noise")
+        critic = float(options.get("--adversarial-weight", s.adversarial_weight))
         rows.append(
             [
-                f"`{name}`",
-                what,
-                str(s.steps),
+                f"`{folder}`",
+                TRAINED[stage],
+                "image and critic" if critic else "image",
+                options.get("--steps", str(s.steps)),
                 str(s.batch_size),
                 f"{s.crop} px",
-                f"{s.learning_rate:g}",
+                f"{float(options.get('--learning-rate', s.learning_rate)):g}",
                 f"{s.samples:,}",
             ]
         )

@@ -17,7 +17,8 @@ TEXT = (DOCS / "cassr.md").read_text(encoding="utf-8")
 def test_every_option_and_variant_is_in_the_docs():
     missing = [f.name for f in fields(SamplingOptions) if f"`{f.name}`" not in TEXT]
     assert missing == []
-    assert [v.name for v in VARIANTS if v.name not in TEXT] == []
+    names = {re.sub(r"-[12]$", "-0", v.name) for v in VARIANTS}  # training seeds
+    assert sorted(name for name in names if name not in TEXT) == []
 
 
 def test_the_defaults_in_the_table_are_those_of_the_presets():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import ROOT, Cli
 from diffusers import DDIMScheduler
 from pictures import photo
@@ -21,13 +23,19 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cassr import checkpoints
+from cassr.adversarial import PatchCritic, adversarial_loss
 from cassr.build import build_pipeline
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
 from cassr.controlnet import embed_hint
 from cassr.data import Recipe, TrainingPairs, recipe_of
 from cassr.errors import TrainingError
 from cassr.images import upscale_bicubic
-from cassr.losses import amplitude_difference, gradient_difference, image_loss
+from cassr.losses import (
+    amplitude_difference,
+    gradient_difference,
+    grid_difference,
+    image_loss,
+)
 from cassr.objectives import StageObjective, build_objective, codec_of
 from cassr.patch_vae import PatchVAE
 from cassr.photographs import FolderPhotographs
@@ -37,6 +45,7 @@ from cassr.train import Outcome, RunOptions, learning_rate, train
 from cassr.training_run import Start, load_start
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
+ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)
 SMALL = ("--crop", "32", "--batch-size", "2", "--samples", "0", "--device", "cpu", "--warmup", "0")
 
 
@@ -240,6 +249,55 @@ class TestLosses:
         shifted = noise.roll(1, 3)
         smooth = torch.zeros_like(noise)
         assert amplitude_difference(noise, shifted) < 0.5 * amplitude_difference(noise, smooth)
+
+    def test_a_grid_is_seen_below_the_noise_of_images(self) -> None:
+        a = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        b = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        grid = a.clone()
+        grid[:, :, ::4, ::4] += 0.1
+        assert grid_difference(grid, a, 4) == pytest.approx(0.1 * 2 * 15 / 256, rel=1e-4)
+        assert grid_difference(a + 0.1, a, 4) < 1e-6  # brightness is no grid
+        assert grid_difference(a, b, 4) < 0.02
+
+
+class TestCritic:
+    @staticmethod
+    def images(count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noisy photographs and their soft counterparts."""
+        real = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        return F.avg_pool2d(real, 5, 1, 2), real
+
+    def test_each_side_learns_from_its_own_loss(self) -> None:
+        critic = PatchCritic()
+        soft, real = self.images()
+        soft.requires_grad_(True)
+        for name, learns in (("adversarial", [True, False]), ("critic", [False, True])):
+            loss = adversarial_loss(critic, soft, real, soft.detach())[name]
+            found = torch.autograd.grad(loss, [soft, *critic.parameters()], allow_unused=True)
+            assert [found[0] is not None, any(g is not None for g in found[1:])] == learns
+
+    def test_it_learns_to_tell_soft_images_from_real_ones(self) -> None:
+        critic = PatchCritic()
+        soft, real = self.images()
+        optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3)
+        losses = []
+        for _ in range(30):
+            losses.append(adversarial_loss(critic, soft, real, soft)["critic"])
+            optimizer.zero_grad()
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[0].item() == pytest.approx(math.log(2), abs=0.2)
+        assert losses[-1] < 0.3
+
+    def test_a_stopped_run_goes_on_with_it(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "whole", ADVERSARIAL)
+        run_here(folder, tmp_path / "parts", replace(ADVERSARIAL, steps=2))
+        run_here(folder, tmp_path / "parts", ADVERSARIAL)
+        whole = weights(tmp_path / "whole")
+        assert equal(whole, weights(tmp_path / "parts"))
+        assert any(name.startswith("critic.") for name in whole)
+        assert "critic" not in (tmp_path / "whole" / "model" / "model_index.json").read_text()
+        assert "adversarial" in (tmp_path / "whole" / "log.csv").read_text().splitlines()[0]
 
 
 class TestPatchVae:

@@ -94,9 +94,19 @@ def train(
     prompt_dropout: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of null prompts, for guidance.")
     ] = None,
+    degraded_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Prior: share that stays degraded, as CFG's negative."),
+    ] = None,
     gradient_weight: Annotated[float | None, typer.Option(min=0, help="Of the image loss.")] = None,
     amplitude_weight: Annotated[
         float | None, typer.Option(min=0, help="Of the image loss.")
+    ] = None,
+    grid_weight: Annotated[
+        float | None, typer.Option(min=0, help="Of the image loss: against patterns.")
+    ] = None,
+    adversarial_weight: Annotated[
+        float | None, typer.Option(min=0, help="Weight of a critic in the image loss; 0: none.")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of forward and backward pass.", metavar="no|bf16|fp16")
@@ -155,8 +165,10 @@ def train(
         "steps": steps, "batch_size": batch_size, "accumulation": accumulation,
         "learning_rate": learning_rate, "warmup": warmup, "decay": decay, "clip": clip, "ema": ema,
         "crop": crop, "degradations": tuple(o.split(degradation)) or None, "samples": samples,
-        "prompt_dropout": prompt_dropout, "gradient_weight": gradient_weight,
-        "amplitude_weight": amplitude_weight, "precision": precision,
+        "prompt_dropout": prompt_dropout, "degraded_share": degraded_share,
+        "gradient_weight": gradient_weight,
+        "amplitude_weight": amplitude_weight, "grid_weight": grid_weight,
+        "adversarial_weight": adversarial_weight, "precision": precision,
         "gradient_checkpointing": gradient_checkpointing or None, "seed": seed,
     }  # fmt: skip
     folder = out or Path("results/training") / f"{preset}-{stage}"
