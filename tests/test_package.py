@@ -37,6 +37,8 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
         "bench/published/cassr.csv",
         "bench/reports/page/index.html",
         "bench/reports/page/report.css",
+        "cassr/models/cassr-mini/README.md",
+        "cassr/models/cassr-mini/unet/diffusion_pytorch_model.safetensors",
     ):
         assert needed in names, needed
     tops = {name.split("/")[0] for name in names}
@@ -55,7 +57,7 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
     out, store = tmp_path / "out", tmp_path / "store"
     done = subprocess.run(
         [sys.executable, "-c", "import bench; print(bench.__file__); from bench.cli import main;"
-         "main()", "run", "quick", "--methods", "bicubic", "--metrics", "psnr_y", "--limit", "1",
+         "main()", "run", "quick", "--methods", "bicubic,cassr-mini", "--metrics", "psnr_y", "--limit", "1",
          "--out", str(out), "--store", str(store)],
         cwd=tmp_path,
         env=environment,
