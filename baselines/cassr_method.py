@@ -138,8 +138,11 @@ class CasSR:
 
 
 def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
+    from diffusers.utils.logging import disable_progress_bar
+
     from cassr.pipeline import CasSRPipeline
 
+    disable_progress_bar()
     if (folder / "model_index.json").is_file():
         pipeline = CasSRPipeline.from_pretrained(folder, torch_dtype=dtype)
     else:

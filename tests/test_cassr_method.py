@@ -54,7 +54,7 @@ def test_a_card_with_a_typo_is_refused(model: str, tmp_path: Path):
         CasSR(model, dtype="fp16")
 
 
-def test_upscaling_through_a_card(model: str, tmp_path: Path):
+def test_upscaling_through_a_card(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     text = card(VARIANTS[0]).replace("cassr-sd15", model)
     (tmp_path / "mine.toml").write_text(text)
     method = find(str(tmp_path / "mine.toml")).load("cpu")
@@ -62,6 +62,7 @@ def test_upscaling_through_a_card(model: str, tmp_path: Path):
     assert tuple(sr.shape) == (2, 3, 24, 32)
     swapped = method.upscale(LR.flip(0), scale=4, seeds=[2, 1])
     assert torch.equal(swapped.flip(0), sr)
+    assert "%|" not in capfd.readouterr().err  # a progress bar of a part that has no name here
 
 
 def test_references_are_kept_and_change_nothing(model: str, clean_home: Path, monkeypatch):

@@ -107,6 +107,15 @@ def test_many_reasons_are_counted() -> None:
     assert reason == "reason 0; reason 1; reason 2; and 6 more"
 
 
+def test_a_note_that_names_its_method_does_not_name_it_twice() -> None:
+    results = ex.example()
+    first = results.methods[0]
+    named = dataclasses.replace(first, note=f"{first.title}: a miniature")
+    methods = (named, *results.methods[1:])
+    found = make_table(dataclasses.replace(results, methods=methods)).footnotes
+    assert f"{first.title}: a miniature" in found
+
+
 def test_footnotes_name_each_reason_once_and_do_not_depend_on_the_layout() -> None:
     by_columns, by_rows = (make_table(ex.example(), layout) for layout in LAYOUTS)  # type: ignore[arg-type]
     assert (

@@ -156,7 +156,8 @@ def make_table(results: Results, layout: Layout | None = None) -> Table:
 
 
 def _item_label(item: Item, footnotes: _Footnotes) -> Label:
-    note = f"{item.title}: {item.note}" if item.note else ""
+    named = item.note.startswith(f"{item.title}:")
+    note = item.note if named or not item.note else f"{item.title}: {item.note}"
     return Label(printable(item.title), footnotes.number(note))
 
 
