@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 import threading
@@ -337,7 +338,11 @@ def test_the_published_crops_are_read_from_the_hub_archive(
     }
     place(zipped(tmp_path / "a", files), "StableSR_testsets.zip")
     for name in ("realsr", "drealsr"):
-        small = data.dataset_cards()[name].model_copy(update={"images": 4})
+        card = data.dataset_cards()[name]
+        assert card.archive is not None
+        # Ours is a small archive of the same layout: not the published file, whose hash is known.
+        ours = card.archive.model_copy(update={"sha256": None, "size": None})
+        small = card.model_copy(update={"images": 4, "archive": ours})
         manifest = data.build(small, tmp_path / "root", nothing)
         assert len(manifest.pairs) == 4 and not manifest.refused
         for pair in manifest.pairs:
@@ -345,6 +350,14 @@ def test_the_published_crops_are_read_from_the_hub_archive(
                 assert path is not None
                 published = images.read_rgb(golden / name / side / f"{pair.id}.png")
                 assert np.array_equal(images.read_rgb(path), published)
+
+
+def test_all_sets_of_the_hub_archive_pin_the_same_file() -> None:
+    cards = [data.dataset_cards()[name] for name in ("realsr", "drealsr", "div2k-val-3000")]
+    pinned = {(c.archive.url, c.archive.sha256, c.archive.size) for c in cards if c.archive}
+    ((url, sha256, size),) = pinned
+    assert re.search(r"/resolve/[0-9a-f]{40}/", url)
+    assert re.fullmatch("[0-9a-f]{64}", sha256 or "") and size
 
 
 # -- synthetic sets ------------------------------------------------------------------------------

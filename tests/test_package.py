@@ -57,8 +57,8 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
     out, store = tmp_path / "out", tmp_path / "store"
     done = subprocess.run(
         [sys.executable, "-c", "import bench; print(bench.__file__); from bench.cli import main;"
-         "main()", "run", "quick", "--methods", "bicubic,cassr-mini", "--metrics", "psnr_y", "--limit", "1",
-         "--out", str(out), "--store", str(store)],
+         "main()", "run", "quick", "--methods", "bicubic,cassr-mini", "--metrics", "psnr_y",
+         "--limit", "1", "--out", str(out), "--store", str(store)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
