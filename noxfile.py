@@ -58,29 +58,21 @@ def leaderboard(session: nox.Session) -> None:
 
 MINI = "results/training/mini"
 SHIPPED = "cassr/models/cassr-mini"
-MINI_RUNS = (
-    # folder of the run, stage, starts from, options
-    ("vae", "vae", "", ()),
-    ("prior-fidelity", "prior", "vae",
-     ("--loss", "image", "--steps", "1500", "--decay", "0", "--learning-rate", "6e-4",
-      "--grid-weight", "0", "--adversarial-weight", "0", "--prompt-dropout", "0",
-      "--degraded-share", "0")),
-    ("prior", "prior", "prior-fidelity", ("--loss", "image")),
-    ("activation", "activation", "prior", ("--loss", "image")),
-    ("guidance", "guidance", "activation", ("--loss", "image")),
-)  # fmt: skip
+MINI_RUNS = ("vae", "prior", "texture", "activation", "guidance")
+"""Stages, each trained from the one before."""
 
 
 @nox.session
 def train_mini(session: nox.Session) -> None:
     """Train the miniature CasSR from nothing, or go on; hours on two cores."""
-    for folder, stage, source, options in MINI_RUNS:
-        start = ("--from", f"{MINI}/{source}/model") if source else ()
-        run = (stage, "--preset", "mini", "--out", f"{MINI}/{folder}", *start, *options)
+    start: tuple[str, ...] = ()
+    for stage in MINI_RUNS:
+        run = (stage, "--preset", "mini", "--loss", "image", "--out", f"{MINI}/{stage}", *start)
+        start = ("--from", f"{MINI}/{stage}/model")
         python(session, "-m", "bench", "train", *run, *session.posargs)
     python(session, "-m", "cassr.release", f"{MINI}/guidance/model", SHIPPED)
-    for folder, *_ in MINI_RUNS:
-        shutil.copy(f"{MINI}/{folder}/log.csv", f"{SHIPPED}/runs/{folder}.csv")
+    for stage in MINI_RUNS:
+        shutil.copy(f"{MINI}/{stage}/log.csv", f"{SHIPPED}/runs/{stage}.csv")
 
 
 ABLATION = "results/training/ablation"
@@ -112,7 +104,7 @@ def _train_ablation(
     session: nox.Session, name: str, model: str, seed: str, options: tuple[str, ...]
 ) -> None:
     common = (*ABLATION_SETTINGS, *options, "--seed", seed)
-    source = f"{MINI}/prior/model"
+    source = f"{MINI}/texture/model"
     if model in ("scedit", "controlnet"):
         out = f"{ABLATION}/{name}-activation"
         run = ("train", "activation", "--from", source, "--out", out, "--steps", STAGE_1_STEPS)

@@ -184,8 +184,7 @@ class Preset:
             (z_HR - z_LR) / latent_sigma.
         latent_sigma: typical size of z_HR - z_LR; 1 for "image".
         dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3.
-        training: settings by stage, and by "stage-image" for the image loss; other stages and
-            losses have those of "".
+        training: settings by "stage-loss" or stage; other stages have those of "".
     """
 
     name: str
@@ -210,7 +209,7 @@ class Preset:
 
     def training_for(self, stage: str, loss: LossKind = "noise") -> TrainingSettings:
         """How a stage is trained unless options say otherwise."""
-        for key in (f"{stage}-{loss}", stage if loss == "noise" else "", ""):
+        for key in (f"{stage}-{loss}", stage, ""):
             if key in self.training:
                 return replace(self.training[key], loss=loss)
         raise KeyError(stage)
@@ -265,7 +264,7 @@ _MINI_TRAINING = TrainingSettings(
     decay=0.5,
     ema=0.998,
     crop=128,
-    degradations=("mild", "light"),
+    degradations=("mild", "light", "clean"),
     shrink=4.0,
     rotate=True,
     tries=3,
@@ -327,15 +326,15 @@ MINI = Preset(
         ),
         "prior-image": replace(
             _MINI_TRAINING,
-            learning_rate=4e-4,
-            steps=600,
-            adversarial_weight=0.01,
+            learning_rate=6e-4,
+            steps=1500,
             degraded_share=0.1,
         ),
-        "activation-image": replace(_MINI_TRAINING, steps=400, samples=2_730),
-        "guidance-image": replace(
-            _MINI_TRAINING, learning_rate=4e-4, steps=450, samples=2_730, adversarial_weight=0.004
+        "texture-image": replace(
+            _MINI_TRAINING, steps=500, adversarial_weight=0.02, prompt_dropout=0.0
         ),
+        "activation-image": replace(_MINI_TRAINING, steps=400, samples=2_730),
+        "guidance-image": replace(_MINI_TRAINING, learning_rate=4e-4, steps=450, samples=2_730),
     },
 )
 

@@ -188,7 +188,19 @@ LIGHT = DegradationOptions(
     usm=False,
 )
 
-PRESETS = {"full": FULL, "mild": MILD, "light": LIGHT}
+_without = {"probability": 0.0}
+CLEAN = LIGHT.model_copy(
+    update={
+        "second": LIGHT.second.model_copy(
+            update={
+                "noise": LIGHT.second.noise.model_copy(update=_without),
+                "jpeg": LIGHT.second.jpeg.model_copy(update=_without),
+            }
+        )
+    }
+)
+
+PRESETS = {"full": FULL, "mild": MILD, "light": LIGHT, "clean": CLEAN}
 
 
 def _uniform(generator: np.random.Generator, limits: tuple[float, float]) -> float:

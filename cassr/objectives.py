@@ -116,8 +116,9 @@ class StageObjective(Objective):
     Args:
         pipeline: with the stage to train in it.
         settings: see `cassr.config.TrainingSettings`.
-        stage: "activation", "guidance", or "prior": the miniature's U-Net, which learns together
-            with stage 2's networks while the LR image is the reference.
+        stage: "activation", "guidance", or one of the miniature's, with the LR image as reference:
+            "prior", its U-Net together with stage 2's networks, or "texture", the last layers of
+            its VAE alone.
     """
 
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings, stage: str) -> None:
@@ -127,6 +128,11 @@ class StageObjective(Objective):
             self.network.requires_grad_(True)
             if settings.loss == "image":
                 self.decoder = pipeline.vae.decoder.requires_grad_(True)
+        elif stage == "texture":
+            if settings.loss != "image":
+                raise TrainingError("stage 'texture' makes images: expected --loss image")
+            self.network.requires_grad_(False)
+            self.decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
         else:
             freeze(self.network)
         self.critic = None
@@ -141,6 +147,8 @@ class StageObjective(Objective):
         would stay unheard under the noise for thousands of steps, so its outputs start as any
         convolution for the prior, and the U-Net's output starts small.
         """
+        if self.stage == "texture":
+            return
         layers, outputs = _hint_layers(self.network)
         if not self.settings.unit_hints or any(bool(p.any()) for p in outputs.parameters()):
             return
@@ -215,7 +223,7 @@ class StageObjective(Objective):
         """The condition images of the stage; the upscaled LR image always."""
         lr = batch["lr"]
         upscaled = upscale_bicubic(lr, batch["hr"].shape[2] // lr.shape[2])
-        if self.stage == "prior":
+        if self.stage in ("prior", "texture"):
             return [upscaled, upscaled]
         if self.stage == "activation":
             return [upscaled]
@@ -284,6 +292,7 @@ class StageObjective(Objective):
 def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
     makers: dict[str, Callable[[], nn.Module]] = {
         "prior": pipeline.guidance_stage,
+        "texture": pipeline.guidance_stage,
         "activation": pipeline.activation_stage,
         "guidance": pipeline.guidance_stage,
     }
@@ -293,7 +302,7 @@ def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
 
 
 def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    """The objective of a stage: "vae", "prior", "activation" or "guidance".
+    """The objective of a stage: "vae", "prior", "texture", "activation" or "guidance".
 
     Raises:
         TrainingError: unknown stage, or a stage that the pipeline does not have.

@@ -28,7 +28,9 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latent_channels: components that are kept of 3 * patch^2.
         width: channels of the refining convolutions.
         encoder_blocks, decoder_blocks: residual blocks at the latents' size.
-        detail_width: channels of the last convolutions, at full size.
+        detail_width: channels of the convolutions at full size.
+        texture_width, texture_blocks: of a last refinement at full size, which the stage "texture"
+            trains; 0 channels for none.
         posterior_std: spread of the posterior, the same everywhere.
         scaling_factor: latents are multiplied by it to have about unit size.
     """
@@ -42,6 +44,8 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         encoder_blocks: int = 1,
         decoder_blocks: int = 4,
         detail_width: int = 16,
+        texture_width: int = 0,
+        texture_blocks: int = 2,
         posterior_std: float = 0.02,
         scaling_factor: float = 1.0,
     ) -> None:
@@ -56,6 +60,8 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 "detail": _refinement(3, 3, detail_width, 0),
             }
         )
+        if texture_width:
+            self.decoder["texture"] = _texture(texture_width, texture_blocks)
 
     @property
     def factor(self) -> int:
@@ -75,7 +81,18 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         patches = self.synthesis(z) + self.decoder["body"](z)
         image = F.pixel_shuffle(patches, self.config["patch"])
         image = image + self.decoder["detail"](image)
+        if "texture" in self.decoder:
+            image = image + self.decoder["texture"](image)
         return DecoderOutput(sample=image) if return_dict else (image,)
+
+    def add_texture(self, width: int = 24, blocks: int = 2) -> None:
+        """A last refinement at full size, new and without effect until it is trained.
+
+        Shifted by a pixel, its input gives the output shifted by a pixel: unlike the layers before,
+        it cannot make a pattern that repeats with the patches.
+        """
+        self.decoder["texture"] = _texture(width, blocks)
+        self.register_to_config(texture_width=width, texture_blocks=blocks)
 
     @torch.no_grad()
     def fit_components(self, images: Tensor) -> None:
@@ -99,19 +116,27 @@ def _assign(convolution: nn.Conv2d, matrix: Tensor, bias: Tensor) -> None:
 
 
 class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, padding_mode: str) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
+        self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.silu(self.first(x)))
 
 
-def _refinement(inputs: int, outputs: int, width: int, blocks: int) -> nn.Sequential:
+def _refinement(
+    inputs: int, outputs: int, width: int, blocks: int, padding_mode: str = "zeros"
+) -> nn.Sequential:
     """Convolutions whose output starts at zero."""
-    last = nn.Conv2d(width, outputs, 3, padding=1)
+    last = nn.Conv2d(width, outputs, 3, padding=1, padding_mode=padding_mode)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-    first = nn.Conv2d(inputs, width, 3, padding=1)
-    return nn.Sequential(first, *(_Residual(width) for _ in range(blocks)), nn.SiLU(), last)
+    first = nn.Conv2d(inputs, width, 3, padding=1, padding_mode=padding_mode)
+    residuals = (_Residual(width, padding_mode) for _ in range(blocks))
+    return nn.Sequential(first, *residuals, nn.SiLU(), last)
+
+
+def _texture(width: int, blocks: int) -> nn.Sequential:
+    """Zeros around the image would be sharpened into a frame."""
+    return _refinement(3, 3, width, blocks, padding_mode="replicate")

@@ -89,7 +89,7 @@ def train(
     """Train a stage, or go on training it.
 
     Args:
-        stage: "vae", "prior", "activation" or "guidance".
+        stage: "vae", "prior", "texture", "activation" or "guidance".
         pipeline: holds the modules; they are changed in place.
         pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
         recipe: that the pairs are made by.

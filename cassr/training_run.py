@@ -18,6 +18,7 @@ from cassr.build import build_adapters, build_pipeline, build_scheduler, pipelin
 from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
 from cassr.data import TrainingPairs, recipe_of
 from cassr.errors import TrainingError
+from cassr.patch_vae import PatchVAE
 from cassr.photographs import FolderPhotographs, Joined, Photographs, Stream, open_hub
 from cassr.prepared import PreparedSamples, Progress, module_digest, prepare
 from cassr.train import Outcome, RunOptions, Validate, train
@@ -25,7 +26,7 @@ from cassr.train import Outcome, RunOptions, Validate, train
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
 
-STAGES = ("activation", "guidance", "prior", "vae")
+STAGES = ("activation", "guidance", "prior", "texture", "vae")
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,15 @@ def load_start(start: Start, stage: str) -> CasSRPipeline:
         preset = get_preset(start.preset)
         source = start.source or preset.base
         if start.random or not source:
-            return _random(preset, start)
-        pipeline = _load(source, preset, start)
+            pipeline = _random(preset, start)
+        else:
+            pipeline = _with_wanted_modules(_load(source, preset, start), preset, start, stage)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrainingError(f"{start.source or start.preset}: {reason}") from error
-    return _with_wanted_modules(pipeline, preset, start, stage)
+    if stage == "texture":
+        _add_texture(pipeline, start)
+    return pipeline
 
 
 def _random(preset: Preset, start: Start) -> CasSRPipeline:
@@ -159,6 +163,19 @@ def _with_wanted_modules(
     pipeline.register_modules(**{name: fresh[name] for name in names})
     pipeline.register_to_config(activation_kind=start.activation)
     return pipeline
+
+
+def _add_texture(pipeline: CasSRPipeline, start: Start) -> None:
+    vae = pipeline.vae
+    if not isinstance(vae, PatchVAE):
+        raise TrainingError(
+            f"{start.source or start.preset}: expected a model with a PatchVAE for stage "
+            f"'texture', found {type(vae).__name__}"
+        )
+    if start.fresh or "texture" not in vae.decoder:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(start.seed)
+            vae.add_texture()
 
 
 def run(

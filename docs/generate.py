@@ -167,6 +167,7 @@ def _training_row(card: TrainingSet) -> list[str]:
 TRAINED = {
     "vae": "VAE",
     "prior": "U-Net, stage 2's networks, the VAE's decoder",
+    "texture": "the last layers of the VAE's decoder",
     "activation": "stage 1",
     "guidance": "stage 2",
 }
@@ -174,21 +175,19 @@ TRAINED = {
 
 def _miniature_runs() -> str:
     """The miniature's runs: what `nox -s train_mini` asks for, the rest from the preset."""
-    head = ("run", "trains", "loss", "steps", "batch", "crop", "rate", "pairs")
+    head = ("stage", "trains", "loss", "steps", "batch", "crop", "rate", "pairs")
     rows = []
-    for folder, stage, _, arguments in MINI_RUNS:
-        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-        s = MINI.training_for(stage, "image" if "--loss" in options else "noise")
-        critic = float(options.get("--adversarial-weight", s.adversarial_weight))
+    for stage in MINI_RUNS:
+        s = MINI.training_for(stage, "image")
         rows.append(
             [
-                f"`{folder}`",
+                f"`{stage}`",
                 TRAINED[stage],
-                "image and critic" if critic else "image",
-                options.get("--steps", str(s.steps)),
+                "image and critic" if s.adversarial_weight else "image",
+                f"{s.steps:,}",
                 str(s.batch_size),
                 f"{s.crop} px",
-                f"{float(options.get('--learning-rate', s.learning_rate)):g}",
+                f"{s.learning_rate:g}",
                 f"{s.samples:,}",
             ]
         )

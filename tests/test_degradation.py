@@ -235,7 +235,7 @@ class TestInputs:
         [
             ({"seed": -1}, "seed: expected an integer"),
             ({"seed": 2**64}, "seed: expected an integer"),
-            ({"seed": 0, "preset": "ful"}, "one of full, mild, light, found 'ful'"),
+            ({"seed": 0, "preset": "ful"}, "one of full, mild, light, clean, found 'ful'"),
             ({"seed": 0, "scale": 0}, "scale: expected an integer above 0"),
         ],
     )

@@ -193,6 +193,13 @@ def test_the_light_preset_is_one_blur_little_noise_and_one_good_jpeg(drawn: dict
     frequencies_agree([p.final_sinc is not None for p in parameters], {True: 0.1, False: 0.9})
 
 
+def test_the_clean_preset_is_the_light_one_without_noise_and_jpeg(drawn: dict) -> None:
+    for parameters in drawn["clean"]:
+        assert parameters.first.kernel and not parameters.second.kernel and not parameters.usm
+        for order in (parameters.first, parameters.second):
+            assert order.noise is None and order.jpeg_quality is None
+
+
 @pytest.mark.parametrize(
     ("update", "message"),
     [

@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, Cli
-from diffusers import DDIMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler
 from pictures import photo
 from PIL import Image
 from safetensors.torch import load_file
@@ -42,7 +42,7 @@ from cassr.photographs import FolderPhotographs
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling import predicted_clean, training_target
 from cassr.train import Outcome, RunOptions, learning_rate, train
-from cassr.training_run import Start, load_start
+from cassr.training_run import STAGES, Start, load_start
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
 ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)
@@ -71,13 +71,17 @@ def batch_of(count: int = 4, side: int = 32) -> dict:
     return {"hr": hr, "lr": lr, "reference": hr.flip(3), "seed": torch.arange(count) + 100}
 
 
+def start_of(stage: str) -> CasSRPipeline:
+    return load_start(Start("mini", random=True), stage)
+
+
 def run_here(
     folder: Path, out: Path, settings: TrainingSettings = SETTINGS, stage: str = "guidance", **more
 ) -> Outcome:
     recipe = recipe_of(settings)
     pairs = TrainingPairs(FolderPhotographs([folder]), recipe, settings.samples or None)
     options = RunOptions(out, quiet=True, **more)
-    return train(stage, build_pipeline("mini"), pairs, recipe, settings, options, cpu=True)
+    return train(stage, start_of(stage), pairs, recipe, settings, options, cpu=True)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -135,15 +139,17 @@ class TestObjectives:
             ("activation", {"tuners"}),
             ("guidance", {"controlnet", "attention"}),
             ("prior", {"unet", "controlnet", "attention"}),
+            ("texture", {"vae"}),
             ("vae", {"vae"}),
         ],
     )
     def test_what_the_paper_freezes_stays(
         self, folder: Path, tmp_path: Path, stage: str, kinds: set[str]
     ) -> None:
-        before = dict(build_pipeline("mini").components)
+        before = dict(start_of(stage).components)
         out = tmp_path / "run"
-        run_here(folder, out, stage=stage)
+        settings = replace(SETTINGS, loss="image") if stage == "texture" else SETTINGS
+        run_here(folder, out, settings, stage)
         after = CasSRPipeline.from_pretrained(out / "model")
         changed = set()
         for name in ("vae", "unet", "controlnet", "attention", "activation"):
@@ -224,9 +230,9 @@ class TestObjectives:
             without = [n for n, p in objective.trained().items() if not p.grad.abs().sum() > 0]  # type: ignore[union-attr]
             assert without == [], stage
 
-    @pytest.mark.parametrize("stage", ["prior", "activation", "guidance"])
+    @pytest.mark.parametrize("stage", ["prior", "texture", "activation", "guidance"])
     def test_the_image_loss_reaches_the_trained_weights(self, stage: str) -> None:
-        fresh = build_pipeline("mini")
+        fresh = start_of(stage)
         objective = build_objective(stage, fresh, TrainingSettings(loss="image", crop=32))
         losses = objective(batch_of())
         losses["loss"].backward()
@@ -322,6 +328,32 @@ class TestPatchVae:
             back = vae.decode(vae.encode(picture).latent_dist.mode()).sample
             errors.append(float((back - picture).detach().square().mean()))
         assert errors[0] > errors[1] > errors[2]
+
+    def test_texture_starts_without_effect_and_knows_no_grid(self) -> None:
+        vae = PatchVAE()
+        z = torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(0))
+        before = vae.decode(z).sample
+        vae.add_texture()
+        assert torch.equal(vae.decode(z).sample, before)
+        layers = vae.decoder["texture"]
+        torch.nn.init.normal_(layers[-1].weight)
+        image = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+        shifted = layers(image.roll((1, 1), (2, 3)))
+        inside = (slice(None), slice(None), slice(16, -16), slice(16, -16))
+        assert torch.allclose(
+            shifted[inside], layers(image).roll((1, 1), (2, 3))[inside], atol=1e-5
+        )
+
+    def test_texture_is_trained_on_images_of_a_patch_vae(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(TrainingError, match="expected --loss image"):
+            run_here(folder, tmp_path / "noise", stage="texture")
+        other = build_pipeline("mini")
+        other.register_modules(vae=AutoencoderKL())
+        other.save_pretrained(tmp_path / "other")
+        with pytest.raises(TrainingError, match="other: expected a model with a PatchVAE"):
+            load_start(Start("mini", source=str(tmp_path / "other")), "texture")
 
     def test_training_gives_latents_unit_size(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "run", stage="vae")
@@ -602,7 +634,7 @@ class TestCommand:
 
 def test_recipes_of_all_presets_can_be_made() -> None:
     for preset in PRESETS.values():
-        for stage in ("vae", "prior", "activation", "guidance"):
+        for stage in STAGES:
             for loss in ("noise", "image"):
                 settings = preset.training_for(stage, loss)
                 assert settings.loss == loss

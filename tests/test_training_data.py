@@ -98,7 +98,7 @@ class TestSamples:
         ("change", "word"),
         [
             ({"crop": 30}, "multiple of 4"),
-            ({"degradations": ("strong",)}, "full, mild, light"),
+            ({"degradations": ("strong",)}, "full, mild, light, clean"),
             ({"degradations": ()}, "found none"),
             ({"shrink": 0.5}, "at least 1"),
         ],

@@ -26,7 +26,8 @@ def train(
     stage: Annotated[
         str,
         typer.Argument(
-            help="activation (stage 1) or guidance (stage 2); for the miniature also vae, prior."
+            help="activation (stage 1) or guidance (stage 2); for the miniature also vae, prior, "
+            "texture."
         ),
     ],
     preset: Annotated[
@@ -83,7 +84,8 @@ def train(
     ] = None,
     crop: Annotated[int | None, typer.Option(min=4, help="Side of the HR crops, pixels.")] = None,
     degradation: Annotated[
-        list[str] | None, typer.Option(help="full, mild, light; several: one each by chance.")
+        list[str] | None,
+        typer.Option(help="full, mild, light, clean; several: one each by chance."),
     ] = None,
     samples: Annotated[
         int | None,
@@ -160,7 +162,7 @@ def train(
     o.one_of("--loss", loss, "noise", "image")
     o.one_of("--precision", precision, "no", "bf16", "fp16")
     o.one_of("--tracker", tracker, "none", "tensorboard", "wandb")
-    o.one_of("stage", stage, "activation", "guidance", "prior", "vae")
+    o.one_of("stage", stage, "activation", "guidance", "prior", "texture", "vae")
     changes = {
         "steps": steps, "batch_size": batch_size, "accumulation": accumulation,
         "learning_rate": learning_rate, "warmup": warmup, "decay": decay, "clip": clip, "ema": ema,

@@ -25,7 +25,7 @@ from bench.validation import Validation  # noqa: E402
 from cassr.pipeline import CasSRPipeline  # noqa: E402
 
 MODEL = HERE.parents[1] / "cassr" / "models" / "cassr-mini"
-STAGES = ("vae", "prior-fidelity", "prior", "activation", "guidance")
+STAGES = ("vae", "prior", "texture", "activation", "guidance")
 COLOUR = "#b3470f"
 SETS = ("quick-bicubic", "quick-realistic")
 SHOWN = 2
