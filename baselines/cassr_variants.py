@@ -90,10 +90,10 @@ MINI_NOTE = "CasSR miniature: shows that the pipeline works, says nothing about 
 MINI_CFG = {"guidance_scale": 1.5, "activation_guidance_scale": 1.5}
 TRAINING_SEEDS = (0, 1, 2)
 MINI_PARAMETERS = {
-    "scedit": 6_839_111,
-    "controlnet": 8_305_191,
-    "lr": 6_507_847,
-    "no-attention": 6_559_047,
+    "scedit": 6_861_266,
+    "controlnet": 8_327_346,
+    "lr": 6_530_002,
+    "no-attention": 6_581_202,
 }
 
 
