@@ -9,7 +9,7 @@ It has the functions of diffusers' AutoencoderKL that `cassr` uses.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDis
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+
+Padding = Literal["zeros", "replicate"]
 
 
 class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -116,7 +118,7 @@ def _assign(convolution: nn.Conv2d, matrix: Tensor, bias: Tensor) -> None:
 
 
 class _Residual(nn.Module):
-    def __init__(self, width: int, padding_mode: str) -> None:
+    def __init__(self, width: int, padding_mode: Padding) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
         self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode=padding_mode)
@@ -126,7 +128,7 @@ class _Residual(nn.Module):
 
 
 def _refinement(
-    inputs: int, outputs: int, width: int, blocks: int, padding_mode: str = "zeros"
+    inputs: int, outputs: int, width: int, blocks: int, padding_mode: Padding = "zeros"
 ) -> nn.Sequential:
     """Convolutions whose output starts at zero."""
     last = nn.Conv2d(width, outputs, 3, padding=1, padding_mode=padding_mode)
