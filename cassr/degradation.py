@@ -171,35 +171,31 @@ MILD = DegradationOptions(
 )
 
 _NONE = ResizeOptions(probabilities=(0.0, 0.0, 1.0), limits=(1.0, 1.0))
-LIGHT = DegradationOptions(
-    first=OrderOptions(
-        blur=BlurOptions(probability=1.0, sigma=(0.4, 3.0)),
-        resize=_NONE,
-        noise=NoiseOptions(probability=0.0, sigma=(1.0, 1.0), poisson_scale=(0.05, 0.05)),
-        jpeg=JpegOptions(probability=0.0, quality=(95, 95)),
-    ),
-    second=OrderOptions(
-        blur=BlurOptions(probability=0.0, sigma=(0.2, 0.2)),
-        resize=_NONE,
-        noise=NoiseOptions(probability=0.7, sigma=(1.0, 6.0), poisson_scale=(0.05, 0.4)),
-        jpeg=JpegOptions(probability=0.7, quality=(75, 98)),
-    ),
-    final=FinalOptions(sinc_probability=0.1),
-    usm=False,
-)
 
-_without = {"probability": 0.0}
-CLEAN = LIGHT.model_copy(
-    update={
-        "second": LIGHT.second.model_copy(
-            update={
-                "noise": LIGHT.second.noise.model_copy(update=_without),
-                "jpeg": LIGHT.second.jpeg.model_copy(update=_without),
-            }
-        )
-    }
-)
 
+def _one_blur(probability: float) -> DegradationOptions:
+    """A blur and a resize, then noise and JPEG, each with this probability."""
+    return DegradationOptions(
+        first=OrderOptions(
+            blur=BlurOptions(probability=1.0, sigma=(0.4, 3.0)),
+            resize=_NONE,
+            noise=NoiseOptions(probability=0.0, sigma=(1.0, 1.0), poisson_scale=(0.05, 0.05)),
+            jpeg=JpegOptions(probability=0.0, quality=(95, 95)),
+        ),
+        second=OrderOptions(
+            blur=BlurOptions(probability=0.0, sigma=(0.2, 0.2)),
+            resize=_NONE,
+            noise=NoiseOptions(
+                probability=probability, sigma=(1.0, 6.0), poisson_scale=(0.05, 0.4)
+            ),
+            jpeg=JpegOptions(probability=probability, quality=(75, 98)),
+        ),
+        final=FinalOptions(sinc_probability=0.1),
+        usm=False,
+    )
+
+
+LIGHT, CLEAN = _one_blur(0.7), _one_blur(0.0)
 PRESETS = {"full": FULL, "mild": MILD, "light": LIGHT, "clean": CLEAN}
 
 
@@ -341,7 +337,7 @@ def degrade(
     """The low-resolution twin of one photograph; depends on the arguments alone.
 
     hr: (H, W, 3) uint8, H and W multiples of scale. seed: in [0, 2**64), see `derive_seed`.
-    preset: "full", "mild" or own options. Returns (H/scale, W/scale, 3) uint8.
+    preset: a name in PRESETS or own options. Returns (H/scale, W/scale, 3) uint8.
     Raises ValueError for any other input.
     """
     return apply(hr, seeded_parameters(resolve_options(preset, scale), seed))

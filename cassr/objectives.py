@@ -2,8 +2,8 @@
 
 Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
 wrapped for several devices as a whole. Stage 1 and stage 2 are trained by Eq. 3, the miniature
-also in pixel space; VAE and prior exist for the miniature, which has no Stable Diffusion to start
-from.
+also in pixel space; VAE, prior and texture exist for the miniature, which has no Stable Diffusion
+to start from.
 
 A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and seed (B,); z_hr, z_lr
 (B, c, h, w) and reference (B, 3, H, W) where they were prepared.

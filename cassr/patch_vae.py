@@ -2,7 +2,8 @@
 
 The VAE of Stable Diffusion learns from millions of images how to undo its own down-sampling. This
 one starts from the linear answer, the principal components of patches, and adds convolutions that
-work at the latents' size, so it is good after minutes and costs a fraction at full size.
+work at the latents' size, so it is good after minutes. What a critic teaches it comes last, in a
+few convolutions at full size.
 
 It has the functions of diffusers' AutoencoderKL that `cassr` uses.
 """
@@ -90,8 +91,9 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def add_texture(self, width: int = 24, blocks: int = 2) -> None:
         """A last refinement at full size, new and without effect until it is trained.
 
-        Shifted by a pixel, its input gives the output shifted by a pixel: unlike the layers before,
-        it cannot make a pattern that repeats with the patches.
+        It maps an image (B, 3, H, W), about [-1, 1], to what is added to it. Shifted by a pixel,
+        its input gives the output shifted by a pixel: unlike the layers before, it cannot make a
+        pattern that repeats with the patches.
         """
         self.decoder["texture"] = _texture(width, blocks)
         self.register_to_config(texture_width=width, texture_blocks=blocks)
