@@ -25,7 +25,7 @@ from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
 from cassr.losses import image_loss
 from cassr.patch_vae import PatchVAE
-from cassr.sampling import LatentCodec, predicted_clean, training_target
+from cassr.sampling import LatentCodec, noised, predicted_clean, training_target
 from cassr.stages import TunerActivation, freeze
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class StageObjective(Objective):
         prompt, degraded = self._prompts(draws.chance)
         goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
         clean = space.enter(goal, z_lr)
-        z_t = scheduler.add_noise(clean, draws.noise, draws.t)
+        z_t = noised(scheduler, clean, draws.noise, draws.t)
         target = training_target(scheduler, clean, draws.noise, draws.t)
         loss = F.mse_loss(self._predict(z_t, draws.t, prompt, images).float(), target)
         return {"loss": loss}
@@ -189,7 +189,7 @@ class StageObjective(Objective):
         """The first step of sampling, straight to an image."""
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         t = torch.full_like(draws.t, self._first_step())
-        z_t = scheduler.add_noise(space.enter(z_lr, z_lr), draws.noise, t)
+        z_t = noised(scheduler, space.enter(z_lr, z_lr), draws.noise, t)
         prompt, degraded = self._prompts(draws.chance)
         prediction = self._predict(z_t, t, prompt, images)
         z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)

@@ -234,6 +234,26 @@ class LatentSpace:
         return y * self.sigma + z_lr if self.residual else y
 
 
+def noised(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """z_t = sqrt(ab_t) z + sqrt(1 - ab_t) eps, for training.
+
+    A scheduler's own `add_noise` may know only the time steps that it is to sample at: UniPC looks
+    up t among those and takes another noise level where it does not find it.
+
+    Args:
+        clean, noise: (B, c, h, w) in the sampled space.
+        t: (B,) integers.
+    """
+    ab = _kept(scheduler, t, clean)
+    return ab.sqrt() * clean + (1 - ab).sqrt() * noise
+
+
+def _kept(scheduler: Scheduler, t: Tensor, like: Tensor) -> Tensor:
+    """ab_t, the share of the signal's power that is left: (B, 1, 1, 1)."""
+    table: Tensor = scheduler.alphas_cumprod.to(like.device)
+    return table[t].view(-1, 1, 1, 1).to(like.dtype)
+
+
 def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the network is to predict: eps in Eq. 3, or v or the clean latents where the
     scheduler's config says so.
@@ -246,7 +266,8 @@ def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tenso
     if kind == "epsilon":
         return noise
     if kind == "v_prediction":
-        return scheduler.get_velocity(clean, noise, t)
+        ab = _kept(scheduler, t, clean)
+        return ab.sqrt() * noise - (1 - ab).sqrt() * clean
     if kind == "sample":
         return clean
     raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
@@ -260,7 +281,7 @@ def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Te
         t: (B,).
     """
     kind = scheduler.config["prediction_type"]
-    ab = scheduler.alphas_cumprod.to(z_t.device)[t].view(-1, 1, 1, 1).to(z_t.dtype)
+    ab = _kept(scheduler, t, z_t)
     if kind == "epsilon":
         return (z_t - (1 - ab).sqrt() * prediction) / ab.sqrt()
     if kind == "v_prediction":

@@ -17,14 +17,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, Cli
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler
 from pictures import photo
 from PIL import Image
 from safetensors.torch import load_file
 
 from cassr import checkpoints
 from cassr.adversarial import PatchCritic, adversarial_loss
-from cassr.build import build_pipeline
+from cassr.build import build_pipeline, build_scheduler
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
 from cassr.controlnet import embed_hint
 from cassr.data import Recipe, TrainingPairs, recipe_of
@@ -40,7 +40,7 @@ from cassr.objectives import StageObjective, build_objective, codec_of
 from cassr.patch_vae import PatchVAE
 from cassr.photographs import FolderPhotographs
 from cassr.pipeline import CasSRPipeline
-from cassr.sampling import predicted_clean, training_target
+from cassr.sampling import noised, predicted_clean, training_target
 from cassr.train import Outcome, RunOptions, learning_rate, train
 from cassr.training_run import STAGES, Start, load_start
 
@@ -200,9 +200,25 @@ class TestObjectives:
         scheduler = DDIMScheduler(prediction_type=kind, beta_schedule="scaled_linear")
         clean, noise = torch.randn(2, 3, 4, 8, 8)
         t = torch.tensor([10, 500, 900])
-        z_t = scheduler.add_noise(clean, noise, t)
+        z_t = noised(scheduler, clean, noise, t)
+        assert torch.allclose(z_t, scheduler.add_noise(clean, noise, t), atol=1e-6)
         target = training_target(scheduler, clean, noise, t)
         assert torch.allclose(predicted_clean(scheduler, z_t, t, target), clean, atol=1e-4)
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    @pytest.mark.parametrize("sampled", [False, True])
+    def test_noise_levels_are_those_of_ddpm(self, preset: str, sampled: bool) -> None:
+        """UniPC's own `add_noise` takes other levels, and others again once it has sampled."""
+        scheduler = build_scheduler(PRESETS[preset])
+        if sampled:
+            scheduler.set_timesteps(20)
+        clean, noise = torch.randn(2, 4, 4, 8, 8)
+        t = torch.tensor([0, 3, 500, 999])
+        names = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
+        config = {name: scheduler.config[name] for name in names}
+        ddpm = DDPMScheduler(**config)
+        z_t = noised(scheduler, clean, noise, t)
+        assert torch.allclose(z_t, ddpm.add_noise(clean, noise, t), atol=1e-5)
 
     def test_the_prior_hears_its_condition_from_the_first_step(self) -> None:
         fresh = build_pipeline("mini")
