@@ -6,6 +6,7 @@ package loads nothing heavy; the names below are resolved when they are first us
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline, CasSRPipelineOutput
     from cassr.prompts import PromptEmbeddings
     from cassr.stages import ControlNetActivation, Guidance, TunerActivation
+
+# diffusers imports it where it is installed; on some CPUs it then warns of what nothing here needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 _HOME = {
     "CasSRPipeline": "cassr.pipeline",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import urllib.request
 import warnings
@@ -18,13 +19,17 @@ from typing import Any
 import scipy.io
 import torch
 from huggingface_hub import constants
-from pyiqa import create_metric
-from pyiqa.utils import download_util
 
 from bench import weights
 from bench.errors import BenchError, Unavailable, WeightsError
 from bench.metrics import found_files
 from bench.types import MetricSpec, Weight
+
+# pyiqa imports it; on some CPUs it then warns of what no metric needs.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+from pyiqa import create_metric  # noqa: E402
+from pyiqa.utils import download_util  # noqa: E402
 
 Downloader = Callable[..., None]
 
