@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bench.errors import DataError
 from bench.hashing import derive_seed
 from bench.options import default_store
 from bench.run import find_suite
+from bench.text import printable
 from bench.types import ImagePair, Metric, MetricSpec
 
 METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
@@ -33,7 +35,7 @@ class Validation:
         stage: what is being trained; decides what is looked at.
 
     Raises:
-        UnknownName, DataError: no such suite, or no test set of it that can be made here.
+        UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
     def __init__(self, suite: str, limit: int, stage: str) -> None:
@@ -75,6 +77,7 @@ class Validation:
 
 
 def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
+    """The first pairs of each test set that has some; the others are named on standard error."""
     found: dict[str, Sequence[ImagePair]] = {}
     problems = []
     for name in find_suite(suite).datasets:
@@ -83,9 +86,18 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
             problems.append(problem)
             continue
         manifest = dataset.manifest(root, lambda done, total: None)
-        found[name] = [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]
+        if pairs := [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]:
+            found[name] = pairs
+        else:
+            problems.append(f"{printable(name)}: expected pairs of LR and HR images, found none")
     if not found:
-        raise DataError(f"--validate-on {suite}: no test set can be made here: {problems[0]}")
+        reason = problems[0] if problems else "it has none"
+        raise DataError(
+            f"--validate-on {printable(suite)}: no test set can be used here: {reason}; or give "
+            "another suite"
+        )
+    for problem in problems:
+        print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
     return found
 
 

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from cassr.errors import TrainingError
 
-STATE, OPTIMIZER = "state.json", "optimizer.pt"
+STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
+AVERAGES = "averages.safetensors"
+PART, REMOVED = ".part", ".removed"
 
 
 @dataclass
@@ -43,28 +45,24 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write `folder`/step-N and remove all but the last `keep`."""
+    """Write `folder`/step-N and remove all but the last `keep`, and what killed saves left.
+
+    A step that is there whole stays as it is: a run's state at a step is always the same.
+    """
     final = folder / f"step-{checkpoint.step:08d}"
-    part = folder / f".{final.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_file(_plain(checkpoint.weights), part / "weights.safetensors")
-    if checkpoint.averages:
-        save_file(_plain(checkpoint.averages), part / "averages.safetensors")
-    torch.save(checkpoint.optimizer, part / OPTIMIZER)
-    notes = {"step": checkpoint.step} | checkpoint.notes
-    (part / STATE).write_text(json.dumps(notes, indent=1, ensure_ascii=False), encoding="utf-8")
-    for file in part.iterdir():
-        _flush(file)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(part, final)
+    _clean(folder)
+    if not _is_whole(final):
+        part = _write(_hidden(final, PART), checkpoint)
+        if final.exists():
+            _remove(final)
+        os.replace(part, final)
     for old in found(folder)[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
     return final
 
 
 def found(folder: Path) -> list[Path]:
-    """Checkpoints in a folder, oldest first."""
+    """Checkpoints in a folder, oldest first; `load` says of one that it is damaged."""
     return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
 
 
@@ -87,11 +85,11 @@ def load(path: Path) -> Checkpoint:
         TrainingError: a file is missing or damaged.
     """
     notes = read_notes(path)
-    averages = path / "averages.safetensors"
+    averages = path / AVERAGES
     try:
         return Checkpoint(
             step=notes.pop("step"),
-            weights=load_file(path / "weights.safetensors"),
+            weights=load_file(path / WEIGHTS),
             averages=load_file(averages) if averages.is_file() else {},
             optimizer=torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True),
             notes=notes,
@@ -116,6 +114,40 @@ def assign(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor])
                     f"{tuple(values[name].shape)}"
                 )
             parameter.copy_(values[name])
+
+
+def _write(part: Path, checkpoint: Checkpoint) -> Path:
+    part.mkdir(parents=True)
+    save_file(_plain(checkpoint.weights), part / WEIGHTS)
+    if checkpoint.averages:
+        save_file(_plain(checkpoint.averages), part / AVERAGES)
+    torch.save(checkpoint.optimizer, part / OPTIMIZER)
+    notes = {"step": checkpoint.step} | checkpoint.notes
+    (part / STATE).write_text(json.dumps(notes, indent=1, ensure_ascii=False), encoding="utf-8")
+    for file in part.iterdir():
+        _flush(file)
+    return part
+
+
+def _remove(path: Path) -> None:
+    """Take it out of sight in one step, so that it is never seen half removed."""
+    aside = _hidden(path, REMOVED)
+    os.replace(path, aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clean(folder: Path) -> None:
+    for ending in (PART, REMOVED):
+        for leftover in folder.glob(f".step-*{ending}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _hidden(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}{ending}")
+
+
+def _is_whole(path: Path) -> bool:
+    return all((path / name).is_file() for name in (STATE, WEIGHTS, OPTIMIZER))
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ class TrainingLog:
         )
         self.last_loss = math.nan
         self._sums: dict[str, Tensor] = {}
-        self._count, self._samples, self._since = 0, 0, time.monotonic()
+        self._count, self._samples = 0, 0
+        self._since = self._stepped = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
         if write:
@@ -65,6 +67,7 @@ class TrainingLog:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._rate, self._count = rate, self._count + 1
         self._samples += samples
+        self._stepped = time.monotonic()
         if self._bar is not None:
             self._bar.advance(self._task)
 
@@ -78,7 +81,8 @@ class TrainingLog:
         values["learning_rate"] = self._rate
         now = time.monotonic()
         values["samples_per_second"] = self._samples / max(now - self._since, 1e-9)
-        self._sums, self._count, self._samples, self._since = {}, 0, 0, now
+        self._sums, self._count, self._samples = {}, 0, 0
+        self._since = self._stepped = now
         return values
 
     def write(self, step: int, values: Mapping[str, float], seconds: float) -> None:
@@ -101,14 +105,19 @@ class TrainingLog:
             )
 
     def validated(self, step: int, scores: Mapping[str, float]) -> None:
-        """Append validation scores to `validation.csv` and show them."""
+        """Append validation scores to `validation.csv` and show them.
+
+        The time since the last step was the validation's and does not count for samples/s.
+        """
         row = {"step": step, **{k: f"{v:.6g}" for k, v in scores.items()}}
         if self.write_csv:
             path = self.path.with_name("validation.csv")
             _cut(path, step - 1)
             _append(path, row)
         self.say(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()))
-        self._since = time.monotonic()
+        now = time.monotonic()
+        self._since += now - self._stepped
+        self._stepped = now
 
     def say(self, text: str) -> None:
         """A line above the bar."""
@@ -143,12 +152,29 @@ def _bar() -> Any:
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
-    new = not path.is_file() or not path.stat().st_size
+    """Add a line; columns that the file lacks are added to it, empty in the lines before."""
+    columns = _columns(path)
+    if new := [name for name in row if name not in columns]:
+        columns += new
+        _widen(path, columns)
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(row)
-        writer.writerow(row.values())
+        csv.DictWriter(file, columns).writerow(row)
+
+
+def _columns(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def _widen(path: Path, columns: Sequence[str]) -> None:
+    text = path.read_text("utf-8") if path.is_file() else ""
+    whole = io.StringIO(newline="")
+    writer = csv.DictWriter(whole, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(csv.DictReader(io.StringIO(text)))
+    _replace(path, whole.getvalue())
 
 
 def _cut(path: Path, step: int) -> None:
@@ -162,8 +188,12 @@ def _cut(path: Path, step: int) -> None:
         for number, line in enumerate(lines)
         if line.endswith("\n") and (number == 0 or _step_of(line) <= step)
     ]
+    _replace(path, "".join(kept))
+
+
+def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(kept), encoding="utf-8", newline="")
+    part.write_text(text, encoding="utf-8", newline="")
     os.replace(part, path)
 
 

@@ -156,14 +156,19 @@ def fetch_packages(card: TrainingSet) -> Path:
         for archive in Path(place).glob("*.deb"):
             _run("dpkg-deb", "-x", str(archive), f"{place}/content", cwd=place)
         for listed in card.files:
-            _take(listed, Path(place) / "content", target)
+            _take(listed, Path(place), target)
     return target
 
 
-def _take(listed: ListedFile, content: Path, target: Path) -> None:
+def _take(listed: ListedFile, place: Path, target: Path) -> None:
+    """Move a file of the unpacked packages into the set.
+
+    Its part lies in `place`, which each fetching process has to itself, and out of the set's
+    sight: a set's pattern may match a part's name.
+    """
     outer, _, inner = listed.path.partition("!")
     try:
-        found = (content / outer).read_bytes()
+        found = (place / "content" / outer).read_bytes()
         found = qt_resources.read_file(found, inner) if inner else found
     except (OSError, KeyError, ValueError) as error:
         raise TrainingError(f"package {listed.package}: {listed.path}: {error}") from error
@@ -172,7 +177,7 @@ def _take(listed: ListedFile, content: Path, target: Path) -> None:
             f"package {listed.package}: {listed.path} is another file than the card lists; "
             "another version of the package?"
         )
-    part = target / f".{listed.name}.part"
+    part = place / f"{listed.name}.part"
     part.write_bytes(found)
     os.replace(part, target / listed.name)
 
