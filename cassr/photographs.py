@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ import PIL.ImageOps
 from cassr.degradation_steps import Pixels
 from cassr.errors import TrainingError, UnreadableImage
 
+MARKED_BYTES = 2**16
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
@@ -33,6 +35,10 @@ class Photographs(Protocol):
         Raises:
             UnreadableImage: it is damaged or no image.
         """
+        ...
+
+    def mark(self, index: int) -> str:
+        """What tells the photograph from another of the same name, without decoding it."""
         ...
 
 
@@ -62,6 +68,12 @@ class FolderPhotographs:
     def read(self, index: int) -> Pixels:
         return decode(self.files[index], self.name(index))
 
+    def mark(self, index: int) -> str:
+        file = self.files[index]
+        with file.open("rb") as handle:
+            start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
+        return f"{file.name} {file.stat().st_size} {start}"
+
 
 class HubPhotographs:
     """An image column of a Hugging Face dataset that is loaded by number.
@@ -89,6 +101,9 @@ class HubPhotographs:
     def read(self, index: int) -> Pixels:
         return decode_cell(self.rows[index][self.column], self.name(index))
 
+    def mark(self, index: int) -> str:
+        return f"{self.name(index)} of {len(self)}"
+
 
 class Joined:
     """Several collections one after the other."""
@@ -113,6 +128,25 @@ class Joined:
     def read(self, index: int) -> Pixels:
         part, inner = self._place(index)
         return part.read(inner)
+
+    def mark(self, index: int) -> str:
+        part, inner = self._place(index)
+        return part.mark(inner)
+
+
+def digest(photographs: Photographs) -> str:
+    """Hash over all photographs, from their names, sizes and first bytes.
+
+    Raises:
+        TrainingError: a file is gone.
+    """
+    marks = hashlib.sha256()
+    try:
+        for index in range(len(photographs)):
+            marks.update(photographs.mark(index).encode() + b"\n")
+    except OSError as error:
+        raise TrainingError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return marks.hexdigest()
 
 
 class Stream:
@@ -169,8 +203,8 @@ def open_hub(name: str, streaming: bool = False) -> Photographs | Stream:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise TrainingError(f"hf:{name}: cannot be loaded: {reason}") from error
     if streaming:
-        return Stream(rows, column or None, f"hf:{place}")
-    return HubPhotographs(rows, column or None, f"hf:{place}")
+        return Stream(rows, column or None, f"hf:{name}")
+    return HubPhotographs(rows, column or None, f"hf:{name}")
 
 
 def image_column(features: Any, wanted: str | None, label: str) -> str:

@@ -3,7 +3,7 @@
 A run over a limited number of pairs (`samples`) needs to decode, crop, degrade and encode each of
 them only once. What depends on what is in the names of the folders::
 
-    cache/pairs-<recipe, photographs>/00000.safetensors        hr, lr
+    cache/pairs-<recipe, photographs>/00000.safetensors        hr, lr; and skipped.json
     cache/latents-<the same, VAE>/00000.safetensors            z_hr, z_lr
     cache/references-<the same, stage 1>/00000.safetensors     reference
 
@@ -28,9 +28,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from cassr.data import Recipe, Sample, TrainingPairs, collate
+from cassr.degradation import degradation_version
 from cassr.errors import TrainingError
 from cassr.images import upscale_bicubic
 from cassr.objectives import codec_of, make_references
+from cassr.photographs import digest
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
@@ -40,6 +42,8 @@ BATCH = 8
 
 DECODER = ("decoder.", "post_quant_conv.", "synthesis.")
 """The part of a VAE that latents do not depend on."""
+
+SKIPPED = "skipped.json"
 
 Progress = Callable[[str, int, int], None]
 """Told of (layer, chunks done, chunks in all)."""
@@ -54,13 +58,17 @@ class PreparedSamples(Dataset):
     """Samples read from chunks; the same as those of `TrainingPairs` of the same size.
 
     Args:
-        folders: of the layers that a sample is put together from.
+        folders: of the layers that a sample is put together from, that of the pairs first.
         recipe, size: of the pairs.
+
+    Attributes:
+        skipped: reason by photograph that could not be used.
     """
 
     def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
         self.folders, self.recipe, self.size = folders, recipe, size
         self.chunk = min(chunk_size(recipe), size)
+        self.skipped = skipped_in(folders[0])
         self._open: dict[Path, Any] = {}
 
     def __getitem__(self, index: int) -> Sample:
@@ -98,7 +106,7 @@ def prepare(
         pipeline: with it, latents are prepared too.
         references: and the reference images of its stage 1.
         report: told how far it is.
-        skip: told of photographs that cannot be used.
+        skip: told once of each photograph that cannot be used.
 
     Raises:
         TrainingError: pairs without a size.
@@ -106,13 +114,19 @@ def prepare(
     if pairs.size is None:
         raise TrainingError("samples=0: preparing needs a limited number of different pairs")
     chunk = min(chunk_size(pairs.recipe), pairs.size)
-    key = {"recipe": repr(pairs.recipe), "photographs": _names(pairs), "chunk": chunk}
+    key = {
+        "recipe": repr(pairs.recipe),
+        "degradation": degradation_version(),
+        "photographs": digest(pairs.photographs),
+        "chunk": chunk,
+    }
     whole = -(-pairs.size // chunk) * chunk
     folders = [cache / f"pairs-{_digest(key)}"]
     _write_pairs(pairs, folders[0], report, skip)
     plain = PreparedSamples(folders[:1], pairs.recipe, whole)
     if pipeline is not None:
-        here = key | {"vae": module_digest(pipeline.vae, but=DECODER)}
+        scaling = pipeline.vae.config["scaling_factor"]
+        here = key | {"vae": module_digest(pipeline.vae, but=DECODER), "scaling": scaling}
         folders.append(cache / f"latents-{_digest(here)}")
         _write_layer(folders[-1], plain, partial(_latents, pipeline), report)
     if pipeline is not None and references:
@@ -125,19 +139,38 @@ def stage_1_identity(pipeline: CasSRPipeline) -> dict[str, Any]:
     """All that reference images depend on, beside the pairs."""
     modules = {"vae": pipeline.vae, "unet": pipeline.unet, "activation": pipeline.activation}
     kind = pipeline.config["activation_kind"]
-    digests = {n: module_digest(m) for n, m in modules.items() if m is not None and kind != "lr"}
-    return {"kind": kind, "sampling": pipeline.sampling.as_dict()} | digests
+    if kind == "lr":
+        return {"kind": kind}
+    digests = {name: module_digest(m) for name, m in modules.items() if m is not None}
+    sampling, scheduler = pipeline.sampling, pipeline.scheduler
+    prompts = [pipeline.embed_prompt(t) for t in (sampling.prompt, sampling.negative_prompt)]
+    return {
+        "kind": kind,
+        "sampling": sampling.as_dict(),
+        "scheduler": [type(scheduler).__name__, repr(sorted(scheduler.config.items()))],
+        "latents": [pipeline.config["latent_target"], pipeline.config["latent_sigma"]],
+        "scaling": pipeline.vae.config["scaling_factor"],
+        "prompts": _tensor_digest(torch.cat(prompts)),
+    } | digests
 
 
 def module_digest(module: nn.Module, but: tuple[str, ...] = ()) -> str:
     """Hash of a module's weights, without those whose names begin as in `but`."""
-    digest = hashlib.sha256()
+    made = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         if name.startswith(but or ("\0",)):
             continue
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        made.update(name.encode())
+        made.update(_bytes(value))
+    return made.hexdigest()
+
+
+def _tensor_digest(value: Tensor) -> str:
+    return hashlib.sha256(_bytes(value)).hexdigest()
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _write_pairs(
@@ -150,12 +183,29 @@ def _write_pairs(
     for start, path, total in _missing(folder, pairs.size, size):
         numbers = range(start, start + size)
         made = {i: endless[i] for i in sorted(numbers, key=endless.photograph)}
-        for sample in made.values():
-            for name, reason in sample["skipped"]:
-                skip(name, reason)
+        known = skipped_in(folder)
+        found = {name: reason for sample in made.values() for name, reason in sample["skipped"]}
+        new = {name: reason for name, reason in found.items() if name not in known}
+        for name, reason in new.items():
+            skip(name, reason)
+        if new:
+            _save_skipped(folder, known | new)
         stacked = {name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}
         _save(stacked, path)
         report("pairs", start // size + 1, total)
+
+
+def skipped_in(folder: Path) -> dict[str, str]:
+    """Reason by photograph that could not be used for the pairs in a folder."""
+    file = folder / SKIPPED
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def _save_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{SKIPPED}.{os.getpid()}.part"
+    part.write_text(json.dumps(skipped, ensure_ascii=False, indent=1), encoding="utf-8")
+    os.replace(part, folder / SKIPPED)
 
 
 def _write_layer(
@@ -208,11 +258,6 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _chunk_name(chunk: int) -> str:
     return f"{chunk:05d}.safetensors"
-
-
-def _names(pairs: TrainingPairs) -> str:
-    names = [Path(pairs.photographs.name(i)).name for i in range(len(pairs.photographs))]
-    return _digest({"names": names})
 
 
 def _digest(value: Mapping[str, Any]) -> str:

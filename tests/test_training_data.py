@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from cassr.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe
 from cassr.degradation import degrade
 from cassr.errors import TrainingError, UnreadableImage
 from cassr.objectives import codec_of, make_references
-from cassr.photographs import FolderPhotographs, HubPhotographs, Joined, Stream, open_hub
-from cassr.prepared import prepare
+from cassr.photographs import FolderPhotographs, HubPhotographs, Joined, Stream, digest, open_hub
+from cassr.prepared import prepare, stage_1_identity
 from cassr.training_sets import photographs, problem, training_sets
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
@@ -267,6 +267,45 @@ class TestPrepared:
             pairs = TrainingPairs(FolderPhotographs([folder]), recipe, size=2)
             prepare(pairs, tmp_path / "cache")
         assert len(list((tmp_path / "cache").iterdir())) == 2
+
+    def test_other_photographs_of_the_same_names_have_other_folders(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=2)
+        before = prepare(pairs, tmp_path / "cache")[0]
+        for file in folder.rglob("*.png"):
+            Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file)
+        after = prepare(pairs, tmp_path / "cache")[0]
+        assert len(list((tmp_path / "cache").iterdir())) == 2
+        assert not torch.equal(before["hr"], after["hr"])
+
+    def test_a_moved_folder_has_the_same_photographs(self, folder: Path, tmp_path: Path) -> None:
+        before = digest(FolderPhotographs([folder]))
+        folder.rename(tmp_path / "moved")
+        assert digest(FolderPhotographs([tmp_path / "moved"])) == before
+
+    def test_a_photograph_that_cannot_be_used_is_told_once_and_remembered(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "bad.png").write_bytes(b"no")
+        monkeypatch.setattr("cassr.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
+        told: list[str] = []
+        for _ in range(2):
+            ready = prepare(pairs, tmp_path, skip=lambda name, reason: told.append(name))
+            assert [Path(name).name for name in ready.skipped] == ["bad.png"]
+        assert [Path(name).name for name in told] == ["bad.png"]
+
+    def test_references_depend_on_all_that_makes_them(self) -> None:
+        pipeline = build_pipeline("mini")
+        seen = [stage_1_identity(pipeline)]
+        pipeline.register_to_config(latent_sigma=0.5)
+        seen.append(stage_1_identity(pipeline))
+        pipeline.scheduler.register_to_config(timestep_spacing="leading")
+        seen.append(stage_1_identity(pipeline))
+        pipeline.prompt_embeddings.table.data.add_(1)
+        seen.append(stage_1_identity(pipeline))
+        assert all(a != b for a, b in pairwise(seen))
 
     def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="limited number"):
