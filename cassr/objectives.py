@@ -23,9 +23,9 @@ from cassr.adversarial import PatchCritic, adversarial_loss
 from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.errors import TrainingError
 from cassr.images import quantize, upscale_bicubic
-from cassr.losses import image_loss
+from cassr.losses import WINDOW, image_loss
 from cassr.patch_vae import PatchVAE
-from cassr.sampling import LatentCodec, noised, predicted_clean, training_target
+from cassr.sampling import LatentCodec, noised, predicted_clean, training_target, vae_factor
 from cassr.stages import TunerActivation, freeze
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class VaeObjective(Objective):
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
         """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
-        if isinstance(self.network, PatchVAE):
+        if isinstance(self.network, PatchVAE) and not self.network.is_refined:
             self.network.fit_components(images * 2 - 1)
 
     @torch.no_grad()
@@ -305,8 +305,10 @@ def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSetti
     """The objective of a stage: "vae", "prior", "texture", "activation" or "guidance".
 
     Raises:
-        TrainingError: unknown stage, or a stage that the pipeline does not have.
+        TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
+            do not fit it.
     """
+    _check_crop(settings, vae_factor(pipeline.vae))
     for module in (pipeline.vae, pipeline.unet):
         module.requires_grad_(False)
     if stage == "vae":
@@ -317,6 +319,15 @@ def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSetti
         raise
     except ValueError as error:
         raise TrainingError(f"stage {stage!r}: {error}") from error
+
+
+def _check_crop(settings: TrainingSettings, factor: int) -> None:
+    if settings.crop % factor:
+        raise TrainingError(
+            f"crop={settings.crop}: expected a multiple of {factor}, the VAE's cells"
+        )
+    if settings.loss == "image" and settings.crop < WINDOW:
+        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")
 
 
 def _reset(convolution: Any) -> None:

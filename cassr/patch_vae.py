@@ -88,6 +88,12 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
             image = image + self.decoder["texture"](image)
         return DecoderOutput(sample=image) if return_dict else (image,)
 
+    @property
+    def is_refined(self) -> bool:
+        """Whether it was trained beyond the principal components."""
+        last: Any = self.encoder[-1]
+        return bool(last.weight.any())
+
     def add_texture(self, width: int = 24, blocks: int = 2) -> None:
         """A last refinement at full size, new and without effect until it is trained.
 

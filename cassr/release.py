@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from cassr.errors import TrainingError
 from cassr.pipeline import CasSRPipeline
 from cassr.train import save_model
 
@@ -23,9 +24,11 @@ def release(source: Path, target: Path) -> int:
         bytes of the weights.
 
     Raises:
-        OSError, ValueError: the source is no saved pipeline.
+        TrainingError: the source is no saved pipeline.
     """
-    pipeline = CasSRPipeline.from_pretrained(source, torch_dtype=torch.float16)
+    if not (source / "model_index.json").is_file():
+        raise TrainingError(f"{source}: expected the folder of a trained model, found none")
+    pipeline = CasSRPipeline.from_pretrained(source).to(dtype=torch.float16)
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent) as folder:
         save_model(pipeline, Path(folder) / "model")
@@ -37,5 +40,8 @@ def release(source: Path, target: Path) -> int:
 
 
 if __name__ == "__main__":
-    size = release(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        size = release(Path(sys.argv[1]), Path(sys.argv[2]))
+    except TrainingError as error:
+        sys.exit(f"error: {error}")
     print(f"{sys.argv[2]}: {size / 2**20:.1f} MiB of weights")

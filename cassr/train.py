@@ -113,6 +113,8 @@ def train(
     if state.step >= settings.steps and (run.out / "model").is_dir():
         there = run.out / "model"
         return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
+    if main:
+        _discard(run.out / "model")
     accelerator.init_trackers(stage) if run.tracker != "none" else None
     with _stop_flag() as asked, state.log:
         loss = _loop(state, pairs, recipe, asked, validate)
@@ -178,7 +180,7 @@ def _step(state: RunState, batches: Iterator[dict[str, Any]]) -> dict[str, Tenso
         group["lr"] = learning_rate(settings, state.step)
     sums: dict[str, Tensor] = {}
     for _ in range(settings.accumulation):
-        batch = next(batches)
+        batch = _next(batches)
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
             losses = state.wrapped(_moved(batch, accelerator.device))
@@ -198,6 +200,17 @@ def _step(state: RunState, batches: Iterator[dict[str, Any]]) -> dict[str, Tenso
             f"or take another precision than {settings.precision!r}; checkpoints are kept"
         )
     return means
+
+
+def _next(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return next(batches)
+    except TrainingError as error:
+        # A worker's error comes with that process's traceback in its text.
+        last = str(error).strip().splitlines()[-1]
+        raise TrainingError(
+            last.removeprefix(f"{TrainingError.__module__}.TrainingError: ")
+        ) from None
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
@@ -238,9 +251,9 @@ def _finish(state: RunState, first_images: Tensor, validate: Validate | None) ->
         state.averages.copy_to(list(state.trained.values()))
         state.averages = None
     state.objective.finish(first_images)
-    _validate(state, validate)
     if state.accelerator.is_main_process:
         save_model(state.objective.pipeline, state.run.out / "model")
+    _validate(state, validate)
 
 
 def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
@@ -251,16 +264,31 @@ def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
         pipeline.save_adapters(part)
     else:
         pipeline.save_pretrained(part)
-    shutil.rmtree(folder, ignore_errors=True)
+    _discard(folder)
     part.replace(folder)
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder; killed meanwhile it is there whole or not at all."""
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
     if settings.gradient_checkpointing:
-        for module in (pipeline.unet, pipeline.controlnet):
-            module.enable_gradient_checkpointing()
+        checkpoint_gradients(pipeline)
     pipeline.optimize(channels_last=True)
     pipeline.set_progress_bar_config(disable=True)
+
+
+def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
+    """Less memory, more time: activations are computed again on the way back."""
+    for module in (pipeline.unet, pipeline.controlnet, pipeline.activation):
+        if getattr(module, "_supports_gradient_checkpointing", False):
+            module.enable_gradient_checkpointing()
 
 
 def _moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cassr.config import TrainingSettings
 from cassr.data import Share
 from cassr.errors import TrainingError
 from cassr.objectives import Objective, build_objective
+from cassr.train import checkpoint_gradients
 from cassr.training_run import Start, load_start, open_photographs
 from cassr.training_sets import PAPER, problem, training_sets
 
@@ -98,8 +99,7 @@ def make_plan(
     pipeline = load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)
     objective = build_objective(stage, pipeline, settings)
-    for module in (pipeline.unet, pipeline.controlnet):
-        module.enable_gradient_checkpointing()
+    checkpoint_gradients(pipeline)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     pipeline.to(device)
     seconds, loss = _one_step(objective, settings, device)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,17 @@ from cassr.build import build_adapters, build_pipeline, build_scheduler, pipelin
 from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
 from cassr.data import TrainingPairs, recipe_of
 from cassr.errors import TrainingError
+from cassr.objectives import build_objective
 from cassr.patch_vae import PatchVAE
-from cassr.photographs import FolderPhotographs, Joined, Photographs, Stream, open_hub
+from cassr.photographs import FolderPhotographs, Joined, Photographs, Stream, digest, open_hub
 from cassr.prepared import PreparedSamples, Progress, module_digest, prepare
 from cassr.train import Outcome, RunOptions, Validate, train
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
+
+PREPARING = timedelta(days=7)
+"""How long processes wait for the one that prepares the samples of all."""
 
 STAGES = ("activation", "guidance", "prior", "texture", "vae")
 
@@ -37,8 +42,9 @@ class Start:
         preset: "sd15" or "mini".
         source: folder of a saved pipeline or of adapters, or hub id; "" for the preset's base, or
             random weights where it has none.
-        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none.
-        multiple_attention: False trains the plain ControlNet.
+        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none; None for what the
+            source has, "scedit" where it has nothing.
+        multiple_attention: False trains the plain ControlNet; None for what the source has.
         fresh: give the stage that is trained new weights, where the source has trained ones.
         random: build everything at random, load nothing (a dry run).
         seed: of new weights.
@@ -46,8 +52,8 @@ class Start:
 
     preset: str = "sd15"
     source: str = ""
-    activation: ActivationKind = "scedit"
-    multiple_attention: bool = True
+    activation: ActivationKind | None = None
+    multiple_attention: bool | None = None
     fresh: bool = False
     random: bool = False
     seed: int = 0
@@ -87,13 +93,15 @@ def load_start(start: Start, stage: str) -> CasSRPipeline:
     """The pipeline that training changes.
 
     Raises:
-        TrainingError: an unknown preset or stage, or a source that cannot be loaded.
+        TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
+            cannot start from it.
     """
     if stage not in STAGES:
         raise TrainingError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
     try:
         preset = get_preset(start.preset)
         source = start.source or preset.base
+        _refuse(start, stage, preset)
         if start.random or not source:
             pipeline = _random(preset, start)
         else:
@@ -106,11 +114,28 @@ def load_start(start: Start, stage: str) -> CasSRPipeline:
     return pipeline
 
 
+def _refuse(start: Start, stage: str, preset: Preset) -> None:
+    """What would train something other than was meant."""
+    if stage in ("vae", "prior") and preset.base:
+        raise TrainingError(
+            f"stage {stage!r} of preset {preset.name!r}: expected a preset without a base; Stable "
+            "Diffusion's VAE and U-Net stay as they are"
+        )
+    if stage in ("vae", "prior") and start.source and start.fresh:
+        raise TrainingError(f"stage {stage!r}: to start anew, leave --from out; found --fresh")
+    untrained = stage == "guidance" and preset.base and not start.source
+    if untrained and start.activation != "lr" and not start.random:
+        raise TrainingError(
+            "stage 'guidance' learns from the reference images of stage 1: expected --from and the "
+            "model of `train activation`, or --activation lr"
+        )
+
+
 def _random(preset: Preset, start: Start) -> CasSRPipeline:
     return build_pipeline(
         preset,
-        activation=start.activation,
-        multiple_attention=start.multiple_attention,
+        activation=start.activation or "scedit",
+        multiple_attention=start.multiple_attention is not False,
         seed=start.seed,
     )
 
@@ -130,8 +155,8 @@ def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
             source,
             revision=revision,
             preset=preset,
-            activation=start.activation,
-            multiple_attention=start.multiple_attention,
+            activation=start.activation or "scedit",
+            multiple_attention=start.multiple_attention is not False,
         )
     return made.carry_prompts(("", preset.sampling.prompt, preset.sampling.negative_prompt))
 
@@ -140,16 +165,18 @@ def _with_wanted_modules(
     pipeline: CasSRPipeline, preset: Preset, start: Start, stage: str
 ) -> CasSRPipeline:
     """New modules where the source lacks what is to be trained, or where new ones are wanted."""
+    has_kind, has_attention = pipeline.config["activation_kind"], pipeline.attention is not None
+    kind = start.activation or has_kind
+    attention = has_attention if start.multiple_attention is None else start.multiple_attention
+    wrong_kind, wrong_attention = kind != has_kind, attention != has_attention
+    if stage == "guidance" and wrong_kind and kind != "lr":
+        raise TrainingError(
+            f"{start.source}: expected a stage 1 of kind {kind!r}, found {has_kind!r}; train it "
+            f"first: train activation --activation {kind}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
-        fresh = build_adapters(
-            pipeline.unet,
-            preset,
-            activation=start.activation,
-            multiple_attention=start.multiple_attention,
-        )
-    wrong_kind = pipeline.config["activation_kind"] != start.activation
-    wrong_attention = (pipeline.attention is not None) != start.multiple_attention
+        fresh = build_adapters(pipeline.unet, preset, activation=kind, multiple_attention=attention)
     names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
     if stage in ("prior", "guidance"):
         names += ["controlnet"] * start.fresh + ["attention"] * (start.fresh or wrong_attention)
@@ -161,7 +188,7 @@ def _with_wanted_modules(
             sampling=preset.sampling.as_dict(),
         )
     pipeline.register_modules(**{name: fresh[name] for name in names})
-    pipeline.register_to_config(activation_kind=start.activation)
+    pipeline.register_to_config(activation_kind=kind)
     return pipeline
 
 
@@ -203,9 +230,12 @@ def run(
     """
     recipe = recipe_of(settings)
     disable_progress_bar()
+    device = PartialState(cpu=cpu, timeout=PREPARING).device
+    _check_tools(settings, options, device)
     pipeline = load_start(start, stage)
     pipeline.set_progress_bar_config(disable=True)
-    identity = {"start": starting_point(pipeline, stage), "data": _data_identity(photographs)}
+    identity = {"start": starting_point(pipeline), "data": _data_identity(photographs)}
+    build_objective(stage, pipeline, settings)  # what it refuses is refused before preparing
     options = replace(options, identity=identity)
     pairs: TrainingPairs | PreparedSamples | Stream
     if isinstance(photographs, Stream):
@@ -214,9 +244,21 @@ def run(
         pairs = TrainingPairs(photographs, recipe, settings.samples or None)
         if settings.samples:
             place = cache or options.out.parent / "prepared"
-            with PartialState(cpu=cpu).main_process_first():
+            pipeline.to(device)
+            with PartialState().main_process_first():
                 pairs = _prepared(pairs, stage, pipeline, place, report, skip)
-    return train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
+    made = train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
+    skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
+    return replace(made, skipped={**skipped, **made.skipped})
+
+
+def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.device) -> None:
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
+    if options.tracker != "none" and find_spec(options.tracker) is None:
+        raise TrainingError(
+            f"tracker={options.tracker!r}: not installed; pip install {options.tracker}"
+        )
 
 
 def _prepared(
@@ -237,13 +279,10 @@ def _prepared(
     )
 
 
-def starting_point(pipeline: CasSRPipeline, stage: str) -> dict[str, str]:
+def starting_point(pipeline: CasSRPipeline) -> dict[str, str]:
     """Hashes of the modules that a stage starts from."""
-    modules = {"vae": pipeline.vae, "unet": pipeline.unet}
-    if stage in ("activation", "guidance"):
-        modules["activation"] = pipeline.activation
-    if stage == "guidance":
-        modules |= {"controlnet": pipeline.controlnet, "attention": pipeline.attention}
+    names = ("vae", "unet", "activation", "controlnet", "attention")
+    modules = {name: getattr(pipeline, name) for name in names}
     digests = {name: module_digest(m)[:16] for name, m in modules.items() if m is not None}
     return digests | {"activation_kind": pipeline.config["activation_kind"]}
 
@@ -251,8 +290,4 @@ def starting_point(pipeline: CasSRPipeline, stage: str) -> dict[str, str]:
 def _data_identity(photographs: Photographs | Stream) -> dict[str, Any]:
     if isinstance(photographs, Stream):
         return {"stream": photographs.label}
-    names = [Path(photographs.name(i)).name for i in range(len(photographs))]
-    return {
-        "photographs": len(names),
-        "names": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-    }
+    return {"photographs": len(photographs), "digest": digest(photographs)}

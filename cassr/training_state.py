@@ -74,6 +74,11 @@ class RunState:
         optimizer = torch.optim.Adam(self.trained.values(), lr=settings.learning_rate)
         self.wrapped, self.optimizer = accelerator.prepare(objective, optimizer)
         self._resume()
+        if len(set(gather_object([self.step]))) > 1:
+            raise TrainingError(
+                f"{self.folder}: processes find other checkpoints there; --out must be a folder "
+                "that all machines share"
+            )
         self.log = TrainingLog(run.out / "log.csv", self.step, settings.steps,
                                quiet=run.quiet or not accelerator.is_main_process,
                                write=accelerator.is_main_process)  # fmt: skip

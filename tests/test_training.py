@@ -408,6 +408,47 @@ class TestRuns:
             )
             assert equal(a, b)
 
+    def test_a_run_that_goes_on_has_no_model_until_it_ends(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        run_here(folder, tmp_path)
+        longer = replace(SETTINGS, steps=9)
+        assert not run_here(folder, tmp_path, longer, minutes=1e-9).finished
+        assert not (tmp_path / "model").exists()
+        settings, options = longer, RunOptions(tmp_path, quiet=True, validate_every=100)
+        pairs = TrainingPairs(FolderPhotographs([folder]), recipe_of(settings))
+
+        def stopped(*given: object) -> dict[str, float]:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(
+                "guidance", start_of("guidance"), pairs, recipe_of(settings), settings, options,
+                validate=stopped, cpu=True,
+            )  # fmt: skip
+        ended = run_here(folder, tmp_path, longer, validate_every=100)
+        assert ended.model is not None
+        averages = checkpoints.load(checkpoints.found(tmp_path / "checkpoints")[-1]).averages
+        saved = load_file(ended.model / "attention" / "diffusion_pytorch_model.safetensors")
+        name = next(iter(saved))
+        assert torch.equal(saved[name], averages[f"network.attention.{name}"])
+
+    def test_a_workers_error_is_one_line(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrainingError) as caught:
+            run_here(folder, tmp_path, replace(SETTINGS, crop=128), workers=1)
+        assert str(caught.value).startswith("none of 4 photographs can be used; the first: ")
+
+    def test_checkpointed_gradients_are_the_same(self, folder: Path, tmp_path: Path) -> None:
+        settings = replace(SETTINGS, steps=2, ema=0.0, gradient_checkpointing=True)
+        pairs = TrainingPairs(FolderPhotographs([folder]), recipe_of(settings))
+        for name in ("plain", "saving"):
+            made = load_start(Start("mini", random=True, activation="controlnet"), "activation")
+            mine = replace(settings, gradient_checkpointing=name == "saving")
+            options = RunOptions(tmp_path / name, quiet=True)
+            train("activation", made, pairs, recipe_of(mine), mine, options, cpu=True)
+            assert made.activation.is_gradient_checkpointing == (name == "saving")
+        assert_close_but_for_rounding(weights(tmp_path / "plain"), weights(tmp_path / "saving"))
+
     def test_a_finished_run_is_not_trained_again(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path)
         before = (tmp_path / "log.csv").read_bytes()
@@ -513,6 +554,38 @@ class TestStart:
         names = build_objective("guidance", made, SETTINGS).trained()
         assert not any("attention" in name.split(".")[1] for name in names)
 
+    @pytest.mark.parametrize("attention", [True, False])
+    def test_what_the_source_has_is_kept(self, tmp_path: Path, attention: bool) -> None:
+        made = build_pipeline("mini", activation="controlnet", multiple_attention=attention)
+        made.save_pretrained(tmp_path)
+        started = load_start(Start("mini", str(tmp_path)), "guidance")
+        assert started.config["activation_kind"] == "controlnet"
+        assert equal(made.activation.state_dict(), started.activation.state_dict())
+        assert (started.attention is not None) == attention
+
+    def test_stage_2_is_not_trained_on_an_untrained_stage_1(self, tmp_path: Path) -> None:
+        build_pipeline("mini", activation="controlnet").save_pretrained(tmp_path)
+        with pytest.raises(TrainingError, match="kind 'scedit', found 'controlnet'; train it"):
+            load_start(Start("mini", str(tmp_path), activation="scedit"), "guidance")
+        with pytest.raises(TrainingError, match="expected --from and the model of `train act"):
+            load_start(Start("sd15"), "guidance")
+
+    def test_a_trained_vae_keeps_its_components(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "run", stage="vae")
+        vae = load_start(Start("mini", str(tmp_path / "run" / "model")), "vae").vae
+        before = vae.analysis.weight.clone()
+        objective = build_objective("vae", build_pipeline("mini"), SETTINGS)
+        objective.network = vae
+        objective.start(batch_of()["hr"])
+        assert torch.equal(vae.analysis.weight, before)
+
+    def test_a_stage_that_would_lose_weights_is_refused(self, tmp_path: Path) -> None:
+        for stage in ("vae", "prior"):
+            with pytest.raises(TrainingError, match="expected a preset without a base"):
+                load_start(Start("sd15"), stage)
+            with pytest.raises(TrainingError, match="leave --from out; found --fresh"):
+                load_start(Start("mini", str(tmp_path), fresh=True), stage)
+
     def test_what_cannot_be_started_from_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="expected one of activation"):
             load_start(Start("mini"), "decoder")
@@ -528,18 +601,25 @@ def command(folder: Path, out: Path, *more: object) -> list[str]:
 class TestCommand:
     def test_help_and_wrong_words(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         assert "accelerate launch" in cli("train", "--help").stdout
+        mini = ("--preset", "mini", "--device", "cpu", "--data", str(folder), "--out", "run")
         for words, found in (
             (("train", "decoder"), "stage: expected activation or guidance"),
             (("train", "guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
             (("train", "vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
             (("train", "vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),
             (("train", "guidance", "--data", str(folder), "--crop", "30"), "multiple of 4"),
+            (("train", "vae", "--samples", "4", "--streaming", "--data", "hf:x"), "leave one"),
+            (("train", "guidance", *mini, "--precision", "fp16"), "expected a GPU"),
+            (("train", "guidance", *mini, "--tracker", "wandb"), "'wandb': not installed"),
+            (("train", "prior", *mini, "--loss", "image", "--crop", "4"), "at least 8 pixels"),
+            (("train", "texture", *mini), "expected --loss image"),
         ):
             done = cli(*words)
             assert done.returncode == 2, done.stderr
             assert done.stderr.startswith("error: "), done.stderr
             assert found in done.stderr
             assert "Traceback" not in done.stderr
+            assert "preparing" not in done.stderr
 
     def test_a_run_from_the_command_line(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         (folder / "bad.jpg").write_bytes(b"no")
@@ -551,11 +631,13 @@ class TestCommand:
         assert CasSRPipeline.from_pretrained(tmp_path / "run" / "model")
 
     def test_prepared_samples_and_validation(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+        (folder / "bad.jpg").write_bytes(b"no")
         words = command(folder, tmp_path / "run", "--steps", 2, "--samples", 4)
         more = ("--validate-every", 1, "--validate-limit", 1, "--tracker", "tensorboard")
         done = cli(*words, *more)
         assert done.returncode == 0, done.stderr
         assert "preparing latents" in done.stderr
+        assert "1 photographs could not be used" in done.stderr
         table = (tmp_path / "run" / "validation.csv").read_text().splitlines()
         assert len(table) == 3
         assert "quick-bicubic/psnr_y" in table[0]

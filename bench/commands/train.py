@@ -52,11 +52,19 @@ def train(
         ),
     ] = None,
     activation: Annotated[
-        str, typer.Option(help="Kind of stage 1.", metavar="scedit|controlnet|lr")
-    ] = "scedit",
+        str | None,
+        typer.Option(
+            help="Kind of stage 1; default: MODEL's, or scedit.", metavar="scedit|controlnet|lr"
+        ),
+    ] = None,
     attention: Annotated[
-        bool, typer.Option("--attention/--no-attention", help="Multiple attention in stage 2.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--attention/--no-attention",
+            help="Multiple attention in stage 2; default: as MODEL, or with.",
+            show_default=False,
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="New weights for the stage, whatever MODEL has.")
     ] = False,
@@ -140,7 +148,8 @@ def train(
         str, typer.Option(help="Where losses go beside log.csv.", metavar="none|tensorboard|wandb")
     ] = "none",
     minutes: Annotated[
-        float, typer.Option(min=0, help="Stop with a checkpoint after so long; 0: never.")
+        float,
+        typer.Option(min=0, help="Stop with a checkpoint after so much training; 0: never."),
     ] = 0.0,
     device: o.Device = "auto",
     dry_run: Annotated[
@@ -158,11 +167,13 @@ def train(
     accelerate launch -m bench train guidance ...
     """
     o.one_of("--preset", preset, "sd15", "mini")
-    o.one_of("--activation", activation, "scedit", "controlnet", "lr")
+    o.one_of("--activation", activation or "scedit", "scedit", "controlnet", "lr")
     o.one_of("--loss", loss, "noise", "image")
     o.one_of("--precision", precision, "no", "bf16", "fp16")
     o.one_of("--tracker", tracker, "none", "tensorboard", "wandb")
     o.one_of("stage", stage, "activation", "guidance", "prior", "texture", "vae")
+    if streaming and samples:
+        raise BenchError("--samples: expected photographs by number, found --streaming; leave one")
     changes = {
         "steps": steps, "batch_size": batch_size, "accumulation": accumulation,
         "learning_rate": learning_rate, "warmup": warmup, "decay": decay, "clip": clip, "ema": ema,
@@ -185,7 +196,10 @@ def train(
         "multiple_attention": attention, "fresh": fresh, "seed": seed,
     }  # fmt: skip
     places = o.split(data) or ["paper" if preset == "sd15" else "free"]
-    cpu = o.resolve_device(device) == "cpu"
+    chosen = o.resolve_device(device)
+    cpu = chosen == "cpu"
+    if chosen.startswith("cuda:"):
+        resolve("torch.cuda:set_device")(chosen)
     try:
         settings = _settings(preset, stage, loss, changes)
         if dry_run:
