@@ -47,14 +47,13 @@ class FolderPhotographs:
 
     Args:
         places: folders and files.
-        limit: the first so many only.
 
     Raises:
         TrainingError: a place that does not exist, or no image at all.
     """
 
-    def __init__(self, places: Sequence[str | Path], limit: int | None = None) -> None:
-        self.files = [file for place in places for file in _images_below(Path(place))][:limit]
+    def __init__(self, places: Sequence[str | Path]) -> None:
+        self.files = [file for place in places for file in _images_below(Path(place))]
         if not self.files:
             names = ", ".join(map(str, places))
             raise TrainingError(f"{names}: expected images ({_suffixes()}), found none")
@@ -82,15 +81,11 @@ class HubPhotographs:
         dataset: `datasets.Dataset`.
         column: name of the image column; found if None.
         label: what the dataset is called in messages.
-        limit: the first so many rows only.
     """
 
-    def __init__(
-        self, dataset: Any, column: str | None, label: str, limit: int | None = None
-    ) -> None:
+    def __init__(self, dataset: Any, column: str | None, label: str) -> None:
         self.label, self.column = label, image_column(dataset.features, column, label)
-        count = len(dataset) if limit is None else min(limit, len(dataset))
-        self.rows = undecoded(dataset, self.column).select(range(count))
+        self.rows = undecoded(dataset, self.column)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -59,9 +59,7 @@ class Start:
     seed: int = 0
 
 
-def open_photographs(
-    places: Sequence[str], streaming: bool = False, limit: int | None = None
-) -> Photographs | Stream:
+def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
     """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
 
     Raises:
@@ -73,7 +71,7 @@ def open_photographs(
             raise TrainingError("streaming: expected exactly one --data hf:NAME")
         return open_hub(hub[0], streaming=True)
     local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
-    parts: list[Any] = [FolderPhotographs(local, limit)] if local else []
+    parts: list[Any] = [FolderPhotographs(local)] if local else []
     parts += [open_hub(name) for name in hub]
     if not parts:
         raise TrainingError("data: expected folders, images or hf:NAME, found none")
