@@ -69,7 +69,8 @@ def train_mini(session: nox.Session) -> None:
     for stage in MINI_RUNS:
         run = (stage, "--preset", "mini", "--loss", "image", "--out", f"{MINI}/{stage}", *start)
         start = ("--from", f"{MINI}/{stage}/model")
-        python(session, "-m", "bench", "train", *run, *session.posargs)
+        often = ("--checkpoint-every", "100")
+        python(session, "-m", "bench", "train", *run, *often, *session.posargs)
     python(session, "-m", "cassr.release", f"{MINI}/guidance/model", SHIPPED)
     for stage in MINI_RUNS:
         shutil.copy(f"{MINI}/{stage}/log.csv", f"{SHIPPED}/runs/{stage}.csv")
@@ -104,7 +105,7 @@ def _train_ablation(
     session: nox.Session, name: str, model: str, seed: str, options: tuple[str, ...]
 ) -> None:
     common = (*ABLATION_SETTINGS, *options, "--seed", seed)
-    source = f"{MINI}/texture/model"
+    source = f"{MINI}/prior/model"
     if model in ("scedit", "controlnet"):
         out = f"{ABLATION}/{name}-activation"
         run = ("train", "activation", "--from", source, "--out", out, "--steps", STAGE_1_STEPS)
