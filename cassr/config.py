@@ -327,11 +327,11 @@ MINI = Preset(
         "prior-image": replace(
             _MINI_TRAINING,
             learning_rate=6e-4,
-            steps=1500,
+            steps=3000,
             degraded_share=0.1,
         ),
         "texture-image": replace(
-            _MINI_TRAINING, steps=500, adversarial_weight=0.02, prompt_dropout=0.0
+            _MINI_TRAINING, steps=500, adversarial_weight=0.03, prompt_dropout=0.0
         ),
         "activation-image": replace(_MINI_TRAINING, steps=400, samples=2_730),
         "guidance-image": replace(_MINI_TRAINING, learning_rate=4e-4, steps=450, samples=2_730),

@@ -28,7 +28,7 @@ def release(source: Path, target: Path) -> int:
     """
     if not (source / "model_index.json").is_file():
         raise TrainingError(f"{source}: expected the folder of a trained model, found none")
-    pipeline = CasSRPipeline.from_pretrained(source).to(dtype=torch.float16)
+    pipeline = CasSRPipeline.from_pretrained(source, torch_dtype=torch.float16)
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent) as folder:
         save_model(pipeline, Path(folder) / "model")

@@ -126,7 +126,6 @@ def test_it_is_more_faithful_than_bicubic_on_real_crops(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="p = .052: NIQE jumps on two crops of dense texture")
 def test_it_looks_more_natural_than_bicubic_on_real_crops(
     scores: dict[str, dict[str, np.ndarray]],
 ) -> None:
