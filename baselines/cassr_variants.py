@@ -109,7 +109,7 @@ def _ablation(name: str, title: str, model: str, seed: int, **options: Any) -> V
         parameters=MINI_PARAMETERS[model],
         size="mini",
         needs="short trainings: nox -s train_mini ablate_mini",
-        ran="10 sample photographs, CPU",
+        ran="20 sample photographs, CPU",
     )
 
 
