@@ -53,12 +53,20 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     _clean(folder)
     if not _is_whole(final):
         part = _write(_hidden(final, PART), checkpoint)
-        if final.exists():
-            _remove(final)
+        remove(final)
         os.replace(part, final)
     for old in found(folder)[:-keep]:
-        _remove(old)
+        remove(old)
     return final
+
+
+def remove(path: Path) -> None:
+    """Take a folder, if it is there, out of sight in one step: it is never seen half removed."""
+    aside = _hidden(path, REMOVED)
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        os.replace(path, aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def found(folder: Path) -> list[Path]:
@@ -127,13 +135,6 @@ def _write(part: Path, checkpoint: Checkpoint) -> Path:
     for file in part.iterdir():
         _flush(file)
     return part
-
-
-def _remove(path: Path) -> None:
-    """Take it out of sight in one step, so that it is never seen half removed."""
-    aside = _hidden(path, REMOVED)
-    os.replace(path, aside)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _clean(folder: Path) -> None:

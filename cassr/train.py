@@ -25,6 +25,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cassr import checkpoints
 from cassr.config import TrainingSettings
 from cassr.data import Recipe, Share, loader
 from cassr.errors import TrainingError
@@ -114,7 +115,7 @@ def train(
         there = run.out / "model"
         return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
     if main:
-        _discard(run.out / "model")
+        checkpoints.remove(run.out / "model")
     accelerator.init_trackers(stage) if run.tracker != "none" else None
     with _stop_flag() as asked, state.log:
         loss = _loop(state, pairs, recipe, asked, validate)
@@ -264,17 +265,8 @@ def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
         pipeline.save_adapters(part)
     else:
         pipeline.save_pretrained(part)
-    _discard(folder)
+    checkpoints.remove(folder)
     part.replace(folder)
-
-
-def _discard(folder: Path) -> None:
-    """Remove a folder; killed meanwhile it is there whole or not at all."""
-    aside = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        folder.replace(aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
