@@ -5,6 +5,7 @@ python -m cassr.release results/training/mini/guidance/model cassr/models/cassr-
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -32,11 +33,20 @@ def release(source: Path, target: Path) -> int:
     target.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent) as folder:
         save_model(pipeline, Path(folder) / "model")
+        for config in (Path(folder) / "model").rglob("*.json"):
+            _forget_origin(config)
         for made in (Path(folder) / "model").iterdir():
             if made.is_dir():
                 shutil.rmtree(target / made.name, ignore_errors=True)
             made.replace(target / made.name)
     return sum(file.stat().st_size for file in target.rglob("*.safetensors"))
+
+
+def _forget_origin(config: Path) -> None:
+    """Drop the folder that diffusers notes where a module was loaded from."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

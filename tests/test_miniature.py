@@ -60,6 +60,9 @@ def test_a_release_is_half_precision_and_keeps_the_card(tmp_path: Path) -> None:
     weights = list((tmp_path / "shipped").rglob("*.safetensors"))
     assert size == sum(file.stat().st_size for file in weights)
     assert {t.dtype for file in weights for t in load_file(file).values()} == {torch.float16}
+    configs = list((tmp_path / "shipped").rglob("*.json"))
+    assert len(configs) > 5
+    assert not [file for file in configs if str(tmp_path) in file.read_text()]
     assert CasSRPipeline.from_pretrained(tmp_path / "shipped").config["activation_kind"] == "scedit"
 
 
