@@ -14,6 +14,8 @@ from typing import Any
 
 CARDS = Path(__file__).parent / "cards"
 BLIP = "Salesforce/blip-image-captioning-base"
+VERSION = 2
+"""Of the pixels: 2 since tiles of large images lie where they belong."""
 NO_CFG = {"guidance_scale": 1.0, "activation_guidance_scale": 1.0}
 
 
@@ -167,6 +169,7 @@ def card(variant: Variant) -> str:
         "lookup": "baselines.cassr_files",
         "options": {"model": variant.model, **variant.options},
         "seeded": True,
+        "version": VERSION,
         "parameters": variant.parameters,
         **SIZES[variant.size],
         "paper": "Chen et al., CasSR: Activating Image Power for Real-World Image "

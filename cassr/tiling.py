@@ -26,11 +26,15 @@ class Window:
     height: int
     width: int
 
+    def scaled(self, factor: int) -> Window:
+        """The same rectangle in cells that are `factor` times finer."""
+        return Window(*(factor * n for n in (self.top, self.left, self.height, self.width)))
+
     def crop(self, x: Tensor, factor: int = 1) -> Tensor:
         """The window's part of x: (..., H, W), whose cells are `factor` times finer."""
-        rows = slice(self.top * factor, (self.top + self.height) * factor)
-        columns = slice(self.left * factor, (self.left + self.width) * factor)
-        return x[..., rows, columns]
+        fine = self.scaled(factor)
+        rows = slice(fine.top, fine.top + fine.height)
+        return x[..., rows, fine.left : fine.left + fine.width]
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,6 @@ class Grid:
         sides = (self.height, self.width)
         return math.prod(len(_starts(side, self.tile, self.overlap)) for side in sides)
 
-    def scaled(self, factor: int) -> Grid:
-        """The same grid on a plane whose cells are `factor` times finer."""
-        return Grid(*(factor * n for n in (self.height, self.width, self.tile, self.overlap)))
-
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
     """First cells of the tiles along one axis, evenly spread."""
@@ -71,12 +71,17 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
-def _axis_weights(length: int, tile: int, overlap: int) -> dict[int, Tensor]:
-    """Normalised weights (tile,) by the tiles' first cells; they add up to one in every cell."""
-    starts, side = _starts(length, tile, overlap), min(length, tile)
+def _axis_weights(length: int, tile: int, overlap: int, factor: int) -> dict[int, Tensor]:
+    """Normalised weights (factor*tile,) by the tiles' first fine cells; they add up to one.
+
+    The tiles are laid out in whole coarse cells and then refined: a layout of the fine cells
+    themselves would be rounded elsewhere.
+    """
+    starts = [factor * start for start in _starts(length, tile, overlap)]
+    side, fade = factor * min(length, tile), factor * max(overlap, 1)
     distance = torch.arange(side).minimum(torch.arange(side).flip(0)) + 0.5
-    ramp = torch.sin(math.pi / 2 * (distance / max(overlap, 1)).clamp(max=1)) ** 2
-    total = torch.zeros(length)
+    ramp = torch.sin(math.pi / 2 * (distance / fade).clamp(max=1)) ** 2
+    total = torch.zeros(factor * length)
     for start in starts:
         total[start : start + side] += ramp
     return {start: ramp / total[start : start + side] for start in starts}
@@ -99,14 +104,13 @@ def blend(
     """
     if len(grid) == 1:
         return function(next(iter(grid)))
-    fine = grid.scaled(factor)
-    rows = _axis_weights(fine.height, fine.tile, fine.overlap)
-    columns = _axis_weights(fine.width, fine.tile, fine.overlap)
+    rows = _axis_weights(grid.height, grid.tile, grid.overlap, factor)
+    columns = _axis_weights(grid.width, grid.tile, grid.overlap, factor)
     result: Tensor | None = None
-    for window, place in zip(grid, fine, strict=True):
-        tile = function(window).float()
+    for window in grid:
+        tile, place = function(window).float(), window.scaled(factor)
         if result is None:
-            shape = (*tile.shape[:2], fine.height, fine.width)
+            shape = (*tile.shape[:2], factor * grid.height, factor * grid.width)
             result = torch.zeros(shape, device=device or tile.device)
         weights = rows[place.top][:, None] * columns[place.left]
         place.crop(result).add_((tile * weights.to(tile.device)).to(result.device))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+import cassr
 from cassr.build import build_pipeline
 from cassr.color import adain, low_band, wavelet
+from cassr.config import SamplingOptions
+from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
+from cassr.sampling import LatentCodec, tiled_predictor
 from cassr.tiling import Grid, HintCache, blend, pad_to_multiple
 
 
@@ -34,11 +44,76 @@ def test_a_grid_covers_the_plane_and_its_weights_add_up_to_one(height, width, ti
     torch.testing.assert_close(ones, torch.ones(1, 1, height, width))
 
 
-@pytest.mark.parametrize("factor", [1, 4])
-def test_blending_crops_gives_the_image_back(factor):
-    image = torch.rand(2, 3, 20 * factor, 33 * factor)
-    grid = Grid(20, 33, 8, 3)
-    torch.testing.assert_close(blend(lambda w: w.crop(image, factor), grid, factor), image)
+@st.composite
+def grids(draw: st.DrawFn) -> Grid:
+    tile = draw(st.integers(1, 40))
+    overlap = draw(st.integers(0, tile - 1))
+    longest = min(150, tile + 12 * (tile - overlap))
+    height, width = (draw(st.integers(1, longest)) for _ in range(2))
+    return Grid(height, width, tile, overlap)
+
+
+@settings(max_examples=150, deadline=None)
+@given(grid=grids(), factor=st.sampled_from([1, 2, 3, 4, 8]))
+@example(grid=Grid(176, 256, 64, 16), factor=8)
+@example(grid=Grid(176, 256, 64, 16), factor=1)
+@example(grid=Grid(360, 360, 128, 16), factor=4)
+def test_blending_crops_gives_the_image_back(grid, factor):
+    """What a decoder without error gives, wherever tiles start."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 1, grid.height * factor, grid.width * factor, generator=generator)
+    blended = blend(lambda window: window.crop(image, factor), grid, factor)
+    torch.testing.assert_close(blended, image, atol=1e-5, rtol=0)
+
+
+class PerfectVAE:
+    """Encodes and decodes without loss: pixels are laid into channels and back."""
+
+    factor = 8
+    config: ClassVar = {"scaling_factor": 0.5}
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def encode(self, x: Tensor) -> SimpleNamespace:
+        latent = torch.nn.functional.pixel_unshuffle(x, self.factor)
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latent))
+
+    def decode(self, z: Tensor, return_dict: bool) -> tuple[Tensor]:
+        return (torch.nn.functional.pixel_shuffle(z, self.factor),)
+
+
+@pytest.mark.parametrize("side", [1280, 1288, 1344, 1408, 1480, 1600, 2120, 2368])
+def test_a_perfect_vae_in_the_default_tiles_is_lossless_on_large_images(side):
+    default = SamplingOptions()
+    codec = LatentCodec(PerfectVAE(), default.vae_tile, default.vae_overlap)
+    image = torch.rand(1, 3, side, 520, generator=torch.Generator().manual_seed(side))
+    torch.testing.assert_close(codec.decode(codec.encode(image)), image, atol=1e-5, rtol=0)
+
+
+def test_the_miniature_decodes_large_images_in_tiles_as_at_once():
+    shipped = Path(cassr.__file__).parent / "models" / "cassr-mini" / "vae"
+    codec = LatentCodec(PatchVAE.from_pretrained(shipped), 512, 64)
+    z = torch.randn(1, 12, 360, 24, generator=torch.Generator().manual_seed(0)) / 4
+    with torch.no_grad():
+        tiled, whole = codec.decode(z), replace(codec, tile=4096).decode(z)
+    assert -10 * (tiled - whole).square().mean().log10() > 45
+
+
+def test_hints_lie_where_their_latents_lie():
+    """The predictor sees every window's latents beside the very pixels they stand for."""
+    image = torch.rand(1, 3, 176 * 8, 72 * 8, generator=torch.Generator().manual_seed(1))
+    latents = torch.nn.functional.avg_pool2d(image, 8)
+
+    class Stage:
+        def embed(self, condition: Tensor) -> Tensor:
+            return torch.nn.functional.avg_pool2d(condition, 8)
+
+        def predict(self, z: Tensor, t: Tensor, prompt: Tensor, hints: Tensor) -> Tensor:
+            return hints - z
+
+    grid = Grid(176, 72, 64, 16)
+    predict = tiled_predictor(Stage(), [image], torch.zeros(1, 1, 1), grid, 1.0, 1 << 30)
+    zeros = torch.zeros_like(latents)
+    torch.testing.assert_close(predict(latents, torch.tensor(1)), zeros, atol=1e-6, rtol=0)
 
 
 def test_neighbouring_tiles_fade_into_each_other():
