@@ -18,7 +18,7 @@ from bench import weights
 from bench.cards import Archive
 from bench.download import download
 from bench.errors import DataError, WeightsError
-from bench.text import printable
+from bench.text import inside, printable
 from bench.types import Weight
 
 MAX_MEMBERS = 1_000_000
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 def home(archive: Archive) -> Path:
     """Where the archive is kept."""
-    return weights.cache_dir() / "archives" / archive.name
+    return inside(weights.cache_dir() / "archives", archive.name)
 
 
 def find(archive: Archive) -> Path | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import CardError, UnknownName
 from bench.text import printable, suggestion
-from bench.types import Weight
+from bench.types import FileName, PathInside, Weight
 
 
 class Card(BaseModel):
@@ -30,7 +30,7 @@ class Snapshot(Card):
     """
 
     repository: str
-    into: str
+    into: PathInside
     revision: str = ""
     files: list[str] = Field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Replacement(Card):
         new: what stands there instead.
     """
 
-    file: str
+    file: PathInside
     old: str
     new: str
 
@@ -54,7 +54,8 @@ class Outputs(Card):
 
     Attributes:
         root: where the program writes, when it cannot be told; `{repo}` and `{run}` (a name of
-            this run's own) are filled in. The folder is removed afterwards.
+            this run's own) are filled in. The folder is removed afterwards, so it is in the
+            output folder or has the run's name.
         folder: below the output folder.
         name: of the file, with `{stem}` for the input's.
         ignore: patterns of other files, below the output folder, that the program is known to
@@ -62,9 +63,16 @@ class Outputs(Card):
     """
 
     root: str = "{output}"
-    folder: str = "."
-    name: str = "{stem}.png"
+    folder: PathInside = "."
+    name: PathInside = "{stem}.png"
     ignore: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _removes_its_own(self) -> Outputs:
+        parts = PurePosixPath(self.root).parts
+        if ".." in parts or (parts[:1] != ("{output}",) and "{run}" not in parts):
+            raise ValueError("expected 'root' to start with {output} or to have a folder {run}")
+        return self
 
 
 class Official(Card):
@@ -114,8 +122,8 @@ class Official(Card):
     command_else: list[str] = Field(default_factory=list)
     config: str = ""
     replacements: list[Replacement] = Field(default_factory=list)
-    links: dict[str, str] = Field(default_factory=dict)
-    unpack: dict[str, str] = Field(default_factory=dict)
+    links: dict[str, PathInside] = Field(default_factory=dict)
+    unpack: dict[str, PathInside] = Field(default_factory=dict)
     snapshots: list[Snapshot] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     outputs: Outputs = Outputs()
@@ -152,7 +160,7 @@ class MethodCard(Card):
         deviations: where our run differs from the official test.
     """
 
-    name: str
+    name: FileName
     title: str
     factory: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -225,7 +233,7 @@ class Archive(Card):
             ever after.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()-]*$")
+    name: FileName
     url: str = ""
     mirrors: list[str] = Field(default_factory=list)
     page: str = ""
@@ -264,7 +272,7 @@ class DatasetCard(Card):
         images: how many there must be.
     """
 
-    name: str
+    name: FileName
     title: str
     summary: str
     licence: str
@@ -301,7 +309,7 @@ class SuiteCard(Card):
             that differ in the heading "Training seed" alone are one configuration, trained again.
     """
 
-    name: str
+    name: FileName
     title: str
     summary: str
     methods: list[str]

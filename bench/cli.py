@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -141,8 +142,27 @@ def build(arguments: Sequence[str]) -> typer.Typer:
             app.add_typer(function, name=command.name)
         else:
             epilog = f"Example: cassr-bench {command.example}"
-            app.command(command.name, epilog=epilog)(function)
+            app.command(command.name, epilog=epilog)(_alone_ends(function))
     return app
+
+
+def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which no code that it calls can end with an exit code of its own."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            from bench.foreign import told
+
+            raise BenchError(
+                f"stopped by code that was called, before the end: {told(error)}"
+            ) from error
+
+    return run
 
 
 def _stub(summary: str) -> Callable[[], None]:

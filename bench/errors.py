@@ -51,6 +51,10 @@ class StoreError(BenchError):
     """A result store that cannot be read or written."""
 
 
+class WorkerDied(BenchError):
+    """A worker process ended without an answer: killed, or ended by the code that it ran."""
+
+
 class Interrupted(BenchError):
     """Stopped by the user; everything finished so far is kept."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,9 @@ from bench.table_stats import MAX_RESAMPLES
 from bench.text import printable
 
 State = Literal["pass", "fail"]
+KINDS = ("datasets", "methods", "metrics")
+"""What makes a cell, in the order of its key."""
+WRITE_ANEW = "write it anew with --update"
 NAMED = 3
 SET_RELATIVE = 0.01
 """How much worse a metric of a whole set may be where images are tested statistically."""
@@ -63,7 +66,7 @@ class Verdict:
     @property
     def exit_code(self) -> int:
         """0 pass, 1 regression, 2 could not judge."""
-        return 2 if self.problems else int(bool(self.failed))
+        return 2 if self.problems or not self.rows else int(bool(self.failed))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -91,16 +94,24 @@ def default_policy(tolerance: Tolerance, measured: Measured) -> Policy:
     return Policy(tolerance=tolerance, tolerances=scoped)
 
 
-def judge(reference: Reference, found: Measured, unavailable: Mapping[str, str]) -> Verdict:
+def judge(
+    reference: Reference,
+    found: Measured,
+    unavailable: Mapping[str, str],
+    part: Collection[str] = (),
+) -> Verdict:
     """Judge what was measured.
 
     Args:
         unavailable: method or metric that was asked for and cannot run here -> why.
+        part: of which of "datasets", "methods" and "metrics" only some were asked for, by name;
+            of the others all that the reference holds must be there.
     """
     known = reference.measured
     problems = _incomparable(known, found, unavailable)
-    cells = found.cells()
-    pairs = {cell.key: (cell, cells[cell.key]) for cell in known.scores if cell.key in cells}
+    problems += _unlike_names(known, found, unavailable, part)
+    pairs = _pairs(known, found)
+    problems += _unheld(pairs)
     if not pairs and not problems:
         problems = ["nothing that the reference holds was measured; name methods that it has"]
     problems += _untestable(reference, pairs)
@@ -125,12 +136,59 @@ def _incomparable(known: Measured, found: Measured, unavailable: Mapping[str, st
         if was != now
     ]
     problems += unlike(known, found, "in the reference", "here")
-    wanted = [*known.methods, *known.metrics]
-    problems += [f"{name}: {unavailable[name]}" for name in wanted if name in unavailable]
+    problems += [f"{name}: {reason}" for name, reason in unavailable.items()]
     return [printable(problem) for problem in problems]
 
 
+def _unlike_names(
+    known: Measured, found: Measured, unavailable: Mapping[str, str], part: Collection[str]
+) -> Iterator[str]:
+    """Names that only one of the two has, though both should."""
+    for what in KINDS:
+        held, here = getattr(known, what), getattr(found, what)
+        for name in sorted(here.keys() - held.keys() - unavailable.keys()):
+            yield printable(f"{what}: {name} is not in the reference; {WRITE_ANEW}")
+        for name in sorted(held.keys() - here.keys() - unavailable.keys()):
+            if what not in part:
+                yield printable(f"{what}: {name} is in the reference and was not measured here")
+
+
 Pairs = Mapping[CellKey, tuple[Cell, Cell]]
+
+
+def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]:
+    """(in the reference, measured) of everything that was asked for and either has."""
+    held, here = known.cells(), found.cells()
+    return {
+        key: (held.get(key) or _empty(key), here.get(key) or _empty(key))
+        for key in dict.fromkeys([*held, *(k for k, cell in here.items() if _scored(cell))])
+        if all(name in getattr(found, what) for what, name in zip(KINDS, key, strict=True))
+    }
+
+
+def _empty(key: CellKey) -> Cell:
+    return Cell(dataset=key[0], method=key[1], metric=key[2])
+
+
+def _unheld(pairs: Pairs) -> Iterator[str]:
+    """Scores that the reference should hold, since they are there now or it has their place."""
+    for key, (known, found) in pairs.items():
+        absent = sorted(_scored(found) - _scored(known))
+        where = " / ".join(map(printable, key))
+        if absent and absent != [""]:
+            count = f"{len(absent)} of {len(found.images)} scores"
+            yield f"{where}: {count} are not in the reference ({_named(absent)}); {WRITE_ANEW}"
+        elif absent or not _scored(known):
+            yield f"{where}: the reference holds no score; {WRITE_ANEW}"
+
+
+def _scored(cell: Cell) -> set[str]:
+    """The images that have a score; of a whole set, which has one, ""."""
+    return set(cell.images) or ({""} if cell.mean is not None else set())
+
+
+def _named(images: Sequence[str]) -> str:
+    return ", ".join(map(printable, images[:NAMED])) + (", …" if len(images) > NAMED else "")
 
 
 def _untestable(reference: Reference, pairs: Pairs) -> list[str]:
@@ -153,7 +211,7 @@ def _notes(known: Measured, found: Measured) -> list[str]:
             notes.append(
                 f"method {name} is another than in the reference (code, settings or weights)"
             )
-    for what in ("datasets", "methods", "metrics"):
+    for what in KINDS:
         absent = sorted(getattr(known, what).keys() - getattr(found, what).keys())
         if absent:
             notes.append(f"{what} of the reference not asked for: {', '.join(absent)}")
@@ -224,10 +282,9 @@ def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
     absent = [image for image in known.images if image not in found.images]
     if len(absent) <= allowed:
         return []
-    names = ", ".join(map(printable, absent[:NAMED])) + (", …" if len(absent) > NAMED else "")
     why = printable(found.missing.get(absent[0], ""))
     count = f"{len(absent)} of {len(known.images)} images have no score, {allowed} allowed"
-    return [f"{count}: {names}" + (f" ({why})" if why else "")]
+    return [f"{count}: {_named(absent)}" + (f" ({why})" if why else "")]
 
 
 @dataclass(frozen=True)

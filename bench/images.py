@@ -32,6 +32,9 @@ IMAGE_SUFFIXES = frozenset(
         *(".gif", ".apng", ".avif", ".heic", ".jp2", ".jxl", ".psd", ".dng"),
     )
 )
+BRIGHTEST = 4.0
+"""The largest value taken for an image whose white is 1. What networks and sharpening overshoot
+stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -150,14 +153,38 @@ def to_uint8(x: Tensor) -> np.ndarray:
     """(1, 3, H, W) float, nominally in [0, 1] -> (H, W, 3) uint8, clamped and rounded.
 
     Raises:
-        ImageError: the tensor holds NaN or has another shape.
+        ImageError: it is no such tensor; says what was found instead and how to mend it.
     """
-    if x.dim() != 4 or x.shape[:2] != (1, 3):
-        raise ImageError(f"expected an image tensor of shape (1, 3, H, W), found {tuple(x.shape)}")
-    if not bool(x.isfinite().all()):
-        raise ImageError("the upscaled image has values that are not finite (NaN or infinity)")
+    problem = _problem(x)
+    if problem:
+        raise ImageError(f"expected floats in [0, 1] of shape (1, 3, H, W), found {problem}")
     scaled = x[0].detach().float().clamp(0, 1).mul(255).round()
     return scaled.byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _problem(x: object) -> str:
+    """What is wrong with an upscaled image, and the remedy; "" when nothing is."""
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        return _SWAPS.get(type(x).__name__, f"{type(x).__name__}; return a torch tensor")
+    if x.dim() != 4 or x.shape[:2] != (1, 3):
+        remedy = "; return x.permute(2, 0, 1)[None]" if x.dim() == 3 and x.shape[2] == 3 else ""
+        return f"shape {tuple(x.shape)}{remedy}"
+    if not x.is_floating_point():
+        return f"{x.dtype}; return x.float() / 255 if it holds 0 to 255"
+    if not bool(x.isfinite().all()):
+        return "values that are not finite (NaN or infinity)"
+    brightest = float(x.max()) if x.numel() else 0.0
+    if brightest > BRIGHTEST:
+        return f"values up to {brightest:g}; divide by 255 if white is 255"
+    return ""
+
+
+_SWAPS = {
+    "NoneType": "None; return the upscaled image",
+    "ndarray": "a numpy array; return torch.from_numpy(x)",
+}
 
 
 def resize(rgb: np.ndarray, width: int, height: int, filter: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bench.cards import Card
 from bench.hashing import json_sha256
@@ -34,13 +34,15 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = dict[Name, Any]
 
 
-def _a_number(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("expected a number, found NaN")
-    return value
+def _a_number(value: Any) -> Any:
+    """Numbers, and the words that stand for infinity in JSON; text and truth are no scores."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value in ("Infinity", "-Infinity") or (is_number and value == value):
+        return value
+    raise ValueError(f"expected a number, found {str(value)[:SHOWN]}")
 
 
-Value = Annotated[float, AfterValidator(_a_number)]
+Value = Annotated[float, BeforeValidator(_a_number)]
 CellKey = tuple[str, str, str]
 """(dataset, method, metric)"""
 
@@ -103,8 +105,8 @@ class Measured(Record):
 
     suite: Name = ""
     seed: int | None = None
-    scale: int | None = None
-    limit: int | None = None
+    scale: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     datasets: dict[Name, DatasetPrint]
     metrics: dict[Name, MetricPrint]
     methods: dict[Name, MethodPrint]
@@ -116,7 +118,7 @@ class Measured(Record):
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
         described: tuple[Mapping[str, Record], ...] = (self.datasets, self.methods, self.metrics)
-        for cell in (cell for cell in self.scores if cell.mean is not None):
+        for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
             for name, known in zip(cell.key, described, strict=True):
                 if name not in known:
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.bundle import Bundle
+from bench.bundle import Bundle, Label
 from bench.diff import difference
 from bench.errors import DataError
 from bench.measured import Cell, Measured, as_unicode, of_results, public_names, unlike
 from bench.results import Item, Results
 from bench.text import printable
+from bench.types import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+ROUNDING = 1e-6
+"""How far past its bounds floating-point arithmetic takes a score."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,9 @@ class Import:
     bundle: Bundle
 
 
-def merge(results: Results, imports: Sequence[Import], label: str = "") -> Results:
+def merge(
+    results: Results, imports: Sequence[Import], label: str = "", scale: int | None = None
+) -> Results:
     """The results with the methods of others.
 
     Only datasets and metrics of `results` are taken. A method that both have with the same scores
@@ -33,27 +40,31 @@ def merge(results: Results, imports: Sequence[Import], label: str = "") -> Resul
 
     Args:
         label: set in brackets behind the names of imported methods.
+        scale: of `results`, where it is known.
 
     Raises:
-        DataError: a dataset or metric is not the same, nothing is shared, images are unknown, or
-            a method of the same name has other scores; names what differs.
+        DataError: a dataset or metric is not the same, nothing is shared, images are unknown, a
+            value is none that its metric can give, or a method of the same name has other scores;
+            names what differs.
     """
     for item in imports:
-        results = _merge_one(results, item, label)
+        results = _merge_one(results, item, label, scale)
     return results
 
 
-def _merge_one(results: Results, item: Import, label: str) -> Results:
+def _merge_one(results: Results, item: Import, label: str, scale: int | None) -> Results:
     called = public_names(dataset.name for dataset in results.datasets)
-    own, theirs = of_results(results, names=called), item.bundle.measured
+    own = of_results(results, scale=scale, names=called)
+    theirs = item.bundle.measured
     _refuse_unlike(own, theirs, item.source)
+    _refuse_impossible(results.metrics, theirs, item.source)
     _refuse_unknown_images(results, theirs, called, item.source)
     names = _new_names(own, theirs, item, label)
     if not names:
         return results
     return replace(
         results,
-        methods=(*results.methods, *(_item(item, old, new) for old, new in names.items())),
+        methods=(*results.methods, *_items(results, item, names, _made_with(own, theirs))),
         scores=_with_rows(results, theirs, names, called, item.source),
         provenance=_with_provenance(results, item, names),
     )
@@ -66,6 +77,30 @@ def _refuse_unlike(own: Measured, theirs: Measured, source: str) -> None:
             lines.append(f"none of its {what} is one of ours")
     if lines:
         raise DataError(f"{source}: cannot be compared: {'; '.join(lines)}")
+
+
+def _refuse_impossible(metrics: Sequence[MetricSpec], theirs: Measured, source: str) -> None:
+    specs = {spec.name: spec for spec in metrics}
+    for cell in (cell for cell in theirs.scores if cell.metric in specs):
+        low, high = specs[cell.metric].bounds
+        means = {} if cell.mean is None else {"": cell.mean}
+        for image, value in {**cell.images, **means}.items():
+            if not low - ROUNDING <= value <= high + ROUNDING:
+                where = " / ".join(filter(None, (*cell.key, image)))
+                raise DataError(
+                    f"{source}: {printable(where)}: expected a score from {low:g} to {high:g}, "
+                    f"found {value:g}"
+                )
+
+
+def _made_with(own: Measured, theirs: Measured) -> str:
+    """Settings that differ without making scores of another test; "" when none does."""
+    told = [
+        f"{what} {getattr(theirs, what)} (here {getattr(own, what)})"
+        for what in ("seed", "scale")
+        if len({None, getattr(own, what), getattr(theirs, what)}) == 3
+    ]
+    return f"made with {' and '.join(told)}" if told else ""
 
 
 def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
@@ -108,11 +143,23 @@ def _refuse_unknown_images(
             )
 
 
-def _item(item: Import, old: str, new: str) -> Item:
-    label = item.bundle.methods.get(old)
-    title = label.title if label else old
-    shown = title + new.removeprefix(old)
-    note = f"{shown}: imported from {item.source}; not run here."
+def _items(
+    results: Results, item: Import, names: Mapping[str, str], made_with: str
+) -> Iterator[Item]:
+    """How the imported methods are shown; none under a title that another one has."""
+    taken = {method.title for method in results.methods}
+    for old, new in names.items():
+        label = item.bundle.methods.get(old)
+        shown = (label.title if label else old) + new.removeprefix(old)
+        if shown in taken:
+            shown = f"{shown} ({item.source}: {new})"
+        taken.add(shown)
+        yield _item(item, label, new, shown, made_with)
+
+
+def _item(item: Import, label: Label | None, new: str, shown: str, made_with: str) -> Item:
+    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
+    note = f"{shown}: {told}"
     return Item(
         new,
         shown,

@@ -12,7 +12,8 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from bench.cards import MethodCard, pick, read_card, read_folder
-from bench.errors import BenchError, ImageError, Unavailable, WeightsError
+from bench.errors import ImageError, Unavailable, WeightsError
+from bench.foreign import running
 from bench.images import by_stem, file_sha256, image_files
 from bench.lazy import resolve
 from bench.text import printable
@@ -81,15 +82,11 @@ class Entry:
 
         Raises:
             WeightsError: a file of weights is missing or not the expected one.
-            Unavailable: its factory refused; the message says why.
+            Unavailable: its code refused or broke; the message says why.
         """
-        factory = resolve(self.card.factory)
-        try:
+        with running(self.name):
+            factory = resolve(self.card.factory)
             method: Method | SetMethod = factory(**self._arguments(), device=device)
-        except BenchError:
-            raise
-        except Exception as error:  # anything a third-party network does while it is built
-            raise Unavailable(f"method '{self.name}': {printable(error)}") from error
         return method
 
     def _arguments(self) -> dict[str, Any]:
@@ -150,8 +147,14 @@ def find(name: str) -> Entry:
     return Entry(name, pick(method_cards(), name, "method"))
 
 
+class _GivenCard(MethodCard):
+    """A method that is a file or folder of the user's: its name is free text and never a path."""
+
+    name: str
+
+
 def _spandrel(name: str, file: Path) -> Entry:
-    card = MethodCard(
+    card = _GivenCard(
         name=file.stem,
         title=file.stem,
         factory="baselines.spandrel_models:SpandrelNetwork",
@@ -167,7 +170,7 @@ def _folder(name: str) -> Entry:
     folder = Path(path if at else title)
     title = title if at else folder.resolve().name
     files, _ = by_stem(image_files(folder))
-    card = MethodCard(
+    card = _GivenCard(
         name=title,
         title=title,
         factory="",
@@ -179,7 +182,7 @@ def _folder(name: str) -> Entry:
 
 
 def _python_file(file: Path) -> Entry:
-    card = MethodCard(
+    card = _GivenCard(
         name=file.stem,
         title=file.stem,
         factory="bench.methods:UserMethod",

@@ -38,6 +38,7 @@ class RunOptions:
         workers: processes; None means one per core on a CPU.
         seed: instead of the suite's.
         limit: only the first images of every dataset.
+        apart: methods never run in this process, so that they cannot end it.
     """
 
     store: Path
@@ -47,6 +48,7 @@ class RunOptions:
     seed: int | None = None
     limit: int | None = None
     scale: int = 4
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _upscale(
     if entry.card.official is not None:
         return upscale_set(entry, tasks, images, progress, seed=plan.seed, device=options.device)
     with (
-        _workers(tasks, options, entry.card.max_workers, share_threads=True) as workers,
+        _workers(tasks, options, entry.card.max_workers, upscaling=True) as workers,
         progress.step(f"{entry.card.title} on {dataset.title}") as advance,
     ):
         return upscale(tasks, images, workers, advance)
@@ -254,13 +256,13 @@ def _workers(
     tasks: Sequence[Any],
     options: RunOptions,
     most: int | None = None,
-    share_threads: bool = False,
+    upscaling: bool = False,
     preload: Sequence[str] = ("torch",),
 ) -> Workers:
     """Scores are computed with one thread each, so that they do not depend on the machine."""
     count = worker_count(options.workers, options.device, len(tasks), most)
-    threads = max(1, cores() // count) if share_threads else 1
-    return Workers(count, threads, preload)
+    threads = max(1, cores() // count) if upscaling else 1
+    return Workers(count, threads, preload, apart=upscaling and options.apart)
 
 
 def _shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:

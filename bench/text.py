@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from bench.errors import CardError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 MAX_SLUG = 80
@@ -26,6 +29,19 @@ def slug(name: str) -> str:
 
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{safe or 'x'}-{digest}"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file or folder `name` in a folder.
+
+    Raises:
+        CardError: it would lie elsewhere.
+    """
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise CardError(
+            f"expected a plain file name in {printable(folder)}, found '{printable(name)}'"
+        )
+    return folder / name
 
 
 def spreadsheet_text(text: str) -> str:

@@ -10,10 +10,13 @@ the HR bytes and the metric's fingerprint.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import AfterValidator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +129,27 @@ class SetMethod(Protocol):
         ...
 
 
+def _plain(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]*", name):
+        return name
+    raise ValueError(f"expected a plain file name of letters, digits and ._()-, found {name!r}")
+
+
+def _downward(path: str) -> str:
+    if path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"):
+        raise ValueError(f"expected a path that stays in its folder, found {path!r}")
+    return path
+
+
+FileName = Annotated[str, AfterValidator(_plain)]
+"""A name on a card that becomes a file's or folder's."""
+PathInside = Annotated[str, AfterValidator(_downward)]
+"""A path on a card, relative to a folder that it does not lead out of."""
+
+
 Better = Literal["higher", "lower"]
+BEYOND = 1e9
+"""More than any metric gives."""
 
 
 @dataclass(frozen=True)
@@ -148,14 +171,14 @@ class Weight:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    name: str
+    name: FileName
     url: str = ""
-    folder: str = ""
+    folder: PathInside = ""
     sha256: str = ""
     sha256_prefix: str = ""
     size: int = 0
-    wheel: str = ""
-    member: str = ""
+    wheel: PathInside = ""
+    member: PathInside = ""
     page: str = ""
 
 
@@ -170,6 +193,7 @@ class MetricSpec:
         reference: whether the HR image is needed.
         kind: "image" scores each image; "set" scores a whole folder (FID).
         range: typical range, in words.
+        bounds: no score lies outside; those of a metric that has none are far beyond any score.
         unit: "dB" or "".
         digits: decimals printed.
         means: one line: what it measures and by which convention.
@@ -193,6 +217,7 @@ class MetricSpec:
     factory: str
     kind: Literal["image", "set"] = "image"
     range: str = ""
+    bounds: tuple[float, float] = (-BEYOND, BEYOND)
     unit: str = ""
     digits: int = 4
     licence: str = ""

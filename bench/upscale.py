@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench import images
-from bench.errors import BenchError, Unavailable
+from bench.errors import BenchError, ImageError, Unavailable, WorkerDied
+from bench.foreign import running
 from bench.hashing import derive_seed, json_sha256
 from bench.metering import Meter
 from bench.methods import Entry
@@ -18,6 +19,10 @@ from bench.store import ImageStore
 from bench.text import printable
 from bench.types import ImagePair, Method
 from bench.workers import Workers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
 
 Progress = Callable[[int, int], None]
 
@@ -82,12 +87,19 @@ def upscale(
 ) -> list[Failure]:
     """Do the tasks; each image is written and then recorded as soon as it is finished."""
     failures = []
-    for done, (task, outcome) in enumerate(workers.map(upscale_one, tasks), start=1):
-        if isinstance(outcome, str):
-            failures.append(Failure(task.image_id, outcome))
-        else:
-            store.record(task.key, task.image_id, outcome)
-        progress(done, len(tasks))
+    left = {task.image_id: task for task in tasks}
+    try:
+        for task, outcome in workers.map(upscale_one, tasks):
+            del left[task.image_id]
+            if isinstance(outcome, str):
+                failures.append(Failure(task.image_id, outcome))
+            else:
+                store.record(task.key, task.image_id, outcome)
+            progress(len(tasks) - len(left), len(tasks))
+    except WorkerDied as error:
+        failures += [
+            Failure(i, f"method '{printable(t.method)}': {error}") for i, t in left.items()
+        ]
     store.close()
     return sorted(failures, key=lambda failure: failure.image_id)
 
@@ -101,16 +113,27 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
     try:
         method = _loaded(task.method, task.device)
         lr = images.to_tensor(images.read_rgb(task.lr))
-        with Meter(task.device) as meter:
+        sides = lr.shape[2:]
+        with running(task.method), Meter(task.device) as meter:
             sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
-        rgb = images.to_uint8(sr)
-        require_size(rgb.shape[:2], lr.shape[2:], task)
+        rgb = _taken(sr, task)
+        require_size(rgb.shape[:2], sides, task)
         images.write_png(task.output, rgb)
     except BenchError as error:
         return str(error)
-    except Exception as error:  # a third-party network may raise anything; others' images go on
+    except Exception as error:  # ours: a full disk, say; others' images go on
         return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
     return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
+
+
+def _taken(sr: Tensor, task: UpscaleTask) -> np.ndarray:
+    """A method's output, (H, W, 3) uint8."""
+    try:
+        return images.to_uint8(sr)
+    except ImageError as error:
+        raise Unavailable(
+            f"{printable(task.lr)}: method '{printable(task.method)}': {error}"
+        ) from error
 
 
 def require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 
 from bench import images
 from bench.errors import BenchError
+from bench.foreign import each, running
 from bench.methods import Entry
 from bench.progress import Progress
 from bench.store import ImageStore
@@ -33,7 +34,7 @@ def upscale_set(
         method = cast(SetMethod, entry.load(device))
     except BenchError as error:
         return [Failure(task.image_id, str(error)) for task in tasks]
-    waiting = {task.image_id: task for task in tasks}
+    waiting, broken = {task.image_id: task for task in tasks}, ""
     inputs = {task.image_id: task.lr for task in tasks}
     failures = []
     with (
@@ -41,13 +42,18 @@ def upscale_set(
         progress.live(entry.card.title) as live,
     ):
         scale = tasks[0].scale
-        for image in method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line):
-            reason = _store(image, waiting.pop(image.id, None), store)
-            if reason:
-                failures.append(Failure(image.id, reason))
-            live.advance(len(tasks) - len(waiting), len(tasks))
+        try:
+            with running(entry.name):
+                made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)
+            for image in each(entry.name, iter(made)):
+                reason = _store(image, waiting.pop(image.id, None), store)
+                if reason:
+                    failures.append(Failure(image.id, reason))
+                live.advance(len(tasks) - len(waiting), len(tasks))
+        except BenchError as error:
+            broken = str(error)
     store.close()
-    failures += [Failure(name, "the method said nothing of it") for name in waiting]
+    failures += [Failure(name, broken or "the method said nothing of it") for name in waiting]
     return sorted(failures, key=lambda failure: failure.image_id)
 
 

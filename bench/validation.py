@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench import data, images, metrics
-from bench.errors import DataError
+from bench.errors import DataError, ImageError
 from bench.hashing import derive_seed
 from bench.options import default_store
 from bench.run import find_suite
@@ -54,18 +54,25 @@ class Validation:
             rows = []
             for pair in pairs:
                 lr, hr = _read(pair.lr), _read(pair.hr)
-                made = self._made(pipeline, lr, hr, pair)
+                try:
+                    made = self._made(pipeline, lr, hr, pair)
+                except ImageError as error:
+                    _skip(f"{printable(dataset)}: {printable(pair.id)}: {error}")
+                    continue
                 for name, value in _scores(self.metrics, made[-1], hr):
                     values.setdefault(f"{dataset}/{name}", []).append(value)
                 rows.append([_enlarged(lr, hr), *made, hr])
-            _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
+            if rows:
+                _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
     def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> list[Tensor]:
         """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
         if self.stage == "vae":
             z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
-            return [((pipeline.vae.decode(z).sample + 1) / 2).clamp(0, 1).cpu()]
+            made = (pipeline.vae.decode(z).sample + 1) / 2
+            images.to_uint8(made)  # refuses what is no image
+            return [made.clamp(0, 1).cpu()]
         seed, options = derive_seed(0, pair.id), {"scale": pair.scale, "output_type": "pt"}
         if self.stage == "guidance":
             made = pipeline(lr, seed=seed, **options)
@@ -97,8 +104,12 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
             "another suite"
         )
     for problem in problems:
-        print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
+        _skip(problem)
     return found
+
+
+def _skip(problem: str) -> None:
+    print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
 
 
 def _scores(
@@ -122,7 +133,7 @@ def _read(path: Path | None) -> Tensor:
 
 
 def _eight_bit(x: Tensor) -> Tensor:
-    return images.to_tensor(images.to_uint8(x.float().cpu()))
+    return images.to_tensor(images.to_uint8(x.cpu()))
 
 
 def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from urllib.parse import urlparse
 
 from bench import wheels
 from bench.errors import WeightsError
+from bench.text import inside
 from bench.types import Weight
 
 Progress = Callable[[str, int, int], None]
@@ -49,8 +50,8 @@ def torch_home() -> Path:
 def home(weight: Weight) -> Path:
     """Where the library that loads `weight` looks for it, and where `fetch` puts it."""
     if weight.folder:
-        return torch_home() / weight.folder / weight.name
-    return cache_dir() / "weights" / (weight.wheel or ".") / weight.name
+        return inside(torch_home() / weight.folder, weight.name)
+    return inside(cache_dir() / "weights" / (weight.wheel or "."), weight.name)
 
 
 def find(weight: Weight) -> Path | None:

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
-from bench.errors import BenchError, Interrupted
+from bench.errors import Interrupted, WorkerDied
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,16 +41,20 @@ def worker_count(asked: int | None, device: str, tasks: int, most: int | None = 
 
 
 class Workers:
-    """A pool of `count` processes, or this very process when `count` is 1.
+    """A pool of `count` processes, or this very process when `count` is 1 and not `apart`.
 
     Args:
         count: number of processes.
         threads: compute threads of each.
         preload: modules imported once before the processes are forked.
+        apart: never work in this very process, so that nothing in a task can end it.
     """
 
-    def __init__(self, count: int, threads: int = 1, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, count: int, threads: int = 1, preload: Sequence[str] = (), apart: bool = False
+    ) -> None:
         self.count = count
+        self.apart = apart
         self.threads = threads
         self.preload = list(preload)
         self._pool: ProcessPoolExecutor | None = None
@@ -69,20 +73,20 @@ class Workers:
         """(task, result) as they are finished, in any order; a few tasks at a time are in flight.
 
         Raises:
-            BenchError: a worker process died.
+            WorkerDied: a worker process did.
             Interrupted: the user pressed Ctrl-C.
         """
         try:
-            if self.count == 1:
+            if self.count == 1 and not self.apart:
                 yield from self._map_here(function, tasks)
             else:
                 yield from self._map_pool(function, tasks)
         except KeyboardInterrupt:
             raise Interrupted("stopped; what is finished is kept, run again to go on") from None
         except BrokenProcessPool as error:
-            raise BenchError(
-                "a worker process died, perhaps for lack of memory; what is finished is kept: "
-                "run again with fewer --workers"
+            raise WorkerDied(
+                "a worker process died, for lack of memory, by a crash or by os._exit; what is "
+                "finished is kept: run again, with fewer --workers where memory is short"
             ) from error
 
     def _map_here(

@@ -15,13 +15,16 @@ import tempfile
 import tomllib
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from cassr import qt_resources
 from cassr.errors import TrainingError
 
 CARDS = Path(__file__).parent / "training_cards"
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()-]*$")]
+"""A name on a card that becomes a file's or folder's."""
 PAPER = ("div2k", "div8k", "flickr2k", "ost", "ffhq10k")
 
 
@@ -35,7 +38,7 @@ class ListedFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: FileName
     package: str
     path: str
     sha256: str
@@ -60,7 +63,7 @@ class TrainingSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: FileName
     title: str
     source: str
     layout: str

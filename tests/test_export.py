@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -21,7 +22,7 @@ from conftest import Cli, make_cli
 from PIL import Image
 from results_example import HOSTILE, PSNR
 
-from bench.bundle import MAX_BYTES, Bundle, of_run, read_bundle, to_json
+from bench.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
 from bench.diff import difference
 from bench.errors import DataError
 from bench.measured import public_names
@@ -174,6 +175,16 @@ def other_names(told: dict[str, Any]) -> None:
     told["measured"]["scores"][-2]["images"]["../../etc/passwd"] = 1.0
 
 
+def scores_of(metric: str, value: float | str) -> Callable[[dict[str, Any]], None]:
+    """Every image of a method gets one value."""
+
+    def change(told: dict[str, Any]) -> None:
+        cell = next(c for c in told["measured"]["scores"] if c["metric"] == metric)
+        cell["images"] = dict.fromkeys(cell["images"], value)
+
+    return change
+
+
 def other_suite(told: dict[str, Any]) -> None:
     measured = told["measured"]
     measured["datasets"] = {"x": measured["datasets"]["quick-bicubic"]}
@@ -188,6 +199,10 @@ def other_suite(told: dict[str, Any]) -> None:
         (other_images, "dataset quick-bicubic: sha256: "),
         (other_names, "has no image '../../etc/passwd'"),
         (other_suite, "none of its datasets is one of ours"),
+        (scores_of("ssim_y", 6.0), "expected a score from 0 to 1, found 6"),
+        (scores_of("psnr_y", "Infinity"), "expected a score from 0 to 80, found inf"),
+        (scores_of("psnr_y", 1.7e308), "expected a score from 0 to 80, found 1.7e+308"),
+        (scores_of("psnr_y", -0.1), "expected a score from 0 to 80, found -0.1"),
     ],
 )
 def test_what_does_not_agree_is_named(
@@ -201,6 +216,28 @@ def test_what_does_not_agree_is_named(
     with pytest.raises(DataError) as error:
         merge(own, [Import("theirs.json", read_bundle(theirs))])
     assert expected in str(error.value) and str(error.value).startswith("theirs.json: ")
+
+
+def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) -> None:
+    bundle = read_bundle(exported.json)
+    theirs = bundle.model_copy(
+        update={
+            "measured": bundle.measured.model_copy(update={"seed": 5, "scale": 2}),
+            "methods": {**bundle.methods, "lanczos": Label(title="bicubic")},
+        }
+    )
+    own = of_results_in(exported)
+    kept = own.scores["method"] == "bicubic"
+    own = dataclasses.replace(
+        own, methods=(Item("bicubic", "bicubic"),), scores=own.scores[kept].reset_index(drop=True)
+    )
+    merged = merge(own, [Import("theirs.json", theirs)], scale=4)
+    items = {item.name: item for item in merged.methods}
+    assert items["lanczos"].title == "bicubic (theirs.json: lanczos)"
+    told = (
+        "imported from theirs.json; made with seed 5 (here 0) and scale 2 (here 4); not run here."
+    )
+    assert told in items["lanczos"].note
 
 
 def of_results_in(exported: Exported) -> Results:
@@ -228,6 +265,13 @@ def spoil_number(told: dict[str, Any]) -> None:
     told["measured"]["scores"][0]["images"] = {"a": "NaN"}
 
 
+def hide_fingerprint(told: dict[str, Any]) -> None:
+    del told["measured"]["metrics"]["psnr_y"]
+    for cell in told["measured"]["scores"]:
+        if cell["metric"] == "psnr_y":
+            cell["mean"] = None
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -236,6 +280,9 @@ def spoil_number(told: dict[str, Any]) -> None:
         (lambda told: told["methods"].update({"x" * 301: {"title": "y"}}), "at most 300"),
         (lambda told: told.update(title="t" * 5000), "field 'title'"),
         (spoil_number, "found nan"),
+        (scores_of("psnr_y", "88.0"), "expected a number, found 88.0"),
+        (scores_of("psnr_y", True), "expected a number, found true"),
+        (hide_fingerprint, "nothing is said about 'psnr_y'"),
         (lambda told: told["measured"].update(scores="many"), "field 'measured.scores'"),
     ],
 )
@@ -322,7 +369,10 @@ def test_hostile_names_survive_and_stay_text(name: str, tmp_path: Path) -> None:
     front, _, body = card(results, bundle, images=False).partition("\n---\n")
     assert list(yaml.safe_load(front)) == ["pretty_name", "tags", "configs"]
     assert "<script>" not in body and "\x1b" not in body
-    merged = merge(results, [Import("them", bundle)], label="2")
+    with pytest.raises(DataError, match="found inf"):
+        merge(results, [Import("them", bundle)], label="2")
+    results.scores["value"] = 30.0
+    merged = merge(results, [Import("them", of_run(results, 4))], label="2")
     assert len(merged.scores) == 2 * len(results.scores)
     assert merged.scores["value"].notna().all()
 

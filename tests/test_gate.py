@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -319,6 +320,52 @@ def test_what_cannot_run_here_is_no_regression_and_another_method_only_a_note() 
     assert verdict.exit_code == 0 and "method m is another" in verdict.notes[0]
 
 
+def hollow(change: Callable[[Any], object]) -> Measured:
+    """The synthetic scores after somebody's hand was on the file."""
+    told = json.loads(measured(psnr()).model_dump_json())
+    change(told)
+    return Measured.model_validate(told)
+
+
+def rename_method(told: Any) -> None:
+    told["methods"] = {"x": told["methods"]["m"]}
+    for cell in told["scores"]:
+        cell["method"] = "x"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda told: told["scores"][0].update(mean=None, images={}), "d / m / psnr: 40 of 40"),
+        (lambda told: told["scores"][0].update(images={}), "40 of 40 scores are not in the ref"),
+        (lambda told: told["scores"][0]["images"].pop("i7"), "1 of 40 scores are not in the "),
+        (lambda told: told["scores"][1].update(mean=None), "d / m / fid: the reference holds no"),
+        (lambda told: told["scores"].pop(0), "d / m / psnr: 40 of 40 scores are not in the "),
+        (lambda told: told["scores"].clear(), "d / m / psnr: 40 of 40 scores are not in the "),
+        (rename_method, "methods: m is not in the reference; write it anew with --update"),
+    ],
+)
+def test_a_reference_that_lacks_what_is_measured_cannot_judge(
+    change: Callable[[Any], object], expected: str
+) -> None:
+    verdict = judge(Reference(measured=hollow(change)), measured(psnr()), {})
+    assert verdict.exit_code == 2 and not verdict.rows
+    assert any(expected in problem for problem in verdict.problems), verdict.problems
+
+
+def test_all_that_the_reference_holds_is_judged_unless_a_part_is_asked_for() -> None:
+    whole, part = Reference(measured=measured(psnr())), measured({})
+    verdict = judge(whole, part, {})
+    assert verdict.exit_code == 2
+    assert verdict.problems == ("metrics: psnr is in the reference and was not measured here",)
+    verdict = judge(whole, part, {}, part=["metrics"])
+    assert verdict.exit_code == 0 and [row.metric for row in verdict.rows] == ["fid"]
+    gone = measured(psnr()).model_copy(update={"scores": measured({}).scores})
+    (row,) = judge(whole, gone, {}).failed
+    assert row.metric == "psnr" and "40 of 40 images have no score" in row.reason
+    assert Verdict(()).exit_code == 2
+
+
 # -- files ---------------------------------------------------------------------------------------
 
 
@@ -395,6 +442,27 @@ def test_scores_that_are_no_numbers_or_of_nothing_known_are_refused(tmp_path: Pa
             read_reference(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda told: told.update(scale=-4), "measured.scale"),
+        (lambda told: told["scores"][0]["images"].update(i0="31.5"), "measured.scores.0.images.i0"),
+        (lambda told: told["scores"][0]["images"].update(i0=True), "measured.scores.0.images.i0"),
+    ],
+)
+def test_values_that_only_look_like_numbers_are_refused(
+    tmp_path: Path, change: Callable[[Any], object], field: str
+) -> None:
+    path = tmp_path / "r.json"
+    write_reference(path, measured(psnr()), Policy())
+    told = json.loads(path.read_text())
+    change(told["measured"])
+    path.write_text(json.dumps(told))
+    with pytest.raises(CardError) as error:
+        read_reference(path)
+    assert f"field '{field}'" in str(error.value)
+
+
 def test_outputs_show_hostile_names_as_text() -> None:
     rows = tuple(
         Judged(name, name, "psnr", "fail", f"because of {name}", 1.0, math.inf, 3)
@@ -444,6 +512,29 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     refused = cli("gate", "quick", "--reference", "r.toml", "--store", "shards", "--seed", 1)
     assert refused.returncode == 2
     assert "seed: 0 in the reference, 1 here" in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("top", "inside", "expected"),
+    [
+        ("sys.exit(0)", "return lr", "method 'mine.py': SystemExit: 0 (mine.py:2)"),
+        ("", "os._exit(0)", "method 'mine.py': a worker process died"),
+    ],
+)
+def test_a_method_that_ends_the_process_fails_the_gate(
+    cli: Cli, tmp_path: Path, top: str, inside: str, expected: str
+) -> None:
+    method = tmp_path / "cwd" / "mine.py"
+    method.write_text(SEEDED)
+    gate = ("gate", "quick", "--reference", "r.toml", "--workers", 1)
+    names = ("--methods", "nearest,mine.py", "--metrics", "psnr_y", "--limit", 1)
+    assert cli(*gate, *names, "--datasets", "quick-bicubic", "--update").returncode == 0
+    method.write_text(f"import os, sys\n{top}\n\ndef upscale(lr, *, scale, seeds):\n    {inside}\n")
+    done = cli(*gate, "--junit", "j.xml")
+    assert done.returncode == 1 and expected in done.stderr
+    assert "Gate failed: 1 of 2 scores beyond tolerance" in done.stdout
+    suite = ElementTree.parse(tmp_path / "cwd" / "j.xml").find("testsuite")
+    assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
 
 def test_folders_are_gated_from_reference_to_regression(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
+from pydantic import BaseModel, ValidationError
 
 from baselines.cassr_variants import MINI_NOTE
-from bench import metrics
+from bench import metrics, weights
+from bench.cards import DatasetCard, MethodCard, SuiteCard
 from bench.data import dataset_cards
+from bench.errors import CardError
 from bench.methods import method_cards
 from bench.run import suite_cards
 from bench.seed_stats import TRAINING_SEED
+from bench.types import Weight
+from cassr.training_sets import TrainingSet, training_sets
 
 SUITES = suite_cards()
 
@@ -24,6 +32,68 @@ def test_everything_a_suite_names_exists(name: str) -> None:
     assert set(suite.datasets) <= dataset_cards().keys()
     assert set(suite.metrics) <= set(metrics.names())
     assert not suite.variants or suite.variants.keys() == set(suite.methods)
+
+
+LEADING_OUT = ("../../pwn", "/tmp/x.pth", "a/b", "..", ".", "", "~", "a\\b", "a\nb", "a\0b", "é")
+SUITE = SUITES["quick"].model_dump()
+DATASET = dataset_cards()["realsr"].model_dump()
+METHOD = method_cards()["dat-light"].model_dump()
+SEESR = method_cards()["seesr"].model_dump()
+TRAINING = training_sets()["free"].model_dump()
+
+
+def one_changed(card: dict[str, Any], place: str, value: str) -> dict[str, Any]:
+    """A copy of a card with another value at "key.0.key"."""
+    changed = copy.deepcopy(card)
+    *way, last = place.split(".")
+    inner: Any = changed
+    for step in way:
+        inner = inner[int(step)] if step.isdigit() else inner[step]
+    inner[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "card", "place"),
+    [
+        (SuiteCard, SUITE, "name"),
+        (DatasetCard, DATASET, "name"),
+        (DatasetCard, DATASET, "archive.name"),
+        (MethodCard, METHOD, "name"),
+        (MethodCard, METHOD, "weights.0.name"),
+        (TrainingSet, TRAINING, "name"),
+        (TrainingSet, TRAINING, "files.0.name"),
+    ],
+)
+def test_a_card_names_no_file_outside_its_folder(
+    kind: type[BaseModel], card: dict[str, Any], place: str
+) -> None:
+    kind.model_validate(one_changed(card, place, "Fine-1.0_(x).pth"))
+    for name in LEADING_OUT:
+        with pytest.raises(ValidationError):
+            kind.model_validate(one_changed(card, place, name))
+
+
+@pytest.mark.parametrize(
+    ("card", "place"),
+    [
+        (METHOD, "weights.0.folder"),
+        (METHOD, "weights.0.wheel"),
+        (SEESR, "official.snapshots.0.into"),
+        (SEESR, "official.outputs.folder"),
+        (SEESR, "official.outputs.root"),
+    ],
+)
+def test_a_path_on_a_card_stays_in_its_folder(card: dict[str, Any], place: str) -> None:
+    for path in ("../x", "/tmp", "a/../../b", "~/x", "C:\\x"):
+        with pytest.raises(ValidationError):
+            MethodCard.model_validate(one_changed(card, place, path))
+
+
+def test_a_path_made_of_a_name_stays_in_its_folder(clean_home: Path) -> None:
+    for name in ("../x", "/etc/passwd", "a/b", "..", ""):
+        with pytest.raises(CardError, match="expected a plain file name"):
+            weights.home(Weight(name=name))
 
 
 @pytest.mark.parametrize(("table", "name"), [("1", "table1"), ("2", "table2"), ("3", "table3")])

@@ -95,6 +95,7 @@ def gate(
             seed=seed,
             limit=limit or (known.measured.limit if known else None),
             scale=scale or (known and known.measured.scale) or 4,
+            apart=True,
         )
         found = _measure(suite, sr, hr, asked, options, known, as_json)
     report_failures(found.failures)
@@ -102,7 +103,9 @@ def gate(
         _update(reference, found, known, tolerance, as_json)
         return
     assert known is not None
-    _judge(known, found, suite or "folder", markdown, junit, as_json)
+    named = (("methods", asked.methods), ("datasets", asked.datasets), ("metrics", asked.metrics))
+    part = frozenset(what for what, names in named if names)
+    _judge(known, found, part, suite or "folder", markdown, junit, as_json)
 
 
 @contextmanager
@@ -188,6 +191,7 @@ def _update(
 def _judge(
     known: Reference,
     found: Found,
+    part: frozenset[str],
     name: str,
     markdown: Path | None,
     junit: Path | None,
@@ -197,7 +201,7 @@ def _judge(
     from bench.gate import judge
     from bench.records import write_atomic
 
-    verdict: Verdict = judge(known, found.measured, found.unavailable)
+    verdict: Verdict = judge(known, found.measured, found.unavailable, part)
     if markdown is not None:
         with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(gate_output.markdown(verdict))
@@ -207,5 +211,4 @@ def _judge(
         print_json(verdict.as_json())
     else:
         typer.echo("\n".join(gate_output.terminal(verdict)))
-    if verdict.exit_code:
-        raise typer.Exit(verdict.exit_code)
+    raise typer.Exit(verdict.exit_code)

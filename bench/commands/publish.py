@@ -85,7 +85,7 @@ def import_(
 
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
     results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
-    merged = merge(results, imports, label)
+    merged = merge(results, imports, label, scale)
     _report(merged, out or Path("results") / "reports" / "merged", as_json)
 
 

@@ -12,7 +12,7 @@ import typer
 from bench import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
 from bench.errors import BenchError
-from bench.text import printable
+from bench.text import inside, printable
 
 if TYPE_CHECKING:
     from bench.cards import SuiteCard
@@ -174,7 +174,7 @@ def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
 
 
 def _default_out(suite: str) -> Path:
-    return Path("results") / "reports" / suite
+    return inside(Path("results") / "reports", suite)
 
 
 def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.types import MetricSpec, Weight
+from bench.types import BEYOND, MetricSpec, Weight
 from bench.weights import hash_in_name
 
 _PYIQA_URL = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
 _PYIQA_LICENCE = "PolyForm-Noncommercial-1.0.0 (pyiqa)"
 _OURS = "Apache-2.0"
+_FROM_ZERO = (0, BEYOND)
 
 
 def _pyiqa_weight(name: str, size: int = 0, sha256: str = "") -> Weight:
@@ -81,6 +82,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="pyiqa psnr(test_y_channel=True, color_space='ycbcr')",
         factory="bench.metrics.fidelity:PsnrY",
         range="0 to 80, typically 20 to 35",
+        bounds=(0, 80),
         unit="dB",
         digits=2,
         licence=_OURS,
@@ -96,6 +98,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Wang et al., IEEE TIP 2004; pyiqa ssim(color_space='ycbcr')",
         factory="bench.metrics.fidelity:SsimY",
         range="0 to 1",
+        bounds=(0, 1),
         licence=_OURS,
         min_size=11,
         pyiqa_name="ssim",
@@ -109,6 +112,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Zhang et al., CVPR 2018",
         factory="bench.metrics.perceptual:Lpips",
         range="0 to 1",
+        bounds=_FROM_ZERO,
         licence=f"{_PYIQA_LICENCE}; weights BSD-2-Clause",
         weights=(ALEXNET, LPIPS_ALEX),
         min_size=32,
@@ -123,6 +127,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Ding et al., TPAMI 2020",
         factory="bench.metrics.perceptual:Dists",
         range="0 to 1",
+        bounds=_FROM_ZERO,
         licence=f"{_PYIQA_LICENCE}; weights MIT",
         weights=(VGG16, DISTS_WEIGHTS),
         min_size=32,
@@ -206,6 +211,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Mittal et al., IEEE SPL 2013; pyiqa niqe",
         factory="bench.metrics.niqe:Niqe",
         range="2 to 15",
+        bounds=_FROM_ZERO,
         licence=f"{_OURS}; parameters: licence of the NIQE release",
         weights=(NIQE_PARAMETERS,),
         min_size=96,
@@ -250,6 +256,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Wang et al., AAAI 2023",
         factory="bench.metrics.perceptual:ClipIqa",
         range="0 to 1",
+        bounds=(0, 1),
         licence=f"{_PYIQA_LICENCE}; weights MIT",
         weights=(CLIP_RN50,),
         min_size=32,
@@ -264,6 +271,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Wang et al., Asilomar 2003; pyiqa ms_ssim",
         factory="bench.metrics.fidelity:MsSsim",
         range="0 to 1",
+        bounds=(0, 1),
         licence=_OURS,
         min_size=161,
         pyiqa_name="ms_ssim",
@@ -277,6 +285,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Zhang et al., IEEE TIP 2011; pyiqa fsim",
         factory="bench.metrics.similarity:Fsim",
         range="0 to 1",
+        bounds=(0, 1),
         licence=_OURS,
         min_size=16,
         pyiqa_name="fsim",
@@ -290,6 +299,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Xue et al., IEEE TIP 2014; pyiqa gmsd",
         factory="bench.metrics.similarity:Gmsd",
         range="0 to 0.4",
+        bounds=(0, 1),
         licence=_OURS,
         min_size=4,
         pyiqa_name="gmsd",
@@ -303,6 +313,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Laparra et al., Electronic Imaging 2016",
         factory="bench.metrics.perceptual:PyiqaMetric",
         range="0 to 1",
+        bounds=_FROM_ZERO,
         licence=_PYIQA_LICENCE,
         min_size=64,
         pyiqa_name="nlpd",
@@ -316,6 +327,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Sheikh and Bovik, IEEE TIP 2006",
         factory="bench.metrics.perceptual:PyiqaMetric",
         range="0 to 1; above 1 where contrast is enhanced",
+        bounds=_FROM_ZERO,
         licence=_PYIQA_LICENCE,
         min_size=64,
         pyiqa_name="vif",
@@ -329,6 +341,7 @@ METRICS: tuple[MetricSpec, ...] = (
         source="Venkatanath et al., NCC 2015",
         factory="bench.metrics.perceptual:PyiqaMetric",
         range="0 to 100",
+        bounds=(0, 100),
         digits=2,
         licence=_PYIQA_LICENCE,
         min_size=16,
