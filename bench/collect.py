@@ -156,11 +156,11 @@ def _recorded(
     plan: Plan, store: Store, entry: Entry, dataset: str
 ) -> Iterator[tuple[ImagePair, dict[str, Any]]]:
     images = store.images(entry.card.name, entry.fingerprint(), dataset)
-    names = [field.name for field in fields(Cost)][len(("dataset", "method", "image")) :]
+    names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
     for pair in plan.manifests[dataset].pairs:
         stored = _stored(plan, entry, pair, images)
-        if stored is not None and "seconds" in stored.record:
-            yield pair, {name: stored.record[name] for name in names if name in stored.record}
+        if stored is not None and stored.record.seconds is not None:
+            yield pair, stored.record.model_dump(include=names, exclude_unset=True)
 
 
 def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:

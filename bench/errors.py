@@ -51,6 +51,10 @@ class StoreError(BenchError):
     """A result store that cannot be read or written."""
 
 
+class SetAside(UserWarning):
+    """A damaged file or line of the store or a cache: it counts as not there."""
+
+
 class Interrupted(BenchError):
     """Stopped by the user; everything finished so far is kept."""
 
