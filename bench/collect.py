@@ -37,7 +37,7 @@ def targets_of(plan: Plan, store: Store, failures: Failures) -> list[Target]:
             images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
             for pair in pairs:
                 failure = failures.get((dataset.name, entry.name, pair.id), "")
-                sr, sha256 = _sr_file(plan, entry, pair, images)
+                sr, sha256 = _sr_file(plan, entry, dataset.name, pair, images)
                 targets.append(
                     Target(
                         dataset.name,
@@ -62,10 +62,10 @@ def _why_missing(plan: Plan, entry: Entry, failure: str) -> Missing:
 
 
 def _sr_file(
-    plan: Plan, entry: Entry, pair: ImagePair, images: ImageStore
+    plan: Plan, entry: Entry, dataset: str, pair: ImagePair, images: ImageStore
 ) -> tuple[Path | None, str]:
     if entry.files is not None:
-        path = entry.files.get(pair.id)
+        path = entry.files(dataset).get(pair.id)
         return (path, image_sha256(path)) if path else (None, "")
     stored = _stored(plan, entry, pair, images)
     return (stored.path, stored.sha256) if stored else (None, "")
