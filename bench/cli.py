@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, SetAside
 from bench.lazy import resolve
 from bench.text import printable
 
@@ -175,6 +176,7 @@ def _stub(summary: str) -> Callable[[], None]:
 
 def main() -> None:
     """Entry point of `cassr-bench`."""
+    _say_what_is_set_aside()
     try:
         build(sys.argv[1:])()
     except BenchError as error:
@@ -192,6 +194,20 @@ def main() -> None:
             raise
         what = f"{type(error).__name__}: {printable(error)}"
         _stop(f"unexpected {what}; set CASSR_BENCH_DEBUG=1 to see where, and report it", 2)
+
+
+def _say_what_is_set_aside() -> None:
+    """A line on standard error for each thing that was set aside, once, not Python's two."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, SetAside):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            shown(message, category, *where)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.simplefilter("once", SetAside)
 
 
 def _stop(message: str, code: int) -> None:

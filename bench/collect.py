@@ -18,7 +18,7 @@ from bench.records import write_atomic
 from bench.results import Cost, Item, PictureSet, Results, summarize
 from bench.score import Scorer, Target
 from bench.store import ImageStore, Store, StoredImage
-from bench.types import ImagePair, MetricSpec
+from bench.types import ImagePair, MetricSpec, Missing
 from bench.upscale import sr_key
 
 if TYPE_CHECKING:
@@ -36,12 +36,8 @@ def targets_of(plan: Plan, store: Store, failures: Failures) -> list[Target]:
         for entry in plan.methods:
             images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
             for pair in pairs:
-                reason = plan.unavailable.get(entry.name) or failures.get(
-                    (dataset.name, entry.name, pair.id), "not upscaled yet"
-                )
-                sr, sha256 = _sr_file(plan, entry, pair, images)
-                if sr is None and entry.files is not None:
-                    reason = f"{entry.card.title} has no image of that name"
+                failure = failures.get((dataset.name, entry.name, pair.id), "")
+                sr, sha256 = _sr_file(plan, entry, dataset.name, pair, images)
                 targets.append(
                     Target(
                         dataset.name,
@@ -51,17 +47,25 @@ def targets_of(plan: Plan, store: Store, failures: Failures) -> list[Target]:
                         sha256,
                         pair.hr,
                         pair.hr_sha256,
-                        "" if sr else reason,
+                        None if sr else _why_missing(plan, entry, failure),
                     )
                 )
     return targets
 
 
+def _why_missing(plan: Plan, entry: Entry, failure: str) -> Missing:
+    if entry.files is not None:
+        return Missing("absent", f"{entry.card.title} has no image of that name")
+    if entry.name in plan.unavailable:
+        return Missing("unavailable", plan.unavailable[entry.name])
+    return Missing("failed", failure) if failure else Missing("pending", "not upscaled yet")
+
+
 def _sr_file(
-    plan: Plan, entry: Entry, pair: ImagePair, images: ImageStore
+    plan: Plan, entry: Entry, dataset: str, pair: ImagePair, images: ImageStore
 ) -> tuple[Path | None, str]:
     if entry.files is not None:
-        path = entry.files.get(pair.id)
+        path = entry.files(dataset).get(pair.id)
         return (path, image_sha256(path)) if path else (None, "")
     stored = _stored(plan, entry, pair, images)
     return (stored.path, stored.sha256) if stored else (None, "")
@@ -118,15 +122,20 @@ def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFram
         for target in group:
             for spec in plan.metrics:
                 if spec.kind == "image":
-                    value, reason = scorer.score(spec, target)
-                    rows.append((dataset, method, target.image, spec.name, value, reason))
+                    value = scorer.score(spec, target)
+                    rows.append((dataset, method, target.image, spec.name, *_cells(value)))
         for spec in plan.metrics:
             if spec.kind == "set":
-                value, reason = scorer.set_score(spec, group)
-                rows.append((dataset, method, "", spec.name, value, reason))
-    columns = ["dataset", "method", "image", "metric", "value", "reason"]
+                value = scorer.set_score(spec, group)
+                rows.append((dataset, method, "", spec.name, *_cells(value)))
+    columns = ["dataset", "method", "image", "metric", "value", "reason", "kind"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"value": float})
+
+
+def _cells(value: float | Missing) -> tuple[float | None, str, str]:
+    """(value, reason, kind of reason)."""
+    return (None, value.text, value.kind) if isinstance(value, Missing) else (value, "", "")
 
 
 def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
@@ -156,11 +165,11 @@ def _recorded(
     plan: Plan, store: Store, entry: Entry, dataset: str
 ) -> Iterator[tuple[ImagePair, dict[str, Any]]]:
     images = store.images(entry.card.name, entry.fingerprint(), dataset)
-    names = [field.name for field in fields(Cost)][len(("dataset", "method", "image")) :]
+    names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
     for pair in plan.manifests[dataset].pairs:
         stored = _stored(plan, entry, pair, images)
-        if stored is not None and "seconds" in stored.record:
-            yield pair, {name: stored.record[name] for name in names if name in stored.record}
+        if stored is not None and stored.record.seconds is not None:
+            yield pair, stored.record.model_dump(include=names, exclude_unset=True)
 
 
 def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:

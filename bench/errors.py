@@ -55,6 +55,10 @@ class WorkerDied(BenchError):
     """A worker process ended without an answer: killed, or ended by the code that it ran."""
 
 
+class SetAside(UserWarning):
+    """A damaged file or line of the store or a cache: it counts as not there."""
+
+
 class Interrupted(BenchError):
     """Stopped by the user; everything finished so far is kept."""
 

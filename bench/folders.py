@@ -22,7 +22,7 @@ from bench.records import write_atomic
 from bench.score import Scorer, Target, modules
 from bench.store import Store
 from bench.text import printable
-from bench.types import MetricSpec
+from bench.types import MetricSpec, Missing
 from bench.workers import Workers, worker_count
 
 
@@ -154,15 +154,17 @@ def _collect(
     problems: list[tuple[str, str]],
 ) -> FolderScores:
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
-    rows = []
+    rows: list[tuple[str, str, float | None]] = []
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
-            value, reason = scorer.score(spec, target)
-            rows.append((target.image, spec.name, value))
-            if value is not None:
+            value = scorer.score(spec, target)
+            if isinstance(value, Missing):
+                rows.append((target.image, spec.name, None))
+                if value.kind != "unavailable":
+                    problems.append(_problem(target, spec, value))
+            else:
+                rows.append((target.image, spec.name, value))
                 values[spec.name].append(value)
-            elif not scorer.reasons[spec.name]:
-                problems.append(_problem(target, spec, reason))
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
     return FolderScores(folder, tuple(rows), means, _one_line_each(problems))
 
@@ -171,18 +173,19 @@ def _mean(
     spec: MetricSpec, scorer: Scorer, targets: Sequence[Target], known: Sequence[float]
 ) -> tuple[MetricSpec, float | None, int, str]:
     if spec.kind == "set":
-        value, reason = scorer.set_score(spec, targets)
-        return spec, value, len(targets) if value is not None else 0, reason
+        value = scorer.set_score(spec, targets)
+        if isinstance(value, Missing):
+            return spec, None, 0, value.text
+        return spec, value, len(targets), ""
     if known:
         return spec, sum(known) / len(known), len(known), ""
     return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
 
 
-def _problem(target: Target, spec: MetricSpec, reason: str) -> tuple[str, str]:
-    for path in (target.sr, target.hr):
-        if path is not None and reason.startswith(f"{printable(path)}: "):
-            return printable(path), reason.removeprefix(f"{printable(path)}: ")
-    return printable(target.sr), f"{spec.name}: {reason}"
+def _problem(target: Target, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
+    if missing.file:
+        return missing.file, missing.reason
+    return printable(target.sr), f"{spec.name}: {missing.reason}"
 
 
 def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.errors import ImageError
 from bench.text import printable
@@ -119,8 +119,9 @@ def _refused(path: Path, why: str) -> ImageError:
 
 
 def _one_line(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return "not an image" if "cannot identify image file" in text else printable(text)
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return printable(str(error) or type(error).__name__)
 
 
 def encode_png(rgb: np.ndarray, file: Path) -> None:

@@ -6,19 +6,57 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench import images
 from bench.hashing import json_sha256
-from bench.records import write_atomic
+from bench.records import read_as, write_atomic
 from bench.types import ImagePair, Manifest
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 Refusals = list[tuple[str, str]]
 """(file, reason) of what cannot take part."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _File(_Entry):
+    path: str
+    sha256: str
+    pixels_sha256: str
+    width: int
+    height: int
+    size: int
+    mtime_ns: int
+
+
+class _Pair(_Entry):
+    id: str
+    lr: _File
+    hr: _File | None
+
+
+class _Description(_Entry):
+    """What a manifest on disk must say; it may say more."""
+
+    dataset: str
+    scale: int
+    sha256: str
+    recipe: dict[str, Any]
+    pairs: list[_Pair]
+    refused: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> _Description:
+        if self.sha256 != _content_sha256(self.scale, self.model_dump()["pairs"]):
+            raise ValueError("its pairs are not those that its hash stands for")
+        return self
 
 
 def file_entry(path: Path, rgb: np.ndarray) -> dict[str, Any]:
@@ -44,17 +82,21 @@ def describe(
 ) -> dict[str, Any]:
     """A manifest as it is written: pairs by id, and one hash over all ids and pixels."""
     pairs = sorted(entries, key=lambda entry: entry["id"])
-    content = [
-        [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
-    ]
     return {
         "dataset": name,
         "scale": scale,
-        "sha256": json_sha256([scale, content]),
+        "sha256": _content_sha256(scale, pairs),
         "recipe": dict(recipe),
         "pairs": pairs,
         "refused": [list(item) for item in refused],
     }
+
+
+def _content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
+    content = [
+        [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
+    ]
+    return json_sha256([scale, content])
 
 
 def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
@@ -63,11 +105,9 @@ def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """What was written; None when it is missing or damaged."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
+    """What was written; None when it is missing or (then it is named) damaged."""
+    found = read_as(path, _Description)
+    return found.model_dump() if found else None
 
 
 def unchanged(description: Mapping[str, Any]) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from bench import siblings
 from bench.cards import MethodCard, pick, read_card, read_folder
-from bench.errors import ImageError, Unavailable, WeightsError
+from bench.errors import Unavailable, WeightsError
 from bench.foreign import running
 from bench.images import by_stem, file_sha256, image_files
 from bench.lazy import resolve
@@ -20,6 +22,8 @@ from bench.text import printable
 from bench.types import Method, SetMethod, Weight
 
 CARD_FOLDERS = (("baselines", "cards"),)
+DATASET = "{dataset}"
+"""Stands for a dataset's name in the path of a folder of finished images."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Entry:
     Attributes:
         name: as typed.
         card: what it is.
-        files: the SR images by stem, for a method that is a folder of finished images.
+        files: the finished SR images of a dataset by stem, for a method that is a folder of them.
+        modules: hash of each module beside a method file that it imports, by file name.
     """
 
     name: str
     card: MethodCard
-    files: Mapping[str, Path] | None = None
+    files: Callable[[str], Mapping[str, Path]] | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -45,6 +51,8 @@ class Entry:
             "version": self.card.version,
             "weights": [_hash_of(weight) for weight in self.card.weights],
         }
+        if self.modules:
+            found["modules"] = dict(self.modules)
         if self.card.lookup:
             found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
         if self.card.official is not None:
@@ -98,17 +106,6 @@ class Entry:
             options["weights"] = weights[0] if len(weights) == 1 else weights
         return options
 
-    def sr_file(self, image_id: str) -> Path:
-        """The finished SR image of a folder method.
-
-        Raises:
-            ImageError: the folder has none of that stem.
-        """
-        assert self.files is not None
-        if image_id not in self.files:
-            raise ImageError(f"no image named '{printable(image_id)}' in the folder")
-        return self.files[image_id]
-
 
 def _installed(requirement: str) -> bool:
     from packaging.requirements import Requirement
@@ -131,7 +128,8 @@ def find(name: str) -> Entry:
     """The method called `name`.
 
     Names: a card's; `spandrel:FILE` (weights spandrel knows); `folder:PATH[@NAME]` (finished
-    images, matched by stem); `FILE.py` (defines `upscale`); `FILE.toml` (a card).
+    images, matched by stem; `{dataset}` in PATH stands for the dataset's name); `FILE.py` (defines
+    `upscale`); `FILE.toml` (a card).
 
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
@@ -166,10 +164,7 @@ def _spandrel(name: str, file: Path) -> Entry:
 
 
 def _folder(name: str) -> Entry:
-    path, at, title = name.removeprefix("folder:").rpartition("@")
-    folder = Path(path if at else title)
-    title = title if at else folder.resolve().name
-    files, _ = by_stem(image_files(folder))
+    path, title = _path_and_title(name.removeprefix("folder:"))
     card = _GivenCard(
         name=title,
         title=title,
@@ -178,7 +173,22 @@ def _folder(name: str) -> Entry:
         summary="finished images",
         note="finished images given as a folder; not run here",
     )
-    return Entry(name, card, files)
+    if DATASET in path:
+        return Entry(name, card, cache(lambda dataset: _finished(path.replace(DATASET, dataset))))
+    files = _finished(path)
+    return Entry(name, card, lambda dataset: files)
+
+
+def _path_and_title(given: str) -> tuple[str, str]:
+    """What stands before and behind the last @, unless that is part of a folder's name."""
+    path, at, title = given.rpartition("@")
+    if not at or Path(given).is_dir() or DATASET in title:
+        return given, Path(given.replace(DATASET, "")).resolve().name
+    return path, title
+
+
+def _finished(folder: str) -> Mapping[str, Path]:
+    return by_stem(image_files(Path(folder)))[0]
 
 
 def _python_file(file: Path) -> Entry:
@@ -191,7 +201,7 @@ def _python_file(file: Path) -> Entry:
         licence="unknown",
         summary="a method in one file",
     )
-    return Entry(str(file), card)
+    return Entry(str(file), card, modules=siblings.hashes(file))
 
 
 def _given(file: Path, what: str) -> Weight:
@@ -204,12 +214,15 @@ def _hash_of(weight: Weight) -> str:
     """The hash of the file that would be used; the card's where there is none yet."""
     from bench import weights
 
-    found = _given_path(weight) or weights.find(weight)
+    given = _given_path(weight)
+    if given and given.suffix == ".py":
+        return weight.sha256 or file_sha256(given)
+    found = given or weights.find(weight)
     return weights.sha256(found) if found else weight.sha256
 
 
 def _given_path(weight: Weight) -> Path | None:
-    """The file itself where the user named one; its hash was taken a moment ago."""
+    """The file itself where the user named one."""
     return Path(url2pathname(urlparse(weight.url).path)) if weight.url.startswith("file:") else None
 
 
@@ -221,6 +234,7 @@ class UserMethod:
         spec = importlib.util.spec_from_file_location(file.stem, file)
         if spec is None or spec.loader is None:
             raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
+        siblings.make_importable(file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         if not callable(getattr(module, "upscale", None)):

@@ -1,7 +1,7 @@
 """Append-only records on disk that survive a kill at any instant and many writers at once.
 
 Every process that writes gets a file of its own, so nothing is ever locked or rewritten; merging
-is reading. A line counts only when it is whole.
+is reading. A line counts only when it is whole and says what a line of its kind must say.
 """
 
 from __future__ import annotations
@@ -10,25 +10,39 @@ import json
 import os
 import secrets
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
-from bench.errors import StoreError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import SetAside, StoreError
 from bench.text import printable
 
 
-class RecordLog:
+class Line(BaseModel):
+    """What a line must say; it may say more, which is kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+L = TypeVar("L", bound=Line)
+M = TypeVar("M", bound=BaseModel)
+
+
+class RecordLog(Generic[L]):
     """A folder of JSON-lines files; one of them is this object's own, made at its first append."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: type[L]) -> None:
         self.folder = folder
+        self.kind = kind
         self._file: IO[bytes] | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """All whole records, in the order of file names and lines."""
+    def __iter__(self) -> Iterator[L]:
+        """All good lines, in the order of file names and lines; a file's bad ones are named."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            yield from _whole_lines(path)
+            yield from self._good_lines(path)
 
     def append(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=True, sort_keys=True) + "\n"
@@ -52,17 +66,58 @@ class RecordLog:
             self._file = open(self.folder / f"{secrets.token_hex(6)}.jsonl", "xb", buffering=0)
         return self._file
 
+    def _good_lines(self, path: Path) -> Iterator[L]:
+        bad: list[tuple[int, str]] = []
+        for number, line in enumerate(_whole_lines(path), start=1):
+            try:
+                yield self._read(line)
+            except (ValueError, RecursionError) as error:
+                bad.append((number, _what_is_wrong(error)))
+        if bad:
+            number, why = bad[0]
+            more = f"; and {len(bad) - 1} more lines" if len(bad) > 1 else ""
+            _set_aside(path, f"line {number} is set aside ({why}{more}); it is computed again")
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            continue
+    def _read(self, line: bytes) -> L:
         try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
+            return self.kind.model_validate_json(line)
+        except ValidationError:
+            # A file's name that is no Unicode is kept as lone surrogates, which only json reads.
+            return self.kind.model_validate(json.loads(line))
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Without the last one where a killed process left it, or a living one has it, unfinished."""
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise StoreError(f"{printable(path)}: cannot be read ({error.strerror})") from error
+
+
+def read_as(path: Path, kind: type[M]) -> M | None:
+    """What a JSON file of ours says; None when it is missing or (then it is named) damaged."""
+    try:
+        return kind.model_validate(json.loads(path.read_bytes()))
+    except OSError:
+        return None
+    except (ValueError, RecursionError) as error:
+        _set_aside(path, f"is set aside ({_what_is_wrong(error)}); what it said is made anew")
+        return None
+
+
+def _set_aside(path: Path, why: str) -> None:
+    warnings.warn(f"{printable(path)}: {why}", SetAside, stacklevel=2)
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """Why JSON was not taken, on one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        ours = first["type"] == "value_error"
+        why = str(first["ctx"]["error"]) if ours else first["msg"].lower()
+        field = printable(".".join(str(part) for part in first["loc"]))
+        return f"{field}: {why}" if field else why
+    return "is nested too deeply" if isinstance(error, RecursionError) else "is not valid JSON"
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

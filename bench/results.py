@@ -96,6 +96,7 @@ class Results:
 
     ``scores`` has one row per dataset, method, image and metric that was asked for:
     ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
+    A run's own have the ``kind`` of each reason too (see `bench.types.Missing`; "" for a score).
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
     ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
     ``originals`` says whether the HTML report holds full pictures or thumbnails alone.

@@ -11,7 +11,7 @@ from bench import data, metrics
 from bench.cards import SuiteCard, pick, read_card, read_folder
 from bench.collect import results_of, targets_of
 from bench.errors import BenchError, CardError, DataError
-from bench.methods import Entry
+from bench.methods import DATASET, Entry
 from bench.methods import find as find_method
 from bench.progress import Progress
 from bench.results import Results
@@ -98,7 +98,8 @@ def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
     """Find everything the suite names, and make or check its datasets.
 
     Raises:
-        BenchError: an unknown name, an unreadable card, a dataset that cannot be made.
+        BenchError: an unknown name, an unreadable card, a dataset that cannot be made, a folder of
+            images that would be scored against several datasets.
     """
     Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
@@ -120,6 +121,8 @@ def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
         with progress.step(f"data {dataset.title}") as advance:
             manifest = dataset.manifest(options.store / "datasets", advance)
         manifests[dataset.name] = _limited(manifest, options.limit)
+    for entry in entries:
+        _refuse_shared_files(entry, manifests)
     return Plan(
         suite=suite,
         methods=entries,
@@ -143,6 +146,23 @@ def _refuse_repeated(what: str, names: Sequence[str]) -> None:
         raise CardError(f"{what} '{repeated[0]}' is named twice; name each once")
     if not names:
         raise CardError(f"no {what} is named; expected at least one")
+
+
+def _refuse_shared_files(entry: Entry, manifests: Mapping[str, Manifest]) -> None:
+    """A finished image belongs to one test set; sets that name theirs alike hide which."""
+    if entry.files is None:
+        return
+    owner: dict[Path, str] = {}
+    for dataset, manifest in manifests.items():
+        files = entry.files(dataset)
+        for path in (files[pair.id] for pair in manifest.pairs if pair.id in files):
+            if owner.setdefault(path, dataset) != dataset:
+                raise DataError(
+                    f"{printable(entry.name)}: {printable(path.name)} would be scored as an image "
+                    f"of {printable(owner[path])} and of {printable(dataset)}; name the set that "
+                    "it is of with --datasets, or give a folder for each set: "
+                    f"folder:PATH/{DATASET}@{printable(entry.card.title)}"
+                )
 
 
 def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict[str, str]:

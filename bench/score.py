@@ -6,6 +6,7 @@ once for all metrics and what depends on the HR image alone is computed once for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,13 +19,14 @@ from bench.hashing import set_sha256
 from bench.metrics.sets import stacked
 from bench.store import FeatureStore, ScoreKey, ScoreStore, Store
 from bench.text import printable
-from bench.types import MetricSpec
+from bench.types import MetricSpec, Missing
 from bench.workers import Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Progress = Callable[[int, int], None]
+NOT_COMPUTED = Missing("pending", "not computed yet")
 
 
 def modules(specs: Iterable[MetricSpec]) -> list[str]:
@@ -34,7 +36,7 @@ def modules(specs: Iterable[MetricSpec]) -> list[str]:
 
 @dataclass(frozen=True)
 class Target:
-    """One SR image to score; without a file, `reason` says why there is none."""
+    """One SR image to score, or why there is none."""
 
     dataset: str
     method: str
@@ -43,7 +45,7 @@ class Target:
     sr_sha256: str
     hr: Path | None = None
     hr_sha256: str | None = None
-    reason: str = ""
+    missing: Missing | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,11 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A score, or the reason why there is none; of a set metric, why an image has no features."""
+    """A score, or why there is none; of a set metric, why an image has no features."""
 
     metric: str
     key: ScoreKey
-    value: float | None
-    reason: str = ""
+    value: float | Missing
 
 
 class Scorer:
@@ -85,7 +86,7 @@ class Scorer:
         self.reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
         self.fingerprints = {s.name: metrics.fingerprint(s, device) for s in self.usable}
-        self._failures: dict[tuple[str, ScoreKey], str] = {}
+        self._failures: dict[tuple[str, ScoreKey], Missing] = {}
         self._scores: dict[str, ScoreStore] = {}
         self._features: dict[str, FeatureStore] = {}
         for spec in self.usable:
@@ -152,8 +153,8 @@ class Scorer:
         """Do the jobs; every score is stored as soon as it is known."""
         for done, (_, outcomes) in enumerate(workers.map(score_job, jobs), start=1):
             for outcome in outcomes:
-                if outcome.value is None:
-                    self._failures[outcome.metric, outcome.key] = outcome.reason
+                if isinstance(outcome.value, Missing):
+                    self._failures[outcome.metric, outcome.key] = outcome.value
                 else:
                     self._scores[outcome.metric].put(outcome.key, outcome.value)
             progress(done, len(jobs))
@@ -162,59 +163,65 @@ class Scorer:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def score(self, spec: MetricSpec, target: Target) -> tuple[float | None, str]:
-        """The value of one image, or the reason why there is none."""
+    def score(self, spec: MetricSpec, target: Target) -> float | Missing:
+        """The value of one image, or why there is none."""
         if self.reasons[spec.name]:
-            return None, self.reasons[spec.name]
-        if target.sr is None:
-            return None, target.reason
+            return Missing("unavailable", self.reasons[spec.name])
+        if target.missing is not None:
+            return target.missing
         if spec.reference and target.hr is None:
-            return None, "needs an HR image; this set has none"
+            return Missing("absent", "needs an HR image; this set has none")
         key = _key(spec, target)
         value = self._scores[spec.name].get(key)
-        if value is not None:
-            return value, ""
-        return None, self._failures.get((spec.name, key), "not computed yet")
+        return self._failures.get((spec.name, key), NOT_COMPUTED) if value is None else value
 
-    def set_score(self, spec: MetricSpec, targets: Sequence[Target]) -> tuple[float | None, str]:
+    def set_score(self, spec: MetricSpec, targets: Sequence[Target]) -> float | Missing:
         """The value of a whole set (FID, KID): only when no image of it is missing."""
         if self.reasons[spec.name]:
-            return None, self.reasons[spec.name]
-        absent = sum(target.sr is None for target in targets)
-        if absent:
-            return None, f"{absent} of {len(targets)} images are missing; a set is scored whole"
+            return Missing("unavailable", self.reasons[spec.name])
+        missing = [target.missing for target in targets if target.missing is not None]
+        if missing:
+            reason = f"{len(missing)} of {len(targets)} images are missing; a set is scored whole"
+            return Missing(_for_good(missing).kind, reason)
         if any(target.hr_sha256 is None for target in targets):
-            return None, "needs HR images; this set has none"
+            return Missing("absent", "needs HR images; this set has none")
         if len(targets) < 2:
-            return None, "needs at least 2 images"
+            return Missing("absent", "needs at least 2 images")
         key = _set_key(targets)
         value = self._scores[spec.name].get(key)
-        return (value, "") if value is not None else self._distance(spec, targets, key)
+        return self._distance(spec, targets, key) if value is None else value
 
     def _distance(
         self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
-    ) -> tuple[float | None, str]:
+    ) -> float | Missing:
         features = self._features[spec.name]
         srs = sorted(target.sr_sha256 for target in targets)
         hrs = sorted(target.hr_sha256 or "" for target in targets)
         unknown = [sha for sha in [*srs, *hrs] if not features.has(sha)]
         if unknown:
-            return None, self._no_features(features, unknown)
+            return self._no_features(features, unknown)
         try:
             (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
         except DataError as error:
-            return None, str(error)
+            return Missing("failed", str(error))
         metric = metrics.load(spec, self.device)
         value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
+        if not math.isfinite(value):
+            return Missing("failed", f"{spec.name} is not a finite number for this set")
         self._scores[spec.name].put(key, value, size.as_json())
         self._scores[spec.name].close()
-        return value, ""
+        return value
 
-    def _no_features(self, features: FeatureStore, unknown: Sequence[str]) -> str:
+    def _no_features(self, features: FeatureStore, unknown: Sequence[str]) -> Missing:
         extractor = self._extractors[features.folder]
-        known = (self._failures.get((extractor, (sha, None))) for sha in unknown)
-        why = next(filter(None, known), "not computed yet")
-        return f"features of {len(unknown)} images are missing: {why}"
+        known = [self._failures.get((extractor, (sha, None)), NOT_COMPUTED) for sha in unknown]
+        why = _for_good(known)
+        return Missing(why.kind, f"features of {len(unknown)} images are missing: {why.text}")
+
+
+def _for_good(missing: Sequence[Missing]) -> Missing:
+    """The first that no other part will bring; the first of all where others will bring all."""
+    return next((one for one in missing if one.kind != "pending"), missing[0])
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
@@ -231,87 +238,92 @@ def _set_key(targets: Sequence[Target]) -> ScoreKey:
 
 def score_job(job: ScoreJob) -> list[Outcome]:
     """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
-    hr_tensor: Tensor | None = None
-    hr_problem = ""
+    hr: Tensor | Missing | None = None
     outcomes: list[Outcome] = []
     if job.hr is not None:
         try:
-            hr_tensor = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
+            hr = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
         except Exception as error:
-            hr_problem = _line(error)
-        outcomes += _store_features(job.hr, hr_tensor, hr_problem, job)
+            hr = _failure(error)
+        outcomes += _store_features(job.hr, hr, job)
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        outcomes += _score_image(sr, job, hr_tensor, hr_problem, prepared)
+        outcomes += _score_image(sr, job, hr, prepared)
     return outcomes
 
 
 def _score_image(
-    sr: ImageJob, job: ScoreJob, hr: Tensor | None, hr_problem: str, prepared: dict[str, Any]
+    sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
 ) -> list[Outcome]:
     hr_sha256 = job.hr.sha256 if job.hr else None
     try:
         x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
     except Exception as error:
-        outcomes = _store_features(sr, None, _line(error), job)
-        return outcomes + [_failed(name, sr, hr_sha256, _line(error)) for name in sr.scores]
-    outcomes = _store_features(sr, x, "", job)
+        outcomes = _store_features(sr, _failure(error), job)
+        return outcomes + [_outcome(name, sr, hr_sha256, _failure(error)) for name in sr.scores]
+    outcomes = _store_features(sr, x, job)
     for name in sr.scores:
-        reference = metrics.get(name).reference
+        value: float | Missing
         try:
-            if reference:
-                _require_reference(sr, x, hr, hr_problem, job)
-            value = _value(name, job.device, x, hr, prepared)
-            key = (sr.sha256, hr_sha256 if reference else None)
-            outcomes.append(Outcome(name, key, value))
+            value = _value(name, job.device, sr, x, hr, prepared)
         except Exception as error:
-            outcomes.append(_failed(name, sr, hr_sha256, _line(error)))
+            value = _failure(error)
+        outcomes.append(_outcome(name, sr, hr_sha256, value))
     return outcomes
 
 
-def _value(name: str, device: str, x: Tensor, hr: Tensor | None, prepared: dict[str, Any]) -> float:
+def _value(
+    name: str,
+    device: str,
+    sr: ImageJob,
+    x: Tensor,
+    hr: Tensor | Missing | None,
+    prepared: dict[str, Any],
+) -> float | Missing:
+    reference = metrics.get(name).reference
+    if reference and isinstance(hr, Missing):
+        return hr
+    if reference:
+        _require_same_size(sr, x, hr)
     metric = _loaded(name, device)
-    if not metrics.get(name).reference:
-        value = metric.score(x, None, None)
-    else:
-        if name not in prepared:
-            prepared[name] = metric.prepare(hr)
-        value = metric.score(x, hr, prepared[name])
-    if value != value:
-        raise ImageError(f"{name} is not a number for this image")
+    if reference and name not in prepared:
+        prepared[name] = metric.prepare(hr)
+    value = metric.score(x, hr, prepared[name]) if reference else metric.score(x, None, None)
+    if not math.isfinite(value):
+        raise ImageError(f"{name} is not a finite number for this image")
     return float(value)
 
 
-def _require_reference(
-    sr: ImageJob, x: Tensor, hr: Tensor | None, hr_problem: str, job: ScoreJob
-) -> None:
-    if hr is None:
-        raise ImageError(hr_problem)
+def _require_same_size(sr: ImageJob, x: Tensor, hr: Tensor | Missing | None) -> None:
+    assert hr is not None and not isinstance(hr, Missing)
     if x.shape != hr.shape:
         found = f"{x.shape[3]}x{x.shape[2]}"
         expected = f"{hr.shape[3]}x{hr.shape[2]}"
         raise ImageError(f"is {found}, its HR image is {expected}", printable(sr.path))
 
 
-def _failed(name: str, sr: ImageJob, hr_sha256: str | None, reason: str) -> Outcome:
+def _outcome(name: str, sr: ImageJob, hr_sha256: str | None, value: float | Missing) -> Outcome:
     key = (sr.sha256, hr_sha256 if metrics.get(name).reference else None)
-    return Outcome(name, key, None, reason)
+    return Outcome(name, key, value)
 
 
-def _store_features(
-    image: ImageJob, x: Tensor | None, problem: str, job: ScoreJob
-) -> list[Outcome]:
+def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[Outcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed = []
     for name in image.features:
-        try:
-            if x is None:
-                raise ImageError(problem)
-            vectors = _loaded(name, job.device).features(x)
-            FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
-        except Exception as error:
-            failed.append(Outcome(name, (image.sha256, None), None, _line(error)))
+        problem = x if isinstance(x, Missing) else _extract(name, image, x, job)
+        if problem is not None:
+            failed.append(Outcome(name, (image.sha256, None), problem))
     return failed
+
+
+def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
+    try:
+        vectors = _loaded(name, job.device).features(x)
+        FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
+    except Exception as error:
+        return _failure(error)
+    return None
 
 
 @cache
@@ -319,7 +331,9 @@ def _loaded(name: str, device: str) -> Any:
     return metrics.load(metrics.get(name), device)
 
 
-def _line(error: Exception) -> str:
+def _failure(error: Exception) -> Missing:
+    if isinstance(error, ImageError):
+        return Missing("failed", error.reason, error.file)
     if isinstance(error, BenchError):
-        return str(error)
-    return f"{type(error).__name__}: {printable(error)}"
+        return Missing("failed", str(error))
+    return Missing("failed", f"{type(error).__name__}: {printable(error)}")

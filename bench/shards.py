@@ -16,9 +16,6 @@ from bench.run import Outcome, Plan, RunOptions, collect
 from bench.text import printable
 from bench.workers import cores
 
-PENDING = ("not upscaled yet", "not computed yet")
-"""Reasons of scores that another part will bring."""
-
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -95,9 +92,9 @@ def whole(plan: Plan, options: RunOptions, own: Outcome) -> tuple[Outcome, RunOp
     device = options.device.partition(":")[0]
     together = replace(options, shard=(1, 1), device=device)
     results = collect(plan, together).results
-    scores, reasons = results.scores.copy(), own.results.scores["reason"]
-    pending = scores["reason"].isin(PENDING)
-    known = pending & (reasons != "") & ~reasons.isin(PENDING)
-    scores.loc[known, "reason"] = reasons[known]
+    scores, ours = results.scores.copy(), own.results.scores
+    pending = scores["kind"] == "pending"
+    known = pending & ~ours["kind"].isin(["", "pending"])
+    scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
     outcome = Outcome(replace(results, scores=scores), own.failures)
     return outcome, together, int((pending & ~known).sum())

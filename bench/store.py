@@ -10,23 +10,53 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import FiniteFloat
 
-from bench.errors import StoreError
+from bench.errors import DataError, StoreError
 from bench.hashing import json_sha256
 from bench.images import file_sha256, write_png
-from bench.records import RecordLog, write_atomic
+from bench.records import Line, RecordLog, write_atomic
 from bench.text import printable, slug
 
 LAYOUT_VERSION = 1
 ScoreKey = tuple[str, str | None]
 """(hash of the SR file, hash of the HR file or None); of a whole set for set metrics."""
+
+
+class ImageLine(Line):
+    """What is recorded of an SR image, and what it cost where that was measured (see `Cost`)."""
+
+    key: str
+    id: str
+    file: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    seconds: FiniteFloat | None = None
+    pixels: int | None = None
+    peak_bytes: int | None = None
+    device: str = ""
+    machine: str = ""
+    threads: int | None = None
+
+
+class ScoreLine(Line):
+    """A score of the image(s) `sr`, compared with `hr` where the metric compares."""
+
+    sr: str
+    hr: str | None
+    value: FiniteFloat
 
 
 @dataclass(frozen=True)
@@ -35,7 +65,7 @@ class StoredImage:
 
     path: Path
     sha256: str
-    record: Mapping[str, Any]
+    record: ImageLine
 
 
 class Store:
@@ -62,7 +92,7 @@ class Store:
             return
         try:
             found = json.loads(marker.read_text())["layout"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
                 f"{printable(marker)}: is not a store's marker; choose another --store"
             ) from error
@@ -90,23 +120,22 @@ class ImageStore:
 
     def __init__(self, folder: Path, records: Path | None = None) -> None:
         self.folder = folder
-        self._log = RecordLog(records or folder / "records")
-        self._records = {record["key"]: record for record in self._log}
+        self._log = RecordLog(records or folder / "records", ImageLine)
+        self._records = {record.key: record for record in self._log}
 
     def get(self, key: str) -> StoredImage | None:
         """The image of `key`, if it is there and its file is the one that was recorded."""
         record = self._records.get(key)
         if record is None:
             return None
-        path = self.folder / Path(record["file"]).name
+        path = self.folder / Path(record.file).name
         try:
             stat = path.stat()
-        except OSError:
+            same = (stat.st_size, stat.st_mtime_ns) == (record.size, record.mtime_ns)
+            if same or file_sha256(path) == record.sha256:
+                return StoredImage(path, record.sha256, record)
+        except (OSError, ValueError):
             return None
-        if (stat.st_size, stat.st_mtime_ns) == (record["size"], record["mtime_ns"]):
-            return StoredImage(path, record["sha256"], record)
-        if file_sha256(path) == record["sha256"]:
-            return StoredImage(path, record["sha256"], record)
         return None
 
     def file_for(self, key: str, image_id: str) -> Path:
@@ -132,7 +161,7 @@ class ImageStore:
             "mtime_ns": stat.st_mtime_ns,
         }
         self._log.append(record)
-        self._records[key] = record
+        self._records[key] = ImageLine.model_validate(record)
 
     def close(self) -> None:
         self._log.close()
@@ -144,10 +173,8 @@ class ScoreStore:
     def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
-        self._log = RecordLog(folder)
-        self._values: dict[ScoreKey, float] = {
-            (r["sr"], r["hr"]): float(r["value"]) for r in self._log
-        }
+        self._log = RecordLog(folder, ScoreLine)
+        self._values: dict[ScoreKey, float] = {(r.sr, r.hr): r.value for r in self._log}
 
     def get(self, key: ScoreKey) -> float | None:
         return self._values.get(key)
@@ -166,20 +193,48 @@ class ScoreStore:
 
 
 class FeatureStore:
-    """Feature vectors of images, one file per image content."""
+    """Feature vectors of images, float64, one file per image content."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def has(self, sha256: str) -> bool:
-        return (self.folder / f"{sha256}.npy").exists()
+        """Whether the file is there and as long as its header says; a damaged one is not."""
+        try:
+            with (self.folder / f"{sha256}.npy").open("rb") as file:
+                return os.fstat(file.fileno()).st_size == _npy_size(file.read(NPY_HEADER))
+        except OSError:
+            return False
 
     def get(self, sha256: str) -> np.ndarray:
-        return np.load(self.folder / f"{sha256}.npy", allow_pickle=False)
+        """The vectors.
+
+        Raises:
+            DataError: a value is not finite.
+        """
+        path = self.folder / f"{sha256}.npy"
+        features: np.ndarray = np.load(path, allow_pickle=False)
+        if not np.isfinite(features).all():
+            raise DataError(f"{printable(path)}: is damaged; delete it and run again")
+        return features
 
     def put(self, sha256: str, features: np.ndarray) -> None:
-        import io
-
         buffer = io.BytesIO()
         np.save(buffer, features, allow_pickle=False)
         write_atomic(self.folder / f"{sha256}.npy", buffer.getvalue())
+
+
+NPY_HEADER = 128
+"""Bytes before the values, for arrays of one or two dimensions."""
+
+
+@lru_cache
+def _npy_size(header: bytes) -> int:
+    """Size of a file of float64 that begins like this; -1 when it is none."""
+    stream = io.BytesIO(header)
+    try:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except ValueError:
+        return -1
+    return NPY_HEADER + 8 * math.prod(shape) if dtype == np.float64 else -1

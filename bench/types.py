@@ -278,6 +278,27 @@ class SetMetric(Protocol):
 
 
 @dataclass(frozen=True)
+class Missing:
+    """Why there is no score.
+
+    Attributes:
+        kind: "pending": nobody has tried yet, another part of the run will; "failed": it was tried;
+            "unavailable": the method or metric cannot run here; "absent": what it would be a score
+            of does not exist. This is what decides; the text is for people alone.
+        reason: in one line.
+        file: the one at fault, as `ImageError` names it; "" where it is none.
+    """
+
+    kind: Literal["pending", "failed", "unavailable", "absent"]
+    reason: str
+    file: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.file}: {self.reason}" if self.file else self.reason
+
+
+@dataclass(frozen=True)
 class Score:
     """One number, or the reason why there is none (then `value` is None)."""
 

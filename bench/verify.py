@@ -76,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
         _sides(found)
     except OSError as error:
         raise DataError(f"{printable(path)}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{printable(path)}: is no manifest; make one with --out") from error
     return dict(found)
 

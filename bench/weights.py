@@ -26,8 +26,11 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
 
+from pydantic import BaseModel, Field, StrictInt, StrictStr
+
 from bench import wheels
 from bench.errors import WeightsError
+from bench.records import read_as
 from bench.text import inside
 from bench.types import Weight
 
@@ -134,12 +137,12 @@ def sha256(path: Path) -> str:
     """Hash of a file's bytes; remembered by path, size and time of change."""
     path = path.resolve()
     stat = path.stat()
-    stamp = [stat.st_size, stat.st_mtime_ns]
+    stamp = (stat.st_size, stat.st_mtime_ns)
     known = _ledger()["files"].get(str(path))
     if known and known[:2] == stamp:
         return known[2]
     digest = _hash(path)
-    _write_ledger("files", str(path), [*stamp, digest])
+    _write_ledger("files", str(path), (*stamp, digest))
     return digest
 
 
@@ -261,12 +264,15 @@ def _ledger_path() -> Path:
     return cache_dir() / "weights.json"
 
 
+class _Ledger(BaseModel):
+    """Hashes of files by name, as first seen; size, time of change and hash by path."""
+
+    seen: dict[str, StrictStr] = Field(default_factory=dict)
+    files: dict[str, tuple[StrictInt, StrictInt, StrictStr]] = Field(default_factory=dict)
+
+
 def _ledger() -> dict[str, dict]:
-    try:
-        ledger = json.loads(_ledger_path().read_text())
-        return {"seen": dict(ledger["seen"]), "files": dict(ledger["files"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"seen": {}, "files": {}}
+    return (read_as(_ledger_path(), _Ledger) or _Ledger()).model_dump()
 
 
 def _remember(weight: Weight, digest: str) -> None:

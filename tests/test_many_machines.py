@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Cli, make_cli
+from substitutes import plant
 
-from bench import shards
+from bench import metrics, shards
 from bench.errors import BenchError
 
 METHOD = """
@@ -135,6 +136,23 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
     assert last.returncode == 1
     text = (cwd / "picky-out" / "scores.csv").read_text()
     assert text.count("no memory") == 4 and "not upscaled yet" not in text
+
+
+def test_a_part_that_scores_whole_sets_alone_owes_them(
+    cli: Cli, clean_home: Path, tmp_path: Path
+) -> None:
+    fid = metrics.get("fid")
+    plant(fid, clean_home / "torch" / "hub")
+    allowed = {"CASSR_BENCH_SUBSTITUTE_WEIGHTS": fid.weights[0].name}
+    run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic", "--limit", 2)
+    arguments = (*run, "--metrics", "fid", "--reports", "csv", "--no-fetch", "--out", "out")
+    first = cli(*arguments, "--shard", "1/2", **allowed)
+    assert first.returncode == 0, first.stderr
+    assert "Part 1/2 is done; other parts still owe 1 scores" in first.stdout
+    assert not (tmp_path / "cwd" / "out").exists()
+    last = cli(*arguments, "--shard", "2/2", **allowed)
+    assert last.returncode == 0, last.stderr
+    assert "are missing" not in (tmp_path / "cwd" / "out" / "scores.csv").read_text()
 
 
 def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

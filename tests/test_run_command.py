@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from pictures import hostile_files, photo
 from PIL import Image
 
 from bench import images
-from bench.errors import Unavailable
+from bench.errors import DataError, SetAside, Unavailable
 from bench.methods import find as find_method
+from bench.store import Store
 from bench.upscale import UpscaleTask, _loaded, upscale_one
 
 SMALL = (
@@ -151,6 +153,131 @@ def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: P
     missing = [row for row in report["summary"] if row["metric"] == "lpips"]
     assert missing and all(row["mean"] is None and row["reason"] for row in missing)
     assert all(Path(file).is_file() for file in report["files"])
+
+
+DAMAGED = [
+    *(b'{"sr": "a", "hr": null, "value": %s}' % v for v in (b"NaN", b"Infinity", b'"12"')),
+    *(b'{"sr": "a", "hr": null, "value": %s}' % v for v in (b"true", b"null", b"[1.0]")),
+    *(b"{}", b"3", b"[" * 100_000, b'{"sr": "\xff", "hr": null, "value": 1.0}', b"\x00\xff"),
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: bytes) -> None:
+    scores, images = Store(tmp_path).scores("psnr_y", {}), Store(tmp_path).images("m", {}, "d")
+    scores.put(("a", None), 30.5)
+    images.put("k", "x", np.zeros((2, 2, 3), np.uint8), {"seconds": 1.5})
+    for folder in (scores.folder, images.folder / "records"):
+        (folder / "0.jsonl").write_bytes(b"\n".join([line, line, b'{"torn": ']))
+    with pytest.warns(SetAside, match=r"0\.jsonl: line 1 is set aside \(.*; and 1 more lines\)"):
+        assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) == 30.5
+    with pytest.warns(SetAside, match=r"0\.jsonl: line 1"):
+        found = Store(tmp_path).images("m", {}, "d").get("k")
+    assert found is not None and found.record.seconds == 1.5
+
+
+def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
+    Store(tmp_path).images("m", {}, "d").put("k", "x\udcff", np.zeros((2, 2, 3), np.uint8), {})
+    found = Store(tmp_path).images("m", {}, "d").get("k")
+    assert found is not None and found.record.id == "x\udcff"
+
+
+def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> None:
+    features = Store(tmp_path).features({})
+    features.put("a", np.arange(6.0))
+    file = features.folder / "a.npy"
+    whole = file.read_bytes()
+    assert features.has("a") and (features.get("a") == np.arange(6.0)).all()
+    for damaged in (b"", whole[:60], whole[:-1], b"x" * len(whole), whole.replace(b"f8", b"i8")):
+        file.write_bytes(damaged)
+        assert not features.has("a")
+    features.put("a", np.array([1.0, np.nan]))
+    with pytest.raises(DataError, match=r"a\.npy: is damaged; delete it"):
+        features.get("a")
+
+
+def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_path: Path) -> None:
+    run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic")
+    arguments = (*run, "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--store", "store")
+    assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
+    store = tmp_path / "cwd" / "store"
+    (scores,) = store.glob("scores/*/*.jsonl")
+    (manifest,) = store.glob("datasets/*/manifest.json")
+    text = re.sub(r'"value": [0-9.]+', '"value": "99"', scores.read_text())
+    scores.write_text(text)
+    without_one = json.loads(manifest.read_text())
+    without_one["pairs"] = without_one["pairs"][1:]
+    for damaged in (json.dumps(without_one), "{}"):
+        manifest.write_text(damaged)
+        done = cli(*arguments, "--out", tmp_path / "again")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("warning: ") == 2, done.stderr
+        assert f"{scores.name}: line 1 is set aside (value: input should be" in done.stderr
+        assert "manifest.json: is set aside (" in done.stderr and "Nearest on" not in done.stderr
+        assert files_of(tmp_path / "good") == files_of(tmp_path / "again")
+
+
+def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) -> None:
+    cwd = tmp_path / "cwd"
+    for name in ("quick-bicubic", "quick-realistic"):
+        done = cli("upscale", "--method", "nearest", "--dataset", name, "--limit", 2)
+        assert done.returncode == 0, done.stderr
+        (made,) = (tmp_path / "home" / "store" / "images").glob(f"*/{name}")
+        (cwd / "up@2x" / name).mkdir(parents=True)
+        for file in made.glob("*.png"):
+            (cwd / "up@2x" / name / f"{file.stem[:-13]}.png").write_bytes(file.read_bytes())
+    run = ("run", "quick", "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--methods")
+    one = cli(*run, "nearest,folder:up@2x/quick-bicubic@Mine", "--out", tmp_path / "one")
+    assert one.returncode == 2 and not (tmp_path / "one").exists()
+    for said in ("--datasets", "quick-bicubic and of quick-realistic", "PATH/{dataset}@Mine"):
+        assert said in one.stderr
+    each = cli(*run, "nearest,folder:up@2x/{dataset}@Mine", "--out", tmp_path / "each")
+    assert each.returncode == 0, each.stderr
+    found = means(tmp_path / "each")
+    for name in ("quick-bicubic", "quick-realistic"):
+        assert found[name, "Mine", "psnr_y"] == found[name, "nearest", "psnr_y"]
+    assert find_method(f"folder:{cwd / 'up@2x' / 'quick-bicubic'}").card.title == "quick-bicubic"
+
+
+def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> None:
+    (tmp_path / "out@2x").mkdir()
+    Image.fromarray(photo(8, 8)).save(tmp_path / "out@2x" / "a.png")
+    assert find_method(f"folder:{tmp_path / 'out@2x'}").card.title == "out@2x"
+    assert find_method(f"folder:{tmp_path / 'out@2x'}@Mine").card.title == "Mine"
+
+
+def test_a_changed_method_or_module_beside_it_never_meets_old_images(
+    cli: Cli, tmp_path: Path
+) -> None:
+    cwd = tmp_path / "cwd"
+    for name in ("a", "b"):
+        (cwd / name / "shades").mkdir(parents=True)
+        (cwd / name / "shades" / "__init__.py").write_text("from .dark import SHADE\n")
+        (cwd / name / "shades" / "dark.py").write_text("SHADE = 0.25\n")
+        (cwd / name / "helper.py").write_text("from shades import SHADE\n")
+        (cwd / name / f"{name}.py").write_text(
+            "from helper import SHADE\n"
+            "def upscale(lr, *, scale, seeds):\n"
+            "    return 0 * lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) + SHADE\n"
+        )
+    run = ("run", "quick", "--methods", "a/a.py,b/b.py", "--datasets", "quick-bicubic")
+    arguments = (*run, "--metrics", "psnr_y", "--limit", 1, "--workers", 1, "--reports", "csv")
+
+    def score(name: str) -> float:
+        done = cli(*arguments, "--out", tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+        return float(means(tmp_path / "out")["quick-bicubic", name, "psnr_y"])
+
+    before = score("a")
+    for file, text in ((cwd / "b" / "shades" / "dark.py", "0.75"), (cwd / "a" / "a.py", "0.9 ")):
+        stamp = file.stat()
+        changed = re.sub(r"0\.25|SHADE$", text, file.read_text().rstrip())
+        file.write_text(changed.ljust(stamp.st_size))
+        os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        assert file.stat().st_size == stamp.st_size
+        assert score(file.relative_to(cwd).parts[0]) != before
+        if file.name == "dark.py":
+            assert score("a") == before, "two methods' helpers of one name are told apart"
 
 
 SLOW_METHOD = """

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench import weights
-from bench.errors import WeightsError
+from bench.errors import SetAside, WeightsError
 from bench.types import Weight
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -141,9 +141,15 @@ def test_hashes_are_remembered_until_the_file_changes(clean_home: Path) -> None:
     assert weights.sha256(path) == hashlib.sha256(b"changed").hexdigest()
 
 
-def test_a_broken_ledger_costs_time_only(clean_home: Path) -> None:
+@pytest.mark.parametrize(
+    "ledger",
+    [b'{"files": 3', b"[" * 100_000, b"\xff", b'{"seen": {"test/net.pth": 3}}', b'{"files": [1]}'],
+)
+def test_a_broken_ledger_is_named_and_costs_time_only(clean_home: Path, ledger: bytes) -> None:
     path = put(clean_home / "torch/hub/test/net.pth")
-    put(clean_home / "bench/weights.json", b'{"files": 3')
+    put(clean_home / "bench/weights.json", ledger)
+    with pytest.warns(SetAside, match=r"weights\.json: is set aside"):
+        assert weights.problem(weight()) == ""
     assert weights.sha256(path) == SHA256
 
 

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from pydantic import RootModel
+
 from bench import weights
+from bench.records import read_as
 from bench.types import MetricSpec, Weight
 
 
@@ -47,8 +50,10 @@ def _path() -> Path:
     return weights.cache_dir() / "pyiqa_files.json"
 
 
+class _Found(RootModel[dict[str, list[str]]]):
+    """Names of files by metric."""
+
+
 def _read() -> dict[str, list[str]]:
-    try:
-        return dict(json.loads(_path().read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}
+    found = read_as(_path(), _Found)
+    return found.root if found else {}
