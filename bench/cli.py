@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -156,6 +157,7 @@ def _stub(summary: str) -> Callable[[], None]:
 def main() -> None:
     """Entry point of `cassr-bench`."""
     try:
+        _refuse_empty(sys.argv[1:])
         build(sys.argv[1:])()
     except BenchError as error:
         _stop(str(error), error.exit_code)
@@ -172,6 +174,18 @@ def main() -> None:
             raise
         what = f"{type(error).__name__}: {printable(error)}"
         _stop(f"unexpected {what}; set CASSR_BENCH_DEBUG=1 to see where, and report it", 2)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty value is a variable that was not set; as a path it would mean this very folder."""
+    for before, word in pairwise(("", *arguments)):
+        option, equals, value = word.partition("=")
+        if not word or (option.startswith("--") and equals and not value):
+            where = option or (before if before.startswith("-") else f"after '{printable(before)}'")
+            raise BenchError(
+                f"{printable(where)}: expected a value, found an empty one; give one, "
+                "or leave the option out"
+            )
 
 
 def _stop(message: str, code: int) -> None:
