@@ -79,8 +79,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A cell that is there and was not judged; `row` and `column` are "" where none are known."""
+
+    table: str
+    row: str
+    column: str
+    text: str
+    reason: str
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        row = f"row '{self.row}'" if self.row else ""
+        column = f"column '{self.column}'" if self.column else ""
+        line = f"line {self.line}" if self.line else ""
+        return ", ".join(part for part in (self.table, row, column, line) if part)
+
+
+@dataclass(frozen=True)
 class Audit:
-    """Everything found; `held` are claims that are true, `notes` what could not be checked."""
+    """Everything found.
+
+    Attributes:
+        held: claims that are true.
+        notes: what was not checked about values that were read.
+        unread: cells that were seen and are not among the `values`.
+    """
 
     findings: tuple[Finding, ...]
     values: int
@@ -88,6 +113,7 @@ class Audit:
     claims: int = 0
     held: tuple[Statement, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def audit(

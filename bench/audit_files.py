@@ -7,12 +7,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.audit import Audit, Mark, Value, audit
-from bench.audit_grid import GridCell, direction, read_grid, split_metric
-from bench.audit_latex import grids
+from bench.audit import Audit, Mark, Unread, Value, audit
+from bench.audit_grid import GridCell, direction, read_grid, split_metric, unread_grid
+from bench.audit_latex import grids, passed_over, read_cell
 from bench.cards import read_card
 from bench.claims import Claim, ClaimsCard, check
 from bench.errors import DataError
@@ -25,6 +25,10 @@ TIDY = {"dataset", "method", "metric", "value"}
 MARKDOWN = (
     ("best", re.compile(r"\*\*(.+)\*\*|__(.+)__|<b>(.+)</b>")),
     ("second", re.compile(r"\*(.+)\*|_(.+)_|<u>(.+)</u>")),
+)
+EMPHASIS = re.compile(
+    r"(?P<mark>\*\*|__)(?P<best>[+-]?[\d.,]+)(?P=mark)"
+    r"|(?P<one>(?<![\w*])\*|(?<![\w_])_)(?P<second>[+-]?[\d.,]+)(?P=one)"
 )
 
 
@@ -93,21 +97,29 @@ def audit_files(
     Raises:
         BenchError: a file that cannot be read as a table; names it and what was expected.
     """
-    values: list[Value] = []
-    notes: list[str] = []
-    for path in paths:
-        own, skipped = read_file(path)
-        values += own
-        notes += skipped
+    files = [read_file(path) for path in paths]
+    values = [value for file in files for value in file.values]
     found = audit(values, significant=significant)
-    found = replace(found, notes=(*notes, *found.notes))
+    found = replace(
+        found,
+        notes=(*(note for file in files for note in file.notes), *found.notes),
+        unread=tuple(cell for file in files for cell in file.unread),
+    )
     if claims is not None:
         found = _with_claims(found, read_card(claims, ClaimsCard).claims, values, {})
     return found
 
 
-def read_file(path: Path) -> tuple[list[Value], list[str]]:
-    """The values of one file, and why tables in it were passed over.
+class FileRead(NamedTuple):
+    """The values of a file, its cells that were not read, why tables in it were passed over."""
+
+    values: list[Value]
+    unread: list[Unread]
+    notes: list[str]
+
+
+def read_file(path: Path) -> FileRead:
+    """The values of one file; every cell with a number that is not among them is named.
 
     Raises:
         DataError: it cannot be read, or no table of it can.
@@ -117,7 +129,7 @@ def read_file(path: Path) -> tuple[list[Value], list[str]]:
         if path.suffix.casefold() == ".tex":
             return _latex(text, printable(path.name))
         if path.suffix.casefold() in (".csv", ".tsv"):
-            return _csv(text, printable(path.name)), []
+            return _csv(text, printable(path.name))
     except DataError as error:
         message = str(error)
         prefix = "" if message.startswith(printable(path.name)) else f"{printable(path.name)}: "
@@ -137,52 +149,69 @@ def _text(path: Path) -> str:
         raise DataError(f"{printable(path)}: is not UTF-8 text") from error
 
 
-def _latex(text: str, name: str) -> tuple[list[Value], list[str]]:
+def _latex(text: str, name: str) -> FileRead:
     found = grids(text)
+    unread = [Unread(name, "", "", "", reason) for reason in passed_over(text)]
     if not found:
-        raise DataError(f"{name}: no tabular was found")
+        raise DataError(f"{name}: {unread[0].reason if unread else 'no tabular was found'}")
     values: list[Value] = []
     skipped: list[str] = []
     for number, grid in enumerate(found, 1):
         table = name if len(found) == 1 else f"{name}, table {number}"
         try:
-            values += read_grid(grid, table)
+            own = read_grid(grid, table)
         except DataError as error:
             skipped.append(str(error))
+            unread += unread_grid(grid, table, str(error).removeprefix(f"{table}: "))
+        else:
+            values += own.values
+            unread += own.unread
     if not values:
-        raise DataError(skipped[0])
-    return values, skipped
+        raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
+    return FileRead(values, unread, skipped)
 
 
-def _csv(text: str, name: str) -> list[Value]:
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+def _csv(text: str, name: str) -> FileRead:
+    heading = text.partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"line {reader.line_num}: is not CSV ({error})") from error
+    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     if not rows:
         raise DataError("the file is empty")
     head = [cell.strip().casefold() for cell in rows[0][1]]
+    _require_width(rows, len(head))
     if set(head) >= TIDY:
-        return [
-            _tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:] if row
-        ]
-    grid = [[_cell(text, line) for text in row] for line, row in rows if any(row)]
-    return read_grid(grid, name)
+        tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
+        return FileRead(tidy, [], [])
+    grid = [[_cell(text, line) for text in row] for line, row in rows]
+    own = read_grid(grid, name)
+    if not own.values:
+        first = own.unread[0] if own.unread else None
+        raise DataError(f"{first.place}: {first.reason}" if first else "no values were found")
+    return FileRead(own.values, own.unread, [])
+
+
+def _require_width(rows: Sequence[tuple[int, Sequence[str]]], width: int) -> None:
+    """Refuse rows wider than the first: after an unquoted comma every field is another's."""
+    for line, row in rows:
+        if any(cell.strip() for cell in row[width:]):
+            raise DataError(
+                f"line {line}: expected at most {width} fields, found {len(row)}; put a field with "
+                "a comma in it in quotes"
+            )
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:
     row = {key: text.strip() for key, text in row.items()}
     cell = _cell(row.get("value", ""), line)
-    try:
-        value = Decimal(cell.text)
-    except InvalidOperation as error:
+    value = cell.number
+    if value is None:
         found = printable(row.get("value", ""))
-        raise DataError(f"line {line}: value: expected a number, found '{found}'") from error
-    if not value.is_finite():
-        raise DataError(f"line {line}: value: expected a finite number, found '{value}'")
+        raise DataError(f"line {line}: value: expected one finite number, found '{found}'")
     metric, arrow = split_metric(row["metric"])
     stated: Better | None = "higher" if row.get("better") == "higher" else arrow
     stated = "lower" if row.get("better") == "lower" else stated
@@ -211,11 +240,24 @@ def _cell(text: str, line: int) -> GridCell:
     r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
     text = text.strip()
     if "\\" in text:
-        (cell,) = grids(rf"\begin{{tabular}}{{c}}{text}\end{{tabular}}")[0][0]
-        return replace(cell, line=line)
+        return replace(read_cell(text), line=line)
     for mark, pattern in MARKDOWN:
         match = pattern.fullmatch(text)
         if match:
             inner = next(group for group in match.groups() if group)
             return GridCell(inner.strip(), "best" if mark == "best" else "second", line)
-    return GridCell(text, "", line)
+    return _emphasised(text, line)
+
+
+def _emphasised(text: str, line: int) -> GridCell:
+    """A cell in which single numbers are marked: "**24.1**/0.71"."""
+    shown, start = "", 0
+    marks: list[Mark] = []
+    for match in EMPHASIS.finditer(text):
+        best, second = match["best"], match["second"]
+        plain = text[start : match.start()]
+        shown += plain + (best or second)
+        marks.extend("" for _ in plain)
+        marks.extend("best" if best else "second" for _ in best or second)
+        start = match.end()
+    return GridCell(shown + text[start:], "", line, tuple(marks))

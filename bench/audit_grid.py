@@ -11,17 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from bench.audit import Mark, Value
+from bench.audit import Mark, Unread, Value
+from bench.audit_numbers import Comma, Number, comma_of, is_missing, looks_numeric, numbers
 from bench.errors import DataError
 from bench.metrics.catalogue import METRICS
 from bench.published import plain
 from bench.text import printable
 from bench.types import Better
 
-NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(?:dB|%)?(?:\s*(?:±|\+/-)\s*[\d.]+)?\s*[*†‡]*")
-MISSING = {"", "-", "–", "—", "--", "---", "n/a", "na", "none", "nan", "/"}
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
 ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
@@ -30,20 +29,39 @@ Role = Literal["metric", "dataset", "method"]
 
 @dataclass(frozen=True)
 class GridCell:
-    """A cell as read: text without markup, how it is highlighted, its line in the file."""
+    """A cell as read.
+
+    Attributes:
+        text: without markup.
+        mark: how the first number in it is highlighted, or the text where there is none.
+        line: of the file.
+        marks: how each character is highlighted, where that differs within the cell.
+        spans: whether it covers several rows or columns.
+        macro: one that the file does not define and that may stand for all of the text.
+    """
 
     text: str
     mark: Mark = ""
     line: int = 0
+    marks: tuple[Mark, ...] = ()
+    spans: bool = False
+    macro: str = ""
 
     @property
     def number(self) -> Decimal | None:
-        match = NUMBER.fullmatch(self.text.replace("−", "-").strip())
-        return Decimal(match[1]) if match else None
+        found = numbers(self.text)
+        return found[0].value if not isinstance(found, str) and len(found) == 1 else None
+
+    @property
+    def numeric(self) -> bool:
+        return looks_numeric(self.text)
 
     @property
     def missing(self) -> bool:
-        return self.text.strip().casefold() in MISSING
+        return is_missing(self.text)
+
+    def mark_at(self, place: int) -> Mark:
+        return self.marks[place] if place < len(self.marks) else self.mark
 
 
 Grid = Sequence[Sequence[GridCell]]
@@ -71,8 +89,15 @@ def direction(name: str, stated: Better | None) -> Better | None:
     return known_metrics().get(plain(name), stated)
 
 
-def read_grid(grid: Grid, table: str) -> list[Value]:
-    """The values of a table.
+class TableRead(NamedTuple):
+    """What a table says, and its cells that say something that was not read."""
+
+    values: list[Value]
+    unread: list[Unread]
+
+
+def read_grid(grid: Grid, table: str) -> TableRead:
+    """The values of a table; every other cell with a number is named.
 
     Args:
         table: what it is called in places.
@@ -80,28 +105,101 @@ def read_grid(grid: Grid, table: str) -> list[Value]:
     Raises:
         DataError: there are no numbers, or nothing that tells where the metrics are.
     """
-    rows = _rectangular(grid)
+    rows = [row for row in _rectangular(grid) if any(cell.text for cell in row)]
+    found: list[Value | Unread] = []
+    for block in _blocks(rows):
+        found += _read_block(block, table)
+    values = [one for one in found if isinstance(one, Value)]
+    return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
+
+
+def unread_grid(grid: Grid, table: str, reason: str) -> list[Unread]:
+    """The cells with numbers of a table that could not be read at all."""
+    cells = [cell for row in grid for cell in row if cell.numeric or cell.macro]
+    return [Unread(table, "", "", cell.text, reason, cell.line) for cell in cells]
+
+
+def _blocks(rows: list[list[GridCell]]) -> Iterator[list[list[GridCell]]]:
+    """Parts of a table with headings of their own: a row of metrics' names begins another."""
+    start = 0
+    for i in range(1, len(rows)):
+        if _names_metrics(rows[i]) and any(_is_data(row) for row in rows[start:i]):
+            above = i
+            while not _is_data(rows[above - 1]):
+                above -= 1
+            yield rows[start:above]
+            start = above
+    yield rows[start:]
+
+
+def _names_metrics(row: Sequence[GridCell]) -> bool:
+    texts = [cell.text for cell in row[1:] if cell.text]
+    return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(_is_metric, texts))
+
+
+def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
     if first is None:
         raise DataError(f"{printable(table)}: no row with numbers was found")
     while first > 1 and _heading(rows[first - 1], 1):
         first -= 1
-    body = [row for row in rows[first:] if any(cell.text for cell in row)]
-    labels = _label_columns(body)
+    body = rows[first:]
+    heads = [_joined([row[column] for row in rows[:first]]) for column in _span(rows)]
+    labels = _label_columns(body, heads)
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
-    heads = [_joined([row[column] for row in rows[:first]]) for column in range(len(rows[0]))]
+    comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
+    shape = _Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
+    found = [*_numbers_above(rows[:first], table)]
     if _tells_metrics(heads[labels:]):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in _span(rows)]
         bottom = [row.text for row in rows[first - 1]]
-        return _apart(_methods_as_rows(body, labels, bottom, uppers, heads, table), table)
+        return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
     metric = _metric_column(body, labels)
     if metric is None:
         raise DataError(
             f"{printable(table)}: neither headings nor first columns name metrics; "
             "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
         )
-    return _apart(_methods_as_columns(body, labels, metric, heads, table), table)
+    return [*found, *_methods_as_columns(body, shape, metric)]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A table's frame: how many columns hold names, what stands above each, what a comma means.
+
+    `passed` are columns of words, which hold no values.
+    """
+
+    table: str
+    labels: int
+    heads: Sequence[str]
+    comma: Comma
+    passed: frozenset[int]
+
+    def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
+        for column in range(self.labels, len(row)):
+            if column not in self.passed and not row[column].missing:
+                yield column, row[column]
+
+
+def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
+    return frozenset(
+        column
+        for column in range(labels, len(heads))
+        if not _is_metric(heads[column])
+        and not any(row[column].numeric or row[column].macro for row in body)
+    )
+
+
+def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
+    """Numbers among the headings, which a row of values that was taken for one would leave."""
+    for i, row in enumerate(heads):
+        for cell in row[1:]:
+            value = cell.number is not None and re.search(r"[.,]\d", cell.text)
+            if value or (i and cell.macro):
+                reason = "stands among the headings"
+                yield Unread(table, row[0].text, "", cell.text, reason, cell.line)
 
 
 def _apart(values: Iterable[Value], table: str) -> list[Value]:
@@ -128,18 +226,23 @@ def _rectangular(grid: Grid) -> list[list[GridCell]]:
 
 
 def _is_data(row: Sequence[GridCell]) -> bool:
-    """At least half of what follows the first cell are numbers."""
+    """At least half of what follows the first cell are numbers, or all of it is missing."""
     rest = [cell for cell in row[1:] if cell.text]
-    numbers = sum(cell.number is not None for cell in rest)
-    return bool(numbers) and 2 * numbers >= len([c for c in rest if not c.missing])
+    there = [cell for cell in rest if not cell.missing]
+    numeric = sum(cell.numeric for cell in there)
+    return bool(rest) and 2 * numeric >= len(there)
 
 
-def _label_columns(body: Grid) -> int:
-    """How many columns at the left hold names: those before the first that is mostly numbers."""
+def _label_columns(body: Grid, heads: Sequence[str]) -> int:
+    """How many columns at the left hold names: those before the first that holds values.
+
+    That is one that is mostly numbers, or one below a metric's name that has any.
+    """
     for column in range(len(body[0])):
         cells = [row[column] for row in body if row[column].text]
-        numbers = sum(cell.number is not None or cell.missing for cell in cells)
-        if cells and 2 * numbers > len(cells) and any(c.number is not None for c in cells):
+        numeric = sum(cell.numeric or cell.missing for cell in cells)
+        most = 2 * numeric > len(cells) or (column and _is_metric(heads[column]))
+        if cells and most and any(cell.numeric for cell in cells):
             return column
     return len(body[0])
 
@@ -148,9 +251,21 @@ def _joined(cells: Sequence[GridCell]) -> str:
     return " ".join(dict.fromkeys(cell.text for cell in cells if cell.text))
 
 
+def metric_names(text: str) -> list[str]:
+    """The metrics that a heading names, usually one; "PSNR / SSIM ↑" names two, [] is none."""
+    parts = [part for part in re.split(r"\s*[/|,&(]\s*|\)\s*", text) if part]
+    if len(parts) > 1 and all(_is_one_metric(part) for part in parts):
+        return parts
+    return [text] if _is_one_metric(text) else []
+
+
 def _is_metric(text: str) -> bool:
+    return bool(metric_names(text))
+
+
+def _is_one_metric(text: str) -> bool:
     name, stated = split_metric(text)
-    return stated is not None or plain(name) in known_metrics()
+    return bool(name) and (stated is not None or plain(name) in known_metrics())
 
 
 def _tells_metrics(texts: Sequence[str]) -> bool:
@@ -170,28 +285,23 @@ def _metric_column(body: Grid, labels: int) -> int | None:
 
 
 def _methods_as_rows(
-    body: Grid,
-    labels: int,
-    bottom: Sequence[str],
-    uppers: Sequence[str],
-    heads: Sequence[str],
-    table: str,
-) -> Iterator[Value]:
-    dataset_column = _dataset_column(body, labels, heads)
+    body: Grid, shape: _Shape, bottom: Sequence[str], uppers: Sequence[str]
+) -> Iterator[Value | Unread]:
+    dataset_column = _dataset_column(body, shape.labels, shape.heads)
     dataset = ""
     for row in body:
-        if _heading(row, labels):
-            dataset = _heading(row, labels)
+        if _heading(row, shape.labels):
+            dataset = _heading(row, shape.labels)
             continue
         if dataset_column is not None and row[dataset_column].text:
             dataset = row[dataset_column].text
-        names = [row[i].text for i in range(labels) if i != dataset_column]
+        names = [row[i].text for i in range(shape.labels) if i != dataset_column]
         method = ", ".join(name for name in names if name)
-        for column in range(labels, len(row)):
+        for column, cell in shape.values_of(row):
             upper = uppers[column] if _is_metric(bottom[column]) else ""
-            metric = bottom[column] if _is_metric(bottom[column]) else heads[column]
+            metric = bottom[column] if _is_metric(bottom[column]) else shape.heads[column]
             here = ", ".join(part for part in (dataset, upper) if part)
-            yield from _value(row[column], table, here, method, metric)
+            yield from _values(cell, shape, column, method, here, method, metric)
 
 
 def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None:
@@ -207,42 +317,69 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
     return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
 
 
-def _methods_as_columns(
-    body: Grid, labels: int, metric: int, heads: Sequence[str], table: str
-) -> Iterator[Value]:
+def _methods_as_columns(body: Grid, shape: _Shape, metric: int) -> Iterator[Value | Unread]:
     dataset = ""
     for row in body:
-        if _heading(row, labels):
-            dataset = _heading(row, labels)
+        if _heading(row, shape.labels):
+            dataset = _heading(row, shape.labels)
             continue
-        others = [row[i].text for i in range(labels) if i != metric]
+        others = [row[i].text for i in range(shape.labels) if i != metric]
         dataset = ", ".join(text for text in others if text) or dataset
-        for column in range(labels, len(row)):
-            yield from _value(row[column], table, dataset, heads[column], row[metric].text)
+        name = ", ".join(filter(None, (dataset, row[metric].text)))
+        for column, cell in shape.values_of(row):
+            head = shape.heads[column]
+            yield from _values(cell, shape, column, name, dataset, head, row[metric].text)
 
 
 def _heading(row: Sequence[GridCell], labels: int) -> str:
     """The text of a row that holds nothing else: a heading between groups of rows."""
     texts = list(dict.fromkeys(cell.text for cell in row if cell.text))
-    numbers = [cell for cell in row[labels:] if cell.number is not None]
-    return texts[0] if len(texts) == 1 and not numbers else ""
+    numeric = any(cell.numeric for cell in row[labels:])
+    return texts[0] if len(texts) == 1 and not numeric else ""
 
 
-def _value(cell: GridCell, table: str, dataset: str, method: str, metric: str) -> Iterator[Value]:
-    number = cell.number
-    if number is not None:
-        name, stated = split_metric(metric)
-        yield Value(
-            table=table,
-            dataset=_bare(dataset),
-            method=_bare(method),
-            metric=name,
-            value=number,
-            better=direction(name, stated),
-            mark=cell.mark,
-            stated=stated,
-            line=cell.line,
-        )
+def _values(
+    cell: GridCell, shape: _Shape, column: int, row: str, dataset: str, method: str, metric: str
+) -> Iterator[Value | Unread]:
+    """The values of a cell, one for each metric that is named for it; or why there are none."""
+    names = metric_names(metric) or [metric]
+    found = numbers(cell.text, shape.comma)
+    reason = _unread_reason(cell, found, shape.heads[column], len(names))
+    if reason or isinstance(found, str):
+        yield Unread(shape.table, row, shape.heads[column], cell.text, reason, cell.line)
+        return
+    for name, number in zip(names, found, strict=True):
+        if number.value is not None:
+            bare, stated = split_metric(name)
+            yield Value(
+                table=shape.table,
+                dataset=_bare(dataset),
+                method=_bare(method),
+                metric=bare,
+                value=number.value,
+                better=direction(bare, stated),
+                mark=cell.mark_at(number.start),
+                stated=stated,
+                line=cell.line,
+            )
+
+
+def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, metrics: int) -> str:
+    if cell.macro:
+        return f"\\{cell.macro} is not defined in the file"
+    if isinstance(found, str):
+        return found
+    if not head:
+        return "nothing stands above its column"
+    if cell.spans:
+        return "spans several rows or columns"
+    if len(found) != metrics:
+        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
+    return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number > 1 else "")
 
 
 def _bare(text: str) -> str:

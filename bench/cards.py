@@ -6,13 +6,21 @@ import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from bench.errors import CardError, UnknownName
 from bench.text import printable, suggestion
 from bench.types import FileName, PathInside, Weight
+
+MAX_BYTES = 2**20
+"""Of a card's file."""
+LEVELS = 6
+"""Of a field's place, as messages name it."""
+
+Names = Annotated[list[str], Field(min_length=1)]
+"""A list that means "all" where it is left out; given empty, it is refused."""
 
 
 class Card(BaseModel):
@@ -26,13 +34,13 @@ class Snapshot(Card):
         repository: "owner/name".
         revision: commit; where it is not known, the one found at setup is recorded and kept.
         into: folder in the clone.
-        files: glob patterns of what is needed; empty means all.
+        files: glob patterns of what is needed; all where it is left out.
     """
 
     repository: str
     into: PathInside
     revision: str = ""
-    files: list[str] = Field(default_factory=list)
+    files: Names = Field(default_factory=list)
 
 
 class Replacement(Card):
@@ -146,7 +154,7 @@ class MethodCard(Card):
             the card lists some) and `device`; gives an object with `upscale`.
         seeded: whether the seed changes the pixels.
         version: goes up when our own code for it changes the pixels.
-        scales: factors it can do; empty means any.
+        scales: factors it can do; any where it is left out.
         parameters: number of network parameters; steps: sampling steps of diffusion methods.
         max_workers: processes that may hold it at once on one machine.
         packages: distributions that must be installed beside ours, as pip takes them.
@@ -163,11 +171,11 @@ class MethodCard(Card):
     name: FileName
     title: str
     factory: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     weights: list[Weight] = Field(default_factory=list)
     seeded: bool = False
     version: int = 1
-    scales: list[int] = Field(default_factory=list)
+    scales: list[int] = Field(default_factory=list, min_length=1)
     parameters: int | None = None
     steps: int | None = None
     max_workers: int | None = None
@@ -203,7 +211,7 @@ class PackagedImage(Card):
 class PhotoCollection(Card):
     """A named collection of packaged photographs (a file below bench/datasets/photos)."""
 
-    images: list[PackagedImage]
+    images: list[PackagedImage] = Field(min_length=1)
 
 
 class Degradation(Card):
@@ -215,7 +223,7 @@ class Degradation(Card):
     """
 
     function: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(default_factory=dict)
     version: str = ""
     seed: int = 0
 
@@ -312,9 +320,9 @@ class SuiteCard(Card):
     name: FileName
     title: str
     summary: str
-    methods: list[str]
-    datasets: list[str]
-    metrics: list[str]
+    methods: Names
+    datasets: Names
+    metrics: Names
     seed: int = 0
     fetch_mb: float | None = None
     layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
@@ -329,24 +337,58 @@ def read_card(path: Path | Traversable, kind: type[T]) -> T:
     """Read and check one card.
 
     Raises:
-        CardError: not TOML, a field that is unknown, missing or of the wrong type; names it.
+        CardError: not a TOML file of a card's size, a field that is unknown, missing or of the
+            wrong type; names it.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return kind.model_validate(parse_toml(path, read_text(path)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = printable(".".join(str(part) for part in first["loc"][:LEVELS])) or "the whole"
+        raise CardError(
+            f"{printable(path)}: field '{field}': {printable(first['msg'].lower())}; "
+            f"fields of a {kind.__name__} are {', '.join(kind.model_fields)}"
+        ) from error
+
+
+def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
+    """A text file of at most `most` bytes, UTF-8 with or without a byte order mark.
+
+    Raises:
+        CardError: it cannot be read, is larger or is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as error:
         reason = error.strerror or "unreadable"
         raise CardError(f"{printable(path)}: cannot be read ({reason})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CardError(f"{printable(path)}: is not valid TOML ({printable(error)})") from error
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+    except ValueError as error:  # a name that no file can have
+        raise CardError(f"{printable(path)}: cannot be read ({printable(error)})") from error
+    if len(content) > most:
         raise CardError(
-            f"{printable(path)}: field '{field}': {first['msg'].lower()}; "
-            f"fields of a {kind.__name__} are {', '.join(kind.model_fields)}"
+            f"{printable(path)}: is larger than {most >> 20} MiB; is it the right file?"
+        )
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise CardError(
+            f"{printable(path)}: is not UTF-8 (byte {error.start}); save it as UTF-8"
         ) from error
+
+
+def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
+    """What a TOML file says; `path` is for the message.
+
+    Raises:
+        CardError: not TOML, or nested beyond reason.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)") from error
+    except ValueError as error:
+        raise CardError(f"{printable(path)}: is not valid TOML ({printable(error)})") from error
 
 
 def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.audit import Finding, Kind, Statement, Value, place_of, ranked
-from bench.cards import Card
+from bench.cards import Card, Names
 from bench.errors import DataError
 from bench.published import plain
 from bench.text import printable
@@ -32,7 +32,7 @@ class Claim(Card):
             metric; "not best": in no metric.
         place, says: where it is stated, in its words.
         reading: how the words are taken where they could be taken otherwise.
-        metrics: those it is about; all of the table where empty.
+        metrics: those it is about; all of the table where left out.
     """
 
     kind: Literal["margin", "rank", "better", "not better", "not best"]
@@ -40,10 +40,10 @@ class Claim(Card):
     says: str
     reading: str = ""
     table: str
-    datasets: list[str]
+    datasets: Names
     method: str
     than: str = ""
-    metrics: list[str] = Field(default_factory=list)
+    metrics: Names = Field(default_factory=list)
     at_most: int = 1
     percent: str = "0"
 
@@ -52,7 +52,7 @@ class ClaimsCard(Card):
     """The claims of one text; `source` is the published source whose tables it is about."""
 
     source: str = ""
-    claims: list[Claim]
+    claims: list[Claim] = Field(min_length=1)
 
 
 def check(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -178,6 +179,7 @@ def main() -> None:
     """Entry point of `cassr-bench`."""
     _say_what_is_set_aside()
     try:
+        _refuse_empty(sys.argv[1:])
         build(sys.argv[1:])()
     except BenchError as error:
         _stop(str(error), error.exit_code)
@@ -208,6 +210,18 @@ def _say_what_is_set_aside() -> None:
 
     warnings.showwarning = show  # type: ignore[assignment]
     warnings.simplefilter("once", SetAside)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty value is a variable that was not set; as a path it would mean this very folder."""
+    for before, word in pairwise(("", *arguments)):
+        option, equals, value = word.partition("=")
+        if not word or (option.startswith("--") and equals and not value):
+            where = option or (before if before.startswith("-") else f"after '{printable(before)}'")
+            raise BenchError(
+                f"{printable(where)}: expected a value, found an empty one; give one, "
+                "or leave the option out"
+            )
 
 
 def _stop(message: str, code: int) -> None:

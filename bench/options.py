@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from pathlib import Path
@@ -22,9 +23,32 @@ def default_store() -> Path:
     return Path(cache) / "cassr-bench" / "store"
 
 
-def split(values: list[str] | None) -> list[str]:
-    """Names given as comma lists, repeated options or both."""
-    return [name.strip() for value in values or [] for name in value.split(",") if name.strip()]
+def names(option: str, values: list[str] | None) -> list[str]:
+    """Names given as comma lists, repeated options or both; [] where the option was not given.
+
+    A name with a comma in it is put in double quotes within the list.
+
+    Raises:
+        BenchError: a list that names nothing, or a quote that does not end.
+    """
+    return [name for value in values or [] for name in _split(option, value)]
+
+
+def _split(option: str, value: str) -> list[str]:
+    try:
+        rows = list(csv.reader([value], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise BenchError(
+            f"{option}: expected names with commas between them, found '{printable(value)}' "
+            f"({error})"
+        ) from error
+    found = [name.strip() for row in rows for name in row if name.strip()]
+    if not found:
+        raise BenchError(
+            f"{option}: expected at least one name, found '{printable(value)}'; give some or leave "
+            "the option out"
+        )
+    return found
 
 
 def parse_shard(text: str) -> tuple[int, int]:

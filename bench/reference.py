@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from bench.cards import parse_toml, read_text
 from bench.errors import BenchError, CardError
 from bench.measured import Measured, Record
 from bench.records import write_atomic
@@ -122,24 +122,20 @@ def _read_text(path: Path) -> str:
     if path.suffix not in (".toml", ".json"):
         raise CardError(f"{printable(path)}: a reference is a file .toml or .json")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CardError(f"{printable(path)}: is larger than {MAX_BYTES >> 20} MiB")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CardError(
-            f"{printable(path)}: cannot be read ({error.strerror}); "
-            "`cassr-bench gate ... --update` writes one"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CardError(f"{printable(path)}: is not UTF-8") from error
+        return read_text(path, MAX_BYTES)
+    except CardError as error:
+        if path.exists():
+            raise
+        raise CardError(f"{error}; `cassr-bench gate ... --update` writes one") from error
 
 
 def _parse(path: Path, text: str) -> Any:
+    if path.suffix == ".toml":
+        return parse_toml(path, text)
     try:
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        kind = path.suffix[1:].upper()
-        raise CardError(f"{printable(path)}: is not valid {kind} ({printable(error)})") from error
+        raise CardError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
 
 
 def _refused(path: Path, error: ValidationError) -> CardError:
@@ -190,7 +186,7 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
 def _head(path: Path, policy: Policy) -> str:
     """The policy as it stands in the file, else as new TOML."""
     if path.exists():
-        head, marker, _ = path.read_text(encoding="utf-8").partition(MARKER)
+        head, marker, _ = _read_text(path).partition(MARKER)
         if marker:
             return head
         raise BenchError(

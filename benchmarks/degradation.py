@@ -15,13 +15,13 @@ import skimage.data
 import torch
 from torch.nn import functional as F
 
+from cassr.data import stream_seed
 from cassr.degradation import (
     PRESETS,
     DegradationOptions,
     DegradationParameters,
     apply,
     degrade_batch,
-    derive_seed,
     seeded_parameters,
 )
 from cassr.degradation_steps import USM_KERNEL, OrderParameters, Pixels, Planes, jpeg
@@ -162,7 +162,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     images = crops(options.images, options.size)
-    seeds = [derive_seed(0, str(i)) for i in range(options.images)]
+    seeds = [stream_seed(0, str(i)) for i in range(options.images)]
     preset = PRESETS[options.preset]
     print(f"{options.images} images of {options.size}x{options.size}, preset {options.preset}")
     report(images, seeds, preset, options.workers)

@@ -4,12 +4,11 @@ USM sharpening, then twice blur -> resize -> noise -> JPEG, the last JPEG before
 resize to the final size and a sinc filter (Real-ESRGAN, section 3; options of its x4plus model).
 All decisions are drawn first, as data (`sample_parameters`); `apply` is then a pure function.
 
-    lr = degrade(hr, seed=derive_seed(suite_seed=0, image_id="0801"))
+    lr = degrade(hr, seed=7)
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -336,7 +335,7 @@ def degrade(
 ) -> Pixels:
     """The low-resolution twin of one photograph; depends on the arguments alone.
 
-    hr: (H, W, 3) uint8, H and W multiples of scale. seed: in [0, 2**64), see `derive_seed`.
+    hr: (H, W, 3) uint8, H and W multiples of scale. seed: in [0, 2**64).
     preset: a name in PRESETS or own options. Returns (H/scale, W/scale, 3) uint8.
     Raises ValueError for any other input.
     """
@@ -383,15 +382,6 @@ def _check_batch(hr: torch.Tensor, seeds: Sequence[int]) -> None:
         raise ValueError(
             f"hr: expected values in [0, 1], found {hr.min().item():g} to {hr.max().item():g}"
         )
-
-
-def derive_seed(suite_seed: int, image_id: str) -> int:
-    """The 64-bit seed of one image: a hash of both, the same in every process and on every machine.
-
-    image_id: as the manifest names the image. Returns an integer in [0, 2**64).
-    """
-    content = f"{suite_seed}\0{image_id}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
 
 
 def degradation_version() -> dict[str, str]:

@@ -177,7 +177,7 @@ def test_a_plus_makes_another_method() -> None:
 
 
 def test_arrows_against_the_metric_are_found() -> None:
-    value = read_grid([[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")], "t")[0]
+    value = read_grid([[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")], "t").values[0]
     assert (value.better, value.stated) == ("lower", "higher")
     (finding,) = audit([value]).findings
     assert finding.kind == "direction"
@@ -322,7 +322,7 @@ $\times$ & \checkmark & 31.0 & 68.9 \\
 def read(tmp_path: Path, content: str, name: str = "t.tex") -> tuple[list[Value], Audit]:
     path = tmp_path / name
     path.write_text(content)
-    return read_file(path)[0], audit_files([path])
+    return read_file(path).values, audit_files([path])
 
 
 def test_methods_as_columns(tmp_path: Path) -> None:
@@ -502,3 +502,149 @@ def test_claims_are_the_papers_own_words(shared: Path) -> None:
     assert len(card.claims) == 7
     for claim in card.claims:
         assert claim.says in prose, claim.says
+
+
+def judged(tmp_path: Path, content: str, name: str = "t.tex") -> tuple[dict[str, str], Audit]:
+    """What was read ("row metric" -> value and mark) and the audit."""
+    values, found = read(tmp_path, content, name)
+    return {f"{v.method} {v.metric}": f"{v.value} {v.mark}".strip() for v in values}, found
+
+
+def tabular(*cells: str, head: str = r"PSNR$\uparrow$") -> str:
+    rows = r" \\ ".join(f"{chr(65 + i)} & {cell} & {i}" for i, cell in enumerate(cells))
+    return rf"\begin{{tabular}}{{lcc}} Method & {head} & FID \\ {rows} \end{{tabular}}"
+
+
+NUMBERS = {
+    ".9522": "0.9522",
+    "1,234.5": "1234.5",
+    "5.7e-1": "0.57",
+    r"$5.7\times10^{-1}$": "0.57",
+    r"5.7$\cdot$10\textsuperscript{-1}": "0.57",
+    "27,45": "27.45",
+    "0,123": "0.123",
+    r"24.1 ($\uparrow$0.3)": "24.1",
+    r"24.1 $\uparrow$": "24.1",
+    r"24.1{\scriptsize\textcolor{red}{$\uparrow$0.3}}": "24.1",
+    r"\textbf{24.1}$_{\textcolor{blue}{+0.3}}$": "24.1 best",
+    r"\cellcolor{red!20}\underline{24.1}": "24.1 second",
+    r"\colorbox{yellow}{24.1}": "24.1",
+    r"\makecell{\textbf{24.1}\\(+0.3)}": "24.1 best",
+    r"\best{24.1}": "24.1 best",
+    r"\best[blue]{24.1}": "24.1 second",
+    r"\snd{24.1}": "24.1 second",
+    r"\bb{24.1}": "24.1 best",
+    r"\ourpsnr": "24.9",
+    r"\SI{24.1}{dB}": "24.1",
+}
+MACROS = r"""
+\newcommand{\best}[2][red]{\textcolor{#1}{#2}}
+\let\snd=\underline
+\newcommand\bb{\textbf}
+\providecommand{\ourpsnr}{24.9}
+"""
+
+
+@pytest.mark.parametrize("cell", list(NUMBERS))
+def test_numbers_are_read_as_printed(cell: str, tmp_path: Path) -> None:
+    """Above all in the first row, which an arrow must not make a heading."""
+    found, audited = judged(tmp_path, MACROS + tabular(cell, "20.0"))
+    assert found == {"A PSNR": NUMBERS[cell], "A FID": "0", "B PSNR": "20.0", "B FID": "1"}
+    assert not audited.unread
+
+
+UNREAD = {
+    "1,234": "may be thousands or three decimals",
+    "<0.01": "is not a number that can be told",
+    "12.3M": "is not a number that can be told",
+    "24.1-24.9": "is not a number that can be told",
+    "24.1/0.71": "2 numbers for 1 metric",
+    "24.1 (0.71)": "2 numbers for 1 metric",
+    r"\makecell{24.1\\0.71}": "is not a number that can be told",
+    r"\gain{24}{5}": "is not a number that can be told",
+    r"\ourpsnr": r"\ourpsnr is not defined in the file",
+    r"\multirow{2}{*}{24.1}": "spans several rows or columns",
+    "OOM": "is no number",
+    "9" * 30: "has more than 25 digits",
+}
+
+
+@pytest.mark.parametrize("cell", list(UNREAD))
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_not_read_is_named(cell: str, first: bool, tmp_path: Path) -> None:
+    cells = (cell, "20", "21") if first else ("20", "21", cell)
+    found, audited = judged(tmp_path, tabular(*cells))
+    assert len(found) == 5
+    (unread,) = audited.unread
+    assert (unread.row, unread.column) == ("A" if first else "C", "PSNR↑")
+    assert unread.reason == UNREAD[cell]
+    assert audited.values + len(audited.unread) == 6
+
+
+def test_pairs_of_metrics_have_their_own_marks(tmp_path: Path) -> None:
+    pair = r"\textbf{24.10}/\underline{.7100}"
+    found, audited = judged(
+        tmp_path, tabular(pair, "20/.72", "19/--", head="PSNR/SSIM $\\uparrow$")
+    )
+    assert (found["A PSNR"], found["A SSIM"]) == ("24.10 best", "0.7100 second")
+    assert audited.values == 8 and not audited.unread
+    wide = "Method;PSNR/SSIM\nA;**24,1**/0,71\nB;23,0/**0,72**\nC;22,9/0,70\n"
+    found, audited = judged(tmp_path, wide, "t.csv")
+    assert (found["A PSNR"], found["B SSIM"]) == ("24.1 best", "0.72 best")
+    assert not audited.findings and not audited.unread
+
+
+def test_cells_across_columns_and_rows_above_are_understood(tmp_path: Path) -> None:
+    table = r"""\begin{tabular}{llc} Dataset & Method & PSNR \\
+    & A & 24 \\ \multirow{-2}{*}{RealSR} & B & 25 \\ & A & 26 \\
+    \multirow{-2}{*}{DRealSR} & B & \multicolumn{2}{c}{27} \\ \end{tabular}"""
+    values, audited = read(tmp_path, table)
+    assert [(v.dataset, v.value) for v in values] == [
+        ("RealSR", 24), ("RealSR", 25), ("DRealSR", 26)
+    ]  # fmt: skip
+    assert {cell.text for cell in audited.unread} == {"27"}
+
+
+def test_headings_between_rows_begin_a_table_of_other_metrics(tmp_path: Path) -> None:
+    table = r"""\begin{tabular}{lcc} Method & PSNR & SSIM \\ A & 24 & 0.7 \\
+    Method & LPIPS & DISTS \\ A & 0.3 & 0.2 \\ \end{tabular}"""
+    found, _ = judged(tmp_path, table)
+    assert found == {"A PSNR": "24", "A SSIM": "0.7", "A LPIPS": "0.3", "A DISTS": "0.2"}
+
+
+def test_tables_and_files_that_are_not_read_are_named(tmp_path: Path) -> None:
+    other = r"\begin{tabular}{ll} rate & 5e-4 \\ \end{tabular} \begin{tblr}{l} 1 \end{tblr}"
+    rows = GROUPED.replace(r"A & 27", r"\input{rows} A & 27")
+    _, audited = read(tmp_path, other + rows)
+    assert [cell.reason for cell in audited.unread[:3]] == [
+        r"\begin{tblr} is not read",
+        r"\input of rows is not followed",
+        "a heading and a first column of names are needed",
+    ]
+
+
+@pytest.mark.parametrize("content", ["Method,PSNR,SSIM\nA,27,45,0.8\n", "a\n"])
+def test_a_decimal_comma_without_quotes_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError, match=r"expected at most 3 fields, found 4|no row with numbers"):
+        audit_files([tmp_path / "t.csv"])
+
+
+def test_a_table_that_was_not_wholly_read_does_not_pass(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "t.tex").write_text(METHODS_AS_ROWS.replace("24.12", "<24.12"))
+    done = cli("audit", tmp_path / "t.tex")
+    assert done.returncode == 2
+    assert done.stdout == (
+        "not judged: t.tex, row 'C', column 'RealSR PSNR↑', line 7 '<24.12': is not a\n"
+        "              number that can be told\n"
+        "not judged: 1 of 12 cells; nothing contradicts in 11 values of 1 table\n"
+    )
+    found = json.loads(cli("audit", tmp_path / "t.tex", "--json").stdout)
+    assert (found["seen"], found["values"], len(found["unread"])) == (12, 11, 1)
+    broken = METHODS_AS_ROWS.replace("24.12", "<24.12").replace(r"\textbf{28.50}", "28.50")
+    (tmp_path / "t.tex").write_text(broken)
+    done = cli("audit", tmp_path / "t.tex")
+    assert done.returncode == 1
+    assert done.stdout.endswith(
+        "1 contradiction in 11 values of 1 table; not judged: 1 of 12 cells\n"
+    )

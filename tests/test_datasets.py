@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
 
@@ -394,6 +394,17 @@ def test_div2k_val_is_degraded_whole_and_seeded_by_name(place: Callable, tmp_pat
     )
     alone = data.build(div2k().model_copy(update={"images": 1}), tmp_path / "two", nothing)
     assert alone.pairs[0].lr_sha256 == manifest.pairs[1].lr_sha256
+
+
+def test_the_documented_lines_make_the_images_of_a_test_set(tmp_path: Path) -> None:
+    manifest = data.build(data.dataset_cards()["quick-realistic"], tmp_path, nothing)
+    pair = next(pair for pair in manifest.pairs if pair.id == "chelsea")
+    assert pair.lr and pair.hr
+    page = (ROOT / "docs" / "degradation.md").read_text()
+    (lines,) = re.findall(r"```python\n(from bench\.hashing.*?)```", page, re.S)
+    names = {"hr": images.read_rgb(pair.hr)}
+    exec(lines, names)
+    assert np.array_equal(names["lr"], images.read_rgb(pair.lr))
 
 
 def test_sets_without_ground_truth(place: Callable, cli: Cli, tmp_path: Path) -> None:

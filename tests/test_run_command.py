@@ -548,6 +548,16 @@ def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
         (("upscale", "--method", "spandrel:no.pth", "--dataset", "quick-bicubic"), "no.pth"),
         (("list", "metrcs"), "did you mean 'metrics'?"),
         (("fetch", "lpisp"), "did you mean 'lpips'?"),
+        (("run", "quick", "--methods", ""), "--methods: expected a value, found an empty one"),
+        (("run", "quick", "--metrics", ","), "--metrics: expected at least one name, found ','"),
+        (("report", "quick", "--reports", " , "), "--reports: expected at least one name"),
+        (("report", "quick", "--region="), "--region: expected a value, found an empty one"),
+        (("export", "quick", "--out", "x", "--datasets", ","), "--datasets: expected at least one"),
+        (("score", "--sr", "", "--metrics", "niqe"), "--sr: expected a value, found an empty one"),
+        (("score", "--sr", ".", "--metrics", ","), "--metrics: expected at least one name"),
+        (("train", "guidance", "--data", ","), "--data: expected at least one name"),
+        (("train", "guidance", "--degradation", ","), "--degradation: expected at least one name"),
+        (("run", "quick", "--methods", '"a'), "--methods: expected names with commas between"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
@@ -556,6 +566,14 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     done = cli(*arguments)
     assert done.returncode == 2, done.stdout
     assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
+    from bench import options
+
+    given = ['"folder:a,b@C", bicubic,', "lanczos"]
+    assert options.names("--methods", given) == ["folder:a,b@C", "bicubic", "lanczos"]
+    assert options.names("--methods", None) == []
 
 
 def test_store_that_cannot_be_used_is_named(cli: Cli, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from baselines.cassr_variants import MINI_NOTE
 from bench import metrics, weights
-from bench.cards import DatasetCard, MethodCard, SuiteCard
+from bench.cards import DatasetCard, MethodCard, SuiteCard, read_card
 from bench.data import dataset_cards
 from bench.errors import CardError
 from bench.methods import method_cards
+from bench.reference import read_reference
 from bench.run import suite_cards
 from bench.seed_stats import TRAINING_SEED
 from bench.types import Weight
@@ -157,3 +158,46 @@ def test_the_miniature_of_table_3_is_what_its_rows_say() -> None:
         sampling = method_cards()[method].options.get("sampling", {})
         assert (sampling.get("prompt") == "") == (variant["General description"] == "×")
         assert (sampling.get("guidance_scale", 1) > 1) == (variant["CFG"] == "✓")
+
+
+METHOD = b'name = "m"\ntitle = "M"\nfactory = "a:b"\nlicence = "none"\n'
+SUITE = b'name = "s"\ntitle = "S"\nsummary = ""\nmethods = ["a"]\ndatasets = ["b"]\n'
+BAD_CARDS = {
+    "brackets": (MethodCard, b"x = " + b"[" * 100_000, "nested too deeply"),
+    "deep options": (MethodCard, METHOD + b"options.a = " + b"[" * 300 + b"]" * 300, "options.a."),
+    "a date": (MethodCard, METHOD + b"options = { day = 2020-01-01 }", "'options.day'"),
+    "long number": (MethodCard, b"steps = " + b"9" * 5000, "is not valid TOML"),
+    "not UTF-8": (MethodCard, b'name = "\xff"', "is not UTF-8"),
+    "too large": (MethodCard, b"#" * 2**20 + b"#", "is larger than 1 MiB"),
+    "no metrics": (SuiteCard, SUITE + b"metrics = []", "'metrics'"),
+    "no scales": (MethodCard, METHOD + b"scales = []", "'scales'"),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD_CARDS))
+def test_a_bad_card_is_one_short_line_that_names_the_file(name: str, tmp_path: Path) -> None:
+    kind, content, said = BAD_CARDS[name]
+    path = tmp_path / "card.toml"
+    path.write_bytes(content)
+    with pytest.raises(CardError) as error:
+        read_card(path, kind)
+    text = str(error.value)
+    assert str(path) in text and said in text
+    assert "\n" not in text and len(text) < 600
+
+
+def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_bytes(b"\xef\xbb\xbf" + METHOD.replace(b"\n", b"\r\n"))
+    assert read_card(tmp_path / "m.toml", MethodCard).title == "M"
+
+
+def test_a_card_may_have_a_name_that_no_file_has() -> None:
+    with pytest.raises(CardError, match=r"a\\x00\.toml: cannot be read"):
+        read_card(Path("a\0.toml"), SuiteCard)
+
+
+@pytest.mark.parametrize("content", [b"x = " + b"[" * 100_000, b'name = "\xff"'])
+def test_a_bad_reference_is_one_line_that_names_the_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_bytes(content)
+    with pytest.raises(CardError, match=r"r\.toml: is not (valid TOML|UTF-8)"):
+        read_reference(tmp_path / "r.toml")

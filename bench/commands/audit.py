@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,11 @@ from bench.commands.output import FAILED, print_json
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.audit import Audit, Finding
+    from bench.audit import Audit, Finding, Unread
 
 WIDTH = 80
+NOT_JUDGED = 2
+"""Exit code where nothing contradicts, as far as could be read."""
 
 
 def audit(
@@ -34,7 +37,7 @@ def audit(
 ) -> None:
     """Recompute what tables and prose claim.
 
-    Exit code 1 when there are contradictions, 0 when there are none.
+    Exit code 1: contradictions; 2: none, but not all cells were read; 0: none in all of them.
     """
     from bench import audit_files
 
@@ -49,14 +52,15 @@ def audit(
         print_json(_as_json(found))
     else:
         _show(found)
-    if found.findings:
-        raise typer.Exit(FAILED)
+    if found.findings or found.unread:
+        raise typer.Exit(FAILED if found.findings else NOT_JUDGED)
 
 
 def _as_json(found: Audit) -> dict[str, object]:
     from dataclasses import asdict
 
-    return {**asdict(found), "contradictions": len(found.findings)}
+    seen = found.values + len(found.unread)
+    return {**asdict(found), "contradictions": len(found.findings), "seen": seen}
 
 
 def _show(found: Audit) -> None:
@@ -66,11 +70,38 @@ def _show(found: Audit) -> None:
         _wrapped("holds: ", f"{statement.place}: {statement.says}")
     for note in found.notes:
         _wrapped("note: ", note)
-    count = len(found.findings)
-    what = "1 contradiction" if count == 1 else f"{count or 'no'} contradictions"
-    tables = "1 table" if found.tables == 1 else f"{found.tables} tables"
-    claims = f" and {found.claims} claims" if found.claims else ""
-    typer.echo(f"{what} in {found.values} values of {tables}{claims}")
+    for cells, reason in _unread_lines(found.unread):
+        _wrapped("not judged: ", f"{cells}: {reason}")
+    _wrapped("", _verdict(found))
+
+
+def _unread_lines(unread: Sequence[Unread]) -> Iterator[tuple[str, str]]:
+    """(cells, reason): a line for each cell, or for all of a table that could not be read."""
+    whole: dict[tuple[str, str], list[str]] = {}
+    for cell in unread:
+        if cell.row or cell.column or not cell.text:
+            shown = f" '{cell.text}'" if cell.text else ""
+            yield f"{cell.place}{shown}", cell.reason
+        else:
+            whole.setdefault((cell.table, cell.reason), []).append(f"'{cell.text}'")
+    for (table, reason), texts in whole.items():
+        yield f"{table}, {_counted(len(texts), 'cell')} ({', '.join(texts)})", reason
+
+
+def _verdict(found: Audit) -> str:
+    count, unread = len(found.findings), len(found.unread)
+    claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
+    what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"
+    if not unread:
+        return f"{_counted(count, 'contradiction') if count else 'no contradictions'} in {what}"
+    cells = f"{unread} of {found.values + unread} cells"
+    if count:
+        return f"{_counted(count, 'contradiction')} in {what}; not judged: {cells}"
+    return f"not judged: {cells}; nothing contradicts in {what}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _show_finding(number: int, finding: Finding) -> None:

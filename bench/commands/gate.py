@@ -86,7 +86,11 @@ def gate(
     known = read_reference(reference) if reference.exists() or not update else None
     _check_tolerance(tolerance, update, known)
     go_offline(offline)
-    asked = Asked(o.split(methods), o.split(datasets), o.split(metrics))
+    asked = Asked(
+        o.names("--methods", methods),
+        o.names("--datasets", datasets),
+        o.names("--metrics", metrics),
+    )
     with _store(store) as folder:
         options = RunOptions(
             store=folder,

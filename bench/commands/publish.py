@@ -132,7 +132,10 @@ def _stored(
     from bench import run as runner
 
     card = runner.chosen(
-        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+        runner.find_suite(suite),
+        o.names("--methods", methods),
+        o.names("--datasets", datasets),
+        o.names("--metrics", metrics),
     )
     options = runner.RunOptions(
         store=store or o.default_store(),

@@ -60,7 +60,10 @@ def run(
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
-        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+        runner.find_suite(suite),
+        o.names("--methods", methods),
+        o.names("--datasets", datasets),
+        o.names("--metrics", metrics),
     )
     place = shards.place(shard, device, workers)
     options = runner.RunOptions(
@@ -116,7 +119,10 @@ def report(
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
-        runner.find_suite(suite), o.split(methods), o.split(datasets), o.split(metrics)
+        runner.find_suite(suite),
+        o.names("--methods", methods),
+        o.names("--datasets", datasets),
+        o.names("--metrics", metrics),
     )
     options = runner.RunOptions(
         store=store or o.default_store(),
@@ -160,7 +166,7 @@ def _view(marks: str, compare: str | None, names: list[str] | None, originals: b
 
     o.one_of("--marks", marks, "best", "significant")
     o.one_of("--compare", compare, "published")
-    chosen = tuple(get_report(name).name for name in o.split(names))
+    chosen = tuple(get_report(name).name for name in o.names("--reports", names))
     return _View(marks == "significant", compare == "published", chosen, originals)
 
 

@@ -45,7 +45,7 @@ def score(
     scores = folders.score_folders(
         sr,
         hr,
-        o.split(metrics),
+        o.names("--metrics", metrics),
         store=store or o.default_store(),
         device=o.resolve_device(device),
         workers=workers,

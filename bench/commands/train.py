@@ -177,7 +177,8 @@ def train(
     changes = {
         "steps": steps, "batch_size": batch_size, "accumulation": accumulation,
         "learning_rate": learning_rate, "warmup": warmup, "decay": decay, "clip": clip, "ema": ema,
-        "crop": crop, "degradations": tuple(o.split(degradation)) or None, "samples": samples,
+        "crop": crop, "samples": samples,
+        "degradations": tuple(o.names("--degradation", degradation)) or None,
         "prompt_dropout": prompt_dropout, "degraded_share": degraded_share,
         "gradient_weight": gradient_weight,
         "amplitude_weight": amplitude_weight, "grid_weight": grid_weight,
@@ -195,7 +196,7 @@ def train(
         "preset": preset, "source": start or "", "activation": activation,
         "multiple_attention": attention, "fresh": fresh, "seed": seed,
     }  # fmt: skip
-    places = o.split(data) or ["paper" if preset == "sd15" else "free"]
+    places = o.names("--data", data) or ["paper" if preset == "sd15" else "free"]
     chosen = o.resolve_device(device)
     cpu = chosen == "cpu"
     if chosen.startswith("cuda:"):

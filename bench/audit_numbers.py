@@ -1,0 +1,143 @@
+"""Numbers as tables print them: what one cell holds, or why that cannot be told.
+
+A number may carry a unit, a spread, a change against something else, an arrow or a footnote's
+mark; what could mean two things is not guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+Comma = Literal["decimal", "thousands", "unknown"]
+MISSING = {"", "-", "–", "—", "--", "---", "n/a", "na", "none", "nan", "/"}
+MAX_DIGITS = 25
+"""More would not fit the arithmetic, and no table prints them."""
+
+_PLAIN = r"(?:\d[\d.,]*|[.,]\d[\d.,]*)"
+_TOKEN = rf"[+-]?{_PLAIN}(?:[eE][+-]?\d{{1,2}})?(?:\s*[×x*·]\s*10\^[+-]?\d{{1,2}})?"
+_POWER = r"[+-]?10\^[+-]?\d{1,2}"
+_SPREAD = rf"\s*\(?\s*(?:±|\+/-)\s*{_PLAIN}\s*%?\s*\)?"
+_ARROW = "[↑↓▲▼△▽]"
+_CHANGE = (
+    rf"(?:\s*[(\[]\s*(?:{_ARROW}\s*[+-]?|[+-])\s*{_PLAIN}\s*%?\s*{_ARROW}?\s*[)\]]"
+    rf"|\s*[(\[]\s*{_PLAIN}\s*%?\s*{_ARROW}\s*[)\]]"
+    rf"|\s*{_ARROW}\s*[+-]?\s*{_PLAIN}\s*%?"
+    rf"|\s+\+{_PLAIN}\s*%?)"
+)
+_VALUE = re.compile(
+    rf"({_POWER}|{_TOKEN})\s*(?:dB|%)?(?:{_SPREAD})?(?:{_CHANGE})?\s*{_ARROW}?\s*[*†‡§]*"
+)
+_BETWEEN = re.compile(r"\s*[/|;]\s*|,\s+")
+_BRACKETED = re.compile(r"(.*?)\s*\(([^()]*)\)\s*")
+_NUMERIC = re.compile(rf"[(\[<>~≈≤≥±+\-\s{_ARROW[1:-1]}]*[.,]?\d")
+_FACTOR = re.compile(r"\d+\s*[x×]|[x×]\s*\d+")
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}")
+"""A thousand and more, or three decimals."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a cell, and where it begins in the cell's text; None stands for a dash."""
+
+    value: Decimal | None
+    start: int
+
+
+def is_missing(text: str) -> bool:
+    return text.strip().casefold() in MISSING
+
+
+def looks_numeric(text: str) -> bool:
+    """Whether a cell says a number in some way, readable or not; "x4" is a name."""
+    text = normal(text)
+    return bool(_NUMERIC.match(text)) and not _FACTOR.fullmatch(text)
+
+
+def normal(text: str) -> str:
+    """The same text, in the same places, with the usual minus sign."""
+    return text.replace("−", "-")
+
+
+def comma_of(texts: Iterable[str]) -> Comma:
+    """What a comma means in a table, told by its numbers that can be read in one way only."""
+    points = commas = False
+    for text in texts:
+        for token in re.findall(r"[\d.,]*\d", normal(text)):
+            single = token.count(".") + token.count(",") == 1 and not _EITHER.fullmatch(token)
+            points |= single and "." in token
+            commas |= single and "," in token
+    if points == commas:
+        return "unknown"
+    return "decimal" if commas else "thousands"
+
+
+def numbers(text: str, comma: Comma = "unknown") -> tuple[Number, ...] | str:
+    """The numbers of a cell, usually one; a string says why they cannot be told."""
+    text = normal(text)
+    if match := _VALUE.fullmatch(text.strip()):
+        value = _decimal(match[1], comma)
+        start = len(text) - len(text.lstrip())
+        return value if isinstance(value, str) else (Number(value, start),)
+    parts = _parts(text)
+    if len(parts) > 1 and all(_VALUE.fullmatch(part) or is_missing(part) for part, _ in parts):
+        return _several(parts, comma)
+    return "is not a number that can be told" if re.search(r"\d", text) else "is no number"
+
+
+def _parts(text: str) -> list[tuple[str, int]]:
+    """ "24.1/0.71" or "24.1 (0.71)" -> its parts and where they begin."""
+    found, start = [], 0
+    for match in _BETWEEN.finditer(text):
+        found.append((text[start : match.start()].strip(), start))
+        start = match.end()
+    bracketed = _BRACKETED.fullmatch(text) if not found else None
+    if bracketed:
+        return [(bracketed[1].strip(), 0), (bracketed[2].strip(), bracketed.start(2))]
+    return [*found, (text[start:].strip(), start)]
+
+
+def _several(parts: list[tuple[str, int]], comma: Comma) -> tuple[Number, ...] | str:
+    found: list[Number] = []
+    for part, start in parts:
+        match = _VALUE.fullmatch(part)
+        value = _decimal(match[1], comma) if match else None
+        if isinstance(value, str):
+            return value
+        found.append(Number(value, start))
+    return tuple(found)
+
+
+def _decimal(token: str, comma: Comma) -> Decimal | str:
+    """A number in its printed digits; or why it cannot be told."""
+    mantissa, _, power = token.replace(" ", "").partition("10^")
+    mantissa, _, exponent = mantissa.rstrip("×x*·").replace("E", "e").partition("e")
+    power = power or exponent or "0"
+    plain = _plain(mantissa if mantissa not in ("", "+", "-") else f"{mantissa}1", comma)
+    if isinstance(plain, Decimal):
+        return plain.scaleb(int(power)) if int(power) else plain
+    return plain
+
+
+def _plain(token: str, comma: Comma) -> Decimal | str:
+    if sum(char.isdigit() for char in token) > MAX_DIGITS:
+        return f"has more than {MAX_DIGITS} digits"
+    either = _EITHER.fullmatch(token)
+    if either and (either[1] == "," or comma == "decimal") and comma != "thousands":
+        if either[1] == "." or comma == "unknown":
+            return "may be thousands or three decimals"
+        return Decimal(token.replace(",", "."))
+    if either and either[1] == ",":
+        return Decimal(token.replace(",", ""))
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", token):
+        return Decimal(token)
+    if re.fullmatch(r"[+-]?\d*,\d+", token):
+        return Decimal(token.replace(",", "."))
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", token):
+        return Decimal(token.replace(",", ""))
+    if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", token):
+        return Decimal(token.replace(".", "").replace(",", "."))
+    return "is not a number that can be told"
