@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from PIL import Image
 
 from bench import images
 from bench.errors import DataError, SetAside, Unavailable
+from bench.foreign import each
 from bench.methods import find as find_method
 from bench.store import Store
 from bench.upscale import UpscaleTask, _loaded, upscale_one
@@ -402,6 +404,17 @@ def test_what_breaks_while_a_method_is_loaded_is_told_likewise(
         with pytest.raises(Unavailable) as error:
             find_method("mine.py").load("cpu")
         assert str(error.value) == f"method 'mine.py': {expected}"
+
+
+def test_what_breaks_between_the_images_of_a_set_is_told_likewise() -> None:
+    def made() -> Iterator[int]:
+        yield 1
+        sys.exit(0)
+
+    found = each("set.toml", made())
+    assert next(found) == 1
+    with pytest.raises(Unavailable, match=r"method 'set\.toml': SystemExit: 0 \(.*py:\d+\)"):
+        next(found)
 
 
 def test_ctrl_c_is_told_from_a_method_that_raises_it_and_cannot_be_swallowed(

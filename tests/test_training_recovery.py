@@ -216,6 +216,17 @@ class TestValidation:
         scores = validation(Upscaler(), 1, tmp_path / "panels")
         assert list(scores) == ["folder:pairs/psnr_y"]
 
+    def test_an_output_that_is_no_image_is_named_and_passed_over(
+        self, suite: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        class Broken(Upscaler):
+            def activate(self, lr: torch.Tensor, **options: Any) -> torch.Tensor:
+                return super().activate(lr, **options) / 0
+
+        assert Validation(suite("pairs"), 4, "activation")(Broken(), 1, tmp_path) == {}
+        told = capsys.readouterr().err
+        assert "validation: skipped folder:pairs: " in told and "not finite" in told
+
     def test_a_suite_without_pairs_is_refused_before_training(self, suite: Callable) -> None:
         with pytest.raises(DataError, match=r"own.toml: no test set.*folder:lr: expected pairs"):
             Validation(suite("lr"), 4, "activation")
