@@ -44,17 +44,22 @@ def describe(
 ) -> dict[str, Any]:
     """A manifest as it is written: pairs by id, and one hash over all ids and pixels."""
     pairs = sorted(entries, key=lambda entry: entry["id"])
-    content = [
-        [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
-    ]
     return {
         "dataset": name,
         "scale": scale,
-        "sha256": json_sha256([scale, content]),
+        "sha256": content_sha256(scale, pairs),
         "recipe": dict(recipe),
         "pairs": pairs,
         "refused": [list(item) for item in refused],
     }
+
+
+def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
+    """The hash over all ids and pixels of pairs in the order of their ids."""
+    content = [
+        [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
+    ]
+    return json_sha256([scale, content])
 
 
 def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
