@@ -6,12 +6,14 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.checks import Check, State
 from bench.errors import BenchError
 from bench.listing import rows
+from bench.options import may_have_accelerator
 from bench.store import Store
 from bench.text import printable
 
@@ -25,6 +27,7 @@ PACKAGES = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
 }
+LEAST_FREE_GB = 1
 MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
@@ -82,8 +85,29 @@ def _device() -> Check:
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Check("device", "ok", ", ".join(names))
-    return Check("device", "ok", f"CPU, {os.cpu_count()} cores (no CUDA device)")
+        return _computing([f"cuda:{i}" for i in range(len(names))], ", ".join(names))
+    if torch.backends.mps.is_available():
+        return _computing(["mps"], "Metal")
+    found = f"CPU, {os.cpu_count()} cores (no CUDA device)"
+    if may_have_accelerator():
+        found += "; there is a GPU, which this torch cannot use"
+        return Check("device", "missing", found, "install its driver, and a torch built for it")
+    return _computing(["cpu"], found)
+
+
+def _computing(devices: Sequence[str], found: str) -> Check:
+    """Whether each device gives the right result of a small computation."""
+    import torch
+
+    for device in devices:
+        try:
+            right = torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() == 64
+        except RuntimeError as error:
+            lines = str(error).strip().splitlines() or ["no message"]
+            return Check("device", "broken", f"{device} cannot compute: {printable(lines[0])}")
+        if not right:
+            return Check("device", "broken", f"{device} computes wrongly")
+    return Check("device", "ok", found)
 
 
 def _store(path: Path) -> Check:
@@ -91,7 +115,12 @@ def _store(path: Path) -> Check:
         Store(path)
     except BenchError as error:
         return Check("store", "broken", str(error), "choose another with --store")
+    if not os.access(path, os.W_OK | os.X_OK):
+        found = f"{printable(path)}: cannot be written"
+        return Check("store", "broken", found, "choose another with --store")
     free = shutil.disk_usage(path).free / 1e9
+    if free < LEAST_FREE_GB:
+        return Check("store", "broken", f"{printable(path)}, {free:.1f} GB free", "make room")
     return Check("store", "ok", f"{printable(path)}, {free:.0f} GB free")
 
 

@@ -54,7 +54,7 @@ class _Description(_Entry):
 
     @model_validator(mode="after")
     def _is_whole(self) -> _Description:
-        if self.sha256 != _content_sha256(self.scale, self.model_dump()["pairs"]):
+        if self.sha256 != content_sha256(self.scale, self.model_dump()["pairs"]):
             raise ValueError("its pairs are not those that its hash stands for")
         return self
 
@@ -85,14 +85,15 @@ def describe(
     return {
         "dataset": name,
         "scale": scale,
-        "sha256": _content_sha256(scale, pairs),
+        "sha256": content_sha256(scale, pairs),
         "recipe": dict(recipe),
         "pairs": pairs,
         "refused": [list(item) for item in refused],
     }
 
 
-def _content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
+def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
+    """The hash over all ids and pixels of pairs in the order of their ids."""
     content = [
         [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
     ]

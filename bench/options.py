@@ -76,7 +76,7 @@ def resolve_device(name: str) -> str:
     Raises:
         BenchError: another name, or a device this machine does not have.
     """
-    if name == "cpu" or (name == "auto" and not _may_have_accelerator()):
+    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
         return "cpu"
     if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
         raise BenchError(
@@ -96,7 +96,7 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator() -> bool:
     """Cheap look that spares importing torch when there is surely no GPU."""
     devices = Path("/dev")
     return not devices.is_dir() or any(devices.glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()

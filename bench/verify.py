@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import data, images
 from bench.errors import DataError
-from bench.manifests import Progress, describe, file_entry
+from bench.manifests import Progress, content_sha256, describe, file_entry
 from bench.records import write_atomic
 from bench.text import printable
 from bench.types import ImagePair, Manifest
@@ -72,13 +72,18 @@ def read(path: Path) -> dict[str, Any]:
         DataError: it cannot be read or is none.
     """
     try:
-        found = json.loads(path.read_text())
+        found = dict(json.loads(path.read_text(encoding="utf-8-sig")))
+        whole = found["sha256"] == content_sha256(found["scale"], found["pairs"])
         _sides(found)
     except OSError as error:
         raise DataError(f"{printable(path)}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{printable(path)}: is no manifest; make one with --out") from error
-    return dict(found)
+    if not whole:
+        raise DataError(
+            f"{printable(path)}: its hash is not that of its images; it was changed, get it anew"
+        )
+    return found
 
 
 def write(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -34,6 +34,8 @@ for index, path in enumerate(sorted(Path(args.input).iterdir())):
     if sin == "noise from order":
         shade = random.randrange(256)
         sr = Image.new("RGB", size, (shade, 0, 0))
+    if sin == "noise from nothing":
+        sr = Image.new("RGB", size, tuple(os.urandom(3)))
     if sin == "stderr":
         print("Warning: half of this is deprecated", file=sys.stderr)
     if sin == "skips" and index == 1:

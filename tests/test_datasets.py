@@ -716,6 +716,13 @@ def test_manifests_are_compared(cli: Cli, golden: Path, tmp_path: Path) -> None:
     assert f"differs: {first.stem}: only there" in other.stderr
     assert f"differs: {second.stem}: another LR image" in other.stderr
     assert other.stderr.count("differs:") == 2
+    changed = json.loads((tmp_path / "t.json").read_text())
+    changed["pairs"][0]["lr"]["pixels_sha256"] = "0" * 64
+    (tmp_path / "t.json").write_text(json.dumps(changed))
+    edited = cli(*arguments, tmp_path / "t.json")
+    assert edited.returncode == 2 and "its hash is not that of its images" in edited.stderr
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert "is no manifest" in cli(*arguments, tmp_path / "deep.json").stderr
     broken = cli(*arguments, golden / "README.md")
     assert broken.returncode == 2 and "is no manifest" in broken.stderr
 

@@ -211,7 +211,15 @@ def test_order_dependence_is_found_by_a_trial(cli: Cli, stand_in: StandIn) -> No
     assert honest.returncode == 0, honest.stdout
     assert "images do not affect each other" in " ".join(honest.stdout.split())
     sinner = cli("doctor", ready(stand_in, "noise from order"), "--try", "--device", "cpu")
-    assert "images affect each other" in " ".join(sinner.stdout.split())
+    assert "images affect each other, as expected" in " ".join(sinner.stdout.split())
+    assert sinner.returncode == 0
+    card = ready(stand_in, "noise from order")
+    card.write_text(card.read_text().replace('seeding = "run"', 'seeding = "image"'))
+    liar = cli("doctor", card, "--try", "--device", "cpu")
+    assert liar.returncode == 1 and 'says seeding = "image"' in " ".join(liar.stdout.split())
+    unseeded = cli("doctor", ready(stand_in, "noise from nothing"), "--try", "--device", "cpu")
+    assert unseeded.returncode == 1
+    assert "gave other pixels" in " ".join(unseeded.stdout.split())
 
 
 def test_inputs_with_odd_names_get_plain_ones(cli: Cli, stand_in: StandIn) -> None:

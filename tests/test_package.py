@@ -12,7 +12,11 @@ import pytest
 from conftest import ROOT, Cli
 
 from bench.cli import COMMANDS
+from bench.doctor import _computing
 from bench.lazy import resolve
+from bench.methods import method_cards
+from bench.progress import Progress
+from bench.try_method import _seed, try_method
 
 HEAVY = ("torch", "pandas", "numpy", "PIL", "matplotlib", "pyiqa", "diffusers")
 
@@ -128,3 +132,53 @@ def test_fetch_without_network_says_so_for_each_file_and_fails(cli: Cli) -> None
     done = cli("fetch", "niqe", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "niqe_modelparameters.mat" in done.stdout and "Traceback" not in done.stderr
+
+
+METHOD = """
+import os, torch, torch.nn.functional as F
+start, last = int.from_bytes(os.urandom(4), "big"), []
+
+def noise(x, seed):
+    return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+
+def upscale(lr, *, scale, seeds):
+    x = F.interpolate(lr, scale_factor=scale)
+    {body}
+"""
+OWN = "torch.cat([noise(x[i : i + 1], seed) for i, seed in enumerate(seeds)])"
+BODIES = {
+    "return x": "",
+    f"return {OWN}": "",
+    "return x + 0.1 * torch.randn(x.shape)": "repeat",
+    "return noise(x, start)": "repeat",
+    "return noise(x, seeds[0])": "batch",
+    "return x + x.std(0, unbiased=False)": "batch",
+    "assert len(seeds) == 1; return x": "batch",
+    "last.append(seeds[0]); return x + 0.2 * (last[0] != last[-1])": "order",
+}
+
+
+@pytest.mark.parametrize("body", list(BODIES))
+def test_a_trial_tells_noise_state_and_mixing_apart(
+    body: str, clean_home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(METHOD.format(body=body))
+    checks = try_method(str(tmp_path / "mine.py"), "cpu", Progress(True))
+    broken = [check.what for check in checks if check.state == "broken"]
+    assert broken[:1] == ([BODIES[body]] if BODIES[body] else [])
+    found = {check.what: check.found for check in checks}
+    if not broken:
+        effect = "nothing" if body == "return x" else "the pixels"
+        assert found["seed"] == f"another seed changes {effect}"
+
+
+def test_a_seed_that_the_card_denies_is_found() -> None:
+    card = method_cards()["bicubic"]
+    assert _seed(card, "").state == "ok"
+    assert _seed(card, "1 % of the values").state == "broken"
+
+
+def test_a_device_that_cannot_compute_is_broken() -> None:
+    assert _computing(["cpu"], "CPU").state == "ok"
+    check = _computing(["cuda:99"], "a card")
+    assert check.state == "broken" and check.found.startswith("cuda:99 cannot compute")

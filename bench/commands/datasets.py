@@ -51,7 +51,11 @@ def verify(
     if as_json:
         print_json({"manifest": found, "differences": differences})
     else:
-        typer.echo(f"{printable(name)}: {len(found['pairs'])} images, manifest {found['sha256']}")
+        refused = f", {len(found['refused'])} refused" if found["refused"] else ""
+        count = f"{len(found['pairs'])} images{refused}"
+        typer.echo(f"{printable(name)}: {count}, manifest {found['sha256']}")
+        for file, reason in found["refused"][:MAX_LINES]:
+            typer.echo(f"refused: {printable(file)}: {printable(reason)}", err=True)
         for line in differences[:MAX_LINES]:
             typer.echo(f"differs: {line}", err=True)
         if len(differences) > MAX_LINES:
