@@ -145,8 +145,21 @@ class Official(Card):
     quirks: list[str] = Field(default_factory=list)
 
 
+class Variant(Card):
+    """A method that differs from its card's own in what is named here.
+
+    Attributes:
+        options: those of the card, but for these.
+    """
+
+    title: str
+    summary: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    parameters: int | None = None
+
+
 class MethodCard(Card):
-    """One way to upscale.
+    """One way to upscale, and its variants.
 
     Attributes:
         name, title: as typed and as printed.
@@ -166,6 +179,10 @@ class MethodCard(Card):
         official: how its own repository is run, for methods that are not run in our process.
         note: shown under every table that it appears in.
         deviations: where our run differs from the official test.
+        variants: ending of the method's name -> what differs.
+        seeds: of trainings that are methods each, NAME-SEED; `{seed}` in text stands for it.
+            Variants that were trained again have no method without a seed.
+        training_seed: of this method, where it is one of several trainings.
     """
 
     name: FileName
@@ -190,6 +207,34 @@ class MethodCard(Card):
     licence: str
     note: str = ""
     deviations: list[str] = Field(default_factory=list)
+    variants: dict[FileName, Variant] = Field(default_factory=dict)
+    seeds: list[int] = Field(default_factory=list)
+    training_seed: int | None = None
+
+    def methods(self) -> list[MethodCard]:
+        """Every method of this card: its own and its variants', or each training of them."""
+        if not (self.variants or self.seeds):
+            return [self]
+        own = self.model_dump(exclude={"variants", "seeds"}, exclude_unset=True)
+        kinds = [own]
+        for ending, variant in self.variants.items():
+            changes = variant.model_dump(exclude_unset=True)
+            changes["options"] = {**self.options, **variant.options}
+            kinds.append({**own, **changes, "name": f"{self.name}-{ending}"})
+        if self.seeds:
+            kinds = [_trained(kind, seed) for kind in kinds[1:] or kinds for seed in self.seeds]
+        return [MethodCard.model_validate(kind) for kind in kinds]
+
+
+def _trained(fields: dict[str, Any], seed: int) -> dict[str, Any]:
+    filled = {key: _filled(value, seed) for key, value in fields.items()}
+    return {**filled, "name": f"{fields['name']}-{seed}", "training_seed": seed}
+
+
+def _filled(value: Any, seed: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(inner, seed) for key, inner in value.items()}
+    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value
 
 
 class PackagedImage(Card):
@@ -308,13 +353,19 @@ class DatasetCard(Card):
         return self
 
 
+TRAINING_SEED = "Training seed"
+"""The heading of what is repeated: methods that differ in it alone are one configuration."""
+
+
 class SuiteCard(Card):
     """Methods x datasets x metrics, and how they are laid out.
 
     Attributes:
+        methods: as typed; `*` in a name stands for all endings, such as training seeds.
         fetch_mb: a run fetches missing weights up to this size each; None fetches all.
         variants: for an ablation, what tells its methods apart: method -> heading -> value; those
             that differ in the heading "Training seed" alone are one configuration, trained again.
+            That heading is added to methods that are one of several trainings.
     """
 
     name: FileName

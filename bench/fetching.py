@@ -10,8 +10,8 @@ from bench import metrics, weights
 from bench.data import dataset_cards
 from bench.errors import BenchError, UnknownName
 from bench.fetch_data import fetch_data
+from bench.methods import all_methods
 from bench.methods import find as find_method
-from bench.methods import method_cards
 from bench.progress import Progress
 from bench.run import suite_cards
 from bench.text import printable, suggestion
@@ -103,7 +103,7 @@ def _wanted(names: Sequence[str]) -> dict[str, tuple[Weight, list[str]]]:
 
 
 def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
-    suites, methods = suite_cards(), method_cards()
+    suites, methods = suite_cards(), all_methods()
     if name in suites:
         for part in (*suites[name].methods, *suites[name].metrics):
             yield from _weights_of(part)

@@ -26,8 +26,22 @@ def facts(card: MethodCard) -> dict[str, str]:
     }
 
 
+def variants(card: MethodCard) -> list[str]:
+    """Names under which the card is typed, where it is not its own alone; trainings as `*`."""
+    endings = [f"-{ending}" for ending in card.variants] or [""]
+    return [
+        f"{card.name}{ending}{'-*' if card.seeds else ''}"
+        for ending in endings
+        if ending or card.seeds
+    ]
+
+
 def methods() -> list[Row]:
     from bench.methods import Entry, method_cards
+
+    def unavailable(card: MethodCard) -> str:
+        reasons = (Entry(each.name, each).unavailable() for each in card.methods())
+        return next(filter(None, reasons), "")
 
     return [
         {
@@ -43,7 +57,8 @@ def methods() -> list[Row]:
             "scales": card.scales,
             "paper": card.paper,
             "repository": card.repository,
-            "unavailable": Entry(card.name, card).unavailable(),
+            "variants": variants(card),
+            "unavailable": unavailable(card),
         }
         for card in method_cards().values()
     ]
@@ -163,6 +178,8 @@ def _details(row: Row) -> list[str]:
     if row.get("methods"):
         lines += [f"{key}: {', '.join(row[key])}" for key in ("methods", "datasets", "metrics")]
     lines += [f"{name}: {text}" for name, text in row.get("facts", {}).items()]
+    if row.get("variants"):
+        lines.append(f"variants: {', '.join(row['variants'])}")
     if row.get("licence"):
         lines.append(f"licence: {row['licence']}")
     if row["unavailable"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.request import url2pathname
 
 from bench import siblings
 from bench.cards import MethodCard, pick, read_card, read_folder
-from bench.errors import Unavailable, WeightsError
+from bench.errors import Unavailable, UnknownName, WeightsError
 from bench.foreign import running
 from bench.images import by_stem, file_sha256, image_files
 from bench.lazy import resolve
@@ -117,19 +118,42 @@ def _installed(requirement: str) -> bool:
         return False
 
 
-def method_cards() -> dict[str, MethodCard]:
+@cache
+def method_cards() -> Mapping[str, MethodCard]:
     cards: dict[str, MethodCard] = {}
     for package, folder in CARD_FOLDERS:
         cards |= read_folder(package, folder, MethodCard)
     return cards
 
 
+@cache
+def all_methods() -> Mapping[str, MethodCard]:
+    """Every method that has a name: those of the cards, their variants and trainings."""
+    return {each.name: each for card in method_cards().values() for each in card.methods()}
+
+
+def matching(name: str) -> list[str]:
+    """The names that `name` stands for: itself, or all that its `*` can be filled to.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if "*" not in name or ":" in name or name.endswith((".py", ".toml")):
+        return [name]
+    found = [known for known in all_methods() if fnmatchcase(known, name)]
+    if not found:
+        raise UnknownName(
+            f"no method is called '{printable(name)}' (`cassr-bench list methods` shows all)"
+        )
+    return found
+
+
 def find(name: str) -> Entry:
     """The method called `name`.
 
-    Names: a card's; `spandrel:FILE` (weights spandrel knows); `folder:PATH[@NAME]` (finished
-    images, matched by stem; `{dataset}` in PATH stands for the dataset's name); `FILE.py` (defines
-    `upscale`); `FILE.toml` (a card).
+    Names: a card's or its variant's; `spandrel:FILE` (weights spandrel knows);
+    `folder:PATH[@NAME]` (finished images, matched by stem; `{dataset}` in PATH stands for the
+    dataset's name); `FILE.py` (defines `upscale`); `FILE.toml` (a card).
 
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
@@ -142,7 +166,7 @@ def find(name: str) -> Entry:
         return _python_file(Path(name))
     if name.endswith(".toml"):
         return Entry(name, read_card(Path(name), MethodCard))
-    return Entry(name, pick(method_cards(), name, "method"))
+    return Entry(name, pick(all_methods(), name, "method"))
 
 
 class _GivenCard(MethodCard):

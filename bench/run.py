@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import data, metrics
-from bench.cards import SuiteCard, pick, read_card, read_folder
+from bench.cards import TRAINING_SEED, SuiteCard, pick, read_card, read_folder
 from bench.collect import results_of, targets_of
 from bench.errors import BenchError, CardError, DataError
-from bench.methods import DATASET, Entry
+from bench.methods import DATASET, Entry, all_methods, matching
 from bench.methods import find as find_method
 from bench.progress import Progress
 from bench.results import Results
@@ -70,14 +70,31 @@ class Plan:
 
 
 def suite_cards() -> dict[str, SuiteCard]:
-    return read_folder("bench", "suites", SuiteCard)
+    cards = read_folder("bench", "suites", SuiteCard)
+    return {name: _spelled_out(card) for name, card in cards.items()}
 
 
 def find_suite(name: str) -> SuiteCard:
     """The suite called `name`, or the card in the file `name` (ending in .toml)."""
     if name.endswith(".toml"):
-        return read_card(Path(name), SuiteCard)
+        return _spelled_out(read_card(Path(name), SuiteCard))
     return pick(suite_cards(), name, "suite")
+
+
+def _spelled_out(suite: SuiteCard) -> SuiteCard:
+    """The suite with each method by its own name."""
+    methods = [(asked, name) for asked in suite.methods for name in matching(asked)]
+    variants = {name: headings for name, headings in suite.variants.items() if "*" not in name}
+    for asked, name in methods:
+        if asked in suite.variants:
+            variants[name] = _with_training_seed(name, suite.variants[asked])
+    return suite.model_copy(update={"methods": [m for _, m in methods], "variants": variants})
+
+
+def _with_training_seed(method: str, headings: dict[str, str]) -> dict[str, str]:
+    card = all_methods().get(method)
+    seed = card.training_seed if card else None
+    return headings if seed is None else {**headings, TRAINING_SEED: str(seed)}
 
 
 def chosen(
@@ -91,7 +108,7 @@ def chosen(
     update: dict[str, Any] = {key: list(names) for key, names in given.items() if names}
     if not set(datasets) <= set(suite.datasets):
         update |= {"title": "", "note": ""}  # they speak of the suite's own test sets
-    return suite.model_copy(update=update)
+    return _spelled_out(suite.model_copy(update=update))
 
 
 def plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:

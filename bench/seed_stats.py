@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.cards import TRAINING_SEED
 from bench.errors import DataError
 from bench.results import Item, Results, summarize
 from bench.stats import Bootstrap, bootstrap, holm
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-TRAINING_SEED = "Training seed"
-"""The heading of `Item.variant` that holds the seed."""
 MIN_SEEDS = 2
 NO_SCORES = "no scores"
 NO_SECOND_SEED = "no second training seed"

@@ -12,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
-from bench.cards import DatasetCard, MethodCard, Official  # noqa: E402
+from bench.cards import DatasetCard, MethodCard, Official, Variant  # noqa: E402
 from bench.data import dataset_cards  # noqa: E402
 from bench.listing import facts  # noqa: E402
 from bench.methods import method_cards  # noqa: E402
@@ -67,12 +67,22 @@ def _method_details(card: MethodCard) -> str:
     lines += [f"- paper: {card.paper}"] if card.paper else []
     lines += [f"- repository: {card.repository}"] if card.repository else []
     lines += [f"- weights: {_weight(weight)}" for weight in card.weights]
+    if card.seeds:
+        lines.append(f"- training seeds: {', '.join(map(str, card.seeds))}, at the end of the name")
+    lines += [
+        f"- variant `{card.name}-{ending}`: {_as_said(variant)}"
+        for ending, variant in card.variants.items()
+    ]
     if card.packages:
         lines.append(f"- packages: `pip install {' '.join(card.packages)}`")
     if card.official:
         lines += _official_details(card.official)
     lines += [f"- deviation: {text}" for text in card.deviations]
     return "\n".join(lines)
+
+
+def _as_said(variant: Variant) -> str:
+    return variant.summary.partition("; short training, seed {seed}")[0]
 
 
 def _weight(weight: Weight) -> str:

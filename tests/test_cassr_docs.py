@@ -7,7 +7,7 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
-from baselines.cassr_variants import VARIANTS
+from bench.methods import method_cards
 from cassr.config import MINI, SD15, SamplingOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -17,7 +17,9 @@ TEXT = (DOCS / "cassr.md").read_text(encoding="utf-8")
 def test_every_option_and_variant_is_in_the_docs():
     missing = [f.name for f in fields(SamplingOptions) if f"`{f.name}`" not in TEXT]
     assert missing == []
-    names = {re.sub(r"-[12]$", "-0", v.name) for v in VARIANTS}  # training seeds
+    cards = [method_cards()[name] for name in ("cassr", "cassr-mini", "mini")]
+    names = [c.name if ending is None else f"{c.name}-{ending}"
+             for c in cards for ending in (None, *c.variants)]  # fmt: skip
     assert sorted(name for name in names if name not in TEXT) == []
 
 

@@ -11,10 +11,12 @@ import torch
 from baselines import cassr_files
 from baselines.cassr_files import find_model
 from baselines.cassr_method import CasSR
-from baselines.cassr_variants import CARDS, VARIANTS, card
-from bench.errors import Unavailable
-from bench.methods import Entry, find, method_cards
+from bench.errors import Unavailable, UnknownName
+from bench.methods import Entry, all_methods, find, matching
 from cassr.build import build_pipeline
+
+CARDS = Path(cassr_files.__file__).parent / "cards"
+BLIP = "Salesforce/blip-image-captioning-base"
 
 
 @pytest.fixture
@@ -29,15 +31,24 @@ def model(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 LR = torch.rand(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_cards_are_what_the_table_of_variants_says():
-    patterns = ("cassr*.toml", "mini-*.toml")
-    names = {path.name for pattern in patterns for path in CARDS.glob(pattern)}
-    assert {f"{variant.name}.toml" for variant in VARIANTS} == names
-    for variant in VARIANTS:
-        assert (CARDS / f"{variant.name}.toml").read_text(encoding="utf-8") == card(variant)
-        read = method_cards()[variant.name]
-        assert dict(read.options) == {"model": variant.model, **variant.options}
-        assert read.seeded
+def test_a_variant_is_its_card_but_for_what_it_names():
+    cassr, caption = all_methods()["cassr"], all_methods()["cassr-caption"]
+    assert caption.options == {"model": "cassr-sd15-text", "caption": BLIP}
+    assert all_methods()["cassr-null-cfg"].options == {**cassr.options, "sampling": {"prompt": ""}}
+    same = {"title", "summary", "name", "options", "parameters", "variants"}
+    assert cassr.model_dump(exclude=same) == caption.model_dump(exclude=same)
+
+
+def test_each_training_of_a_variant_is_a_method():
+    names = matching("mini-null-cfg-*")
+    assert names == ["mini-null-cfg-0", "mini-null-cfg-1", "mini-null-cfg-2"]
+    found = [all_methods()[name] for name in names]
+    assert [card.options["model"] for card in found] == [f"mini-scedit-{n}" for n in range(3)]
+    assert [card.training_seed for card in found] == [0, 1, 2]
+    assert "{seed}" not in repr(found)
+    assert {"mini", "mini-null-cfg"}.isdisjoint(all_methods())
+    with pytest.raises(UnknownName, match="no method is called 'mini-null-\\*-7'"):
+        matching("mini-null-*-7")
 
 
 def test_a_missing_model_says_where_and_what_to_do(clean_home: Path):
@@ -55,7 +66,7 @@ def test_a_card_with_a_typo_is_refused(model: str, tmp_path: Path):
 
 
 def test_upscaling_through_a_card(model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    text = card(VARIANTS[0]).replace("cassr-sd15", model)
+    text = (CARDS / "cassr.toml").read_text(encoding="utf-8").replace("cassr-sd15", model)
     (tmp_path / "mine.toml").write_text(text)
     method = find(str(tmp_path / "mine.toml")).load("cpu")
     sr = method.upscale(LR, scale=4, seeds=[1, 2])

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cards import TRAINING_SEED
 from bench.errors import DataError
 from bench.reports import get_report, render_all
 from bench.results import Item, Results
@@ -21,7 +22,6 @@ from bench.seed_stats import (
     NO_SECOND_SEED,
     ONE_VALUE,
     SEED_NOISE,
-    TRAINING_SEED,
     SeedPair,
     configurations,
     seed_statistics,

@@ -11,25 +11,24 @@ import pytest
 from conftest import ROOT
 from pydantic import BaseModel, ValidationError
 
-from baselines.cassr_variants import MINI_NOTE
 from bench import metrics, weights
-from bench.cards import DatasetCard, MethodCard, SuiteCard, read_card
+from bench.cards import TRAINING_SEED, DatasetCard, MethodCard, SuiteCard, read_card
 from bench.data import dataset_cards
 from bench.errors import CardError
-from bench.methods import method_cards
+from bench.methods import all_methods
 from bench.reference import read_reference
 from bench.run import suite_cards
-from bench.seed_stats import TRAINING_SEED
 from bench.types import Weight
 from cassr.training_sets import TrainingSet, training_sets
 
 SUITES = suite_cards()
+MINI_NOTE = all_methods()["cassr-mini"].note
 
 
 @pytest.mark.parametrize("name", SUITES)
 def test_everything_a_suite_names_exists(name: str) -> None:
     suite = SUITES[name]
-    assert set(suite.methods) <= method_cards().keys()
+    assert set(suite.methods) <= all_methods().keys()
     assert set(suite.datasets) <= dataset_cards().keys()
     assert set(suite.metrics) <= set(metrics.names())
     assert not suite.variants or suite.variants.keys() == set(suite.methods)
@@ -38,8 +37,8 @@ def test_everything_a_suite_names_exists(name: str) -> None:
 LEADING_OUT = ("../../pwn", "/tmp/x.pth", "a/b", "..", ".", "", "~", "a\\b", "a\nb", "a\0b", "é")
 SUITE = SUITES["quick"].model_dump()
 DATASET = dataset_cards()["realsr"].model_dump()
-METHOD = method_cards()["dat-light"].model_dump()
-SEESR = method_cards()["seesr"].model_dump()
+METHOD = all_methods()["dat-light"].model_dump()
+SEESR = all_methods()["seesr"].model_dump()
 TRAINING = training_sets()["free"].model_dump()
 
 
@@ -146,7 +145,7 @@ def test_a_miniature_says_what_it_is_and_has_every_row_three_times(name: str) ->
     assert len(suite.methods) == 3 * len(configurations(name))
     for method in suite.methods:
         assert suite.variants[method][TRAINING_SEED] == method[-1]
-        assert method_cards()[method].options["model"].endswith(f"-{method[-1]}")
+        assert all_methods()[method].options["model"].endswith(f"-{method[-1]}")
 
 
 def test_the_miniature_of_table_3_is_what_its_rows_say() -> None:
@@ -155,7 +154,7 @@ def test_the_miniature_of_table_3_is_what_its_rows_say() -> None:
     assert told == ["✓✓×", "×××", "×✓×", "✓××"]
     assert "captions is missing" in suite.note
     for method, variant in suite.variants.items():
-        sampling = method_cards()[method].options.get("sampling", {})
+        sampling = all_methods()[method].options.get("sampling", {})
         assert (sampling.get("prompt") == "") == (variant["General description"] == "×")
         assert (sampling.get("guidance_scale", 1) > 1) == (variant["CFG"] == "✓")
 

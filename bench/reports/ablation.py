@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cards import TRAINING_SEED
 from bench.records import write_atomic
 from bench.reports.csv_files import write_csv
 from bench.reports.markdown import escape
 from bench.results import Item, Results
 from bench.seed_stats import (
-    TRAINING_SEED,
     Configuration,
     SeedCell,
     SeedPair,
