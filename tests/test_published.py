@@ -212,11 +212,17 @@ def test_tables_can_mark_all_that_are_not_worse(report: str, tmp_path: Path) -> 
     marked = dataclasses.replace(plain, groups=groups)
     text = get_report(report).load()(marked, tmp_path)[0].read_text()
     before = get_report(report).load()(plain, tmp_path)[0].read_text()
-    sign = {"terminal": "●", "markdown": "**", "latex": r"\textbf"}[report]
-    pairs = {"markdown": 2}.get(report, 1)
-    assert text.count(sign) == 3 * pairs
-    assert "not significantly worse" in text.replace("\n", " ")
-    assert "not significantly worse" not in before
+    best, undecided = {
+        "terminal": ("25.03●", "25.00†"),
+        "markdown": ("**25.03**", "25.00†"),
+        "latex": (r"\textcolor{red}{\textbf{25.03}}", r"25.00$^{\dagger}$"),
+    }[report]
+    assert text.count(best) == text.count(undecided) == 1
+    legend = "Holm over 3 comparisons per dataset and metric"
+    words = " ".join(text.split())
+    assert legend in words and "not told apart from" in words and "22.02†" not in words
+    assert "≈" not in text and "approx" not in text
+    assert "not told apart" not in before
 
 
 def test_options_know_their_values(cli: Cli) -> None:
