@@ -154,7 +154,7 @@ Marks = Annotated[
     typer.Option(
         "--marks",
         metavar="best|significant",
-        help="Mark best and second best, or all that are not significantly worse than the best.",
+        help="Mark best and second best, or the best and all that are not told apart from it.",
     ),
 ]
 Reports = Annotated[

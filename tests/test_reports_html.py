@@ -303,6 +303,18 @@ def test_boards_and_columns_are_filtered(page: Any) -> None:
     assert "LPIPS ↓" in texts(page, ".board thead th")
 
 
+def test_the_sign_of_what_is_not_told_apart_is_explained(tmp_path: Path) -> None:
+    values = {
+        ("d", method, f"i{i}", "psnr_y"): 20.0 + i + gap + 0.2 * ((i + turn) % 3)
+        for turn, (method, gap) in enumerate({"best": 0.05, "twin": 0.0, "bad": -3.0}.items())
+        for i in range(12)
+    }
+    page = render(ex.results(values, (ex.PSNR,)), tmp_path)[0].read_text()
+    assert page.count('<abbr title="not told apart from the best">†</abbr>') == 1
+    assert "† not told apart from the best" in page and "≈" not in page
+    assert "Holm over 3 comparisons per dataset and metric" in page
+
+
 def test_intervals_and_significance_are_shown(page: Any) -> None:
     assert all("±" in text for text in texts(page, "[data-board='0'] td[data-metric='0']"))
     assert not any("±" in text for text in texts(page, "td[data-metric='2']"))

@@ -142,7 +142,7 @@ class _View:
     """How results are shown.
 
     Attributes:
-        significant: mark all that are not significantly worse than the best.
+        significant: mark all that are not told apart from the best.
         published: show published values beside ours.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
