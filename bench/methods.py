@@ -13,7 +13,8 @@ from urllib.request import url2pathname
 
 from bench.cards import MethodCard, pick, read_card, read_folder
 from bench.errors import BenchError, ImageError, Unavailable, WeightsError
-from bench.images import by_stem, file_sha256, image_files
+from bench.image_folders import image_files, subfolders
+from bench.images import by_stem, file_sha256
 from bench.lazy import resolve
 from bench.text import printable
 from bench.types import Method, SetMethod, Weight
@@ -166,7 +167,10 @@ def _folder(name: str) -> Entry:
     path, at, title = name.removeprefix("folder:").rpartition("@")
     folder = Path(path if at else title)
     title = title if at else folder.resolve().name
-    files, _ = by_stem(image_files(folder))
+    files, clashes = by_stem(image_files(folder))
+    strange = [*((printable(path), reason) for path, reason in clashes), *subfolders(folder)]
+    if strange:
+        raise ImageError(strange[0][1], strange[0][0])
     card = MethodCard(
         name=title,
         title=title,
