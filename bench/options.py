@@ -185,6 +185,12 @@ Compare = Annotated[
         "--compare", metavar="published", help="Show published values beside the measured ones."
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace files that this command did not write; inputs never."
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
 ]

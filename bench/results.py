@@ -120,6 +120,11 @@ class Results:
     costs: tuple[Cost, ...] = ()
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
+    def files(self) -> list[Path]:
+        """Every picture that there is."""
+        files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
+        return [file for file in files if file is not None]
+
     @cached_property
     def _summary(self) -> pd.DataFrame:
         """Computed once: every report asks for it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records import write_atomic
+from bench.reports.csv_files import write_csv
 from bench.reports.layout import UNDECIDED, count_comparisons
 from bench.reports.markdown import escape
 from bench.results import Results
@@ -29,15 +30,10 @@ DIGITS = "%.7g"
 def render(results: Results, out: Path) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
-    _write_csv(found.cells, out / CELLS)
-    _write_csv(found.pairs, out / PAIRS)
+    write_csv(found.cells, out / CELLS, DIGITS)
+    write_csv(found.pairs, out / PAIRS, DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
     return [out / CELLS, out / PAIRS, out / PAGE]
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    text = frame.to_csv(index=False, lineterminator="\n", float_format=DIGITS)
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _page(results: Results, found: Statistics) -> Iterator[str]:
