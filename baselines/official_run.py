@@ -22,7 +22,7 @@ import numpy as np
 
 from bench import images
 from bench.errors import ImageError
-from bench.records import write_atomic
+from bench.records import copy_atomic, write_atomic
 from bench.text import printable
 from bench.types import SetImage
 
@@ -256,10 +256,13 @@ class Run:
 
 
 def _only(pool: Path, jobs: list[Job], folder: Path) -> Path:
-    """A folder with just these inputs, so that a second run does not repeat the first."""
+    """A folder with just these inputs, so that a second run does not repeat the first.
+
+    They are copies: a program that changes its inputs spoils no later run.
+    """
     folder.mkdir(parents=True)
     for job in jobs:
-        os.link(pool / f"{job.stem}.png", folder / f"{job.stem}.png")
+        copy_atomic(pool / f"{job.stem}.png", folder / f"{job.stem}.png")
     return folder
 
 

@@ -22,7 +22,7 @@ from bench.published import (
     same_name,
     sources,
 )
-from bench.results import Item, Results, summarize
+from bench.results import Item, Results, common_set, summarize
 from bench.stats import MIN_IMAGES, bootstrap
 from bench.types import MetricSpec
 
@@ -165,17 +165,13 @@ def _noise(
     method: Item,
     logged: tuple[float, int] | None,
 ) -> tuple[float | None, str]:
-    """The half-width from our own scores per image, else the logged one, and whose it is."""
-    scores = results.scores
-    own = scores[
-        (scores["dataset"] == dataset.name)
-        & (scores["metric"] == metric.name)
-        & (scores["method"] == method.name)
-        & (scores["image"] != "")
-    ].sort_values("image")
-    values = own["value"].dropna().to_numpy(dtype=float)
+    """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
+    common = common_set(results, dataset.name, metric.name)
+    values = common[method.name].to_numpy() if method.name in common else np.empty(0)
     if len(values) >= MIN_IMAGES and np.isfinite(values).all():
-        return float(bootstrap(values[:, None]).half_width()[0]), "these scores"
+        half = float(bootstrap(values[:, None]).half_width()[0])
+        if np.isfinite(half):
+            return half, "these scores"
     if logged is not None:
         return logged[0], f"OSEDiff's log, n = {logged[1]}"
     return None, ""

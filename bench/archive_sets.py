@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import archives, images
+from bench import archives, image_folders, images
 from bench.cards import CentreCrop, DatasetCard, Side
 from bench.degrade import lr_of, recipe_of
 from bench.errors import DataError, ImageError
@@ -116,7 +116,7 @@ def _unpacked(card: DatasetCard, path: Path, root: Path) -> Iterator[Sides]:
 def _id_of(path: str, side: Side) -> str | None:
     """The id of the image that a member is; None when it is no image of this side."""
     inside = PurePosixPath(path)
-    if inside.name.startswith(".") or inside.suffix.lower() not in images.IMAGE_SUFFIXES:
+    if inside.name.startswith(".") or inside.suffix.lower() not in image_folders.SUFFIXES:
         return None
     match = re.fullmatch(side.stem, inside.stem)
     if match is None or not archives.matches(path, side.files):

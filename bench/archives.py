@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -18,6 +17,7 @@ from bench import weights
 from bench.cards import Archive
 from bench.download import download
 from bench.errors import DataError, WeightsError
+from bench.records import copy_atomic
 from bench.text import inside, printable
 from bench.types import Weight
 
@@ -109,22 +109,14 @@ def adopt(archive: Archive, given: Path) -> Path:
     target = home(archive)
     if given.is_file():
         _check(archive, given)
+        copy_atomic(given, target)
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
-    if given.is_dir():
-        part.symlink_to(given.resolve(), target_is_directory=True)
-    else:
-        _link_or_copy(given.resolve(), part)
+    part.symlink_to(given.resolve(), target_is_directory=True)
     os.replace(part, target)
     return target
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _check(archive: Archive, path: Path) -> None:

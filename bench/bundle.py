@@ -7,7 +7,6 @@ somebody else: its size is bounded, every field is checked, nothing in it is run
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +29,7 @@ from bench.measured import (
     shorten,
 )
 from bench.results import Item, Results
-from bench.text import printable
+from bench.text import printable, without_folders
 
 RESULT = "result.json"
 SCORES = "data/scores.parquet"
@@ -38,7 +37,6 @@ MAX_BYTES = 256 * 2**20
 MAX_UNPACKED = 4 * MAX_BYTES
 MAX_ROWS = 2_000_000
 COLUMNS = ("dataset", "method", "image", "metric", "value", "reason")
-_FOLDERS = re.compile(r"(?<![\w/:])/(?:[^/\s:;]+/)+")
 
 
 class Label(Record):
@@ -78,8 +76,7 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
 
 
 def _bare(missing: Mapping[str, str]) -> dict[str, str]:
-    """Reasons with file names instead of whole paths."""
-    return {image: _FOLDERS.sub("", reason) for image, reason in missing.items()}
+    return {image: without_folders(reason) for image, reason in missing.items()}
 
 
 def _label(item: Item) -> Label:

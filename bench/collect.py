@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,10 +13,10 @@ from bench import __version__
 from bench.hashing import derive_seed, json_sha256
 from bench.images import image_sha256
 from bench.methods import Entry
-from bench.records import write_atomic
 from bench.results import Cost, Item, PictureSet, Results, summarize
 from bench.score import Scorer, Target
 from bench.store import ImageStore, Store, StoredImage
+from bench.text import without_folders
 from bench.types import ImagePair, MetricSpec, Missing
 from bench.upscale import sr_key
 
@@ -135,7 +134,9 @@ def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFram
 
 def _cells(value: float | Missing) -> tuple[float | None, str, str]:
     """(value, reason, kind of reason)."""
-    return (None, value.text, value.kind) if isinstance(value, Missing) else (value, "", "")
+    if isinstance(value, Missing):
+        return None, without_folders(value.text), value.kind
+    return value, "", ""
 
 
 def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
@@ -175,7 +176,7 @@ def _recorded(
 def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:
     """Everything the numbers depend on."""
     return {
-        "suite": plan.suite.model_dump(mode="json"),
+        "suite": _bare(plan.suite.model_dump(mode="json")),
         "seed": plan.seed,
         "limit": options.limit,
         "device": options.device,
@@ -187,11 +188,20 @@ def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, An
             for name, m in plan.manifests.items()
         },
         "methods": {
-            e.card.name: {**e.fingerprint(), "sha256": json_sha256(e.fingerprint())}
+            e.card.name: {**_bare(e.fingerprint()), "sha256": json_sha256(e.fingerprint())}
             for e in plan.methods
         },
         "metrics": dict(scorer.fingerprints),
     }
+
+
+def _bare(value: Any) -> Any:
+    """A JSON value with names of files instead of their paths on this machine."""
+    if isinstance(value, Mapping):
+        return {key: _bare(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bare(item) for item in value]
+    return without_folders(value) if isinstance(value, str) else value
 
 
 def _versions() -> dict[str, str]:
@@ -202,13 +212,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def write_provenance(results: Results, out: Path) -> Path:
-    """Write `provenance.json`: everything the numbers depend on."""
-    path = out / "provenance.json"
-    write_atomic(path, json.dumps(results.provenance, indent=1, sort_keys=True) + "\n")
-    return path
 
 
 def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:

@@ -6,8 +6,6 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from bench.data import pair_files
 from bench.errors import BenchError, ImageError
 from bench.images import image_sha256
 from bench.progress import Progress
-from bench.records import write_atomic
+from bench.reports.csv_files import csv_bytes
 from bench.score import Scorer, Target, modules
 from bench.store import Store
 from bench.text import printable
@@ -196,17 +194,14 @@ def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str]
     return tuple((path, "; ".join(reasons[path])) for path in sorted(reasons))
 
 
-def write_csv(path: Path, scores: Sequence[FolderScores]) -> None:
+def as_csv(scores: Sequence[FolderScores]) -> bytes:
     """Rows `image,metric,value`; an image without a value has an empty one.
 
     With several folders each row begins with `folder`.
     """
-    several = len(scores) > 1
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*["folder"][:several], "image", "metric", "value"])
-    for one in scores:
-        for image, metric, value in one.rows:
-            shown = "" if value is None else repr(value)
-            writer.writerow([*[str(one.folder)][:several], image, metric, shown])
-    write_atomic(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
+    import pandas as pd
+
+    rows = [(str(one.folder), *row) for one in scores for row in one.rows]
+    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value"])
+    frame = frame.astype({"value": float})
+    return csv_bytes(frame if len(scores) > 1 else frame.drop(columns="folder"))

@@ -11,8 +11,7 @@ import numpy as np
 
 from bench.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
 from bench.reference import Policy, Reference, ScopedTolerance, Tolerance
-from bench.stats import MIN_IMAGES, RESAMPLES, compare, holm
-from bench.table_stats import MAX_RESAMPLES
+from bench.stats import MIN_IMAGES, compare, corrected
 from bench.text import printable
 
 State = Literal["pass", "fail"]
@@ -31,7 +30,7 @@ class Judged:
     Attributes:
         reference, found: means over the images that both have; None without any.
         images: how many these are (0 for a metric of a whole set).
-        p: Holm-corrected p-value of "no difference", where a test decided.
+        p: Holm-corrected p-value of "no difference", where a test could decide.
     """
 
     dataset: str
@@ -118,7 +117,7 @@ def judge(
     if problems:
         return Verdict((), tuple(problems))
     p = _p_values(reference, pairs)
-    rows = tuple(_judged(reference, key, *pair, p.get(key)) for key, pair in pairs.items())
+    rows = tuple(_judged(reference, key, *pair, p) for key, pair in pairs.items())
     return Verdict(rows, notes=tuple(_notes(known, found)))
 
 
@@ -234,7 +233,11 @@ def _change(before: float, after: float) -> float:
 
 
 def _p_values(reference: Reference, pairs: Pairs) -> dict[CellKey, float]:
-    """Holm-corrected p-values of the cells that a test decides, over all of them."""
+    """Holm-corrected p-values of the cells that a test decides.
+
+    All of them are one family, unlike in a table: one cell that fails by chance fails the gate.
+    NaN where too few images differ for a test.
+    """
     tested = {}
     for key, pair in pairs.items():
         before, after = map(_array, _common(*pair))
@@ -242,12 +245,8 @@ def _p_values(reference: Reference, pairs: Pairs) -> dict[CellKey, float]:
         if reference.tolerance_of(*key).kind == "statistical" and finite:
             tested[key] = (before, after)
     testable = {key: values for key, values in tested.items() if len(values[0]) >= MIN_IMAGES}
-    if not testable:
-        return {}
-    alpha = min(reference.tolerance_of(*key).alpha for key in testable)
-    resamples = int(np.clip(4 * len(testable) / alpha, RESAMPLES, MAX_RESAMPLES))
-    raw = [compare(after, before, resamples=resamples).p for before, after in testable.values()]
-    return dict(zip(testable, holm(np.array(raw)).tolist(), strict=True))
+    raw = np.array([compare(after, before).p for before, after in testable.values()])
+    return dict(zip(testable, corrected(raw).tolist(), strict=True))
 
 
 def _array(values: Mapping[str, float]) -> np.ndarray:
@@ -255,14 +254,15 @@ def _array(values: Mapping[str, float]) -> np.ndarray:
 
 
 def _judged(
-    reference: Reference, key: CellKey, known: Cell, found: Cell, p: float | None
+    reference: Reference, key: CellKey, known: Cell, found: Cell, tests: Mapping[CellKey, float]
 ) -> Judged:
     metric = reference.measured.metrics[key[2]]
     before, after = _common(known, found)
+    p = tests.get(key)
     reasons = _missing(known, found, reference.allowed_missing)
     if before:
         tolerance = reference.tolerance_of(*key)
-        reasons += JUDGES[tolerance.kind](_Change(before, after, metric, p), tolerance)
+        reasons += JUDGES[tolerance.kind](_Change(before, after, metric, p, len(tests)), tolerance)
     reasons += _below_floors(reference, key, after, metric)
     return Judged(
         *key,
@@ -271,7 +271,7 @@ def _judged(
         reference=mean(before),
         found=mean(after),
         images=0 if metric.kind == "set" else len(before),
-        p=p,
+        p=None if p is None or math.isnan(p) else p,
     )
 
 
@@ -289,12 +289,13 @@ def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Change:
-    """How the scores of one cell changed, image by image."""
+    """How the scores of one cell changed, image by image; `p` is one of so many `tests`."""
 
     before: Mapping[str, float]
     after: Mapping[str, float]
     metric: MetricPrint
     p: float | None
+    tests: int
 
     @property
     def worse_by(self) -> float:
@@ -349,9 +350,9 @@ def _statistical(change: _Change, tolerance: Tolerance) -> list[str]:
     by = f"mean worse by {change.number(change.worse_by)} over {len(change.before)} images"
     if change.p is None:
         return [f"{by}; no test is possible, since scores are infinite or images are missing"]
-    if change.p >= tolerance.alpha:
+    if not change.p < tolerance.alpha:
         return []
-    return [f"{by} (paired bootstrap, Holm-corrected p = {change.p:.2g})"]
+    return [f"{by} (paired bootstrap, Holm over {change.tests}: p = {change.p:.2g})"]
 
 
 JUDGES = {

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from bench.gate import Judged, Verdict
 from bench.reports.markdown import escape
-from bench.text import printable
+from bench.text import printable, without_folders
 
 MAX_ROWS = 60
 MAX_NAME = 22
@@ -75,18 +75,23 @@ def _markdown(verdict: Verdict) -> Iterator[str]:
     sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
     yield f"### {sign} {headline(verdict)}"
     yield ""
-    yield from (f"- {escape(printable(problem))}" for problem in verdict.problems)
+    yield from (f"- {_kept(problem)}" for problem in verdict.problems)
     if verdict.rows:
         yield "| | dataset | method | metric | reference | now | reason |"
         yield "|---|---|---|---|---:|---:|---|"
     for row in sorted(_shown(verdict), key=lambda row: row.state):
-        state, *texts = [escape(printable(text)) for text in _texts(row)]
+        state, *texts = [_kept(text) for text in _texts(row)]
         mark = "✅" if row.state == "pass" else "❌"
-        yield f"| {mark} {state} | {' | '.join(texts)} | {escape(printable(row.reason))} |"
+        yield f"| {mark} {state} | {' | '.join(texts)} | {_kept(row.reason)} |"
     if verdict.notes or _left_out(verdict):
         yield ""
     notes = [*verdict.notes, _left_out(verdict)]
-    yield from (f"- {escape(printable(note))}" for note in notes if note)
+    yield from (f"- {_kept(note)}" for note in notes if note)
+
+
+def _kept(text: str) -> str:
+    """Text for a Markdown file, which leaves the machine."""
+    return escape(printable(without_folders(text)))
 
 
 def junit(verdict: Verdict, name: str) -> bytes:
@@ -116,5 +121,5 @@ def junit(verdict: Verdict, name: str) -> bytes:
 
 
 def _xml(text: str) -> str:
-    """Text without characters that XML cannot hold."""
-    return printable(text).encode("utf-8", "replace").decode()
+    """Text without this machine's folders and characters that XML cannot hold."""
+    return printable(without_folders(text)).encode("utf-8", "replace").decode()

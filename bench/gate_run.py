@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import folders, images, metrics
+from bench import folders, image_folders, images, metrics
 from bench.errors import BenchError
 from bench.measured import (
     Cell,
@@ -125,7 +125,7 @@ def measure_folder(
 
 
 def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
-    files, _ = images.by_stem(images.image_files(folder))
+    files, _ = images.by_stem(image_folders.image_files(folder))
     stems = sorted(files)[:limit]
     return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
 

@@ -7,9 +7,8 @@ Everything inside the harness is 8-bit RGB. What can be converted to it without 
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import struct
-import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,19 +18,13 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.errors import ImageError
+from bench.records import part_of
 from bench.text import printable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
-IMAGE_SUFFIXES = frozenset(
-    (
-        *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"),
-        # Named like images, so that they are refused by name rather than passed over.
-        *(".gif", ".apng", ".avif", ".heic", ".jp2", ".jxl", ".psd", ".dng"),
-    )
-)
+READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
 BRIGHTEST = 4.0
 """The largest value taken for an image whose white is 1. What networks and sharpening overshoot
 stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
@@ -91,16 +84,50 @@ def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
 
 
 def bits_per_channel(path: Path, image: Image.Image) -> int:
-    """Bits of one channel as stored (Pillow quietly reads 16-bit RGB PNGs as 8-bit)."""
+    """Bits of one channel as stored (Pillow quietly reads deep RGB as 8-bit)."""
     if image.mode.startswith(("I", "F")):
         return 16
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            header = file.read(25)
-        return int(struct.unpack("B", header[24:25])[0])
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
-    return 8
+    known = _BITS_IN_FILE.get(image.format or "")
+    return known(path) if known else 8
+
+
+def _head(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def _png_bits(path: Path) -> int:
+    return _head(path, 25)[24]
+
+
+def _ppm_bits(path: Path) -> int:
+    """From the largest value, the fourth word of the header; bitmaps (P1, P4) have none."""
+    words = re.sub(rb"#[^\n]*", b"", _head(path, 4096)).split(maxsplit=4)
+    return 8 if words[0] in (b"P1", b"P4") else int(words[3]).bit_length()
+
+
+def _jpeg2000_bits(path: Path) -> int:
+    """From the codestream's SIZ marker: the number of components, three bytes for each."""
+    data = path.read_bytes()
+    start = data.index(b"\xff\x4f\xff\x51") + 40
+    (count,) = struct.unpack(">H", data[start : start + 2])
+    return max((depth & 0x7F) + 1 for depth in data[start + 2 : start + 2 + 3 * count : 3])
+
+
+def _avif_bits(path: Path) -> int:
+    """From the configuration of each coded picture: 10 and 12 bits have a flag each."""
+    configurations = path.read_bytes().split(b"av1C")[1:]
+    return 16 if any(found[2] & 0x60 for found in configurations) else 8
+
+
+_BITS_IN_FILE = {
+    "PNG": _png_bits,
+    "PPM": _ppm_bits,
+    "JPEG2000": _jpeg2000_bits,
+    "AVIF": _avif_bits,
+}
 
 
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
@@ -130,16 +157,8 @@ def encode_png(rgb: np.ndarray, file: Path) -> None:
 
 def write_png(path: Path, rgb: np.ndarray) -> None:
     """Write (H, W, 3) uint8 as PNG; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".part-", suffix=".png", dir=path.parent)
-    os.close(handle)
-    try:
-        encode_png(rgb, Path(temporary))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with part_of(path) as part:
+        encode_png(rgb, part)
 
 
 def to_tensor(rgb: np.ndarray) -> Tensor:
@@ -238,21 +257,6 @@ def image_sha256(path: Path) -> str:
         return file_sha256(path)
     except OSError as error:
         raise _refused(path, f"cannot be read ({error.strerror})") from error
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Everything directly in `folder` that is named like an image, sorted by name.
-
-    Raises:
-        ImageError: the folder is missing or holds no such file.
-    """
-    if not folder.is_dir():
-        raise _refused(folder, "expected a folder of images, found none there")
-    named = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    files = sorted((p for p in named if not p.name.startswith(".")), key=lambda p: p.name)
-    if not files:
-        raise _refused(folder, "no image file in it (PNG, JPEG, TIFF, BMP, WebP)")
-    return files
 
 
 def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:

@@ -15,9 +15,10 @@ from urllib.request import url2pathname
 
 from bench import siblings
 from bench.cards import MethodCard, pick, read_card, read_folder
-from bench.errors import Unavailable, UnknownName, WeightsError
+from bench.errors import ImageError, Unavailable, UnknownName, WeightsError
 from bench.foreign import running
-from bench.images import by_stem, file_sha256, image_files
+from bench.image_folders import image_files, subfolders
+from bench.images import by_stem, file_sha256
 from bench.lazy import resolve
 from bench.text import printable
 from bench.types import Method, SetMethod, Weight
@@ -212,7 +213,11 @@ def _path_and_title(given: str) -> tuple[str, str]:
 
 
 def _finished(folder: str) -> Mapping[str, Path]:
-    return by_stem(image_files(Path(folder)))[0]
+    files, clashes = by_stem(image_files(Path(folder)))
+    strange = [*((printable(path), why) for path, why in clashes), *subfolders(Path(folder))]
+    if strange:
+        raise ImageError(strange[0][1], strange[0][0])
+    return files
 
 
 def _python_file(file: Path) -> Entry:

@@ -154,7 +154,7 @@ Marks = Annotated[
     typer.Option(
         "--marks",
         metavar="best|significant",
-        help="Mark best and second best, or all that are not significantly worse than the best.",
+        help="Mark best and second best, or the best and all that are not told apart from it.",
     ),
 ]
 Reports = Annotated[
@@ -183,6 +183,12 @@ Compare = Annotated[
     str | None,
     typer.Option(
         "--compare", metavar="published", help="Show published values beside the measured ones."
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace files that this command did not write; inputs never."
     ),
 ]
 DryRun = Annotated[

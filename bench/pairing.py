@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import images
+from bench import image_folders, images
 from bench.alignment import misalignment
 from bench.errors import DataError, ImageError
 from bench.hashing import json_sha256
@@ -26,7 +26,7 @@ from bench.manifests import (
 from bench.text import printable, slug
 from bench.types import Manifest
 
-CHECKS = 1
+CHECKS = 2
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 
@@ -44,8 +44,9 @@ def scan_folder(
     lr_folder, hr_folder = _sides(folder)
     cache = root / f"folder-{json_sha256([str(folder.resolve()), scale])[:16]}" / "manifest.json"
     sources = [f for f in (lr_folder, hr_folder) if f is not None]
-    files = [_stat_line(path) for source in sources for path in _entries(source)]
-    state = {"checks": CHECKS, "files": files}
+    files = [_stat_line(p) for source in sources for p in image_folders.looked_at(source)]
+    below = [name for source in sources for name, _ in image_folders.subfolders(source)]
+    state = {"checks": CHECKS, "files": files, "subfolders": below}
     known = read_manifest(cache)
     if known is not None and known["recipe"] == state:
         return to_manifest(known)
@@ -65,7 +66,7 @@ def _sides(folder: Path) -> tuple[Path, Path | None]:
         return lr, hr
     if not folder.is_dir():
         raise DataError(f"{printable(folder)}: expected a folder, found none there")
-    if hr is not None or not _entries(folder):
+    if hr is not None or not image_folders.looked_at(folder):
         raise DataError(
             f"{printable(folder)}: expected a folder with subfolders 'lr' and 'hr', or one of LR "
             "images alone, found neither"
@@ -85,10 +86,6 @@ def _subfolder(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in images.IMAGE_SUFFIXES)
-
-
 def _stat_line(path: Path) -> list[Any]:
     stat = path.lstat()
     return [os.fsencode(path).hex(), stat.st_size, stat.st_mtime_ns]
@@ -101,21 +98,26 @@ def pair_files(
 
     Returns:
         stem -> (file in `first`, file in `second` or None where `second` is None), and
-        (path, reason) of the files that have no partner or share a stem.
+        (path, reason) of the files that have no partner or share a stem, and of subfolders.
 
     Raises:
-        ImageError: a folder is missing or empty.
+        ImageError: a folder is missing, empty, or holds images that cannot be read.
     """
-    left, clashes = images.by_stem(images.image_files(first))
-    refused = [(printable(path), reason) for path, reason in clashes]
+    left, refused = _by_stem(first)
     if second is None:
         return {stem: (path, None) for stem, path in left.items()}, refused
-    right, clashes = images.by_stem(images.image_files(second))
-    refused += [(printable(path), reason) for path, reason in clashes]
+    right, others = _by_stem(second)
+    refused += others
     for own, other, folder in ((left, right, second), (right, left, first)):
         for stem in sorted(own.keys() - other.keys()):
             refused.append((printable(own[stem]), f"has no partner in {printable(folder)}"))
     return {stem: (left[stem], right[stem]) for stem in sorted(left.keys() & right.keys())}, refused
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
+    files, clashes = images.by_stem(image_folders.image_files(folder))
+    refused = [(printable(path), reason) for path, reason in clashes]
+    return files, refused + image_folders.subfolders(folder)
 
 
 def check_pairs(

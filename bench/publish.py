@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import outputs
 from bench.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
 from bench.errors import DataError
+from bench.image_folders import RECORDS
 from bench.measured import public_names
-from bench.records import write_atomic
+from bench.records import part_of, write_atomic
 from bench.reports.markdown import escape, markdown
 from bench.results import Results
 from bench.text import printable
@@ -18,17 +20,38 @@ IMAGES = "images/sr.parquet"
 ROW_GROUP = 16
 
 
-def export_json(results: Results, path: Path, scale: int) -> list[Path]:
+def require_free(out: Path, overwrite: bool = False) -> None:
+    """Refuse, before any work, a place that holds files of somebody else.
+
+    Raises:
+        BenchError: names the first of them.
+    """
+    if out.suffix == ".json":
+        outputs.SingleFile(out, "--out", overwrite=overwrite)
+        return
+    _refuse_others(out)
+    _output(out, (), overwrite).check(["README.md", RESULT, SCORES, IMAGES])
+
+
+def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
+    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
+
+
+def export_json(results: Results, path: Path, scale: int, overwrite: bool = False) -> list[Path]:
     """Write the result as one JSON.
 
     Raises:
         DataError: nothing in it has a score.
+        BenchError: another file is there.
     """
-    write_atomic(path, to_json(_scored(of_run(results, scale))))
+    output = outputs.SingleFile(path, "--out", inputs=results.files(), overwrite=overwrite)
+    output.write(to_json(_scored(of_run(results, scale))))
     return [path]
 
 
-def export_folder(results: Results, out: Path, scale: int, images: bool) -> list[Path]:
+def export_folder(
+    results: Results, out: Path, scale: int, images: bool, overwrite: bool = False
+) -> list[Path]:
     """Write the result as a folder for the Hugging Face hub.
 
     `README.md` (card), `data/scores.parquet` (a row per image and metric), `result.json`
@@ -37,18 +60,20 @@ def export_folder(results: Results, out: Path, scale: int, images: bool) -> list
 
     Raises:
         DataError: nothing has a score, or the folder holds other files.
+        BenchError: a file is in the way that is not ours.
     """
     bundle = _scored(of_run(results, scale))
     _refuse_others(out)
+    output = _output(out, results.files(), overwrite)
     files = [out / "README.md", out / RESULT, out / SCORES]
-    write_atomic(files[0], card(results, bundle, images))
-    write_atomic(files[1], to_json(bundle, with_scores=False))
-    _write_scores(files[2], bundle)
-    if images:
-        files.append(out / IMAGES)
-        _write_images(files[-1], results)
-    else:
-        (out / IMAGES).unlink(missing_ok=True)
+    with output.writing():
+        write_atomic(files[0], card(results, bundle, images))
+        write_atomic(files[1], to_json(bundle, with_scores=False))
+        _write_scores(files[2], bundle)
+        if images:
+            files.append(out / IMAGES)
+            _write_images(files[-1], results)
+    output.finish({"": files})
     return files
 
 
@@ -62,7 +87,7 @@ def _scored(bundle: Bundle) -> Bundle:
 
 
 def _refuse_others(out: Path) -> None:
-    known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git"}
+    known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
     others = (
         sorted(path.name for path in out.iterdir() if path.name not in known)
         if (out.is_dir())
@@ -109,15 +134,12 @@ def _write_images(path: Path, results: Results) -> None:
 
     texts = {name: Value("string") for name in ("dataset", "method", "image")}
     schema = Features({**texts, "sr": Image()}).arrow_schema
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    try:
-        with pq.ParquetWriter(part, schema, compression="none") as writer:
-            for batch in _batches(_image_rows(results)):
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        part_of(path) as part,
+        pq.ParquetWriter(part, schema, compression="none") as writer,
+    ):
+        for batch in _batches(_image_rows(results)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _image_rows(results: Results) -> Iterator[dict[str, Any]]:

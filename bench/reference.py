@@ -118,9 +118,13 @@ def read_reference(path: Path) -> Reference:
     return reference
 
 
-def _read_text(path: Path) -> str:
+def _require_suffix(path: Path) -> None:
     if path.suffix not in (".toml", ".json"):
         raise CardError(f"{printable(path)}: a reference is a file .toml or .json")
+
+
+def _read_text(path: Path) -> str:
+    _require_suffix(path)
     try:
         return read_text(path, MAX_BYTES)
     except CardError as error:
@@ -160,21 +164,31 @@ def _check_scopes(path: Path, reference: Reference) -> None:
 # -- writing -------------------------------------------------------------------------------------
 
 
+def require_writable(path: Path) -> None:
+    """Refuse, before any work, a file that `write_reference` would not write.
+
+    Raises:
+        BenchError: another suffix, or a TOML file without the line below which we write.
+    """
+    _require_suffix(path)
+    if path.suffix == ".toml" and path.exists():
+        _kept_policy(path)
+
+
 def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
 
     Raises:
         CardError: a suffix other than .toml and .json, or names that TOML cannot hold.
     """
+    _require_suffix(path)
     body = _rounded(measured.model_dump(mode="json", exclude_defaults=True))
     if path.suffix == ".json":
         whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
-    elif path.suffix == ".toml":
+    else:
         lines = _table({"measured": body}, "")
         text = _head(path, policy) + MARKER + "\n" + "\n".join(lines) + "\n"
-    else:
-        raise CardError(f"{printable(path)}: a reference is a file .toml or .json")
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:
@@ -186,17 +200,21 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
 def _head(path: Path, policy: Policy) -> str:
     """The policy as it stands in the file, else as new TOML."""
     if path.exists():
-        head, marker, _ = _read_text(path).partition(MARKER)
-        if marker:
-            return head
-        raise BenchError(
-            f"{printable(path)}: expected the line '{MARKER}' before what was measured, found "
-            "none; put it back or give another file"
-        )
+        return _kept_policy(path)
     values = {"allowed_missing": policy.allowed_missing, **policy.model_dump(exclude_defaults=True)}
     values["tolerance"] = policy.tolerance.model_dump(exclude_none=True, exclude={"alpha"})
     intro = "# What may change: yours to edit (docs/gate.md); `gate --update` keeps it.\n"
     return intro + "\n".join(_table(values, "")) + "\n\n"
+
+
+def _kept_policy(path: Path) -> str:
+    head, marker, _ = _read_text(path).partition(MARKER)
+    if marker:
+        return head
+    raise BenchError(
+        f"{printable(path)}: expected the line '{MARKER}' before what was measured, found "
+        "none; put it back or give another file"
+    )
 
 
 def _rounded(value: Any) -> Any:

@@ -102,8 +102,8 @@ class Results:
     ``originals`` says whether the HTML report holds full pictures or thumbnails alone.
     ``regions`` are what panels show of the images named, instead of where methods differ most.
     ``costs`` differ from run to run; only the report `cost` shows them.
-    ``groups`` holds, by dataset and metric, the best method and those not significantly worse;
-    where it is given, tables mark these instead of the best and second best.
+    ``groups`` holds, by dataset and metric, the best method and those not told apart from it;
+    where it is given, tables mark these instead of the second best.
     """
 
     title: str
@@ -120,17 +120,34 @@ class Results:
     costs: tuple[Cost, ...] = ()
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
 
+    def files(self) -> list[Path]:
+        """Every picture that there is."""
+        files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
+        return [file for file in files if file is not None]
+
     @cached_property
     def _summary(self) -> pd.DataFrame:
         """Computed once: every report asks for it."""
         return _summarize(self)
 
 
-def summarize(results: Results) -> pd.DataFrame:
-    """Mean per dataset, metric and method over the images that have a value.
+def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
+    """The scores of one dataset and metric on the images that all methods with any score share.
 
-    Means are taken over the images which all methods with any value of that metric share
-    ("common set"), so a missing image never favours a method.
+    Everything that is said of more than one image is said of these: means, intervals, tests,
+    training seeds and published values. A missing image never favours a method.
+
+    Returns:
+        A row per image in the order of their ids, a column per method that has any score.
+    """
+    scores = results.scores
+    own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
+    table = own.pivot(index="image", columns="method", values="value").astype(float)
+    return table.loc[:, table.notna().any()].dropna()
+
+
+def summarize(results: Results) -> pd.DataFrame:
+    """Mean per dataset, metric and method over their `common_set`.
 
     Returns:
         Columns ``dataset, metric, method, mean, n, missing, images, reason``, rows in the order
@@ -155,9 +172,10 @@ def _summarize(results: Results) -> pd.DataFrame:
         own = results.scores[results.scores["dataset"] == dataset.name]
         images = _count_images(own, results, dataset.name)
         for metric in results.metrics:
-            rows += _summarize_cell(own[own["metric"] == metric.name], results, images, metric)
-            for row in rows[-len(results.methods) :]:
-                row["dataset"] = dataset.name
+            cell = own[own["metric"] == metric.name]
+            common = common_set(results, dataset.name, metric.name)
+            for row in _summarize_cell(cell, common, results, images, metric):
+                rows.append({"dataset": dataset.name, **row})
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
@@ -165,13 +183,10 @@ SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "image
 
 
 def _summarize_cell(
-    cell: pd.DataFrame, results: Results, images: int, metric: MetricSpec
+    cell: pd.DataFrame, common: pd.DataFrame, results: Results, images: int, metric: MetricSpec
 ) -> list[dict[str, Any]]:
     """Rows of one dataset and metric, one per method, still without their dataset."""
-    values = cell.pivot(index="image", columns="method", values="value").astype(float)
-    scored = values.loc[:, values.notna().any()]
-    common = scored.dropna()
-    asked = len(values)
+    asked = cell["image"].nunique()
     size = (images or 1) if metric.kind == "set" else len(common)
     rows = []
     for method in results.methods:

@@ -7,7 +7,8 @@ training had: with m_a, m_b the means of each seed,
 
     spread = max(max m_a - min m_a, max m_b - min m_b),
 
-one is called better only when Holm's p is below alpha, all of m_a lie on one side of all of m_b,
+one is called better only when Holm's p (over every two configurations of the dataset and metric,
+for the reasons of `bench.table_stats`) is below alpha, all of m_a lie on one side of all of m_b,
 and |mean m_a - mean m_b| > spread.
 """
 
@@ -24,8 +25,8 @@ import numpy as np
 from bench.cards import TRAINING_SEED
 from bench.errors import DataError
 from bench.results import Item, Results, summarize
-from bench.stats import Bootstrap, bootstrap, holm
-from bench.table_stats import CommonScores, common_scores, resamples_for
+from bench.stats import Bootstrap, bootstrap, corrected
+from bench.table_stats import CommonScores, common_scores, few_differ
 from bench.text import printable
 from bench.types import MetricSpec
 
@@ -124,16 +125,14 @@ class SeedStatistics:
         configurations: in the order of their first methods.
         cells: a row per dataset, metric and configuration.
         pairs: a row per dataset, metric and two configurations.
-        comparisons: how many tests Holm corrects for: all of the table.
-        resamples: how many times the images were drawn again.
+        comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
         alpha: a Holm-corrected p below it is more than image noise.
     """
 
     configurations: tuple[Configuration, ...]
     cells: tuple[SeedCell, ...]
     pairs: tuple[SeedPair, ...]
-    comparisons: int
-    resamples: int
+    comparisons: Mapping[tuple[str, str], int]
     alpha: float
 
 
@@ -222,25 +221,24 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     any score, seeded by their ids, so that equal scores give equal statistics.
 
     Args:
-        alpha: level of the verdicts, after Holm's correction over all comparisons.
+        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
 
     Raises:
         DataError: two methods have the same settings and the same training seed.
     """
     known = configurations(results)
     rows = _rows(results, known) if known else []
-    comparisons = sum(len(row.tested) for row in rows)
-    resamples = resamples_for(comparisons, alpha)
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
     for row in rows:
-        found = _bootstrap(row, resamples)
+        found = _bootstrap(row)
         own = _cells(row, found)
         cells += own
-        pairs += _pairs(row, own, found)
-    adjusted = holm(np.array([pair.p for pair in pairs], float))
-    judged = [_judged(pair, float(p), alpha) for pair, p in zip(pairs, adjusted, strict=True)]
-    return SeedStatistics(known, tuple(cells), tuple(judged), comparisons, resamples, alpha)
+        pairs += _pairs(row, own, found, alpha)
+    comparisons = {
+        (row.scores.dataset, row.scores.metric.name): len(row.tested) for row in rows if row.tested
+    }
+    return SeedStatistics(known, tuple(cells), tuple(pairs), comparisons, alpha)
 
 
 def _rows(results: Results, known: tuple[Configuration, ...]) -> list[_Row]:
@@ -256,14 +254,14 @@ def _rows(results: Results, known: tuple[Configuration, ...]) -> list[_Row]:
     ]
 
 
-def _bootstrap(row: _Row, resamples: int) -> Bootstrap | None:
+def _bootstrap(row: _Row) -> Bootstrap | None:
     """Of the configurations that have scores, then of the differences of all pairs of them."""
     averaged = {i: values for i, values in enumerate(row.averaged) if values is not None}
     if row.scores.reason or not averaged:
         return None
     differences = [averaged[i] - averaged[j] for i, j in row.tested]
     columns = np.column_stack([*averaged.values(), *differences])
-    return bootstrap(columns, row.scores.seed, resamples)
+    return bootstrap(columns, row.scores.seed)
 
 
 def _cells(row: _Row, found: Bootstrap | None) -> list[SeedCell]:
@@ -293,7 +291,9 @@ def _cell_reason(row: _Row, own: Configuration, seeds: int) -> str:
     return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 
 
-def _pairs(row: _Row, cells: Sequence[SeedCell], found: Bootstrap | None) -> list[SeedPair]:
+def _pairs(
+    row: _Row, cells: Sequence[SeedCell], found: Bootstrap | None, alpha: float
+) -> list[SeedPair]:
     pairs = [
         SeedPair(
             cells[i],
@@ -306,11 +306,16 @@ def _pairs(row: _Row, cells: Sequence[SeedCell], found: Bootstrap | None) -> lis
     if found is None:
         return pairs
     tested = slice(len(row.scored), None)
-    halves, p = found.half_width()[tested], found.p()[tested]
+    halves, p, other = found.half_width()[tested], found.p()[tested], found.other[tested]
+    adjusted = corrected(p)
     number = {pair: k for k, pair in enumerate(row.tested)}
     return [
-        replace(pair, half=float(halves[number[key]]), p=float(p[number[key]]))
-        if key in number
+        _judged(
+            replace(pair, half=float(halves[k]), p=float(p[k]), holm_p=float(adjusted[k])),
+            few_differ(int(other[k]), found.n),
+            alpha,
+        )
+        if (k := number.get(key)) is not None
         else pair
         for key, pair in zip(row.pairs, pairs, strict=True)
     ]
@@ -337,18 +342,18 @@ def _why_none(row: _Row, i: int, j: int) -> str:
     return IDENTICAL if (a == b).all() else ""
 
 
-def _judged(pair: SeedPair, holm_p: float, alpha: float) -> SeedPair:
+def _judged(pair: SeedPair, too_few: str, alpha: float) -> SeedPair:
     """The pair with its verdict, or with the noise that may explain the difference."""
-    if pair.reason:
-        return replace(pair, holm_p=holm_p)
-    noise = [] if holm_p < alpha else [IMAGE_NOISE]
+    if pair.reason or too_few:
+        return replace(pair, reason=pair.reason or too_few)
+    noise = [] if pair.holm_p < alpha else [IMAGE_NOISE]
     if not seeds_differ(pair.a.seed_means, pair.b.seed_means):
         noise.append(SEED_NOISE)
     if noise:
-        return replace(pair, holm_p=holm_p, reason=" and ".join(noise))
+        return replace(pair, reason=" and ".join(noise))
     higher = pair.a.metric.better == "higher"
     verdict: Verdict = "better" if (pair.difference > 0) == higher else "worse"
-    return replace(pair, holm_p=holm_p, verdict=verdict)
+    return replace(pair, verdict=verdict)
 
 
 def seeds_differ(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -7,8 +7,11 @@ come from the symmetric bootstrap-t: every resampled mean is measured in its own
     p = share of resamples with |t*| >= |mean| sqrt(n) / sd     (of a paired difference),
 
 since percentile and BCa intervals are too short below some fifty images (Hall, Annals of
-Statistics 1988; docs/statistics.md shows the measured coverage). Wilcoxon's signed-rank test stands
-beside it as a check that asks another question: about most images, not about the mean.
+Statistics 1988; docs/statistics.md shows the measured coverage). A resample of one value drawn n
+times knows no standard error: its |t*| is infinite, so that it speaks against a difference and
+widens the interval. A p that fewer than `RESOLVED` resamples would decide is read off Student's
+tail instead. Wilcoxon's signed-rank test stands beside it as a check that asks another question:
+about most images, not about the mean.
 """
 
 from __future__ import annotations
@@ -26,10 +29,16 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 MIN_IMAGES = 6
-"""With fewer images no two-sided rank test reaches 0.05, so nothing is claimed."""
+"""With fewer images that differ no two-sided rank test reaches 0.05, so nothing is claimed."""
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+RESOLVED = 20
+"""A p-value is counted where as many resamples lie beyond, and extrapolated where fewer do."""
+FLAT = 1e-9
+"""Differences that vary by less than this part of their mean are equal but for rounding."""
 CHUNK = (4096, 4_000_000)
+COLUMNS = 64
+TIED_EXACT = 13
 
 
 @dataclass(frozen=True)
@@ -37,28 +46,59 @@ class Bootstrap:
     """Resampled means of k columns of n values.
 
     Attributes:
+        n: values per column.
+        other: (k,) how many of them are not zero.
         mean, error: (k,) means and their standard errors.
         means: (R, k) float32 resampled means.
-        t: (R, k) float32 |t*|; NaN where a resample holds one value n times.
+        t: (R, k) float32 |t*|; infinite where a resample holds one value n times.
     """
 
+    n: int
+    other: NDArray[np.int64]
     mean: Array
     error: Array
     means: NDArray[np.float32]
     t: NDArray[np.float32]
 
     def half_width(self, confidence: float = CONFIDENCE) -> Array:
-        """(k,) half-widths of the intervals of the means."""
-        known = np.nan_to_num(self.t, nan=0.0)
-        width = np.quantile(known, confidence, axis=0) * self.error
+        """(k,) half-widths of the intervals of the means; infinite where the values bound none."""
+        with np.errstate(invalid="ignore"):
+            quantile = np.quantile(self.t, confidence, axis=0)
+            width = np.where(np.isnan(quantile), np.inf, quantile) * self.error
         return np.where(self.error > 0, width, 0.0)
 
     def p(self) -> Array:
-        """(k,) two-sided p-values of "the mean is zero", never below 1 / (R + 1)."""
+        """(k,) two-sided p-values of "the mean is zero".
+
+        Values that are all alike have no spread to measure the mean in, and get the sign test's.
+        NaN where some values are not zero, but fewer than `MIN_IMAGES`: too few for any test.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.abs(self.mean) / self.error
         beyond = (self.t >= seen).sum(axis=0)
-        return np.where(self.mean == 0, 1.0, (beyond + 1) / (len(self.t) + 1))
+        p = (beyond + 1) / (len(self.t) + 1)
+        rare = beyond < RESOLVED
+        p[rare] = self._tail(seen, rare)
+        flat = self.error * np.sqrt(self.n) <= FLAT * np.abs(self.mean)
+        p[flat] = 2.0 ** (1 - self.n)
+        p[self.mean == 0] = 1.0
+        return np.where(too_few(self.other), np.nan, p)
+
+    def _tail(self, seen: Array, rare: NDArray[np.bool_]) -> Array:
+        """p of |t| that fewer than `RESOLVED` resamples reach: Student's, stretched to meet them.
+
+        The stretched tail leaves the share RESOLVED / (R + 1) beyond the |t*| that it is beyond.
+        """
+        last = len(self.t) - RESOLVED
+        reached = np.partition(self.t[:, rare], last, axis=0)[last]
+        share = RESOLVED / (len(self.t) + 1)
+        stretch = reached / stats.t.isf(share / 2, self.n - 1)
+        return 2 * np.asarray(stats.t.sf(seen[rare] / stretch, self.n - 1))
+
+
+def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether differences, of which so many are not zero, are neither all zero nor enough."""
+    return (other > 0) & (other < MIN_IMAGES)
 
 
 def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
@@ -78,13 +118,14 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
     for weights in _weights(count, resamples, seed):
         shift = weights @ deviations
         variance = weights @ deviations**2 - shift**2
-        variance[variance <= 1e-12 * deviations.var(axis=0)] = np.nan
+        unknown = variance <= 1e-12 * deviations.var(axis=0)
+        variance[unknown] = 1.0
         rows = slice(done, done + len(weights))
         means[rows] = centre + shift
-        t[rows] = np.abs(shift) * np.sqrt((count - 1) / variance)
+        t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
     error = values.std(axis=0, ddof=1) / np.sqrt(count)
-    return Bootstrap(centre, error, means, t)
+    return Bootstrap(count, (values != 0).sum(axis=0), centre, error, means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -101,7 +142,10 @@ def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired comparison: mean of a - b, its 95 % interval, and two tests of "no difference"."""
+    """A paired comparison: mean of a - b, its 95 % interval, and two tests of "no difference".
+
+    Both p are NaN where fewer than `MIN_IMAGES` images differ, unless none does.
+    """
 
     difference: float
     low: float
@@ -131,12 +175,33 @@ def compare(a: Array, b: Array, seed: int = 0, resamples: int = RESAMPLES) -> Co
 
 
 def wilcoxon(differences: Array) -> Array:
-    """(k,) two-sided p-values of the signed-rank test of (n, k) differences."""
+    """(k,) two-sided p-values of the signed-rank test of (n, k) differences.
+
+    Exact up to 50 images, with ties or zeros up to `TIED_EXACT`; normal above. scipy chooses one
+    method for all columns that it is given, so columns with ties are given apart from those
+    without. NaN as in `Bootstrap.p`.
+    """
+    sizes = np.sort(np.abs(differences), axis=0)
+    some = sizes[-1] > 0
+    tied = some & ((sizes[0] == 0) | (np.diff(sizes, axis=0) == 0).any(axis=0))
     p = np.ones(differences.shape[1])
-    some = (differences != 0).any(axis=0)
-    if some.any():
-        p[some] = stats.wilcoxon(differences[:, some], axis=0).pvalue
-    return p
+    for kind in (np.flatnonzero(some & ~tied), np.flatnonzero(tied)):
+        exact = tied[kind].any() and len(differences) <= TIED_EXACT
+        for part in np.split(kind, range(COLUMNS, len(kind), COLUMNS)) if len(kind) else ():
+            own = differences[:, part]
+            p[part] = _tied_signed_rank(own) if exact else stats.wilcoxon(own, axis=0).pvalue
+    return np.where(too_few((differences != 0).sum(axis=0)), np.nan, p)
+
+
+def _tied_signed_rank(differences: Array) -> Array:
+    """The test over all 2^n signs, as scipy's permutations, which take seconds for a column."""
+    sizes = np.where(differences == 0, np.nan, np.abs(differences))
+    ranks = np.nan_to_num(stats.rankdata(sizes, axis=0, nan_policy="omit"))
+    count = len(differences)
+    signs = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    null, seen = signs @ ranks, ((differences > 0) * ranks).sum(axis=0)
+    tails = np.minimum((null >= seen).mean(axis=0), (null <= seen).mean(axis=0))
+    return np.minimum(1.0, 2 * tails)
 
 
 def holm(p: Array) -> Array:
@@ -147,6 +212,12 @@ def holm(p: Array) -> Array:
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
     return adjusted
+
+
+def corrected(p: Array) -> Array:
+    """Holm over a family: a comparison without a test is NaN, counts, and stays NaN."""
+    untested = np.isnan(p)
+    return np.where(untested, np.nan, holm(np.where(untested, 1.0, p)))
 
 
 def rank_probabilities(

@@ -1,4 +1,9 @@
-"""Statistics of a whole table: intervals, paired tests with Holm, ranks, groups of equally good."""
+"""Statistics of a whole table: intervals, paired tests with Holm, ranks, who is told apart.
+
+A family of comparisons is every two methods on one dataset and metric: what else is in the table
+changes no verdict. Every two, not each against the best: the best is known only after the look at
+the scores, so any two methods might have been the pair that is spoken of.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +17,15 @@ import numpy as np
 import pandas as pd
 
 from bench.hashing import json_sha256
-from bench.results import Results, summarize
+from bench.results import Results, common_set, summarize
 from bench.stats import (
     CONFIDENCE,
     MIN_IMAGES,
-    RESAMPLES,
     Bootstrap,
     bootstrap,
-    holm,
+    corrected,
     rank_probabilities,
+    too_few,
     wilcoxon,
 )
 from bench.types import MetricSpec
@@ -28,17 +33,20 @@ from bench.types import MetricSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Verdict = Literal["better", "worse", "not different", "no test"]
+Verdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
+NOT_TOLD_APART: tuple[Verdict, ...] = ("not told apart", "too few images")
+TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
 SET_METRIC = "one value for the whole set: there are no scores per image to resample"
-MAX_RESAMPLES = 100_000
 CELL_COLUMNS = [
     *("dataset", "metric", "method", "mean", "n", "low", "high"),
-    *("rank", "best_probability", "rank_low", "rank_high", "reason"),
+    *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),
 ]
 PAIR_COLUMNS = [
     *("dataset", "metric", "a", "b", "n", "difference", "low", "high"),
-    *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "verdict", "reason"),
+    *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
 ]
+NUMBERS = ["low", "high", "p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"]
+"""Columns of pairs that are empty without a test."""
 
 
 @dataclass(frozen=True)
@@ -48,46 +56,28 @@ class Statistics:
     Attributes:
         cells: a row per dataset, metric and method: mean over the common images, n, interval,
             rank, the probability to be best and the range of 95 % of the ranks when the images
-            are drawn again; NaN with a reason where nothing can be said.
+            are drawn again, the verdict against the best; NaN with a reason where nothing can be
+            said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
             interval, both tests with and without Holm, and whether a is better or worse.
-        comparisons: how many tests Holm corrects for: all of the table.
-        resamples: how many times the images were drawn again.
+        comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
         alpha: a Holm-corrected p below it is a difference.
     """
 
     cells: pd.DataFrame
     pairs: pd.DataFrame
-    comparisons: int
-    resamples: int
+    comparisons: Mapping[tuple[str, str], int]
     alpha: float
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], frozenset[str]]:
-        """By dataset and metric: the best mean and all not significantly worse than it.
+        """By dataset and metric: the best mean and all that are not told apart from it.
 
         Rows without a test (metrics of a set, too few images, one method) have no group.
         """
-        ranks = {
-            (row["dataset"], row["metric"], row["method"]): row["rank"]
-            for row in self.cells.to_dict("records")
-        }
-        groups: dict[tuple[str, str], list[dict[Any, Any]]] = {}
-        for pair in self.pairs.to_dict("records"):
-            if pair["verdict"] != "no test":
-                groups.setdefault((pair["dataset"], pair["metric"]), []).append(pair)
-        return {key: _group(pairs, ranks) for key, pairs in groups.items()}
-
-
-def _group(
-    pairs: Sequence[Mapping[Any, Any]], ranks: Mapping[tuple[str, str, str], float]
-) -> frozenset[str]:
-    """The best of the methods of one row's pairs, and those not different from it."""
-    dataset, metric = pairs[0]["dataset"], pairs[0]["metric"]
-    methods = dict.fromkeys(name for pair in pairs for name in (pair["a"], pair["b"]))
-    best = min(methods, key=lambda name: ranks[dataset, metric, name])
-    equal = [{p["a"], p["b"]} for p in pairs if p["verdict"] == "not different"]
-    return frozenset({best}.union(*(pair for pair in equal if best in pair)))
+        ours = self.cells[self.cells["against_best"].isin(["best", *NOT_TOLD_APART])]
+        methods = ours.groupby(["dataset", "metric"])["method"].agg(frozenset).to_dict()
+        return {key: methods[key] for key in self.comparisons}
 
 
 @dataclass(frozen=True)
@@ -112,6 +102,16 @@ class CommonScores:
     def pairs(self) -> list[tuple[int, int]]:
         return list(combinations(range(len(self.methods)), 2))
 
+    @property
+    def tested(self) -> bool:
+        return bool(self.pairs) and not self.reason
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """(n, pairs) scores of a - b."""
+        i, j = np.array(self.pairs, int).reshape(-1, 2).T
+        return self.values[:, i] - self.values[:, j]
+
 
 def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     """Intervals, paired tests and ranks of every cell of a table.
@@ -120,7 +120,7 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     the resamples are seeded by the ids of these images, and methods share them.
 
     Args:
-        alpha: level of the verdicts, after Holm's correction over all comparisons.
+        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
     """
     summary = summarize(results)
     rows = [
@@ -128,35 +128,24 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
         for d in results.datasets
         for metric in results.metrics
     ]
-    comparisons = sum(len(row.pairs) for row in rows if not row.reason)
-    resamples = resamples_for(comparisons, alpha)
     cells: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for row in rows:
-        found = None if row.reason else _bootstrap(row, resamples)
-        cells += _cells(row, found)
-        pairs += _pairs(row, found)
+        found = None if row.reason else _bootstrap(row)
+        compared = _pairs(row, found, alpha)
+        pairs += compared
+        cells += _beside_best(_cells(row, found), compared)
     return Statistics(
         _with_summary(pd.DataFrame(cells, columns=_OWN_COLUMNS), summary),
-        _judged(pd.DataFrame(pairs, columns=PAIR_COLUMNS), rows, alpha),
-        comparisons,
-        resamples,
+        pd.DataFrame(pairs, columns=PAIR_COLUMNS).astype(dict.fromkeys(NUMBERS, float)),
+        {(row.dataset, row.metric.name): len(row.pairs) for row in rows if row.tested},
         alpha,
     )
 
 
-def resamples_for(comparisons: int, alpha: float) -> int:
-    """How many resamples the smallest of Holm's thresholds needs."""
-    return int(np.clip(2 * comparisons / alpha, RESAMPLES, MAX_RESAMPLES))
-
-
 def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonScores:
     """What statistics of one dataset and metric are made from."""
-    own = results.scores[
-        (results.scores["dataset"] == dataset) & (results.scores["metric"] == metric.name)
-    ]
-    table = own.pivot(index="image", columns="method", values="value").astype(float)
-    common = table.loc[:, table.notna().any()].dropna().sort_index()
+    common = common_set(results, dataset, metric.name)
     methods = tuple(m.name for m in results.methods if m.name in common.columns)
     values = common[list(methods)].to_numpy()
     seed = int(json_sha256(list(common.index))[:15], 16)
@@ -169,19 +158,18 @@ def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
     if not values.size:
         return "no scores"
     if len(values) < MIN_IMAGES:
-        return f"n = {len(values)}: too few images for a claim, {MIN_IMAGES} are needed"
+        return f"n = {len(values)}: {TOO_FEW}"
     return "" if np.isfinite(values).all() else "a score is infinite"
 
 
-def _bootstrap(row: CommonScores, resamples: int) -> Bootstrap:
+def _bootstrap(row: CommonScores) -> Bootstrap:
     """Of the methods' scores, then of the differences of all pairs."""
-    differences = [row.values[:, i] - row.values[:, j] for i, j in row.pairs]
-    return bootstrap(np.column_stack([row.values, *differences]), row.seed, resamples)
+    return bootstrap(np.column_stack([row.values, row.differences]), row.seed)
 
 
 _OWN_COLUMNS = [
     *("dataset", "metric", "method", "low", "high", "rank"),
-    *("best_probability", "rank_low", "rank_high", "untested"),
+    *("best_probability", "rank_low", "rank_high", "against_best", "untested"),
 ]
 
 
@@ -212,7 +200,9 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
+def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dict[str, Any]]:
+    """Every two methods of one row, which are one family of comparisons."""
+    untested: Verdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
         {
             "dataset": row.dataset,
@@ -221,6 +211,7 @@ def _pairs(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
             "b": row.methods[j],
             "n": len(row.values) if row.metric.kind == "image" else np.nan,
             "difference": float((row.values[:, i] - row.values[:, j]).mean()),
+            "verdict": untested,
             "reason": row.reason,
         }
         for i, j in row.pairs
@@ -228,16 +219,54 @@ def _pairs(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
     if found is None or not rows:
         return rows
-    size = len(row.methods)
-    half, p = found.half_width()[size:], found.p()[size:]
-    signed_rank = wilcoxon(
-        np.column_stack([row.values[:, i] - row.values[:, j] for i, j in row.pairs])
-    )
+    own = slice(len(row.methods), None)
+    half, other, p = found.half_width()[own], found.other[own], found.p()[own]
+    signed_rank = wilcoxon(row.differences)
+    tests = {
+        "p": p,
+        "holm_p": corrected(p),
+        "wilcoxon_p": signed_rank,
+        "wilcoxon_holm_p": corrected(signed_rank),
+    }
     for i, pair in enumerate(rows):
-        pair["low"] = pair["difference"] - half[i]
-        pair["high"] = pair["difference"] + half[i]
-        pair["p"], pair["wilcoxon_p"] = p[i], signed_rank[i]
+        pair |= {name: values[i] for name, values in tests.items()}
+        pair["low"], pair["high"] = pair["difference"] - half[i], pair["difference"] + half[i]
+        better = (pair["difference"] > 0) == (row.metric.better == "higher")
+        pair["comparisons"] = len(rows)
+        pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
+        pair["reason"] = few_differ(int(other[i]), found.n)
     return rows
+
+
+def few_differ(other: int, n: int) -> str:
+    """Why two methods cannot be told apart that differ on some images, "" where they can."""
+    few = too_few(np.array(other))
+    return f"{other} of n = {n} images differ: {TOO_FEW}" if few else ""
+
+
+def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> Verdict:
+    if np.isnan(holm_p):
+        return "too few images"
+    if holm_p >= alpha:
+        return "not told apart"
+    return "better" if a_is_better else "worse"
+
+
+def _beside_best(
+    cells: list[dict[str, Any]], pairs: Sequence[Mapping[Any, Any]]
+) -> list[dict[str, Any]]:
+    """The cells of a row, each with its verdict against the best."""
+    best = next((cell["method"] for cell in cells if cell.get("rank") == 1), None)
+    verdicts = {frozenset((pair["a"], pair["b"])): pair["verdict"] for pair in pairs}
+    for cell in cells:
+        if not pairs or best is None:
+            cell["against_best"] = pairs[0]["verdict"] if pairs else ""
+        elif cell["rank"] == 1:
+            cell["against_best"] = "best"
+        else:
+            verdict = verdicts[frozenset((cell["method"], best))]
+            cell["against_best"] = verdict if verdict in NOT_TOLD_APART else "worse"
+    return cells
 
 
 def _with_summary(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
@@ -245,28 +274,5 @@ def _with_summary(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     merged = summary.merge(cells, how="left", on=["dataset", "metric", "method"])
     untested = merged["untested"].fillna("")
     merged["reason"] = untested.where(untested != "", merged["reason"])
+    merged["against_best"] = merged["against_best"].fillna("")
     return merged[CELL_COLUMNS]
-
-
-def _judged(pairs: pd.DataFrame, rows: Sequence[CommonScores], alpha: float) -> pd.DataFrame:
-    """Pairs with Holm's p-values over the whole table and a verdict each."""
-    higher = {row.metric.name: row.metric.better == "higher" for row in rows}
-    numbers = ["low", "high", "p", "wilcoxon_p"]
-    pairs[numbers] = pairs[numbers].astype(float)
-    pairs["holm_p"] = holm(pairs["p"].to_numpy())
-    pairs["wilcoxon_holm_p"] = holm(pairs["wilcoxon_p"].to_numpy())
-    pairs["verdict"] = [
-        _verdict(p, (difference > 0) == higher[metric], alpha)
-        for p, difference, metric in zip(
-            pairs["holm_p"], pairs["difference"], pairs["metric"], strict=True
-        )
-    ]
-    return pairs
-
-
-def _verdict(p: float, a_is_better: bool, alpha: float) -> Verdict:
-    if np.isnan(p):
-        return "no test"
-    if p >= alpha:
-        return "not different"
-    return "better" if a_is_better else "worse"

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.errors import CardError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 MAX_SLUG = 80
 
 
@@ -44,9 +45,15 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def without_folders(text: str) -> str:
+    """`text` with file names instead of absolute paths; addresses stay as they are."""
+    return _FOLDERS.sub("", text)
+
+
 def spreadsheet_text(text: str) -> str:
-    """`text` for a CSV field: one that a spreadsheet would run as a formula gets an apostrophe."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

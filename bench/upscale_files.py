@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import data
 from bench.errors import ImageError, Unavailable
-from bench.images import by_stem, file_sha256, image_files, read_rgb
+from bench.image_folders import RECORDS, image_files, subfolders
+from bench.images import by_stem, file_sha256, read_rgb
 from bench.methods import Entry
 from bench.methods import find as find_method
+from bench.outputs import Inputs, files_in, require_folder, require_free
 from bench.progress import Progress
 from bench.run import RunOptions
 from bench.store import ImageStore, Store
@@ -43,15 +46,23 @@ def upscale_files(
     options: RunOptions,
     progress: Progress,
     dry_run: bool = False,
+    overwrite: bool = False,
 ) -> Upscaled:
     """Write one PNG per input into `output`, under the input's stem.
 
     Raises:
-        BenchError: the method cannot run here, or no input is usable.
+        BenchError: the method cannot run here, no input is usable, or an input or a file that is
+            not ours is where an image is to be written.
     """
     entry = _ready(method, options.scale)
+    known = Inputs([*inputs, *files_in(inputs)])
+    known.refuse(output, "--output")
+    require_folder(output, "--output")
     pairs, refused = _pairs(inputs, options)
-    return _run(entry, pairs, NamedImages(output), refused, options, progress, dry_run)
+    images = NamedImages(output)
+    for task in _tasks(entry, pairs, images, options):
+        images.require_free(task.image_id, known, overwrite)
+    return _run(entry, pairs, images, refused, options, progress, dry_run)
 
 
 def upscale_dataset(
@@ -68,12 +79,32 @@ def upscale_dataset(
 
 
 class NamedImages(ImageStore):
-    """A plain folder of `STEM.png`, with the records that let a stopped run go on."""
+    """A plain folder of `STEM.png`, with the records that let a stopped run go on.
+
+    An image is made beside the records and put in its place once it is recorded.
+    """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, folder / ".cassr-bench")
+        super().__init__(folder, folder / RECORDS)
+        self._hashes = {(record.file, record.sha256) for record in self._log}
 
     def file_for(self, key: str, image_id: str) -> Path:
+        return self.folder / RECORDS / "new" / f"{image_id}.png"
+
+    def record(self, key: str, image_id: str, extra: Mapping[str, Any]) -> None:
+        super().record(key, image_id, extra)
+        os.replace(self.file_for(key, image_id), self._place(image_id))
+
+    def require_free(self, image_id: str, inputs: Inputs, overwrite: bool) -> None:
+        """Raise BenchError if an input, or a file that we did not write, is in its place."""
+        path = self._place(image_id)
+
+        def ours(digest: str) -> bool:
+            return (path.name, digest) in self._hashes
+
+        require_free(path, ours, "--output", inputs, overwrite)
+
+    def _place(self, image_id: str) -> Path:
         return self.folder / f"{image_id}.png"
 
 
@@ -94,6 +125,7 @@ def _pairs(
     files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
     unique, clashes = by_stem(files)
     refused = [(printable(path), reason) for path, reason in clashes]
+    refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
     index, count = options.shard
     pairs = []
     for stem in sorted(unique)[: options.limit][index - 1 :: count]:
@@ -118,7 +150,7 @@ def _run(
     progress: Progress,
     dry_run: bool,
 ) -> Upscaled:
-    tasks = pending(entry, pairs, images, seed=options.seed or 0, device=options.device)
+    tasks = _tasks(entry, pairs, images, options)
     known = len(pairs) - len(tasks)
     if dry_run or not tasks:
         return Upscaled(images.folder, 0, known, len(tasks), tuple(refused))
@@ -126,6 +158,12 @@ def _run(
     problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
     left = sum(failure.image_id != WHOLE_SET for failure in failed)
     return Upscaled(images.folder, len(tasks) - left, known, left, tuple(problems))
+
+
+def _tasks(
+    entry: Entry, pairs: Sequence[ImagePair], images: ImageStore, options: RunOptions
+) -> list[UpscaleTask]:
+    return pending(entry, pairs, images, seed=options.seed or 0, device=options.device)
 
 
 def _upscale(

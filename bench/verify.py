@@ -11,7 +11,6 @@ from typing import Any
 from bench import data, images
 from bench.errors import DataError
 from bench.manifests import Progress, content_sha256, describe, file_entry
-from bench.records import write_atomic
 from bench.text import printable
 from bench.types import ImagePair, Manifest
 
@@ -86,8 +85,9 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def write(path: Path, manifest: Mapping[str, Any]) -> None:
-    write_atomic(path, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+def text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as a file."""
+    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
 
 
 def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

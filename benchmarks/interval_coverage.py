@@ -31,12 +31,29 @@ SHAPES: dict[str, tuple[Draw, float]] = {
     ),
     "heavy tails (t, 5 degrees)": (lambda rng, size: rng.standard_t(5, size), 0.0),
 }
+
+
+def sparse(share: float) -> Draw:
+    """Normal differences on some of the images, none on the others."""
+    return lambda rng, size: rng.normal(size=size) * (rng.random(size) < share)
+
+
 DIFFERENCES: dict[str, Draw] = {
     "normal": lambda rng, size: rng.normal(size=size),
     "heavy tails (t, 5 degrees)": lambda rng, size: rng.standard_t(5, size),
     "skewed (log-normal, sigma 0.5)": lambda rng, size: (
         rng.lognormal(0, 0.5, size) - math.exp(0.125)
     ),
+    "very skewed (log-normal, sigma 1)": lambda rng, size: (
+        rng.lognormal(0, 1, size) - math.exp(0.5)
+    ),
+    "+1 or -1": lambda rng, size: rng.choice([-1.0, 1.0], size),
+    "sparse, 20 % of the images": sparse(0.2),
+    "sparse, 10 % of the images": sparse(0.1),
+    "half of the images at one end (clipped)": lambda rng, size: (
+        np.maximum(rng.normal(size=size), 0) - 1 / math.sqrt(2 * math.pi)
+    ),
+    "constant (0)": lambda rng, size: np.zeros(size),
 }
 
 

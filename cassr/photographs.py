@@ -17,7 +17,10 @@ from cassr.degradation_steps import Pixels
 from cassr.errors import TrainingError, UnreadableImage
 
 MARKED_BYTES = 2**16
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jp2", ".avif"),
+}
 
 
 class Photographs(Protocol):

@@ -161,6 +161,14 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         csv.DictWriter(file, columns).writerow(row)
 
 
+def is_log(path: Path) -> bool:
+    """Whether a file is a table by step, as they are written here."""
+    try:
+        return _columns(path)[:1] == ["step"]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
 def _columns(path: Path) -> list[str]:
     if not path.is_file():
         return []

@@ -14,7 +14,7 @@ import torch
 from accelerate import PartialState
 from diffusers.utils.logging import disable_progress_bar
 
-from cassr import training_sets
+from cassr import checkpoints, training_sets
 from cassr.build import build_adapters, build_pipeline, build_scheduler, pipeline_from_base
 from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
 from cassr.data import TrainingPairs, recipe_of
@@ -24,6 +24,7 @@ from cassr.patch_vae import PatchVAE
 from cassr.photographs import FolderPhotographs, Joined, Photographs, Stream, digest, open_hub
 from cassr.prepared import PreparedSamples, Progress, module_digest, prepare
 from cassr.train import Outcome, RunOptions, Validate, train
+from cassr.training_log import is_log
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
@@ -226,6 +227,7 @@ def run(
     Raises:
         TrainingError: see `cassr.train.train`.
     """
+    refuse_strangers(options.out)
     recipe = recipe_of(settings)
     disable_progress_bar()
     device = PartialState(cpu=cpu, timeout=PREPARING).device
@@ -248,6 +250,23 @@ def run(
     made = train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
+
+
+def refuse_strangers(out: Path) -> None:
+    """Refuse a folder in which a run would replace files that no run has written.
+
+    Raises:
+        TrainingError: names the first.
+    """
+    tables = [out / "log.csv", out / "validation.csv"]
+    strange = [path for path in tables if path.exists() and not is_log(path)]
+    if (out / "model").exists() and not checkpoints.found(out / "checkpoints"):
+        strange.append(out / "model")
+    if strange:
+        raise TrainingError(
+            f"{strange[0]}: expected nothing, or what a run has written, found something else; "
+            "move it away or give another --out"
+        )
 
 
 def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.device) -> None:

@@ -21,6 +21,7 @@ from bench.claims import ClaimsCard
 from bench.errors import BenchError, DataError
 from bench.published import folder
 from bench.reports import get_report
+from bench.table_stats import statistics
 
 from . import results_example as ex
 
@@ -373,6 +374,20 @@ def test_our_own_latex_tables_pass(make: object, layout: str, tmp_path: Path) ->
         found = audit_files([path])
         assert found.values > 10
         assert {finding.kind for finding in found.findings} <= {"identical"}, found.findings
+
+
+def test_our_own_marks_of_what_is_not_told_apart_pass(tmp_path: Path) -> None:
+    values = {
+        ("d", method, f"i{i}", "psnr_y"): 20.0 + i + gap + 0.2 * ((i + turn) % 3)
+        for turn, (method, gap) in enumerate({"best": 0.05, "twin": 0.0, "bad": -3.0}.items())
+        for i in range(12)
+    }
+    results = ex.results(values, (ex.PSNR,))
+    marked = dataclasses.replace(results, groups=statistics(results).groups)
+    for path in get_report("latex").load()(marked, tmp_path):
+        assert path.read_text().count(r"$^{\dagger}$") == 2, "one cell and the legend"
+        found = audit_files([path])
+        assert found.values == 3 and not found.findings and not found.notes
 
 
 def test_wide_csv(tmp_path: Path) -> None:

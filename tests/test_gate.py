@@ -241,6 +241,16 @@ def test_statistics_tell_noise_from_loss() -> None:
     assert large["psnr"].state == "fail" and (large["psnr"].p or 1) < 0.001
 
 
+def test_a_loss_on_fewer_images_than_a_test_can_use_is_not_told_from_noise() -> None:
+    policy = Policy(tolerances=[ScopedTolerance(metric="psnr", kind="statistical")])
+    images = psnr()["psnr"]
+    few = dict(zip(IDS, [-1.0] * 5 + [0.0] * len(IDS), strict=False))
+    found = state(
+        policy, measured(psnr()), measured({"psnr": {i: images[i] + few[i] for i in IDS}})
+    )
+    assert (found["psnr"].state, found["psnr"].p) == ("pass", None)
+
+
 def test_lower_is_better_sets_floors_and_infinity() -> None:
     policy = Policy(
         tolerances=[ScopedTolerance(metric="fid", kind="relative", amount=0.01)],

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bench import images
 from bench.errors import ImageError
+from bench.image_folders import image_files
 
 
 def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Path) -> None:
@@ -34,6 +35,45 @@ def test_lossless_conversions_keep_the_picture(tmp_path: Path, mode: str) -> Non
     source.save(tmp_path / "x.png")
     expected = np.asarray(source.convert("RGB"))
     np.testing.assert_array_equal(images.read_rgb(tmp_path / "x.png"), expected)
+
+
+@pytest.mark.parametrize("name", ["x.jfif", "x.jpe", "x.jp2", "x.avif", "x.pgm", "x.pbm", "x.webp"])
+def test_every_suffix_of_a_folder_is_read(tmp_path: Path, name: str) -> None:
+    mode = {".pgm": "L", ".pbm": "1"}.get(Path(name).suffix, "RGB")
+    kind = "JPEG" if Path(name).suffix in (".jfif", ".jpe") else None
+    Image.fromarray(photo(32, 48)).convert(mode).save(tmp_path / name, kind)
+    (found,) = image_files(tmp_path)
+    assert images.read_rgb(found).shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("x.jp2", b"\0\x03\x07\x01\x01\x07\x01\x01\x07", b"\0\x03\x0f\x01\x01\x0f\x01\x01\x0f"),
+        ("x.ppm", b"\n255\n", b"\n65535\n"),
+        ("x.avif", None, None),
+    ],
+)
+def test_deep_files_are_refused(
+    tmp_path: Path, name: str, old: bytes | None, new: bytes | None
+) -> None:
+    Image.fromarray(photo(32, 48)).save(tmp_path / name)
+    data = bytearray((tmp_path / name).read_bytes())
+    if old is None:
+        data[data.index(b"av1C") + 6] |= 0x40
+    else:
+        assert new is not None and data.count(old) == 1
+        data = data.replace(old, new)
+    (tmp_path / name).write_bytes(data + bytes(32 * 48 * 3))
+    with pytest.raises(ImageError, match=r"16 bits|cannot be decoded"):
+        images.read_rgb(tmp_path / name)
+    assert images.bits_per_channel(tmp_path / name, _of_format(name)) > 8
+
+
+def _of_format(name: str) -> Image.Image:
+    image = Image.new("RGB", (1, 1))
+    image.format = {".jp2": "JPEG2000", ".ppm": "PPM", ".avif": "AVIF"}[Path(name).suffix]
+    return image
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
@@ -97,7 +137,7 @@ def test_crops_stay_inside() -> None:
 def test_clashing_stems_are_all_refused(tmp_path: Path) -> None:
     for name in ("a.png", "a.bmp", "b.png"):
         Image.fromarray(photo(4, 4)).save(tmp_path / name)
-    unique, clashes = images.by_stem(images.image_files(tmp_path))
+    unique, clashes = images.by_stem(image_files(tmp_path))
     assert set(unique) == {"b"}
     assert sorted(path.name for path, _ in clashes) == ["a.bmp", "a.png"]
 

@@ -488,3 +488,41 @@ def test_what_a_build_imports_is_installed_first(
     with stand_in.folder.joinpath("log").open("w") as log:
         assert _packages(Installation(find_method(str(card)).card), log) == "packages: installed"
     assert [command[-1] for command in called] == ["torch", "r.txt", "extra"]
+
+
+def test_reasons_in_reports_hold_no_path_of_this_machine(
+    cli: Cli, stand_in: StandIn, tmp_path: Path
+) -> None:
+    hr = Image.fromarray(photo(96, 96))
+    for side, image in (("lr", hr.resize((24, 24), Image.Resampling.BICUBIC)), ("hr", hr)):
+        (tmp_path / "cwd" / "own" / side).mkdir(parents=True)
+        image.save(tmp_path / "cwd" / "own" / side / "a.png")
+    broken = "def upscale(lr, *, scale, seeds):\n    "
+    methods = [ready(stand_in, "dies at once")]
+    for name, line in (
+        ("missing", f"open({str(tmp_path / 'no such' / 'net.pth')!r})"),
+        ("says", f"raise RuntimeError({str(tmp_path)!r} + '/a.bin: damaged, log:' + __file__)"),
+        ("wrong_size", "return lr"),
+    ):
+        methods.append(tmp_path / f"{name}.py")
+        methods[-1].write_text(f"{broken}{line}\n")
+    absent = tmp_path / "absent.toml"
+    absent.write_text(
+        'name = "absent"\ntitle = "Absent"\nlicence = "none"\n'
+        'factory = "baselines.spandrel_models:SpandrelNetwork"\n'
+        '[[weights]]\nname = "no.pth"\nurl = "https://localhost:1/no.pth"\n'
+    )
+    done = cli(
+        *("run", "quick", "--datasets", "folder:own", "--metrics", "psnr_y,fid", "--no-fetch"),
+        *("--methods", ",".join(map(str, ["bicubic", *methods, absent])), "--out", "reports"),
+        *("--device", "cpu", "--workers", 1),
+    )
+    assert done.returncode == 1, done.stderr
+    for path in (tmp_path / "cwd" / "reports").rglob("*"):
+        contents = [path.read_bytes()] if path.is_file() else []
+        if path.suffix == ".xlsx":
+            with zipfile.ZipFile(path) as archive:
+                contents += [archive.read(name) for name in archive.namelist()]
+        assert not any(str(tmp_path).encode() in content for content in contents), path
+    scores = (tmp_path / "cwd" / "reports" / "scores.csv").read_text()
+    assert "net.pth" in scores and "a.bin: damaged" in scores and "run-1.log" in scores

@@ -106,6 +106,21 @@ def test_few_images_take_the_noise_of_the_log() -> None:
     assert (found.noise, found.noise_of) == (0.46, "OSEDiff's log, n = 100")
 
 
+def test_noise_is_of_the_images_that_the_mean_is_of() -> None:
+    """Another method lacks the images that would halve the noise."""
+    spread = [2.0, -2.0] * 6
+    values = {
+        ("realsr", "osediff", f"i{i:03}", "psnr_y"): 25.2 + x
+        for i, x in enumerate([*spread, *[0.0] * 88])
+    }
+    alone = one(ex.results(values, (ex.PSNR,)))
+    beside = values | {("realsr", "other", f"i{i:03}", "psnr_y"): 20.0 + i for i in range(12)}
+    shared = one(ex.results(beside, (ex.PSNR,)))
+    few = {key: value for key, value in values.items() if key[2] < "i012"}
+    assert (shared.n, shared.noise) == (12, one(ex.results(few, (ex.PSNR,))).noise)
+    assert shared.noise and alone.noise and shared.noise > 3 * alone.noise
+
+
 def test_fid_of_unknown_size_is_never_compared() -> None:
     values = {("drealsr", "hat", "", "fid"): 142.0}
     items = {"datasets": [Item("drealsr", "DRealSR")], "methods": [Item("hat", "HAT")]}
@@ -197,11 +212,17 @@ def test_tables_can_mark_all_that_are_not_worse(report: str, tmp_path: Path) -> 
     marked = dataclasses.replace(plain, groups=groups)
     text = get_report(report).load()(marked, tmp_path)[0].read_text()
     before = get_report(report).load()(plain, tmp_path)[0].read_text()
-    sign = {"terminal": "●", "markdown": "**", "latex": r"\textbf"}[report]
-    pairs = {"markdown": 2}.get(report, 1)
-    assert text.count(sign) == 3 * pairs
-    assert "not significantly worse" in text.replace("\n", " ")
-    assert "not significantly worse" not in before
+    best, undecided = {
+        "terminal": ("25.03●", "25.00†"),
+        "markdown": ("**25.03**", "25.00†"),
+        "latex": (r"\textcolor{red}{\textbf{25.03}}", r"25.00$^{\dagger}$"),
+    }[report]
+    assert text.count(best) == text.count(undecided) == 1
+    legend = "Holm over 3 comparisons per dataset and metric"
+    words = " ".join(text.split())
+    assert legend in words and "not told apart from" in words and "22.02†" not in words
+    assert "≈" not in text and "approx" not in text
+    assert "not told apart" not in before
 
 
 def test_options_know_their_values(cli: Cli) -> None:

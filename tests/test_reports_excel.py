@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ import pytest
 from bench.reports.csv_files import render as render_csv
 from bench.reports.excel import render
 from bench.results import Item, summarize
+from bench.table_stats import statistics
 
 from . import results_example as ex
 
@@ -58,6 +60,21 @@ def test_table_holds_unrounded_means_marks_and_reasons(tmp_path: Path) -> None:
     notes = [text for text, _ in table.values() if str(text).startswith("[")]
     assert any("Inception weights are not here" in str(note) for note in notes)
     assert means["A1"][0] == "dataset" and scores["E2"][0] == pytest.approx(25.125)
+
+
+def test_what_is_not_told_apart_has_a_sign_that_leaves_the_number_a_number(tmp_path: Path) -> None:
+    values = {("d", m, f"i{i}", "psnr_y"): 20.0 + i for m in "ab" for i in range(8)}
+    values |= {("d", "b", "i0", "psnr_y"): 20.5, ("d", "c", "i0", "psnr_y"): "failed"}
+    results = ex.results(values, (ex.PSNR,))
+    marked = replace(results, groups=statistics(results).groups)
+    path = render(marked, tmp_path)[0]
+    table = sheets(path)[0]
+    assert (table["C4"][0], table["D4"][0]) == (23.5, 23.5625)
+    with zipfile.ZipFile(path) as book:
+        assert "0.00&quot;†&quot;" in book.read("xl/styles.xml").decode()
+    legend = next(str(text) for text, _ in table.values() if "†" in str(text))
+    assert "not told apart from the best" in legend
+    assert "Holm over 1 comparison per dataset and metric" in legend
 
 
 @pytest.mark.parametrize("layout", ["methods-as-columns", "methods-as-rows"])

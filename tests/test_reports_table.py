@@ -18,8 +18,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench.errors import DataError, UnknownName
-from bench.reports import REPORTS, get_report, render_all
+from bench import outputs
+from bench.errors import BenchError, DataError, UnknownName
+from bench.reports import REPORTS, get_report, render_all, require_free
 from bench.reports.latex import escape as escape_latex
 from bench.reports.layout import DASH, make_table, marks
 from bench.reports.markdown import escape as escape_markdown
@@ -341,3 +342,118 @@ def test_reports_are_listed_once_and_unknown_names_get_a_suggestion(tmp_path: Pa
     with pytest.raises(UnknownName, match="did you mean 'latex'"):
         render_all(ex.example(), tmp_path, ["markdown", "latexx"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def folder_of_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "out"
+
+
+def pictured(folder: Path, images: str, methods: tuple[str, ...] = ("m", "n")) -> Results:
+    """Results with a picture set per letter of `images`."""
+    pictures = tuple(
+        dataclasses.replace(ex.picture_set(folder / image, list(methods), size=24), image=image)
+        for image in images
+    )
+    values = {
+        ("clean", method, image, "psnr_y"): 20.0 + place
+        for place, method in enumerate(methods)
+        for image in images
+    }
+    return ex.results(values, [ex.PSNR], pictures=pictures)
+
+
+def shown(folder: Path) -> set[str]:
+    """What a folder of reports holds, without our records."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in found if not path.parts[0].startswith(".")}
+
+
+def test_a_folder_holds_what_its_report_is_and_what_is_not_ours(
+    folder_of_reports: Path, tmp_path: Path
+) -> None:
+    out, few = folder_of_reports, pictured(tmp_path / "few", "a", ("m",))
+    render_all(pictured(tmp_path / "many", "abc"), out)
+    stale = out / "panels" / "clean" / "c.png"
+    edited = out / "panels" / "clean" / "b.png"
+    assert stale.exists()
+    edited.write_bytes(b"drawn upon")
+    (out / "notes.txt").write_text("mine")
+    render_all(few, tmp_path / "fresh")
+    render_all(few, out)
+    mine = {"notes.txt", "panels/clean/b.png"}
+    assert shown(out) == shown(tmp_path / "fresh") | mine
+    assert edited.read_bytes() == b"drawn upon"
+    records = [(folder / ".cassr-bench" / "reports.json") for folder in (out, tmp_path / "fresh")]
+    assert records[0].read_bytes() == records[1].read_bytes()
+
+
+def test_other_reports_of_the_same_results_stay_and_of_others_go(
+    folder_of_reports: Path, tmp_path: Path
+) -> None:
+    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
+    render_all(results, out, ["csv", "html"])
+    render_all(dataclasses.replace(results, originals=False), out, ["html", "markdown"])
+    assert {"scores.csv", "table.md", "html/index.html"} <= shown(out)
+    assert not (out / "html" / "pictures").exists()
+    render_all(pictured(tmp_path / "in", "a"), out, ["markdown"])
+    assert shown(out) == {"table.md", "provenance.json"}
+
+
+def test_a_file_that_was_edited_is_not_replaced(folder_of_reports: Path, tmp_path: Path) -> None:
+    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
+    render_all(results, out)
+    full = next((out / "html" / "pictures").rglob("*.png"))
+    source = full.read_bytes()
+    full.write_bytes(b"damaged")
+    with pytest.raises(BenchError, match=f"--out .*{re.escape(full.name)}: a file is there that"):
+        render_all(results, out)
+    assert full.read_bytes() == b"damaged"
+    render_all(results, out, overwrite=True)
+    assert full.read_bytes() == source
+    (out / "table.md").write_text("of mine")
+    with pytest.raises(BenchError, match=r"table\.md"):
+        require_free(out)
+
+
+def test_a_report_that_was_killed_is_made_again_by_another(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = folder_of_reports
+    with monkeypatch.context() as killed:
+        killed.setattr(
+            outputs.Output, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            render_all(pictured(tmp_path / "many", "abc"), out)
+    few = pictured(tmp_path / "few", "a")
+    require_free(out)
+    render_all(few, out)
+    render_all(few, tmp_path / "fresh")
+    assert shown(out) == shown(tmp_path / "fresh")
+    assert [path.name for path in (out / ".cassr-bench").iterdir()] == ["reports.json"]
+
+
+def test_an_input_is_never_a_place_for_a_report(folder_of_reports: Path, tmp_path: Path) -> None:
+    results = pictured(tmp_path / "in", "a")
+    picture = results.pictures[0].sr["m"]
+    folder_of_reports.mkdir()
+    (folder_of_reports / "table.md").symlink_to(picture)
+    before = picture.read_bytes()
+    with pytest.raises(BenchError, match="inputs are never replaced"):
+        render_all(results, folder_of_reports, ["markdown"], overwrite=True)
+    assert picture.read_bytes() == before
+
+
+def test_the_files_that_are_looked_for_are_those_that_are_written(
+    folder_of_reports: Path, tmp_path: Path
+) -> None:
+    render_all(pictured(tmp_path / "in", "ab"), folder_of_reports, [r.name for r in REPORTS])
+    for report in REPORTS:
+        assert set(report.files) <= shown(folder_of_reports), report.name
+    top = {name for name in shown(folder_of_reports) if "/" not in name}
+    assert top - {name for report in REPORTS for name in report.files} == {
+        "provenance.json",
+        *(name for name in top if name.startswith("cost_seconds")),
+    }

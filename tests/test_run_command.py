@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Cli, make_cli
-from pictures import hostile_files, photo
+from pictures import not_read_in_folders, photo
 from PIL import Image
 
 from bench import images
@@ -488,7 +488,7 @@ def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
 def test_upscale_writes_one_png_per_input_and_names_the_bad_ones(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    bad = hostile_files(folder)
+    bad = not_read_in_folders(folder)
     for name in ("a b.png", "c'd.jpg", "e\nf.png"):
         Image.fromarray(photo(20, 28)).save(folder / name)
     arguments = ("upscale", "--method", "lanczos", "--input", folder, "--output", tmp_path / "out")
@@ -501,6 +501,90 @@ def test_upscale_writes_one_png_per_input_and_names_the_bad_ones(cli: Cli, tmp_p
     assert len(lines) == len(bad)
     again = cli(*arguments)
     assert "0 images upscaled, 3 were there already" in again.stdout
+
+
+def test_originals_are_never_replaced(cli: Cli, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(photo(16, 16)).save(photos / f"{name}.png")
+    (tmp_path / "link").symlink_to(photos)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").hardlink_to(photos / "a.png")
+    before = files_of(photos)
+    arguments = ("upscale", "--method", "nearest", "--overwrite", "--workers", 1, "--input")
+    for given, output in (
+        (photos, photos),
+        (photos, tmp_path / "link"),
+        (photos / "a.png", photos),
+        (photos / "a.png", tmp_path / "link"),
+        (photos, tmp_path / "out"),
+    ):
+        done = cli(*arguments, given, "--output", output)
+        assert done.returncode == 2 and "inputs are never replaced" in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert files_of(photos) == before and not (tmp_path / "out" / "b.png").exists()
+
+
+def test_upscale_replaces_its_own_images_and_no_others(cli: Cli, tmp_path: Path) -> None:
+    Image.fromarray(photo(16, 16)).save(tmp_path / "a.png")
+    out = tmp_path / "out" / "a.png"
+
+    def upscaled(method: str, *more: str) -> int:
+        words = ("upscale", "--method", method, "--input", tmp_path / "a.png", "--workers", 1)
+        return cli(*words, "--output", out.parent, *more).returncode
+
+    assert upscaled("nearest") == 0
+    first = out.read_bytes()
+    assert upscaled("bicubic") == 0 and out.read_bytes() != first
+    out.write_bytes(first)
+    assert upscaled("lanczos") == 0
+    out.write_bytes(b"mine")
+    assert upscaled("nearest") == 2 and out.read_bytes() == b"mine"
+    assert upscaled("nearest", "--overwrite") == 0 and out.read_bytes() == first
+
+
+FOREIGN = {
+    "upscale": (
+        ("upscale", "--method", "nearest", "--input", "sr", "--output", "out"),
+        ("out/a.png",),
+    ),
+    "score": (("score", "--sr", "sr", "--metrics", "gmsd", "--csv", "s.csv"), ("s.csv",)),
+    "run": (("run", "quick", "--out", "out"), ("out/html/index.html",)),
+    "report": (("report", "quick", "--out", "out"), ("out/provenance.json",)),
+    "import": (("import", "quick", "theirs.json", "--out", "out"), ("out/scores.csv",)),
+    "export": (("export", "quick", "--out", "out"), ("out/README.md",)),
+    "export, one file": (("export", "quick", "--out", "out.json"), ("out.json",)),
+    "gate --update": (
+        ("gate", "quick", "--reference", "out.toml", "--update"),
+        ("out.toml",),
+    ),
+    "gate --junit": (
+        ("gate", "quick", "--reference", "some.toml", "--junit", "j.xml"),
+        ("j.xml",),
+    ),
+    "datasets": (("datasets", "verify", "quick-bicubic", "--out", "m.json"), ("m.json",)),
+    "train": (
+        ("train", "vae", "--preset", "mini", "--data", "sr", "--out", "out"),
+        ("out/log.csv", "out/model/model_index.json"),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", FOREIGN)
+def test_no_command_replaces_somebody_elses_file(cli: Cli, tmp_path: Path, command: str) -> None:
+    words, places = FOREIGN[command]
+    folder = tmp_path / "cwd"
+    (folder / "sr").mkdir()
+    Image.fromarray(photo(16, 16)).save(folder / "sr" / "a.png")
+    for place in places:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text("somebody else's")
+    before = files_of(folder)
+    done = cli(*words)
+    assert done.returncode == 2, done.stderr
+    assert places[0] in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert files_of(folder) == before
 
 
 def test_a_reason_that_many_images_share_is_said_once(cli: Cli, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
-from pictures import ODD_NAMES, hostile_files, photo
+from pictures import ODD_NAMES, not_read_in_folders, photo
 from PIL import Image
+
+from bench.text import spreadsheet_text
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], float]:
@@ -58,7 +60,7 @@ def test_published_scores_are_reproduced_on_every_image(
 def test_bad_files_get_one_line_each_and_good_ones_their_scores(cli: Cli, tmp_path: Path) -> None:
     sr, hr = tmp_path / "sr", tmp_path / "hr"
     sr.mkdir(), hr.mkdir()
-    bad = hostile_files(sr)
+    bad = not_read_in_folders(sr)
     for name in bad:
         Image.fromarray(photo(64, 64)).save(hr / f"{Path(name).stem}.png")
     for stem in ODD_NAMES:
@@ -67,9 +69,6 @@ def test_bad_files_get_one_line_each_and_good_ones_their_scores(cli: Cli, tmp_pa
     for name, shape in (("tiny", (1, 1)), ("wide", (2, 30000))):
         Image.fromarray(photo(*shape)).save(hr / f"{name}.png")
         Image.fromarray(photo(*shape, 5)).save(sr / f"{name}.png")
-    # moving.gif and moving.png share a stem; give the GIF its own so that each is judged alone.
-    (sr / "moving.gif").rename(sr / "animated.gif")
-    Image.fromarray(photo(64, 64)).save(hr / "animated.png")
 
     done = cli(
         *("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y,ssim_y"),
@@ -77,7 +76,6 @@ def test_bad_files_get_one_line_each_and_good_ones_their_scores(cli: Cli, tmp_pa
     )
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
-    bad["animated.gif"] = bad.pop("moving.gif")
     for name, word in bad.items():
         mine = [line for line in lines if f"/{name}:" in line]
         assert len(mine) == 1 and word in mine[0], (name, lines)
@@ -87,9 +85,51 @@ def test_bad_files_get_one_line_each_and_good_ones_their_scores(cli: Cli, tmp_pa
     assert "Traceback" not in done.stderr and "Traceback" not in done.stdout
     scores = read_scores(tmp_path / "s.csv")
     for stem in ODD_NAMES:
-        assert 5 < scores[f"{stem}.png", "psnr_y"] < 60
-        assert 0 <= scores[f"{stem}.png", "ssim_y"] <= 1
+        shown = spreadsheet_text(f"{stem}.png")
+        assert 5 < scores[shown, "psnr_y"] < 60
+        assert 0 <= scores[shown, "ssim_y"] <= 1
     assert math.isnan(scores["tiny.png", "ssim_y"])
+
+
+def test_every_kind_of_image_is_scored_or_named(cli: Cli, tmp_path: Path) -> None:
+    sr = tmp_path / "sr"
+    (sr / "more").mkdir(parents=True)
+    for name in ("a.png", "b.jfif", "c.jpe", "more/d.jpg", ".DS_Store.png"):
+        Image.fromarray(photo(64, 64)).save(sr / name, "PNG" if "png" in name else "JPEG")
+    (sr / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (sr / "notes.txt").write_text("of mine")
+    arguments = ("score", "--sr", sr, "--hr", sr, "--metrics", "psnr_y")
+    done = cli(*arguments)
+    assert done.returncode == 1 and "(n = 3)" in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert line.startswith(f"failed: {sr / 'more'}: holds images")
+    for name in ("e.heic", "f.NEF", "g.gif"):
+        (sr / name).write_bytes(b"\0")
+        done = cli(*arguments)
+        assert done.returncode == 2 and f"'{name}'" in done.stderr, name
+        (sr / name).unlink()
+    shutil.copy(sr / "a.png", sr / "unnamed")
+    folder_method = ("run", "quick", "--methods", f"folder:{sr}", "--metrics", "psnr_y")
+    gate = ("gate", "--sr", sr, "--reference", "new.toml", "--update", *arguments[3:])
+    upscale = ("upscale", "--method", "bicubic", "--input", sr, "--output", tmp_path / "out")
+    for words in (arguments, folder_method, gate, upscale):
+        done = cli(*words)
+        assert done.returncode == 2 and "'unnamed'" in done.stderr, (words, done.stderr)
+    (sr / "unnamed").unlink()
+    done = cli(*folder_method)
+    assert done.returncode == 2 and "more: holds images" in done.stderr
+
+
+def test_names_in_a_csv_are_neither_formulas_nor_escapes(cli: Cli, tmp_path: Path) -> None:
+    sr = tmp_path / "sr"
+    sr.mkdir()
+    for name in ("=1+1.png", "\x1b[31mred.png", "two\nlines.png"):
+        Image.fromarray(photo(64, 64)).save(sr / name)
+    out = tmp_path / "s.csv"
+    assert cli("score", "--sr", sr, "--hr", sr, "--metrics", "gmsd", "--csv", out).returncode == 0
+    text = out.read_text()
+    assert "'=1+1.png" in text and "\x1b" not in text
+    assert text.splitlines()[0] == "image,metric,value" and len(text.splitlines()) == 4
 
 
 def test_unpaired_and_wrongly_sized_files_are_named(

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from bench.reports import get_report
 from bench.results import Results
-from bench.stats import bootstrap, compare, holm, rank_probabilities, wilcoxon
+from bench.stats import bootstrap, compare, corrected, holm, rank_probabilities, wilcoxon
 from bench.table_stats import SET_METRIC, statistics
 
 from . import results_example as ex
@@ -119,13 +119,75 @@ def test_equal_methods_are_not_different() -> None:
     assert (same.difference, same.low, same.high, same.p, same.wilcoxon_p) == (0, 0, 0, 1, 1)
 
 
-def test_one_differing_image_is_no_difference() -> None:
-    scores = np.random.default_rng(0).normal(size=20)
+@pytest.mark.parametrize("differing", [1, 5])
+def test_few_differing_images_are_too_few_for_a_test(differing: int) -> None:
+    scores = np.random.default_rng(0).normal(size=50)
     other = scores.copy()
-    other[3] += 100
+    other[:differing] += 1 + scores[:differing] ** 2
     found = compare(other, scores)
-    assert found.p > 0.05
-    assert math.isfinite(found.high)
+    assert math.isnan(found.p) and math.isnan(found.wilcoxon_p)
+    assert math.isinf(found.high) == (differing == 1)
+
+
+def test_resamples_without_variance_speak_against_a_difference() -> None:
+    better = np.zeros((8, 1))
+    better[:6] = 1
+    found = bootstrap(better)
+    one_value = 0.75**8 + 0.25**8
+    assert np.isinf(found.t).mean() == pytest.approx(one_value, abs=0.01)
+    assert found.p()[0] > one_value - 0.01
+
+
+def test_a_width_that_the_images_do_not_bound_is_infinite() -> None:
+    values = np.zeros((10, 2))
+    values[0, 0] = 1
+    values[:, 1] = np.arange(10)
+    found = bootstrap(values).half_width()
+    assert found[0] == math.inf and math.isfinite(found[1])
+
+
+def sparse(share: float) -> object:
+    return lambda rng, size: rng.normal(size=size) * (rng.random(size) < share)
+
+
+DISCRETE = {
+    "plus or minus one": lambda rng, size: rng.choice([-1.0, 1.0], size),
+    "one image in ten": sparse(0.1),
+    "one image in five": sparse(0.2),
+    "clipped": lambda rng, size: np.maximum(rng.normal(size=size), 0) - (2 * math.pi) ** -0.5,
+    "all alike": lambda rng, size: np.zeros(size),
+}
+
+
+@pytest.mark.parametrize("n", [6, 10, 20, 50])
+@pytest.mark.parametrize("shape", list(DISCRETE))
+def test_discrete_differences_err_no_more_often_than_they_may(shape: str, n: int) -> None:
+    values = DISCRETE[shape](np.random.default_rng(1), (n, 2000))
+    assert 100 * (bootstrap(values, resamples=1000).p() < 0.05).mean() < 7
+
+
+@pytest.mark.parametrize("n", [6, 10, 40])
+def test_equal_differences_have_the_p_of_the_sign_test(n: int) -> None:
+    scores = np.random.default_rng(0).normal(size=n)
+    exact, rounded = compare(np.ones(n), np.zeros(n)), compare(scores + 0.3, scores)
+    assert exact.p == rounded.p == 2.0 ** (1 - n)
+
+
+def test_p_below_the_resolution_of_the_resamples_is_that_of_students_tail() -> None:
+    values = np.random.default_rng(0).normal(1, 1, (60, 40))
+    found, expected = bootstrap(values).p(), scipy_stats.ttest_1samp(values, 0).pvalue
+    assert found.max() < 1e-4
+    assert np.abs(np.log10(found / expected)).max() < 0.5 * np.abs(np.log10(expected)).max()
+    assert np.corrcoef(np.log(found), np.log(expected))[0, 1] > 0.9
+
+
+def test_the_tail_meets_the_counted_p_values() -> None:
+    base = np.random.default_rng(0).normal(0, 1, (30, 1))
+    base -= base.mean()
+    shifts = np.linspace(0.5, 1.5, 400)
+    p = bootstrap(base + shifts).p()
+    assert (np.diff(p) <= 0).all() and p[0] > 0.0025 and p[-1] < 1e-6
+    assert (p[1:] / p[:-1]).min() > 0.75
 
 
 @pytest.mark.parametrize(
@@ -146,6 +208,27 @@ def test_holm() -> None:
     p = np.array([0.01, math.nan, 0.04, 0.03, 0.005])
     np.testing.assert_allclose(holm(p), [0.03, math.nan, 0.06, 0.06, 0.02])
     assert (holm(np.array([0.6, 0.7])) <= 1).all()
+
+
+def test_a_comparison_without_a_test_counts() -> None:
+    np.testing.assert_allclose(corrected(np.array([0.01, math.nan, 0.04])), [0.03, math.nan, 0.08])
+
+
+def test_ties_of_one_pair_do_not_change_the_wilcoxon_p_of_another() -> None:
+    plain = np.random.default_rng(0).normal(0.3, 1, (20, 1))
+    tied = np.round(plain, 1)
+    tied[:3] = 0
+    both = wilcoxon(np.column_stack([plain, tied]))
+    assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
+    assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
+
+
+def test_wilcoxon_with_ties_is_scipys() -> None:
+    for n in (7, 9, 14, 60):
+        tied = np.round(np.random.default_rng(n).normal(0.3, 1, (n, 3)), 1)
+        tied[0] = 0
+        expected = [scipy_stats.wilcoxon(column).pvalue for column in tied.T]
+        assert wilcoxon(tied).tolist() == expected
 
 
 def test_holm_bounds_the_error_over_all_comparisons() -> None:
@@ -177,11 +260,52 @@ def table(n: int, gaps: dict[str, float], *, seed: int = 0, noise: float = 0.2) 
 def test_best_group_is_the_best_and_all_not_worse() -> None:
     found = statistics(table(60, {"bad": -5, "good": 0, "twin": 0.001, "near": -0.6}))
     assert found.groups == {("d", "psnr_y"): frozenset({"good", "twin"})}
-    assert found.comparisons == 6
+    assert found.comparisons == {("d", "psnr_y"): 6}
+    assert found.pairs["comparisons"].dropna().unique().tolist() == [6]
     psnr = found.cells[found.cells["metric"] == "psnr_y"].set_index("method")
+    assert psnr["against_best"][["bad", "near"]].tolist() == ["worse", "worse"]
+    assert sorted(psnr["against_best"][["good", "twin"]]) == ["best", "not told apart"]
     assert psnr["rank_low"]["bad"] == psnr["rank_high"]["bad"] == 4
     assert psnr["best_probability"][["good", "twin"]].sum() == pytest.approx(1)
     assert (psnr["low"] < psnr["mean"]).all() and (psnr["mean"] < psnr["high"]).all()
+
+
+def test_what_else_is_in_the_table_changes_no_verdict() -> None:
+    """The same scores alone and beside six other metrics."""
+    alone = table(20, {f"m{i}": i / 10 for i in range(12)})
+    scores = [alone.scores[alone.scores["metric"] == "psnr_y"]]
+    more = [ex.metric(f"x{i}", f"X{i}") for i in range(6)]
+    scores += [scores[0].assign(metric=metric.name) for metric in more]
+    large = statistics(
+        Results("T", alone.datasets, alone.methods, (ex.PSNR, *more), pd.concat(scores))
+    )
+    for name in ("cells", "pairs"):
+        frame, small = getattr(large, name), getattr(statistics(alone), name)
+        own, expected = (f[f["metric"] == "psnr_y"].reset_index(drop=True) for f in (frame, small))
+        pd.testing.assert_frame_equal(own, expected, check_dtype=False)
+    verdicts = large.pairs["verdict"].value_counts()
+    assert verdicts["worse"] > 200 and verdicts["not told apart"] > 50
+
+
+def test_many_methods_on_few_images_are_still_told_apart() -> None:
+    """A clear difference among 40 methods (780 comparisons), far below 1 in 10,000 resamples."""
+    found = statistics(table(30, {"bad": -5} | {f"m{i}": 0.0 for i in range(39)}))
+    assert found.pairs.query("a == 'bad'")["verdict"].value_counts()["worse"] == 39
+    assert "bad" not in found.groups["d", "psnr_y"] and len(found.groups["d", "psnr_y"]) > 30
+
+
+def test_methods_that_differ_on_few_images_are_not_told_apart(tmp_path: Path) -> None:
+    values = {("d", m, f"i{i:02}", "psnr_y"): 20.0 + i for m in "ab" for i in range(20)}
+    values |= {("d", "b", f"i{i:02}", "psnr_y"): 30.0 + i for i in range(3)}
+    results = ex.results(values, (ex.PSNR,))
+    found = statistics(results)
+    (pair,) = found.pairs.to_dict("records")
+    assert pair["verdict"] == "too few images" and math.isnan(pair["holm_p"])
+    assert pair["reason"].startswith("3 of n = 20 images differ: too few")
+    assert found.groups == {("d", "psnr_y"): {"a", "b"}}
+    assert found.cells["against_best"].tolist() == ["too few images", "best"]
+    page = get_report("statistics").load()(results, tmp_path)[2].read_text()
+    assert "| a † |" in page and "| too few images |" in page
 
 
 def test_verdicts_know_which_direction_is_better() -> None:
@@ -208,11 +332,13 @@ def test_metrics_of_a_set_are_left_out_with_the_reason() -> None:
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_images_claim_nothing(n: int) -> None:
     found = statistics(table(n, {"a": 0, "b": 50}))
-    assert found.comparisons == 0
+    assert found.comparisons == {}
     assert found.groups == {}
     assert found.cells["low"].isna().all()
     assert "too few images" in found.cells["reason"][0]
-    assert set(found.pairs["verdict"]) == {"no test"}
+    psnr = found.pairs["metric"] == "psnr_y"
+    assert found.pairs["verdict"][psnr].tolist() == ["too few images"]
+    assert found.pairs["verdict"][~psnr].tolist() == ["no test"]
 
 
 def test_infinite_and_missing_scores_claim_nothing() -> None:
@@ -234,7 +360,7 @@ def test_a_metric_without_any_score_is_passed_over() -> None:
     values = {("d", "a", f"i{i}", "lpips"): "no weights" for i in range(10)}
     found = statistics(ex.results(values, (ex.LPIPS,)))
     assert found.cells["reason"].tolist() == ["no weights"]
-    assert len(found.pairs) == found.comparisons == 0
+    assert len(found.pairs) == len(found.comparisons) == 0
     assert found.groups == {}
 
 
@@ -271,7 +397,10 @@ def test_report_can_be_read(tmp_path: Path) -> None:
     results = table(40, {"good": 0, "twin": 0.01, "bad": -5})
     cells, pairs, page = get_report("statistics").load()(results, tmp_path)
     text = page.read_text()
-    assert "| **good** |" in text and "| **twin** |" in text and "| bad |" in text
+    assert "| **good** |" in text and "| twin † |" in text and "| bad |" in text
+    assert "n = 40, Holm over 3\n" in text
+    assert "† is not told apart from the best" in text
+    assert "Holm over 3 comparisons per dataset and metric" in text
     assert SET_METRIC in text
     written = pd.read_csv(cells)
     assert written["mean"][0] == pytest.approx(results.scores["value"][:40].mean(), rel=1e-6)

@@ -34,6 +34,7 @@ def verify(
     out: Annotated[Path | None, typer.Option(help="Write our manifest here.")] = None,
     scale: o.Scale = 4,
     store: o.Store = None,
+    overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Hash a test set's images afresh and compare manifests.
@@ -42,12 +43,15 @@ def verify(
     or encoded as.
     """
     from bench import verify as checking
+    from bench.outputs import SingleFile, files_in
 
+    inputs = [*([against] if against else []), *files_in(_folder_of(name))]
+    output = SingleFile(out, "--out", inputs=inputs, overwrite=overwrite) if out else None
     root = (store or o.default_store()) / "datasets"
     with progress(as_json).step(f"verify {name}") as advance:
         found, differences = checking.verify(name, scale, root, against, advance)
-    if out is not None:
-        checking.write(out, found)
+    if output is not None:
+        output.write(checking.text(found))
     if as_json:
         print_json({"manifest": found, "differences": differences})
     else:
@@ -62,3 +66,9 @@ def verify(
             typer.echo(f"differs: and {len(differences) - MAX_LINES} more", err=True)
     if differences:
         raise typer.Exit(FAILED)
+
+
+def _folder_of(name: str) -> list[Path]:
+    """The folders of a dataset that is given as one: itself, and those of LR and HR."""
+    kind, folder, path = name.partition("folder:")
+    return [Path(path), *Path(path).glob("*/")] if folder and not kind else []

@@ -17,6 +17,7 @@ from bench.text import printable
 if TYPE_CHECKING:
     from bench.gate import Verdict
     from bench.gate_run import Asked, Found
+    from bench.outputs import SingleFile
     from bench.reference import Reference, Tolerance
     from bench.run import RunOptions
 
@@ -69,6 +70,7 @@ def gate(
     seed: o.Seed = None,
     store: OwnStore = None,
     offline: o.Offline = False,
+    overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Judge scores against a reference.
@@ -76,14 +78,26 @@ def gate(
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
     from bench.gate_run import Asked
-    from bench.reference import read_reference
+    from bench.outputs import Inputs, SingleFile, files_in
+    from bench.reference import read_reference, require_writable
     from bench.run import RunOptions
 
     if bool(suite) == bool(sr):
         raise BenchError("gate: give either a suite or --sr DIR")
     if sr and (methods or datasets):
         raise BenchError("gate --sr: --methods and --datasets belong to a suite")
+    inputs = files_in(folder for folder in (sr, hr) if folder)
+    Inputs(inputs).refuse(reference, "--reference")
+    if markdown is not None:
+        Inputs([reference, *inputs]).refuse(markdown, "--markdown")
+    report = (
+        SingleFile(junit, "--junit", inputs=[reference, *inputs], overwrite=overwrite)
+        if junit
+        else None
+    )
     known = read_reference(reference) if reference.exists() or not update else None
+    if update:
+        require_writable(reference)
     _check_tolerance(tolerance, update, known)
     go_offline(offline)
     asked = Asked(
@@ -109,7 +123,7 @@ def gate(
     assert known is not None
     named = (("methods", asked.methods), ("datasets", asked.datasets), ("metrics", asked.metrics))
     part = frozenset(what for what, names in named if names)
-    _judge(known, found, part, suite or "folder", markdown, junit, as_json)
+    _judge(known, found, part, suite or "folder", markdown, report, as_json)
 
 
 @contextmanager
@@ -198,19 +212,18 @@ def _judge(
     part: frozenset[str],
     name: str,
     markdown: Path | None,
-    junit: Path | None,
+    junit: SingleFile | None,
     as_json: bool,
 ) -> None:
     from bench import gate_output
     from bench.gate import judge
-    from bench.records import write_atomic
 
     verdict: Verdict = judge(known, found.measured, found.unavailable, part)
     if markdown is not None:
         with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(gate_output.markdown(verdict))
     if junit is not None:
-        write_atomic(junit, gate_output.junit(verdict, name))
+        junit.write(gate_output.junit(verdict, name))
     if as_json:
         print_json(verdict.as_json())
     else:

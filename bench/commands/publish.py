@@ -33,6 +33,7 @@ def export(
     device: o.Device = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
+    overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Write what is stored of a suite for others.
@@ -43,11 +44,12 @@ def export(
 
     if images and out.suffix == ".json":
         raise BenchError("--images: a JSON holds no images; give --out a folder")
+    publish.require_free(out, overwrite)
     results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
     if out.suffix == ".json":
-        files = publish.export_json(results, out, scale)
+        files = publish.export_json(results, out, scale, overwrite)
     else:
-        files = publish.export_folder(results, out, scale, images)
+        files = publish.export_folder(results, out, scale, images, overwrite)
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:
@@ -74,6 +76,7 @@ def import_(
     device: o.Device = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
+    overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Set others' methods into the leaderboard of a suite.
@@ -82,11 +85,14 @@ def import_(
     """
     from bench.bundle import read_bundle
     from bench.merge import Import, merge
+    from bench.reports import require_free
 
+    out = out or Path("results") / "reports" / "merged"
+    require_free(out, overwrite=overwrite)
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
     results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
     merged = merge(results, imports, label, scale)
-    _report(merged, out or Path("results") / "reports" / "merged", as_json)
+    _report(merged, out, as_json, overwrite)
 
 
 def diff(
@@ -147,14 +153,13 @@ def _stored(
     return runner.collect(runner.plan(card, options, progress(True)), options).results
 
 
-def _report(results: Results, out: Path, as_json: bool) -> None:
+def _report(results: Results, out: Path, as_json: bool, overwrite: bool) -> None:
     from rich.console import Console
 
     from bench import reports
-    from bench.collect import write_provenance
     from bench.reports import terminal
 
-    files = [*reports.render_all(results, out), write_provenance(results, out)]
+    files = reports.render_all(results, out, overwrite=overwrite)
     if as_json:
         print_json({"files": [str(path) for path in files]})
         return

@@ -48,6 +48,7 @@ def run(
     reports: o.Reports = None,
     region: o.Region = None,
     originals: o.Originals = True,
+    overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -57,6 +58,7 @@ def run(
     """
     from bench import run as runner
     from bench import shards
+    from bench.reports import require_free
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
@@ -66,6 +68,9 @@ def run(
         o.names("--metrics", metrics),
     )
     place = shards.place(shard, device, workers)
+    out = out or _default_out(suite_card.name)
+    if not dry_run:
+        require_free(out, view.reports, overwrite)
     options = runner.RunOptions(
         store=store or o.default_store(),
         device=place.device,
@@ -88,7 +93,7 @@ def run(
     outcome = runner.execute(plan, options, progress(as_json))
     if options.shard[1] > 1:
         outcome, options = _with_other_parts(outcome, plan, options, as_json)
-    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, require_all, view)
+    _finish(outcome, out, options, as_json, require_all, view, overwrite)
 
 
 def report(
@@ -109,6 +114,7 @@ def report(
     reports: o.Reports = None,
     region: o.Region = None,
     originals: o.Originals = True,
+    overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Make a suite's reports again from the store.
@@ -116,6 +122,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench import run as runner
+    from bench.reports import require_free
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
@@ -124,6 +131,8 @@ def report(
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
+    out = out or _default_out(suite_card.name)
+    require_free(out, view.reports, overwrite)
     options = runner.RunOptions(
         store=store or o.default_store(),
         device=o.resolve_device(device),
@@ -134,7 +143,7 @@ def report(
     plan = runner.plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     outcome = runner.collect(plan, options)
-    _finish(outcome, out or _default_out(plan.suite.name), options, as_json, False, view)
+    _finish(outcome, out, options, as_json, False, view, overwrite)
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ class _View:
     """How results are shown.
 
     Attributes:
-        significant: mark all that are not significantly worse than the best.
+        significant: mark all that are not told apart from the best.
         published: show published values beside ours.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
@@ -234,16 +243,15 @@ def _finish(
     as_json: bool,
     require_all: bool,
     view: _View,
+    overwrite: bool,
 ) -> None:
     from bench import reports
     from bench.collect import as_json as results_json
-    from bench.collect import write_provenance
 
     outcome = replace(outcome, results=view.of(outcome.results))
     if not as_json:
         _show(outcome.results, view)
-    files = reports.render_all(outcome.results, out, view.reports)
-    files.append(write_provenance(outcome.results, out))
+    files = reports.render_all(outcome.results, out, view.reports, overwrite)
     if as_json:
         print_json(results_json(outcome, files))
     else:

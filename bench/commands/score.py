@@ -31,6 +31,7 @@ def score(
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     store: o.Store = None,
+    overwrite: o.Overwrite = False,
     offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -40,7 +41,10 @@ def score(
     folders over one HR folder are scored together, which is faster than one by one.
     """
     from bench import folders
+    from bench.outputs import SingleFile, files_in
 
+    inputs = files_in([*sr, *([hr] if hr else [])])
+    output = SingleFile(csv, "--csv", inputs=inputs, overwrite=overwrite) if csv else None
     go_offline(offline)
     scores = folders.score_folders(
         sr,
@@ -52,8 +56,8 @@ def score(
         limit=limit,
         progress=progress(as_json),
     )
-    if csv is not None:
-        folders.write_csv(csv, scores)
+    if output is not None:
+        output.write(folders.as_csv(scores))
     _print_scores(scores, as_json)
 
 

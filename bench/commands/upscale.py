@@ -38,6 +38,7 @@ def upscale(
     seed: o.Seed = None,
     store: o.Store = None,
     offline: o.Offline = False,
+    overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -66,7 +67,9 @@ def upscale(
         done = upscale_files.upscale_dataset(method, dataset, options, shown, dry_run)
     else:
         assert input is not None and output is not None
-        done = upscale_files.upscale_files(method, input, output, options, shown, dry_run)
+        done = upscale_files.upscale_files(
+            method, input, output, options, shown, dry_run, overwrite
+        )
     _print_upscaled(done, dry_run, as_json)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cards import TRAINING_SEED
 from bench.records import write_atomic
 from bench.reports.csv_files import write_csv
+from bench.reports.layout import count_comparisons
 from bench.reports.markdown import escape
 from bench.results import Item, Results
 from bench.seed_stats import (
@@ -23,7 +24,7 @@ from bench.seed_stats import (
     configurations,
     seed_statistics,
 )
-from bench.stats import MIN_IMAGES
+from bench.stats import MIN_IMAGES, RESAMPLES
 from bench.text import printable
 
 if TYPE_CHECKING:
@@ -125,12 +126,12 @@ def _explanation(found: SeedStatistics) -> str:
     return (
         "How to read it: a row is one configuration, averaged over its training seeds: the mean "
         "± half of its 95 % interval over images (symmetric bootstrap-t, "
-        f"{found.resamples} resamples), in brackets the spread over training seeds (largest less "
+        f"{RESAMPLES} resamples), in brackets the spread over training seeds (largest less "
         "smallest mean of a seed). Below, every two configurations: one is *better* only if the "
         "paired bootstrap on the same images says so (Holm over "
-        f"{found.comparisons} comparisons, level {found.alpha:g}), and every seed of one is on the "
-        "same side of every seed of the other, and the difference is larger than the spread of "
-        "either. All else is *none*, with the noise that may explain it. Below "
+        f"{count_comparisons(found.comparisons.values())}, level {found.alpha:g}), and every seed "
+        "of one is on the same side of every seed of the other, and the difference is larger than "
+        "the spread of either. All else is *none*, with the noise that may explain it. Below "
         f"{MIN_IMAGES} images, for metrics of a whole set and without a second training seed "
         "nothing is claimed. The p-value knows of images only, and two seeds are a coarse check: "
         "where training noise is all there is, about one pair in five passes it (three seeds: one "
@@ -250,7 +251,7 @@ def _text(text: str) -> str:
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:
-    return DASH if math.isnan(value) else f"{value:{sign}z.{digits}f}"
+    return DASH if math.isnan(value) else f"{value:{sign}z.{digits}f}".replace("inf", "∞")
 
 
 def _p(value: float) -> str:

@@ -21,8 +21,8 @@ def render(results: Results, out: Path) -> list[Path]:
     """Write ``scores.csv`` (a row per image, in order) and ``summary.csv`` (see `summarize`).
 
     Numbers have all their digits; a missing one is an empty field with its reason. Names are as
-    registered, quoted where they hold commas, quotes or newlines; one that a spreadsheet would run
-    as a formula gets a leading apostrophe.
+    registered, quoted where they hold commas or quotes; see `csv_bytes` for those that would do
+    harm.
     """
     write_csv(results.scores[COLUMNS], out / SCORES)
     write_csv(summarize(results), out / SUMMARY)
@@ -30,8 +30,16 @@ def render(results: Results, out: Path) -> list[Path]:
 
 
 def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
-    """Write a frame of numbers and texts."""
+    write_atomic(path, csv_bytes(frame, float_format))
+
+
+def csv_bytes(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+    """A frame of numbers and texts; the only way to CSV, for names come from outside.
+
+    Control characters of a text are shown as escapes, and one that a spreadsheet would run as a
+    formula gets a leading apostrophe.
+    """
     texts = frame.select_dtypes(exclude="number").columns
     safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
     text = safe.to_csv(index=False, lineterminator="\n", float_format=float_format)
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")

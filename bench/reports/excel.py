@@ -13,7 +13,7 @@ import xlsxwriter
 
 from bench.records import write_atomic
 from bench.reports.csv_files import COLUMNS
-from bench.reports.layout import Cell, Group, Label, Table, make_table
+from bench.reports.layout import UNDECIDED, Cell, Group, Label, Table, make_table
 from bench.results import Results, summarize
 from bench.text import printable
 
@@ -35,6 +35,14 @@ STYLES: dict[str, dict[str, Any]] = {
     "": {},
     "best": {"bold": True, "font_color": "#C00000"},
     "second": {"underline": 1, "font_color": "#1F4E9E"},
+    "undecided": {},
+}
+SIGNS = {"undecided": UNDECIDED}
+"""What follows a number as part of its format, so that it stays a number."""
+LEGENDS = {
+    "best": "Bold and red is best, underlined and blue second best.",
+    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
+    "bootstrap, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
 
 
@@ -69,7 +77,7 @@ class _Sheets:
     def _format(self, style: str, digits: int | None = None) -> Format:
         """A format made once per style and number of decimals."""
         if (style, digits) not in self._formats:
-            number = {} if digits is None else {"num_format": f"0.{'0' * digits}".rstrip(".")}
+            number = {} if digits is None else {"num_format": _number_format(style, digits)}
             made = self._workbook.add_format({**STYLES[style], **number})
             self._formats[style, digits] = made
         return self._formats[style, digits]
@@ -113,7 +121,7 @@ class _Sheets:
         if math.isfinite(mean):
             sheet.write_number(row, column, mean, self._format(cell.mark, digits))
         else:
-            self._text(sheet, row, column, cell.text, cell.mark)
+            self._text(sheet, row, column, cell.text + SIGNS.get(cell.mark, ""), cell.mark)
         if cell.notes:
             notes = (self._table.footnotes[number - 1] for number in cell.notes)
             sheet.write_comment(row, column, "\n".join(notes)[:CELL_LENGTH])
@@ -152,7 +160,13 @@ def _write_value(sheet: Worksheet, row: int, column: int, value: object) -> None
         sheet.write_string(row, column, str(value))
 
 
+def _number_format(style: str, digits: int) -> str:
+    sign = SIGNS.get(style, "")
+    return f"0.{'0' * digits}".rstrip(".") + (f'"{sign}"' if sign else "")
+
+
 def _below(table: Table) -> Iterator[str]:
+    yield LEGENDS[table.marking].format(table.comparisons)
     for number, text in enumerate(table.footnotes, 1):
         yield f"[{number}] {text}"
     yield from table.notes

@@ -20,9 +20,9 @@ from bench import __version__
 from bench.records import write_atomic
 from bench.reports.html_data import script
 from bench.reports.html_pictures import Shelf, place_pictures
-from bench.reports.layout import Cell, Group, Row, Table, make_table
+from bench.reports.layout import Cell, Group, Row, Table, count_comparisons, make_table
 from bench.results import Results
-from bench.table_stats import Statistics, statistics
+from bench.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.text import printable
 
 FOLDER = "html"
@@ -38,7 +38,7 @@ class BoardCell:
         shown: as in every table.
         value: the unrounded mean, "" where there is none; rows are sorted by it.
         interval: half the width of its 95 % interval as printed, "" where there is none.
-        close: not significantly worse than the best, which is another method.
+        undecided: not told apart from the best, which is another method.
         metric: index of the metric.
         image_metric: index among the metrics with scores per image, None for FID and the like.
     """
@@ -46,7 +46,7 @@ class BoardCell:
     shown: Cell
     value: str
     interval: str
-    close: bool
+    undecided: bool
     metric: int
     image_metric: int | None
 
@@ -97,7 +97,7 @@ def page(results: Results) -> str:
         image_metrics=[metric for metric in results.metrics if metric.kind == "image"],
         datasets=results.datasets,
         methods=results.methods,
-        tested=found.comparisons,
+        comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
         statistics=found,
         provenance=_Provenance(results),
         version=__version__,
@@ -153,13 +153,13 @@ def _board_cells(
     for place, (metric, shown) in enumerate(zip(results.metrics, row.cells, strict=True)):
         own = known[dataset, metric.name, method]
         half = (own["high"] - own["low"]) / 2
-        in_group = method in found.groups.get((dataset, metric.name), ())
         cells.append(
             BoardCell(
                 shown=shown,
                 value="" if math.isnan(own["mean"]) else repr(float(own["mean"])),
-                interval="" if math.isnan(half) else f"{half:.{metric.digits}f}",
-                close=in_group and own["rank"] != 1,
+                interval=f"{half:.{metric.digits}f}" if math.isfinite(half) else "",
+                undecided=(dataset, metric.name) in found.comparisons
+                and own["against_best"] in NOT_TOLD_APART,
                 metric=place,
                 image_metric=per_image.index(metric.name) if metric.name in per_image else None,
             )

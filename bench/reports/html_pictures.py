@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,9 @@ from PIL import Image
 
 from bench.errors import ImageError
 from bench.images import read_rgb
-from bench.records import write_atomic
+from bench.records import copy_atomic, is_as_written, write_atomic
 from bench.results import PictureSet, Results
-from bench.text import slug
+from bench.text import slug, without_folders
 
 PICTURES = "pictures"
 THUMBS = "thumbs"
@@ -95,12 +93,12 @@ def _placed(path: Path, folder: str, image: str, shelf: Shelf) -> Shown | str:
         suffix, size = _header(data)
         name = f"{slug(image)}-{hashlib.sha256(data).hexdigest()[:12]}"
         shown = Shown(folder, name + (suffix or ".png"), name + ".jpg", *size)
-        if suffix is None or not all(file.exists() for file in shelf.files(shown)):
+        if suffix is None or not all(map(is_as_written, shelf.files(shown))):
             rgb = read_rgb(path)
             shown = replace(shown, width=rgb.shape[1], height=rgb.shape[0])
             _write(path, rgb, shelf, shown, keep=suffix is not None)
     except ImageError as error:
-        return error.reason
+        return without_folders(error.reason)
     except OSError as error:
         return error.strerror or "cannot be read"
     return shown
@@ -129,8 +127,8 @@ def _write(path: Path, rgb: np.ndarray, shelf: Shelf, shown: Shown, *, keep: boo
     full = shelf.files(shown)[0]
     if not keep:
         write_atomic(full, _encoded(Image.fromarray(rgb, "RGB"), "PNG"))
-    elif not _linked(path, full):
-        write_atomic(full, path.read_bytes())
+    else:
+        copy_atomic(path, full)
 
 
 def _thumbnail(rgb: np.ndarray) -> bytes:
@@ -144,22 +142,3 @@ def _encoded(image: Image.Image, format: str, **options: int) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
-
-
-def _linked(path: Path, target: Path) -> bool:
-    """Make `target` the very file of a store; never of a user's own, which could be edited."""
-    if not _in_store(path.parent):
-        return False
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(path, target)
-    except FileExistsError:
-        return True
-    except OSError:  # another disk, or a file system without links
-        return False
-    return True
-
-
-@lru_cache(maxsize=256)
-def _in_store(folder: Path) -> bool:
-    return any((parent / "store.json").is_file() for parent in (folder, *folder.parents))

@@ -1,4 +1,4 @@
-r"""The table as LaTeX: booktabs, rows grouped by dataset, best and second best marked.
+r"""The table as LaTeX: booktabs, rows grouped by dataset, the best marked.
 
 Best is red and bold, second best blue and underlined, so both are told apart in greyscale.
 """
@@ -9,6 +9,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from bench.records import write_atomic
@@ -27,6 +28,7 @@ MARKS = {
     "": "{}",
     "best": r"\textcolor{{red}}{{\textbf{{{}}}}}",
     "second": r"\textcolor{{blue}}{{\underline{{{}}}}}",
+    "undecided": r"{}$^{{\dagger}}$",
 }
 LEGENDS = {
     "best": "The best and second best are "
@@ -34,9 +36,10 @@ LEGENDS = {
     + " and "
     + MARKS["second"].format("blue and underlined")
     + ".",
-    "significant": "The best and all not significantly worse (paired bootstrap, Holm, 5\\,\\%) are "
+    "significant": "The best is "
     + MARKS["best"].format("red and bold")
-    + "; nothing is marked where no test is possible.",
+    + r"; $^{\dagger}$ is not told apart from it (paired bootstrap, Holm over COMPARISONS, level "
+    + r"5\,\%); nothing is marked where no test is possible.",
 }
 UNICODE_MACRO = (
     r"\providecommand{\benchchar}[2]{\ifdefined\Umathcode #1\else\texttt{U+#2}\fi}",
@@ -137,7 +140,8 @@ def _lines(table: Table) -> Iterator[str]:
 
 def _caption(table: Table) -> str:
     where = f" on {_heading(table.groups[0])}" if table.single else ""
-    return f"{escape(table.title)}{where}. {LEGENDS[table.marking]}"
+    legend = LEGENDS[table.marking].replace("COMPARISONS", escape(table.comparisons))
+    return f"{escape(table.title)}{where}. {legend}"
 
 
 def _tabular(table: Table) -> Iterator[str]:
@@ -219,7 +223,7 @@ def _breakable(text: str) -> str:
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is, on one line, whatever it holds."""
     composed = unicodedata.normalize("NFC", text)
-    pairs = zip(composed, composed[1:] + " ", strict=True)
+    pairs = pairwise(composed + " ")
     return "".join(_character(char) + _break(char, after) for char, after in pairs)
 
 

@@ -7,7 +7,7 @@ Table 1), or methods (variants) as rows and metrics as columns (its Tables 2 and
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,10 +19,12 @@ from bench.types import MetricSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-Mark = Literal["", "best", "second"]
+Mark = Literal["", "best", "second", "undecided"]
 Marking = Literal["best", "significant"]
-"""What marks mean: best and second best, or "best" for all that are not significantly worse."""
+"""What is marked: best and second best, or the best and all that are not told apart from it."""
 DASH = "–"
+UNDECIDED = "†"
+"""Beside a mean that no test tells apart from the best one."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Table:
         notes: what holds for the whole table.
         single: one dataset alone, methods as rows: the dataset belongs into the caption.
         marking: what the marks of the cells mean.
+        comparisons: how many a test was corrected for, where the marks are those of a test.
     """
 
     title: str
@@ -84,6 +87,7 @@ class Table:
     notes: tuple[str, ...]
     single: bool
     marking: Marking = "best"
+    comparisons: str = ""
 
 
 class _Footnotes:
@@ -152,7 +156,24 @@ def make_table(results: Results, layout: Layout | None = None) -> Table:
         notes=tuple(printable(note) for note in results.notes),
         single=by_rows and len(results.datasets) == 1,
         marking="best" if results.groups is None else "significant",
+        comparisons=_comparisons(results, summary),
     )
+
+
+def count_comparisons(sizes: Iterable[int]) -> str:
+    """How many comparisons verdicts were corrected for, in words."""
+    known = sorted(set(sizes)) or [0]
+    low, high = known[0], known[-1]
+    count = str(high) if low == high else f"{low}–{high}"
+    return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"
+
+
+def _comparisons(results: Results, summary: pd.DataFrame) -> str:
+    """Of the groups: every two methods that have a mean are compared."""
+    if results.groups is None:
+        return ""
+    known = summary[summary["n"] > 0].groupby(["dataset", "metric"]).size()
+    return count_comparisons(math.comb(int(known[key]), 2) for key in results.groups)
 
 
 def _item_label(item: Item, footnotes: _Footnotes) -> Label:
@@ -213,11 +234,15 @@ def _cells(results: Results, summary: pd.DataFrame, footnotes: _Footnotes) -> di
 def _marks(
     results: Results, metric: MetricSpec, rows: Sequence[Mapping[Hashable, Any]]
 ) -> list[Mark]:
-    """The marks of one dataset and metric: plain, or of the group that is not worse."""
+    """The marks of one dataset and metric: plain, or of the best and what no test tells apart."""
+    ranked = marks([row["mean"] for row in rows], metric.better)
     if results.groups is None:
-        return marks([row["mean"] for row in rows], metric.better)
+        return ranked
     group = results.groups.get((rows[0]["dataset"], metric.name), frozenset())
-    return ["best" if row["method"] in group else "" for row in rows]
+    return [
+        ("best" if mark == "best" else "undecided") if row["method"] in group else ""
+        for row, mark in zip(rows, ranked, strict=True)
+    ]
 
 
 def _cell_note(row: Mapping[Hashable, Any]) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.records import write_atomic
-from bench.reports.layout import Cell, Group, Label, Table, make_table
+from bench.reports.layout import UNDECIDED, Cell, Group, Label, Table, make_table
 from bench.results import Results
 
 FILE_NAME = "table.md"
-MARKS = {"": "{}", "best": "**{}**", "second": "*{}*"}
+MARKS = {"": "{}", "best": "**{}**", "second": "*{}*", "undecided": f"{{}}{UNDECIDED}"}
 LEGENDS = {
     "best": "**best**, *second best*; ↑ higher is better, ↓ lower is better.",
-    "significant": "**best or not significantly worse** (paired bootstrap, Holm, 5 %; nothing is "
-    "marked where no test is possible); ↑ higher is better, ↓ lower is better.",
+    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired bootstrap, Holm "
+    "over {}, level 5 %; nothing is marked where no test is possible); ↑ higher is better, "
+    "↓ lower is better.",
 }
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
@@ -39,7 +40,7 @@ def _lines(table: Table) -> Iterator[str]:
         yield ""
     yield from _grid(table)
     yield ""
-    yield LEGENDS[table.marking]
+    yield LEGENDS[table.marking].format(table.comparisons)
     for number, text in enumerate(table.footnotes, 1):
         yield f"<br><sup>{number}</sup> {escape(text)}"
     for note in table.notes:

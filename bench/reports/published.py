@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -15,9 +14,13 @@ from rich.text import Text
 
 from bench.against import Against, against
 from bench.records import write_atomic
+from bench.reports.csv_files import write_csv
 from bench.reports.markdown import escape
 from bench.results import Results
 from bench.text import printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROWS = "published.csv"
 PAGE = "published.md"
@@ -26,13 +29,14 @@ EXPLANATION = (
     "Noise is the half-width of the 95 % interval of a mean: how far it would move with other "
     "images of the kind. A difference within it says nothing."
 )
+DIGITS = "%.7g"
 HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
 
 
 def render(results: Results, out: Path) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
-    write_atomic(out / ROWS, _csv(rows).encode("utf-8", "backslashreplace"))
+    write_csv(_frame(rows), out / ROWS, DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, rows)) + "\n")
     return [out / ROWS, out / PAGE]
 
@@ -105,15 +109,12 @@ def _page(results: Results, rows: Sequence[Against]) -> Iterator[str]:
     yield from (f"- {escape(line)}" for line in _remarks(rows))
 
 
-def _csv(rows: Sequence[Against]) -> str:
-    text = io.StringIO()
-    names = [field.name for field in fields(Against)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        record = asdict(row)
-        for name in ("measured", "difference", "noise"):
-            record[name] = "" if record[name] is None else f"{record[name]:.7g}"
-        record["unlike"], record["protocol"] = "; ".join(row.unlike), "; ".join(row.protocol)
-        writer.writerow(record)
-    return text.getvalue()
+def _frame(rows: Sequence[Against]) -> pd.DataFrame:
+    import pandas as pd
+
+    records = [
+        {**asdict(row), "unlike": "; ".join(row.unlike), "protocol": "; ".join(row.protocol)}
+        for row in rows
+    ]
+    frame = pd.DataFrame(records, columns=[field.name for field in fields(Against)])
+    return frame.astype(dict.fromkeys(("measured", "difference", "noise", "published_n"), float))

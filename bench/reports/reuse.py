@@ -23,10 +23,15 @@ Render = Callable[[Results, Path], list[Path]]
 
 
 class Rendered:
-    """What was rendered into `out` by earlier runs, and from what."""
+    """What was rendered into `out` by earlier runs, and from what.
+
+    Attributes:
+        of: hash of the results themselves, whatever of them is shown and how.
+    """
 
     def __init__(self, results: Results, out: Path) -> None:
         self.out = out
+        self.of = _content(results)
         self._key = _key(results)
         self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
         self._known = _read(self._memory)
@@ -46,16 +51,15 @@ class Rendered:
         write_atomic(self._memory, json.dumps(self._known))
 
 
+def _content(results: Results) -> str:
+    return json_sha256([results.provenance, results.scores.to_csv(index=False)])
+
+
 def _key(results: Results) -> str:
     """Hash of everything a report is made from: results, pictures and our own code."""
     fields = {field.name: getattr(results, field.name) for field in dataclasses.fields(results)}
     scores = fields.pop("scores").to_csv(index=False)
-    pictures = [
-        _stamp(path)
-        for item in results.pictures
-        for path in (item.lr, item.hr, *item.sr.values())
-        if path is not None
-    ]
+    pictures = [_stamp(path) for path in results.files()]
     if results.groups is not None:
         fields["groups"] = sorted((key, sorted(group)) for key, group in results.groups.items())
     return json_sha256([repr(sorted(fields.items())), scores, pictures, _code()])

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records import write_atomic
+from bench.reports.csv_files import write_csv
+from bench.reports.layout import UNDECIDED, count_comparisons
 from bench.reports.markdown import escape
 from bench.results import Results
-from bench.stats import MIN_IMAGES
-from bench.table_stats import Statistics, statistics
+from bench.stats import MIN_IMAGES, RESAMPLES
+from bench.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.text import printable
 from bench.types import MetricSpec
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 CELLS = "statistics.csv"
 PAIRS = "statistics_pairs.csv"
 PAGE = "statistics.md"
+DISAGREES = "‡"
 DIGITS = "%.7g"
 """Of the CSV files: more would differ between machines whose sums round differently."""
 
@@ -27,15 +30,10 @@ DIGITS = "%.7g"
 def render(results: Results, out: Path) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
-    _write_csv(found.cells, out / CELLS)
-    _write_csv(found.pairs, out / PAIRS)
+    write_csv(found.cells, out / CELLS, DIGITS)
+    write_csv(found.pairs, out / PAIRS, DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
     return [out / CELLS, out / PAIRS, out / PAGE]
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
-    text = frame.to_csv(index=False, lineterminator="\n", float_format=DIGITS)
-    write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _page(results: Results, found: Statistics) -> Iterator[str]:
@@ -52,12 +50,14 @@ def _page(results: Results, found: Statistics) -> Iterator[str]:
 def _explanation(found: Statistics) -> Iterator[str]:
     yield (
         "Means over the images that all methods share, with 95 % intervals (symmetric "
-        f"bootstrap-t, {found.resamples} resamples of the images). *Best* is the share of "
-        "resamples in which a method is first, *ranks* holds 95 % of its ranks. Methods in bold "
-        "are not significantly worse than the best: paired bootstrap of the mean difference on "
-        f"the same images, Holm over {found.comparisons} comparisons, level {found.alpha:g}. "
-        "† where Wilcoxon's signed-rank test, corrected alike, disagrees: it asks about most "
-        f"images, not about the mean. Below {MIN_IMAGES} images nothing is claimed."
+        f"bootstrap-t, {RESAMPLES} resamples of the images). *Best* is the share of "
+        "resamples in which a method is first, *ranks* holds 95 % of its ranks. The best is bold; "
+        f"{UNDECIDED} is not told apart from the best: paired bootstrap of the mean difference on "
+        f"the same images, Holm over {count_comparisons(found.comparisons.values())} (every two "
+        f"methods), level {found.alpha:g}. "
+        f"{DISAGREES} where Wilcoxon's signed-rank test, corrected alike, disagrees: it asks about "
+        f"most images, not about the mean. Below {MIN_IMAGES} images, or images that differ, "
+        "nothing is claimed."
     )
 
 
@@ -71,16 +71,16 @@ def _metric(results: Results, found: Statistics, dataset: str, metric: MetricSpe
         yield f"{heading}: no interval and no test ({escape(printable('; '.join(reasons)))})."
         return
     sizes = ", ".join(dict.fromkeys(str(cell["n"]) for cell in cells if cell["n"]))
-    yield f"{heading}, n = {sizes}"
+    compared = found.comparisons.get((dataset, metric.name))
+    yield f"{heading}, n = {sizes}" + (f", Holm over {compared}" if compared else "")
     yield ""
     yield "| method | mean | 95 % interval | best | ranks | against the best | Holm p |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     titles = {method.name: method.title for method in results.methods}
-    group = found.groups.get((dataset, metric.name), frozenset())
     best = next(cell["method"] for cell in cells if cell["rank"] == 1)
     for cell in cells:
         against = _against(best, cell["method"], pairs, metric, found.alpha)
-        yield _line(cell, titles[cell["method"]], cell["method"] in group, metric, against)
+        yield _line(cell, titles[cell["method"]], metric, against)
 
 
 def _rows(frame: pd.DataFrame, dataset: str, metric: str) -> list[dict[Any, Any]]:
@@ -88,11 +88,12 @@ def _rows(frame: pd.DataFrame, dataset: str, metric: str) -> list[dict[Any, Any]
     return frame[own].to_dict("records")
 
 
-def _line(cell: dict[Any, Any], name: str, in_group: bool, metric: MetricSpec, against: str) -> str:
+def _line(cell: dict[Any, Any], name: str, metric: MetricSpec, against: str) -> str:
     title = escape(printable(name))
     if cell["low"] != cell["low"]:
         return f"| {title} | – | {escape(printable(cell['reason']))} | | | | |"
-    shown = f"**{title}**" if in_group else title
+    undecided = f"{title} {UNDECIDED}" if cell["against_best"] in NOT_TOLD_APART else title
+    shown = f"**{title}**" if cell["against_best"] == "best" else undecided
     interval = f"{_number(cell['low'], metric)} to {_number(cell['high'], metric)}"
     ranks = _range(int(cell["rank_low"]), int(cell["rank_high"]))
     return (
@@ -111,13 +112,19 @@ def _against(
             half = (pair["high"] - pair["low"]) / 2
             disagrees = (pair["holm_p"] < alpha) != (pair["wilcoxon_holm_p"] < alpha)
             difference = f"{sign * pair['difference']:+z.{metric.digits}f}"
-            p = f"{pair['holm_p']:.2g}" if pair["holm_p"] >= 0.001 else "< 0.001"
-            return f"{difference} ± {_number(half, metric)} | {p}{'†' if disagrees else ''}"
+            p = _p(pair["holm_p"]) or pair["verdict"]
+            return f"{difference} ± {_number(half, metric)} | {p}{DISAGREES if disagrees else ''}"
     return "– | –"
 
 
+def _p(value: float) -> str:
+    if value != value:
+        return ""
+    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
 def _number(value: float, metric: MetricSpec) -> str:
-    return f"{value:z.{metric.digits}f}"
+    return f"{value:z.{metric.digits}f}".replace("inf", "∞")
 
 
 def _range(low: int, high: int) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.records import write_atomic
-from bench.reports.layout import Cell, Group, Label, Table, make_table
+from bench.reports.layout import UNDECIDED, Cell, Group, Label, Table, make_table
 from bench.results import Results
 
 FILE_NAME = "leaderboard.txt"
@@ -22,14 +22,15 @@ FILE_WIDTH = 80
 DATASET_WIDTH = 16
 LABEL_WIDTH = 30
 HEAD_WIDTH = 14
-SIGNS = {"best": "●", "second": "○"}
-STYLES = {"": "", "best": "bold red", "second": "bright_blue"}
+SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
+STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
 LEGENDS = {
     "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
-    "significant": "● best or not significantly worse  ↑ higher is better  ↓ lower is better\n"
-    "Paired bootstrap, Holm, 5 %; a row without marks allows no test.",
+    "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
+    "↓ lower is better\nPaired bootstrap, Holm over {}, level 5 %; a row without marks allows "
+    "no test.",
 }
-ASCII = str.maketrans("●○–↑↓✓×", "*+-^vyx")
+ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
 EDGES = 2
 GAP = 2
 
@@ -177,7 +178,7 @@ def _rich_table(page: _Page, encoding: str) -> RichTable:
 
 
 def _below(table: Table) -> Iterator[str]:
-    yield LEGENDS[table.marking]
+    yield LEGENDS[table.marking].format(table.comparisons)
     for number, text in enumerate(table.footnotes, 1):
         yield f"[{number}] {text}"
     yield from table.notes
