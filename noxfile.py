@@ -71,7 +71,7 @@ def train_mini(session: nox.Session) -> None:
         start = ("--from", f"{MINI}/{stage}/model")
         often = ("--checkpoint-every", "100")
         python(session, "-m", "bench", "train", *run, *often, *session.posargs)
-    python(session, "-m", "cassr.release", f"{MINI}/guidance/model", SHIPPED)
+    python(session, "-m", "cassr.training.release", f"{MINI}/guidance/model", SHIPPED)
     for stage in MINI_RUNS:
         shutil.copy(f"{MINI}/{stage}/log.csv", f"{SHIPPED}/runs/{stage}.csv")
 
@@ -116,7 +116,9 @@ def _train_ablation(
     out = f"{ABLATION}/{name}"
     run = ("train", "guidance", "--from", source, "--out", out, "--steps", STAGE_2_STEPS)
     python(session, "-m", "bench", *run, *common)
-    python(session, "-m", "cassr.release", f"{out}/model", f"{ABLATION}/models/mini-{name}")
+    python(
+        session, "-m", "cassr.training.release", f"{out}/model", f"{ABLATION}/models/mini-{name}"
+    )
 
 
 @nox.session

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import cassr
-from bench import weights
-from bench.errors import Unavailable
+from bench.base.errors import Unavailable
+from bench.remote import weights
 
 CARRIED = Path(cassr.__file__).parent / "models"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt"]

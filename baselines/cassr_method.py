@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from baselines.cassr_files import find_model, model_files
-from bench import images, weights
-from bench.hashing import json_sha256
+from bench.base.hashing import json_sha256
+from bench.files import images
+from bench.remote import weights
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
@@ -158,6 +159,6 @@ def _captioner(model: str, device: str) -> Any:
 
 
 def _method(name: str, device: str) -> Any:
-    from bench.methods import find
+    from bench.methods.find import find
 
     return find(name).load(device)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from baselines.official_run import Job, Run, Watch
-from bench import images, weights
-from bench.cards import MethodCard, Official
-from bench.errors import CardError, Unavailable
-from bench.installation import Installation, clean_environment
-from bench.types import WHOLE_SET, SetImage
+from bench.base.cards import MethodCard, Official
+from bench.base.errors import CardError, Unavailable
+from bench.base.types import WHOLE_SET, SetImage
+from bench.files import images
+from bench.methods.installation import Installation, clean_environment
+from bench.remote import weights
 
 CRASHES = 3
 """Runs that die without having made an image, before the rest is given up."""

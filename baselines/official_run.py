@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import images
-from bench.errors import ImageError
-from bench.records import copy_atomic, write_atomic
-from bench.text import printable
-from bench.types import SetImage
+from bench.base.errors import ImageError
+from bench.base.records import copy_atomic, write_atomic
+from bench.base.text import printable
+from bench.base.types import SetImage
+from bench.files import images
 
 if TYPE_CHECKING:
     from baselines.official import OfficialRepository

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BenchError, SetAside
-from bench.lazy import resolve
-from bench.text import printable
+from bench.base.errors import BenchError, SetAside
+from bench.base.lazy import resolve
+from bench.base.text import printable
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ COMMANDS = (
     ),
     Command(
         "train",
-        "bench.commands.train:train",
+        "bench.commands.train.command:train",
         "Train a stage of CasSR.",
         "train guidance --preset sd15 --dry-run",
     ),
@@ -158,7 +158,7 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            from bench.foreign import told
+            from bench.base.foreign import told
 
             raise BenchError(
                 f"stopped by code that was called, before the end: {told(error)}"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cassr.build import build_pipeline
 from cassr.pipeline import CasSRPipeline
-from cassr.tiling import Grid
+from cassr.sampling.tiling import Grid
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "cassr_tiles.png"
 GAIN = 8

@@ -15,7 +15,6 @@ import skimage.data
 import torch
 from torch.nn import functional as F
 
-from cassr.data import stream_seed
 from cassr.degradation import (
     PRESETS,
     DegradationOptions,
@@ -24,7 +23,8 @@ from cassr.degradation import (
     degrade_batch,
     seeded_parameters,
 )
-from cassr.degradation_steps import USM_KERNEL, OrderParameters, Pixels, Planes, jpeg
+from cassr.degradation.steps import USM_KERNEL, OrderParameters, Pixels, Planes, jpeg
+from cassr.training.data import stream_seed
 
 
 def plain_filter(x: torch.Tensor, weights: Planes) -> torch.Tensor:

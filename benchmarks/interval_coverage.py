@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.stats import bootstrap, wilcoxon
+from bench.results.bootstrap import bootstrap, wilcoxon
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 BLOCK = 1000

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.reports.html import render
-from bench.results import Item, PictureSet, Results
-from bench.types import MetricSpec
+from bench.base.types import MetricSpec
+from bench.reports.html.report import render
+from bench.results.results import Item, PictureSet, Results
 
 TITLES = ("PSNR-Y", "SSIM-Y", "LPIPS", "DISTS", "NIQE", "MUSIQ", "MANIQA", "CLIPIQA")
 

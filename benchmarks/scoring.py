@@ -244,7 +244,8 @@ def print_parts(sr: Path, hr: Path, env: dict[str, str]) -> None:
     os.environ["CASSR_BENCH_CACHE"] = env["CASSR_BENCH_CACHE"]
     import torch
 
-    from bench import images, metrics
+    from bench import metrics
+    from bench.files import images
 
     torch.set_num_threads(1)
     names = sorted(path.name for path in sr.iterdir())[:5]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cassr.color import CORRECTIONS
 from cassr.config import SamplingOptions
-from cassr.sampling import (
+from cassr.sampling.color import CORRECTIONS
+from cassr.sampling.loop import (
     LatentCodec,
     NoisePredictor,
     draw_noise,
@@ -20,8 +20,8 @@ from cassr.sampling import (
     tiled_predictor,
     vae_factor,
 )
+from cassr.sampling.tiling import Grid
 from cassr.stages import Stage
-from cassr.tiling import Grid
 
 if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline

@@ -107,7 +107,7 @@ class TrainingSettings:
         decay: share of the steps, at the end, over which the rate falls to zero along a cosine.
         clip: largest norm of the gradient; 0 for none.
         ema: decay of the averaged weights; 0 for none.
-        crop, scale, degradations, shrink, rotate, tries: see `cassr.data.Recipe`.
+        crop, scale, degradations, shrink, rotate, tries: see `cassr.training.data.Recipe`.
         samples: number of different pairs; 0 for a new one each time.
         prompt: general description c.
         prompt_dropout: share of samples whose prompt is "" instead, for classifier-free guidance.
@@ -116,9 +116,9 @@ class TrainingSettings:
         first_step_share: share of samples at the time step that sampling starts with; the others
             are uniform.
         unit_hints: scale the layers that embed a condition image, where they are untrained, to
-            outputs of unit size; see `cassr.objectives.StageObjective.start`.
-        gradient_weight, amplitude_weight, grid_weight: of the image loss, see `cassr.losses`.
-        adversarial_weight: of the image loss, see `cassr.adversarial`; 0 for no critic.
+            outputs of unit size; see `cassr.training.objectives.StageObjective.start`.
+        gradient_weight, amplitude_weight, grid_weight: of the image loss; `cassr.training.losses`.
+        adversarial_weight: of the image loss, see `cassr.training.adversarial`; 0 for no critic.
         precision: "no", "bf16" or "fp16".
         gradient_checkpointing: compute activations twice instead of keeping them.
         seed: of data and noise.

@@ -25,17 +25,20 @@ from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_schedu
 from cassr.attention import MultipleAttention
 from cassr.cascade import Batch, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
-from cassr.images import ImageLike, OutputType, from_tensors, quantize, to_tensors, upscale_bicubic
 from cassr.patch_vae import PatchVAE
 from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
 from cassr.requests import given_references, one_each, prompts_for, spans
-from cassr.sampling import (
-    LatentCodec,
-    LatentSpace,
-    vae_factor,
+from cassr.sampling.images import (
+    ImageLike,
+    OutputType,
+    from_tensors,
+    quantize,
+    to_tensors,
+    upscale_bicubic,
 )
+from cassr.sampling.loop import LatentCodec, LatentSpace, vae_factor
+from cassr.sampling.tiling import pad_to_multiple
 from cassr.stages import ControlNetActivation, Guidance, Stage, TunerActivation
-from cassr.tiling import pad_to_multiple
 from cassr.unet import size_multiple
 
 if TYPE_CHECKING:
@@ -281,7 +284,7 @@ class CasSRPipeline(DiffusionPipeline):
         """Upscale images.
 
         Args:
-            image: one LR image or several, of any sizes; see `cassr.images.to_tensors`.
+            image: one LR image or several, of any sizes; see `cassr.sampling.images.to_tensors`.
             scale: integer factor (1 restores at the same size).
             seed: one for all images, or one for each. An image's result depends on its own seed
                 only, not on the images beside it.
@@ -290,7 +293,7 @@ class CasSRPipeline(DiffusionPipeline):
                 from PIL image to text.
             batch_size: images of equal size that go through the networks together. 1 keeps results
                 bit-equal in whatever company an image is upscaled; more is equal to rounding.
-            output_type: "pil", "np" or "pt", see `cassr.images.from_tensors`.
+            output_type: "pil", "np" or "pt", see `cassr.sampling.images.from_tensors`.
             options: any field of `cassr.config.SamplingOptions`.
 
         Returns:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from cassr.images import ImageLike, from_tensors, to_tensors
 from cassr.prompts import with_caption
+from cassr.sampling.images import ImageLike, from_tensors, to_tensors
 
 if TYPE_CHECKING:
     import torch

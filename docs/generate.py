@@ -12,13 +12,13 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
-from bench.cards import DatasetCard, MethodCard, Official, Variant  # noqa: E402
-from bench.data import dataset_cards  # noqa: E402
-from bench.listing import facts  # noqa: E402
-from bench.methods import method_cards  # noqa: E402
-from bench.types import Weight  # noqa: E402
+from bench.base.cards import DatasetCard, MethodCard, Official, Variant  # noqa: E402
+from bench.base.types import Weight  # noqa: E402
+from bench.commands.listing import facts  # noqa: E402
+from bench.data.find import dataset_cards  # noqa: E402
+from bench.methods.find import method_cards  # noqa: E402
 from cassr.config import MINI  # noqa: E402
-from cassr.training_sets import PAPER, TrainingSet, training_sets  # noqa: E402
+from cassr.photographs.sets import PAPER, TrainingSet, training_sets  # noqa: E402
 from noxfile import MINI_RUNS  # noqa: E402
 
 GENERATED = "<!-- Written by docs/generate.py from the cards: change those, then `nox -s docs`. -->"

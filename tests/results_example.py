@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.results import Item, PictureSet, Results
-from bench.types import MetricSpec
+from bench.base.types import MetricSpec
+from bench.results.results import Item, PictureSet, Results
 
 HOSTILE = (
     r"a_b & 50% #1 $x {y} ~z ^w \cmd `q` <b> |p| \"r\"",

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.types import MetricSpec
+from bench.base.types import MetricSpec
 
 
 def plant(spec: MetricSpec, hub: Path) -> None:

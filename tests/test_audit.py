@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from conftest import ROOT, Cli
 
-from bench.audit import Audit, Mark, Value, audit, place_of
-from bench.audit_files import audit_files, audit_published, read_file
-from bench.audit_grid import GridCell, read_grid, split_metric
-from bench.audit_latex import grids
-from bench.cards import read_card
-from bench.claims import ClaimsCard
-from bench.errors import BenchError, DataError
-from bench.published import folder
+from bench.audit.files import audit_files, audit_published, read_file
+from bench.audit.grid import GridCell, read_grid, split_metric
+from bench.audit.latex import grids
+from bench.audit.prose import ClaimsCard
+from bench.audit.recompute import Audit, Mark, Value, audit, place_of
+from bench.base.cards import read_card
+from bench.base.errors import BenchError, DataError
 from bench.reports import get_report
-from bench.table_stats import statistics
+from bench.results.published import folder
+from bench.results.table_stats import statistics
 
 from . import results_example as ex
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
-from bench.methods import method_cards
+from bench.methods.find import method_cards
 from cassr.config import MINI, SD15, SamplingOptions
 
 DOCS = Path(__file__).parents[1] / "docs"

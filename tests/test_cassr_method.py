@@ -11,8 +11,8 @@ import torch
 from baselines import cassr_files
 from baselines.cassr_files import find_model
 from baselines.cassr_method import CasSR
-from bench.errors import Unavailable, UnknownName
-from bench.methods import Entry, all_methods, find, matching
+from bench.base.errors import Unavailable, UnknownName
+from bench.methods.find import Entry, all_methods, find, matching
 from cassr.build import build_pipeline
 
 CARDS = Path(cassr_files.__file__).parent / "cards"

@@ -17,7 +17,7 @@ from cassr.build import build_pipeline
 from cassr.config import FIXED_PROMPTS, MINI, PRESETS, SamplingOptions, get_preset
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings, sidecar_caption, with_caption
-from cassr.sampling import LatentSpace, initial_latents, stage_generators, training_target
+from cassr.sampling.loop import LatentSpace, initial_latents, stage_generators, training_target
 
 
 def awaken(pipeline: CasSRPipeline) -> CasSRPipeline:
@@ -273,7 +273,7 @@ def test_a_scheduler_that_cannot_add_noise_is_refused(pipeline):
 
 
 def test_guidance_is_the_weighted_difference(pipeline):
-    from cassr.sampling import guided_prediction
+    from cassr.sampling.loop import guided_prediction
 
     class Constant:
         def embed(self, *images: Tensor) -> None: ...

@@ -16,12 +16,12 @@ from torch import Tensor
 
 import cassr
 from cassr.build import build_pipeline
-from cassr.color import adain, low_band, wavelet
 from cassr.config import SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
-from cassr.sampling import LatentCodec, tiled_predictor
-from cassr.tiling import Grid, HintCache, blend, pad_to_multiple
+from cassr.sampling.color import adain, low_band, wavelet
+from cassr.sampling.loop import LatentCodec, tiled_predictor
+from cassr.sampling.tiling import Grid, HintCache, blend, pad_to_multiple
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,16 @@ from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
 
-from bench import archives, data, hub_sets, images, verify
-from bench.alignment import misalignment
-from bench.archive_sets import centre_crop
-from bench.cards import Archive, CentreCrop, DatasetCard, read_card
-from bench.errors import CardError, DataError, ImageError
-from bench.types import Manifest
+from bench.base.cards import Archive, CentreCrop, DatasetCard, read_card
+from bench.base.errors import CardError, DataError, ImageError
+from bench.base.types import Manifest
+from bench.data import find as data
+from bench.data import from_hub as hub_sets
+from bench.data import verify
+from bench.data.alignment import misalignment
+from bench.data.from_archive import centre_crop
+from bench.files import images
+from bench.remote import archives
 
 Files = dict[str, bytes]
 
@@ -379,7 +383,7 @@ def test_div2k_val_is_degraded_whole_and_seeded_by_name(place: Callable, tmp_pat
     assert pair.lr and pair.hr
     assert np.array_equal(images.read_rgb(pair.hr), photo(70, 99, 1)[:68, :96])
     assert images.read_rgb(pair.lr).shape == (17, 24, 3)
-    from bench.hashing import derive_seed
+    from bench.base.hashing import derive_seed
     from cassr.degradation import degrade
 
     expected = degrade(photo(70, 99, 1)[:68, :96], seed=derive_seed(0, "0801"))

@@ -9,8 +9,7 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from cassr import degradation_steps as steps
-from cassr.degradation import FULL, MILD, seeded_parameters
+from cassr.degradation import FULL, MILD, seeded_parameters, steps
 
 
 @pytest.fixture(scope="module")

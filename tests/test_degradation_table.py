@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from cassr import degradation_steps as steps
 from cassr.degradation import (
     PRESETS,
     BlurOptions,
     DegradationParameters,
     ResizeOptions,
     sample_parameters,
+    steps,
 )
 
 DRAWS = 6000

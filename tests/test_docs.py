@@ -15,7 +15,7 @@ from conftest import ROOT, Cli, make_cli
 from pictures import photo
 from PIL import Image
 
-from bench import listing
+from bench.commands import listing
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.M | re.S)

@@ -22,13 +22,13 @@ from conftest import Cli, make_cli
 from PIL import Image
 from results_example import HOSTILE, PSNR
 
-from bench.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
-from bench.diff import difference
-from bench.errors import DataError
-from bench.measured import public_names
-from bench.merge import Import, merge
-from bench.publish import card, export_folder
-from bench.results import Item, Results
+from bench.base.errors import DataError
+from bench.exchange.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
+from bench.exchange.diff import difference
+from bench.exchange.export import card, export_folder
+from bench.exchange.measured import public_names
+from bench.exchange.merge import Import, merge
+from bench.results.results import Item, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
 

@@ -21,13 +21,14 @@ from PIL import Image
 from results_example import HOSTILE
 from scipy import ndimage
 
-from bench import data, gate_output
-from bench.errors import CardError
-from bench.gate import Judged, Verdict, default_policy, judge, keep_scores
-from bench.gate_run import measure_folder
-from bench.measured import Cell, DatasetPrint, Measured, MethodPrint, MetricPrint, mean
-from bench.progress import Progress
-from bench.reference import (
+from bench.base.errors import CardError
+from bench.base.progress import Progress
+from bench.data import find as data
+from bench.exchange.measured import Cell, DatasetPrint, Measured, MethodPrint, MetricPrint, mean
+from bench.gate import output as gate_output
+from bench.gate.judge import Judged, Verdict, default_policy, judge, keep_scores
+from bench.gate.measure import measure_folder
+from bench.gate.reference import (
     MARKER,
     Floor,
     Policy,
@@ -37,7 +38,7 @@ from bench.reference import (
     read_reference,
     write_reference,
 )
-from bench.run import RunOptions
+from bench.running.execute import RunOptions
 
 # -- damage to real photographs ------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from bench import listing
-from bench.cards import DatasetCard, MethodCard, Official, Outputs, Side
+from bench.base.cards import DatasetCard, MethodCard, Official, Outputs, Side
+from bench.commands import listing
 
 DOCS = ROOT / "docs"
 

@@ -10,9 +10,9 @@ import torch
 from pictures import hostile_files, photo
 from PIL import Image
 
-from bench import images
-from bench.errors import ImageError
-from bench.image_folders import image_files
+from bench.base.errors import ImageError
+from bench.files import images
+from bench.files.image_folders import image_files
 
 
 def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Path) -> None:

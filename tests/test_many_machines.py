@@ -15,8 +15,9 @@ import pytest
 from conftest import ROOT, Cli, make_cli
 from substitutes import plant
 
-from bench import metrics, shards
-from bench.errors import BenchError
+from bench import metrics
+from bench.base.errors import BenchError
+from bench.running import shards
 
 METHOD = """
 import time

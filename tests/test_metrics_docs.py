@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.base.types import MetricSpec
 from bench.metrics import METRICS
 from bench.metrics.catalogue import PARITY
-from bench.types import MetricSpec
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 

@@ -14,9 +14,9 @@ from pictures import photo
 from substitutes import plant
 
 from bench import metrics
-from bench.errors import BenchError, Unavailable, WeightsError
+from bench.base.errors import BenchError, Unavailable, WeightsError
+from bench.base.types import MetricSpec
 from bench.metrics.catalogue import PARITY, PYIQA_WEIGHTS
-from bench.types import MetricSpec
 
 NETWORKS = [
     "lpips",

@@ -15,7 +15,7 @@ from pictures import photo
 from PIL import Image
 
 from bench import metrics
-from bench.errors import DataError, ImageError
+from bench.base.errors import DataError, ImageError
 from bench.metrics.catalogue import PARITY
 from bench.metrics.frechet import frechet_distance, kernel_distance
 

@@ -13,9 +13,9 @@ import torch
 from pictures import photo
 
 from bench import metrics
-from bench.errors import ImageError, Unavailable, UnknownName
+from bench.base.errors import ImageError, Unavailable, UnknownName
+from bench.base.types import MetricSpec
 from bench.metrics.catalogue import PARITY, PYIQA_SET_METRICS
-from bench.types import MetricSpec
 
 NO_DOWNLOAD = ["psnr_y", "ssim_y", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
 PUBLISHED = ["fid", "lpips", "dists", "musiq", "maniqa", "clipiqa", "niqe", "psnr_y", "ssim_y"]

@@ -13,11 +13,11 @@ from PIL import Image
 from substitutes import plant
 
 from bench import metrics
-from bench.errors import DataError
-from bench.folders import score_folder
+from bench.base.errors import DataError
+from bench.base.progress import Progress
 from bench.metrics.frechet import frechet_distance, kernel_distance
 from bench.metrics.sets import SetSize, incomparable, stacked
-from bench.progress import Progress
+from bench.running.score_folders import score_folder
 
 FID, KID = metrics.get("fid"), metrics.get("kid")
 

@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from baselines.cassr_files import CARRIED
-from bench import images, metrics
-from bench.methods import find, method_cards
-from bench.stats import compare
+from bench import metrics
+from bench.files import images
+from bench.methods.find import find, method_cards
+from bench.results.bootstrap import compare
 from cassr.build import build_pipeline
 from cassr.pipeline import CasSRPipeline
-from cassr.release import release
+from cassr.training.release import release
 
 MODEL = CARRIED / "cassr-mini"
 LARGEST_MIB = 15

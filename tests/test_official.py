@@ -20,11 +20,11 @@ from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
-from bench.errors import CardError, DataError, Unavailable
-from bench.installation import Installation
-from bench.methods import find as find_method
-from bench.progress import Progress
-from bench.setup_method import SetupOptions, _packages, _packages_are_there, link, setup
+from bench.base.errors import CardError, DataError, Unavailable
+from bench.base.progress import Progress
+from bench.methods.find import find as find_method
+from bench.methods.installation import Installation
+from bench.methods.setup import SetupOptions, _packages, _packages_are_there, link, setup
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -484,7 +484,7 @@ def test_what_a_build_imports_is_installed_first(
     card = stand_in.card()
     card.write_text(card.read_text().replace("modules =", lists))
     called: list[list[str]] = []
-    monkeypatch.setattr("bench.setup_method.call", lambda command, *rest: called.append(command))
+    monkeypatch.setattr("bench.methods.setup.call", lambda command, *rest: called.append(command))
     with stand_in.folder.joinpath("log").open("w") as log:
         assert _packages(Installation(find_method(str(card)).card), log) == "packages: installed"
     assert [command[-1] for command in called] == ["torch", "r.txt", "extra"]

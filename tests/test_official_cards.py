@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from argument_parsers import Description, Refusal, describe, parser_of
 
-from bench.cards import MethodCard
-from bench.methods import Entry, method_cards
+from bench.base.cards import MethodCard
+from bench.methods.find import Entry, method_cards
 
 DESCRIPTIONS = Path(__file__).with_name("official_arguments.json")
 # A script whose arguments are defined in another file of its repository.

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Cli
 
+from bench.base.lazy import resolve
+from bench.base.progress import Progress
 from bench.cli import COMMANDS
-from bench.doctor import _computing
-from bench.lazy import resolve
-from bench.methods import method_cards
-from bench.progress import Progress
-from bench.try_method import _seed, try_method
+from bench.commands.doctor import _computing
+from bench.methods.find import method_cards
+from bench.running.try_method import _seed, try_method
 
 HEAVY = ("torch", "pandas", "numpy", "PIL", "matplotlib", "pyiqa", "diffusers")
 
@@ -35,12 +35,12 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "bench/suites/quick.toml",
-        "bench/datasets/quick-realistic.toml",
-        "bench/datasets/photos/packaged.toml",
+        "bench/data/cards/quick-realistic.toml",
+        "bench/data/photos/packaged.toml",
         "baselines/cards/bicubic.toml",
         "bench/published/cassr.csv",
-        "bench/reports/page/index.html",
-        "bench/reports/page/report.css",
+        "bench/reports/html/page/index.html",
+        "bench/reports/html/page/report.css",
         "cassr/models/cassr-mini/README.md",
         "cassr/models/cassr-mini/unet/diffusion_pytorch_model.safetensors",
     ):

@@ -13,13 +13,13 @@ from conftest import ROOT, Cli
 from rich.console import Console
 
 from bench import metrics
-from bench.against import Against, against
-from bench.errors import DataError
-from bench.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
+from bench.base.errors import DataError
 from bench.reports import get_report
 from bench.reports.published import NOTHING, show
-from bench.results import Item, Results
-from bench.table_stats import statistics
+from bench.results.against import Against, against
+from bench.results.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
+from bench.results.results import Item, Results
+from bench.results.table_stats import statistics
 
 from . import results_example as ex
 

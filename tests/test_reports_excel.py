@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.reports.csv_files import render as render_csv
-from bench.reports.excel import render
-from bench.results import Item, summarize
-from bench.table_stats import statistics
+from bench.reports.tables.csv_files import render as render_csv
+from bench.reports.tables.excel import render
+from bench.results.results import Item, summarize
+from bench.results.table_stats import statistics
 
 from . import results_example as ex
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from bench.images import read_rgb
-from bench.reports.html import render
-from bench.reports.html_pictures import THUMB_SIDE
-from bench.results import PictureSet, Results
+from bench.files.images import read_rgb
+from bench.reports.html.pictures import THUMB_SIDE
+from bench.reports.html.report import render
+from bench.results.results import PictureSet, Results
 
 from . import results_example as ex
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import DataError
-from bench.images import read_rgb
-from bench.reports.panels import BOX, EMPTY, MARGIN, TILE, panel, render
-from bench.reports.regions import Region, choose_pictures, choose_region, parse_region
-from bench.results import PictureSet, Results, ShownRegion
+from bench.base.errors import DataError
+from bench.files.images import read_rgb
+from bench.reports.figures.panels import BOX, EMPTY, MARGIN, TILE, panel, render
+from bench.reports.figures.regions import Region, choose_pictures, choose_region, parse_region
+from bench.results.results import PictureSet, Results, ShownRegion
 
 from . import results_example as ex
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import DataError
-from bench.reports import plots
-from bench.reports.loss_curves import SMOOTHING, _smoothed, loss_curves
-from bench.results import Item, Results
-from bench.table_stats import statistics
+from bench.base.errors import DataError
+from bench.reports.figures import plots
+from bench.reports.figures.loss_curves import SMOOTHING, _smoothed, loss_curves
+from bench.results.results import Item, Results
+from bench.results.table_stats import statistics
 
 from . import results_example as ex
 

@@ -18,15 +18,15 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench import outputs
-from bench.errors import BenchError, DataError, UnknownName
+from bench.base.errors import BenchError, DataError, UnknownName
+from bench.files import outputs
 from bench.reports import REPORTS, get_report, render_all, require_free
-from bench.reports.latex import escape as escape_latex
-from bench.reports.layout import DASH, make_table, marks
-from bench.reports.markdown import escape as escape_markdown
-from bench.reports.markdown import markdown
-from bench.reports.terminal import show
-from bench.results import Item, Results, summarize
+from bench.reports.tables.latex import escape as escape_latex
+from bench.reports.tables.layout import DASH, make_table, marks
+from bench.reports.tables.markdown import escape as escape_markdown
+from bench.reports.tables.markdown import markdown
+from bench.reports.tables.terminal import show
+from bench.results.results import Item, Results, summarize
 
 from . import results_example as ex
 

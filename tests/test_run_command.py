@@ -22,12 +22,12 @@ from conftest import ROOT, Cli, make_cli
 from pictures import not_read_in_folders, photo
 from PIL import Image
 
-from bench import images
-from bench.errors import DataError, SetAside, Unavailable
-from bench.foreign import each
-from bench.methods import find as find_method
-from bench.store import Store
-from bench.upscale import UpscaleTask, _loaded, upscale_one
+from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.foreign import each
+from bench.files import images
+from bench.methods.find import find as find_method
+from bench.running.store import Store
+from bench.running.upscale import UpscaleTask, _loaded, upscale_one
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
@@ -666,7 +666,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(
 
 
 def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
-    from bench import options
+    from bench.commands import options
 
     given = ['"folder:a,b@C", bicubic,', "lanczos"]
     assert options.names("--methods", given) == ["folder:a,b@C", "bicubic", "lanczos"]

@@ -14,7 +14,7 @@ from conftest import Cli
 from pictures import ODD_NAMES, not_read_in_folders, photo
 from PIL import Image
 
-from bench.text import spreadsheet_text
+from bench.base.text import spreadsheet_text
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], float]:

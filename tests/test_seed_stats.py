@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cards import TRAINING_SEED
-from bench.errors import DataError
+from bench.base.cards import TRAINING_SEED
+from bench.base.errors import DataError
 from bench.reports import get_report, render_all
-from bench.results import Item, Results
-from bench.seed_stats import (
+from bench.results.bootstrap import compare, holm
+from bench.results.results import Item, Results
+from bench.results.seed_stats import (
     IDENTICAL,
     IMAGE_NOISE,
     NO_SCORES,
@@ -27,7 +28,6 @@ from bench.seed_stats import (
     seed_statistics,
     seeds_differ,
 )
-from bench.stats import compare, holm
 
 from . import results_example as ex
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from baselines.padding import Pad, Tiles, mirrored
 from baselines.spandrel_models import SpandrelNetwork, load
-from bench.methods import find as find_method
-from bench.methods import method_cards
+from bench.methods.find import find as find_method
+from bench.methods.find import method_cards
 
 LARGE = (513, 300)
 SIZES = [(37, 45), (64, 64), (128, 128), (171, 100), LARGE]
@@ -327,7 +327,7 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path: Path) -> None:
 def test_real_weights_load_and_keep_the_picture(
     real_weights: Path, golden: Path, file: str, architecture: str
 ) -> None:
-    from bench import images
+    from bench.files import images
 
     method = find_method(f"spandrel:{real_weights / file}").load("cpu")
     assert method.model.architecture.name == architecture  # type: ignore[attr-defined]

@@ -11,9 +11,16 @@ import pytest
 from scipy import stats as scipy_stats
 
 from bench.reports import get_report
-from bench.results import Results
-from bench.stats import bootstrap, compare, corrected, holm, rank_probabilities, wilcoxon
-from bench.table_stats import SET_METRIC, statistics
+from bench.results.bootstrap import (
+    bootstrap,
+    compare,
+    corrected,
+    holm,
+    rank_probabilities,
+    wilcoxon,
+)
+from bench.results.results import Results
+from bench.results.table_stats import SET_METRIC, statistics
 
 from . import results_example as ex
 

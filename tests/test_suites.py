@@ -11,15 +11,16 @@ import pytest
 from conftest import ROOT
 from pydantic import BaseModel, ValidationError
 
-from bench import metrics, weights
-from bench.cards import TRAINING_SEED, DatasetCard, MethodCard, SuiteCard, read_card
-from bench.data import dataset_cards
-from bench.errors import CardError
-from bench.methods import all_methods
-from bench.reference import read_reference
-from bench.run import suite_cards
-from bench.types import Weight
-from cassr.training_sets import TrainingSet, training_sets
+from bench import metrics
+from bench.base.cards import TRAINING_SEED, DatasetCard, MethodCard, SuiteCard, read_card
+from bench.base.errors import CardError
+from bench.base.types import Weight
+from bench.data.find import dataset_cards
+from bench.gate.reference import read_reference
+from bench.methods.find import all_methods
+from bench.remote import weights
+from bench.running.execute import suite_cards
+from cassr.photographs.sets import TrainingSet, training_sets
 
 SUITES = suite_cards()
 MINI_NOTE = all_methods()["cassr-mini"].note

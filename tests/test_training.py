@@ -22,27 +22,27 @@ from pictures import photo
 from PIL import Image
 from safetensors.torch import load_file
 
-from cassr import checkpoints
-from cassr.adversarial import PatchCritic, adversarial_loss
+from cassr.base.errors import TrainingError
 from cassr.build import build_pipeline, build_scheduler
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
 from cassr.controlnet import embed_hint
-from cassr.data import Recipe, TrainingPairs, recipe_of
-from cassr.errors import TrainingError
-from cassr.images import upscale_bicubic
-from cassr.losses import (
+from cassr.patch_vae import PatchVAE
+from cassr.photographs.read import FolderPhotographs
+from cassr.pipeline import CasSRPipeline
+from cassr.sampling.images import upscale_bicubic
+from cassr.sampling.loop import noised, predicted_clean, training_target
+from cassr.training import checkpoints
+from cassr.training.adversarial import PatchCritic, adversarial_loss
+from cassr.training.data import Recipe, TrainingPairs, recipe_of
+from cassr.training.losses import (
     amplitude_difference,
     gradient_difference,
     grid_difference,
     image_loss,
 )
-from cassr.objectives import StageObjective, build_objective, codec_of
-from cassr.patch_vae import PatchVAE
-from cassr.photographs import FolderPhotographs
-from cassr.pipeline import CasSRPipeline
-from cassr.sampling import noised, predicted_clean, training_target
-from cassr.train import Outcome, RunOptions, learning_rate, train
-from cassr.training_run import STAGES, Start, load_start
+from cassr.training.objectives import StageObjective, build_objective, codec_of
+from cassr.training.run import STAGES, Start, load_start
+from cassr.training.train import Outcome, RunOptions, learning_rate, train
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
 ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)

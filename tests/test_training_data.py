@@ -11,15 +11,22 @@ import torch
 from pictures import photo
 from PIL import Image
 
+from cassr.base.errors import TrainingError, UnreadableImage
 from cassr.build import build_pipeline
 from cassr.config import TrainingSettings
-from cassr.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
 from cassr.degradation import degrade
-from cassr.errors import TrainingError, UnreadableImage
-from cassr.objectives import codec_of, make_references
-from cassr.photographs import FolderPhotographs, HubPhotographs, Joined, Stream, digest, open_hub
-from cassr.prepared import prepare, stage_1_identity
-from cassr.training_sets import photographs, problem, training_sets
+from cassr.photographs.read import (
+    FolderPhotographs,
+    HubPhotographs,
+    Joined,
+    Stream,
+    digest,
+    open_hub,
+)
+from cassr.photographs.sets import photographs, problem, training_sets
+from cassr.training.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
+from cassr.training.objectives import codec_of, make_references
+from cassr.training.prepared import prepare, stage_1_identity
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
 
@@ -248,7 +255,7 @@ class TestPrepared:
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
-        monkeypatch.setattr("cassr.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        monkeypatch.setattr("cassr.training.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
         told: list[int] = []
 
         def stop_after_two(layer: str, done: int, total: int) -> None:
@@ -288,7 +295,7 @@ class TestPrepared:
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (folder / "bad.png").write_bytes(b"no")
-        monkeypatch.setattr("cassr.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        monkeypatch.setattr("cassr.training.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
         pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
         told: list[str] = []
         for _ in range(2):
@@ -320,7 +327,7 @@ class TestTrainingSets:
         assert all(card.licence and card.source and card.layout for card in cards.values())
 
     def test_no_photograph_is_one_of_the_evaluation(self) -> None:
-        from bench.photos import photo_collections
+        from bench.data.from_photos import photo_collections
 
         evaluated = {p.sha256 for photos in photo_collections().values() for p in photos.images}
         trained = {listed.sha256 for card in training_sets().values() for listed in card.files}

@@ -18,13 +18,14 @@ import torch
 from pictures import photo
 from PIL import Image
 
-from bench.errors import DataError
-from bench.validation import Validation
-from cassr import checkpoints, training_sets
-from cassr.checkpoints import Checkpoint, found, load, save
-from cassr.errors import TrainingError
-from cassr.training_log import TrainingLog
-from cassr.training_sets import ListedFile, TrainingSet, fetch_packages
+from bench.base.errors import DataError
+from bench.running.validation import Validation
+from cassr.base.errors import TrainingError
+from cassr.photographs import sets as training_sets
+from cassr.photographs.sets import ListedFile, TrainingSet, fetch_packages
+from cassr.training import checkpoints
+from cassr.training.checkpoints import Checkpoint, found, load, save
+from cassr.training.log import TrainingLog
 
 KEEP = 2
 TOUCHING = ("mkdir", "unlink", "rmdir", "replace", "fsync")
@@ -187,7 +188,7 @@ class Upscaler:
 @pytest.fixture
 def suite(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Writes a suite of test sets in folders: "pairs" or LR images alone, "lr"."""
-    monkeypatch.setattr("bench.validation.METRICS", ("psnr_y",))
+    monkeypatch.setattr("bench.running.validation.METRICS", ("psnr_y",))
     monkeypatch.chdir(tmp_path)
     sides = {"pairs/lr": 24, "pairs/hr": 96, "lr": 24}
     for folder, side in sides.items():
@@ -239,7 +240,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands until `now` is changed."""
     made = SimpleNamespace(now=100.0)
     made.monotonic = lambda: made.now
-    monkeypatch.setattr("cassr.training_log.time", made)
+    monkeypatch.setattr("cassr.training.log.time", made)
     return made
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import weights
-from bench.errors import SetAside, WeightsError
-from bench.types import Weight
+from bench.base.errors import SetAside, WeightsError
+from bench.base.types import Weight
+from bench.remote import weights
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.commands import options as o
 from bench.commands.output import FAILED, print_json
-from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.audit import Audit, Finding, Unread
+    from bench.audit.recompute import Audit, Finding, Unread
 
 WIDTH = 80
 NOT_JUDGED = 2
@@ -39,7 +39,7 @@ def audit(
 
     Exit code 1: contradictions; 2: none, but not all cells were read; 0: none in all of them.
     """
-    from bench import audit_files
+    from bench.audit import files as audit_files
 
     o.one_of("--marks", marks, "best", "significant")
     if claims and not files:
@@ -115,7 +115,7 @@ def _show_finding(number: int, finding: Finding) -> None:
 
 
 def _wrapped(lead: str, text: str) -> None:
-    from bench.text import printable
+    from bench.base.text import printable
 
     lines = textwrap.wrap(
         printable(text), WIDTH, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2)

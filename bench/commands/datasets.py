@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.text import printable
+from bench.commands import options as o
 from bench.commands.output import FAILED, MAX_LINES, print_json, progress
-from bench.text import printable
 
 app = typer.Typer(
     epilog="Example: cassr-bench datasets verify quick-bicubic",
@@ -42,8 +42,8 @@ def verify(
     Two people whose manifest hashes agree have the same pixels, whatever their files are called
     or encoded as.
     """
-    from bench import verify as checking
-    from bench.outputs import SingleFile, files_in
+    from bench.data import verify as checking
+    from bench.files.outputs import SingleFile, files_in
 
     inputs = [*([against] if against else []), *files_in(_folder_of(name))]
     output = SingleFile(out, "--out", inputs=inputs, overwrite=overwrite) if out else None

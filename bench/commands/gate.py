@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands import options as o
 from bench.commands.output import go_offline, print_json, progress, report_failures
-from bench.errors import BenchError
-from bench.text import printable
 
 if TYPE_CHECKING:
-    from bench.gate import Verdict
-    from bench.gate_run import Asked, Found
-    from bench.outputs import SingleFile
-    from bench.reference import Reference, Tolerance
-    from bench.run import RunOptions
+    from bench.files.outputs import SingleFile
+    from bench.gate.judge import Verdict
+    from bench.gate.measure import Asked, Found
+    from bench.gate.reference import Reference, Tolerance
+    from bench.running.execute import RunOptions
 
 
 Reference_ = Annotated[
@@ -77,10 +77,10 @@ def gate(
 
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
-    from bench.gate_run import Asked
-    from bench.outputs import Inputs, SingleFile, files_in
-    from bench.reference import read_reference, require_writable
-    from bench.run import RunOptions
+    from bench.files.outputs import Inputs, SingleFile, files_in
+    from bench.gate.measure import Asked
+    from bench.gate.reference import read_reference, require_writable
+    from bench.running.execute import RunOptions
 
     if bool(suite) == bool(sr):
         raise BenchError("gate: give either a suite or --sr DIR")
@@ -147,7 +147,7 @@ def _measure(
     known: Reference | None,
     quiet: bool,
 ) -> Found:
-    from bench import gate_run
+    from bench.gate import measure as gate_run
 
     asked = gate_run.as_in(asked, known.measured if known else None)
     if suite:
@@ -170,7 +170,7 @@ def _tolerance(text: str | None) -> Tolerance:
     """ "absolute=0.1" -> its tolerance."""
     from pydantic import ValidationError
 
-    from bench.reference import Tolerance
+    from bench.gate.reference import Tolerance
 
     kind, equals, amount = (text or "same").partition("=")
     try:
@@ -185,9 +185,9 @@ def _tolerance(text: str | None) -> Tolerance:
 def _update(
     path: Path, found: Found, known: Reference | None, tolerance: str | None, as_json: bool
 ) -> None:
-    from bench.diff import difference
-    from bench.gate import default_policy, keep_scores
-    from bench.reference import write_reference
+    from bench.exchange.diff import difference
+    from bench.gate.judge import default_policy, keep_scores
+    from bench.gate.reference import write_reference
 
     measured = keep_scores(found.measured)
     if not measured.scores:
@@ -215,8 +215,8 @@ def _judge(
     junit: SingleFile | None,
     as_json: bool,
 ) -> None:
-    from bench import gate_output
-    from bench.gate import judge
+    from bench.gate import output as gate_output
+    from bench.gate.judge import judge
 
     verdict: Verdict = judge(known, found.measured, found.unavailable, part)
     if markdown is not None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.commands import options as o
 from bench.commands.output import FAILED, print_json, progress
-from bench.errors import BenchError
 
 
 def list_(
@@ -20,7 +20,7 @@ def list_(
 
     With licence, needs, and whether it can run here or why not.
     """
-    from bench import listing
+    from bench.commands import listing
 
     rows = listing.rows(what)
     if as_json:
@@ -42,7 +42,8 @@ def fetch(
     as_json: o.AsJson = False,
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
-    from bench import fetch_data, fetching
+    from bench.data import fetch as fetch_data
+    from bench.running import fetch as fetching
 
     if given is not None:
         rows = fetch_data.adopt(names, given)
@@ -70,7 +71,7 @@ def doctor(
     as_json: o.AsJson = False,
 ) -> None:
     """Say what works here, and how to mend the rest."""
-    from bench import doctor as examine
+    from bench.commands import doctor as examine
 
     if method is None and attempt:
         raise BenchError("--try: give the METHOD to try")
@@ -80,7 +81,7 @@ def doctor(
         else examine.examine_method(method)
     )
     if method is not None and attempt and all(check.state == "ok" for check in checks):
-        from bench.try_method import try_method
+        from bench.running.try_method import try_method
 
         checks += try_method(method, o.resolve_device(device), progress(as_json))
     if as_json:
@@ -114,8 +115,8 @@ def setup(
     Clones it at the pinned commit and builds an environment of its own. What is there already is
     not done again.
     """
-    from bench.setup_method import SetupOptions
-    from bench.setup_method import setup as install
+    from bench.methods.setup import SetupOptions
+    from bench.methods.setup import setup as install
 
     options = SetupOptions(source, python, as_is, conda, weights)
     lines = install(method, options, progress(as_json))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from bench.progress import Progress
+    from bench.base.progress import Progress
 
 FAILED = 1
 """Exit code of a command that is done, but not for all images."""
@@ -18,7 +18,7 @@ MAX_NAMES = 3
 
 
 def progress(quiet: bool) -> Progress:
-    from bench.progress import Progress
+    from bench.base.progress import Progress
 
     return Progress(quiet)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands import options as o
 from bench.commands.output import print_json, progress
-from bench.errors import BenchError
-from bench.text import printable
 
 if TYPE_CHECKING:
-    from bench.results import Results
+    from bench.results.results import Results
 
 DIFFERENT = 1
 """Exit code of `diff` when something differs."""
@@ -40,7 +40,7 @@ def export(
 
     A folder that the Hugging Face hub and `datasets.load_dataset` read, or one JSON.
     """
-    from bench import publish
+    from bench.exchange import export as publish
 
     if images and out.suffix == ".json":
         raise BenchError("--images: a JSON holds no images; give --out a folder")
@@ -83,8 +83,8 @@ def import_(
 
     Refused unless test sets and metrics are the same; what differs is named.
     """
-    from bench.bundle import read_bundle
-    from bench.merge import Import, merge
+    from bench.exchange.bundle import read_bundle
+    from bench.exchange.merge import Import, merge
     from bench.reports import require_free
 
     out = out or Path("results") / "reports" / "merged"
@@ -112,8 +112,8 @@ def diff(
 
     Exit code 0: nothing; 1: something.
     """
-    from bench.bundle import read_bundle
-    from bench.diff import difference
+    from bench.exchange.bundle import read_bundle
+    from bench.exchange.diff import difference
 
     found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
     if as_json:
@@ -135,7 +135,7 @@ def _stored(
     seed: int | None,
     store: Path | None,
 ) -> Results:
-    from bench import run as runner
+    from bench.running import execute as runner
 
     card = runner.chosen(
         runner.find_suite(suite),
@@ -157,7 +157,7 @@ def _report(results: Results, out: Path, as_json: bool, overwrite: bool) -> None
     from rich.console import Console
 
     from bench import reports
-    from bench.reports import terminal
+    from bench.reports.tables import terminal
 
     files = reports.render_all(results, out, overwrite=overwrite)
     if as_json:

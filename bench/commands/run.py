@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.base.text import inside, printable
+from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
-from bench.errors import BenchError
-from bench.text import inside, printable
 
 if TYPE_CHECKING:
-    from bench.cards import SuiteCard
-    from bench.results import Results, ShownRegion
-    from bench.run import Outcome, Plan, RunOptions
+    from bench.base.cards import SuiteCard
+    from bench.results.results import Results, ShownRegion
+    from bench.running.execute import Outcome, Plan, RunOptions
 
 
 def run(
@@ -56,9 +56,9 @@ def run(
 
     What is in the store already is not computed again; a run that was stopped goes on.
     """
-    from bench import run as runner
-    from bench import shards
     from bench.reports import require_free
+    from bench.running import execute as runner
+    from bench.running import shards
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
@@ -121,8 +121,8 @@ def report(
 
     Nothing is upscaled or scored.
     """
-    from bench import run as runner
     from bench.reports import require_free
+    from bench.running import execute as runner
 
     view = _view(marks, compare, reports, originals)
     suite_card = runner.chosen(
@@ -182,7 +182,7 @@ def _view(marks: str, compare: str | None, names: list[str] | None, originals: b
 def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
     if not texts:
         return ()
-    from bench.reports.regions import parse_region
+    from bench.reports.figures.regions import parse_region
 
     images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
     return tuple(parse_region(text, images) for text in texts)
@@ -193,7 +193,7 @@ def _default_out(suite: str) -> Path:
 
 
 def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
-    from bench import fetching
+    from bench.running import fetch as fetching
 
     names, shown = [*suite.methods, *suite.metrics], progress(quiet)
     if most_mb is None:
@@ -206,13 +206,13 @@ def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
 
 
 def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
-    from bench import run as runner
+    from bench.running import execute as runner
 
     rows = runner.dry_run(plan, options)
     if as_json:
         print_json(rows)
         return
-    from bench.plan_text import plan_lines
+    from bench.commands.plan_text import plan_lines
 
     typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
@@ -221,7 +221,7 @@ def _with_other_parts(
     own: Outcome, plan: Plan, options: RunOptions, as_json: bool
 ) -> tuple[Outcome, RunOptions]:
     """All parts together, if this one is the last; otherwise the command ends here."""
-    from bench import shards
+    from bench.running import shards
 
     outcome, together, owed = shards.whole(plan, options, own)
     if not owed:
@@ -246,7 +246,7 @@ def _finish(
     overwrite: bool,
 ) -> None:
     from bench import reports
-    from bench.collect import as_json as results_json
+    from bench.running.collect import as_json as results_json
 
     outcome = replace(outcome, results=view.of(outcome.results))
     if not as_json:
@@ -268,7 +268,8 @@ def _finish(
 def _show(results: Results, view: _View) -> None:
     from rich.console import Console
 
-    from bench.reports import published, terminal
+    from bench.reports import published
+    from bench.reports.tables import terminal
 
     console = Console()
     terminal.show(results, console)
@@ -277,7 +278,7 @@ def _show(results: Results, view: _View) -> None:
 
 
 def _groups(results: Results) -> Mapping[tuple[str, str], frozenset[str]]:
-    from bench.table_stats import statistics
+    from bench.results.table_stats import statistics
 
     return statistics(results).groups
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench import options as o
+from bench.base.text import printable
+from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
-from bench.text import printable
 
 if TYPE_CHECKING:
-    from bench.folders import FolderScores
+    from bench.running.score_folders import FolderScores
 
 
 def score(
@@ -40,8 +40,8 @@ def score(
     Images are paired by file stem; per-image scores go to --csv, the means are printed. Several
     folders over one HR folder are scored together, which is faster than one by one.
     """
-    from bench import folders
-    from bench.outputs import SingleFile, files_in
+    from bench.files.outputs import SingleFile, files_in
+    from bench.running import score_folders as folders
 
     inputs = files_in([*sr, *([hr] if hr else [])])
     output = SingleFile(csv, "--csv", inputs=inputs, overwrite=overwrite) if csv else None

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import options as o
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
-from bench.errors import BenchError
-from bench.text import printable
 
 if TYPE_CHECKING:
-    from bench.upscale_files import Upscaled
+    from bench.running.upscale_files import Upscaled
 
 
 def upscale(
@@ -46,8 +46,8 @@ def upscale(
 
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
-    from bench import shards, upscale_files
-    from bench.run import RunOptions
+    from bench.running import shards, upscale_files
+    from bench.running.execute import RunOptions
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")

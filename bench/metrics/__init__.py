@@ -15,16 +15,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import weights
-from bench.errors import ImageError, Unavailable, UnknownName
-from bench.metrics import found_files
+from bench.base.errors import ImageError, Unavailable, UnknownName
+from bench.base.types import Metric, MetricSpec, SetMetric, Weight
 from bench.metrics.catalogue import (
     METRICS,
     PYIQA_LICENCE,
     PYIQA_SET_METRICS,
     PYIQA_WEIGHTS,
 )
-from bench.types import Metric, MetricSpec, SetMetric, Weight
+from bench.remote import found_files, weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,7 +168,7 @@ def forget() -> None:
 
 
 def substituted(spec: MetricSpec) -> list[str]:
-    """Names of the weights that are not the published ones (see bench.weights); mostly none.
+    """Names of the weights that are not the published ones (see bench.remote.weights); mostly none.
 
     Scores made with them must not be shown as the metric's.
     """

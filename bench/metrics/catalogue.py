@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.types import BEYOND, MetricSpec, Weight
-from bench.weights import hash_in_name
+from bench.base.types import BEYOND, MetricSpec, Weight
+from bench.remote.weights import hash_in_name
 
 _PYIQA_URL = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
 _PYIQA_LICENCE = "PolyForm-Noncommercial-1.0.0 (pyiqa)"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.base.types import Fingerprint, MetricSpec
 from bench.metrics import check_image, fingerprint
 from bench.metrics.filters import correlate, gaussian_taps
 from bench.metrics.luma import ycbcr_y, yiq_y
-from bench.types import Fingerprint, MetricSpec
 
 _WINDOW = gaussian_taps(11, 1.5)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -25,7 +25,7 @@ _MSE_FLOOR = 1e-8
 
 
 class PsnrY:
-    """PSNR on unrounded Y; an implementation of `bench.types.Metric`."""
+    """PSNR on unrounded Y; an implementation of `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
@@ -56,7 +56,7 @@ class _Local:
 
 
 class SsimY:
-    """SSIM on rounded Y with pyiqa's clamped contrast term; a `bench.types.Metric`."""
+    """SSIM on rounded Y with pyiqa's clamped contrast term; a `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
@@ -77,7 +77,7 @@ class SsimY:
 
 
 class MsSsim:
-    """SSIM over five scales on rounded full-range Y; a `bench.types.Metric`."""
+    """SSIM over five scales on rounded full-range Y; a `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import DataError
+from bench.base.errors import DataError
 
 Features = NDArray[np.float64]
 

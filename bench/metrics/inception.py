@@ -1,7 +1,7 @@
 """FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize.
 
 The network is the TorchScript one that clean-fid loads; only where its file is found differs:
-bench.weights, not /tmp. Distances are our own (bench.metrics.frechet).
+bench.remote.weights, not /tmp. Distances are our own (bench.metrics.frechet).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench import weights
+from bench.base.types import Fingerprint, MetricSpec
 from bench.metrics import check_image, fingerprint
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
-from bench.types import Fingerprint, MetricSpec
+from bench.remote import weights
 
 _CROPS_AT_ONCE = 16
 
@@ -76,7 +76,7 @@ class _PatchSet(_InceptionSet):
 
 
 class Fid(_InceptionSet):
-    """Frechet Inception distance; a `bench.types.SetMetric`."""
+    """Frechet Inception distance; a `bench.base.types.SetMetric`."""
 
     def distance(self, sr_features: Features, hr_features: Features) -> float:
         """FID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
@@ -84,7 +84,7 @@ class Fid(_InceptionSet):
 
 
 class Kid(_InceptionSet):
-    """Kernel Inception distance; a `bench.types.SetMetric`."""
+    """Kernel Inception distance; a `bench.base.types.SetMetric`."""
 
     def distance(self, sr_features: Features, hr_features: Features) -> float:
         """KID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
@@ -92,11 +92,11 @@ class Kid(_InceptionSet):
 
 
 class PatchFid(_PatchSet, Fid):
-    """FID over crops; a `bench.types.SetMetric`."""
+    """FID over crops; a `bench.base.types.SetMetric`."""
 
 
 class PatchKid(_PatchSet, Kid):
-    """KID over crops; a `bench.types.SetMetric`."""
+    """KID over crops; a `bench.base.types.SetMetric`."""
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:

@@ -14,12 +14,12 @@ import torch
 from scipy.io import loadmat
 from torch import Tensor
 
-from bench import weights
-from bench.errors import ImageError
+from bench.base.errors import ImageError
+from bench.base.types import Fingerprint, MetricSpec
 from bench.metrics import check_image, fingerprint
 from bench.metrics.filters import correlate, gaussian_taps
 from bench.metrics.luma import yiq_y
-from bench.types import Fingerprint, MetricSpec
+from bench.remote import weights
 
 _BLOCK = 96
 _WINDOW = gaussian_taps(7, 7 / 6)
@@ -29,7 +29,7 @@ _HALVING = (-0.01171875, -0.03515625, 0.11328125, 0.43359375)
 
 
 class Niqe:
-    """No-reference quality of one image; a `bench.types.Metric`."""
+    """No-reference quality of one image; a `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import weights
-from bench.errors import ImageError
+from bench.base.errors import ImageError
+from bench.base.types import Fingerprint, MetricSpec
 from bench.metrics import check_image, fingerprint
 from bench.metrics.pyiqa_loading import build, swapped
-from bench.types import Fingerprint, MetricSpec
+from bench.remote import weights
 
 _SEED = 123
 
 
 class PyiqaMetric:
-    """Any per-image metric of pyiqa; a `bench.types.Metric`.
+    """Any per-image metric of pyiqa; a `bench.base.types.Metric`.
 
     Attributes:
         net: pyiqa's network, on the device, without gradients.

@@ -20,10 +20,9 @@ import scipy.io
 import torch
 from huggingface_hub import constants
 
-from bench import weights
-from bench.errors import BenchError, Unavailable, WeightsError
-from bench.metrics import found_files
-from bench.types import MetricSpec, Weight
+from bench.base.errors import BenchError, Unavailable, WeightsError
+from bench.base.types import MetricSpec, Weight
+from bench.remote import found_files, weights
 
 # pyiqa imports it; on some CPUs it then warns of what no metric needs.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

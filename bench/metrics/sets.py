@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from bench.errors import DataError
-from bench.types import Json, MetricSpec
+from bench.base.errors import DataError
+from bench.base.types import Json, MetricSpec
 
 if TYPE_CHECKING:
     from bench.metrics.frechet import Features

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from bench.base.types import Fingerprint, MetricSpec
 from bench.metrics import check_image, fingerprint
 from bench.metrics.luma import to_yiq, yiq_y
 from bench.metrics.phase_congruency import phase_congruency
-from bench.types import Fingerprint, MetricSpec
 
 _GMSD_CONSTANT = 170
 _PREWITT = (1 / 3, 1 / 3, 1 / 3)
@@ -23,7 +23,7 @@ _FSIM_SIDE = 256
 
 
 class Gmsd:
-    """Gradient magnitude similarity deviation; a `bench.types.Metric`."""
+    """Gradient magnitude similarity deviation; a `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
@@ -54,7 +54,7 @@ class _Features(NamedTuple):
 
 
 class Fsim:
-    """Feature similarity with chroma; a `bench.types.Metric`."""
+    """Feature similarity with chroma; a `bench.base.types.Metric`."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UnknownName
-from bench.lazy import resolve
-from bench.outputs import Output
-from bench.records import write_atomic
+from bench.base.errors import UnknownName
+from bench.base.lazy import resolve
+from bench.base.records import write_atomic
+from bench.base.text import printable, suggestion
+from bench.files.outputs import Output
 from bench.reports.reuse import Rendered
-from bench.results import Results
-from bench.text import printable, suggestion
+from bench.results.results import Results
 
 Render = Callable[[Results, Path], list[Path]]
 PROVENANCE = "provenance.json"
@@ -51,31 +51,31 @@ class Report:
 REPORTS: tuple[Report, ...] = (
     Report(
         "terminal",
-        "bench.reports.terminal:render",
+        "bench.reports.tables.terminal:render",
         "leaderboard.txt: the table, 80 columns",
         ("leaderboard.txt",),
     ),
     Report(
         "markdown",
-        "bench.reports.markdown:render",
+        "bench.reports.tables.markdown:render",
         "table.md: the table for a README",
         ("table.md",),
     ),
     Report(
         "csv",
-        "bench.reports.csv_files:render",
+        "bench.reports.tables.csv_files:render",
         "scores.csv per image, summary.csv of means",
         ("scores.csv", "summary.csv"),
     ),
     Report(
         "excel",
-        "bench.reports.excel:render",
+        "bench.reports.tables.excel:render",
         "table.xlsx: the table, means and scores",
         ("table.xlsx",),
     ),
     Report(
         "latex",
-        "bench.reports.latex:render",
+        "bench.reports.tables.latex:render",
         "table.tex to \\input, table_standalone.tex",
         ("table.tex", "table_standalone.tex"),
     ),
@@ -97,13 +97,21 @@ REPORTS: tuple[Report, ...] = (
         "published.md and .csv: published values beside measured ones, with noise",
         ("published.csv", "published.md"),
     ),
-    Report("panels", "bench.reports.panels:render", "panels/: LR, a crop of every method, HR", ()),
     Report(
-        "plots", "bench.reports.plots:render", "plots/: perception-distortion, ranks and others", ()
+        "panels",
+        "bench.reports.figures.panels:render",
+        "panels/: LR, a crop of every method, HR",
+        (),
+    ),
+    Report(
+        "plots",
+        "bench.reports.figures.plots:render",
+        "plots/: perception-distortion, ranks and others",
+        (),
     ),
     Report(
         "html",
-        "bench.reports.html:render",
+        "bench.reports.html.report:render",
         "html/index.html: leaderboard, images, provenance",
         ("html/index.html", "html/data.js", "html/provenance.json"),
     ),

@@ -1,6 +1,6 @@
 """Ablations whose trainings are repeated: which differences are more than images and seeds.
 
-Written only for results whose methods name a training seed; see `bench.seed_stats`.
+Written only for results whose methods name a training seed; see `bench.results.seed_stats`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cards import TRAINING_SEED
-from bench.records import write_atomic
-from bench.reports.csv_files import write_csv
-from bench.reports.layout import count_comparisons
-from bench.reports.markdown import escape
-from bench.results import Item, Results
-from bench.seed_stats import (
+from bench.base.cards import TRAINING_SEED
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.reports.tables.csv_files import write_csv
+from bench.reports.tables.layout import count_comparisons
+from bench.reports.tables.markdown import escape
+from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
+from bench.results.results import Item, Results
+from bench.results.seed_stats import (
     Configuration,
     SeedCell,
     SeedPair,
@@ -24,8 +26,6 @@ from bench.seed_stats import (
     configurations,
     seed_statistics,
 )
-from bench.stats import MIN_IMAGES, RESAMPLES
-from bench.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records import write_atomic
-from bench.reports.csv_files import write_csv
-from bench.reports.markdown import escape
-from bench.reports.plots import save, score_against
-from bench.results import Cost, Results
-from bench.text import printable
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.reports.figures.plots import save, score_against
+from bench.reports.tables.csv_files import write_csv
+from bench.reports.tables.markdown import escape
+from bench.results.results import Cost, Results
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.against import Against, against
-from bench.records import write_atomic
-from bench.reports.csv_files import write_csv
-from bench.reports.markdown import escape
-from bench.results import Results
-from bench.text import printable
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.reports.tables.csv_files import write_csv
+from bench.reports.tables.markdown import escape
+from bench.results.against import Against, against
+from bench.results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd

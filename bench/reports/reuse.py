@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import published
-from bench.hashing import json_sha256
-from bench.records import write_atomic
-from bench.results import Results
-from bench.weights import cache_dir
+from bench.base.hashing import json_sha256
+from bench.base.records import write_atomic
+from bench.remote.weights import cache_dir
+from bench.results import published
+from bench.results.results import Results
 
 Render = Callable[[Results, Path], list[Path]]
 

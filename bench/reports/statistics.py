@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records import write_atomic
-from bench.reports.csv_files import write_csv
-from bench.reports.layout import UNDECIDED, count_comparisons
-from bench.reports.markdown import escape
-from bench.results import Results
-from bench.stats import MIN_IMAGES, RESAMPLES
-from bench.table_stats import NOT_TOLD_APART, Statistics, statistics
-from bench.text import printable
-from bench.types import MetricSpec
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.base.types import MetricSpec
+from bench.reports.tables.csv_files import write_csv
+from bench.reports.tables.layout import UNDECIDED, count_comparisons
+from bench.reports.tables.markdown import escape
+from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
+from bench.results.results import Results
+from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""Recompute what tables and prose of a paper claim."""

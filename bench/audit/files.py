@@ -1,0 +1,263 @@
+"""What an audit reads: the published tables, or somebody's CSV and LaTeX files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.audit.grid import GridCell, direction, read_grid, split_metric, unread_grid
+from bench.audit.latex import grids, passed_over, read_cell
+from bench.audit.prose import Claim, ClaimsCard, check
+from bench.audit.recompute import Audit, Mark, Unread, Value, audit
+from bench.base.cards import read_card
+from bench.base.errors import DataError
+from bench.base.text import printable
+from bench.base.types import Better
+from bench.results.published import Source, folder, sources
+
+MAX_BYTES = 20_000_000
+TIDY = {"dataset", "method", "metric", "value"}
+MARKDOWN = (
+    ("best", re.compile(r"\*\*(.+)\*\*|__(.+)__|<b>(.+)</b>")),
+    ("second", re.compile(r"\*(.+)\*|_(.+)_|<u>(.+)</u>")),
+)
+EMPHASIS = re.compile(
+    r"(?P<mark>\*\*|__)(?P<best>[+-]?[\d.,]+)(?P=mark)"
+    r"|(?P<one>(?<![\w*])\*|(?<![\w_])_)(?P<second>[+-]?[\d.,]+)(?P=one)"
+)
+
+
+def audit_published() -> Audit:
+    """Audit published tables (those with marks) against themselves and against their prose.
+
+    Raises:
+        BenchError: a card, a row or a claim that cannot be read.
+    """
+    values: list[Value] = []
+    ranks: dict[str, int] = {}
+    names: dict[str, dict[str, str]] = {}
+    for source in _marking(sources()):
+        titles = {table: f"Table {table}" for table in source.card.tables}
+        names[source.card.name] = titles
+        ranks |= {titles[name]: table.marked for name, table in source.card.tables.items()}
+        values += _published_values(source, titles)
+    found = audit(values, ranks)
+    for path in sorted(folder().glob("claims/*.toml")):
+        card = read_card(path, ClaimsCard)
+        found = _with_claims(found, card.claims, values, names.get(card.source, {}))
+    return found
+
+
+def _marking(found: Sequence[Source]) -> list[Source]:
+    return [s for s in found if any(table.marked for table in s.card.tables.values())]
+
+
+def _published_values(source: Source, titles: dict[str, str]) -> list[Value]:
+    return [
+        Value(
+            table=titles[row.table],
+            dataset=row.dataset,
+            method=f"{row.method} ({row.variant})" if row.variant else row.method,
+            metric=row.metric,
+            value=row.value,
+            better=row.better,
+            mark="marked" if row.marked else "",
+            who=source.method_name(row),
+        )
+        for row in source.rows
+    ]
+
+
+def _with_claims(
+    found: Audit, claims: Sequence[Claim], values: Sequence[Value], tables: dict[str, str]
+) -> Audit:
+    contradicted, held = check(claims, values, tables)
+    return replace(
+        found,
+        findings=(*found.findings, *contradicted),
+        claims=found.claims + len(claims),
+        held=(*found.held, *held),
+    )
+
+
+def audit_files(
+    paths: Sequence[Path], claims: Path | None = None, *, significant: bool = False
+) -> Audit:
+    """Audit tables of CSV (tidy or wide) and LaTeX files, together.
+
+    Args:
+        claims: a card of what the text states; its tables are named as in the output.
+        significant: see `audit`.
+
+    Raises:
+        BenchError: a file that cannot be read as a table; names it and what was expected.
+    """
+    files = [read_file(path) for path in paths]
+    values = [value for file in files for value in file.values]
+    found = audit(values, significant=significant)
+    found = replace(
+        found,
+        notes=(*(note for file in files for note in file.notes), *found.notes),
+        unread=tuple(cell for file in files for cell in file.unread),
+    )
+    if claims is not None:
+        found = _with_claims(found, read_card(claims, ClaimsCard).claims, values, {})
+    return found
+
+
+class FileRead(NamedTuple):
+    """The values of a file, its cells that were not read, why tables in it were passed over."""
+
+    values: list[Value]
+    unread: list[Unread]
+    notes: list[str]
+
+
+def read_file(path: Path) -> FileRead:
+    """The values of one file; every cell with a number that is not among them is named.
+
+    Raises:
+        DataError: it cannot be read, or no table of it can.
+    """
+    text = _text(path)
+    try:
+        if path.suffix.casefold() == ".tex":
+            return _latex(text, printable(path.name))
+        if path.suffix.casefold() in (".csv", ".tsv"):
+            return _csv(text, printable(path.name))
+    except DataError as error:
+        message = str(error)
+        prefix = "" if message.startswith(printable(path.name)) else f"{printable(path.name)}: "
+        raise DataError(prefix + message) from error
+    raise DataError(f"{printable(path)}: expected a .csv, .tsv or .tex file")
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{printable(path)}: larger than {MAX_BYTES} bytes; is it a table?")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise DataError(f"{printable(path)}: cannot be read ({reason})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{printable(path)}: is not UTF-8 text") from error
+
+
+def _latex(text: str, name: str) -> FileRead:
+    found = grids(text)
+    unread = [Unread(name, "", "", "", reason) for reason in passed_over(text)]
+    if not found:
+        raise DataError(f"{name}: {unread[0].reason if unread else 'no tabular was found'}")
+    values: list[Value] = []
+    skipped: list[str] = []
+    for number, grid in enumerate(found, 1):
+        table = name if len(found) == 1 else f"{name}, table {number}"
+        try:
+            own = read_grid(grid, table)
+        except DataError as error:
+            skipped.append(str(error))
+            unread += unread_grid(grid, table, str(error).removeprefix(f"{table}: "))
+        else:
+            values += own.values
+            unread += own.unread
+    if not values:
+        raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
+    return FileRead(values, unread, skipped)
+
+
+def _csv(text: str, name: str) -> FileRead:
+    heading = text.partition("\n")[0]
+    delimiter = max(",;\t", key=heading.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"line {reader.line_num}: is not CSV ({error})") from error
+    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
+    if not rows:
+        raise DataError("the file is empty")
+    head = [cell.strip().casefold() for cell in rows[0][1]]
+    _require_width(rows, len(head))
+    if set(head) >= TIDY:
+        tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
+        return FileRead(tidy, [], [])
+    grid = [[_cell(text, line) for text in row] for line, row in rows]
+    own = read_grid(grid, name)
+    if not own.values:
+        first = own.unread[0] if own.unread else None
+        raise DataError(f"{first.place}: {first.reason}" if first else "no values were found")
+    return FileRead(own.values, own.unread, [])
+
+
+def _require_width(rows: Sequence[tuple[int, Sequence[str]]], width: int) -> None:
+    """Refuse rows wider than the first: after an unquoted comma every field is another's."""
+    for line, row in rows:
+        if any(cell.strip() for cell in row[width:]):
+            raise DataError(
+                f"line {line}: expected at most {width} fields, found {len(row)}; put a field with "
+                "a comma in it in quotes"
+            )
+
+
+def _tidy(row: dict[str, str], line: int, name: str) -> Value:
+    row = {key: text.strip() for key, text in row.items()}
+    cell = _cell(row.get("value", ""), line)
+    value = cell.number
+    if value is None:
+        found = printable(row.get("value", ""))
+        raise DataError(f"line {line}: value: expected one finite number, found '{found}'")
+    metric, arrow = split_metric(row["metric"])
+    stated: Better | None = "higher" if row.get("better") == "higher" else arrow
+    stated = "lower" if row.get("better") == "lower" else stated
+    table = row.get("table", "")
+    return Value(
+        table=f"{name}, table {table}" if table else name,
+        dataset=row["dataset"],
+        method=f"{row['method']} ({row['variant']})" if row.get("variant") else row["method"],
+        metric=metric,
+        value=value,
+        better=direction(metric, stated),
+        mark=_tidy_mark(row) or cell.mark,
+        stated=stated,
+        line=line,
+    )
+
+
+def _tidy_mark(row: dict[str, str]) -> Mark:
+    mark = row.get("mark", "").casefold()
+    if mark in ("best", "second"):
+        return "best" if mark == "best" else "second"
+    return "marked" if row.get("printed_bold") in ("1", "true", "True") else ""
+
+
+def _cell(text: str, line: int) -> GridCell:
+    r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
+    text = text.strip()
+    if "\\" in text:
+        return replace(read_cell(text), line=line)
+    for mark, pattern in MARKDOWN:
+        match = pattern.fullmatch(text)
+        if match:
+            inner = next(group for group in match.groups() if group)
+            return GridCell(inner.strip(), "best" if mark == "best" else "second", line)
+    return _emphasised(text, line)
+
+
+def _emphasised(text: str, line: int) -> GridCell:
+    """A cell in which single numbers are marked: "**24.1**/0.71"."""
+    shown, start = "", 0
+    marks: list[Mark] = []
+    for match in EMPHASIS.finditer(text):
+        best, second = match["best"], match["second"]
+        plain = text[start : match.start()]
+        shown += plain + (best or second)
+        marks.extend("" for _ in plain)
+        marks.extend("best" if best else "second" for _ in best or second)
+        start = match.end()
+    return GridCell(shown + text[start:], "", line, tuple(marks))

@@ -1,0 +1,387 @@
+"""From a grid of cells (a LaTeX tabular, a wide CSV) to values: which is metric, method, dataset.
+
+Two layouts, told apart by where arrows or known metrics' names are: in the headings (methods as
+rows), or in the first columns (methods as columns).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Literal, NamedTuple
+
+from bench.audit.numbers import Comma, Number, comma_of, is_missing, looks_numeric, numbers
+from bench.audit.recompute import Mark, Unread, Value
+from bench.base.errors import DataError
+from bench.base.text import printable
+from bench.base.types import Better
+from bench.metrics.catalogue import METRICS
+from bench.results.published import plain
+
+DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
+CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
+ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
+Role = Literal["metric", "dataset", "method"]
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """A cell as read.
+
+    Attributes:
+        text: without markup.
+        mark: how the first number in it is highlighted, or the text where there is none.
+        line: of the file.
+        marks: how each character is highlighted, where that differs within the cell.
+        spans: whether it covers several rows or columns.
+        macro: one that the file does not define and that may stand for all of the text.
+    """
+
+    text: str
+    mark: Mark = ""
+    line: int = 0
+    marks: tuple[Mark, ...] = ()
+    spans: bool = False
+    macro: str = ""
+
+    @property
+    def number(self) -> Decimal | None:
+        found = numbers(self.text)
+        return found[0].value if not isinstance(found, str) and len(found) == 1 else None
+
+    @property
+    def numeric(self) -> bool:
+        return looks_numeric(self.text)
+
+    @property
+    def missing(self) -> bool:
+        return is_missing(self.text)
+
+    def mark_at(self, place: int) -> Mark:
+        return self.marks[place] if place < len(self.marks) else self.mark
+
+
+Grid = Sequence[Sequence[GridCell]]
+
+
+@cache
+def known_metrics() -> dict[str, Better]:
+    """Directions of the registered metrics, by every name that they go by."""
+    names: dict[str, Better] = {"ssim": "higher", "psnr": "higher"}
+    for spec in METRICS:
+        for name in (spec.name, spec.title, spec.pyiqa_name):
+            names.setdefault(plain(name), spec.better)
+    return {name: better for name, better in names.items() if name}
+
+
+def split_metric(text: str) -> tuple[str, Better | None]:
+    """ "LPIPS ↓ [74]" -> ("LPIPS", "lower"): the name, and the direction the arrow states."""
+    stated = next((better for arrow, better in ARROWS.items() if arrow in text), None)
+    bare = re.sub(r"[↑↓]|\[[^\]]*\]|\((?:dB|↑|↓|\s)*\)", "", text)
+    return " ".join(bare.split()), stated
+
+
+def direction(name: str, stated: Better | None) -> Better | None:
+    """The metric's own direction where it is known, else the stated one."""
+    return known_metrics().get(plain(name), stated)
+
+
+class TableRead(NamedTuple):
+    """What a table says, and its cells that say something that was not read."""
+
+    values: list[Value]
+    unread: list[Unread]
+
+
+def read_grid(grid: Grid, table: str) -> TableRead:
+    """The values of a table; every other cell with a number is named.
+
+    Args:
+        table: what it is called in places.
+
+    Raises:
+        DataError: there are no numbers, or nothing that tells where the metrics are.
+    """
+    rows = [row for row in _rectangular(grid) if any(cell.text for cell in row)]
+    found: list[Value | Unread] = []
+    for block in _blocks(rows):
+        found += _read_block(block, table)
+    values = [one for one in found if isinstance(one, Value)]
+    return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
+
+
+def unread_grid(grid: Grid, table: str, reason: str) -> list[Unread]:
+    """The cells with numbers of a table that could not be read at all."""
+    cells = [cell for row in grid for cell in row if cell.numeric or cell.macro]
+    return [Unread(table, "", "", cell.text, reason, cell.line) for cell in cells]
+
+
+def _blocks(rows: list[list[GridCell]]) -> Iterator[list[list[GridCell]]]:
+    """Parts of a table with headings of their own: a row of metrics' names begins another."""
+    start = 0
+    for i in range(1, len(rows)):
+        if _names_metrics(rows[i]) and any(_is_data(row) for row in rows[start:i]):
+            above = i
+            while not _is_data(rows[above - 1]):
+                above -= 1
+            yield rows[start:above]
+            start = above
+    yield rows[start:]
+
+
+def _names_metrics(row: Sequence[GridCell]) -> bool:
+    texts = [cell.text for cell in row[1:] if cell.text]
+    return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(_is_metric, texts))
+
+
+def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
+    first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
+    if first is None:
+        raise DataError(f"{printable(table)}: no row with numbers was found")
+    while first > 1 and _heading(rows[first - 1], 1):
+        first -= 1
+    body = rows[first:]
+    heads = [_joined([row[column] for row in rows[:first]]) for column in _span(rows)]
+    labels = _label_columns(body, heads)
+    if not first or not labels:
+        raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
+    comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
+    shape = _Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
+    found = [*_numbers_above(rows[:first], table)]
+    if _tells_metrics(heads[labels:]):
+        uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in _span(rows)]
+        bottom = [row.text for row in rows[first - 1]]
+        return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
+    metric = _metric_column(body, labels)
+    if metric is None:
+        raise DataError(
+            f"{printable(table)}: neither headings nor first columns name metrics; "
+            "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
+        )
+    return [*found, *_methods_as_columns(body, shape, metric)]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A table's frame: how many columns hold names, what stands above each, what a comma means.
+
+    `passed` are columns of words, which hold no values.
+    """
+
+    table: str
+    labels: int
+    heads: Sequence[str]
+    comma: Comma
+    passed: frozenset[int]
+
+    def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
+        for column in range(self.labels, len(row)):
+            if column not in self.passed and not row[column].missing:
+                yield column, row[column]
+
+
+def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
+    return frozenset(
+        column
+        for column in range(labels, len(heads))
+        if not _is_metric(heads[column])
+        and not any(row[column].numeric or row[column].macro for row in body)
+    )
+
+
+def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
+    """Numbers among the headings, which a row of values that was taken for one would leave."""
+    for i, row in enumerate(heads):
+        for cell in row[1:]:
+            value = cell.number is not None and re.search(r"[.,]\d", cell.text)
+            if value or (i and cell.macro):
+                reason = "stands among the headings"
+                yield Unread(table, row[0].text, "", cell.text, reason, cell.line)
+
+
+def _apart(values: Iterable[Value], table: str) -> list[Value]:
+    """The values, each with a dataset, metric and method of its own."""
+    seen: dict[tuple[str, str, str], Value] = {}
+    for value in values:
+        key = (value.dataset, value.metric, value.method)
+        if key in seen:
+            raise DataError(
+                f"{printable(table)}: two values are both {printable(', '.join(filter(None, key)))}"
+                "; give datasets a column headed Dataset, and methods names of their own"
+            )
+        seen[key] = value
+    return list(seen.values())
+
+
+def _span(rows: Grid) -> range:
+    return range(len(rows[0]))
+
+
+def _rectangular(grid: Grid) -> list[list[GridCell]]:
+    width = max((len(row) for row in grid), default=0)
+    return [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
+
+
+def _is_data(row: Sequence[GridCell]) -> bool:
+    """At least half of what follows the first cell are numbers, or all of it is missing."""
+    rest = [cell for cell in row[1:] if cell.text]
+    there = [cell for cell in rest if not cell.missing]
+    numeric = sum(cell.numeric for cell in there)
+    return bool(rest) and 2 * numeric >= len(there)
+
+
+def _label_columns(body: Grid, heads: Sequence[str]) -> int:
+    """How many columns at the left hold names: those before the first that holds values.
+
+    That is one that is mostly numbers, or one below a metric's name that has any.
+    """
+    for column in range(len(body[0])):
+        cells = [row[column] for row in body if row[column].text]
+        numeric = sum(cell.numeric or cell.missing for cell in cells)
+        most = 2 * numeric > len(cells) or (column and _is_metric(heads[column]))
+        if cells and most and any(cell.numeric for cell in cells):
+            return column
+    return len(body[0])
+
+
+def _joined(cells: Sequence[GridCell]) -> str:
+    return " ".join(dict.fromkeys(cell.text for cell in cells if cell.text))
+
+
+def metric_names(text: str) -> list[str]:
+    """The metrics that a heading names, usually one; "PSNR / SSIM ↑" names two, [] is none."""
+    parts = [part for part in re.split(r"\s*[/|,&(]\s*|\)\s*", text) if part]
+    if len(parts) > 1 and all(_is_one_metric(part) for part in parts):
+        return parts
+    return [text] if _is_one_metric(text) else []
+
+
+def _is_metric(text: str) -> bool:
+    return bool(metric_names(text))
+
+
+def _is_one_metric(text: str) -> bool:
+    name, stated = split_metric(text)
+    return bool(name) and (stated is not None or plain(name) in known_metrics())
+
+
+def _tells_metrics(texts: Sequence[str]) -> bool:
+    return 2 * sum(_is_metric(text) or _ends_in_metric(text) for text in texts) >= len(texts)
+
+
+def _ends_in_metric(text: str) -> bool:
+    return any(_is_metric(word) for word in text.split()[-1:])
+
+
+def _metric_column(body: Grid, labels: int) -> int | None:
+    for column in range(labels):
+        texts = [row[column].text for row in body if row[column].text]
+        if texts and _tells_metrics(texts):
+            return column
+    return None
+
+
+def _methods_as_rows(
+    body: Grid, shape: _Shape, bottom: Sequence[str], uppers: Sequence[str]
+) -> Iterator[Value | Unread]:
+    dataset_column = _dataset_column(body, shape.labels, shape.heads)
+    dataset = ""
+    for row in body:
+        if _heading(row, shape.labels):
+            dataset = _heading(row, shape.labels)
+            continue
+        if dataset_column is not None and row[dataset_column].text:
+            dataset = row[dataset_column].text
+        names = [row[i].text for i in range(shape.labels) if i != dataset_column]
+        method = ", ".join(name for name in names if name)
+        for column, cell in shape.values_of(row):
+            upper = uppers[column] if _is_metric(bottom[column]) else ""
+            metric = bottom[column] if _is_metric(bottom[column]) else shape.heads[column]
+            here = ", ".join(part for part in (dataset, upper) if part)
+            yield from _values(cell, shape, column, method, here, method, metric)
+
+
+def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None:
+    """The column headed so; else the first of several, where methods are repeated under it."""
+    named = next((i for i in range(labels) if plain(heads[i]) in DATASET_HEADS), None)
+    if named is not None or labels < 2:
+        return named
+    groups: dict[str, set[str]] = {}
+    for row in body:
+        groups.setdefault(row[0].text, set()).add(row[labels - 1].text)
+    names = {row[labels - 1].text for row in body}
+    repeated = len(groups) > 1 and sum(map(len, groups.values())) > len(names)
+    return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
+
+
+def _methods_as_columns(body: Grid, shape: _Shape, metric: int) -> Iterator[Value | Unread]:
+    dataset = ""
+    for row in body:
+        if _heading(row, shape.labels):
+            dataset = _heading(row, shape.labels)
+            continue
+        others = [row[i].text for i in range(shape.labels) if i != metric]
+        dataset = ", ".join(text for text in others if text) or dataset
+        name = ", ".join(filter(None, (dataset, row[metric].text)))
+        for column, cell in shape.values_of(row):
+            head = shape.heads[column]
+            yield from _values(cell, shape, column, name, dataset, head, row[metric].text)
+
+
+def _heading(row: Sequence[GridCell], labels: int) -> str:
+    """The text of a row that holds nothing else: a heading between groups of rows."""
+    texts = list(dict.fromkeys(cell.text for cell in row if cell.text))
+    numeric = any(cell.numeric for cell in row[labels:])
+    return texts[0] if len(texts) == 1 and not numeric else ""
+
+
+def _values(
+    cell: GridCell, shape: _Shape, column: int, row: str, dataset: str, method: str, metric: str
+) -> Iterator[Value | Unread]:
+    """The values of a cell, one for each metric that is named for it; or why there are none."""
+    names = metric_names(metric) or [metric]
+    found = numbers(cell.text, shape.comma)
+    reason = _unread_reason(cell, found, shape.heads[column], len(names))
+    if reason or isinstance(found, str):
+        yield Unread(shape.table, row, shape.heads[column], cell.text, reason, cell.line)
+        return
+    for name, number in zip(names, found, strict=True):
+        if number.value is not None:
+            bare, stated = split_metric(name)
+            yield Value(
+                table=shape.table,
+                dataset=_bare(dataset),
+                method=_bare(method),
+                metric=bare,
+                value=number.value,
+                better=direction(bare, stated),
+                mark=cell.mark_at(number.start),
+                stated=stated,
+                line=cell.line,
+            )
+
+
+def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, metrics: int) -> str:
+    if cell.macro:
+        return f"\\{cell.macro} is not defined in the file"
+    if isinstance(found, str):
+        return found
+    if not head:
+        return "nothing stands above its column"
+    if cell.spans:
+        return "spans several rows or columns"
+    if len(found) != metrics:
+        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
+    return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number > 1 else "")
+
+
+def _bare(text: str) -> str:
+    """A name without the number of its citation."""
+    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())

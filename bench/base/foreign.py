@@ -1,0 +1,123 @@
+"""Code of others, called so that whatever it raises or does to this process is one line of its own.
+
+What cannot be met here is code that ends the process past Python (`os._exit`, a crash): see
+`bench.base.workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import sysconfig
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TypeVar
+
+from bench.base.errors import BenchError, Unavailable
+from bench.base.text import printable
+
+T = TypeVar("T")
+MAX_MESSAGE = 300
+OURS = str(Path(__file__).parent) + os.sep
+LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+
+
+@contextmanager
+def running(method: str) -> Iterator[None]:
+    """Run code of a method in the body; its prints go to standard error.
+
+    The working folder is put back afterwards, so that relative paths go on meaning the same.
+
+    Raises:
+        Unavailable: the method raised anything at all, SystemExit too; says what and where.
+        KeyboardInterrupt: the user pressed Ctrl-C, whatever the method made of it.
+    """
+    with _noted_interrupts() as pressed:
+        try:
+            with chdir("."), redirect_stdout(sys.stderr):
+                yield
+        except BenchError:
+            if not pressed:
+                raise
+        except BaseException as error:
+            if not pressed:
+                raise Unavailable(f"method '{printable(method)}': {told(error)}") from error
+        if pressed:
+            raise KeyboardInterrupt
+
+
+def each(method: str, items: Iterator[T]) -> Iterator[T]:
+    """What a method yields; raises as `running`."""
+    end = object()
+    while True:
+        with running(method):
+            item = next(items, end)
+        if item is end:
+            return
+        yield item  # type: ignore[misc]
+
+
+def told(error: BaseException) -> str:
+    """One line: what was raised, and the file and line of the code that it came from.
+
+    With CASSR_BENCH_DEBUG the traceback goes to standard error and the line is not cut.
+    """
+    debug = bool(os.environ.get("CASSR_BENCH_DEBUG"))
+    if debug:
+        traceback.print_exception(error)
+    parts = [type(error).__name__, _message(error, None if debug else MAX_MESSAGE)]
+    place = _place(error)
+    return ": ".join(filter(None, parts)) + (f" ({place})" if place else "")
+
+
+def _message(error: BaseException, most: int | None) -> str:
+    try:
+        text = str(error)
+    except BaseException:
+        return "(its message cannot be shown)"
+    return printable(text if most is None or len(text) <= most else text[:most] + "…")
+
+
+def _place(error: BaseException) -> str:
+    """The innermost "FILE:LINE" that is neither ours nor a library's, else any that is not ours."""
+    if isinstance(error, SyntaxError) and os.path.isfile(error.filename or ""):
+        return _shown(error.filename or "", error.lineno or 0)
+    walked = traceback.walk_tb(error.__traceback__)
+    places = [(frame.f_code.co_filename, line) for frame, line in walked]
+    foreign = [(file, line) for file, line in places if not file.startswith((OURS, "<"))]
+    own = [(file, line) for file, line in foreign if not file.startswith(LIBRARIES)]
+    found = own or foreign
+    return _shown(*found[-1]) if found else ""
+
+
+def _shown(file: str, line: int) -> str:
+    here = Path(file).absolute()
+    inside = here.is_relative_to(Path.cwd())
+    return printable(f"{here.relative_to(Path.cwd()) if inside else here}:{line}")
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """The Ctrl-Cs of the body, told from a KeyboardInterrupt that code raises by itself.
+
+    Processes that ignore Ctrl-C, as workers do, and threads other than the main one have none.
+    """
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed
+        return
+
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        before(number, frame)  # type: ignore[operator, arg-type]
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,64 @@
+"""Names that come from outside, made safe to print and to use as file names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.base.errors import CardError
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
+MAX_SLUG = 80
+
+
+def printable(name: object) -> str:
+    """`name` on one line: control characters (newlines, terminal escapes) are shown as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+
+
+def slug(name: str) -> str:
+    """A file name that stays inside its folder; equal only for equal names.
+
+    Names made only of letters, digits and ``._+-`` stay as they are; any other gets a short hash.
+    """
+    safe = _UNSAFE.sub("_", name).lstrip(".")[:MAX_SLUG]
+    if safe == name and safe:
+        return safe
+    import hashlib
+
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{safe or 'x'}-{digest}"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file or folder `name` in a folder.
+
+    Raises:
+        CardError: it would lie elsewhere.
+    """
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise CardError(
+            f"expected a plain file name in {printable(folder)}, found '{printable(name)}'"
+        )
+    return folder / name
+
+
+def without_folders(text: str) -> str:
+    """`text` with file names instead of absolute paths; addresses stay as they are."""
+    return _FOLDERS.sub("", text)
+
+
+def spreadsheet_text(text: str) -> str:
+    """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean X?"` for the nearest known name, or `""`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""

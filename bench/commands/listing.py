@@ -1,0 +1,196 @@
+"""What is registered, as plain rows: for `list`, for docs and for the tests of the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import UnknownName
+from bench.base.text import printable, suggestion
+
+if TYPE_CHECKING:
+    from bench.base.cards import MethodCard
+
+Row = dict[str, Any]
+
+
+def facts(card: MethodCard) -> dict[str, str]:
+    """What is said of every method, in words, also where a card is silent."""
+    network = bool(card.weights or card.lookup or card.official)
+    unknown = "not counted" if network else "none"
+    return {
+        "parameters": f"{card.parameters / 1e6:.1f} M" if card.parameters else unknown,
+        "steps": str(card.steps) if card.steps else "one pass",
+        "needs": card.needs or ("weights" if network else "nothing"),
+        "ran": card.ran or "not with trained weights",
+    }
+
+
+def variants(card: MethodCard) -> list[str]:
+    """Names under which the card is typed, where it is not its own alone; trainings as `*`."""
+    endings = [f"-{ending}" for ending in card.variants] or [""]
+    return [
+        f"{card.name}{ending}{'-*' if card.seeds else ''}"
+        for ending in endings
+        if ending or card.seeds
+    ]
+
+
+def methods() -> list[Row]:
+    from bench.methods.find import Entry, method_cards
+
+    def unavailable(card: MethodCard) -> str:
+        reasons = (Entry(each.name, each).unavailable() for each in card.methods())
+        return next(filter(None, reasons), "")
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "licence": card.licence,
+            "parameters": card.parameters,
+            "steps": card.steps,
+            "needs": card.needs,
+            "ran": card.ran,
+            "facts": facts(card),
+            "scales": card.scales,
+            "paper": card.paper,
+            "repository": card.repository,
+            "variants": variants(card),
+            "unavailable": unavailable(card),
+        }
+        for card in method_cards().values()
+    ]
+
+
+def datasets() -> list[Row]:
+    from bench.commands.options import default_store
+    from bench.data.find import dataset_cards, problem
+
+    root = default_store() / "datasets"
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "licence": card.licence,
+            "source": card.source,
+            "scale": card.scale,
+            "images": card.images,
+            "unavailable": problem(card, root),
+        }
+        for card in dataset_cards().values()
+    ]
+
+
+def metrics() -> list[Row]:
+    from bench.metrics import METRICS, unavailable
+
+    return [
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "better": spec.better,
+            "reference": "full" if spec.reference else "none",
+            "kind": spec.kind,
+            "range": spec.range,
+            "unit": spec.unit,
+            "summary": spec.means,
+            "licence": spec.licence,
+            "source": spec.source,
+            "unavailable": unavailable(spec),
+        }
+        for spec in METRICS
+    ]
+
+
+def suites() -> list[Row]:
+    from bench.running.execute import suite_cards
+
+    return [
+        {
+            "name": card.name,
+            "title": card.title,
+            "summary": card.summary,
+            "methods": card.methods,
+            "datasets": card.datasets,
+            "metrics": card.metrics,
+            "unavailable": "",
+        }
+        for card in suite_cards().values()
+    ]
+
+
+def reports() -> list[Row]:
+    from bench.reports import REPORTS
+
+    return [{"name": r.name, "summary": r.means, "unavailable": ""} for r in REPORTS]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "methods": methods,
+    "datasets": datasets,
+    "metrics": metrics,
+    "suites": suites,
+    "reports": reports,
+}
+
+
+def rows(what: str) -> list[Row]:
+    """Everything registered of one kind.
+
+    Raises:
+        UnknownName: no such kind.
+    """
+    if what not in KINDS:
+        known = ", ".join(KINDS)
+        raise UnknownName(
+            f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
+        )
+    return KINDS[what]()
+
+
+def show(what: str, found: list[Row]) -> None:
+    """Print rows as blocks that fit any width: name, what it is, what it needs."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for row in found:
+        head = Text(row["name"], style="bold")
+        if row.get("title"):
+            head.append(f"  {row['title']}", style="not bold")
+        console.print(head)
+        details = [row["summary"], *_details(row)]
+        for line in details:
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    _footer(what, found, console)
+
+
+def _details(row: Row) -> list[str]:
+    lines = []
+    if row.get("better"):
+        arrow = "↑ higher" if row["better"] == "higher" else "↓ lower"
+        needs = "needs HR" if row["reference"] == "full" else "no reference"
+        lines.append(f"{arrow} is better, {needs}, range {row['range'] or 'unbounded'}")
+    if row.get("methods"):
+        lines += [f"{key}: {', '.join(row[key])}" for key in ("methods", "datasets", "metrics")]
+    lines += [f"{name}: {text}" for name, text in row.get("facts", {}).items()]
+    if row.get("variants"):
+        lines.append(f"variants: {', '.join(row['variants'])}")
+    if row.get("licence"):
+        lines.append(f"licence: {row['licence']}")
+    if row["unavailable"]:
+        lines.append(f"not here: {row['unavailable']}")
+    return lines
+
+
+def _footer(what: str, found: list[Row], console: Any) -> None:
+    ready = sum(not row["unavailable"] for row in found)
+    console.print(f"\n{len(found)} {what}, {ready} ready on this machine")
+    if what == "metrics":
+        console.print(
+            "Any other metric of pyiqa: pyiqa:NAME. pyiqa's licence is PolyForm-Noncommercial."
+        )

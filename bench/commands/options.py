@@ -1,0 +1,198 @@
+"""Options that several commands share, so that they read and behave the same everywhere."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+
+
+def default_store() -> Path:
+    """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
+    given = os.environ.get("CASSR_BENCH_STORE")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cassr-bench" / "store"
+
+
+def names(option: str, values: list[str] | None) -> list[str]:
+    """Names given as comma lists, repeated options or both; [] where the option was not given.
+
+    A name with a comma in it is put in double quotes within the list.
+
+    Raises:
+        BenchError: a list that names nothing, or a quote that does not end.
+    """
+    return [name for value in values or [] for name in _split(option, value)]
+
+
+def _split(option: str, value: str) -> list[str]:
+    try:
+        rows = list(csv.reader([value], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise BenchError(
+            f"{option}: expected names with commas between them, found '{printable(value)}' "
+            f"({error})"
+        ) from error
+    found = [name.strip() for row in rows for name in row if name.strip()]
+    if not found:
+        raise BenchError(
+            f"{option}: expected at least one name, found '{printable(value)}'; give some or leave "
+            "the option out"
+        )
+    return found
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/8" -> (2, 8)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(part) for part in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise BenchError(f"--shard: expected i/n with 1 <= i <= n, found '{printable(text)}'")
+    return index, count
+
+
+def one_of(option: str, value: str | None, *known: str) -> None:
+    """Refuse a value that an option does not know.
+
+    Raises:
+        BenchError: names the option and what it takes.
+    """
+    if value is not None and value not in known:
+        raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
+
+
+def resolve_device(name: str) -> str:
+    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        BenchError: another name, or a device this machine does not have.
+    """
+    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
+        return "cpu"
+    if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
+        raise BenchError(
+            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
+        )
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
+    return name
+
+
+def may_have_accelerator() -> bool:
+    """Cheap look that spares importing torch when there is surely no GPU."""
+    devices = Path("/dev")
+    return not devices.is_dir() or any(devices.glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+Store = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache.",
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--methods",
+        help="Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated.",
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--datasets", help="Dataset names or folder:PATH; comma list or repeated."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metrics", help="Metric names or pyiqa:NAME; comma list or repeated."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Only part I of N; default: as accelerate or torchrun say, else everything.",
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
+]
+Marks = Annotated[
+    str,
+    typer.Option(
+        "--marks",
+        metavar="best|significant",
+        help="Mark best and second best, or the best and all that are not told apart from it.",
+    ),
+]
+Reports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reports",
+        help="Only these reports; comma list or repeated. `cost` is made only when named.",
+    ),
+]
+Originals = Annotated[
+    bool,
+    typer.Option(
+        "--originals/--no-originals",
+        help="Full pictures in the HTML report, or thumbnails alone.",
+    ),
+]
+Region = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="DATASET:IMAGE:X,Y,SIDE",
+        help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
+    ),
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        "--compare", metavar="published", help="Show published values beside the measured ones."
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace files that this command did not write; inputs never."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Scale = Annotated[int, typer.Option("--scale", min=1, max=16, help="Upscaling factor.")]

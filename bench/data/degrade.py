@@ -1,0 +1,49 @@
+"""LR images from HR ones, as a dataset's card says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench.base.cards import Degradation
+from bench.base.hashing import derive_seed
+from bench.base.lazy import resolve
+from bench.files import images
+
+
+def lr_of(hr: np.ndarray, degradation: Degradation, scale: int, image_id: str) -> np.ndarray:
+    """Degrade one image, seeded by its id alone.
+
+    Args:
+        hr: (H, W, 3) uint8, H and W multiples of `scale`.
+
+    Returns:
+        (H/scale, W/scale, 3) uint8.
+    """
+    seed = derive_seed(degradation.seed, image_id)
+    made: np.ndarray = resolve(degradation.function)(
+        hr, scale=scale, seed=seed, **degradation.options
+    )
+    return made
+
+
+def recipe_of(degradation: Degradation) -> dict[str, Any]:
+    """Everything that the LR bytes depend on, apart from the HR image and its id."""
+    recipe = degradation.model_dump(mode="json")
+    if degradation.version:
+        recipe["version"] = resolve(degradation.version)()
+    return recipe
+
+
+def downscale(hr: np.ndarray, *, scale: int, seed: int, filter: str) -> np.ndarray:
+    """Plain antialiased downscaling (Pillow); the seed changes nothing.
+
+    Args:
+        hr: (H, W, 3) uint8.
+
+    Returns:
+        (H // scale, W // scale, 3) uint8.
+    """
+    height, width = hr.shape[:2]
+    return images.resize(hr, width // scale, height // scale, filter)

@@ -1,0 +1,179 @@
+"""Test sets from the archives that they are published as: crop, degrade, check, describe."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from bench.base.cards import CentreCrop, DatasetCard, Side
+from bench.base.errors import DataError, ImageError
+from bench.base.hashing import json_sha256
+from bench.base.text import printable, slug
+from bench.base.types import Manifest
+from bench.data.degrade import lr_of, recipe_of
+from bench.data.manifest import (
+    Progress,
+    Refusals,
+    describe,
+    read_manifest,
+    to_manifest,
+    unchanged,
+    write_manifest,
+)
+from bench.data.pairing import require_pair, write_pair
+from bench.files import image_folders, images
+from bench.remote import archives
+
+
+def build_from_archive(
+    card: DatasetCard, root: Path, progress: Progress = lambda done, total: None
+) -> Manifest:
+    """Make a card's pairs below `root` as PNGs, once, and describe them.
+
+    Raises:
+        DataError: the archive is missing, hostile, damaged, or has not the images expected.
+    """
+    folder = folder_of(card, root)
+    known = read_manifest(folder / "manifest.json")
+    if known is not None and unchanged(known):
+        return to_manifest(known)
+    assert card.archive is not None
+    path = archives.locate(card.archive, card.name)
+    with _unpacked(card, path, root) as sides:
+        entries, refused = _pairs(card, sides, folder, progress)
+    if card.images and len(entries) + len(refused) != card.images:
+        raise DataError(
+            f"{printable(path)}: expected {card.images} images of {card.title}, found "
+            f"{len(entries) + len(refused)}; is it another version of the set?"
+        )
+    if not entries:
+        raise DataError(f"{printable(path)}: {card.title}: no usable image{_first(refused)}")
+    description = describe(card.name, card.scale, entries, refused, recipe(card))
+    write_manifest(folder / "manifest.json", description)
+    return to_manifest(description)
+
+
+def is_built(card: DatasetCard, root: Path) -> bool:
+    return (folder_of(card, root) / "manifest.json").is_file()
+
+
+def folder_of(card: DatasetCard, root: Path) -> Path:
+    return root / f"{slug(card.name)}-{json_sha256(recipe(card))[:12]}"
+
+
+def recipe(card: DatasetCard) -> dict[str, Any]:
+    """Everything that the bytes depend on."""
+    parts = card.model_dump(mode="json", include={"scale", "lr", "hr", "crop"})
+    assert card.archive is not None
+    parts["archive"] = {"name": card.archive.name, "sha256": card.archive.sha256}
+    if card.degradation is not None:
+        parts["degradation"] = recipe_of(card.degradation)
+    return parts
+
+
+def _first(refused: Refusals) -> str:
+    return f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+Sides = dict[str, dict[str, Path]]
+"""Side ("lr", "hr") -> id -> file."""
+
+
+@contextmanager
+def _unpacked(card: DatasetCard, path: Path, root: Path) -> Iterator[Sides]:
+    """The images of both sides as files of a temporary folder, under names of ours."""
+    wanted = {name: side for name, side in (("lr", card.lr), ("hr", card.hr)) if side}
+    found: Sides = {name: {} for name in wanted}
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=root))
+    try:
+        for index, member in enumerate(archives.members(path)):
+            for name, side in wanted.items():
+                image_id = _id_of(member.path, side)
+                if image_id is None:
+                    continue
+                if image_id in found[name]:
+                    raise DataError(
+                        f"{printable(path)}: two {name.upper()} images of id "
+                        f"'{printable(image_id)}'; one of them is {printable(member.path)}"
+                    )
+                target = folder / f"{index}{PurePosixPath(member.path).suffix.lower()}"
+                archives.extract(member, target)
+                found[name][image_id] = target
+        yield found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _id_of(path: str, side: Side) -> str | None:
+    """The id of the image that a member is; None when it is no image of this side."""
+    inside = PurePosixPath(path)
+    if inside.name.startswith(".") or inside.suffix.lower() not in image_folders.SUFFIXES:
+        return None
+    match = re.fullmatch(side.stem, inside.stem)
+    if match is None or not archives.matches(path, side.files):
+        return None
+    return match.expand(side.id)
+
+
+# -- pairs ---------------------------------------------------------------------------------------
+
+
+def _pairs(
+    card: DatasetCard, sides: Sides, folder: Path, progress: Progress
+) -> tuple[list[dict[str, Any]], Refusals]:
+    entries: list[dict[str, Any]] = []
+    refused: Refusals = []
+    ids = sorted(set().union(*sides.values()))
+    for done, image_id in enumerate(ids, start=1):
+        try:
+            lr, hr = _pixels(card, sides, image_id)
+            entries.append(write_pair(folder, image_id, lr, hr))
+        except ImageError as error:
+            refused.append((printable(image_id), error.reason))
+        progress(done, len(ids))
+    return entries, refused
+
+
+def _pixels(card: DatasetCard, sides: Sides, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """LR and HR of one image as the card wants them, (H, W, 3) uint8."""
+    for name, files in sides.items():
+        if image_id not in files:
+            raise ImageError(f"has no {name.upper()} image in the archive")
+    hr = images.read_rgb(sides["hr"][image_id]) if "hr" in sides else None
+    if card.degradation is not None:
+        assert hr is not None
+        hr = images.crop_to_multiple(hr, card.scale)
+        return lr_of(hr, card.degradation, card.scale, image_id), hr
+    lr = images.read_rgb(sides["lr"][image_id])
+    if hr is not None:
+        require_pair(lr, hr, card.scale, image_id)
+    return centre_crop(lr, hr, card.crop, card.scale) if card.crop else (lr, hr)
+
+
+def centre_crop(
+    lr: np.ndarray, hr: np.ndarray | None, crop: CentreCrop, scale: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The middle of a pair: LR from `(side - crop) // 2`, HR exactly the pixels over it.
+
+    Args:
+        lr: (H, W, 3) uint8; hr: (scale*H, scale*W, 3) uint8 or None.
+
+    Raises:
+        ImageError: the image is smaller than the crop.
+    """
+    height, width = lr.shape[:2]
+    top, left = (height - crop.lr) // 2, (width - crop.lr) // 2
+    small = images.crop(lr, left, top, crop.lr, crop.lr)
+    if hr is None:
+        return small, None
+    return small, images.crop(hr, left * scale, top * scale, crop.lr * scale, crop.lr * scale)

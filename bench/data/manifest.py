@@ -1,0 +1,151 @@
+"""Manifests on disk: which files a dataset is, with hashes of their bytes and pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench.base.hashing import json_sha256
+from bench.base.records import read_as, write_atomic
+from bench.base.types import ImagePair, Manifest
+from bench.files import images
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+Refusals = list[tuple[str, str]]
+"""(file, reason) of what cannot take part."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _File(_Entry):
+    path: str
+    sha256: str
+    pixels_sha256: str
+    width: int
+    height: int
+    size: int
+    mtime_ns: int
+
+
+class _Pair(_Entry):
+    id: str
+    lr: _File
+    hr: _File | None
+
+
+class _Description(_Entry):
+    """What a manifest on disk must say; it may say more."""
+
+    dataset: str
+    scale: int
+    sha256: str
+    recipe: dict[str, Any]
+    pairs: list[_Pair]
+    refused: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> _Description:
+        if self.sha256 != content_sha256(self.scale, self.model_dump()["pairs"]):
+            raise ValueError("its pairs are not those that its hash stands for")
+        return self
+
+
+def file_entry(path: Path, rgb: np.ndarray) -> dict[str, Any]:
+    """What a manifest says of one image file; `rgb` is what it decodes to, (H, W, 3) uint8."""
+    stat = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "sha256": images.file_sha256(path),
+        "pixels_sha256": images.pixels_sha256(rgb),
+        "width": rgb.shape[1],
+        "height": rgb.shape[0],
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+    }
+
+
+def describe(
+    name: str,
+    scale: int,
+    entries: Iterable[dict[str, Any]],
+    refused: Refusals,
+    recipe: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A manifest as it is written: pairs by id, and one hash over all ids and pixels."""
+    pairs = sorted(entries, key=lambda entry: entry["id"])
+    return {
+        "dataset": name,
+        "scale": scale,
+        "sha256": content_sha256(scale, pairs),
+        "recipe": dict(recipe),
+        "pairs": pairs,
+        "refused": [list(item) for item in refused],
+    }
+
+
+def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
+    """The hash over all ids and pixels of pairs in the order of their ids."""
+    content = [
+        [e["id"], e["lr"]["pixels_sha256"], e["hr"] and e["hr"]["pixels_sha256"]] for e in pairs
+    ]
+    return json_sha256([scale, content])
+
+
+def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
+    """Write it whole; call this after the files that it describes are there."""
+    write_atomic(path, json.dumps(description, indent=1, sort_keys=True) + "\n")
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """What was written; None when it is missing or (then it is named) damaged."""
+    found = read_as(path, _Description)
+    return found.model_dump() if found else None
+
+
+def unchanged(description: Mapping[str, Any]) -> bool:
+    """Whether every file is still the one described."""
+    entries = (pair[side] for pair in description["pairs"] for side in ("lr", "hr"))
+    return all(_same_file(entry) for entry in entries if entry is not None)
+
+
+def _same_file(entry: Mapping[str, Any]) -> bool:
+    try:
+        stat = os.stat(entry["path"])
+    except OSError:
+        return False
+    if (stat.st_size, stat.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
+        return True
+    return images.file_sha256(Path(entry["path"])) == str(entry["sha256"])
+
+
+def to_manifest(description: Mapping[str, Any]) -> Manifest:
+    scale = int(description["scale"])
+    return Manifest(
+        dataset=description["dataset"],
+        pairs=tuple(_to_pair(entry, scale) for entry in description["pairs"]),
+        sha256=description["sha256"],
+        scale=scale,
+        recipe=description["recipe"],
+        refused=tuple((name, reason) for name, reason in description["refused"]),
+    )
+
+
+def _to_pair(entry: Mapping[str, Any], scale: int) -> ImagePair:
+    hr = entry["hr"]
+    return ImagePair(
+        id=entry["id"],
+        lr=Path(entry["lr"]["path"]),
+        hr=Path(hr["path"]) if hr else None,
+        lr_sha256=entry["lr"]["sha256"],
+        hr_sha256=hr["sha256"] if hr else None,
+        scale=scale,
+    )

@@ -1,0 +1,194 @@
+"""Pairs of image files: matched by stem, checked, described."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.base.errors import DataError, ImageError
+from bench.base.hashing import json_sha256
+from bench.base.text import printable, slug
+from bench.base.types import Manifest
+from bench.data.alignment import misalignment
+from bench.data.manifest import (
+    Progress,
+    Refusals,
+    describe,
+    file_entry,
+    read_manifest,
+    to_manifest,
+    write_manifest,
+)
+from bench.files import image_folders, images
+
+CHECKS = 2
+"""Goes up when pairs are checked differently, so that folders are looked at again."""
+
+
+def scan_folder(
+    folder: Path, scale: int, root: Path, progress: Progress = lambda done, total: None
+) -> Manifest:
+    """Describe a folder that holds `lr` and `hr`, or LR images alone: a no-reference set.
+
+    Images that cannot take part are named in `Manifest.refused`; what was learnt is kept below
+    `root` and used again while no file changes.
+
+    Raises:
+        DataError: no such folder, or no usable image in it.
+    """
+    lr_folder, hr_folder = _sides(folder)
+    cache = root / f"folder-{json_sha256([str(folder.resolve()), scale])[:16]}" / "manifest.json"
+    sources = [f for f in (lr_folder, hr_folder) if f is not None]
+    files = [_stat_line(p) for source in sources for p in image_folders.looked_at(source)]
+    below = [name for source in sources for name, _ in image_folders.subfolders(source)]
+    state = {"checks": CHECKS, "files": files, "subfolders": below}
+    known = read_manifest(cache)
+    if known is not None and known["recipe"] == state:
+        return to_manifest(known)
+    pairs, refused = pair_files(lr_folder, hr_folder)
+    entries, bad = check_pairs(pairs, scale, progress)
+    if not entries:
+        raise DataError(_nothing_usable(folder, [*refused, *bad]))
+    description = describe(f"folder:{folder}", scale, entries, [*refused, *bad], state)
+    write_manifest(cache, description)
+    return to_manifest(description)
+
+
+def _sides(folder: Path) -> tuple[Path, Path | None]:
+    """The folders of LR and of HR images; a folder without subfolders is LR alone."""
+    lr, hr = _subfolder(folder, "lr"), _subfolder(folder, "hr")
+    if lr is not None:
+        return lr, hr
+    if not folder.is_dir():
+        raise DataError(f"{printable(folder)}: expected a folder, found none there")
+    if hr is not None or not image_folders.looked_at(folder):
+        raise DataError(
+            f"{printable(folder)}: expected a folder with subfolders 'lr' and 'hr', or one of LR "
+            "images alone, found neither"
+        )
+    return folder, None
+
+
+def _nothing_usable(folder: Path, refused: list[tuple[str, str]]) -> str:
+    first = f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
+    return f"{printable(folder)}: no usable image pair, {len(refused)} refused{first}"
+
+
+def _subfolder(folder: Path, name: str) -> Path | None:
+    for candidate in (name, name.upper(), name.capitalize()):
+        if (folder / candidate).is_dir():
+            return folder / candidate
+    return None
+
+
+def _stat_line(path: Path) -> list[Any]:
+    stat = path.lstat()
+    return [os.fsencode(path).hex(), stat.st_size, stat.st_mtime_ns]
+
+
+def pair_files(
+    first: Path, second: Path | None
+) -> tuple[dict[str, tuple[Path, Path | None]], Refusals]:
+    """Pair two folders' images by stem, never by position.
+
+    Returns:
+        stem -> (file in `first`, file in `second` or None where `second` is None), and
+        (path, reason) of the files that have no partner or share a stem, and of subfolders.
+
+    Raises:
+        ImageError: a folder is missing, empty, or holds images that cannot be read.
+    """
+    left, refused = _by_stem(first)
+    if second is None:
+        return {stem: (path, None) for stem, path in left.items()}, refused
+    right, others = _by_stem(second)
+    refused += others
+    for own, other, folder in ((left, right, second), (right, left, first)):
+        for stem in sorted(own.keys() - other.keys()):
+            refused.append((printable(own[stem]), f"has no partner in {printable(folder)}"))
+    return {stem: (left[stem], right[stem]) for stem in sorted(left.keys() & right.keys())}, refused
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
+    files, clashes = images.by_stem(image_folders.image_files(folder))
+    refused = [(printable(path), reason) for path, reason in clashes]
+    return files, refused + image_folders.subfolders(folder)
+
+
+def check_pairs(
+    pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Progress
+) -> tuple[list[dict[str, Any]], Refusals]:
+    """Decode, hash and check pairs, several at a time.
+
+    Returns:
+        Entries for a manifest, and (file, reason) of what cannot be used: not readable, HR not
+        `scale` times its LR, or another picture, place or scale than its LR.
+    """
+    entries: list[dict[str, Any]] = []
+    refused: Refusals = []
+
+    def check(item: tuple[str, tuple[Path, Path | None]]) -> dict[str, Any] | tuple[str, str]:
+        stem, (lr, hr) = item
+        try:
+            return _pair_entry(stem, lr, hr, scale)
+        except ImageError as error:
+            return (error.file, error.reason)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, outcome in enumerate(pool.map(check, pairs.items()), start=1):
+            progress(done, len(pairs))
+            if isinstance(outcome, tuple):
+                refused.append(outcome)
+            else:
+                entries.append(outcome)
+    return entries, refused
+
+
+def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
+    if any("\ud800" <= character <= "\udfff" for character in stem):
+        raise ImageError("its name is not valid Unicode; rename it", printable(lr))
+    lr_pixels = images.read_rgb(lr)
+    entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, lr_pixels), "hr": None}
+    if hr is not None:
+        hr_pixels = images.read_rgb(hr)
+        require_pair(lr_pixels, hr_pixels, scale, printable(hr))
+        entry["hr"] = file_entry(hr, hr_pixels)
+    return entry
+
+
+def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
+    """Raise ImageError, naming `file`, unless both show the same at `scale`.
+
+    Args:
+        lr, hr: (H, W, 3) uint8.
+    """
+    expected = tuple(side * scale for side in lr.shape[:2])
+    if hr.shape[:2] != expected:
+        found = f"{hr.shape[1]}x{hr.shape[0]}"
+        wanted = f"{expected[1]}x{expected[0]}"
+        raise ImageError(f"is {found}, expected x{scale} of its LR: {wanted}", file)
+    problem = misalignment(lr, hr, scale)
+    if problem:
+        raise ImageError(problem, file)
+
+
+def write_pair(
+    folder: Path, image_id: str, lr: np.ndarray, hr: np.ndarray | None
+) -> dict[str, Any]:
+    """Write a pair's pictures as PNGs into `lr` and `hr` below `folder`; its manifest entry.
+
+    Args:
+        lr, hr: (H, W, 3) uint8.
+    """
+    entry: dict[str, Any] = {"id": image_id, "hr": None}
+    for side, pixels in (("lr", lr), ("hr", hr)):
+        if pixels is not None:
+            path = folder / side / f"{slug(image_id)}.png"
+            images.write_png(path, pixels)
+            entry[side] = file_entry(path, pixels)
+    return entry

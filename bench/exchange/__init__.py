@@ -1,0 +1,1 @@
+"""Results that leave the machine and come back: exports, imports, differences."""

@@ -1,0 +1,223 @@
+"""Write a whole result for others: a Hugging Face dataset folder, or one JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.base.errors import DataError
+from bench.base.records import part_of, write_atomic
+from bench.base.text import printable
+from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
+from bench.exchange.measured import public_names
+from bench.files import outputs
+from bench.files.image_folders import RECORDS
+from bench.reports.tables.markdown import escape, markdown
+from bench.results.results import Results
+
+IMAGES = "images/sr.parquet"
+ROW_GROUP = 16
+
+
+def require_free(out: Path, overwrite: bool = False) -> None:
+    """Refuse, before any work, a place that holds files of somebody else.
+
+    Raises:
+        BenchError: names the first of them.
+    """
+    if out.suffix == ".json":
+        outputs.SingleFile(out, "--out", overwrite=overwrite)
+        return
+    _refuse_others(out)
+    _output(out, (), overwrite).check(["README.md", RESULT, SCORES, IMAGES])
+
+
+def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
+    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
+
+
+def export_json(results: Results, path: Path, scale: int, overwrite: bool = False) -> list[Path]:
+    """Write the result as one JSON.
+
+    Raises:
+        DataError: nothing in it has a score.
+        BenchError: another file is there.
+    """
+    output = outputs.SingleFile(path, "--out", inputs=results.files(), overwrite=overwrite)
+    output.write(to_json(_scored(of_run(results, scale))))
+    return [path]
+
+
+def export_folder(
+    results: Results, out: Path, scale: int, images: bool, overwrite: bool = False
+) -> list[Path]:
+    """Write the result as a folder for the Hugging Face hub.
+
+    `README.md` (card), `data/scores.parquet` (a row per image and metric), `result.json`
+    (everything else) and, if asked for, `images/sr.parquet`. LR and HR images are left out: they
+    are the test sets' own, with licences of their own.
+
+    Raises:
+        DataError: nothing has a score, or the folder holds other files.
+        BenchError: a file is in the way that is not ours.
+    """
+    bundle = _scored(of_run(results, scale))
+    _refuse_others(out)
+    output = _output(out, results.files(), overwrite)
+    files = [out / "README.md", out / RESULT, out / SCORES]
+    with output.writing():
+        write_atomic(files[0], card(results, bundle, images))
+        write_atomic(files[1], to_json(bundle, with_scores=False))
+        _write_scores(files[2], bundle)
+        if images:
+            files.append(out / IMAGES)
+            _write_images(files[-1], results)
+    output.finish({"": files})
+    return files
+
+
+def _scored(bundle: Bundle) -> Bundle:
+    if all(cell.mean is None for cell in bundle.measured.scores):
+        raise DataError(
+            f"export: nothing is stored for suite '{printable(bundle.measured.suite)}' with these "
+            "options; run `cassr-bench run` first"
+        )
+    return bundle
+
+
+def _refuse_others(out: Path) -> None:
+    known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
+    others = (
+        sorted(path.name for path in out.iterdir() if path.name not in known)
+        if (out.is_dir())
+        else []
+    )
+    if others:
+        raise DataError(
+            f"--out {printable(out)}: holds other files ({printable(others[0])}); "
+            "choose a new folder"
+        )
+
+
+def rows(bundle: Bundle) -> Iterator[tuple[str, str, str, str, float | None, str]]:
+    """(dataset, method, image, metric, value, reason); image "" is a whole set."""
+    for cell in bundle.measured.scores:
+        where = cell.dataset, cell.method
+        values = cell.images or ({} if cell.mean is None else {"": cell.mean})
+        for image, value in values.items():
+            yield *where, image, cell.metric, value, ""
+        for image, reason in cell.missing.items():
+            yield *where, image, cell.metric, None, reason
+
+
+def _write_scores(path: Path, bundle: Bundle) -> None:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = [pa.float64() if name == "value" else pa.string() for name in COLUMNS]
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    columns = list(zip(*rows(bundle), strict=True))
+    table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_images(path: Path, results: Results) -> None:
+    """SR files as they are, a few at a time, with the hub's image type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Features, Image, Value
+
+    texts = {name: Value("string") for name in ("dataset", "method", "image")}
+    schema = Features({**texts, "sr": Image()}).arrow_schema
+    with (
+        part_of(path) as part,
+        pq.ParquetWriter(part, schema, compression="none") as writer,
+    ):
+        for batch in _batches(_image_rows(results)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
+    names = public_names(item.name for item in results.datasets)
+    for picture in results.pictures:
+        for method in results.methods:
+            file = picture.sr.get(method.name)
+            if file is not None:
+                yield {
+                    "dataset": names[picture.dataset],
+                    "method": method.name,
+                    "image": picture.image,
+                    "sr": {"bytes": file.read_bytes(), "path": None},
+                }
+
+
+def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    from itertools import islice
+
+    while batch := list(islice(items, ROW_GROUP)):
+        yield batch
+
+
+# -- the card ------------------------------------------------------------------------------------
+
+BODY = """
+# {title}
+
+Scores of super-resolution methods, made with CasSR-Bench {version} on {device}.
+
+{table}
+
+## What is here
+
+- `scores`: one row per dataset, method, image and metric; `value` is empty where there is no
+  score, and `reason` says why. Metrics of a whole set (FID) have an empty `image`.{images}
+- `{result}`: test sets (manifest hashes), metrics and methods (fingerprints), versions, seed.
+
+```python
+from datasets import load_dataset
+
+scores = load_dataset("path/to/this/folder", "scores", split="train").to_pandas()
+```
+
+`cassr-bench import SUITE FOLDER` sets these methods into a leaderboard of your own, after checking
+that test sets and metrics are the same.
+
+| test set | images | manifest |
+|---|---:|---|
+{sets}
+"""
+
+
+def card(results: Results, bundle: Bundle, images: bool) -> str:
+    """README.md of the dataset: front matter that names the files, and the table."""
+    import yaml
+
+    configs: list[dict[str, Any]] = [
+        {"config_name": "scores", "data_files": SCORES, "default": True}
+    ]
+    if images:
+        configs.append({"config_name": "images", "data_files": IMAGES})
+    front = {
+        "pretty_name": printable(bundle.title),
+        "tags": ["super-resolution", "image-quality-assessment", "benchmark"],
+        "configs": configs,
+    }
+    versions = bundle.made_with.get("versions", {})
+    body = BODY.format(
+        title=escape(printable(bundle.title)),
+        version=versions.get("cassr-bench", "?"),
+        device=escape(printable(bundle.made_with.get("device", "?"))),
+        table=markdown(results),
+        images="\n- `images`: the SR images." if images else "",
+        result=RESULT,
+        sets="\n".join(
+            f"| {escape(printable(name))} | {d.images} | `{d.sha256[:16]}` |"
+            for name, d in bundle.measured.datasets.items()
+        ),
+    )
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}"

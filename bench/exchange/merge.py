@@ -1,0 +1,224 @@
+"""Set somebody else's methods into a leaderboard, once test sets and metrics are known to agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import DataError
+from bench.base.text import printable
+from bench.base.types import MetricSpec
+from bench.exchange.bundle import Bundle, Label
+from bench.exchange.diff import difference
+from bench.exchange.measured import Cell, Measured, as_unicode, of_results, public_names, unlike
+from bench.results.results import Item, Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+ROUNDING = 1e-6
+"""How far past its bounds floating-point arithmetic takes a score."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """A bundle and what it is called in errors and notes."""
+
+    source: str
+    bundle: Bundle
+
+
+def merge(
+    results: Results, imports: Sequence[Import], label: str = "", scale: int | None = None
+) -> Results:
+    """The results with the methods of others.
+
+    Only datasets and metrics of `results` are taken. A method that both have with the same scores
+    stands there once.
+
+    Args:
+        label: set in brackets behind the names of imported methods.
+        scale: of `results`, where it is known.
+
+    Raises:
+        DataError: a dataset or metric is not the same, nothing is shared, images are unknown, a
+            value is none that its metric can give, or a method of the same name has other scores;
+            names what differs.
+    """
+    for item in imports:
+        results = _merge_one(results, item, label, scale)
+    return results
+
+
+def _merge_one(results: Results, item: Import, label: str, scale: int | None) -> Results:
+    called = public_names(dataset.name for dataset in results.datasets)
+    own = of_results(results, scale=scale, names=called)
+    theirs = item.bundle.measured
+    _refuse_unlike(own, theirs, item.source)
+    _refuse_impossible(results.metrics, theirs, item.source)
+    _refuse_unknown_images(results, theirs, called, item.source)
+    names = _new_names(own, theirs, item, label)
+    if not names:
+        return results
+    return replace(
+        results,
+        methods=(*results.methods, *_items(results, item, names, _made_with(own, theirs))),
+        scores=_with_rows(results, theirs, names, called, item.source),
+        provenance=_with_provenance(results, item, names),
+    )
+
+
+def _refuse_unlike(own: Measured, theirs: Measured, source: str) -> None:
+    lines = unlike(own, theirs, "here", "there")
+    for what in ("datasets", "metrics"):
+        if not getattr(own, what).keys() & getattr(theirs, what).keys():
+            lines.append(f"none of its {what} is one of ours")
+    if lines:
+        raise DataError(f"{source}: cannot be compared: {'; '.join(lines)}")
+
+
+def _refuse_impossible(metrics: Sequence[MetricSpec], theirs: Measured, source: str) -> None:
+    specs = {spec.name: spec for spec in metrics}
+    for cell in (cell for cell in theirs.scores if cell.metric in specs):
+        low, high = specs[cell.metric].bounds
+        means = {} if cell.mean is None else {"": cell.mean}
+        for image, value in {**cell.images, **means}.items():
+            if not low - ROUNDING <= value <= high + ROUNDING:
+                where = " / ".join(filter(None, (*cell.key, image)))
+                raise DataError(
+                    f"{source}: {printable(where)}: expected a score from {low:g} to {high:g}, "
+                    f"found {value:g}"
+                )
+
+
+def _made_with(own: Measured, theirs: Measured) -> str:
+    """Settings that differ without making scores of another test; "" when none does."""
+    told = [
+        f"{what} {getattr(theirs, what)} (here {getattr(own, what)})"
+        for what in ("seed", "scale")
+        if len({None, getattr(own, what), getattr(theirs, what)}) == 3
+    ]
+    return f"made with {' and '.join(told)}" if told else ""
+
+
+def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
+    """Imported method -> its name in the merged results."""
+    names = {}
+    for name in theirs.methods:
+        new = f"{name} ({label})" if label else name
+        if new not in own.methods:
+            names[name] = new
+        elif label or difference(_only(own, name), _only(theirs, name, own)).changes:
+            raise DataError(
+                f"{item.source}: method '{printable(new)}' is in both, with other scores; "
+                "tell them apart with --label NAME"
+            )
+    return names
+
+
+def _only(measured: Measured, method: str, like: Measured | None = None) -> Measured:
+    known = (like or measured).cells()
+    cells = [c for c in measured.scores if c.method == method and c.key in known]
+    return measured.model_copy(update={"scores": cells})
+
+
+def _refuse_unknown_images(
+    results: Results, theirs: Measured, called: Mapping[str, str], source: str
+) -> None:
+    known: dict[str, set[str]] = {}
+    for dataset, images in results.scores.groupby("dataset")["image"]:
+        known[called[str(dataset)]] = set(map(as_unicode, images))
+    for cell in theirs.scores:
+        strangers = (
+            (cell.images.keys() | cell.missing.keys())
+            - known.get(cell.dataset, cell.images.keys() | cell.missing.keys())
+            - {""}
+        )
+        if strangers:
+            raise DataError(
+                f"{source}: dataset {printable(cell.dataset)} has no image "
+                f"'{printable(min(strangers))}'"
+            )
+
+
+def _items(
+    results: Results, item: Import, names: Mapping[str, str], made_with: str
+) -> Iterator[Item]:
+    """How the imported methods are shown; none under a title that another one has."""
+    taken = {method.title for method in results.methods}
+    for old, new in names.items():
+        label = item.bundle.methods.get(old)
+        shown = (label.title if label else old) + new.removeprefix(old)
+        if shown in taken:
+            shown = f"{shown} ({item.source}: {new})"
+        taken.add(shown)
+        yield _item(item, label, new, shown, made_with)
+
+
+def _item(item: Import, label: Label | None, new: str, shown: str, made_with: str) -> Item:
+    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
+    note = f"{shown}: {told}"
+    return Item(
+        new,
+        shown,
+        f"{label.note} {note}".strip() if label else note,
+        dict(label.variant) if label else {},
+    )
+
+
+def _with_rows(
+    results: Results,
+    theirs: Measured,
+    names: Mapping[str, str],
+    called: Mapping[str, str],
+    source: str,
+) -> pd.DataFrame:
+    """The scores with rows of the imported methods for every image and metric, in their order."""
+    import pandas as pd
+
+    cells = theirs.cells()
+    columns = ["dataset", "image", "metric"]
+    grid = results.scores[columns].drop_duplicates().itertuples(index=False)
+    wanted = [(str(dataset), str(image), str(metric)) for dataset, image, metric in grid]
+    rows = []
+    for old, new in names.items():
+        for dataset, image, metric in wanted:
+            value, reason = _value(cells.get((called[dataset], old, metric)), image, source)
+            rows.append((dataset, new, image, metric, value, reason))
+    new_rows = pd.DataFrame(
+        rows, columns=["dataset", "method", "image", "metric", "value", "reason"]
+    )
+    merged = pd.concat([results.scores, new_rows.astype({"value": float})], ignore_index=True)
+    orders = {
+        "dataset": [item.name for item in results.datasets],
+        "method": [*(item.name for item in results.methods), *names.values()],
+    }
+    ranks = pd.DataFrame({c: merged[c].map(order.index) for c, order in orders.items()})
+    return merged.loc[ranks.sort_values(list(orders), kind="stable").index].reset_index(drop=True)
+
+
+def _value(cell: Cell | None, image: str, source: str) -> tuple[float | None, str]:
+    if cell is None:
+        return None, f"not in {source}"
+    image = as_unicode(image)
+    value = cell.images.get(image) if image else cell.mean if not cell.images else None
+    return value, "" if value is not None else cell.missing.get(image) or f"not in {source}"
+
+
+def _with_provenance(results: Results, item: Import, names: dict[str, str]) -> dict[str, Any]:
+    theirs = item.bundle.measured
+    provenance = dict(results.provenance)
+    imported = {
+        new: {"imported_from": item.source, "name": old, "sha256": theirs.methods[old].sha256}
+        for old, new in names.items()
+    }
+    prints = {name: metric.fingerprint for name, metric in theirs.metrics.items()}
+    known = {m.name for m in results.metrics}
+    provenance["methods"] = {**results.provenance["methods"], **imported}
+    provenance["metrics"] = {
+        **{name: value for name, value in prints.items() if name in known},
+        **results.provenance["metrics"],
+    }
+    return provenance

@@ -1,0 +1,118 @@
+"""Which files of a folder are its images: nothing that looks like one is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.base.errors import ImageError
+from bench.base.text import printable
+
+RECORDS = ".cassr-bench"
+"""A folder that holds one was written by us, and holds outputs."""
+READ = frozenset(
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".jp2", ".j2k", ".jpx", ".jpf", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+NOT_READ = frozenset(
+    (
+        *(".apng", ".avifs", ".dds", ".exr", ".gif", ".hdr", ".heic", ".heif", ".hif", ".icns"),
+        *(".ico", ".jls", ".jxl", ".jxr", ".mpo", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
+        *(".tga", ".wdp", ".xcf", ".xpm"),
+        # Of raw cameras.
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc"),
+        *(".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl"),
+        *(".sr2", ".srf", ".srw", ".x3f"),
+    )
+)
+SUFFIXES = READ | NOT_READ
+_FIRST_BYTES = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|8BPS\0|qoif"
+    rb"|P[56]\s+\d+\s+\d+\s+\d+\s|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51\0"
+    rb"|\xff\x0a[^\r\n]|....ftyp(?:avi[fs]|hei[cfmsx]|hev[cx]|mif1|msf1|crx )|BM....\0\0\0\0"
+    rb"|\x76\x2f\x31\x01|FUJIFILMCCD-RAW|DDS \x7c",
+    re.DOTALL,
+)
+_NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")
+MAX_NAMES = 3
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every image directly in `folder`, sorted by name; hidden files are none.
+
+    Raises:
+        ImageError: the folder is missing, holds no image, or holds some that cannot be read.
+    """
+    files = looked_at(folder)
+    strange = [file for file in files if file.suffix.lower() not in READ]
+    if strange:
+        raise ImageError(_refusal(strange), printable(folder))
+    if not files:
+        raise ImageError("no image file in it (PNG, JPEG, TIFF, BMP, WebP)", printable(folder))
+    return files
+
+
+def looked_at(folder: Path) -> list[Path]:
+    """What is directly in `folder` and is an image by its name or its first bytes, by name.
+
+    Raises:
+        ImageError: the folder is missing.
+    """
+    if not folder.is_dir():
+        raise ImageError("expected a folder of images, found none there", printable(folder))
+    seen = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted((path for path in seen if _is_image(path)), key=lambda path: path.name)
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return path.is_file() and _FIRST_BYTES.match(_start(path)) is not None
+    except OSError:
+        return False
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+def _refusal(strange: list[Path]) -> str:
+    names = ", ".join(f"'{printable(file.name)}'" for file in strange[:MAX_NAMES])
+    more = f" and {len(strange) - MAX_NAMES} more" if strange[MAX_NAMES:] else ""
+    return (
+        "expected images with a suffix .png, .jpg, .webp, .tif, .bmp, .jp2, .avif or .ppm, found "
+        f"{names}{more}; convert, rename or move what is not to be used"
+    )
+
+
+def subfolders(folder: Path) -> list[tuple[str, str]]:
+    """(folder, reason) of those directly in `folder` that hold images, which are not looked into.
+
+    Folders that we wrote into hold outputs and are not named.
+    """
+    return [
+        (printable(path), "holds images, which are not looked for in subfolders; give it by itself")
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() not in SUFFIXES and path.is_dir() and _holds_images(path)
+    ]
+
+
+def _holds_images(folder: Path) -> bool:
+    if folder.name.startswith(".") or folder.name in _NOT_LOOKED_INTO:
+        return False
+    return any(Path(name).suffix.lower() in SUFFIXES for name in _names_below(folder))
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    for _, folders, files in os.walk(folder):
+        if RECORDS in folders:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (name for name in files if not name.startswith("."))

@@ -1,0 +1,278 @@
+"""The only place that reads, writes, converts or crops pixels.
+
+Everything inside the harness is 8-bit RGB. What can be converted to it without loss of meaning is
+(grey, palette, opaque alpha, EXIF orientation); the rest is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bench.base.errors import ImageError
+from bench.base.records import part_of
+from bench.base.text import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
+BRIGHTEST = 4.0
+"""The largest value taken for an image whose white is 1. What networks and sharpening overshoot
+stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Decode one image file.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: not a readable image, or one whose conversion to 8-bit RGB would lose meaning
+            (16-bit, CMYK, transparency, several frames).
+    """
+    _require_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=READABLE_FORMATS) as image:
+                _refuse_meaningful_loss(path, image)
+                return np.asarray(_to_rgb(path, image))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _refused(path, f"has too many pixels ({error})") from error
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+        raise _refused(path, f"cannot be decoded ({_one_line(error)})") from error
+
+
+def _require_file(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise _refused(path, "is a link to a file that does not exist")
+    if not path.exists():
+        raise _refused(path, "does not exist")
+    if not path.is_file():
+        raise _refused(path, "is not a file")
+    if path.stat().st_size == 0:
+        raise _refused(path, "is empty (0 bytes)")
+
+
+def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise _refused(path, f"has {frames} frames; one still image is expected")
+    if bits_per_channel(path, image) > 8:
+        raise _refused(path, "has 16 bits per channel; convert it to 8 bits first")
+    if image.mode in ("CMYK", "LAB", "HSV") or image.info.get("adobe_transform") == 2:
+        raise _refused(path, f"is {image.mode}; convert it to RGB first")
+
+
+def bits_per_channel(path: Path, image: Image.Image) -> int:
+    """Bits of one channel as stored (Pillow quietly reads deep RGB as 8-bit)."""
+    if image.mode.startswith(("I", "F")):
+        return 16
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
+    known = _BITS_IN_FILE.get(image.format or "")
+    return known(path) if known else 8
+
+
+def _head(path: Path, length: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def _png_bits(path: Path) -> int:
+    return _head(path, 25)[24]
+
+
+def _ppm_bits(path: Path) -> int:
+    """From the largest value, the fourth word of the header; bitmaps (P1, P4) have none."""
+    words = re.sub(rb"#[^\n]*", b"", _head(path, 4096)).split(maxsplit=4)
+    return 8 if words[0] in (b"P1", b"P4") else int(words[3]).bit_length()
+
+
+def _jpeg2000_bits(path: Path) -> int:
+    """From the codestream's SIZ marker: the number of components, three bytes for each."""
+    data = path.read_bytes()
+    start = data.index(b"\xff\x4f\xff\x51") + 40
+    (count,) = struct.unpack(">H", data[start : start + 2])
+    return max((depth & 0x7F) + 1 for depth in data[start + 2 : start + 2 + 3 * count : 3])
+
+
+def _avif_bits(path: Path) -> int:
+    """From the configuration of each coded picture: 10 and 12 bits have a flag each."""
+    configurations = path.read_bytes().split(b"av1C")[1:]
+    return 16 if any(found[2] & 0x60 for found in configurations) else 8
+
+
+_BITS_IN_FILE = {
+    "PNG": _png_bits,
+    "PPM": _ppm_bits,
+    "JPEG2000": _jpeg2000_bits,
+    "AVIF": _avif_bits,
+}
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    has_alpha = upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info
+    if has_alpha:
+        rgba = upright.convert("RGBA")
+        if rgba.getchannel("A").getextrema() != (255, 255):
+            raise _refused(path, "has transparent pixels; flatten it onto a background first")
+        return rgba.convert("RGB")
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
+
+
+def _refused(path: Path, why: str) -> ImageError:
+    return ImageError(why, printable(path))
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return printable(str(error) or type(error).__name__)
+
+
+def encode_png(rgb: np.ndarray, file: Path) -> None:
+    Image.fromarray(rgb, "RGB").save(file, format="PNG")
+
+
+def write_png(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 as PNG; the file appears whole or not at all."""
+    with part_of(path) as part:
+        encode_png(rgb, part)
+
+
+def to_tensor(rgb: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]."""
+    import torch
+
+    # A copy, since decoded arrays are read-only and torch warns about sharing those.
+    return torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].to(torch.float32).div_(255)
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """(1, 3, H, W) float, nominally in [0, 1] -> (H, W, 3) uint8, clamped and rounded.
+
+    Raises:
+        ImageError: it is no such tensor; says what was found instead and how to mend it.
+    """
+    problem = _problem(x)
+    if problem:
+        raise ImageError(f"expected floats in [0, 1] of shape (1, 3, H, W), found {problem}")
+    scaled = x[0].detach().float().clamp(0, 1).mul(255).round()
+    return scaled.byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _problem(x: object) -> str:
+    """What is wrong with an upscaled image, and the remedy; "" when nothing is."""
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        return _SWAPS.get(type(x).__name__, f"{type(x).__name__}; return a torch tensor")
+    if x.dim() != 4 or x.shape[:2] != (1, 3):
+        remedy = "; return x.permute(2, 0, 1)[None]" if x.dim() == 3 and x.shape[2] == 3 else ""
+        return f"shape {tuple(x.shape)}{remedy}"
+    if not x.is_floating_point():
+        return f"{x.dtype}; return x.float() / 255 if it holds 0 to 255"
+    if not bool(x.isfinite().all()):
+        return "values that are not finite (NaN or infinity)"
+    brightest = float(x.max()) if x.numel() else 0.0
+    if brightest > BRIGHTEST:
+        return f"values up to {brightest:g}; divide by 255 if white is 255"
+    return ""
+
+
+_SWAPS = {
+    "NoneType": "None; return the upscaled image",
+    "ndarray": "a numpy array; return torch.from_numpy(x)",
+}
+
+
+def resize(rgb: np.ndarray, width: int, height: int, filter: str) -> np.ndarray:
+    """Pillow's resize (antialiased when shrinking, a = -0.5 for bicubic), uint8 in and out."""
+    image = Image.fromarray(rgb, "RGB").resize((width, height), RESAMPLING[filter])
+    return np.asarray(image)
+
+
+def crop(rgb: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """Cut a box out of (H, W, 3); ImageError when it does not lie inside."""
+    rows, columns = rgb.shape[:2]
+    inside = left >= 0 and top >= 0 and left + width <= columns and top + height <= rows
+    if not inside or width < 1 or height < 1:
+        box = f"{width}x{height} at ({left}, {top})"
+        raise ImageError(f"crop {box} does not lie inside an image of {columns}x{rows}")
+    return rgb[top : top + height, left : left + width]
+
+
+def crop_to_multiple(rgb: np.ndarray, of: int) -> np.ndarray:
+    """Cut the right and bottom edge so that both sides are multiples of `of`."""
+    height, width = rgb.shape[:2]
+    return crop(rgb, 0, 0, width - width % of, height - height % of)
+
+
+def mirror_to_multiple(rgb: np.ndarray, of: int) -> np.ndarray:
+    """Extend (H, W, 3) at the right and bottom by its mirror image, to sides that `of` divides."""
+    below, right = (-side % of for side in rgb.shape[:2])
+    return np.pad(rgb, ((0, below), (0, right), (0, 0)), mode="symmetric")
+
+
+def pixels_sha256(rgb: np.ndarray) -> str:
+    """Hash of size and pixels: equal for equal pictures, whatever encoder wrote the file."""
+    header = struct.pack("<II", *rgb.shape[:2])
+    return hashlib.sha256(header + np.ascontiguousarray(rgb).tobytes()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def image_sha256(path: Path) -> str:
+    """Hash of an image file's bytes, not decoding it.
+
+    Raises:
+        ImageError: it is missing, empty, no file or cannot be read.
+    """
+    _require_file(path)
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise _refused(path, f"cannot be read ({error.strerror})") from error
+
+
+def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+    """Index files by stem.
+
+    Returns:
+        The files whose stem is unique, and (file, reason) for those that share one.
+    """
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(file.stem, []).append(file)
+    unique = {stem: group[0] for stem, group in groups.items() if len(group) == 1}
+    clashes = [
+        (file, f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)")
+        for stem, group in groups.items()
+        if len(group) > 1
+        for file in group
+    ]
+    return unique, clashes

@@ -1,0 +1,1 @@
+"""Judge what was measured against a reference."""

@@ -1,0 +1,155 @@
+"""Measure what the gate judges: a suite, or a plain folder of SR images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import metrics
+from bench.base.errors import BenchError
+from bench.base.progress import Progress
+from bench.base.types import MetricSpec
+from bench.exchange.measured import (
+    Cell,
+    DatasetPrint,
+    Measured,
+    MethodPrint,
+    MetricPrint,
+    as_unicode,
+    folder_sha256,
+    mean,
+    of_results,
+)
+from bench.files import image_folders, images
+from bench.running import score_folders as folders
+from bench.running.execute import RunOptions, chosen, execute, find_suite, plan
+
+FOLDER_DATASET = "hr"
+FOLDER_METHOD = "sr"
+NO_IMAGE = "no SR image of that name that can be read"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Names as typed; empty means: as the reference has them, else as the suite has them."""
+
+    methods: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    metrics: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was measured, what could not run here and why, and what failed, as (what, reason)."""
+
+    measured: Measured
+    unavailable: Mapping[str, str]
+    failures: tuple[tuple[str, str], ...]
+
+
+def as_in(asked: Asked, known: Measured | None) -> Asked:
+    """The names asked for, or those of the reference."""
+    if known is None:
+        return asked
+    typed = [method.typed for method in known.methods.values()]
+    return Asked(
+        list(asked.methods) or typed,
+        list(asked.datasets) or list(known.datasets),
+        list(asked.metrics) or list(known.metrics),
+    )
+
+
+def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progress) -> Found:
+    """Run a suite as far as the store does not know it, without any report.
+
+    Raises:
+        BenchError: an unknown name, a dataset that cannot be made.
+    """
+    card = chosen(find_suite(suite), asked.methods, asked.datasets, asked.metrics)
+    made = plan(card, options, progress)
+    outcome = execute(made, options, progress)
+    typed = {entry.card.name: entry.name for entry in made.methods}
+    names = {entry.name: entry.card.name for entry in made.methods}
+    cannot = {names[name]: why for name, why in made.unavailable.items()}
+    return Found(
+        of_results(outcome.results, typed, options.scale),
+        {**cannot, **_unavailable(made.metrics)},
+        outcome.failures,
+    )
+
+
+def _unavailable(specs: Sequence[MetricSpec]) -> dict[str, str]:
+    reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def measure_folder(
+    sr: Path,
+    hr: Path | None,
+    names: Sequence[str],
+    options: RunOptions,
+    progress: Progress,
+) -> Found:
+    """Score a folder; every HR image without a readable SR image counts as missing.
+
+    Raises:
+        BenchError: as `folders.score_folder`.
+    """
+    scores = folders.score_folder(
+        sr,
+        hr,
+        names,
+        store=options.store,
+        device=options.device,
+        workers=options.workers,
+        limit=options.limit,
+        progress=progress,
+    )
+    specs = [spec for spec, *_ in scores.means]
+    hashes = _hashes(hr, options.limit) if hr else {}
+    unavailable = _unavailable(specs)
+    usable = [spec for spec in specs if spec.name not in unavailable]
+    if not scores.rows and not any(value is not None for _, value, *_ in scores.means):
+        raise BenchError("--sr: no image could be scored")
+    measured = Measured(
+        limit=options.limit,
+        datasets={
+            FOLDER_DATASET: DatasetPrint(
+                sha256=folder_sha256(hashes) if hashes else "", images=len(hashes)
+            )
+        },
+        metrics={spec.name: _print(spec, options.device) for spec in usable},
+        methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
+        scores=[_cell(spec, scores, hashes) for spec in usable],
+    )
+    return Found(measured, unavailable, scores.problems)
+
+
+def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
+    files, _ = images.by_stem(image_folders.image_files(folder))
+    stems = sorted(files)[:limit]
+    return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
+
+
+def _print(spec: MetricSpec, device: str) -> MetricPrint:
+    return MetricPrint(
+        better=spec.better,
+        kind=spec.kind,
+        digits=spec.digits,
+        fingerprint=metrics.fingerprint(spec, device),
+    )
+
+
+def _cell(spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]) -> Cell:
+    cell = Cell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
+    if spec.kind == "set":
+        value, count = next((v, n) for s, v, n, _ in scores.means if s.name == spec.name)
+        if count < len(hashes):
+            missing = {"": f"{len(hashes) - count} images are missing; a set is scored whole"}
+            return cell.model_copy(update={"missing": missing})
+        return cell.model_copy(update={"mean": value})
+    own = [(Path(i).stem, v) for i, m, v in scores.rows if m == spec.name and v is not None]
+    values = {as_unicode(stem): value for stem, value in own}
+    missing = {stem: NO_IMAGE for stem in hashes if stem not in values}
+    return cell.model_copy(update={"mean": mean(values), "images": values, "missing": missing})

@@ -1,0 +1,125 @@
+"""A verdict as text for a terminal, Markdown for a job summary, and JUnit XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+from bench.base.text import printable, without_folders
+from bench.gate.judge import Judged, Verdict
+from bench.reports.tables.markdown import escape
+
+MAX_ROWS = 60
+MAX_NAME = 22
+HEADLINES = {0: "Gate passed", 1: "Gate failed", 2: "Gate could not judge"}
+
+
+def headline(verdict: Verdict) -> str:
+    text = HEADLINES[verdict.exit_code]
+    if verdict.problems:
+        return f"{text}: not the same test as the reference's"
+    if not verdict.failed:
+        return f"{text}: {len(verdict.rows)} of {len(verdict.rows)} scores within tolerance"
+    return f"{text}: {len(verdict.failed)} of {len(verdict.rows)} scores beyond tolerance"
+
+
+def number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+def _shown(verdict: Verdict) -> tuple[Judged, ...]:
+    return verdict.rows if len(verdict.rows) <= MAX_ROWS else verdict.failed[:MAX_ROWS]
+
+
+def _left_out(verdict: Verdict) -> str:
+    rest = len(verdict.rows) - len(_shown(verdict))
+    return f"{rest} more rows are not shown; --json has all" if rest else ""
+
+
+def terminal(verdict: Verdict) -> list[str]:
+    """Lines: a row per cell, the reason of a failure below its row."""
+    rows = _shown(verdict)
+    cells = [[_short(text) for text in _texts(row)] for row in rows]
+    heads = ["", "dataset", "method", "metric", "reference", "now"]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [_aligned(heads, widths)] if rows else []
+    for row, texts in zip(rows, cells, strict=True):
+        lines.append(_aligned(texts, widths))
+        if row.reason:
+            lines += [f"      {printable(reason)}" for reason in row.reason.split("; ")]
+    lines += [f"problem: {printable(problem)}" for problem in verdict.problems]
+    lines += [f"note: {printable(note)}" for note in verdict.notes]
+    return [*lines, *filter(None, [_left_out(verdict)]), headline(verdict)]
+
+
+def _short(name: str) -> str:
+    text = printable(name)
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+
+
+def _texts(row: Judged) -> list[str]:
+    means = [number(row.reference), number(row.found)]
+    return [row.state, row.dataset, row.method, row.metric, *means]
+
+
+def _aligned(texts: list[str], widths: list[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
+
+
+def markdown(verdict: Verdict) -> str:
+    """For a job summary: what failed first, then all rows."""
+    return "\n".join(_markdown(verdict)) + "\n"
+
+
+def _markdown(verdict: Verdict) -> Iterator[str]:
+    sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
+    yield f"### {sign} {headline(verdict)}"
+    yield ""
+    yield from (f"- {_kept(problem)}" for problem in verdict.problems)
+    if verdict.rows:
+        yield "| | dataset | method | metric | reference | now | reason |"
+        yield "|---|---|---|---|---:|---:|---|"
+    for row in sorted(_shown(verdict), key=lambda row: row.state):
+        state, *texts = [_kept(text) for text in _texts(row)]
+        mark = "✅" if row.state == "pass" else "❌"
+        yield f"| {mark} {state} | {' | '.join(texts)} | {_kept(row.reason)} |"
+    if verdict.notes or _left_out(verdict):
+        yield ""
+    notes = [*verdict.notes, _left_out(verdict)]
+    yield from (f"- {_kept(note)}" for note in notes if note)
+
+
+def _kept(text: str) -> str:
+    """Text for a Markdown file, which leaves the machine."""
+    return escape(printable(without_folders(text)))
+
+
+def junit(verdict: Verdict, name: str) -> bytes:
+    """JUnit XML: a test case per cell; what could not be judged is an error."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name=_xml(f"gate {name}"),
+        tests=str(len(verdict.rows) + len(verdict.problems)),
+        failures=str(len(verdict.failed)),
+        errors=str(len(verdict.problems)),
+    )
+    for row in verdict.rows:
+        classname = _xml(f"{row.dataset}.{row.method}")
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=classname, name=_xml(row.metric), time="0"
+        )
+        if row.state == "fail":
+            failure = ElementTree.SubElement(case, "failure", message=_xml(row.reason))
+            failure.text = _xml(f"reference {number(row.reference)}, now {number(row.found)}")
+    for problem in verdict.problems:
+        case = ElementTree.SubElement(suite, "testcase", classname="gate", name="comparable")
+        ElementTree.SubElement(case, "error", message=_xml(problem))
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _xml(text: str) -> str:
+    """Text without this machine's folders and characters that XML cannot hold."""
+    return printable(without_folders(text)).encode("utf-8", "replace").decode()

@@ -1,0 +1,260 @@
+"""The gate's reference on disk: what may change (a policy, kept by hand) and what was measured.
+
+In TOML the policy stands first and is kept byte for byte; what stands below the marker line is
+written anew by `gate --update`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from bench.base.cards import parse_toml, read_text
+from bench.base.errors import BenchError, CardError
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.exchange.measured import Measured, Record
+
+MARKER = "# ---- measured: written by `cassr-bench gate --update`; do not edit below ----"
+MAX_BYTES = 256 * 2**20
+DIGITS = 12
+"""Significant digits kept of a score; far more than two machines agree on."""
+
+Kind = Literal["same", "absolute", "relative", "statistical"]
+
+
+class Tolerance(Record):
+    """How much a score may change.
+
+    Attributes:
+        kind: "same": no image's score moves by more than `amount`, neither way (a rerun);
+            "absolute": the mean is worse by at most `amount`;
+            "relative": the mean is worse by at most `amount` times the reference's;
+            "statistical": fails only when a paired test over the images says worse, at level
+            `alpha` after Holm's correction, and the mean is worse by more than `amount`.
+        amount: default for "same" and "statistical": a tenth of the last digit in tables.
+    """
+
+    kind: Kind = "same"
+    amount: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _has_amount(self) -> Tolerance:
+        if self.kind in ("absolute", "relative") and self.amount is None:
+            raise ValueError(f"kind '{self.kind}' needs an amount")
+        return self
+
+
+class Scope(Record):
+    """The cells something is meant for; "" means any."""
+
+    dataset: str = ""
+    method: str = ""
+    metric: str = ""
+
+    def covers(self, dataset: str, method: str, metric: str) -> bool:
+        own = (self.dataset, self.method, self.metric)
+        return all(a in ("", b) for a, b in zip(own, (dataset, method, metric), strict=True))
+
+
+class ScopedTolerance(Scope, Tolerance):
+    """A tolerance for some cells."""
+
+
+class Floor(Scope):
+    """A mean that must be reached whatever the reference says; a ceiling where lower is better."""
+
+    metric: str = Field(min_length=1)
+    value: float = Field(allow_inf_nan=False)
+
+
+class Policy(Record):
+    """What may change.
+
+    Attributes:
+        allowed_missing: images that have a score in the reference and none now, per method,
+            dataset and metric.
+        tolerance: of all that `tolerances` does not name.
+        tolerances: the first that covers a cell counts.
+        floors: all that cover a cell count.
+    """
+
+    allowed_missing: int = Field(default=0, ge=0)
+    tolerance: Tolerance = Field(default_factory=Tolerance)
+    tolerances: list[ScopedTolerance] = Field(default_factory=list)
+    floors: list[Floor] = Field(default_factory=list)
+
+    def tolerance_of(self, dataset: str, method: str, metric: str) -> Tolerance:
+        named = (t for t in self.tolerances if t.covers(dataset, method, metric))
+        return next(named, self.tolerance)
+
+
+class Reference(Policy):
+    """A policy and what it is applied to."""
+
+    measured: Measured
+
+
+def read_reference(path: Path) -> Reference:
+    """Read a reference, TOML or JSON by the file's suffix.
+
+    Raises:
+        CardError: unreadable, too large, a field that is unknown or wrong, or a scope that names
+            nothing in the reference.
+    """
+    data = _parse(path, _read_text(path))
+    try:
+        reference = Reference.model_validate(data)
+    except ValidationError as error:
+        raise _refused(path, error) from error
+    _check_scopes(path, reference)
+    return reference
+
+
+def _require_suffix(path: Path) -> None:
+    if path.suffix not in (".toml", ".json"):
+        raise CardError(f"{printable(path)}: a reference is a file .toml or .json")
+
+
+def _read_text(path: Path) -> str:
+    _require_suffix(path)
+    try:
+        return read_text(path, MAX_BYTES)
+    except CardError as error:
+        if path.exists():
+            raise
+        raise CardError(f"{error}; `cassr-bench gate ... --update` writes one") from error
+
+
+def _parse(path: Path, text: str) -> Any:
+    if path.suffix == ".toml":
+        return parse_toml(path, text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CardError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
+
+
+def _refused(path: Path, error: ValidationError) -> CardError:
+    first = error.errors()[0]
+    field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
+    return CardError(f"{printable(path)}: field '{field}': {first['msg'].lower()}")
+
+
+def _check_scopes(path: Path, reference: Reference) -> None:
+    """A typo in a scope must fail: it would silently loosen nothing or everything."""
+    cells = reference.measured.cells()
+    for what, scopes in (("tolerances", reference.tolerances), ("floors", reference.floors)):
+        for scope in scopes:
+            if not any(scope.covers(*key) for key in cells):
+                named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
+                raise CardError(
+                    f"{printable(path)}: {what}: nothing in the reference is called "
+                    f"'{printable(named)}'; mend the name or remove the entry"
+                )
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before any work, a file that `write_reference` would not write.
+
+    Raises:
+        BenchError: another suffix, or a TOML file without the line below which we write.
+    """
+    _require_suffix(path)
+    if path.suffix == ".toml" and path.exists():
+        _kept_policy(path)
+
+
+def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
+    """Write a reference; the policy of a TOML file that is there stays as it was written.
+
+    Raises:
+        CardError: a suffix other than .toml and .json, or names that TOML cannot hold.
+    """
+    _require_suffix(path)
+    body = _rounded(measured.model_dump(mode="json", exclude_defaults=True))
+    if path.suffix == ".json":
+        whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
+        text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
+    else:
+        lines = _table({"measured": body}, "")
+        text = _head(path, policy) + MARKER + "\n" + "\n".join(lines) + "\n"
+    try:
+        write_atomic(path, text)
+    except UnicodeEncodeError as error:
+        raise CardError(
+            f"{printable(path)}: a name is not Unicode, which TOML cannot hold; use a .json file"
+        ) from error
+
+
+def _head(path: Path, policy: Policy) -> str:
+    """The policy as it stands in the file, else as new TOML."""
+    if path.exists():
+        return _kept_policy(path)
+    values = {"allowed_missing": policy.allowed_missing, **policy.model_dump(exclude_defaults=True)}
+    values["tolerance"] = policy.tolerance.model_dump(exclude_none=True, exclude={"alpha"})
+    intro = "# What may change: yours to edit (docs/gate.md); `gate --update` keeps it.\n"
+    return intro + "\n".join(_table(values, "")) + "\n\n"
+
+
+def _kept_policy(path: Path) -> str:
+    head, marker, _ = _read_text(path).partition(MARKER)
+    if marker:
+        return head
+    raise BenchError(
+        f"{printable(path)}: expected the line '{MARKER}' before what was measured, found "
+        "none; put it back or give another file"
+    )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.{DIGITS}g}")
+    return value
+
+
+def _table(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Lines of a TOML table: plain values, then tables, then arrays of tables."""
+    tables = {k: v for k, v in table.items() if isinstance(v, dict)}
+    arrays = {k: v for k, v in table.items() if isinstance(v, list) and v and _all_tables(v)}
+    for key, value in table.items():
+        if key not in tables and key not in arrays and value is not None:
+            yield f"{_key(key)} = {_value(value)}"
+    for key, value in tables.items():
+        if not value or not all(isinstance(item, dict) for item in value.values()):
+            yield f"\n[{name}{_key(key)}]"
+        yield from _table(value, f"{name}{_key(key)}.")
+    for key, items in arrays.items():
+        for item in items:
+            yield f"\n[[{name}{_key(key)}]]"
+            yield from _table(item, f"{name}{_key(key)}.")
+
+
+def _all_tables(items: list[Any]) -> bool:
+    return all(isinstance(item, dict) for item in items)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

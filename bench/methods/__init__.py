@@ -1,0 +1,5 @@
+"""Methods by name, and how a method's own repository is installed."""
+
+from bench.methods.own_file import UserMethod
+
+__all__ = ["UserMethod"]  # so it is called in the identity of stored images

@@ -1,0 +1,254 @@
+"""Methods by name: cards, `spandrel:FILE`, `folder:PATH@NAME` and a user's own `FILE.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from bench.base.cards import MethodCard, pick, read_card, read_folder
+from bench.base.errors import ImageError, UnknownName, WeightsError
+from bench.base.foreign import running
+from bench.base.lazy import resolve
+from bench.base.text import printable
+from bench.base.types import Method, SetMethod, Weight
+from bench.files.image_folders import image_files, subfolders
+from bench.files.images import by_stem, file_sha256
+from bench.methods import siblings
+
+CARD_FOLDERS = (("baselines", "cards"),)
+DATASET = "{dataset}"
+"""Stands for a dataset's name in the path of a folder of finished images."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method that can be asked for; nothing heavy is loaded until `load`.
+
+    Attributes:
+        name: as typed.
+        card: what it is.
+        files: the finished SR images of a dataset by stem, for a method that is a folder of them.
+        modules: hash of each module beside a method file that it imports, by file name.
+    """
+
+    name: str
+    card: MethodCard
+    files: Callable[[str], Mapping[str, Path]] | None = None
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
+        found: dict[str, Any] = {
+            "name": self.card.name,
+            "factory": self.card.factory,
+            "options": dict(self.card.options),
+            "version": self.card.version,
+            "weights": [_hash_of(weight) for weight in self.card.weights],
+        }
+        if self.modules:
+            found["modules"] = dict(self.modules)
+        if self.card.lookup:
+            found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
+        if self.card.official is not None:
+            told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
+            found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
+        return found
+
+    def unavailable(self) -> str:
+        """Why it cannot run here, with the command that mends it; "" when it can."""
+        from bench.methods.installation import Installation, weights_hint
+        from bench.remote import weights
+
+        if self.files is not None:
+            return ""
+        absent = [name for name in self.card.packages if not _installed(name)]
+        if absent:
+            return f"needs packages; run: pip install {' '.join(absent)}"
+        if self.card.official is not None:
+            return Installation(self.card).problem()
+        if self.card.lookup:
+            return str(resolve(f"{self.card.lookup}:unavailable")(self.card.options))
+        for weight in self.card.weights:
+            problem = "" if _given_path(weight) else weights.problem(weight)
+            if problem:
+                return f"{problem}; {weights_hint(self.name, weight)}"
+        return ""
+
+    def _weights(self) -> list[Path]:
+        from bench.remote import weights
+
+        return [_given_path(weight) or weights.locate(weight) for weight in self.card.weights]
+
+    def load(self, device: str) -> Method | SetMethod:
+        """Build the method on `device`; a `SetMethod` where the card has `official`.
+
+        Raises:
+            WeightsError: a file of weights is missing or not the expected one.
+            Unavailable: its code refused or broke; the message says why.
+        """
+        with running(self.name):
+            factory = resolve(self.card.factory)
+            method: Method | SetMethod = factory(**self._arguments(), device=device)
+        return method
+
+    def _arguments(self) -> dict[str, Any]:
+        options: dict[str, Any] = dict(self.card.options)
+        if self.card.official is not None:
+            return {**options, "card": self.card}
+        weights = self._weights()
+        if weights:
+            options["weights"] = weights[0] if len(weights) == 1 else weights
+        return options
+
+
+def _installed(requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    try:
+        return wanted.specifier.contains(version(wanted.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
+
+
+@cache
+def method_cards() -> Mapping[str, MethodCard]:
+    cards: dict[str, MethodCard] = {}
+    for package, folder in CARD_FOLDERS:
+        cards |= read_folder(package, folder, MethodCard)
+    return cards
+
+
+@cache
+def all_methods() -> Mapping[str, MethodCard]:
+    """Every method that has a name: those of the cards, their variants and trainings."""
+    return {each.name: each for card in method_cards().values() for each in card.methods()}
+
+
+def matching(name: str) -> list[str]:
+    """The names that `name` stands for: itself, or all that its `*` can be filled to.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if "*" not in name or ":" in name or name.endswith((".py", ".toml")):
+        return [name]
+    found = [known for known in all_methods() if fnmatchcase(known, name)]
+    if not found:
+        raise UnknownName(
+            f"no method is called '{printable(name)}' (`cassr-bench list methods` shows all)"
+        )
+    return found
+
+
+def find(name: str) -> Entry:
+    """The method called `name`.
+
+    Names: a card's or its variant's; `spandrel:FILE` (weights spandrel knows);
+    `folder:PATH[@NAME]` (finished images, matched by stem; `{dataset}` in PATH stands for the
+    dataset's name); `FILE.py` (defines `upscale`); `FILE.toml` (a card).
+
+    Raises:
+        UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
+    """
+    if name.startswith("spandrel:"):
+        return _spandrel(name, Path(name.removeprefix("spandrel:")))
+    if name.startswith("folder:"):
+        return _folder(name)
+    if name.endswith(".py"):
+        return _python_file(Path(name))
+    if name.endswith(".toml"):
+        return Entry(name, read_card(Path(name), MethodCard))
+    return Entry(name, pick(all_methods(), name, "method"))
+
+
+class _GivenCard(MethodCard):
+    """A method that is a file or folder of the user's: its name is free text and never a path."""
+
+    name: str
+
+
+def _spandrel(name: str, file: Path) -> Entry:
+    card = _GivenCard(
+        name=file.stem,
+        title=file.stem,
+        factory="baselines.spandrel_models:SpandrelNetwork",
+        weights=[_given(file, "weights")],
+        licence="unknown",
+        summary="weights given by path",
+    )
+    return Entry(name, card)
+
+
+def _folder(name: str) -> Entry:
+    path, title = _path_and_title(name.removeprefix("folder:"))
+    card = _GivenCard(
+        name=title,
+        title=title,
+        factory="",
+        licence="unknown",
+        summary="finished images",
+        note="finished images given as a folder; not run here",
+    )
+    if DATASET in path:
+        return Entry(name, card, cache(lambda dataset: _finished(path.replace(DATASET, dataset))))
+    files = _finished(path)
+    return Entry(name, card, lambda dataset: files)
+
+
+def _path_and_title(given: str) -> tuple[str, str]:
+    """What stands before and behind the last @, unless that is part of a folder's name."""
+    path, at, title = given.rpartition("@")
+    if not at or Path(given).is_dir() or DATASET in title:
+        return given, Path(given.replace(DATASET, "")).resolve().name
+    return path, title
+
+
+def _finished(folder: str) -> Mapping[str, Path]:
+    files, clashes = by_stem(image_files(Path(folder)))
+    strange = [*((printable(path), why) for path, why in clashes), *subfolders(Path(folder))]
+    if strange:
+        raise ImageError(strange[0][1], strange[0][0])
+    return files
+
+
+def _python_file(file: Path) -> Entry:
+    card = _GivenCard(
+        name=file.stem,
+        title=file.stem,
+        factory="bench.methods:UserMethod",
+        weights=[_given(file, "method")],
+        seeded=True,
+        licence="unknown",
+        summary="a method in one file",
+    )
+    return Entry(str(file), card, modules=siblings.hashes(file))
+
+
+def _given(file: Path, what: str) -> Weight:
+    if not file.is_file():
+        raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
+    return Weight(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
+
+
+def _hash_of(weight: Weight) -> str:
+    """The hash of the file that would be used; the card's where there is none yet."""
+    from bench.remote import weights
+
+    given = _given_path(weight)
+    if given and given.suffix == ".py":
+        return weight.sha256 or file_sha256(given)
+    found = given or weights.find(weight)
+    return weights.sha256(found) if found else weight.sha256
+
+
+def _given_path(weight: Weight) -> Path | None:
+    """The file itself where the user named one."""
+    return Path(url2pathname(urlparse(weight.url).path)) if weight.url.startswith("file:") else None

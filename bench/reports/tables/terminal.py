@@ -1,0 +1,213 @@
+"""The table in a terminal: whole numbers and names in any width, with and without colour."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.base.records import write_atomic
+from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.results.results import Results
+
+FILE_NAME = "leaderboard.txt"
+FILE_WIDTH = 80
+DATASET_WIDTH = 16
+LABEL_WIDTH = 30
+HEAD_WIDTH = 14
+SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
+STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
+LEGENDS = {
+    "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
+    "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
+    "↓ lower is better\nPaired bootstrap, Holm over {}, level 5 %; a row without marks allows "
+    "no test.",
+}
+ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
+EDGES = 2
+GAP = 2
+
+
+@dataclass(frozen=True)
+class _Column:
+    head: str
+    cells: tuple[Text, ...]
+    width: int
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One table as printed: a heading above it, columns, and the rows that end a group."""
+
+    heading: str
+    columns: tuple[_Column, ...]
+    ends: frozenset[int]
+
+    @property
+    def width(self) -> int:
+        return EDGES + sum(column.width + GAP for column in self.columns) - 1
+
+
+def render(results: Results, out: Path) -> list[Path]:
+    """Write what `show` prints in 80 columns, without colour, to ``leaderboard.txt``."""
+    file = io.StringIO()
+    show(results, Console(file=file, width=FILE_WIDTH, color_system=None))
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    write_atomic(out / FILE_NAME, "\n".join(lines) + "\n")
+    return [out / FILE_NAME]
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the table, its legend, footnotes and notes.
+
+    The layout of the results is kept where it fits into the console's width; where it does not,
+    there is one table per dataset with methods as rows, in blocks of as many metrics as fit.
+    """
+    table = make_table(results)
+    _print(console, table.title, "bold")
+    for page in _pages(results, table, console.width):
+        if page.heading:
+            _print(console, page.heading)
+        console.print(_rich_table(page, console.encoding), crop=False)
+    for line in _below(table):
+        _print(console, line)
+
+
+def _pages(results: Results, table: Table, width: int) -> list[_Page]:
+    whole = _Page("", _columns(table, table.groups), _group_ends(table))
+    if not table.single and whole.width <= width:
+        return [whole]
+    by_rows = make_table(results, "methods-as-rows")
+    return [page for group in by_rows.groups for page in _blocks(by_rows, group, width)]
+
+
+def _columns(table: Table, groups: Sequence[Group]) -> tuple[_Column, ...]:
+    """All columns of a table whose datasets are the first of them."""
+    datasets = [line for group in groups for line in _dataset_lines(group)]
+    return (
+        _column("Dataset", [Text(line) for line in datasets], DATASET_WIDTH),
+        *_label_columns(table, groups),
+        *_cell_columns(table, groups),
+    )
+
+
+def _dataset_lines(group: Group) -> list[str]:
+    """The dataset's heading spread over the rows of its group, what is left over in the last."""
+    wrapped = Text(_label(group.label)).wrap(_MEASURE, DATASET_WIDTH, overflow="fold")
+    lines = [line.plain.rstrip() for line in wrapped] + ([group.count] if group.count else [])
+    last = len(group.rows) - 1
+    head, tail = lines[:last], lines[last:]
+    return [*head, "\n".join(tail), *[""] * (last - len(lines))]
+
+
+def _label_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
+    rows = [row for group in groups for row in group.rows]
+    return [
+        _column(head, [Text(_label(row.labels[i])) for row in rows], LABEL_WIDTH)
+        for i, head in enumerate(table.heads)
+    ]
+
+
+def _cell_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
+    rows = [row for group in groups for row in group.rows]
+    return [
+        _number_column(_label(label), [row.cells[i] for row in rows])
+        for i, label in enumerate(table.columns)
+    ]
+
+
+def _number_column(head: str, cells: Sequence[Cell]) -> _Column:
+    """Numbers aligned at their right end, with room for marks and footnotes after them."""
+    number_width = max(cell_len(cell.text) for cell in cells)
+    unmarked = " " if any(cell.mark for cell in cells) else ""
+    tails = [f"{SIGNS.get(cell.mark, unmarked)}{_numbers(cell.notes)}" for cell in cells]
+    tail_width = max(len(tail.rstrip()) for tail in tails)
+    texts = [
+        Text.assemble(
+            (cell.text.rjust(number_width), STYLES[cell.mark]), tail[:tail_width].ljust(tail_width)
+        )
+        for cell, tail in zip(cells, tails, strict=True)
+    ]
+    return _column(head, texts, number_width + tail_width)
+
+
+def _column(head: str, cells: Sequence[Text], limit: int) -> _Column:
+    """A column as wide as its cells up to `limit`, widened for words of its head."""
+    longest = max(cell_len(line) for cell in cells for line in cell.plain.split("\n"))
+    word = max(cell_len(word) for word in head.split() or [""])
+    width = max(min(longest, limit), min(word, HEAD_WIDTH), 1)
+    return _Column(head, tuple(cells), width)
+
+
+def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:
+    """One dataset's columns, as many at a time as fit beside the row labels."""
+    labels = _label_columns(table, [group])
+    waiting = _cell_columns(table, [group])
+    heading = group.heading + _numbers(group.label.notes)
+    while waiting:
+        block = _Page(heading, (*labels, waiting.pop(0)), frozenset())
+        while waiting and block.width + waiting[0].width + GAP <= width:
+            block = _Page(heading, (*block.columns, waiting.pop(0)), frozenset())
+        yield block
+        heading = f"{group.heading}, continued"
+
+
+def _group_ends(table: Table) -> frozenset[int]:
+    ends, row = set(), -1
+    for group in table.groups:
+        row += len(group.rows)
+        ends.add(row)
+    return frozenset(ends)
+
+
+def _rich_table(page: _Page, encoding: str) -> RichTable:
+    table = RichTable(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=True)
+    for column in page.columns:
+        head = Text(_encodable(column.head, encoding))
+        table.add_column(head, width=column.width, overflow="fold", vertical="top")
+    for i, cells in enumerate(zip(*(column.cells for column in page.columns), strict=True)):
+        table.add_row(*(_recode(cell, encoding) for cell in cells), end_section=i in page.ends)
+    return table
+
+
+def _below(table: Table) -> Iterator[str]:
+    yield LEGENDS[table.marking].format(table.comparisons)
+    for number, text in enumerate(table.footnotes, 1):
+        yield f"[{number}] {text}"
+    yield from table.notes
+
+
+def _label(label: Label) -> str:
+    return label.text + _numbers(label.notes)
+
+
+def _numbers(notes: Sequence[int]) -> str:
+    return f" [{','.join(map(str, notes))}]" if notes else ""
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is: no markup, no highlighting, words of any length folded."""
+    shown = Text(_encodable(text, console.encoding), style)
+    console.print(shown, overflow="fold", highlight=False)
+
+
+def _recode(cell: Text, encoding: str) -> Text:
+    """`cell` in what the encoding can hold; signs have replacements of equal length."""
+    recoded = cell.copy()
+    recoded.plain = _encodable(cell.plain, encoding)
+    return recoded
+
+
+def _encodable(text: str, encoding: str) -> str:
+    plain = text if encoding.lower().startswith("utf") else text.translate(ASCII)
+    return plain.encode(encoding, "backslashreplace").decode(encoding)
+
+
+_MEASURE = Console(file=io.StringIO(), width=FILE_WIDTH)

@@ -1,0 +1,1 @@
+"""Numbers made from scores: means, intervals, verdicts, comparisons with published tables."""

@@ -1,0 +1,177 @@
+"""Measured means beside published ones: the difference, the noise floor, and what is unlike.
+
+The noise floor is the half-width of the 95 % interval of the mean: how far it would move with
+other images of the same kind. A difference within it says nothing; one beyond it asks for a
+reason, of which the known ones are named. Unlike things get no verdict but the reason why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.base.types import MetricSpec
+from bench.metrics.sets import incomparable
+from bench.results.bootstrap import MIN_IMAGES, bootstrap
+from bench.results.published import (
+    PublishedDataset,
+    PublishedRow,
+    Source,
+    noise_floor,
+    same_name,
+    sources,
+)
+from bench.results.results import Item, Results, common_set, summarize
+
+Verdict = Literal["within noise", "beyond noise", "noise unknown", "not comparable", "not measured"]
+
+
+@dataclass(frozen=True)
+class Against:
+    """One published value beside ours.
+
+    Attributes:
+        published: as printed.
+        difference: measured - published; None where nothing was measured.
+        noise: 95 % half-width of the mean, None where unknown; `noise_of` says whose scores.
+        unlike: why the two may not be compared; empty where they may.
+        protocol: what is known to differ, or is not stated and may.
+    """
+
+    source: str
+    table: str
+    dataset: str
+    metric: str
+    method: str
+    published: str
+    measured: float | None
+    difference: float | None
+    noise: float | None
+    noise_of: str
+    n: int
+    published_n: int | None
+    verdict: Verdict
+    unlike: tuple[str, ...]
+    protocol: tuple[str, ...]
+
+
+def against(results: Results) -> list[Against]:
+    """Every published value of a dataset, metric and method that the results hold."""
+    cells = {(r["dataset"], r["metric"], r["method"]): r for r in _records(results)}
+    floor = noise_floor()
+    return [
+        _compare(results, source, row, dataset, metric, method, cells, floor)
+        for source in sources()
+        for dataset in results.datasets
+        for metric in results.metrics
+        for method in results.methods
+        for row in _rows(source, dataset, metric, method)
+    ]
+
+
+def _records(results: Results) -> Iterator[Mapping[Any, Any]]:
+    yield from summarize(results).to_dict("records")
+
+
+def _rows(
+    source: Source, dataset: Item, metric: MetricSpec, method: Item
+) -> Iterator[PublishedRow]:
+    for row in source.rows:
+        known = source.card.datasets[row.dataset]
+        if (
+            any(same_name(name, dataset) for name in (row.dataset, *known.names))
+            and source.card.metrics[row.metric].name == metric.name
+            and same_name(source.method_name(row), method)
+        ):
+            yield row
+
+
+def _compare(
+    results: Results,
+    source: Source,
+    row: PublishedRow,
+    dataset: Item,
+    metric: MetricSpec,
+    method: Item,
+    cells: Mapping[tuple[str, str, str], Mapping[Any, Any]],
+    floor: Mapping[tuple[str, str], tuple[float, int]],
+) -> Against:
+    cell = cells[dataset.name, metric.name, method.name]
+    known = source.card.datasets[row.dataset]
+    n = int(cell["n"])
+    measured = float(cell["mean"]) if n else None
+    difference = None if measured is None else measured - float(row.value)
+    noise, noise_of = _noise(
+        results, dataset, metric, method, floor.get((row.dataset, metric.name))
+    )
+    unlike = tuple(_unlike(results, dataset, metric, known, n)) if n else (str(cell["reason"]),)
+    return Against(
+        source=source.card.title,
+        table=row.table,
+        dataset=dataset.title,
+        metric=metric.title,
+        method=method.title,
+        published=str(row.value),
+        measured=measured,
+        difference=difference,
+        noise=noise,
+        noise_of=noise_of,
+        n=n,
+        published_n=known.images,
+        verdict=_verdict(difference, noise, bool(unlike)),
+        unlike=unlike,
+        protocol=tuple(
+            f"{name}: {text}"
+            for name, text in (
+                (row.dataset, known.protocol),
+                (row.metric, source.card.metrics[row.metric].protocol),
+            )
+            if text
+        ),
+    )
+
+
+def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Verdict:
+    if difference is None:
+        return "not measured"
+    if unlike:
+        return "not comparable"
+    if noise is None:
+        return "noise unknown"
+    return "within noise" if abs(difference) <= noise else "beyond noise"
+
+
+def _unlike(
+    results: Results, dataset: Item, metric: MetricSpec, known: PublishedDataset, n: int
+) -> Iterator[str]:
+    if known.images is not None and n != known.images:
+        yield f"n = {n} here, {known.images} there"
+    if known.images is None and incomparable(metric, n, None):
+        yield incomparable(metric, n, None)
+    ours = results.provenance.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
+    if known.manifest_sha256 and ours != known.manifest_sha256:
+        yield f"other images: manifest {ours[:12] or 'unknown'}, not {known.manifest_sha256[:12]}"
+    if results.provenance.get("metrics", {}).get(metric.name, {}).get("substituted"):
+        yield f"{metric.title} was computed with substituted weights"
+
+
+def _noise(
+    results: Results,
+    dataset: Item,
+    metric: MetricSpec,
+    method: Item,
+    logged: tuple[float, int] | None,
+) -> tuple[float | None, str]:
+    """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
+    common = common_set(results, dataset.name, metric.name)
+    values = common[method.name].to_numpy() if method.name in common else np.empty(0)
+    if len(values) >= MIN_IMAGES and np.isfinite(values).all():
+        half = float(bootstrap(values[:, None]).half_width()[0])
+        if np.isfinite(half):
+            return half, "these scores"
+    if logged is not None:
+        return logged[0], f"OSEDiff's log, n = {logged[1]}"
+    return None, ""

@@ -1,0 +1,199 @@
+"""Published values: read from `results/published`, set beside measured ones, never mixed in.
+
+A source is a card (NAME.toml: where from, known protocol, names) and its rows (NAME.csv).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from bench.base.cards import Card, read_card
+from bench.base.errors import DataError
+from bench.base.text import printable
+from bench.base.types import Better
+from bench.results.results import Item
+
+COLUMNS = ["table", "dataset", "method", "variant", "metric", "better", "value", "printed_bold"]
+NOISE_COLUMNS = ["dataset", "metric", "half_width", "images"]
+
+
+class PublishedTable(Card):
+    """A table of a source; `marked` says how many ranks it marks (2: best and second best)."""
+
+    caption: str
+    marked: Literal[0, 1, 2]
+
+
+class PublishedDataset(Card):
+    """A source's dataset: our names for it, its size and manifest where known, what may differ."""
+
+    names: list[str]
+    images: int | None = None
+    manifest_sha256: str = ""
+    protocol: str = ""
+
+
+class PublishedMetric(Card):
+    """A source's metric: our name for it, and what may differ."""
+
+    name: str
+    protocol: str = ""
+
+
+class SourceCard(Card):
+    """Where published numbers are from and how its names map to registered ones.
+
+    Attributes:
+        rows: the CSV file beside the card.
+        methods: its name -> ours; names that are not listed match ours whatever their case.
+        variants: text of the column `variant` -> our method's name.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: str
+    notes: list[str] = Field(default_factory=list)
+    methods: dict[str, str] = Field(default_factory=dict)
+    variants: dict[str, str] = Field(default_factory=dict)
+    tables: dict[str, PublishedTable]
+    datasets: dict[str, PublishedDataset]
+    metrics: dict[str, PublishedMetric]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One printed value. `value` keeps its digits; `marked` is whether it is highlighted."""
+
+    table: str
+    dataset: str
+    method: str
+    variant: str
+    metric: str
+    better: Better
+    value: Decimal
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    card: SourceCard
+    rows: tuple[PublishedRow, ...]
+
+    def method_name(self, row: PublishedRow) -> str:
+        """Our name of the row's method; the same for rows that are the same configuration."""
+        if row.variant:
+            return self.card.variants.get(row.variant, f"{row.method} ({row.variant})")
+        return self.card.methods.get(row.method, row.method)
+
+
+def folder() -> Path:
+    """Where the published values are: in an installed package or in a checkout.
+
+    Raises:
+        DataError: in neither.
+    """
+    package = Path(__file__).parents[1]
+    candidates = (package / "published", package.parent / "results" / "published")
+    found = next((path for path in candidates if path.is_dir()), None)
+    if found is None:
+        raise DataError(
+            f"{printable(candidates[1])}: the folder of published values is missing; "
+            "install the package again or work in a whole checkout"
+        )
+    return found
+
+
+def sources() -> tuple[Source, ...]:
+    """All sources, in the order of their names.
+
+    Raises:
+        CardError, DataError: a card or a row that cannot be read.
+    """
+    return tuple(read_source(path) for path in sorted(folder().glob("*.toml")))
+
+
+def read_source(path: Path) -> Source:
+    """A source from its card; every name in its rows must be in the card."""
+    card = read_card(path, SourceCard)
+    rows = read_rows(path.with_name(card.rows))
+    for row in rows:
+        for what, name, known in (
+            ("table", row.table, card.tables),
+            ("dataset", row.dataset, card.datasets),
+            ("metric", row.metric, card.metrics),
+        ):
+            if name not in known:
+                raise DataError(
+                    f"{printable(card.rows)}: {what} '{printable(name)}' is not in {path.name}"
+                )
+    return Source(card, tuple(rows))
+
+
+def read_rows(path: Path) -> list[PublishedRow]:
+    """Tidy rows of a CSV file with the columns `COLUMNS`.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, a value is not a number.
+    """
+    return [_row(path, number, row) for number, row in _records(path, COLUMNS)]
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or [])]
+            if missing:
+                raise DataError(
+                    f"{printable(path)}: columns {', '.join(missing)} are missing; "
+                    f"expected {','.join(columns)}"
+                )
+            for row in reader:
+                yield reader.line_num, {name: (row[name] or "").strip() for name in columns}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{printable(path)}: cannot be read ({printable(error)})") from error
+
+
+def _row(path: Path, line: int, row: dict[str, str]) -> PublishedRow:
+    where = f"{printable(path)}, line {line}"
+    if row["better"] not in get_args(Better):
+        raise DataError(
+            f"{where}: better: expected higher or lower, found '{printable(row['better'])}'"
+        )
+    try:
+        value = Decimal(row["value"])
+    except InvalidOperation as error:
+        raise DataError(
+            f"{where}: value: expected a number, found '{printable(row['value'])}'"
+        ) from error
+    better: Better = "higher" if row["better"] == "higher" else "lower"
+    texts = {name: row[name] for name in COLUMNS[:5]}
+    return PublishedRow(**texts, better=better, value=value, marked=row["printed_bold"] == "1")
+
+
+def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:
+    """By published dataset and our metric: 95 % half-width of a mean and its n."""
+    rows = _records(folder() / "noise_floor.csv", NOISE_COLUMNS)
+    return {
+        (row["dataset"], row["metric"]): (float(row["half_width"]), int(row["images"]))
+        for _, row in rows
+    }
+
+
+def same_name(published: str, item: Item) -> bool:
+    """Whether a published name is an item's name or title, whatever its case and punctuation."""
+    return plain(published) in {plain(item.name), plain(item.title)}
+
+
+def plain(name: str) -> str:
+    """A name without case and separators: "DIV2K-val" is "div2k_val", "HAT+" is not "HAT"."""
+    return re.sub(r"[\s_.,()-]+", "", name.casefold())

@@ -1,0 +1,231 @@
+"""The one object every report is made from: tidy scores and what they are scores of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.base.errors import DataError
+from bench.base.types import MetricSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Layout = Literal["methods-as-columns", "methods-as-rows"]
+"""How tables are laid out: the paper's Table 1, or its Tables 2 and 3."""
+
+REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """A method or dataset as it appears in reports.
+
+    Attributes:
+        name: registered name.
+        title: as printed.
+        note: shown under every table that it appears in ("" for none): deviations, labels such as
+            "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
+        variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
+            printed instead of the title where methods are rows and all of them have the same
+            headings (the paper's Table 3).
+        parameters: of a method's networks, None where unknown.
+        steps: sampling steps of a diffusion method.
+    """
+
+    name: str
+    title: str
+    note: str = ""
+    variant: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one SR image cost, where its method ran here; None for what was not recorded.
+
+    Attributes:
+        seconds: of upscaling alone; no file is read or written in them.
+        pixels: of the SR image.
+        peak_bytes: see `bench.base.metering`.
+        device, machine: as asked for ("cuda"), and its name.
+        threads: compute threads.
+    """
+
+    dataset: str
+    method: str
+    image: str
+    seconds: float
+    pixels: int | None = None
+    peak_bytes: int | None = None
+    device: str = ""
+    machine: str = ""
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Where the pictures of one dataset item are: LR, HR and one SR per method that has it."""
+
+    dataset: str
+    image: str
+    scale: int
+    lr: Path | None
+    hr: Path | None
+    sr: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShownRegion:
+    """A square of an image that panels show, in pixels of the HR (or SR) image."""
+
+    dataset: str
+    image: str
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores of methods on datasets.
+
+    ``scores`` has one row per dataset, method, image and metric that was asked for:
+    ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
+    A run's own have the ``kind`` of each reason too (`bench.base.types.Missing`; "" for a score).
+    Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
+    ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
+    ``originals`` says whether the HTML report holds full pictures or thumbnails alone.
+    ``regions`` are what panels show of the images named, instead of where methods differ most.
+    ``costs`` differ from run to run; only the report `cost` shows them.
+    ``groups`` holds, by dataset and metric, the best method and those not told apart from it;
+    where it is given, tables mark these instead of the second best.
+    """
+
+    title: str
+    datasets: tuple[Item, ...]
+    methods: tuple[Item, ...]
+    metrics: tuple[MetricSpec, ...]
+    scores: pd.DataFrame
+    pictures: tuple[PictureSet, ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    layout: Layout = "methods-as-columns"
+    originals: bool = True
+    regions: tuple[ShownRegion, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    groups: Mapping[tuple[str, str], frozenset[str]] | None = None
+
+    def files(self) -> list[Path]:
+        """Every picture that there is."""
+        files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
+        return [file for file in files if file is not None]
+
+    @cached_property
+    def _summary(self) -> pd.DataFrame:
+        """Computed once: every report asks for it."""
+        return _summarize(self)
+
+
+def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
+    """The scores of one dataset and metric on the images that all methods with any score share.
+
+    Everything that is said of more than one image is said of these: means, intervals, tests,
+    training seeds and published values. A missing image never favours a method.
+
+    Returns:
+        A row per image in the order of their ids, a column per method that has any score.
+    """
+    scores = results.scores
+    own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
+    table = own.pivot(index="image", columns="method", values="value").astype(float)
+    return table.loc[:, table.notna().any()].dropna()
+
+
+def summarize(results: Results) -> pd.DataFrame:
+    """Mean per dataset, metric and method over their `common_set`.
+
+    Returns:
+        Columns ``dataset, metric, method, mean, n, missing, images, reason``, rows in the order
+        of the results. ``mean`` is NaN where ``n`` is 0; ``n`` is the size of the common set;
+        ``images`` counts the dataset's images; ``missing`` counts those of them that this method
+        has no value for; ``reason`` joins the first distinct reasons of these and counts the
+        others. A metric over a whole set is one value over all images: its ``n`` is ``images``
+        (1 where no image is listed), its ``missing`` 0 or 1.
+
+    Raises:
+        DataError: two rows of ``scores`` are for the same image, method and metric.
+    """
+    return results._summary.copy()
+
+
+def _summarize(results: Results) -> pd.DataFrame:
+    import pandas as pd
+
+    _refuse_duplicates(results.scores)
+    rows = []
+    for dataset in results.datasets:
+        own = results.scores[results.scores["dataset"] == dataset.name]
+        images = _count_images(own, results, dataset.name)
+        for metric in results.metrics:
+            cell = own[own["metric"] == metric.name]
+            common = common_set(results, dataset.name, metric.name)
+            for row in _summarize_cell(cell, common, results, images, metric):
+                rows.append({"dataset": dataset.name, **row})
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "images", "reason"]
+
+
+def _summarize_cell(
+    cell: pd.DataFrame, common: pd.DataFrame, results: Results, images: int, metric: MetricSpec
+) -> list[dict[str, Any]]:
+    """Rows of one dataset and metric, one per method, still without their dataset."""
+    asked = cell["image"].nunique()
+    size = (images or 1) if metric.kind == "set" else len(common)
+    rows = []
+    for method in results.methods:
+        has_mean = method.name in common.columns and len(common) > 0
+        own = cell[(cell["method"] == method.name)]
+        known = int(own["value"].notna().sum())
+        reason = _join_reasons(own.loc[own["value"].isna(), "reason"])
+        if known and not has_mean:
+            reason = "no image that every method has a value for"
+        rows.append(
+            {
+                "metric": metric.name,
+                "method": method.name,
+                "mean": float(common[method.name].mean()) if has_mean else float("nan"),
+                "n": size if has_mean else 0,
+                "missing": asked - known,
+                "images": images,
+                "reason": reason,
+            }
+        )
+    return rows
+
+
+def _count_images(scores: pd.DataFrame, results: Results, dataset: str) -> int:
+    listed = scores.loc[scores["image"] != "", "image"].nunique()
+    return int(listed) or sum(picture.dataset == dataset for picture in results.pictures)
+
+
+def _join_reasons(reasons: pd.Series[str]) -> str:
+    distinct = [reason for reason in dict.fromkeys(reasons) if reason]
+    more = len(distinct) - REASONS_SHOWN
+    return "; ".join(distinct[:REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _refuse_duplicates(scores: pd.DataFrame) -> None:
+    twice = scores[scores.duplicated(["dataset", "method", "image", "metric"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise DataError(
+            f"scores: expected one row per image, method and metric, found {len(twice)} more; "
+            f"the first is {row['dataset']}/{row['image']}, {row['method']}, {row['metric']}"
+        )

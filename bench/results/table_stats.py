@@ -1,0 +1,278 @@
+"""Statistics of a whole table: intervals, paired tests with Holm, ranks, who is told apart.
+
+A family of comparisons is every two methods on one dataset and metric: what else is in the table
+changes no verdict. Every two, not each against the best: the best is known only after the look at
+the scores, so any two methods might have been the pair that is spoken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.base.hashing import json_sha256
+from bench.base.types import MetricSpec
+from bench.results.bootstrap import (
+    CONFIDENCE,
+    MIN_IMAGES,
+    Bootstrap,
+    bootstrap,
+    corrected,
+    rank_probabilities,
+    too_few,
+    wilcoxon,
+)
+from bench.results.results import Results, common_set, summarize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Verdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
+NOT_TOLD_APART: tuple[Verdict, ...] = ("not told apart", "too few images")
+TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
+SET_METRIC = "one value for the whole set: there are no scores per image to resample"
+CELL_COLUMNS = [
+    *("dataset", "metric", "method", "mean", "n", "low", "high"),
+    *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),
+]
+PAIR_COLUMNS = [
+    *("dataset", "metric", "a", "b", "n", "difference", "low", "high"),
+    *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
+]
+NUMBERS = ["low", "high", "p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"]
+"""Columns of pairs that are empty without a test."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All that the scores of a table allow to say.
+
+    Attributes:
+        cells: a row per dataset, metric and method: mean over the common images, n, interval,
+            rank, the probability to be best and the range of 95 % of the ranks when the images
+            are drawn again, the verdict against the best; NaN with a reason where nothing can be
+            said.
+        pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
+            interval, both tests with and without Holm, and whether a is better or worse.
+        comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
+        alpha: a Holm-corrected p below it is a difference.
+    """
+
+    cells: pd.DataFrame
+    pairs: pd.DataFrame
+    comparisons: Mapping[tuple[str, str], int]
+    alpha: float
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, str], frozenset[str]]:
+        """By dataset and metric: the best mean and all that are not told apart from it.
+
+        Rows without a test (metrics of a set, too few images, one method) have no group.
+        """
+        ours = self.cells[self.cells["against_best"].isin(["best", *NOT_TOLD_APART])]
+        methods = ours.groupby(["dataset", "metric"])["method"].agg(frozenset).to_dict()
+        return {key: methods[key] for key in self.comparisons}
+
+
+@dataclass(frozen=True)
+class CommonScores:
+    """Scores of one dataset and metric on the images that all methods with any score share.
+
+    Attributes:
+        methods: k methods that have a score.
+        values: (n, k), a row per image in the order of their ids.
+        seed: of the resamples; equal images give equal seeds.
+        reason: why there is no test ("" where there is one).
+    """
+
+    dataset: str
+    metric: MetricSpec
+    methods: tuple[str, ...]
+    values: NDArray[np.float64]
+    seed: int
+    reason: str
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(combinations(range(len(self.methods)), 2))
+
+    @property
+    def tested(self) -> bool:
+        return bool(self.pairs) and not self.reason
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """(n, pairs) scores of a - b."""
+        i, j = np.array(self.pairs, int).reshape(-1, 2).T
+        return self.values[:, i] - self.values[:, j]
+
+
+def statistics(results: Results, alpha: float = 0.05) -> Statistics:
+    """Intervals, paired tests and ranks of every cell of a table.
+
+    Only images that all methods with any score share count. Equal scores give equal statistics:
+    the resamples are seeded by the ids of these images, and methods share them.
+
+    Args:
+        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
+    """
+    summary = summarize(results)
+    rows = [
+        common_scores(results, d.name, metric)
+        for d in results.datasets
+        for metric in results.metrics
+    ]
+    cells: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    for row in rows:
+        found = None if row.reason else _bootstrap(row)
+        compared = _pairs(row, found, alpha)
+        pairs += compared
+        cells += _beside_best(_cells(row, found), compared)
+    return Statistics(
+        _with_summary(pd.DataFrame(cells, columns=_OWN_COLUMNS), summary),
+        pd.DataFrame(pairs, columns=PAIR_COLUMNS).astype(dict.fromkeys(NUMBERS, float)),
+        {(row.dataset, row.metric.name): len(row.pairs) for row in rows if row.tested},
+        alpha,
+    )
+
+
+def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonScores:
+    """What statistics of one dataset and metric are made from."""
+    common = common_set(results, dataset, metric.name)
+    methods = tuple(m.name for m in results.methods if m.name in common.columns)
+    values = common[list(methods)].to_numpy()
+    seed = int(json_sha256(list(common.index))[:15], 16)
+    return CommonScores(dataset, metric, methods, values, seed, _why_no_test(metric, values))
+
+
+def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
+    if metric.kind == "set":
+        return SET_METRIC
+    if not values.size:
+        return "no scores"
+    if len(values) < MIN_IMAGES:
+        return f"n = {len(values)}: {TOO_FEW}"
+    return "" if np.isfinite(values).all() else "a score is infinite"
+
+
+def _bootstrap(row: CommonScores) -> Bootstrap:
+    """Of the methods' scores, then of the differences of all pairs."""
+    return bootstrap(np.column_stack([row.values, row.differences]), row.seed)
+
+
+_OWN_COLUMNS = [
+    *("dataset", "metric", "method", "low", "high", "rank"),
+    *("best_probability", "rank_low", "rank_high", "against_best", "untested"),
+]
+
+
+def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
+    keys = [
+        {"dataset": row.dataset, "metric": row.metric.name, "method": m, "untested": row.reason}
+        for m in row.methods
+    ]
+    if found is None:
+        return keys
+    size = len(row.methods)
+    means, half = found.mean[:size], found.half_width()[:size]
+    chances = rank_probabilities(found.means[:, :size], row.metric.better)
+    below = np.cumsum(chances, axis=1)
+    edge = (1 - CONFIDENCE) / 2
+    signed = means if row.metric.better == "lower" else -means
+    return [
+        {
+            **key,
+            "low": means[i] - half[i],
+            "high": means[i] + half[i],
+            "rank": 1 + int((signed < signed[i]).sum()),
+            "best_probability": chances[i, 0],
+            "rank_low": 1 + int(np.argmax(below[i] > edge)),
+            "rank_high": 1 + int(np.argmax(below[i] >= 1 - edge)),
+        }
+        for i, key in enumerate(keys)
+    ]
+
+
+def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dict[str, Any]]:
+    """Every two methods of one row, which are one family of comparisons."""
+    untested: Verdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
+    rows: list[dict[str, Any]] = [
+        {
+            "dataset": row.dataset,
+            "metric": row.metric.name,
+            "a": row.methods[i],
+            "b": row.methods[j],
+            "n": len(row.values) if row.metric.kind == "image" else np.nan,
+            "difference": float((row.values[:, i] - row.values[:, j]).mean()),
+            "verdict": untested,
+            "reason": row.reason,
+        }
+        for i, j in row.pairs
+        if len(row.values)
+    ]
+    if found is None or not rows:
+        return rows
+    own = slice(len(row.methods), None)
+    half, other, p = found.half_width()[own], found.other[own], found.p()[own]
+    signed_rank = wilcoxon(row.differences)
+    tests = {
+        "p": p,
+        "holm_p": corrected(p),
+        "wilcoxon_p": signed_rank,
+        "wilcoxon_holm_p": corrected(signed_rank),
+    }
+    for i, pair in enumerate(rows):
+        pair |= {name: values[i] for name, values in tests.items()}
+        pair["low"], pair["high"] = pair["difference"] - half[i], pair["difference"] + half[i]
+        better = (pair["difference"] > 0) == (row.metric.better == "higher")
+        pair["comparisons"] = len(rows)
+        pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
+        pair["reason"] = few_differ(int(other[i]), found.n)
+    return rows
+
+
+def few_differ(other: int, n: int) -> str:
+    """Why two methods cannot be told apart that differ on some images, "" where they can."""
+    few = too_few(np.array(other))
+    return f"{other} of n = {n} images differ: {TOO_FEW}" if few else ""
+
+
+def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> Verdict:
+    if np.isnan(holm_p):
+        return "too few images"
+    if holm_p >= alpha:
+        return "not told apart"
+    return "better" if a_is_better else "worse"
+
+
+def _beside_best(
+    cells: list[dict[str, Any]], pairs: Sequence[Mapping[Any, Any]]
+) -> list[dict[str, Any]]:
+    """The cells of a row, each with its verdict against the best."""
+    best = next((cell["method"] for cell in cells if cell.get("rank") == 1), None)
+    verdicts = {frozenset((pair["a"], pair["b"])): pair["verdict"] for pair in pairs}
+    for cell in cells:
+        if not pairs or best is None:
+            cell["against_best"] = pairs[0]["verdict"] if pairs else ""
+        elif cell["rank"] == 1:
+            cell["against_best"] = "best"
+        else:
+            verdict = verdicts[frozenset((cell["method"], best))]
+            cell["against_best"] = verdict if verdict in NOT_TOLD_APART else "worse"
+    return cells
+
+
+def _with_summary(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Cells with their means as tables print them, in the order of the tables."""
+    merged = summary.merge(cells, how="left", on=["dataset", "metric", "method"])
+    untested = merged["untested"].fillna("")
+    merged["reason"] = untested.where(untested != "", merged["reason"])
+    merged["against_best"] = merged["against_best"].fillna("")
+    return merged[CELL_COLUMNS]

@@ -1,0 +1,226 @@
+"""From the store to results: what is known of a plan's methods, datasets and metrics."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import __version__
+from bench.base.hashing import derive_seed, json_sha256
+from bench.base.text import without_folders
+from bench.base.types import ImagePair, MetricSpec, Missing
+from bench.files.images import image_sha256
+from bench.methods.find import Entry
+from bench.results.results import Cost, Item, PictureSet, Results, summarize
+from bench.running.score import Scorer, Target
+from bench.running.store import ImageStore, Store, StoredImage
+from bench.running.upscale import sr_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.running.execute import Failures, Outcome, Plan, RunOptions
+
+RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
+
+
+def targets_of(plan: Plan, store: Store, failures: Failures) -> list[Target]:
+    targets = []
+    for dataset in plan.datasets:
+        pairs = plan.manifests[dataset.name].pairs
+        for entry in plan.methods:
+            images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+            for pair in pairs:
+                failure = failures.get((dataset.name, entry.name, pair.id), "")
+                sr, sha256 = _sr_file(plan, entry, dataset.name, pair, images)
+                targets.append(
+                    Target(
+                        dataset.name,
+                        entry.card.name,
+                        pair.id,
+                        sr,
+                        sha256,
+                        pair.hr,
+                        pair.hr_sha256,
+                        None if sr else _why_missing(plan, entry, failure),
+                    )
+                )
+    return targets
+
+
+def _why_missing(plan: Plan, entry: Entry, failure: str) -> Missing:
+    if entry.files is not None:
+        return Missing("absent", f"{entry.card.title} has no image of that name")
+    if entry.name in plan.unavailable:
+        return Missing("unavailable", plan.unavailable[entry.name])
+    return Missing("failed", failure) if failure else Missing("pending", "not upscaled yet")
+
+
+def _sr_file(
+    plan: Plan, entry: Entry, dataset: str, pair: ImagePair, images: ImageStore
+) -> tuple[Path | None, str]:
+    if entry.files is not None:
+        path = entry.files(dataset).get(pair.id)
+        return (path, image_sha256(path)) if path else (None, "")
+    stored = _stored(plan, entry, pair, images)
+    return (stored.path, stored.sha256) if stored else (None, "")
+
+
+def _stored(plan: Plan, entry: Entry, pair: ImagePair, images: ImageStore) -> StoredImage | None:
+    assert pair.lr_sha256 is not None
+    return images.get(sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id)))
+
+
+def results_of(
+    plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]
+) -> Results:
+    labels = [plan.suite.note] if plan.suite.note else []
+    return Results(
+        title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
+        datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
+        methods=tuple(_method_item(entry, plan.suite.variants) for entry in plan.methods),
+        metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
+        scores=_frame(plan, scorer, targets),
+        pictures=_pictures(plan, targets),
+        notes=tuple(labels),
+        provenance=_provenance(plan, options, scorer),
+        layout=plan.suite.layout,
+        costs=_costs(plan, Store(options.store)),
+    )
+
+
+def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
+    """A metric whose weights are not the published ones never passes for the real one."""
+    substituted = scorer.fingerprints.get(spec.name, {}).get("substituted")
+    return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
+
+
+def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Item:
+    return Item(
+        entry.card.name,
+        entry.card.title,
+        "; ".join(filter(None, [entry.card.note, *entry.card.deviations])),
+        parameters=entry.card.parameters,
+        steps=entry.card.steps,
+        variant=variants.get(entry.card.name, {}),
+    )
+
+
+def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
+    import pandas as pd
+
+    groups: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        groups.setdefault((target.dataset, target.method), []).append(target)
+    rows = []
+    for (dataset, method), group in groups.items():
+        for target in group:
+            for spec in plan.metrics:
+                if spec.kind == "image":
+                    value = scorer.score(spec, target)
+                    rows.append((dataset, method, target.image, spec.name, *_cells(value)))
+        for spec in plan.metrics:
+            if spec.kind == "set":
+                value = scorer.set_score(spec, group)
+                rows.append((dataset, method, "", spec.name, *_cells(value)))
+    columns = ["dataset", "method", "image", "metric", "value", "reason", "kind"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"value": float})
+
+
+def _cells(value: float | Missing) -> tuple[float | None, str, str]:
+    """(value, reason, kind of reason)."""
+    if isinstance(value, Missing):
+        return None, without_folders(value.text), value.kind
+    return value, "", ""
+
+
+def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
+    sr: dict[tuple[str, str], dict[str, Path]] = {}
+    for target in targets:
+        if target.sr is not None:
+            sr.setdefault((target.dataset, target.image), {})[target.method] = target.sr
+    return tuple(
+        PictureSet(d.name, pair.id, pair.scale, pair.lr, pair.hr, sr.get((d.name, pair.id), {}))
+        for d in plan.datasets
+        for pair in plan.manifests[d.name].pairs
+    )
+
+
+def _costs(plan: Plan, store: Store) -> tuple[Cost, ...]:
+    """What the images of the plan cost when they were made, as far as that was recorded."""
+    return tuple(
+        Cost(dataset.name, entry.card.name, pair.id, **known)
+        for dataset in plan.datasets
+        for entry in plan.methods
+        if entry.files is None
+        for pair, known in _recorded(plan, store, entry, dataset.name)
+    )
+
+
+def _recorded(
+    plan: Plan, store: Store, entry: Entry, dataset: str
+) -> Iterator[tuple[ImagePair, dict[str, Any]]]:
+    images = store.images(entry.card.name, entry.fingerprint(), dataset)
+    names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
+    for pair in plan.manifests[dataset].pairs:
+        stored = _stored(plan, entry, pair, images)
+        if stored is not None and stored.record.seconds is not None:
+            yield pair, stored.record.model_dump(include=names, exclude_unset=True)
+
+
+def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:
+    """Everything the numbers depend on."""
+    return {
+        "suite": _bare(plan.suite.model_dump(mode="json")),
+        "seed": plan.seed,
+        "limit": options.limit,
+        "device": options.device,
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {"cassr-bench": __version__, **_versions()},
+        "datasets": {
+            name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
+            for name, m in plan.manifests.items()
+        },
+        "methods": {
+            e.card.name: {**_bare(e.fingerprint()), "sha256": json_sha256(e.fingerprint())}
+            for e in plan.methods
+        },
+        "metrics": dict(scorer.fingerprints),
+    }
+
+
+def _bare(value: Any) -> Any:
+    """A JSON value with names of files instead of their paths on this machine."""
+    if isinstance(value, Mapping):
+        return {key: _bare(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bare(item) for item in value]
+    return without_folders(value) if isinstance(value, str) else value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:
+    """The summary of a run as plain JSON; a missing mean is null with its reason."""
+    summary = summarize(outcome.results).astype(object)
+    summary = summary.where(summary.notna(), None)
+    return {
+        "summary": summary.to_dict(orient="records"),
+        "provenance": dict(outcome.results.provenance),
+        "failures": [list(item) for item in outcome.failures],
+        "files": [str(path) for path in files],
+    }

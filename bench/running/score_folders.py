@@ -1,0 +1,207 @@
+"""Score any folders of SR images against any folder of HR images, or none.
+
+Several folders together cost less than one by one: each HR image is decoded, and what depends on
+it alone computed, once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import metrics
+from bench.base.errors import BenchError, ImageError
+from bench.base.progress import Progress
+from bench.base.text import printable
+from bench.base.types import MetricSpec, Missing
+from bench.base.workers import Workers, worker_count
+from bench.data.find import pair_files
+from bench.files.images import image_sha256
+from bench.reports.tables.csv_files import csv_bytes
+from bench.running.score import Scorer, Target, modules
+from bench.running.store import Store
+
+
+@dataclass(frozen=True)
+class FolderScores:
+    """Scores of a folder.
+
+    Attributes:
+        folder: of the SR images, as given.
+        rows: (file name, metric, value or None), by file name, then metric as asked for.
+        means: (metric, mean or None, number of images with a value, why it is missing).
+        problems: (file, reason) of everything without a score, each file once.
+    """
+
+    folder: Path
+    rows: tuple[tuple[str, str, float | None], ...]
+    means: tuple[tuple[MetricSpec, float | None, int, str], ...]
+    problems: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "means": [
+                {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
+                for spec, mean, n, reason in self.means
+            ],
+            "scores": [{"image": i, "metric": m, "value": v} for i, m, v in self.rows],
+            "problems": [list(problem) for problem in self.problems],
+        }
+
+
+def score_folder(
+    sr: Path,
+    hr: Path | None,
+    names: Sequence[str],
+    *,
+    store: Path,
+    device: str,
+    workers: int | None,
+    limit: int | None = None,
+    progress: Progress,
+) -> FolderScores:
+    """`score_folders` of a single folder."""
+    return score_folders(
+        [sr],
+        hr,
+        names,
+        store=store,
+        device=device,
+        workers=workers,
+        limit=limit,
+        progress=progress,
+    )[0]
+
+
+def score_folders(
+    srs: Sequence[Path],
+    hr: Path | None,
+    names: Sequence[str],
+    *,
+    store: Path,
+    device: str,
+    workers: int | None,
+    limit: int | None = None,
+    progress: Progress,
+) -> list[FolderScores]:
+    """Score every image of each folder by every metric, pairing with `hr` by file stem.
+
+    Raises:
+        BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
+            missing or empty, or no metric that can run here.
+    """
+    specs = [metrics.get(name) for name in names]
+    _require_usable(specs, hr)
+    hashes: dict[Path, str] = {}
+    found = [_targets(sr, hr, limit, hashes) for sr in srs]
+    scorer = Scorer(specs, Store(store), device)
+    if specs and not scorer.usable:
+        raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
+    jobs = scorer.jobs(target for targets, _ in found for target in targets)
+    if jobs:
+        count = worker_count(workers, device, len(jobs))
+        preload = modules(scorer.usable)
+        with Workers(count, 1, preload) as pool, progress.step("scores") as advance:
+            scorer.run(jobs, pool, advance)
+    return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
+
+
+def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
+    if not specs:
+        raise BenchError("--metrics: expected at least one name (`cassr-bench list metrics`)")
+    for spec in specs:
+        if hr is None and (spec.reference or spec.kind == "set"):
+            raise BenchError(f"--metrics: {spec.name} compares with HR images; give --hr DIR")
+
+
+def _targets(
+    sr: Path, hr: Path | None, limit: int | None, hashes: dict[Path, str]
+) -> tuple[list[Target], list[tuple[str, str]]]:
+    pairs, refused = pair_files(sr, hr)
+    targets, problems = [], list(refused)
+    for stem in sorted(pairs)[:limit]:
+        sr_file, hr_file = pairs[stem]
+        try:
+            targets.append(_target(sr_file, hr_file, hashes))
+        except ImageError as error:
+            problems.append((error.file, error.reason))
+    return targets, problems
+
+
+def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
+    if hr is not None and hr not in hashes:
+        hashes[hr] = image_sha256(hr)
+    return Target(
+        dataset="",
+        method="",
+        image=sr.name,
+        sr=sr,
+        sr_sha256=image_sha256(sr),
+        hr=hr,
+        hr_sha256=hashes[hr] if hr else None,
+    )
+
+
+def _collect(
+    folder: Path,
+    specs: Sequence[MetricSpec],
+    scorer: Scorer,
+    targets: Sequence[Target],
+    problems: list[tuple[str, str]],
+) -> FolderScores:
+    values: dict[str, list[float]] = {spec.name: [] for spec in specs}
+    rows: list[tuple[str, str, float | None]] = []
+    for target in sorted(targets, key=lambda t: t.image):
+        for spec in (spec for spec in specs if spec.kind == "image"):
+            value = scorer.score(spec, target)
+            if isinstance(value, Missing):
+                rows.append((target.image, spec.name, None))
+                if value.kind != "unavailable":
+                    problems.append(_problem(target, spec, value))
+            else:
+                rows.append((target.image, spec.name, value))
+                values[spec.name].append(value)
+    means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
+    return FolderScores(folder, tuple(rows), means, _one_line_each(problems))
+
+
+def _mean(
+    spec: MetricSpec, scorer: Scorer, targets: Sequence[Target], known: Sequence[float]
+) -> tuple[MetricSpec, float | None, int, str]:
+    if spec.kind == "set":
+        value = scorer.set_score(spec, targets)
+        if isinstance(value, Missing):
+            return spec, None, 0, value.text
+        return spec, value, len(targets), ""
+    if known:
+        return spec, sum(known) / len(known), len(known), ""
+    return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
+
+
+def _problem(target: Target, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
+    if missing.file:
+        return missing.file, missing.reason
+    return printable(target.sr), f"{spec.name}: {missing.reason}"
+
+
+def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    reasons: dict[str, list[str]] = {}
+    for path, reason in problems:
+        if reason not in reasons.setdefault(path, []):
+            reasons[path].append(reason)
+    return tuple((path, "; ".join(reasons[path])) for path in sorted(reasons))
+
+
+def as_csv(scores: Sequence[FolderScores]) -> bytes:
+    """Rows `image,metric,value`; an image without a value has an empty one.
+
+    With several folders each row begins with `folder`.
+    """
+    import pandas as pd
+
+    rows = [(str(one.folder), *row) for one in scores for row in one.rows]
+    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value"])
+    frame = frame.astype({"value": float})
+    return csv_bytes(frame if len(scores) > 1 else frame.drop(columns="folder"))

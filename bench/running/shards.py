@@ -1,0 +1,100 @@
+"""Which part of the work is this process's, and when all parts together are whole.
+
+A part is asked for (`--shard 2/8`), or follows from the variables that launchers of one process per
+GPU set: accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.base.workers import cores
+from bench.commands.options import parse_shard, resolve_device
+from bench.running.execute import Outcome, Plan, RunOptions, collect
+
+RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
+LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among others: its part (i, n), its device, its worker processes."""
+
+    shard: tuple[int, int]
+    device: str
+    workers: int | None
+
+
+def place(
+    shard: str | None,
+    device: str,
+    workers: int | None,
+    environment: Mapping[str, str] = os.environ,
+) -> Place:
+    """What this process shall do, from its options and, where these are silent, its launcher.
+
+    Args:
+        shard: "i/n", or None to follow the launcher.
+        device: as typed; "auto" is this process's own GPU under a launcher.
+        workers: as typed; by default the cores are shared with the launcher's other processes.
+
+    Raises:
+        BenchError: a wrong option, or variables of a launcher that make no sense.
+    """
+    local = _number(environment, LOCAL_SIZE) or 1
+    resolved = resolve_device(device)
+    if resolved == "cuda" and device == "auto" and local > 1:
+        resolved = resolve_device(f"cuda:{_number(environment, LOCAL_RANK) or 0}")
+    if workers is None and local > 1:
+        workers = max(1, cores() // local)
+    return Place(parse_shard(shard) if shard else _launched(environment), resolved, workers)
+
+
+def _launched(environment: Mapping[str, str]) -> tuple[int, int]:
+    rank, size = _number(environment, RANK), _number(environment, SIZE)
+    if rank is None or size is None:
+        return 1, 1
+    if rank >= size:
+        raise BenchError(
+            f"process {rank} of {size}, say the launcher's variables RANK and WORLD_SIZE: expected "
+            "a number below; unset them or give --shard i/n"
+        )
+    return rank + 1, size
+
+
+def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
+    """The first of these variables that is set."""
+    name = next((name for name in names if environment.get(name)), None)
+    if name is None:
+        return None
+    text = environment[name]
+    if not text.isdecimal():
+        raise BenchError(f"{name}={printable(text)}: expected a number; unset it or give --shard")
+    return int(text)
+
+
+def whole(plan: Plan, options: RunOptions, own: Outcome) -> tuple[Outcome, RunOptions, int]:
+    """What all parts have stored by now.
+
+    Args:
+        own: what this part did; why its own images failed is known to nobody else.
+
+    Returns:
+        the outcome, the options without part and number of the GPU, and how many scores other
+        parts still owe.
+    """
+    device = options.device.partition(":")[0]
+    together = replace(options, shard=(1, 1), device=device)
+    results = collect(plan, together).results
+    scores, ours = results.scores.copy(), own.results.scores
+    pending = scores["kind"] == "pending"
+    known = pending & ~ours["kind"].isin(["", "pending"])
+    scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
+    outcome = Outcome(replace(results, scores=scores), own.failures)
+    return outcome, together, int((pending & ~known).sum())

@@ -1,0 +1,184 @@
+"""Upscale any files by one method, or a dataset into the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.base.errors import ImageError, Unavailable
+from bench.base.progress import Progress
+from bench.base.text import printable
+from bench.base.types import WHOLE_SET, ImagePair
+from bench.base.workers import Workers, cores, worker_count
+from bench.data import find as data
+from bench.files.image_folders import RECORDS, image_files, subfolders
+from bench.files.images import by_stem, file_sha256, read_rgb
+from bench.files.outputs import Inputs, files_in, require_folder, require_free
+from bench.methods.find import Entry
+from bench.methods.find import find as find_method
+from bench.running.execute import RunOptions
+from bench.running.store import ImageStore, Store
+from bench.running.upscale import Failure, UpscaleTask, pending, require_scale, upscale
+from bench.running.upscale_set import upscale_set
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """What `upscale` did: images made now, known before, still to do, and (file, reason)."""
+
+    folder: Path
+    made: int
+    known: int
+    todo: int
+    failures: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "folder": str(self.folder)}
+
+
+def upscale_files(
+    method: str,
+    inputs: Sequence[Path],
+    output: Path,
+    options: RunOptions,
+    progress: Progress,
+    dry_run: bool = False,
+    overwrite: bool = False,
+) -> Upscaled:
+    """Write one PNG per input into `output`, under the input's stem.
+
+    Raises:
+        BenchError: the method cannot run here, no input is usable, or an input or a file that is
+            not ours is where an image is to be written.
+    """
+    entry = _ready(method, options.scale)
+    known = Inputs([*inputs, *files_in(inputs)])
+    known.refuse(output, "--output")
+    require_folder(output, "--output")
+    pairs, refused = _pairs(inputs, options)
+    images = NamedImages(output)
+    for task in _tasks(entry, pairs, images, options):
+        images.require_free(task.image_id, known, overwrite)
+    return _run(entry, pairs, images, refused, options, progress, dry_run)
+
+
+def upscale_dataset(
+    method: str, dataset: str, options: RunOptions, progress: Progress, dry_run: bool = False
+) -> Upscaled:
+    """Fill the store with a method's images of a dataset."""
+    found = data.find(dataset, options.scale)
+    entry = _ready(method, found.scale)
+    with progress.step(f"data {found.title}") as advance:
+        manifest = found.manifest(options.store / "datasets", advance)
+    pairs = list(manifest.pairs)[: options.limit][options.shard[0] - 1 :: options.shard[1]]
+    images = Store(options.store).images(entry.card.name, entry.fingerprint(), found.name)
+    return _run(entry, pairs, images, list(manifest.refused), options, progress, dry_run)
+
+
+class NamedImages(ImageStore):
+    """A plain folder of `STEM.png`, with the records that let a stopped run go on.
+
+    An image is made beside the records and put in its place once it is recorded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, folder / RECORDS)
+        self._hashes = {(record.file, record.sha256) for record in self._log}
+
+    def file_for(self, key: str, image_id: str) -> Path:
+        return self.folder / RECORDS / "new" / f"{image_id}.png"
+
+    def record(self, key: str, image_id: str, extra: Mapping[str, Any]) -> None:
+        super().record(key, image_id, extra)
+        os.replace(self.file_for(key, image_id), self._place(image_id))
+
+    def require_free(self, image_id: str, inputs: Inputs, overwrite: bool) -> None:
+        """Raise BenchError if an input, or a file that we did not write, is in its place."""
+        path = self._place(image_id)
+
+        def ours(digest: str) -> bool:
+            return (path.name, digest) in self._hashes
+
+        require_free(path, ours, "--output", inputs, overwrite)
+
+    def _place(self, image_id: str) -> Path:
+        return self.folder / f"{image_id}.png"
+
+
+def _ready(method: str, scale: int) -> Entry:
+    entry = find_method(method)
+    if entry.files is not None:
+        raise Unavailable(f"method '{printable(method)}' is a folder of finished images")
+    reason = entry.unavailable()
+    if reason:
+        raise Unavailable(reason)
+    require_scale(entry, scale)
+    return entry
+
+
+def _pairs(
+    inputs: Sequence[Path], options: RunOptions
+) -> tuple[list[ImagePair], list[tuple[str, str]]]:
+    files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
+    unique, clashes = by_stem(files)
+    refused = [(printable(path), reason) for path, reason in clashes]
+    refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
+    index, count = options.shard
+    pairs = []
+    for stem in sorted(unique)[: options.limit][index - 1 :: count]:
+        try:
+            read_rgb(unique[stem])
+            digest = file_sha256(unique[stem])
+        except ImageError as error:
+            refused.append((error.file, error.reason))
+            continue
+        pairs.append(ImagePair(stem, unique[stem], None, digest, None, options.scale))
+    if not pairs and refused:
+        raise ImageError(f"no usable input, {len(refused)} refused; first: {': '.join(refused[0])}")
+    return pairs, refused
+
+
+def _run(
+    entry: Entry,
+    pairs: Sequence[ImagePair],
+    images: ImageStore,
+    refused: list[tuple[str, str]],
+    options: RunOptions,
+    progress: Progress,
+    dry_run: bool,
+) -> Upscaled:
+    tasks = _tasks(entry, pairs, images, options)
+    known = len(pairs) - len(tasks)
+    if dry_run or not tasks:
+        return Upscaled(images.folder, 0, known, len(tasks), tuple(refused))
+    failed = _upscale(entry, tasks, images, options, progress)
+    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
+    left = sum(failure.image_id != WHOLE_SET for failure in failed)
+    return Upscaled(images.folder, len(tasks) - left, known, left, tuple(problems))
+
+
+def _tasks(
+    entry: Entry, pairs: Sequence[ImagePair], images: ImageStore, options: RunOptions
+) -> list[UpscaleTask]:
+    return pending(entry, pairs, images, seed=options.seed or 0, device=options.device)
+
+
+def _upscale(
+    entry: Entry,
+    tasks: Sequence[UpscaleTask],
+    images: ImageStore,
+    options: RunOptions,
+    progress: Progress,
+) -> list[Failure]:
+    if entry.card.official is not None:
+        seed = options.seed or 0
+        return upscale_set(entry, tasks, images, progress, seed=seed, device=options.device)
+    count = worker_count(options.workers, options.device, len(tasks), entry.card.max_workers)
+    with (
+        Workers(count, max(1, cores() // count), ["torch"]) as workers,
+        progress.step(entry.card.title) as advance,
+    ):
+        return upscale(tasks, images, workers, advance)

@@ -1,0 +1,85 @@
+"""Step 1 for methods that work on whole folders: foreign programs (see `SetMethod`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from bench.base.errors import BenchError
+from bench.base.foreign import each, running
+from bench.base.progress import Progress
+from bench.base.types import WHOLE_SET, SetImage, SetMethod
+from bench.files import images
+from bench.methods.find import Entry
+from bench.running.store import ImageStore
+from bench.running.upscale import Failure, UpscaleTask, require_size
+
+
+def upscale_set(
+    entry: Entry,
+    tasks: Sequence[UpscaleTask],
+    store: ImageStore,
+    progress: Progress,
+    *,
+    seed: int,
+    device: str,
+) -> list[Failure]:
+    """Do the tasks in one go; each image is stored as soon as the method has finished with it."""
+    try:
+        method = cast(SetMethod, entry.load(device))
+    except BenchError as error:
+        return [Failure(task.image_id, str(error)) for task in tasks]
+    waiting, broken = {task.image_id: task for task in tasks}, ""
+    inputs = {task.image_id: task.lr for task in tasks}
+    failures = []
+    with (
+        _work_folder(store.folder) as work,
+        progress.live(entry.card.title) as live,
+    ):
+        scale = tasks[0].scale
+        try:
+            with running(entry.name):
+                made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)
+            for image in each(entry.name, iter(made)):
+                reason = _store(image, waiting.pop(image.id, None), store)
+                if reason:
+                    failures.append(Failure(image.id, reason))
+                live.advance(len(tasks) - len(waiting), len(tasks))
+        except BenchError as error:
+            broken = str(error)
+    store.close()
+    failures += [Failure(name, broken or "the method said nothing of it") for name in waiting]
+    return sorted(failures, key=lambda failure: failure.image_id)
+
+
+def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
+    """Take one image over; why not, in one line."""
+    if image.id == WHOLE_SET or task is None or image.file is None:
+        return image.reason or "is no input"
+    try:
+        rgb, lr = images.read_rgb(image.file), images.read_rgb(task.lr)
+        require_size(rgb.shape[:2], lr.shape[:2], task)
+        images.write_png(task.output, rgb)
+    except BenchError as error:
+        return str(error)
+    pixels = rgb.shape[0] * rgb.shape[1]
+    store.record(task.key, task.image_id, {**image.record, "pixels": pixels})
+    return ""
+
+
+@contextmanager
+def _work_folder(beside: Path) -> Iterator[Path]:
+    """A folder of this process's own; afterwards only the files directly in it are left."""
+    work = beside / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)

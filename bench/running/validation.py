@@ -1,0 +1,158 @@
+"""Validation while training: a few images of a suite's test sets, scored and pictured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench import metrics
+from bench.base.errors import DataError, ImageError
+from bench.base.hashing import derive_seed
+from bench.base.text import printable
+from bench.base.types import ImagePair, Metric, MetricSpec
+from bench.commands.options import default_store
+from bench.data import find as data
+from bench.files import images
+from bench.running.execute import find_suite
+
+METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
+PICTURED = 2
+"""Images of each test set in the panels."""
+GAP = 4
+
+
+class Validation:
+    """Called by a training run with its pipeline, the step and a folder for pictures.
+
+    Args:
+        suite: whose test sets are used.
+        limit: images of each.
+        stage: what is being trained; decides what is looked at.
+
+    Raises:
+        UnknownName, DataError: no such suite, or no test set of it that can be used here.
+    """
+
+    def __init__(self, suite: str, limit: int, stage: str) -> None:
+        self.stage = stage
+        self.pairs = _pairs(suite, limit)
+        self.metrics = [
+            (spec, metrics.load(spec))
+            for spec in map(metrics.get, METRICS)
+            if not metrics.unavailable(spec)
+        ]
+
+    def __call__(self, pipeline: Any, step: int, folder: Path) -> dict[str, float]:
+        """Means over the images; a panel of LR, what was made, HR for the first of each set."""
+        values: dict[str, list[float]] = {}
+        for dataset, pairs in self.pairs.items():
+            rows = []
+            for pair in pairs:
+                lr, hr = _read(pair.lr), _read(pair.hr)
+                try:
+                    made = self._made(pipeline, lr, hr, pair)
+                except ImageError as error:
+                    _skip(f"{printable(dataset)}: {printable(pair.id)}: {error}")
+                    continue
+                for name, value in _scores(self.metrics, made[-1], hr):
+                    values.setdefault(f"{dataset}/{name}", []).append(value)
+                rows.append([_enlarged(lr, hr), *made, hr])
+            if rows:
+                _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
+        return {name: float(np.mean(found)) for name, found in values.items()}
+
+    def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> list[Tensor]:
+        """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
+        if self.stage == "vae":
+            z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
+            made = (pipeline.vae.decode(z).sample + 1) / 2
+            images.to_uint8(made)  # refuses what is no image
+            return [made.clamp(0, 1).cpu()]
+        seed, options = derive_seed(0, pair.id), {"scale": pair.scale, "output_type": "pt"}
+        if self.stage == "guidance":
+            made = pipeline(lr, seed=seed, **options)
+            return [_eight_bit(made.references), _eight_bit(made.images)]
+        if self.stage == "activation":
+            return [_eight_bit(pipeline.activate(lr, seed=seed, **options))]
+        # The prior learns with stage 2's networks while the LR image is the reference.
+        return [_eight_bit(pipeline(lr, seed=seed, activation="lr", **options).images)]
+
+
+def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
+    """The first pairs of each test set that has some; the others are named on standard error."""
+    found: dict[str, Sequence[ImagePair]] = {}
+    problems = []
+    for name in find_suite(suite).datasets:
+        dataset, root = data.find(name), default_store() / "datasets"
+        if problem := dataset.problem(root):
+            problems.append(problem)
+            continue
+        manifest = dataset.manifest(root, lambda done, total: None)
+        if pairs := [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]:
+            found[name] = pairs
+        else:
+            problems.append(f"{printable(name)}: expected pairs of LR and HR images, found none")
+    if not found:
+        reason = problems[0] if problems else "it has none"
+        raise DataError(
+            f"--validate-on {printable(suite)}: no test set can be used here: {reason}; or give "
+            "another suite"
+        )
+    for problem in problems:
+        _skip(problem)
+    return found
+
+
+def _skip(problem: str) -> None:
+    print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
+
+
+def _scores(
+    loaded: Sequence[tuple[MetricSpec, Any]], sr: Tensor, hr: Tensor
+) -> list[tuple[str, float]]:
+    scores = []
+    for spec, metric in loaded:
+        scorer: Metric = metric
+        if min(sr.shape[2:]) < spec.min_size:
+            continue
+        if spec.reference:
+            scores.append((spec.name, scorer.score(sr, hr, scorer.prepare(hr))))
+        else:
+            scores.append((spec.name, scorer.score(sr, None, None)))
+    return scores
+
+
+def _read(path: Path | None) -> Tensor:
+    assert path is not None  # `_pairs` takes pairs alone
+    return images.to_tensor(images.read_rgb(path))
+
+
+def _eight_bit(x: Tensor) -> Tensor:
+    return images.to_tensor(images.to_uint8(x.cpu()))
+
+
+def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
+    rgb = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
+    return images.to_tensor(rgb)
+
+
+def _write_panel(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
+    """Images side by side, a row for each test image."""
+    heights = [max(tile.shape[2] for tile in row) for row in rows]
+    side = max(tile.shape[3] for row in rows for tile in row)
+    width = max(map(len, rows)) * (side + GAP) - GAP
+    canvas = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
+    for down, row in enumerate(rows):
+        top = sum(heights[:down]) + GAP * down
+        for across, tile in enumerate(row):
+            picture = Image.fromarray(images.to_uint8(torch.as_tensor(tile)))
+            canvas.paste(picture, (across * (side + GAP), top))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write_png(path, np.array(canvas))

@@ -1,0 +1,1 @@
+"""What every part of the model and its training uses."""

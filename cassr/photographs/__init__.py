@@ -1,0 +1,1 @@
+"""Training photographs: sets by their cards, crops read from them."""

@@ -1,0 +1,266 @@
+"""Where training photographs come from: folders, Hugging Face datasets, streams."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.degradation.steps import Pixels
+
+MARKED_BYTES = 2**16
+SUFFIXES = {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jp2", ".avif"),
+}
+
+
+class Photographs(Protocol):
+    """Photographs by number."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What the photograph is called in messages."""
+        ...
+
+    def read(self, index: int) -> Pixels:
+        """(H, W, 3) uint8.
+
+        Raises:
+            UnreadableImage: it is damaged or no image.
+        """
+        ...
+
+    def mark(self, index: int) -> str:
+        """What tells the photograph from another of the same name, without decoding it."""
+        ...
+
+
+class FolderPhotographs:
+    """All images below some folders, or single files, in the order of their paths.
+
+    Args:
+        places: folders and files.
+
+    Raises:
+        TrainingError: a place that does not exist, or no image at all.
+    """
+
+    def __init__(self, places: Sequence[str | Path]) -> None:
+        self.files = [file for place in places for file in _images_below(Path(place))]
+        if not self.files:
+            names = ", ".join(map(str, places))
+            raise TrainingError(f"{names}: expected images ({_suffixes()}), found none")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return str(self.files[index])
+
+    def read(self, index: int) -> Pixels:
+        return decode(self.files[index], self.name(index))
+
+    def mark(self, index: int) -> str:
+        file = self.files[index]
+        with file.open("rb") as handle:
+            start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
+        return f"{file.name} {file.stat().st_size} {start}"
+
+
+class HubPhotographs:
+    """An image column of a Hugging Face dataset that is loaded by number.
+
+    Args:
+        dataset: `datasets.Dataset`.
+        column: name of the image column; found if None.
+        label: what the dataset is called in messages.
+    """
+
+    def __init__(self, dataset: Any, column: str | None, label: str) -> None:
+        self.label, self.column = label, image_column(dataset.features, column, label)
+        self.rows = undecoded(dataset, self.column)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, index: int) -> str:
+        return f"{self.label}[{index}]"
+
+    def read(self, index: int) -> Pixels:
+        return decode_cell(self.rows[index][self.column], self.name(index))
+
+    def mark(self, index: int) -> str:
+        return f"{self.name(index)} of {len(self)}"
+
+
+class Joined:
+    """Several collections one after the other."""
+
+    def __init__(self, parts: Sequence[Photographs]) -> None:
+        self.parts = list(parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def _place(self, index: int) -> tuple[Photographs, int]:
+        for part in self.parts:
+            if index < len(part):
+                return part, index
+            index -= len(part)
+        raise IndexError(index)
+
+    def name(self, index: int) -> str:
+        part, inner = self._place(index)
+        return part.name(inner)
+
+    def read(self, index: int) -> Pixels:
+        part, inner = self._place(index)
+        return part.read(inner)
+
+    def mark(self, index: int) -> str:
+        part, inner = self._place(index)
+        return part.mark(inner)
+
+
+def digest(photographs: Photographs) -> str:
+    """Hash over all photographs, from their names, sizes and first bytes.
+
+    Raises:
+        TrainingError: a file is gone.
+    """
+    marks = hashlib.sha256()
+    try:
+        for index in range(len(photographs)):
+            marks.update(photographs.mark(index).encode() + b"\n")
+    except OSError as error:
+        raise TrainingError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return marks.hexdigest()
+
+
+class Stream:
+    """An image column of a streamed Hugging Face dataset, repeated without end.
+
+    Args:
+        dataset: `datasets.IterableDataset`.
+        column: name of the image column; found if None.
+        label: what the dataset is called in messages.
+    """
+
+    def __init__(self, dataset: Any, column: str | None, label: str) -> None:
+        self.label, self.column = label, image_column(dataset.features, column, label)
+        self.rows = undecoded(dataset, self.column)
+
+    def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
+        """(name, undecoded cell) of every row from number `start` on.
+
+        Raises:
+            TrainingError: the dataset has no rows.
+        """
+        number, passed = 0, True
+        while passed:
+            passed = False
+            for row in self.rows:
+                passed = True
+                if number >= start:
+                    yield f"{self.label}[{number}]", row[self.column]
+                number += 1
+        raise TrainingError(f"{self.label}: expected rows, found none")
+
+
+def open_hub(name: str, streaming: bool = False) -> Photographs | Stream:
+    """Photographs of a Hugging Face dataset.
+
+    Args:
+        name: "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
+            ":column" may follow, in this order.
+        streaming: rows are fetched while training, nothing is stored.
+
+    Raises:
+        TrainingError: there is no such dataset, split or column.
+    """
+    import datasets
+
+    rest, _, column = name.partition(":")
+    rest, _, split = rest.partition("#")
+    place, _, revision = rest.partition("@")
+    try:
+        rows = datasets.load_dataset(
+            place, split=split or "train", revision=revision or None, streaming=streaming
+        )
+    except Exception as error:  # whatever hub, network or builder script come up with
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise TrainingError(f"hf:{name}: cannot be loaded: {reason}") from error
+    if streaming:
+        return Stream(rows, column or None, f"hf:{name}")
+    return HubPhotographs(rows, column or None, f"hf:{name}")
+
+
+def image_column(features: Any, wanted: str | None, label: str) -> str:
+    """The image column of a dataset's features.
+
+    Raises:
+        TrainingError: none, several, or not the one that is wanted.
+    """
+    import datasets
+
+    found = [name for name, kind in (features or {}).items() if isinstance(kind, datasets.Image)]
+    if wanted is None and len(found) == 1:
+        return found[0]
+    if wanted in found and wanted is not None:
+        return wanted
+    raise TrainingError(
+        f"{label}: expected {f'an image column {wanted!r}' if wanted else 'one image column'}, "
+        f"found {', '.join(found) or 'none'}; name it as {label}:COLUMN"
+    )
+
+
+def undecoded(dataset: Any, column: str) -> Any:
+    """The dataset with its images as bytes, so that a damaged one is ours to name."""
+    import datasets
+
+    return dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+
+
+def decode_cell(cell: Any, name: str) -> Pixels:
+    """An undecoded cell {"bytes", "path"} as (H, W, 3) uint8."""
+    if not isinstance(cell, dict) or not (cell.get("bytes") or cell.get("path")):
+        raise UnreadableImage(name, "expected an image, found an empty cell")
+    return decode(io.BytesIO(cell["bytes"]) if cell.get("bytes") else Path(cell["path"]), name)
+
+
+def decode(source: Path | io.BytesIO, name: str) -> Pixels:
+    """An image file as (H, W, 3) uint8, turned as its EXIF data says.
+
+    Raises:
+        UnreadableImage: with what is wrong.
+    """
+    try:
+        with PIL.Image.open(source) as image:
+            turned = PIL.ImageOps.exif_transpose(image)
+            return np.array(turned.convert("RGB"))
+    except Exception as error:  # Pillow raises anything from OSError to SyntaxError on bad files
+        reason = str(error).replace(name, "file").strip() or repr(error)
+        raise UnreadableImage(name, reason) from error
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> str:
+    return " ".join(sorted(SUFFIXES))
+
+
+def _images_below(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise TrainingError(f"{place}: expected a folder of images or an image, found nothing")
+    return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())

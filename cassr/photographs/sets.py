@@ -1,0 +1,200 @@
+"""The sets of photographs that are trained on, as cards: what they are, whether they are all there.
+
+The paper's five (section 4.1) come from their own places, under their own terms; "free" is what
+the miniature is trained on and comes out of Debian packages. All are looked for below one
+folder, each in a folder of its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from cassr.base.errors import TrainingError
+from cassr.photographs import qt_resources
+
+CARDS = Path(__file__).parent / "cards"
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()-]*$")]
+"""A name on a card that becomes a file's or folder's."""
+PAPER = ("div2k", "div8k", "flickr2k", "ost", "ffhq10k")
+
+
+class ListedFile(BaseModel):
+    """A photograph of a package, with its own licence.
+
+    Attributes:
+        name: in the set's folder.
+        path: in the package; "archive.rcc!/place" inside a Qt resource archive.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: FileName
+    package: str
+    path: str
+    sha256: str
+    licence: str
+    author: str
+
+
+class TrainingSet(BaseModel):
+    """A card.
+
+    Attributes:
+        source: page that it is had from.
+        archives: addresses of the archives, where they are public.
+        layout: what its folder holds.
+        pattern: glob of its photographs below its folder.
+        images: how many there are.
+        limit: only the first so many are used.
+        least_side: the shortest side of its smallest photograph, 0 where unknown.
+        hub: a hub dataset with the same photographs.
+        packages: Debian packages that hold the listed files.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: FileName
+    title: str
+    source: str
+    layout: str
+    pattern: str
+    images: int
+    least_side: int
+    licence: str
+    archives: tuple[str, ...] = ()
+    limit: int | None = None
+    hub: str = ""
+    packages: tuple[str, ...] = ()
+    paper: str = ""
+    note: str = ""
+    files: tuple[ListedFile, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def training_sets() -> dict[str, TrainingSet]:
+    """All cards by name."""
+    cards = [
+        TrainingSet(**tomllib.loads(p.read_text("utf-8"))) for p in sorted(CARDS.glob("*.toml"))
+    ]
+    return {card.name: card for card in cards}
+
+
+def root() -> Path:
+    """Where training sets lie: CASSR_TRAINING_DATA, or the user's cache."""
+    if own := os.environ.get("CASSR_TRAINING_DATA"):
+        return Path(own).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cassr-bench" / "training"
+
+
+def photographs(name: str) -> list[Path]:
+    """The files of a set, in order; those of packages are fetched if they are not there.
+
+    Raises:
+        TrainingError: unknown set, or one that is incomplete: with where it is had from.
+    """
+    if name not in training_sets():
+        known = ", ".join(training_sets())
+        raise TrainingError(f"training set {name!r}: expected one of {known}, a path or hf:NAME")
+    card = training_sets()[name]
+    if card.packages and problem(card):
+        fetch_packages(card)
+    if reason := problem(card):
+        raise TrainingError(reason)
+    return _files(card)
+
+
+def problem(card: TrainingSet) -> str:
+    """Why a set cannot be used here; "" when it can."""
+    folder = root() / card.name
+    found = len(_files(card)) if folder.is_dir() else 0
+    wanted = card.limit or card.images
+    if found >= wanted:
+        return _damaged(card)
+    return (
+        f"{folder}: expected {wanted} images of {card.title} ({card.layout}), found {found}; get "
+        f"it from {card.source} under its terms ({card.licence})"
+        + (f", or train on --data hf:{card.hub}" if card.hub else "")
+    )
+
+
+def _files(card: TrainingSet) -> list[Path]:
+    return sorted((root() / card.name).glob(card.pattern))[: card.limit]
+
+
+def _damaged(card: TrainingSet) -> str:
+    for listed in card.files:
+        path = root() / card.name / listed.name
+        if not path.is_file() or _sha256(path) != listed.sha256:
+            return f"{path}: missing, or not the file that {listed.package} holds; delete it"
+    return ""
+
+
+def fetch_packages(card: TrainingSet) -> Path:
+    """Take a set's files out of Debian packages; nothing is installed.
+
+    Raises:
+        TrainingError: no apt here, or a package that it cannot get.
+    """
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise TrainingError(
+            f"{root() / card.name}: expected {card.images} images out of the Debian packages "
+            f"{', '.join(card.packages)}; there is no apt-get here: unpack them by hand"
+        )
+    target = root() / card.name
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target) as place:
+        for package in card.packages:
+            _run("apt-get", "download", package, cwd=place)
+        for archive in Path(place).glob("*.deb"):
+            _run("dpkg-deb", "-x", str(archive), f"{place}/content", cwd=place)
+        for listed in card.files:
+            _take(listed, Path(place), target)
+    return target
+
+
+def _take(listed: ListedFile, place: Path, target: Path) -> None:
+    """Move a file of the unpacked packages into the set.
+
+    Its part lies in `place`, which each fetching process has to itself, and out of the set's
+    sight: a set's pattern may match a part's name.
+    """
+    outer, _, inner = listed.path.partition("!")
+    try:
+        found = (place / "content" / outer).read_bytes()
+        found = qt_resources.read_file(found, inner) if inner else found
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainingError(f"package {listed.package}: {listed.path}: {error}") from error
+    if hashlib.sha256(found).hexdigest() != listed.sha256:
+        raise TrainingError(
+            f"package {listed.package}: {listed.path} is another file than the card lists; "
+            "another version of the package?"
+        )
+    part = place / f"{listed.name}.part"
+    part.write_bytes(found)
+    os.replace(part, target / listed.name)
+
+
+def _run(*command: str, cwd: str) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise TrainingError(
+            f"{' '.join(command[:3])}: {lines[-1]}; `apt-get update` first, or unpack the package "
+            "by hand"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

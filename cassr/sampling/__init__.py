@@ -1,0 +1,1 @@
+"""From noise to an image: schedules, tiles, the VAE, colour."""

@@ -1,0 +1,291 @@
+"""Sampling: seeded noise with the LR latent in it, guided and tiled noise prediction, the VAE."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cassr.sampling.tiling import Grid, HintCache, blend
+from cassr.stages import Stage
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    from cassr.patch_vae import PatchVAE
+
+Scheduler = Any  # diffusers has no type that names what its schedulers share
+NoisePredictor = Callable[[Tensor, Tensor], Tensor]
+"""(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
+
+
+def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
+    """One generator per image; the stages of one seed are independent of each other.
+
+    Stage 2 therefore draws the same noise whether stage 1 ran or its result was at hand. Noise is
+    drawn on the CPU, so it is the same on every device.
+
+    torch's CPU generator looks at 32 bits of a seed only, so seed and stage are hashed.
+
+    Args:
+        seeds: any integers, one per image.
+        stage: 1 or 2.
+    """
+    digests = [hashlib.sha256(f"{int(seed)}/{stage}".encode()).digest() for seed in seeds]
+    return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
+
+
+def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Unit-normal (len(generators), *shape) float32 on the CPU, one generator per image."""
+    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
+
+
+def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:
+    """z_T = sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps (section 4.1), or noise alone.
+
+    The scheduler's own `add_noise` is used, so schedulers that work in sigmas get the same mixture
+    in their scale. T is the first of the scheduler's current time steps.
+
+    Args:
+        noise: eps, (B, c, h, w).
+        z_lr: (B, c, h, w) in the space that is sampled; None for noise alone.
+
+    Raises:
+        ValueError: the scheduler cannot add noise at a time step.
+    """
+    if z_lr is None:
+        return noise * float(scheduler.init_noise_sigma)
+    if not hasattr(scheduler, "add_noise"):
+        raise ValueError(
+            f"{type(scheduler).__name__} has no add_noise: use a diffusion scheduler (DDIM, UniPC, "
+            "DPM-Solver, Euler, ...), or start='noise'"
+        )
+    steps = scheduler.timesteps[:1].expand(noise.shape[0])
+    return scheduler.add_noise(z_lr, noise, steps)
+
+
+def sample(
+    predict: NoisePredictor,
+    scheduler: Scheduler,
+    noise: Tensor,
+    z_lr: Tensor | None,
+    steps: int,
+    generators: Sequence[torch.Generator],
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Tensor:
+    """Run a scheduler from noise to latents.
+
+    Args:
+        noise: (B, c, h, w) float32.
+        z_lr: see `initial_latents`.
+        steps: number of inference steps.
+        generators: one per image, for schedulers that add noise in their steps.
+        progress: wraps the time steps.
+
+    Returns:
+        (B, c, h, w) float32.
+    """
+    scheduler.set_timesteps(steps, device=noise.device)
+    latents = initial_latents(scheduler, noise, z_lr)
+    accepted = inspect.signature(scheduler.step).parameters
+    extra = {"generator": list(generators)} if "generator" in accepted else {}
+    for t in progress(scheduler.timesteps):
+        prediction = predict(scheduler.scale_model_input(latents, t), t)
+        latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
+    return latents
+
+
+def guided_prediction(
+    stage: Stage, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any, guidance_scale: float
+) -> Tensor:
+    """Classifier-free guidance: e_neg + scale * (e_pos - e_neg).
+
+    Args:
+        latents: (B, c, h, w).
+        prompt: (B, T, D) without guidance, (2*B, T, D) with: negative half, then positive half.
+        hints: from the stage's `embed`.
+
+    Returns:
+        (B, c, h, w) float32.
+    """
+    prediction = stage.predict(latents, t, prompt, hints).float()
+    if prompt.shape[0] == latents.shape[0]:
+        return prediction
+    negative, positive = prediction.chunk(2)
+    return negative + guidance_scale * (positive - negative)
+
+
+def tiled_predictor(
+    stage: Stage,
+    conditions: Sequence[Tensor],
+    prompt: Tensor,
+    grid: Grid,
+    guidance_scale: float,
+    hint_limit: int,
+) -> NoisePredictor:
+    """A noise predictor that works tile by tile and blends the tiles in every step.
+
+    Args:
+        conditions: (B, 3, f*h, f*w) images, on any device; each tile's part goes to the stage's.
+        prompt: see `guided_prediction`; its device is the stage's.
+        grid: tiles over the latents.
+        hint_limit: bytes of embedded hints that are kept between steps.
+    """
+    factor = conditions[0].shape[-1] // grid.width
+
+    def embed(window: Any) -> Any:
+        return stage.embed(*(window.crop(c, factor).to(prompt.device) for c in conditions))
+
+    hints = HintCache(embed, hint_limit)
+
+    def predict(latents: Tensor, t: Tensor) -> Tensor:
+        def on_tile(window: Any) -> Tensor:
+            tile = window.crop(latents)
+            return guided_prediction(stage, tile, t, prompt, hints(window), guidance_scale)
+
+        return blend(on_tile, grid)
+
+    return predict
+
+
+@dataclass(frozen=True)
+class LatentCodec:
+    """The VAE, in tiles.
+
+    Attributes:
+        vae: diffusers' AutoencoderKL, or the miniature's.
+        tile, overlap: in pixels, multiples of the VAE's down-sampling factor.
+    """
+
+    vae: AutoencoderKL | PatchVAE
+    tile: int
+    overlap: int
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along one axis."""
+        return vae_factor(self.vae)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Means of the posterior, scaled.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1], sides multiples of the factor.
+
+        Returns:
+            (B, c, H/f, W/f) float32.
+        """
+        config = self.vae.config
+
+        def on_tile(window: Any) -> Tensor:
+            tile = window.crop(images, self.factor).to(self.vae.device, self.vae.dtype)
+            mean = self.vae.encode(tile * 2 - 1).latent_dist.mode().float()
+            return (mean - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+
+        return blend(on_tile, self._grid(images.shape[2:], self.factor))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Inverse of `encode`: (B, c, h, w) -> (B, 3, f*h, f*w) float32 in [0, 1], clamped."""
+        config = self.vae.config
+
+        def on_tile(window: Any) -> Tensor:
+            scaled = window.crop(latents) / config["scaling_factor"]
+            z = scaled + (config.get("shift_factor") or 0.0)
+            image = self.vae.decode(z.to(self.vae.dtype), return_dict=False)[0]
+            return image.float().add_(1).div_(2)
+
+        return blend(on_tile, self._grid(latents.shape[2:], 1), self.factor).clamp_(0, 1)
+
+    def _grid(self, size: Sequence[int], cell: int) -> Grid:
+        height, width = (side // cell for side in size)
+        return Grid(height, width, self.tile // self.factor, self.overlap // self.factor)
+
+
+def vae_factor(vae: AutoencoderKL | PatchVAE) -> int:
+    """Pixels per latent cell along one axis: 8 for SD-1.5."""
+    if hasattr(vae, "factor"):
+        return int(vae.factor)
+    return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """What is sampled: image latents, or what they differ by from those of the LR image.
+
+    Attributes:
+        residual: sample y = (z_HR - z_LR) / sigma instead of z_HR.
+        sigma: typical size of z_HR - z_LR.
+    """
+
+    residual: bool = False
+    sigma: float = 1.0
+
+    def enter(self, z: Tensor, z_lr: Tensor) -> Tensor:
+        """Latents z (z_HR in training, z_LR at the start of sampling) in the sampled space."""
+        return (z - z_lr) / self.sigma if self.residual else z
+
+    def leave(self, y: Tensor, z_lr: Tensor) -> Tensor:
+        """Inverse of `enter`."""
+        return y * self.sigma + z_lr if self.residual else y
+
+
+def noised(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """z_t = sqrt(ab_t) z + sqrt(1 - ab_t) eps, for training.
+
+    A scheduler's own `add_noise` may know only the time steps that it is to sample at: UniPC looks
+    up t among those and takes another noise level where it does not find it.
+
+    Args:
+        clean, noise: (B, c, h, w) in the sampled space.
+        t: (B,) integers.
+    """
+    ab = _kept(scheduler, t, clean)
+    return ab.sqrt() * clean + (1 - ab).sqrt() * noise
+
+
+def _kept(scheduler: Scheduler, t: Tensor, like: Tensor) -> Tensor:
+    """ab_t, the share of the signal's power that is left: (B, 1, 1, 1)."""
+    table: Tensor = scheduler.alphas_cumprod.to(like.device)
+    return table[t].view(-1, 1, 1, 1).to(like.dtype)
+
+
+def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """What the network is to predict: eps in Eq. 3, or v or the clean latents where the
+    scheduler's config says so.
+
+    Args:
+        clean, noise: (B, c, h, w) in the sampled space.
+        t: (B,).
+    """
+    kind = scheduler.config["prediction_type"]
+    if kind == "epsilon":
+        return noise
+    if kind == "v_prediction":
+        ab = _kept(scheduler, t, clean)
+        return ab.sqrt() * noise - (1 - ab).sqrt() * clean
+    if kind == "sample":
+        return clean
+    raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
+
+
+def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
+    """The clean latents that a prediction stands for; inverse of `training_target`.
+
+    Args:
+        z_t, prediction: (B, c, h, w).
+        t: (B,).
+    """
+    kind = scheduler.config["prediction_type"]
+    ab = _kept(scheduler, t, z_t)
+    if kind == "epsilon":
+        return (z_t - (1 - ab).sqrt() * prediction) / ab.sqrt()
+    if kind == "v_prediction":
+        return ab.sqrt() * z_t - (1 - ab).sqrt() * prediction
+    if kind == "sample":
+        return prediction
+    raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")

@@ -1,0 +1,337 @@
+"""Training pairs: photographs -> random crops -> LR-HR pairs (section 4.1).
+
+Sample i of a run depends on the run's seed and on i alone: which photograph, where it is cropped,
+how it is degraded, which noise it gets. Resuming is starting at another i; workers and processes
+share the numbers out and change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.config import TrainingSettings
+from cassr.degradation import PRESETS, Pixels, degrade
+from cassr.photographs.read import Photographs, Stream, decode_cell
+
+Sample = dict[str, Any]
+LONGEST_DAMAGED_RUN = 1000
+"""A stream with so many unusable rows one after the other is given up."""
+
+
+def stream_seed(seed: int, use: str) -> int:
+    """Where one use of a run's randomness starts, in [0, 2**64): the same on every machine.
+
+    Of training alone: a test set's images have the harness's own seeds, by their names.
+    """
+    content = f"{seed}\0{use}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a photograph becomes a pair.
+
+    Attributes:
+        crop: side of the HR crop in pixels.
+        scale: HR side / LR side.
+        degradations: presets of `cassr.degradation`; each sample draws one of them.
+        shrink: the crop is cut from the photograph reduced by a factor in [1, shrink], which is
+            drawn for each sample: large photographs are soft at full size.
+        rotate: quarter turns beside the horizontal flips.
+        tries: crops that are drawn for each sample; the one with most detail is kept.
+        seed: of everything that is drawn.
+    """
+
+    crop: int = 512
+    scale: int = 4
+    degradations: tuple[str, ...] = ("full",)
+    shrink: float = 1.0
+    rotate: bool = False
+    tries: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop < self.scale or self.crop % self.scale:
+            raise TrainingError(f"crop={self.crop}: expected a multiple of {self.scale}")
+        if unknown := sorted(set(self.degradations) - set(PRESETS)):
+            raise TrainingError(f"degradation {unknown[0]!r}: expected {', '.join(PRESETS)}")
+        if not self.degradations:
+            raise TrainingError(f"degradation: expected one of {', '.join(PRESETS)}, found none")
+        if not self.shrink >= 1:
+            raise TrainingError(f"shrink={self.shrink}: expected at least 1")
+
+    def seed_of(self, index: int, purpose: str) -> int:
+        """An integer in [0, 2**63) for one use of one sample."""
+        return stream_seed(self.seed, f"{purpose}/{index}") >> 1
+
+    def draw(self, index: int, purpose: str) -> np.random.Generator:
+        """Random numbers for one use of one sample."""
+        return np.random.Generator(np.random.PCG64(self.seed_of(index, purpose)))
+
+
+def recipe_of(settings: TrainingSettings) -> Recipe:
+    """The part of a stage's settings that makes its pairs."""
+    names = [field.name for field in fields(Recipe)]
+    return Recipe(**{name: getattr(settings, name) for name in names})
+
+
+def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample:
+    """One training sample.
+
+    Args:
+        pixels: (H, W, 3) uint8, the photograph.
+        index: number of the sample in the run.
+        name: of the photograph.
+
+    Returns:
+        hr: (3, crop, crop) uint8; lr: (3, crop/scale, crop/scale) uint8; seed: of its noise.
+
+    Raises:
+        UnreadableImage: the photograph is smaller than a crop.
+    """
+    draw = recipe.draw(index, "crop")
+    drawn = [_crop(pixels, recipe, draw, name) for _ in range(recipe.tries)]
+    hr = max(drawn, key=_detail)
+    preset = recipe.degradations[recipe.seed_of(index, "preset") % len(recipe.degradations)]
+    seed = recipe.seed_of(index, "degradation")
+    lr = degrade(hr, seed=seed, scale=recipe.scale, preset=preset)
+    return {
+        "hr": _planes(hr),
+        "lr": _planes(lr),
+        "seed": recipe.seed_of(index, "noise"),
+        "index": index,
+        "skipped": [],
+    }
+
+
+def _detail(pixels: Pixels) -> float:
+    """Mean absolute difference of neighbours."""
+    green = pixels[..., 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+
+
+def _planes(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _crop(pixels: Pixels, recipe: Recipe, draw: np.random.Generator, name: str) -> Pixels:
+    """A random square, reduced, flipped and turned: (crop, crop, 3) uint8."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < recipe.crop:
+        raise UnreadableImage(
+            name, f"expected sides of at least {recipe.crop} pixels, found {width}x{height}"
+        )
+    factor = draw.uniform(1.0, max(1.0, min(recipe.shrink, min(height, width) / recipe.crop)))
+    side = min(round(recipe.crop * factor), height, width)
+    top = int(draw.integers(height - side + 1))
+    left = int(draw.integers(width - side + 1))
+    square = pixels[top : top + side, left : left + side]
+    if side != recipe.crop:
+        image = PIL.Image.fromarray(np.ascontiguousarray(square))
+        size = (recipe.crop, recipe.crop)
+        square = np.array(image.resize(size, PIL.Image.Resampling.LANCZOS))
+    if draw.random() < 0.5:
+        square = square[:, ::-1]
+    if recipe.rotate:
+        square = np.rot90(square, int(draw.integers(4)))
+    return np.ascontiguousarray(square)
+
+
+class TrainingPairs(Dataset):
+    """Samples by number, from photographs that can be read by number.
+
+    Every epoch takes the photographs in another order. A photograph that cannot be used is skipped
+    for the one after it and named in the sample's "skipped".
+
+    Args:
+        size: number of different pairs; sample i then has pair i modulo size, with its own noise.
+            None: every sample has its own pair.
+    """
+
+    def __init__(self, photographs: Photographs, recipe: Recipe, size: int | None = None) -> None:
+        self.photographs, self.recipe, self.size = photographs, recipe, size
+        self._read = lru_cache(maxsize=2)(photographs.read)
+
+    def __getitem__(self, index: int) -> Sample:
+        """See `make_sample`.
+
+        Raises:
+            TrainingError: no photograph can be used.
+        """
+        number = index if self.size is None else index % self.size
+        skipped: list[tuple[str, str]] = []
+        for chosen in self._candidates(number):
+            name = self.photographs.name(chosen)
+            try:
+                sample = make_sample(self._read(chosen), self.recipe, number, name)
+            except UnreadableImage as error:
+                skipped.append((error.name, error.reason))
+                continue
+            noise = self.recipe.seed_of(index, "noise")
+            return sample | {"skipped": skipped, "index": index, "seed": noise}
+        name, reason = skipped[0]
+        raise TrainingError(
+            f"none of {len(self.photographs)} photographs can be used; the first: {name}: {reason}"
+        )
+
+    def photograph(self, index: int) -> int:
+        """Number of the photograph that a sample is cut from, unless that is skipped."""
+        return next(self._candidates(index if self.size is None else index % self.size))
+
+    def _candidates(self, number: int) -> Iterator[int]:
+        epoch, place = divmod(number, len(self.photographs))
+        order = _order(len(self.photographs), self.recipe.seed, epoch)
+        yield from (int(chosen) for chosen in np.roll(order, -place))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_read"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**{k: state[k] for k in ("photographs", "recipe", "size")})  # type: ignore[misc]
+
+
+@lru_cache(maxsize=4)
+def _order(length: int, seed: int, epoch: int) -> np.ndarray:
+    generator = np.random.Generator(np.random.PCG64(stream_seed(seed, f"order/{epoch}")))
+    return generator.permutation(length)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which samples a process takes, and in what order.
+
+    Step s takes samples [s*G, (s+1)*G) of the run, where G = batch * processes * accumulation, so
+    two processes see together what one sees with twice the batch.
+
+    Attributes:
+        batch: samples of one forward pass.
+        accumulation: forward passes of one step.
+        process, processes: this process, and how many there are.
+    """
+
+    batch: int
+    accumulation: int = 1
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def step(self) -> int:
+        """G: samples of all processes in one step."""
+        return self.batch * self.accumulation * self.processes
+
+    def batches(self, first_step: int) -> Iterator[list[int]]:
+        """Sample numbers of this process's batches from a step on, without end."""
+        whole = self.batch * self.processes
+        for number in count(first_step * self.accumulation):
+            start = number * whole + self.process * self.batch
+            yield list(range(start, start + self.batch))
+
+
+class _Batches:
+    """`Share.batches` as the batch sampler of a DataLoader."""
+
+    def __init__(self, share: Share, first_step: int) -> None:
+        self.share, self.first_step = share, first_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return self.share.batches(self.first_step)
+
+
+class StreamedPairs(IterableDataset):
+    """Samples from a stream: sample i is made from row i, or the next one that can be used.
+
+    Only the rows of this process are decoded; the others are passed over.
+    """
+
+    def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
+        self.stream, self.recipe, self.share, self.first_step = stream, recipe, share, first_step
+
+    def __iter__(self) -> Iterator[Sample]:
+        rows: _Rows | None = None
+        for index in (i for batch in self.share.batches(self.first_step) for i in batch):
+            rows = rows or _Rows(self.stream, index)
+            yield rows.sample(self.recipe, index)
+
+
+class _Rows:
+    """Walks a stream; one row may serve several samples where the rows between are damaged."""
+
+    def __init__(self, stream: Stream, start: int) -> None:
+        self.label, self.rows = stream.label, enumerate(stream.cells(start), start)
+        self.number, self.row = next(self.rows)
+
+    def sample(self, recipe: Recipe, index: int) -> Sample:
+        skipped: list[tuple[str, str]] = []
+        while self.number < index:
+            self.number, self.row = next(self.rows)
+        while len(skipped) < LONGEST_DAMAGED_RUN:
+            name, cell = self.row
+            try:
+                sample = make_sample(decode_cell(cell, name), recipe, index, name)
+            except UnreadableImage as error:
+                skipped.append((error.name, error.reason))
+                self.number, self.row = next(self.rows)
+                continue
+            return sample | {"skipped": skipped}
+        name, reason = skipped[0]
+        raise TrainingError(
+            f"{self.label}: none of {len(skipped)} rows can be used; the first: {name}: {reason}"
+        )
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]."""
+    batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
+    for name in samples[0]:
+        if name == "skipped":
+            continue
+        values = [sample[name] for sample in samples]
+        stacked = torch.stack(values) if isinstance(values[0], Tensor) else torch.tensor(values)
+        batch[name] = stacked.float() / 255 if stacked.dtype == torch.uint8 else stacked
+    return batch
+
+
+def loader(
+    pairs: Dataset | Stream,
+    recipe: Recipe,
+    share: Share,
+    *,
+    first_step: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """Batches of this process from a step on, without end.
+
+    Args:
+        pairs: `TrainingPairs`, `cassr.training.prepared.PreparedSamples`, or a stream.
+        workers: processes that read, decode and degrade; one at most for a stream, whose order
+            is its own.
+    """
+    workers = min(workers, 1) if isinstance(pairs, Stream) else workers
+    kept: dict[str, Any] = {
+        "num_workers": workers,
+        "collate_fn": collate,
+        "pin_memory": pin_memory,
+        "worker_init_fn": _one_thread,
+        "persistent_workers": workers > 0,
+    }
+    if isinstance(pairs, Stream):
+        streamed = StreamedPairs(pairs, recipe, share, first_step)
+        return DataLoader(streamed, batch_size=share.batch, **kept)
+    return DataLoader(pairs, batch_sampler=_Batches(share, first_step), **kept)
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,386 @@
+"""What each stage is trained on: a batch of pairs to a loss.
+
+Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
+wrapped for several devices as a whole. Stage 1 and stage 2 are trained by Eq. 3, the miniature
+also in pixel space; VAE, prior and texture exist for the miniature, which has no Stable Diffusion
+to start from.
+
+A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and seed (B,); z_hr, z_lr
+(B, c, h, w) and reference (B, 3, H, W) where they were prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cassr.base.errors import TrainingError
+from cassr.config import NEGATIVE_PROMPT, TrainingSettings
+from cassr.patch_vae import PatchVAE
+from cassr.sampling.images import quantize, upscale_bicubic
+from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target, vae_factor
+from cassr.stages import TunerActivation, freeze
+from cassr.training.adversarial import PatchCritic, adversarial_loss
+from cassr.training.losses import WINDOW, image_loss
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+OUTPUT_START = 0.1
+Losses = dict[str, Tensor]
+Batch = dict[str, Any]
+
+
+class Objective(nn.Module):
+    """Base of all objectives: the pipeline, the settings, and what is trained.
+
+    The pipeline's modules are not children of the objective; `network` alone is, so parameters and
+    state are those of the network.
+    """
+
+    def __init__(
+        self, pipeline: CasSRPipeline, settings: TrainingSettings, network: nn.Module
+    ) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.pipeline, self.settings = pipeline, settings
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What the optimizer changes, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def start(self, images: Tensor) -> None:
+        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
+
+    def finish(self, images: Tensor) -> None:
+        """Called after the last step, with the averaged weights in place."""
+
+
+class VaeObjective(Objective):
+    """Reconstruction; Kullback-Leibler divergence where the posterior's spread is learnt."""
+
+    KL_WEIGHT = 1e-6
+
+    def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
+        super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
+
+    @torch.no_grad()
+    def start(self, images: Tensor) -> None:
+        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
+        if isinstance(self.network, PatchVAE) and not self.network.is_refined:
+            self.network.fit_components(images * 2 - 1)
+
+    @torch.no_grad()
+    def finish(self, images: Tensor) -> None:
+        """Give latents unit size."""
+        z = self.network.encode(images * 2 - 1).latent_dist.mode()
+        self.network.register_to_config(scaling_factor=round(float(1 / z.std()), 4))
+
+    def forward(self, batch: Batch) -> Losses:
+        hr = batch["hr"]
+        posterior = self.network.encode(hr * 2 - 1).latent_dist
+        shape = posterior.mean.shape[1:]
+        noise = torch.stack([torch.randn(shape, generator=_generator(s)) for s in batch["seed"]])
+        z = posterior.mean + posterior.std * noise.to(posterior.mean)
+        image = (self.network.decode(z).sample + 1) / 2
+        losses = image_loss(image, hr, self.settings.gradient_weight, 0.0)
+        kl = posterior.kl().mean() / z[0].numel()
+        mse = F.mse_loss(image.detach().clamp(0, 1), hr)
+        losses["loss"] = losses["loss"] + self.KL_WEIGHT * kl
+        return losses | {"kl": kl.detach(), "psnr": -10 * mse.log10()}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in a batch, one row per sample.
+
+    Attributes:
+        noise: (B, c, h, w) unit normal.
+        t: (B,) time steps.
+        chance: (B,) uniform in [0, 1), for prompt dropout.
+    """
+
+    noise: Tensor
+    t: Tensor
+    chance: Tensor
+
+
+class StageObjective(Objective):
+    """Eq. 3 on one of the stages, or the image that one step of sampling makes.
+
+    Args:
+        pipeline: with the stage to train in it.
+        settings: see `cassr.config.TrainingSettings`.
+        stage: "activation", "guidance", or one of the miniature's, with the LR image as reference:
+            "prior", its U-Net together with stage 2's networks, or "texture", the last layers of
+            its VAE alone.
+    """
+
+    def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings, stage: str) -> None:
+        super().__init__(pipeline, settings, _network(pipeline, stage))
+        self.stage = stage
+        if stage == "prior":
+            self.network.requires_grad_(True)
+            if settings.loss == "image":
+                self.decoder = pipeline.vae.decoder.requires_grad_(True)
+        elif stage == "texture":
+            if settings.loss != "image":
+                raise TrainingError("stage 'texture' makes images: expected --loss image")
+            self.network.requires_grad_(False)
+            self.decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
+        else:
+            freeze(self.network)
+        self.critic = None
+        if settings.loss == "image" and settings.adversarial_weight:
+            self.critic = PatchCritic(seed=settings.seed)
+
+    @torch.no_grad()
+    def start(self, images: Tensor) -> None:
+        """With `unit_hints`, let untrained networks see their condition from the first step on.
+
+        A ControlNet starts silent, so as not to disturb a trained U-Net. Beside an untrained one it
+        would stay unheard under the noise for thousands of steps, so its outputs start as any
+        convolution for the prior, and the U-Net's output starts small.
+        """
+        if self.stage == "texture":
+            return
+        layers, outputs = _hint_layers(self.network)
+        if not self.settings.unit_hints or any(bool(p.any()) for p in outputs.parameters()):
+            return
+        _scale_to_unit(layers, images)
+        if self.stage == "prior":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.settings.seed)
+                for block in outputs:
+                    _reset(block)
+            last = self.pipeline.unet.conv_out
+            last.weight.mul_(OUTPUT_START)
+            last.bias.zero_()
+
+    def forward(self, batch: Batch) -> Losses:
+        images = self._images(batch)
+        z_hr, z_lr = self._latents(batch, images[0])
+        draws = self._draw(batch["seed"], z_hr)
+        if self.settings.loss == "image":
+            return self._image_loss(batch["hr"], z_lr, draws, images)
+        return self._noise_loss(z_hr, z_lr, draws, images)
+
+    def _noise_loss(
+        self, z_hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
+    ) -> Losses:
+        """Eq. 3: || eps - eps_theta(z_t, z_r, z_lr, t, c) ||^2."""
+        space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
+        prompt, degraded = self._prompts(draws.chance)
+        goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
+        clean = space.enter(goal, z_lr)
+        z_t = noised(scheduler, clean, draws.noise, draws.t)
+        target = training_target(scheduler, clean, draws.noise, draws.t)
+        loss = F.mse_loss(self._predict(z_t, draws.t, prompt, images).float(), target)
+        return {"loss": loss}
+
+    def _image_loss(
+        self, hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
+    ) -> Losses:
+        """The first step of sampling, straight to an image."""
+        space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
+        t = torch.full_like(draws.t, self._first_step())
+        z_t = noised(scheduler, space.enter(z_lr, z_lr), draws.noise, t)
+        prompt, degraded = self._prompts(draws.chance)
+        prediction = self._predict(z_t, t, prompt, images)
+        z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
+        image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
+        settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
+        target = torch.where(worse, images[0], hr)
+        losses = image_loss(
+            image,
+            target,
+            settings.gradient_weight,
+            settings.amplitude_weight,
+            settings.grid_weight,
+            period=hr.shape[3] // z.shape[3],
+        )
+        if self.critic is None:
+            return losses
+        # What is to look degraded takes no part: there both sides are given the photograph.
+        game = adversarial_loss(self.critic, torch.where(worse, hr, image), hr, images[0])
+        weighted = settings.adversarial_weight * game["adversarial"] + game["critic"]
+        losses["loss"] = losses["loss"] + weighted
+        return losses | {name: value.detach() for name, value in game.items()}
+
+    def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
+        if self.stage == "activation":
+            return self.network(z_t, t, prompt, images[0])
+        # Dropped prompts teach the U-Net; the ControlNet sees the description in both halves.
+        described = self._embed([self.settings.prompt] * len(z_t))
+        return self.network(z_t, t, prompt, images[0], images[1], described)
+
+    def _images(self, batch: Batch) -> list[Tensor]:
+        """The condition images of the stage; the upscaled LR image always."""
+        lr = batch["lr"]
+        upscaled = upscale_bicubic(lr, batch["hr"].shape[2] // lr.shape[2])
+        if self.stage in ("prior", "texture"):
+            return [upscaled, upscaled]
+        if self.stage == "activation":
+            return [upscaled]
+        if "reference" in batch:
+            return [upscaled, batch["reference"]]
+        made = make_references(
+            self.pipeline, lr, batch["hr"].shape[2] // lr.shape[2], batch["seed"]
+        )
+        return [upscaled, made]
+
+    @torch.no_grad()
+    def _latents(self, batch: Batch, upscaled: Tensor) -> tuple[Tensor, Tensor]:
+        if "z_hr" in batch:
+            return batch["z_hr"], batch["z_lr"]
+        codec = codec_of(self.pipeline, upscaled)
+        z_lr = codec.encode(upscaled)
+        if self.settings.loss == "image":
+            return z_lr, z_lr
+        return codec.encode(batch["hr"]), z_lr
+
+    def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
+        noises, times, chances = [], [], []
+        for seed in seeds:
+            generator = _generator(seed)
+            noise = torch.randn(like.shape[1:], generator=generator)
+            place, first, chance = torch.rand(3, generator=generator).tolist()
+            steps = self.pipeline.scheduler.config["num_train_timesteps"]
+            t = self._first_step() if first < self.settings.first_step_share else int(place * steps)
+            noises.append(noise)
+            times.append(t)
+            chances.append(chance)
+        return Draws(
+            torch.stack(noises).to(like.device),
+            torch.tensor(times, device=like.device),
+            torch.tensor(chances, device=like.device),
+        )
+
+    def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, T, D), and which samples show a degraded image under its description.
+
+        Stages 1 and 2 see the general description or, for `prompt_dropout`, nothing. The prior
+        also learns what the negative prompt describes.
+        """
+        settings = self.settings
+        share = settings.degraded_share if self.stage == "prior" else 0.0
+        dropped = chance < settings.prompt_dropout
+        degraded = ~dropped & (chance < settings.prompt_dropout + share)
+        texts = [
+            "" if drop else NEGATIVE_PROMPT if bad else settings.prompt
+            for drop, bad in zip(dropped.tolist(), degraded.tolist(), strict=True)
+        ]
+        return self._embed(texts), degraded
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        table = torch.cat([self.pipeline.embed_prompt(text) for text in texts])
+        return table.to(self.pipeline.unet.device)
+
+    def _first_step(self) -> int:
+        """T: the time step that sampling starts with."""
+        scheduler = self.pipeline.scheduler
+        fresh = type(scheduler).from_config(scheduler.config)
+        fresh.set_timesteps(self.pipeline.sampling.num_inference_steps)
+        return int(fresh.timesteps[0])
+
+
+def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "prior": pipeline.guidance_stage,
+        "texture": pipeline.guidance_stage,
+        "activation": pipeline.activation_stage,
+        "guidance": pipeline.guidance_stage,
+    }
+    if stage not in makers:
+        raise TrainingError(f"stage {stage!r}: expected vae, {', '.join(makers)}")
+    return makers[stage]()
+
+
+def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    """The objective of a stage: "vae", "prior", "texture", "activation" or "guidance".
+
+    Raises:
+        TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
+            do not fit it.
+    """
+    _check_crop(settings, vae_factor(pipeline.vae))
+    for module in (pipeline.vae, pipeline.unet):
+        module.requires_grad_(False)
+    if stage == "vae":
+        return VaeObjective(pipeline, settings)
+    try:
+        return StageObjective(pipeline, settings, stage)
+    except TrainingError:
+        raise
+    except ValueError as error:
+        raise TrainingError(f"stage {stage!r}: {error}") from error
+
+
+def _check_crop(settings: TrainingSettings, factor: int) -> None:
+    if settings.crop % factor:
+        raise TrainingError(
+            f"crop={settings.crop}: expected a multiple of {factor}, the VAE's cells"
+        )
+    if settings.loss == "image" and settings.crop < WINDOW:
+        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")
+
+
+def _reset(convolution: Any) -> None:
+    convolution.reset_parameters()
+
+
+def _hint_layers(network: Any) -> tuple[list[Any], nn.ModuleList]:
+    """The convolutions that embed a condition image, and those that start at zero behind them."""
+    if isinstance(network, TunerActivation):
+        encoder = network.tuners.encoder
+        return list(encoder.pre), encoder.dense
+    controlnet = network.controlnet
+    embedding = controlnet.controlnet_cond_embedding
+    outputs = nn.ModuleList([*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block])
+    return [embedding.conv_in, *embedding.blocks, embedding.conv_out], outputs
+
+
+def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
+    """Give each layer outputs of unit size (Mishkin and Matas, All you need is a good init, 2016).
+
+    Layers as they are usually initialised would make hints of a few thousandths of the noise.
+    """
+    x = images
+    for layer in layers:
+        std, mean = torch.std_mean(layer(x), dim=(0, 2, 3))
+        assert layer.bias is not None
+        layer.weight.div_(std.view(-1, 1, 1, 1))
+        layer.bias.sub_(mean).div_(std)
+        x = F.silu(layer(x))
+
+
+def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:
+    """The VAE without tiles, for images (B, 3, H, W) of training size."""
+    return LatentCodec(pipeline.vae, max(image.shape[2:]), 0)
+
+
+@torch.no_grad()
+def make_references(
+    pipeline: CasSRPipeline, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor
+) -> Tensor:
+    """Reference images (B, 3, s*H, s*W) of stage 1, as sampling would make them."""
+    if pipeline.config["activation_kind"] == "lr":
+        return quantize(upscale_bicubic(lr, scale))
+    made = pipeline.activate(
+        lr, scale=scale, seed=[int(s) for s in seeds], batch_size=len(lr), output_type="pt"
+    )
+    return made.to(lr.device)
+
+
+def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:
+    config = pipeline.vae.config
+    return z / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
+
+
+def _generator(seed: Tensor | int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(seed))

@@ -1,0 +1,57 @@
+"""Copy a trained model in half precision, as it is shipped.
+
+python -m cassr.training.release results/training/mini/guidance/model cassr/models/cassr-mini
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from cassr.base.errors import TrainingError
+from cassr.pipeline import CasSRPipeline
+from cassr.training.train import save_model
+
+
+def release(source: Path, target: Path) -> int:
+    """Write `source` to `target` in float16; other files there, as its card, stay.
+
+    Returns:
+        bytes of the weights.
+
+    Raises:
+        TrainingError: the source is no saved pipeline.
+    """
+    if not (source / "model_index.json").is_file():
+        raise TrainingError(f"{source}: expected the folder of a trained model, found none")
+    pipeline = CasSRPipeline.from_pretrained(source, torch_dtype=torch.float16)
+    target.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent) as folder:
+        save_model(pipeline, Path(folder) / "model")
+        for config in (Path(folder) / "model").rglob("*.json"):
+            _forget_origin(config)
+        for made in (Path(folder) / "model").iterdir():
+            if made.is_dir():
+                shutil.rmtree(target / made.name, ignore_errors=True)
+            made.replace(target / made.name)
+    return sum(file.stat().st_size for file in target.rglob("*.safetensors"))
+
+
+def _forget_origin(config: Path) -> None:
+    """Drop the folder that diffusers notes where a module was loaded from."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values.pop("_name_or_path", None)
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        size = release(Path(sys.argv[1]), Path(sys.argv[2]))
+    except TrainingError as error:
+        sys.exit(f"error: {error}")
+    print(f"{sys.argv[2]}: {size / 2**20:.1f} MiB of weights")

@@ -1,0 +1,317 @@
+"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate).
+
+    accelerate launch -m bench train guidance ...
+
+A run is a folder: `checkpoints/`, `log.csv`, `model/` at the end. Started again with the same
+settings it goes on where it was; killed at any instant and started again it ends with the same
+weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cassr.base.errors import TrainingError
+from cassr.config import TrainingSettings
+from cassr.photographs.read import Stream
+from cassr.training import checkpoints
+from cassr.training.data import Recipe, Share, loader
+from cassr.training.objectives import build_objective
+from cassr.training.state import RunOptions, RunState
+
+if TYPE_CHECKING:
+    from cassr.pipeline import CasSRPipeline
+
+Validate = Callable[["CasSRPipeline", int, Path], Mapping[str, float]]
+"""(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
+
+FIRST_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        step: steps done in all.
+        finished: False where it was stopped before the last step.
+        interrupted: stopped by Ctrl-C or SIGTERM.
+        skipped: reason by photograph that could not be used.
+        loss: mean of the last interval; NaN where no step was made.
+        model: folder of the trained model, None unless finished.
+        main: this is the process that speaks for all.
+    """
+
+    step: int
+    finished: bool
+    interrupted: bool
+    skipped: Mapping[str, str]
+    loss: float
+    model: Path | None
+    main: bool = True
+
+
+def make_accelerator(settings: TrainingSettings, run: RunOptions, cpu: bool) -> Accelerator:
+    """Processes, devices and precision as `accelerate launch` or this machine say."""
+    return Accelerator(
+        mixed_precision=settings.precision,
+        gradient_accumulation_steps=settings.accumulation,
+        cpu=cpu,
+        log_with=None if run.tracker == "none" else run.tracker,
+        project_dir=run.out,
+    )
+
+
+def train(
+    stage: str,
+    pipeline: CasSRPipeline,
+    pairs: Dataset | Stream,
+    recipe: Recipe,
+    settings: TrainingSettings,
+    run: RunOptions,
+    *,
+    validate: Validate | None = None,
+    cpu: bool = False,
+) -> Outcome:
+    """Train a stage, or go on training it.
+
+    Args:
+        stage: "vae", "prior", "texture", "activation" or "guidance".
+        pipeline: holds the modules; they are changed in place.
+        pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
+        recipe: that the pairs are made by.
+        validate: called every `run.validate_every` steps and at the end, on the main process.
+        cpu: leave a GPU alone.
+
+    Raises:
+        TrainingError: settings that do not fit the run's folder, data or model that cannot be
+            used, a loss that is not finite.
+    """
+    accelerator = make_accelerator(settings, run, cpu)
+    main = accelerator.is_main_process
+    objective = build_objective(stage, pipeline, settings)
+    pipeline.to(accelerator.device)
+    _prepare_modules(pipeline, settings)
+    wanted = stage == "vae" or settings.unit_hints
+    images = _first_images(pairs, recipe) if wanted else torch.empty(0)
+    images = images.to(accelerator.device)
+    objective.start(images)
+    state = RunState(accelerator, objective, settings, run, stage)
+    if state.step >= settings.steps and (run.out / "model").is_dir():
+        there = run.out / "model"
+        return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
+    if main:
+        checkpoints.remove(run.out / "model")
+    accelerator.init_trackers(stage) if run.tracker != "none" else None
+    with _stop_flag() as asked, state.log:
+        loss = _loop(state, pairs, recipe, asked, validate)
+        state.save()
+        interrupted = asked()
+    finished = state.step >= settings.steps
+    if finished:
+        _finish(state, images, validate)
+    accelerator.end_training()
+    model = run.out / "model" if finished else None
+    return Outcome(state.step, finished, interrupted, state.skipped, loss, model, main)
+
+
+def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
+    """HR crops (B, 3, H, W) in [0, 1] that networks are initialised and scaled by."""
+    return next(iter(loader(pairs, recipe, Share(FIRST_IMAGES))))["hr"]
+
+
+def _loop(
+    state: RunState,
+    pairs: Dataset | Stream,
+    recipe: Recipe,
+    asked: Callable[[], bool],
+    validate: Validate | None,
+) -> float:
+    """Steps until the last one, the time limit or a signal; returns the last mean loss."""
+    run, settings, log = state.run, state.settings, state.log
+    batches = iter(_loader(state, pairs, recipe))
+    started, before = time.monotonic(), state.seconds
+    while state.step < settings.steps:
+        losses = _step(state, batches)
+        state.step += 1
+        state.seconds = before + time.monotonic() - started
+        due = _due(run.log_every, state.step) or state.step == settings.steps
+        log.add(losses, learning_rate(settings, state.step - 1), state.share().step)
+        if due:
+            _write_log(state)
+        if _due(run.validate_every, state.step) and state.step < settings.steps:
+            _validate(state, validate)
+        late = run.minutes and time.monotonic() - started > 60 * run.minutes
+        if _agreed(state.accelerator, asked() or bool(late)):
+            break
+        if _due(run.checkpoint_every, state.step) and state.step < settings.steps:
+            state.save()
+    return log.last_loss
+
+
+def _loader(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> DataLoader:
+    return loader(
+        pairs,
+        recipe,
+        state.share(),
+        first_step=state.step,
+        workers=state.run.workers,
+        pin_memory=state.accelerator.device.type == "cuda",
+    )
+
+
+def _step(state: RunState, batches: Iterator[dict[str, Any]]) -> dict[str, Tensor]:
+    """One step of the optimizer; means of the losses over its forward passes."""
+    accelerator, settings = state.accelerator, state.settings
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(settings, state.step)
+    sums: dict[str, Tensor] = {}
+    for _ in range(settings.accumulation):
+        batch = _next(batches)
+        state.note_skipped(batch.pop("skipped"))
+        with accelerator.accumulate(state.wrapped):
+            losses = state.wrapped(_moved(batch, accelerator.device))
+            accelerator.backward(losses["loss"])
+            if settings.clip and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(list(state.trained.values()), settings.clip)
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+    if state.averages is not None:
+        state.averages.step(list(state.trained.values()))
+    means = {name: value / settings.accumulation for name, value in sums.items()}
+    if not torch.isfinite(means["loss"]):
+        raise TrainingError(
+            f"step {state.step + 1}: the loss is {means['loss'].item()}; lower the learning rate, "
+            f"or take another precision than {settings.precision!r}; checkpoints are kept"
+        )
+    return means
+
+
+def _next(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return next(batches)
+    except TrainingError as error:
+        # A worker's error comes with that process's traceback in its text.
+        last = str(error).strip().splitlines()[-1]
+        raise TrainingError(
+            last.removeprefix(f"{TrainingError.__module__}.TrainingError: ")
+        ) from None
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Of step number `step`, counted from 0: warm-up, constant, cosine decay to zero."""
+    rate = settings.learning_rate
+    if step < settings.warmup:
+        return rate * (step + 1) / settings.warmup
+    falling = round(settings.decay * settings.steps)
+    if falling and step >= settings.steps - falling:
+        place = (step - (settings.steps - falling)) / falling
+        return rate * 0.5 * (1 + math.cos(math.pi * place))
+    return rate
+
+
+def _write_log(state: RunState) -> None:
+    values = state.log.means(state.accelerator)
+    state.log.write(state.step, values, state.seconds)
+    if state.run.tracker != "none":
+        state.accelerator.log(values, step=state.step)
+
+
+def _validate(state: RunState, validate: Validate | None) -> None:
+    if validate is None:
+        return
+    if state.accelerator.is_main_process:
+        with state.averaged(), torch.no_grad():
+            pipeline = state.objective.pipeline
+            scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
+        state.log.validated(state.step, scores)
+        if state.run.tracker != "none":
+            state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
+    state.accelerator.wait_for_everyone()
+
+
+def _finish(state: RunState, first_images: Tensor, validate: Validate | None) -> None:
+    """Put the averaged weights in place for good, validate, save the model."""
+    if state.averages is not None:
+        state.averages.copy_to(list(state.trained.values()))
+        state.averages = None
+    state.objective.finish(first_images)
+    if state.accelerator.is_main_process:
+        save_model(state.objective.pipeline, state.run.out / "model")
+    _validate(state, validate)
+
+
+def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
+    """The whole pipeline, or its adapters where Stable Diffusion has its own place."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    if pipeline.config["base"]:
+        pipeline.save_adapters(part)
+    else:
+        pipeline.save_pretrained(part)
+    checkpoints.remove(folder)
+    part.replace(folder)
+
+
+def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(pipeline)
+    pipeline.optimize(channels_last=True)
+    pipeline.set_progress_bar_config(disable=True)
+
+
+def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
+    """Less memory, more time: activations are computed again on the way back."""
+    for module in (pipeline.unet, pipeline.controlnet, pipeline.activation):
+        if getattr(module, "_supports_gradient_checkpointing", False):
+            module.enable_gradient_checkpointing()
+
+
+def _moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {k: v.to(device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
+
+
+def _due(every: int, step: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _agreed(accelerator: Accelerator, stop: bool) -> bool:
+    """True on every process when it is true on any."""
+    if accelerator.num_processes == 1:
+        return stop
+    votes: Any = accelerator.reduce(torch.tensor(int(stop), device=accelerator.device), "sum")
+    return bool(votes.item())
+
+
+@contextmanager
+def _stop_flag() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C at once."""
+    asked: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    kept = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
