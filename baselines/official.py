@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from baselines.official_run import Job, Run, Watch
-from bench.base.cards import MethodCard, Official
 from bench.base.errors import CardError, Unavailable
 from bench.base.types import WHOLE_SET, SetImage
 from bench.files import images
+from bench.methods.card import MethodCard, Official
 from bench.methods.installation import Installation, clean_environment
 from bench.remote import weights
 

@@ -12,10 +12,11 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
-from bench.base.cards import DatasetCard, MethodCard, Official, Variant  # noqa: E402
 from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
+from bench.data.card import DatasetCard  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
+from bench.methods.card import MethodCard, Official, Variant  # noqa: E402
 from bench.methods.find import method_cards  # noqa: E402
 from cassr.config import MINI  # noqa: E402
 from cassr.photographs.sets import PAPER, TrainingSet, training_sets  # noqa: E402

@@ -21,16 +21,18 @@ from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
 
-from bench.base.cards import Archive, CentreCrop, DatasetCard, read_card
+from bench.base.cards import read_card
 from bench.base.errors import CardError, DataError, ImageError
 from bench.base.types import Manifest
 from bench.data import find as data
 from bench.data import from_hub as hub_sets
 from bench.data import verify
 from bench.data.alignment import misalignment
+from bench.data.card import CentreCrop, DatasetCard
 from bench.data.from_archive import centre_crop
 from bench.files import images
 from bench.remote import archives
+from bench.remote.card import Archive
 
 Files = dict[str, bytes]
 

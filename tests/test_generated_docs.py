@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from bench.base.cards import DatasetCard, MethodCard, Official, Outputs, Side
 from bench.commands import listing
+from bench.data.card import DatasetCard, Side
+from bench.methods.card import MethodCard, Official, Outputs
 
 DOCS = ROOT / "docs"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from argument_parsers import Description, Refusal, describe, parser_of
 
-from bench.base.cards import MethodCard
+from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
 
 DESCRIPTIONS = Path(__file__).with_name("official_arguments.json")

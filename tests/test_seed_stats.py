@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.base.cards import TRAINING_SEED
 from bench.base.errors import DataError
+from bench.base.types import TRAINING_SEED
 from bench.reports import get_report, render_all
 from bench.results.bootstrap import compare, holm
 from bench.results.results import Item, Results

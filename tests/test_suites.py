@@ -12,14 +12,17 @@ from conftest import ROOT
 from pydantic import BaseModel, ValidationError
 
 from bench import metrics
-from bench.base.cards import TRAINING_SEED, DatasetCard, MethodCard, SuiteCard, read_card
+from bench.base.cards import read_card
 from bench.base.errors import CardError
-from bench.base.types import Weight
+from bench.base.types import TRAINING_SEED, Weight
+from bench.data.card import DatasetCard
 from bench.data.find import dataset_cards
 from bench.gate.reference import read_reference
+from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.remote import weights
-from bench.running.execute import suite_cards
+from bench.suites.card import SuiteCard
+from bench.suites.find import suite_cards
 from cassr.photographs.sets import TrainingSet, training_sets
 
 SUITES = suite_cards()

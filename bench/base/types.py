@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import AfterValidator
+from pydantic import (
+    AfterValidator,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -308,3 +310,7 @@ class Score:
     metric: str
     value: float | None
     reason: str = ""
+
+
+TRAINING_SEED = "Training seed"
+"""The heading of what is repeated: methods that differ in it alone are one configuration."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.base.device import default_store
 from bench.base.text import printable
 from bench.commands import options as o
 from bench.commands.output import FAILED, MAX_LINES, print_json, progress
@@ -47,7 +48,7 @@ def verify(
 
     inputs = [*([against] if against else []), *files_in(_folder_of(name))]
     output = SingleFile(out, "--out", inputs=inputs, overwrite=overwrite) if out else None
-    root = (store or o.default_store()) / "datasets"
+    root = (store or default_store()) / "datasets"
     with progress(as_json).step(f"verify {name}") as advance:
         found, differences = checking.verify(name, scale, root, against, advance)
     if output is not None:

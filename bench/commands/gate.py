@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bench.gate.judge import Verdict
     from bench.gate.measure import Asked, Found
     from bench.gate.reference import Reference, Tolerance
-    from bench.running.execute import RunOptions
+    from bench.running.plan import RunOptions
 
 
 Reference_ = Annotated[
@@ -80,7 +81,7 @@ def gate(
     from bench.files.outputs import Inputs, SingleFile, files_in
     from bench.gate.measure import Asked
     from bench.gate.reference import read_reference, require_writable
-    from bench.running.execute import RunOptions
+    from bench.running.plan import RunOptions
 
     if bool(suite) == bool(sr):
         raise BenchError("gate: give either a suite or --sr DIR")
@@ -108,7 +109,7 @@ def gate(
     with _store(store) as folder:
         options = RunOptions(
             store=folder,
-            device=o.resolve_device(device),
+            device=resolve_device(device),
             workers=workers,
             seed=seed,
             limit=limit or (known.measured.limit if known else None),

@@ -9,7 +9,7 @@ from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 
 if TYPE_CHECKING:
-    from bench.base.cards import MethodCard
+    from bench.methods.card import MethodCard
 
 Row = dict[str, Any]
 
@@ -65,7 +65,7 @@ def methods() -> list[Row]:
 
 
 def datasets() -> list[Row]:
-    from bench.commands.options import default_store
+    from bench.base.device import default_store
     from bench.data.find import dataset_cards, problem
 
     root = default_store() / "datasets"
@@ -106,7 +106,7 @@ def metrics() -> list[Row]:
 
 
 def suites() -> list[Row]:
-    from bench.running.execute import suite_cards
+    from bench.suites.find import suite_cards
 
     return [
         {

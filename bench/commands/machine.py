@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.commands import options as o
 from bench.commands.output import FAILED, print_json, progress
@@ -76,14 +77,14 @@ def doctor(
     if method is None and attempt:
         raise BenchError("--try: give the METHOD to try")
     checks = (
-        examine.examine(store or o.default_store())
+        examine.examine(store or default_store())
         if method is None
         else examine.examine_method(method)
     )
     if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(method, o.resolve_device(device), progress(as_json))
+        checks += try_method(method, resolve_device(device), progress(as_json))
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +10,6 @@ import typer
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
-
-
-def default_store() -> Path:
-    """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
-    given = os.environ.get("CASSR_BENCH_STORE")
-    if given:
-        return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "cassr-bench" / "store"
 
 
 def names(option: str, values: list[str] | None) -> list[str]:
@@ -51,15 +40,6 @@ def _split(option: str, value: str) -> list[str]:
     return found
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "2/8" -> (2, 8)."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, count = (int(part) for part in match.groups()) if match else (0, 0)
-    if not 1 <= index <= count:
-        raise BenchError(f"--shard: expected i/n with 1 <= i <= n, found '{printable(text)}'")
-    return index, count
-
-
 def one_of(option: str, value: str | None, *known: str) -> None:
     """Refuse a value that an option does not know.
 
@@ -68,38 +48,6 @@ def one_of(option: str, value: str | None, *known: str) -> None:
     """
     if value is not None and value not in known:
         raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
-
-
-def resolve_device(name: str) -> str:
-    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
-
-    Raises:
-        BenchError: another name, or a device this machine does not have.
-    """
-    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
-        return "cpu"
-    if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
-        raise BenchError(
-            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
-        )
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
-    if name.startswith("cuda"):
-        index = int(name.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
-    return name
-
-
-def may_have_accelerator() -> bool:
-    """Cheap look that spares importing torch when there is surely no GPU."""
-    devices = Path("/dev")
-    return not devices.is_dir() or any(devices.glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 Store = Annotated[

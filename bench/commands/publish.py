@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -135,22 +136,24 @@ def _stored(
     seed: int | None,
     store: Path | None,
 ) -> Results:
-    from bench.running import execute as runner
+    from bench.running.execute import collect
+    from bench.running.plan import RunOptions, make_plan
+    from bench.suites.find import chosen, find_suite
 
-    card = runner.chosen(
-        runner.find_suite(suite),
+    card = chosen(
+        find_suite(suite),
         o.names("--methods", methods),
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
-    options = runner.RunOptions(
-        store=store or o.default_store(),
-        device=o.resolve_device(device),
+    options = RunOptions(
+        store=store or default_store(),
+        device=resolve_device(device),
         seed=seed,
         limit=limit,
         scale=scale,
     )
-    return runner.collect(runner.plan(card, options, progress(True)), options).results
+    return collect(make_plan(card, options, progress(True)), options).results
 
 
 def _report(results: Results, out: Path, as_json: bool, overwrite: bool) -> None:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
-    from bench.base.cards import SuiteCard
     from bench.results.results import Results, ShownRegion
-    from bench.running.execute import Outcome, Plan, RunOptions
+    from bench.running.execute import Outcome
+    from bench.running.plan import Plan, RunOptions
+    from bench.suites.card import SuiteCard
 
 
 def run(
@@ -57,12 +59,14 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench.reports import require_free
-    from bench.running import execute as runner
     from bench.running import shards
+    from bench.running.execute import execute
+    from bench.running.plan import RunOptions, make_plan
+    from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
-    suite_card = runner.chosen(
-        runner.find_suite(suite),
+    suite_card = chosen(
+        find_suite(suite),
         o.names("--methods", methods),
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
@@ -71,8 +75,8 @@ def run(
     out = out or _default_out(suite_card.name)
     if not dry_run:
         require_free(out, view.reports, overwrite)
-    options = runner.RunOptions(
-        store=store or o.default_store(),
+    options = RunOptions(
+        store=store or default_store(),
         device=place.device,
         workers=place.workers,
         shard=place.shard,
@@ -81,16 +85,16 @@ def run(
         scale=scale,
     )
     go_offline(offline)
-    plan = runner.plan(suite_card, options, progress(as_json))
+    plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, None if fetch else suite_card.fetch_mb, as_json)
-        plan = runner.plan(suite_card, options, progress(as_json))
+        plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if dry_run:
         _show_plan(plan, options, as_json)
         return
-    outcome = runner.execute(plan, options, progress(as_json))
+    outcome = execute(plan, options, progress(as_json))
     if options.shard[1] > 1:
         outcome, options = _with_other_parts(outcome, plan, options, as_json)
     _finish(outcome, out, options, as_json, require_all, view, overwrite)
@@ -122,27 +126,29 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running import execute as runner
+    from bench.running.execute import collect
+    from bench.running.plan import RunOptions, make_plan
+    from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
-    suite_card = runner.chosen(
-        runner.find_suite(suite),
+    suite_card = chosen(
+        find_suite(suite),
         o.names("--methods", methods),
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
     out = out or _default_out(suite_card.name)
     require_free(out, view.reports, overwrite)
-    options = runner.RunOptions(
-        store=store or o.default_store(),
-        device=o.resolve_device(device),
+    options = RunOptions(
+        store=store or default_store(),
+        device=resolve_device(device),
         seed=seed,
         limit=limit,
         scale=scale,
     )
-    plan = runner.plan(suite_card, options, progress(as_json))
+    plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
-    outcome = runner.collect(plan, options)
+    outcome = collect(plan, options)
     _finish(outcome, out, options, as_json, False, view, overwrite)
 
 
@@ -206,9 +212,9 @@ def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
 
 
 def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
-    from bench.running import execute as runner
+    from bench.running.execute import dry_run
 
-    rows = runner.dry_run(plan, options)
+    rows = dry_run(plan, options)
     if as_json:
         print_json(rows)
         return

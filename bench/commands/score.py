@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.base.device import default_store, resolve_device
 from bench.base.text import printable
 from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
@@ -50,8 +51,8 @@ def score(
         sr,
         hr,
         o.names("--metrics", metrics),
-        store=store or o.default_store(),
-        device=o.resolve_device(device),
+        store=store or default_store(),
+        device=resolve_device(device),
         workers=workers,
         limit=limit,
         progress=progress(as_json),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -47,13 +48,13 @@ def upscale(
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
     from bench.running import shards, upscale_files
-    from bench.running.execute import RunOptions
+    from bench.running.plan import RunOptions
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")
     place = shards.place(shard, device, workers)
     options = RunOptions(
-        store=store or o.default_store(),
+        store=store or default_store(),
         device=place.device,
         workers=place.workers,
         shard=place.shard,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.base.cards import Degradation
 from bench.base.hashing import derive_seed
 from bench.base.lazy import resolve
+from bench.data.card import Degradation
 from bench.files import images
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.base.cards import DatasetCard
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.data.card import DatasetCard
 from bench.data.find import dataset_cards
 from bench.remote import archives
 

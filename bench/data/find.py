@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.base.cards import DatasetCard, pick, read_card, read_folder
+from bench.base.cards import pick, read_card, read_folder
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data import downscale
 from bench.data import from_archive as archive_sets
+from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
 from bench.data.manifest import Progress

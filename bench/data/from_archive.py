@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.base.cards import CentreCrop, DatasetCard, Side
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
+from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import lr_of, recipe_of
 from bench.data.manifest import (
     Progress,

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.base.cards import DatasetCard, PackagedImage, PhotoCollection, pick, read_folder
+from bench.base.cards import pick, read_folder
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
 from bench.base.text import slug
 from bench.base.types import Manifest
+from bench.data.card import DatasetCard, PackagedImage, PhotoCollection
 from bench.data.degrade import lr_of, recipe_of
 from bench.data.manifest import (
     Progress,

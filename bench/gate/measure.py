@@ -23,7 +23,9 @@ from bench.exchange.measured import (
 )
 from bench.files import image_folders, images
 from bench.running import score_folders as folders
-from bench.running.execute import RunOptions, chosen, execute, find_suite, plan
+from bench.running.execute import execute
+from bench.running.plan import RunOptions, make_plan
+from bench.suites.find import chosen, find_suite
 
 FOLDER_DATASET = "hr"
 FOLDER_METHOD = "sr"
@@ -67,7 +69,7 @@ def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progr
         BenchError: an unknown name, a dataset that cannot be made.
     """
     card = chosen(find_suite(suite), asked.methods, asked.datasets, asked.metrics)
-    made = plan(card, options, progress)
+    made = make_plan(card, options, progress)
     outcome = execute(made, options, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
     names = {entry.name: entry.card.name for entry in made.methods}

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from bench.base.cards import MethodCard, pick, read_card, read_folder
+from bench.base.cards import pick, read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
 from bench.base.foreign import running
 from bench.base.lazy import resolve
@@ -21,6 +21,7 @@ from bench.base.types import Method, SetMethod, Weight
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
 from bench.methods import siblings
+from bench.methods.card import MethodCard
 
 CARD_FOLDERS = (("baselines", "cards"),)
 DATASET = "{dataset}"

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from bench.base.cards import Official, Snapshot
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.progress import Advance, Progress
 from bench.base.text import printable
+from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call, git, importing, remove
 from bench.remote import archives, weights

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from bench.base.cards import Archive
 from bench.base.errors import DataError, WeightsError
 from bench.base.records import copy_atomic
 from bench.base.text import inside, printable
 from bench.base.types import Weight
 from bench.remote import weights
+from bench.remote.card import Archive
 from bench.remote.download import download
 
 MAX_MEMBERS = 1_000_000

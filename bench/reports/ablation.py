@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.cards import TRAINING_SEED
 from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.base.types import TRAINING_SEED
 from bench.reports.tables.csv_files import write_csv
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import escape

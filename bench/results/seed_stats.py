@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.base.cards import TRAINING_SEED
 from bench.base.errors import DataError
 from bench.base.text import printable
-from bench.base.types import MetricSpec
+from bench.base.types import TRAINING_SEED, MetricSpec
 from bench.results.bootstrap import Bootstrap, bootstrap, corrected
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import CommonScores, common_scores, few_differ

@@ -23,7 +23,8 @@ from bench.running.upscale import sr_key
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.running.execute import Failures, Outcome, Plan, RunOptions
+    from bench.running.execute import Failures, Outcome
+    from bench.running.plan import Plan, RunOptions
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 

@@ -16,7 +16,7 @@ from bench.data.find import dataset_cards
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
-from bench.running.execute import suite_cards
+from bench.suites.find import suite_cards
 
 REST_SECONDS = 3600
 

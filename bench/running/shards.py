@@ -7,14 +7,16 @@ GPU set: accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.workers import cores
-from bench.commands.options import parse_shard, resolve_device
-from bench.running.execute import Outcome, Plan, RunOptions, collect
+from bench.running.execute import Outcome, collect
+from bench.running.plan import Plan, RunOptions
 
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -98,3 +100,12 @@ def whole(plan: Plan, options: RunOptions, own: Outcome) -> tuple[Outcome, RunOp
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
     outcome = Outcome(replace(results, scores=scores), own.failures)
     return outcome, together, int((pending & ~known).sum())
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "2/8" -> (2, 8)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(part) for part in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise BenchError(f"--shard: expected i/n with 1 <= i <= n, found '{printable(text)}'")
+    return index, count

@@ -15,7 +15,6 @@ from typing import cast
 
 import numpy as np
 
-from bench.base.cards import MethodCard
 from bench.base.checks import Check
 from bench.base.errors import BenchError
 from bench.base.hashing import derive_seed
@@ -24,9 +23,10 @@ from bench.base.text import printable
 from bench.base.types import Method
 from bench.data import find as data
 from bench.files import images
+from bench.methods.card import MethodCard
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
-from bench.running.execute import RunOptions
+from bench.running.plan import RunOptions
 from bench.running.upscale_files import upscale_files
 
 SIDE = 128

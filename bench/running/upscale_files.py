@@ -19,7 +19,7 @@ from bench.files.images import by_stem, file_sha256, read_rgb
 from bench.files.outputs import Inputs, files_in, require_folder, require_free
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
-from bench.running.execute import RunOptions
+from bench.running.plan import RunOptions
 from bench.running.store import ImageStore, Store
 from bench.running.upscale import Failure, UpscaleTask, pending, require_scale, upscale
 from bench.running.upscale_set import upscale_set

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from bench import metrics
+from bench.base.device import default_store
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import derive_seed
 from bench.base.text import printable
 from bench.base.types import ImagePair, Metric, MetricSpec
-from bench.commands.options import default_store
 from bench.data import find as data
 from bench.files import images
-from bench.running.execute import find_suite
+from bench.suites.find import find_suite
 
 METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
 PICTURED = 2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.lazy import resolve
 from bench.base.text import printable
@@ -197,7 +198,7 @@ def train(
         "multiple_attention": attention, "fresh": fresh, "seed": seed,
     }  # fmt: skip
     places = o.names("--data", data) or ["paper" if preset == "sd15" else "free"]
-    chosen = o.resolve_device(device)
+    chosen = resolve_device(device)
     cpu = chosen == "cpu"
     if chosen.startswith("cuda:"):
         resolve("torch.cuda:set_device")(chosen)

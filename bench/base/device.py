@@ -1,0 +1,51 @@
+"""Which device computes, and where its results are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+
+
+def resolve_device(name: str) -> str:
+    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises:
+        BenchError: another name, or a device this machine does not have.
+    """
+    if name == "cpu" or (name == "auto" and not may_have_accelerator()):
+        return "cpu"
+    if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
+        raise BenchError(
+            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
+        )
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
+    return name
+
+
+def may_have_accelerator() -> bool:
+    """Cheap look that spares importing torch when there is surely no GPU."""
+    devices = Path("/dev")
+    return not devices.is_dir() or any(devices.glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+
+
+def default_store() -> Path:
+    """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
+    given = os.environ.get("CASSR_BENCH_STORE")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cassr-bench" / "store"

@@ -1,0 +1,104 @@
+"""The card of a dataset: where its images come from and how pairs are made of them."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, model_validator
+
+from bench.base.cards import Card
+from bench.base.types import FileName
+from bench.remote.card import Archive
+
+
+class PackagedImage(Card):
+    """A photograph that an installed distribution carries, and the box that is cut from it.
+
+    `crop` is (left, top, width, height) in pixels; without it the whole image is taken, its right
+    and bottom edge cut so that the sides are multiples of the scale.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    distribution: str
+    file: str
+    sha256: str
+    licence: str
+    credit: str
+    crop: tuple[int, int, int, int] | None = None
+
+
+class PhotoCollection(Card):
+    """A named collection of packaged photographs (a file below bench/data/photos)."""
+
+    images: list[PackagedImage] = Field(min_length=1)
+
+
+class Degradation(Card):
+    """How LR images are made from HR ones.
+
+    `function` is "module:attr", called as `function(hr, scale=..., seed=..., **options)` with and
+    giving (H, W, 3) uint8; `version` is an optional "module:attr" naming a function that tells
+    what else its bytes depend on (library versions).
+    """
+
+    function: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    version: str = ""
+    seed: int = 0
+
+
+class Side(Card):
+    """The LR or the HR images in an archive.
+
+    Attributes:
+        files: pattern of their paths, where `*` does not cross a slash and `**` does.
+        stem: regular expression that the whole stem must match; others are passed over.
+        id: the image's id, with the groups of `stem` as `\\1`.
+    """
+
+    files: str
+    stem: str = "(.+)"
+    id: str = r"\1"
+
+
+class CentreCrop(Card):
+    """The middle of each pair: `lr` LR pixels square, and the HR pixels that belong to them."""
+
+    lr: int
+
+
+class DatasetCard(Card):
+    """A test set: where its images come from and how LR and HR belong together.
+
+    Attributes:
+        photos: a photo collection of ours, or
+        archive: what it is published as, with `lr` and `hr` saying which files are which side.
+        crop: cut out of each pair.
+        degradation: makes the LR images where there are only HR ones.
+        images: how many there must be.
+    """
+
+    name: FileName
+    title: str
+    summary: str
+    licence: str
+    source: str = ""
+    scale: int = 4
+    photos: str = ""
+    archive: Archive | None = None
+    lr: Side | None = None
+    hr: Side | None = None
+    crop: CentreCrop | None = None
+    degradation: Degradation | None = None
+    images: int = 0
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetCard:
+        if bool(self.photos) == bool(self.archive):
+            raise ValueError("expected either 'photos' or 'archive'")
+        if self.photos and self.degradation is None:
+            raise ValueError("'photos' need a 'degradation'")
+        if self.archive and bool(self.lr) == bool(self.degradation):
+            raise ValueError("expected either 'lr' or a 'degradation' that makes it from 'hr'")
+        if self.degradation and self.archive and self.hr is None:
+            raise ValueError("a 'degradation' needs 'hr'")
+        return self

@@ -1,0 +1,57 @@
+"""Suites by name, and suites with other methods, datasets or metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.base.cards import pick, read_card, read_folder
+from bench.base.types import TRAINING_SEED
+from bench.methods.find import all_methods, matching
+from bench.suites.card import SuiteCard
+
+if TYPE_CHECKING:
+    pass
+
+
+def suite_cards() -> dict[str, SuiteCard]:
+    cards = read_folder("bench", "suites", SuiteCard)
+    return {name: _spelled_out(card) for name, card in cards.items()}
+
+
+def find_suite(name: str) -> SuiteCard:
+    """The suite called `name`, or the card in the file `name` (ending in .toml)."""
+    if name.endswith(".toml"):
+        return _spelled_out(read_card(Path(name), SuiteCard))
+    return pick(suite_cards(), name, "suite")
+
+
+def _spelled_out(suite: SuiteCard) -> SuiteCard:
+    """The suite with each method by its own name."""
+    methods = [(asked, name) for asked in suite.methods for name in matching(asked)]
+    variants = {name: headings for name, headings in suite.variants.items() if "*" not in name}
+    for asked, name in methods:
+        if asked in suite.variants:
+            variants[name] = _with_training_seed(name, suite.variants[asked])
+    return suite.model_copy(update={"methods": [m for _, m in methods], "variants": variants})
+
+
+def _with_training_seed(method: str, headings: dict[str, str]) -> dict[str, str]:
+    card = all_methods().get(method)
+    seed = card.training_seed if card else None
+    return headings if seed is None else {**headings, TRAINING_SEED: str(seed)}
+
+
+def chosen(
+    suite: SuiteCard,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+) -> SuiteCard:
+    """The suite with other methods, datasets or metrics where some are given."""
+    given = {"methods": methods, "datasets": datasets, "metrics": metrics}
+    update: dict[str, Any] = {key: list(names) for key, names in given.items() if names}
+    if not set(datasets) <= set(suite.datasets):
+        update |= {"title": "", "note": ""}  # they speak of the suite's own test sets
+    return _spelled_out(suite.model_copy(update=update))
