@@ -4,10 +4,6 @@
 def __getattr__(name: str) -> str:
     if name != "__version__":
         raise AttributeError(name)
-    # Importing importlib.metadata takes longer than all else that `--help` needs.
-    from importlib.metadata import PackageNotFoundError, version
+    from bench.base.version import package_version
 
-    try:
-        return version("cassr-bench")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0+unknown"
+    return package_version()

@@ -231,9 +231,9 @@ def _stop(message: str, code: int) -> None:
 
 def _version(asked: bool) -> None:
     if asked:
-        from bench import __version__
+        from bench.base.version import package_version
 
-        typer.echo(f"cassr-bench {__version__}")
+        typer.echo(f"cassr-bench {package_version()}")
         raise typer.Exit
 
 

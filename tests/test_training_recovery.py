@@ -19,7 +19,7 @@ from pictures import photo
 from PIL import Image
 
 from bench.base.errors import DataError
-from bench.running.validation import Validation
+from bench.commands.train.validation import Validation
 from cassr.base.errors import TrainingError
 from cassr.photographs import sets as training_sets
 from cassr.photographs.sets import ListedFile, TrainingSet, fetch_packages
@@ -188,7 +188,7 @@ class Upscaler:
 @pytest.fixture
 def suite(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Writes a suite of test sets in folders: "pairs" or LR images alone, "lr"."""
-    monkeypatch.setattr("bench.running.validation.METRICS", ("psnr_y",))
+    monkeypatch.setattr("bench.commands.train.validation.METRICS", ("psnr_y",))
     monkeypatch.chdir(tmp_path)
     sides = {"pairs/lr": 24, "pairs/hr": 96, "lr": 24}
     for folder, side in sides.items():

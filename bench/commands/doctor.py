@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.base.checks import Check, State
 from bench.base.device import may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
+from bench.methods.checks import Check, State
 from bench.running.store import Store
 
 PACKAGES = {

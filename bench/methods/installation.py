@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench.base.checks import Check, State
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.records import write_atomic
 from bench.base.text import printable, slug
 from bench.methods.card import MethodCard, Official, Snapshot
+from bench.methods.checks import Check, State
 from bench.remote import weights
 
 HOURS = 3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.base.types import TRAINING_SEED
-from bench.reports.tables.csv_files import write_csv
+from bench.files.safe_csv import write_csv
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import escape
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES

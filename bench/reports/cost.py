@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.files.safe_csv import write_csv
 from bench.reports.figures.plots import save, score_against
-from bench.reports.tables.csv_files import write_csv
 from bench.reports.tables.markdown import escape
 from bench.results.results import Cost, Results
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
-from bench.reports.tables.csv_files import write_csv
+from bench.files.safe_csv import write_csv
 from bench.reports.tables.markdown import escape
 from bench.results.against import Against, against
 from bench.results.results import Results

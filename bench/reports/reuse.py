@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.base.hashing import json_sha256
 from bench.base.records import write_atomic
 from bench.remote.weights import cache_dir
@@ -66,7 +65,7 @@ def _key(results: Results) -> str:
 
 
 def _code() -> list[list[int]]:
-    package = Path(bench.__file__).parent
+    package = Path(__file__).parents[1]
     files = (file for folder in (package, published.folder()) for file in folder.rglob("*.*"))
     return [_stamp(file) for file in sorted(files) if file.suffix != ".pyc"]
 

@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__
 from bench.base.hashing import derive_seed, json_sha256
 from bench.base.text import without_folders
 from bench.base.types import ImagePair, MetricSpec, Missing
+from bench.base.version import package_version
 from bench.files.images import image_sha256
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
@@ -183,7 +183,7 @@ def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, An
         "device": options.device,
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {"cassr-bench": __version__, **_versions()},
+        "versions": {"cassr-bench": package_version(), **_versions()},
         "datasets": {
             name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
             for name, m in plan.manifests.items()

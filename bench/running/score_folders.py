@@ -19,7 +19,7 @@ from bench.base.types import MetricSpec, Missing
 from bench.base.workers import Workers, worker_count
 from bench.data.find import pair_files
 from bench.files.images import image_sha256
-from bench.reports.tables.csv_files import csv_bytes
+from bench.files.safe_csv import csv_bytes
 from bench.running.score import Scorer, Target, modules
 from bench.running.store import Store
 

@@ -15,7 +15,6 @@ from typing import cast
 
 import numpy as np
 
-from bench.base.checks import Check
 from bench.base.errors import BenchError
 from bench.base.hashing import derive_seed
 from bench.base.progress import Progress
@@ -24,6 +23,7 @@ from bench.base.types import Method
 from bench.data import find as data
 from bench.files import images
 from bench.methods.card import MethodCard
+from bench.methods.checks import Check
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.running.plan import RunOptions

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.base.errors import BenchError, ImageError, Unavailable, WorkerDied
 from bench.base.foreign import running
 from bench.base.hashing import derive_seed, json_sha256
-from bench.base.metering import Meter
 from bench.base.text import printable
 from bench.base.types import ImagePair, Method
 from bench.base.workers import Workers
 from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.running.metering import Meter
 from bench.running.store import ImageStore
 
 if TYPE_CHECKING:

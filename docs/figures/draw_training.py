@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from bench.running.validation import Validation  # noqa: E402
+from bench.commands.train.validation import Validation  # noqa: E402
 from cassr.pipeline import CasSRPipeline  # noqa: E402
 
 MODEL = HERE.parents[1] / "cassr" / "models" / "cassr-mini"

@@ -235,7 +235,7 @@ def _settings(preset: str, stage: str, loss: str, changes: dict[str, Any]) -> An
 def _validation(every: int, suite: str, limit: int, stage: str) -> Any:
     if not every:
         return None
-    from bench.running.validation import Validation
+    from bench.commands.train.validation import Validation
 
     return Validation(suite, limit, stage)
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench import __version__
 from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.base.version import package_version
 from bench.reports.html.data import script
 from bench.reports.html.pictures import Shelf, place_pictures
 from bench.reports.tables.layout import Cell, Group, Row, Table, count_comparisons, make_table
@@ -100,7 +100,7 @@ def page(results: Results) -> str:
         comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
         statistics=found,
         provenance=_Provenance(results),
-        version=__version__,
+        version=package_version(),
     )  # fmt: skip
 
 

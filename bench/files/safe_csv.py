@@ -1,0 +1,28 @@
+"""CSV whose texts no spreadsheet runs and no terminal obeys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.base.records import write_atomic
+from bench.base.text import spreadsheet_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
+    write_atomic(path, csv_bytes(frame, float_format))
+
+
+def csv_bytes(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+    """A frame of numbers and texts; the only way to CSV, for names come from outside.
+
+    Control characters of a text are shown as escapes, and one that a spreadsheet would run as a
+    formula gets a leading apostrophe.
+    """
+    texts = frame.select_dtypes(exclude="number").columns
+    safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
+    text = safe.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return text.encode("utf-8", "backslashreplace")
