@@ -239,7 +239,7 @@ def test_bad_images_are_named_and_the_rest_is_used(place: Callable, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("pattern", "path", "fits"),
+    ("plain file name", "path", "fits"),
     [
         ("**/test_LR/*", "a/b/test_LR/x.png", True),
         ("**/test_LR/*", "test_LR/x.png", True),
@@ -261,7 +261,7 @@ def test_patterns(pattern: str, path: str, fits: bool) -> None:
         ({"photos": "packaged"}, "either 'photos' or 'archive'"),
         ({"lr": None}, "either 'lr' or a 'degradation'"),
         ({"crop": {"lr": 128, "hr": 512}}, "Extra inputs"),
-        ({"archive": {"name": "../x.zip"}}, "pattern"),
+        ({"archive": {"name": "../x.zip"}}, "plain file name"),
     ],
 )
 def test_impossible_cards_are_refused(fields: dict, message: str, tmp_path: Path) -> None:
