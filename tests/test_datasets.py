@@ -239,7 +239,7 @@ def test_bad_images_are_named_and_the_rest_is_used(place: Callable, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("plain file name", "path", "fits"),
+    ("pattern", "path", "fits"),
     [
         ("**/test_LR/*", "a/b/test_LR/x.png", True),
         ("**/test_LR/*", "test_LR/x.png", True),
