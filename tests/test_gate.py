@@ -38,7 +38,7 @@ from bench.gate.reference import (
     read_reference,
     write_reference,
 )
-from bench.running.plan import RunOptions
+from bench.running.options import RunOptions
 
 # -- damage to real photographs ------------------------------------------------------------------
 

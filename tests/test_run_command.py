@@ -26,8 +26,9 @@ from bench.base.errors import DataError, SetAside, Unavailable
 from bench.base.foreign import each
 from bench.files import images
 from bench.methods.find import find as find_method
+from bench.running.cell import UpscaleTask
 from bench.running.store import Store
-from bench.running.upscale import UpscaleTask, _loaded, upscale_one
+from bench.running.upscale import _loaded, upscale_one
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),

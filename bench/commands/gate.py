@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.gate.judge import Verdict
     from bench.gate.measure import Asked, Found
     from bench.gate.reference import Reference, Tolerance
-    from bench.running.plan import RunOptions
+    from bench.running.options import RunOptions
 
 
 Reference_ = Annotated[
@@ -81,7 +81,7 @@ def gate(
     from bench.files.outputs import Inputs, SingleFile, files_in
     from bench.gate.measure import Asked
     from bench.gate.reference import read_reference, require_writable
-    from bench.running.plan import RunOptions
+    from bench.running.options import RunOptions
 
     if bool(suite) == bool(sr):
         raise BenchError("gate: give either a suite or --sr DIR")

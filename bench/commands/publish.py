@@ -137,7 +137,8 @@ def _stored(
     store: Path | None,
 ) -> Results:
     from bench.running.execute import collect
-    from bench.running.plan import RunOptions, make_plan
+    from bench.running.options import RunOptions
+    from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
     card = chosen(
@@ -153,7 +154,7 @@ def _stored(
         limit=limit,
         scale=scale,
     )
-    return collect(make_plan(card, options, progress(True)), options).results
+    return collect(make_plan(card, options, progress(True))).results
 
 
 def _report(results: Results, out: Path, as_json: bool, overwrite: bool) -> None:

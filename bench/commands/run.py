@@ -18,7 +18,7 @@ from bench.commands.output import FAILED, go_offline, print_json, progress, repo
 if TYPE_CHECKING:
     from bench.results.results import Results, ShownRegion
     from bench.running.execute import Outcome
-    from bench.running.plan import Plan, RunOptions
+    from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
 
 
@@ -61,7 +61,8 @@ def run(
     from bench.reports import require_free
     from bench.running import shards
     from bench.running.execute import execute
-    from bench.running.plan import RunOptions, make_plan
+    from bench.running.options import RunOptions
+    from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
@@ -92,12 +93,12 @@ def run(
         plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if dry_run:
-        _show_plan(plan, options, as_json)
+        _show_plan(plan, as_json)
         return
-    outcome = execute(plan, options, progress(as_json))
-    if options.shard[1] > 1:
-        outcome, options = _with_other_parts(outcome, plan, options, as_json)
-    _finish(outcome, out, options, as_json, require_all, view, overwrite)
+    outcome = execute(plan, progress(as_json))
+    if options.shard.parts > 1:
+        outcome = _with_other_parts(outcome, plan, as_json)
+    _finish(outcome, out, options.store, as_json, require_all, view, overwrite)
 
 
 def report(
@@ -127,7 +128,8 @@ def report(
     """
     from bench.reports import require_free
     from bench.running.execute import collect
-    from bench.running.plan import RunOptions, make_plan
+    from bench.running.options import RunOptions
+    from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
@@ -148,8 +150,7 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
-    outcome = collect(plan, options)
-    _finish(outcome, out, options, as_json, False, view, overwrite)
+    _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
 
 
 @dataclass(frozen=True)
@@ -211,10 +212,10 @@ def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
             typer.echo(f"not fetched: {row['state']}", err=True)
 
 
-def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
+def _show_plan(plan: Plan, as_json: bool) -> None:
     from bench.running.execute import dry_run
 
-    rows = dry_run(plan, options)
+    rows = dry_run(plan)
     if as_json:
         print_json(rows)
         return
@@ -223,16 +224,14 @@ def _show_plan(plan: Plan, options: RunOptions, as_json: bool) -> None:
     typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
 
-def _with_other_parts(
-    own: Outcome, plan: Plan, options: RunOptions, as_json: bool
-) -> tuple[Outcome, RunOptions]:
+def _with_other_parts(own: Outcome, plan: Plan, as_json: bool) -> Outcome:
     """All parts together, if this one is the last; otherwise the command ends here."""
     from bench.running import shards
 
-    outcome, together, owed = shards.whole(plan, options, own)
+    outcome, owed = shards.whole(plan, own)
     if not owed:
-        return outcome, together
-    part = f"{options.shard[0]}/{options.shard[1]}"
+        return outcome
+    part = f"{plan.options.shard.part}/{plan.options.shard.parts}"
     if as_json:
         print_json({"shard": part, "owed": owed, "failures": [list(f) for f in own.failures]})
     else:
@@ -245,7 +244,7 @@ def _with_other_parts(
 def _finish(
     outcome: Outcome,
     out: Path,
-    options: RunOptions,
+    store: Path,
     as_json: bool,
     require_all: bool,
     view: _View,
@@ -262,7 +261,7 @@ def _finish(
         print_json(results_json(outcome, files))
     else:
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
-        typer.echo(f"Images and scores: {printable(options.store)}")
+        typer.echo(f"Images and scores: {printable(store)}")
     report_failures(outcome.failures)
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:

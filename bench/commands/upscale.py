@@ -48,7 +48,7 @@ def upscale(
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
     from bench.running import shards, upscale_files
-    from bench.running.plan import RunOptions
+    from bench.running.options import RunOptions
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")

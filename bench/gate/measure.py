@@ -24,7 +24,8 @@ from bench.exchange.measured import (
 from bench.files import image_folders, images
 from bench.running import score_folders as folders
 from bench.running.execute import execute
-from bench.running.plan import RunOptions, make_plan
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
 from bench.suites.find import chosen, find_suite
 
 FOLDER_DATASET = "hr"
@@ -70,7 +71,7 @@ def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progr
     """
     card = chosen(find_suite(suite), asked.methods, asked.datasets, asked.metrics)
     made = make_plan(card, options, progress)
-    outcome = execute(made, options, progress)
+    outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
     names = {entry.name: entry.card.name for entry in made.methods}
     cannot = {names[name]: why for name, why in made.unavailable.items()}

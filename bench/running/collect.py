@@ -9,76 +9,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.hashing import derive_seed, json_sha256
+from bench.base.hashing import json_sha256
 from bench.base.text import without_folders
-from bench.base.types import ImagePair, MetricSpec, Missing
+from bench.base.types import MetricSpec, Missing
 from bench.base.version import package_version
-from bench.files.images import image_sha256
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
 from bench.running.score import Scorer, Target
-from bench.running.store import ImageStore, Store, StoredImage
-from bench.running.upscale import sr_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.running.execute import Failures, Outcome
-    from bench.running.plan import Plan, RunOptions
+    from bench.running.cell import Cell
+    from bench.running.execute import Outcome
+    from bench.running.plan import Plan
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 
-def targets_of(plan: Plan, store: Store, failures: Failures) -> list[Target]:
-    targets = []
-    for dataset in plan.datasets:
-        pairs = plan.manifests[dataset.name].pairs
-        for entry in plan.methods:
-            images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
-            for pair in pairs:
-                failure = failures.get((dataset.name, entry.name, pair.id), "")
-                sr, sha256 = _sr_file(plan, entry, dataset.name, pair, images)
-                targets.append(
-                    Target(
-                        dataset.name,
-                        entry.card.name,
-                        pair.id,
-                        sr,
-                        sha256,
-                        pair.hr,
-                        pair.hr_sha256,
-                        None if sr else _why_missing(plan, entry, failure),
-                    )
-                )
-    return targets
-
-
-def _why_missing(plan: Plan, entry: Entry, failure: str) -> Missing:
-    if entry.files is not None:
-        return Missing("absent", f"{entry.card.title} has no image of that name")
-    if entry.name in plan.unavailable:
-        return Missing("unavailable", plan.unavailable[entry.name])
-    return Missing("failed", failure) if failure else Missing("pending", "not upscaled yet")
-
-
-def _sr_file(
-    plan: Plan, entry: Entry, dataset: str, pair: ImagePair, images: ImageStore
-) -> tuple[Path | None, str]:
-    if entry.files is not None:
-        path = entry.files(dataset).get(pair.id)
-        return (path, image_sha256(path)) if path else (None, "")
-    stored = _stored(plan, entry, pair, images)
-    return (stored.path, stored.sha256) if stored else (None, "")
-
-
-def _stored(plan: Plan, entry: Entry, pair: ImagePair, images: ImageStore) -> StoredImage | None:
-    assert pair.lr_sha256 is not None
-    return images.get(sr_key(entry, pair.lr_sha256, pair.scale, derive_seed(plan.seed, pair.id)))
-
-
-def results_of(
-    plan: Plan, options: RunOptions, scorer: Scorer, targets: Sequence[Target]
-) -> Results:
+def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
     labels = [plan.suite.note] if plan.suite.note else []
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
@@ -88,9 +37,9 @@ def results_of(
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
         notes=tuple(labels),
-        provenance=_provenance(plan, options, scorer),
+        provenance=_provenance(plan, scorer),
         layout=plan.suite.layout,
-        costs=_costs(plan, Store(options.store)),
+        costs=_costs(plan),
     )
 
 
@@ -152,35 +101,31 @@ def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
     )
 
 
-def _costs(plan: Plan, store: Store) -> tuple[Cost, ...]:
+def _costs(plan: Plan) -> tuple[Cost, ...]:
     """What the images of the plan cost when they were made, as far as that was recorded."""
     return tuple(
-        Cost(dataset.name, entry.card.name, pair.id, **known)
-        for dataset in plan.datasets
-        for entry in plan.methods
-        if entry.files is None
-        for pair, known in _recorded(plan, store, entry, dataset.name)
+        Cost(cell.dataset, cell.entry.card.name, image, **known)
+        for cell in plan.cells
+        if cell.entry.files is None
+        for image, known in _recorded(cell)
     )
 
 
-def _recorded(
-    plan: Plan, store: Store, entry: Entry, dataset: str
-) -> Iterator[tuple[ImagePair, dict[str, Any]]]:
-    images = store.images(entry.card.name, entry.fingerprint(), dataset)
+def _recorded(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
-    for pair in plan.manifests[dataset].pairs:
-        stored = _stored(plan, entry, pair, images)
+    for pair in cell.pairs:
+        stored = cell.stored(pair)
         if stored is not None and stored.record.seconds is not None:
-            yield pair, stored.record.model_dump(include=names, exclude_unset=True)
+            yield pair.id, stored.record.model_dump(include=names, exclude_unset=True)
 
 
-def _provenance(plan: Plan, options: RunOptions, scorer: Scorer) -> dict[str, Any]:
+def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
     """Everything the numbers depend on."""
     return {
         "suite": _bare(plan.suite.model_dump(mode="json")),
         "seed": plan.seed,
-        "limit": options.limit,
-        "device": options.device,
+        "limit": plan.options.limit,
+        "device": plan.options.device,
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {"cassr-bench": package_version(), **_versions()},

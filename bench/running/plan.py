@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import metrics
 from bench.base.errors import BenchError, CardError, DataError
@@ -15,34 +15,11 @@ from bench.base.types import Manifest, MetricSpec
 from bench.data import find as data
 from bench.methods.find import DATASET, Entry
 from bench.methods.find import find as find_method
+from bench.running.cell import Cell
+from bench.running.options import RunOptions, Shard
 from bench.running.store import Store
 from bench.running.upscale import require_scale
 from bench.suites.card import SuiteCard
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line can choose.
-
-    Attributes:
-        shard: (i, n): only the i-th of n parts of every dataset, i from 1.
-        workers: processes; None means one per core on a CPU.
-        seed: instead of the suite's.
-        limit: only the first images of every dataset.
-        apart: methods never run in this process, so that they cannot end it.
-    """
-
-    store: Path
-    device: str = "cpu"
-    workers: int | None = None
-    shard: tuple[int, int] = (1, 1)
-    seed: int | None = None
-    limit: int | None = None
-    scale: int = 4
-    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +31,8 @@ class Plan:
     """
 
     suite: SuiteCard
+    options: RunOptions
+    store: Store
     methods: tuple[Entry, ...]
     datasets: tuple[data.Dataset, ...]
     metrics: tuple[MetricSpec, ...]
@@ -61,6 +40,37 @@ class Plan:
     unavailable: Mapping[str, str]
     seed: int
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every method on every dataset, as the store knew it when they were first asked for."""
+        return tuple(
+            self._cell(entry, dataset) for dataset in self.datasets for entry in self.methods
+        )
+
+    def _cell(self, entry: Entry, dataset: data.Dataset) -> Cell:
+        return Cell(
+            entry=entry,
+            dataset=dataset.name,
+            title=f"{entry.card.title} on {dataset.title}",
+            pairs=self.manifests[dataset.name].pairs,
+            images=self.store.images(entry.card.name, entry.fingerprint(), dataset.name),
+            seed=self.seed,
+            problem=self.unavailable.get(entry.name, ""),
+        )
+
+    def cells_of(self, entry: Entry) -> list[Cell]:
+        return [cell for cell in self.cells if cell.entry is entry]
+
+    def whole(self) -> Plan:
+        """The plan of all parts together, with the store as it is now and any of the GPUs."""
+        device = self.options.device.partition(":")[0]
+        return replace(self, options=replace(self.options, shard=Shard(), device=device))
+
+    def require_data(self) -> None:
+        """Raise DataError if a dataset is missing."""
+        if self.missing:
+            raise DataError("; ".join(dict.fromkeys(self.missing.values())))
 
 
 def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
@@ -70,7 +80,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         BenchError: an unknown name, an unreadable card, a dataset that cannot be made, a folder of
             images that would be scored against several datasets.
     """
-    Store(options.store)
+    store = Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
     specs = tuple(metrics.get(name) for name in suite.metrics)
     sets = tuple(data.find(name, options.scale) for name in suite.datasets)
@@ -80,20 +90,19 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         ("metric", [spec.name for spec in specs]),
     ):
         _refuse_repeated(what, names)
-    manifests, missing = {}, {}
-    for dataset in sets:
-        reason = dataset.problem(options.store / "datasets")
-        if reason:
-            missing[dataset.name] = reason
-            manifests[dataset.name] = Manifest(dataset.name, (), "", dataset.scale)
-            continue
-        with progress.step(f"data {dataset.title}") as advance:
-            manifest = dataset.manifest(options.store / "datasets", advance)
-        manifests[dataset.name] = _limited(manifest, options.limit)
+    missing = {d.name: reason for d in sets if (reason := d.problem(options.datasets))}
+    manifests = {
+        d.name: Manifest(d.name, (), "", d.scale)
+        if d.name in missing
+        else manifest_of(d, options, progress)
+        for d in sets
+    }
     for entry in entries:
         _refuse_shared_files(entry, manifests)
     return Plan(
         suite=suite,
+        options=options,
+        store=store,
         methods=entries,
         datasets=sets,
         metrics=specs,
@@ -102,11 +111,6 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         seed=suite.seed if options.seed is None else options.seed,
         missing=missing,
     )
-
-
-def _require_data(plan: Plan) -> None:
-    if plan.missing:
-        raise DataError("; ".join(dict.fromkeys(plan.missing.values())))
 
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:
@@ -148,7 +152,14 @@ def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict
     return reasons
 
 
-def _limited(manifest: Manifest, limit: int | None) -> Manifest:
-    if limit is None or limit >= len(manifest.pairs):
+def manifest_of(dataset: data.Dataset, options: RunOptions, progress: Progress) -> Manifest:
+    """A dataset's pairs, made where they are not there yet, as many as the options allow.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    with progress.step(f"data {dataset.title}") as advance:
+        manifest = dataset.manifest(options.datasets, advance)
+    if options.limit is None or options.limit >= len(manifest.pairs):
         return manifest
-    return replace(manifest, pairs=manifest.pairs[:limit])
+    return replace(manifest, pairs=manifest.pairs[: options.limit])

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from bench import metrics
 from bench.base.errors import BenchError, DataError, ImageError
 from bench.base.hashing import set_sha256
+from bench.base.progress import Progress as Steps
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.base.workers import Workers
+from bench.base.workers import Workers, worker_count
 from bench.files import images
 from bench.metrics.sets import stacked
 from bench.running.store import FeatureStore, ScoreKey, ScoreStore, Store
@@ -223,6 +224,21 @@ class Scorer:
 def _for_good(missing: Sequence[Missing]) -> Missing:
     """The first that no other part will bring; the first of all where others will bring all."""
     return next((one for one in missing if one.kind != "pending"), missing[0])
+
+
+def score_missing(
+    scorer: Scorer, targets: Iterable[Target], workers: int | None, progress: Steps
+) -> None:
+    """Score what is not in the store yet.
+
+    Each process computes with one thread, so that scores do not depend on the machine.
+    """
+    jobs = scorer.jobs(targets)
+    if not jobs:
+        return
+    count = worker_count(workers, scorer.device, len(jobs))
+    with Workers(count, 1, modules(scorer.usable)) as pool, progress.step("scores") as advance:
+        scorer.run(jobs, pool, advance)
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:

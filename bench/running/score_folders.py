@@ -16,11 +16,10 @@ from bench.base.errors import BenchError, ImageError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.base.workers import Workers, worker_count
 from bench.data.find import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
-from bench.running.score import Scorer, Target, modules
+from bench.running.score import Scorer, Target, score_missing
 from bench.running.store import Store
 
 
@@ -99,12 +98,8 @@ def score_folders(
     scorer = Scorer(specs, Store(store), device)
     if specs and not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-    jobs = scorer.jobs(target for targets, _ in found for target in targets)
-    if jobs:
-        count = worker_count(workers, device, len(jobs))
-        preload = modules(scorer.usable)
-        with Workers(count, 1, preload) as pool, progress.step("scores") as advance:
-            scorer.run(jobs, pool, advance)
+    every = [target for targets, _ in found for target in targets]
+    score_missing(scorer, every, workers, progress)
     return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
 
 

@@ -16,7 +16,8 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.workers import cores
 from bench.running.execute import Outcome, collect
-from bench.running.plan import Plan, RunOptions
+from bench.running.options import Shard
+from bench.running.plan import Plan
 
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -28,7 +29,7 @@ LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE
 class Place:
     """This process among others: its part (i, n), its device, its worker processes."""
 
-    shard: tuple[int, int]
+    shard: Shard
     device: str
     workers: int | None
 
@@ -58,16 +59,16 @@ def place(
     return Place(parse_shard(shard) if shard else _launched(environment), resolved, workers)
 
 
-def _launched(environment: Mapping[str, str]) -> tuple[int, int]:
+def _launched(environment: Mapping[str, str]) -> Shard:
     rank, size = _number(environment, RANK), _number(environment, SIZE)
     if rank is None or size is None:
-        return 1, 1
+        return Shard()
     if rank >= size:
         raise BenchError(
             f"process {rank} of {size}, say the launcher's variables RANK and WORLD_SIZE: expected "
             "a number below; unset them or give --shard i/n"
         )
-    return rank + 1, size
+    return Shard(rank + 1, size)
 
 
 def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
@@ -81,31 +82,28 @@ def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
     return int(text)
 
 
-def whole(plan: Plan, options: RunOptions, own: Outcome) -> tuple[Outcome, RunOptions, int]:
+def whole(plan: Plan, own: Outcome) -> tuple[Outcome, int]:
     """What all parts have stored by now.
 
     Args:
         own: what this part did; why its own images failed is known to nobody else.
 
     Returns:
-        the outcome, the options without part and number of the GPU, and how many scores other
-        parts still owe.
+        the outcome, and how many scores other parts still owe.
     """
-    device = options.device.partition(":")[0]
-    together = replace(options, shard=(1, 1), device=device)
-    results = collect(plan, together).results
+    results = collect(plan.whole()).results
     scores, ours = results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
     outcome = Outcome(replace(results, scores=scores), own.failures)
-    return outcome, together, int((pending & ~known).sum())
+    return outcome, int((pending & ~known).sum())
 
 
-def parse_shard(text: str) -> tuple[int, int]:
+def parse_shard(text: str) -> Shard:
     """ "2/8" -> (2, 8)."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     index, count = (int(part) for part in match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise BenchError(f"--shard: expected i/n with 1 <= i <= n, found '{printable(text)}'")
-    return index, count
+    return Shard(index, count)

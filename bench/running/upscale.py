@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.base.errors import BenchError, ImageError, Unavailable, WorkerDied
 from bench.base.foreign import running
-from bench.base.hashing import derive_seed, json_sha256
 from bench.base.text import printable
-from bench.base.types import ImagePair, Method
+from bench.base.types import Method
 from bench.base.workers import Workers
 from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.running.cell import UpscaleTask
 from bench.running.metering import Meter
 from bench.running.store import ImageStore
 
@@ -24,21 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class UpscaleTask:
-    """One image to upscale and the file to write."""
-
-    method: str
-    device: str
-    image_id: str
-    lr: Path
-    scale: int
-    seed: int
-    key: str
-    output: Path
+Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,33 +34,6 @@ class Failure:
     reason: str
 
 
-def sr_key(entry: Entry, lr_sha256: str, scale: int, seed: int) -> str:
-    """The name of an SR image's content; the seed counts only where the method uses it."""
-    parts: dict[str, Any] = {"method": entry.fingerprint(), "lr": lr_sha256, "scale": scale}
-    if entry.card.seeded:
-        parts["seed"] = seed
-    return json_sha256(parts)
-
-
-def pending(
-    entry: Entry, pairs: Iterable[ImagePair], store: ImageStore, *, seed: int, device: str
-) -> list[UpscaleTask]:
-    """What is not in the store yet."""
-    tasks = []
-    for pair in pairs:
-        assert pair.lr is not None and pair.lr_sha256 is not None
-        image_seed = derive_seed(seed, pair.id)
-        key = sr_key(entry, pair.lr_sha256, pair.scale, image_seed)
-        if store.get(key) is None:
-            output = store.file_for(key, pair.id)
-            tasks.append(
-                UpscaleTask(
-                    entry.name, device, pair.id, pair.lr, pair.scale, image_seed, key, output
-                )
-            )
-    return tasks
-
-
 def require_scale(entry: Entry, scale: int) -> None:
     if entry.card.scales and scale not in entry.card.scales:
         known = ", ".join(f"x{s}" for s in entry.card.scales)
@@ -83,7 +41,7 @@ def require_scale(entry: Entry, scale: int) -> None:
 
 
 def upscale(
-    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Workers, progress: Progress
+    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Workers, progress: Advance
 ) -> list[Failure]:
     """Do the tasks; each image is written and then recorded as soon as it is finished."""
     failures = []

@@ -12,17 +12,18 @@ from bench.base.errors import ImageError, Unavailable
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import WHOLE_SET, ImagePair
-from bench.base.workers import Workers, cores, worker_count
 from bench.data import find as data
 from bench.files.image_folders import RECORDS, image_files, subfolders
 from bench.files.images import by_stem, file_sha256, read_rgb
 from bench.files.outputs import Inputs, files_in, require_folder, require_free
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
-from bench.running.plan import RunOptions
+from bench.running.cell import Cell
+from bench.running.fill import fill
+from bench.running.options import RunOptions, Shard
+from bench.running.plan import manifest_of
 from bench.running.store import ImageStore, Store
-from bench.running.upscale import Failure, UpscaleTask, pending, require_scale, upscale
-from bench.running.upscale_set import upscale_set
+from bench.running.upscale import require_scale
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def upscale_files(
     require_folder(output, "--output")
     pairs, refused = _pairs(inputs, options)
     images = NamedImages(output)
-    for task in _tasks(entry, pairs, images, options):
+    cell = Cell(entry, "", entry.card.title, pairs, images, options.seed or 0)
+    for task in cell.pending(Shard(), options.device):
         images.require_free(task.image_id, known, overwrite)
-    return _run(entry, pairs, images, refused, options, progress, dry_run)
+    return _fill(cell, Shard(), refused, options, progress, dry_run)
 
 
 def upscale_dataset(
@@ -71,11 +73,11 @@ def upscale_dataset(
     """Fill the store with a method's images of a dataset."""
     found = data.find(dataset, options.scale)
     entry = _ready(method, found.scale)
-    with progress.step(f"data {found.title}") as advance:
-        manifest = found.manifest(options.store / "datasets", advance)
-    pairs = list(manifest.pairs)[: options.limit][options.shard[0] - 1 :: options.shard[1]]
+    manifest = manifest_of(found, options, progress)
     images = Store(options.store).images(entry.card.name, entry.fingerprint(), found.name)
-    return _run(entry, pairs, images, list(manifest.refused), options, progress, dry_run)
+    title = f"{entry.card.title} on {found.title}"
+    cell = Cell(entry, found.name, title, manifest.pairs, images, options.seed or 0)
+    return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
 
 
 class NamedImages(ImageStore):
@@ -126,9 +128,8 @@ def _pairs(
     unique, clashes = by_stem(files)
     refused = [(printable(path), reason) for path, reason in clashes]
     refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
-    index, count = options.shard
     pairs = []
-    for stem in sorted(unique)[: options.limit][index - 1 :: count]:
+    for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:
             read_rgb(unique[stem])
             digest = file_sha256(unique[stem])
@@ -141,44 +142,19 @@ def _pairs(
     return pairs, refused
 
 
-def _run(
-    entry: Entry,
-    pairs: Sequence[ImagePair],
-    images: ImageStore,
-    refused: list[tuple[str, str]],
+def _fill(
+    cell: Cell,
+    shard: Shard,
+    refused: Sequence[tuple[str, str]],
     options: RunOptions,
     progress: Progress,
     dry_run: bool,
 ) -> Upscaled:
-    tasks = _tasks(entry, pairs, images, options)
-    known = len(pairs) - len(tasks)
-    if dry_run or not tasks:
-        return Upscaled(images.folder, 0, known, len(tasks), tuple(refused))
-    failed = _upscale(entry, tasks, images, options, progress)
+    todo = len(cell.pending(shard, options.device))
+    known = len(shard.of(cell.pairs)) - todo
+    if dry_run:
+        return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
+    failed = fill(cell, options, progress, shard)
     problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
     left = sum(failure.image_id != WHOLE_SET for failure in failed)
-    return Upscaled(images.folder, len(tasks) - left, known, left, tuple(problems))
-
-
-def _tasks(
-    entry: Entry, pairs: Sequence[ImagePair], images: ImageStore, options: RunOptions
-) -> list[UpscaleTask]:
-    return pending(entry, pairs, images, seed=options.seed or 0, device=options.device)
-
-
-def _upscale(
-    entry: Entry,
-    tasks: Sequence[UpscaleTask],
-    images: ImageStore,
-    options: RunOptions,
-    progress: Progress,
-) -> list[Failure]:
-    if entry.card.official is not None:
-        seed = options.seed or 0
-        return upscale_set(entry, tasks, images, progress, seed=seed, device=options.device)
-    count = worker_count(options.workers, options.device, len(tasks), entry.card.max_workers)
-    with (
-        Workers(count, max(1, cores() // count), ["torch"]) as workers,
-        progress.step(entry.card.title) as advance,
-    ):
-        return upscale(tasks, images, workers, advance)
+    return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))

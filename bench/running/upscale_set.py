@@ -15,21 +15,16 @@ from bench.base.foreign import each, running
 from bench.base.progress import Progress
 from bench.base.types import WHOLE_SET, SetImage, SetMethod
 from bench.files import images
-from bench.methods.find import Entry
+from bench.running.cell import Cell, UpscaleTask
 from bench.running.store import ImageStore
-from bench.running.upscale import Failure, UpscaleTask, require_size
+from bench.running.upscale import Failure, require_size
 
 
 def upscale_set(
-    entry: Entry,
-    tasks: Sequence[UpscaleTask],
-    store: ImageStore,
-    progress: Progress,
-    *,
-    seed: int,
-    device: str,
+    cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str
 ) -> list[Failure]:
     """Do the tasks in one go; each image is stored as soon as the method has finished with it."""
+    entry, store = cell.entry, cell.images
     try:
         method = cast(SetMethod, entry.load(device))
     except BenchError as error:
@@ -41,7 +36,7 @@ def upscale_set(
         _work_folder(store.folder) as work,
         progress.live(entry.card.title) as live,
     ):
-        scale = tasks[0].scale
+        scale, seed = tasks[0].scale, cell.seed
         try:
             with running(entry.name):
                 made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)

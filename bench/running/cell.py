@@ -1,0 +1,117 @@
+"""One method on one dataset: opened once, handed on to what upscales, scores and shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.base.hashing import derive_seed, json_sha256
+from bench.base.types import ImagePair, Missing
+from bench.files.images import image_sha256
+from bench.methods.find import Entry
+from bench.running.options import Shard
+from bench.running.score import Target
+from bench.running.store import ImageStore, StoredImage
+
+
+@dataclass(frozen=True)
+class UpscaleTask:
+    """One image to upscale and the file to write."""
+
+    method: str
+    device: str
+    image_id: str
+    lr: Path
+    scale: int
+    seed: int
+    key: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is known of a method on a dataset.
+
+    Attributes:
+        entry: the method.
+        dataset: name of the dataset; "" for files that are none.
+        title: as progress shows it.
+        pairs: all of the dataset's.
+        images: where the SR images are and are put.
+        seed: of the run; each image's follows from it and its id.
+        problem: why the method cannot run here; "" when it can.
+    """
+
+    entry: Entry
+    dataset: str
+    title: str
+    pairs: Sequence[ImagePair]
+    images: ImageStore
+    seed: int
+    problem: str = ""
+
+    @cached_property
+    def fingerprint(self) -> Mapping[str, Any]:
+        return self.entry.fingerprint()
+
+    def image_seed(self, pair: ImagePair) -> int:
+        return derive_seed(self.seed, pair.id)
+
+    def key(self, pair: ImagePair) -> str:
+        """The name of an SR image's content; the seed counts only where the method uses it."""
+        assert pair.lr_sha256 is not None
+        parts = {"method": self.fingerprint, "lr": pair.lr_sha256, "scale": pair.scale}
+        if self.entry.card.seeded:
+            parts["seed"] = self.image_seed(pair)
+        return json_sha256(parts)
+
+    def stored(self, pair: ImagePair) -> StoredImage | None:
+        return self.images.get(self.key(pair))
+
+    def pending(self, shard: Shard, device: str) -> list[UpscaleTask]:
+        """What is to be upscaled here, of this part, and is not there yet."""
+        if self.problem or self.entry.files is not None:
+            return []
+        return [self._task(p, device) for p in shard.of(self.pairs) if self.stored(p) is None]
+
+    def _task(self, pair: ImagePair, device: str) -> UpscaleTask:
+        assert pair.lr is not None
+        key = self.key(pair)
+        output = self.images.file_for(key, pair.id)
+        seed = self.image_seed(pair)
+        return UpscaleTask(self.entry.name, device, pair.id, pair.lr, pair.scale, seed, key, output)
+
+    def target(self, pair: ImagePair, failure: str = "") -> Target:
+        """The pair's SR image as it is to be scored, or why there is none.
+
+        Args:
+            failure: why it could not be upscaled just now.
+        """
+        sr, sha256 = self._sr(pair)
+        return Target(
+            self.dataset,
+            self.entry.card.name,
+            pair.id,
+            sr,
+            sha256,
+            pair.hr,
+            pair.hr_sha256,
+            None if sr else self._why_missing(failure),
+        )
+
+    def _sr(self, pair: ImagePair) -> tuple[Path | None, str]:
+        if self.entry.files is not None:
+            path = self.entry.files(self.dataset).get(pair.id)
+            return (path, image_sha256(path)) if path else (None, "")
+        stored = self.stored(pair)
+        return (stored.path, stored.sha256) if stored else (None, "")
+
+    def _why_missing(self, failure: str) -> Missing:
+        if self.entry.files is not None:
+            return Missing("absent", f"{self.entry.card.title} has no image of that name")
+        if self.problem:
+            return Missing("unavailable", self.problem)
+        return Missing("failed", failure) if failure else Missing("pending", "not upscaled yet")

@@ -1,0 +1,47 @@
+"""What can be chosen of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Shard(NamedTuple):
+    """The `part`-th of `parts` parts of every dataset, from 1."""
+
+    part: int = 1
+    parts: int = 1
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        return list(items)[self.part - 1 :: self.parts]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line can choose.
+
+    Attributes:
+        shard: the part of every dataset that is this process's.
+        workers: processes; None means one per core on a CPU.
+        seed: instead of the suite's.
+        limit: only the first images of every dataset.
+        apart: methods never run in this process, so that they cannot end it.
+    """
+
+    store: Path
+    device: str = "cpu"
+    workers: int | None = None
+    shard: Shard = Shard()  # noqa: RUF009
+    seed: int | None = None
+    limit: int | None = None
+    scale: int = 4
+    apart: bool = False
+
+    @property
+    def datasets(self) -> Path:
+        """Where test sets are kept."""
+        return self.store / "datasets"
