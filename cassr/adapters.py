@@ -8,10 +8,12 @@ diffusers' `save_pretrained` makes: `controlnet`, `attention`, `activation`, `pr
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
+import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -19,12 +21,8 @@ from huggingface_hub import hf_hub_download
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
+from cassr.base.files import replacing
 from cassr.prompts import PromptEmbeddings
-
-if TYPE_CHECKING:
-    import torch
-
-    from cassr.pipeline import CasSRPipeline
 
 INDEX = "cassr.json"
 FORMAT = 1
@@ -35,30 +33,33 @@ PARTS = ("controlnet", "attention", "activation", "prompt_embeddings")
 OPTIONS = ("activation_kind", "latent_target", "latent_sigma", "share_halves", "sampling")
 
 
-def save_adapters(pipeline: CasSRPipeline, folder: str | Path) -> None:
+def save_adapters(
+    folder: str | Path,
+    components: Mapping[str, Any],
+    scheduler: SchedulerMixin,
+    config: Mapping[str, Any],
+) -> None:
     """Write the trained modules and the options of a pipeline.
 
     Args:
         folder: made if needed; the index is written last, so a folder with one is complete.
+        components, scheduler, config: of the pipeline.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    modules = {name: getattr(pipeline, name) for name in PARTS}
-    modules = {name: module for name, module in modules.items() if module is not None}
+    modules = {name: components[name] for name in PARTS if components[name] is not None}
     for name, module in modules.items():
         module.save_pretrained(folder / name, safe_serialization=True)
-    pipeline.scheduler.save_pretrained(folder / "scheduler")
+    scheduler.save_pretrained(folder / "scheduler")
     index = {
         "format": FORMAT,
-        "base": pipeline.config["base"],
-        "base_revision": pipeline.config["base_revision"],
+        "base": config["base"],
+        "base_revision": config["base_revision"],
         "modules": {name: type(module).__name__ for name, module in modules.items()},
-        "scheduler": type(pipeline.scheduler).__name__,
-        "options": {name: pipeline.config[name] for name in OPTIONS},
+        "scheduler": type(scheduler).__name__,
+        "options": {name: config[name] for name in OPTIONS},
     }
-    temporary = folder / f"{INDEX}.tmp"
-    temporary.write_text(json.dumps(index, indent=2, default=list) + "\n", encoding="utf-8")
-    temporary.replace(folder / INDEX)
+    with replacing(folder / INDEX) as part:
+        part.write_text(json.dumps(index, indent=2, default=list) + "\n", encoding="utf-8")
 
 
 def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:

@@ -4,63 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import diffusers
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.modeling_utils import ModelMixin
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from cassr.activation import CSCTuners
-from cassr.attention import MultipleAttention
 from cassr.config import FIXED_PROMPTS, SD15, ActivationKind, Preset, get_preset
-from cassr.controlnet import controlnet_from_unet
-from cassr.patch_vae import PatchVAE
+from cassr.parts import build_adapters, build_base, build_scheduler, load_base
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings
-
-VAES: dict[str, type[ModelMixin]] = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
-
-if TYPE_CHECKING:
-    from diffusers.schedulers.scheduling_utils import SchedulerMixin
-
-
-def build_scheduler(preset: Preset) -> SchedulerMixin:
-    """The preset's scheduler."""
-    return getattr(diffusers, preset.scheduler_class)(**preset.scheduler)
-
-
-def build_adapters(
-    unet: UNet2DConditionModel,
-    preset: Preset,
-    *,
-    activation: ActivationKind = "scedit",
-    multiple_attention: bool = True,
-    dense_kernel: int | None = None,
-) -> dict[str, Any]:
-    """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
-
-    Args:
-        activation: "scedit" or "controlnet" make a network for stage 1, the others none.
-        multiple_attention: False is the plain ControlNet.
-        dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3; the preset's if None.
-    """
-    networks: dict[str, Any] = {
-        "scedit": lambda: CSCTuners.from_unet(
-            unet,
-            pre_channels=preset.pre_channels,
-            pre_strides=preset.pre_strides,
-            kernel_size=dense_kernel or preset.dense_kernel,
-        ),
-        "controlnet": lambda: controlnet_from_unet(unet, preset.hint_channels),
-    }
-    return {
-        "controlnet": controlnet_from_unet(unet, preset.hint_channels),
-        "attention": MultipleAttention.from_unet(unet) if multiple_attention else None,
-        "activation": networks[activation]() if activation in networks else None,
-        "prompt_embeddings": None,
-    }
 
 
 def build_pipeline(
@@ -83,10 +34,9 @@ def build_pipeline(
     chosen = get_preset(preset) if isinstance(preset, str) else preset
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(**chosen.unet)
-        vae = VAES[chosen.vae_class](**chosen.vae)
+        base = build_base(chosen)
         adapters = build_adapters(
-            unet,
+            base["unet"],
             chosen,
             activation=activation,
             multiple_attention=multiple_attention,
@@ -95,7 +45,7 @@ def build_pipeline(
         dim = chosen.unet["cross_attention_dim"]
         prompts = PromptEmbeddings.random(FIXED_PROMPTS, chosen.prompt_tokens, dim)
     adapters["prompt_embeddings"] = prompts
-    return assemble(chosen, {"unet": unet, "vae": vae}, adapters, activation)
+    return _assemble(chosen, base, adapters, activation)
 
 
 def pipeline_from_base(
@@ -123,40 +73,25 @@ def pipeline_from_base(
         hub: `cache_dir`, `token`, `local_files_only` of huggingface_hub.
     """
     chosen = get_preset(preset) if isinstance(preset, str) else preset
-    place: dict[str, Any] = hub | ({"revision": revision} if revision else {})
-    frozen: dict[str, Any] = {
-        name: cls.from_pretrained(str(base), subfolder=name, torch_dtype=torch_dtype, **place)
-        for name, cls in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL))
-    }
-    if text_encoder:
-        frozen |= _text_modules(str(base), torch_dtype, place)
+    place = hub | ({"revision": revision} if revision else {})
+    frozen = load_base(base, torch_dtype=torch_dtype, text_encoder=text_encoder, **place)
     if adapters is None:
         adapters = build_adapters(
             frozen["unet"], chosen, activation=activation, multiple_attention=multiple_attention
         )
-    pipeline = assemble(chosen, frozen, adapters, activation)
+    pipeline = _assemble(chosen, frozen, adapters, activation)
     pipeline.register_to_config(base=str(base), base_revision=revision or "")
     return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
 
 
-def _text_modules(base: str, torch_dtype: torch.dtype | None, place: dict) -> dict[str, Any]:
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    encoder = CLIPTextModel.from_pretrained(
-        base, subfolder="text_encoder", dtype=torch_dtype or "auto", **place
-    )
-    tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", **place)
-    return {"text_encoder": encoder, "tokenizer": tokenizer}
-
-
-def assemble(
+def _assemble(
     preset: Preset,
     frozen: Mapping[str, Any],
     adapters: Mapping[str, Any],
     activation: ActivationKind,
 ) -> CasSRPipeline:
     """A pipeline from its modules and a preset's options."""
-    pipeline = CasSRPipeline(
+    return CasSRPipeline(
         **frozen,
         **adapters,
         scheduler=build_scheduler(preset),
@@ -167,7 +102,3 @@ def assemble(
         base_revision=preset.base_revision,
         sampling=preset.sampling.as_dict(),
     )
-    for name in ("unet", "vae", "text_encoder"):
-        if (module := getattr(pipeline, name)) is not None:
-            module.requires_grad_(False).eval()
-    return pipeline

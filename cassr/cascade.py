@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,8 +12,12 @@ from torch import Tensor
 from cassr.config import SamplingOptions
 from cassr.sampling.color import CORRECTIONS
 from cassr.sampling.loop import (
+    Autoencoder,
+    Denoiser,
     LatentCodec,
+    LatentSpace,
     NoisePredictor,
+    Scheduler,
     draw_noise,
     sample,
     stage_generators,
@@ -21,10 +25,23 @@ from cassr.sampling.loop import (
     vae_factor,
 )
 from cassr.sampling.tiling import Grid
-from cassr.stages import Stage
 
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
+
+class Cascade(Protocol):
+    """What both stages of a model share."""
+
+    vae: Autoencoder
+    unet: Any
+    scheduler: Scheduler
+
+    @property
+    def latent_space(self) -> LatentSpace: ...
+
+    def embed_prompt(self, text: str) -> Tensor:
+        """(1, T, D)."""
+        ...
+
+    def progress_bar(self, iterable: Iterable[Any]) -> Iterable[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -47,9 +64,9 @@ class Batch:
 
 
 def run_stage(
-    pipeline: CasSRPipeline,
+    pipeline: Cascade,
     number: int,
-    stage: Stage,
+    stage: Denoiser,
     batch: Batch,
     conditions: Sequence[Tensor],
     steps: int,
@@ -81,7 +98,7 @@ def run_stage(
 
 
 def _sample(
-    pipeline: CasSRPipeline,
+    pipeline: Cascade,
     predict: NoisePredictor,
     z_lr: Tensor,
     generators: Sequence[torch.Generator],
@@ -104,7 +121,7 @@ def _finish(image: Tensor, upscaled: Tensor, options: SamplingOptions) -> Tensor
 
 
 def _embed_prompts(
-    pipeline: CasSRPipeline, prompts: Sequence[str], guidance_scale: float, negative_prompt: str
+    pipeline: Cascade, prompts: Sequence[str], guidance_scale: float, negative_prompt: str
 ) -> Tensor:
     """(B, T, D) without classifier-free guidance, (2*B, T, D) with: negative half first."""
     texts = list(prompts)

@@ -96,7 +96,31 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class PairSettings:
+    """How a photograph becomes a training pair.
+
+    Attributes:
+        crop: side of the HR crop in pixels.
+        scale: HR side / LR side.
+        degradations: presets of `cassr.degradation`; each sample draws one of them.
+        shrink: the crop is cut from the photograph reduced by a factor in [1, shrink], which is
+            drawn for each sample: large photographs are soft at full size.
+        rotate: quarter turns beside the horizontal flips.
+        tries: crops that are drawn for each sample; the one with most detail is kept.
+        seed: of everything that is drawn.
+    """
+
+    crop: int = 512
+    scale: int = 4
+    degradations: tuple[str, ...] = ("full",)
+    shrink: float = 1.0
+    rotate: bool = False
+    tries: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingSettings(PairSettings):
     """How a stage is trained. The defaults are the paper's (section 4.1), the same for both stages.
 
     Attributes:
@@ -107,7 +131,6 @@ class TrainingSettings:
         decay: share of the steps, at the end, over which the rate falls to zero along a cosine.
         clip: largest norm of the gradient; 0 for none.
         ema: decay of the averaged weights; 0 for none.
-        crop, scale, degradations, shrink, rotate, tries: see `cassr.training.data.Recipe`.
         samples: number of different pairs; 0 for a new one each time.
         prompt: general description c.
         prompt_dropout: share of samples whose prompt is "" instead, for classifier-free guidance.
@@ -121,7 +144,6 @@ class TrainingSettings:
         adversarial_weight: of the image loss, see `cassr.training.adversarial`; 0 for no critic.
         precision: "no", "bf16" or "fp16".
         gradient_checkpointing: compute activations twice instead of keeping them.
-        seed: of data and noise.
     """
 
     loss: LossKind = "noise"
@@ -133,12 +155,6 @@ class TrainingSettings:
     decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.0
-    crop: int = 512
-    scale: int = 4
-    degradations: tuple[str, ...] = ("full",)
-    shrink: float = 1.0
-    rotate: bool = False
-    tries: int = 1
     samples: int = 0
     prompt: str = GENERAL_DESCRIPTION
     prompt_dropout: float = 0.1
@@ -151,7 +167,6 @@ class TrainingSettings:
     adversarial_weight: float = 0.0
     precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps", "accumulation", "crop", "scale"):

@@ -25,6 +25,7 @@ from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_schedu
 from cassr.attention import MultipleAttention
 from cassr.cascade import Batch, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
+from cassr.parts import load_base
 from cassr.patch_vae import PatchVAE
 from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
 from cassr.requests import given_references, one_each, prompts_for, spans
@@ -36,9 +37,9 @@ from cassr.sampling.images import (
     to_tensors,
     upscale_bicubic,
 )
-from cassr.sampling.loop import LatentCodec, LatentSpace, vae_factor
+from cassr.sampling.loop import Denoiser, LatentCodec, LatentSpace, vae_factor
 from cassr.sampling.tiling import pad_to_multiple
-from cassr.stages import ControlNetActivation, Guidance, Stage, TunerActivation
+from cassr.stages import ControlNetActivation, Guidance, TunerActivation
 from cassr.unet import size_multiple
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class CasSRPipeline(DiffusionPipeline):
         )
         self._embedded: dict[tuple[str, int, int], Tensor] = {}
         self._compile = False
-        self._compiled: dict[tuple, Stage] = {}
+        self._compiled: dict[tuple, Denoiser] = {}
 
     def register_modules(self, **modules: Any) -> None:
         super().register_modules(**modules)
@@ -179,7 +180,7 @@ class CasSRPipeline(DiffusionPipeline):
         self._compile = compile
         return self
 
-    def _ready(self, stage: Any) -> Stage:
+    def _ready(self, stage: Any) -> Denoiser:
         """The stage to sample with; compiled ones are kept for the next image."""
         if not self._compile:
             return stage
@@ -191,7 +192,7 @@ class CasSRPipeline(DiffusionPipeline):
 
     def save_adapters(self, folder: str | Path) -> None:
         """Save what CasSR adds to Stable Diffusion; see `cassr.adapters`."""
-        save_adapters(self, folder)
+        save_adapters(folder, self.components, self.scheduler, self.config)
 
     def load_adapters(self, source: str | Path, **hub: Any) -> CasSRPipeline:
         """Replace trained modules and options by saved ones.
@@ -231,21 +232,24 @@ class CasSRPipeline(DiffusionPipeline):
             torch_dtype: of all modules.
             hub: `revision` (of the adapters), `cache_dir`, `token`, `local_files_only`.
         """
-        from cassr.build import pipeline_from_base
-
         index = read_index(source, **hub)
+        revision = index["base_revision"] if base is None else ""
         place = {key: value for key, value in hub.items() if key != "revision"}
-        pipeline = pipeline_from_base(
+        frozen = load_base(
             base or index["base"],
-            revision=index["base_revision"] if base is None else None,
             torch_dtype=torch_dtype,
-            adapters=read_modules(source, index, torch_dtype, **hub),
             text_encoder="prompt_embeddings" not in index["modules"],
-            **place,
+            **place | ({"revision": revision} if revision else {}),
         )
-        pipeline.register_modules(scheduler=read_scheduler(source, index, **hub))
-        pipeline.register_to_config(**{name: index["options"][name] for name in OPTIONS})
-        return pipeline
+        pipeline = cls(
+            **frozen,
+            **read_modules(source, index, torch_dtype, **hub),
+            scheduler=read_scheduler(source, index, **hub),
+            base=str(base or index["base"]),
+            base_revision=revision,
+            **{name: index["options"][name] for name in OPTIONS},
+        )
+        return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
 
     def carry_prompts(self, prompts: Sequence[str]) -> CasSRPipeline:
         """Embed prompts by the text encoder now and drop it; they are saved with the model."""

@@ -15,7 +15,7 @@ Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAt
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,6 @@ from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode, repe
 if TYPE_CHECKING:
     from diffusers.models.controlnets.controlnet import ControlNetModel
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-
-class Stage(Protocol):
-    """What the sampler needs of a stage."""
-
-    def embed(self, *images: Tensor) -> Any: ...
-
-    def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any) -> Tensor: ...
 
 
 class TunerActivation(nn.Module):
@@ -68,6 +60,7 @@ class TunerActivation(nn.Module):
         return decode(self.unet, mid, self.tuners(skips, hints), temb, prompt)
 
     def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
+        """(B, c, h, w), (B,), (n*B, T, D) and (B, 3, H, W) in [0, 1] -> (n*B, c, h, w)."""
         return self.predict(latents, t, prompt, self.embed(lr))
 
     def trained(self) -> list[nn.Module]:
@@ -101,7 +94,7 @@ class ControlNetActivation(nn.Module):
         hints: Tensor,
         control_prompt: Tensor | None = None,
     ) -> Tensor:
-        """Noise prediction; arguments as in `Guidance.predict`."""
+        """Noise prediction; hints: (B, C_0, h, w), all else as in `Guidance.predict`."""
         control = _control_prompt(latents, prompt, control_prompt, self.share_halves)
         z, steps = _stack(self.controlnet, latents, t, control)
         hints = repeat(hints, z.shape[0] // hints.shape[0])
@@ -116,6 +109,7 @@ class ControlNetActivation(nn.Module):
         lr: Tensor,
         control_prompt: Tensor | None = None,
     ) -> Tensor:
+        """lr: (B, 3, H, W) in [0, 1]; the others and the result as in `Guidance.predict`."""
         return self.predict(latents, t, prompt, self.embed(lr), control_prompt)
 
     def trained(self) -> list[nn.Module]:
@@ -214,6 +208,7 @@ class Guidance(nn.Module):
         reference: Tensor,
         control_prompt: Tensor | None = None,
     ) -> Tensor:
+        """lr, reference: (B, 3, H, W) in [0, 1]; the others and the result as in `predict`."""
         return self.predict(latents, t, prompt, self.embed(lr, reference), control_prompt)
 
     def trained(self) -> list[nn.Module]:

@@ -148,7 +148,12 @@ def _run_forked(
 
 
 def finish_block(block: BasicTransformerBlock, tokens: Tensor, prompt: Tensor) -> Tensor:
-    """What a transformer block does after self-attention: text attention, feed-forward."""
+    """What a transformer block does after self-attention: text attention, feed-forward.
+
+    Args:
+        tokens: (B, h*w, C); so is the result.
+        prompt: (B, T, D).
+    """
     assert block.attn2 is not None
     tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=prompt) + tokens
     return block.ff(block.norm3(tokens)) + tokens

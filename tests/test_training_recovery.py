@@ -26,8 +26,10 @@ from cassr.photographs.sets import ListedFile, TrainingSet, fetch_packages
 from cassr.training import checkpoints
 from cassr.training.checkpoints import Checkpoint, found, load, save
 from cassr.training.log import TrainingLog
+from cassr.training.stages import get_stage
 
 KEEP = 2
+ACTIVATION = get_stage("activation")
 TOUCHING = ("mkdir", "unlink", "rmdir", "replace", "fsync")
 """Functions of `os` that a save changes its folder by."""
 
@@ -210,7 +212,7 @@ class TestValidation:
     def test_a_set_without_hr_is_named_and_passed_over(
         self, suite: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
     ) -> None:
-        validation = Validation(suite("lr", "pairs"), 4, "activation")
+        validation = Validation(suite("lr", "pairs"), 4, ACTIVATION)
         assert capsys.readouterr().err == (
             "validation: skipped folder:lr: expected pairs of LR and HR images, found none\n"
         )
@@ -230,9 +232,9 @@ class TestValidation:
 
     def test_a_suite_without_pairs_is_refused_before_training(self, suite: Callable) -> None:
         with pytest.raises(DataError, match=r"own.toml: no test set.*folder:lr: expected pairs"):
-            Validation(suite("lr"), 4, "activation")
+            Validation(suite("lr"), 4, ACTIVATION)
         with pytest.raises(DataError, match=r"no test set can be used here: it has none"):
-            Validation(suite(), 4, "activation")
+            Validation(suite(), 4, ACTIVATION)
 
 
 @pytest.fixture

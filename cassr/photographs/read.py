@@ -68,6 +68,7 @@ class FolderPhotographs:
         return str(self.files[index])
 
     def read(self, index: int) -> Pixels:
+        """(H, W, 3) uint8."""
         return decode(self.files[index], self.name(index))
 
     def mark(self, index: int) -> str:
@@ -97,6 +98,7 @@ class HubPhotographs:
         return f"{self.label}[{index}]"
 
     def read(self, index: int) -> Pixels:
+        """(H, W, 3) uint8."""
         return decode_cell(self.rows[index][self.column], self.name(index))
 
     def mark(self, index: int) -> str:
@@ -124,6 +126,7 @@ class Joined:
         return part.name(inner)
 
     def read(self, index: int) -> Pixels:
+        """(H, W, 3) uint8."""
         part, inner = self._place(index)
         return part.read(inner)
 

@@ -20,6 +20,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from cassr.base.errors import TrainingError
+from cassr.base.files import replacing
 from cassr.photographs import qt_resources
 
 CARDS = Path(__file__).parent / "cards"
@@ -180,9 +181,8 @@ def _take(listed: ListedFile, place: Path, target: Path) -> None:
             f"package {listed.package}: {listed.path} is another file than the card lists; "
             "another version of the package?"
         )
-    part = place / f"{listed.name}.part"
-    part.write_bytes(found)
-    os.replace(part, target / listed.name)
+    with replacing(target / listed.name, place) as part:
+        part.write_bytes(found)
 
 
 def _run(*command: str, cwd: str) -> None:

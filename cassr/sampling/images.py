@@ -84,7 +84,7 @@ def upscale_bicubic(lr: Tensor, scale: int) -> Tensor:
 
 
 def quantize(image: Tensor) -> Tensor:
-    """Round values in [0, 1] to multiples of 1/255, as a file on disk would."""
+    """(B, 3, H, W) in [0, 1], rounded to multiples of 1/255 as a file on disk would be."""
     return image.mul(255).round_().div_(255)
 
 

@@ -4,24 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cassr.sampling.tiling import Grid, HintCache, blend
-from cassr.stages import Stage
-
-if TYPE_CHECKING:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    from cassr.patch_vae import PatchVAE
 
 Scheduler = Any  # diffusers has no type that names what its schedulers share
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
+
+
+class Denoiser(Protocol):
+    """A network that is sampled with, as `cassr.stages` has them."""
+
+    def embed(self, *images: Tensor) -> Any:
+        """Images (B, 3, H, W) in [0, 1] -> hints, what does not depend on the step."""
+        ...
+
+    def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any) -> Tensor:
+        """(B, c, h, w), (), (n*B, T, D) and hints -> (n*B, c, h, w)."""
+        ...
+
+
+class Autoencoder(Protocol):
+    """A VAE: diffusers' AutoencoderKL, or the miniature's."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def encode(self, x: Tensor) -> Any:
+        """(B, 3, H, W) in [-1, 1] -> posterior over (B, c, H/f, W/f)."""
+        ...
+
+    def decode(self, z: Tensor, return_dict: bool = True) -> Any:
+        """(B, c, h, w) -> (B, 3, f*h, f*w), about [-1, 1]."""
+        ...
 
 
 def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
@@ -101,7 +128,7 @@ def sample(
 
 
 def guided_prediction(
-    stage: Stage, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any, guidance_scale: float
+    stage: Denoiser, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any, guidance_scale: float
 ) -> Tensor:
     """Classifier-free guidance: e_neg + scale * (e_pos - e_neg).
 
@@ -121,7 +148,7 @@ def guided_prediction(
 
 
 def tiled_predictor(
-    stage: Stage,
+    stage: Denoiser,
     conditions: Sequence[Tensor],
     prompt: Tensor,
     grid: Grid,
@@ -158,11 +185,11 @@ class LatentCodec:
     """The VAE, in tiles.
 
     Attributes:
-        vae: diffusers' AutoencoderKL, or the miniature's.
+        vae: what the tiles go through.
         tile, overlap: in pixels, multiples of the VAE's down-sampling factor.
     """
 
-    vae: AutoencoderKL | PatchVAE
+    vae: Autoencoder
     tile: int
     overlap: int
 
@@ -206,7 +233,7 @@ class LatentCodec:
         return Grid(height, width, self.tile // self.factor, self.overlap // self.factor)
 
 
-def vae_factor(vae: AutoencoderKL | PatchVAE) -> int:
+def vae_factor(vae: Autoencoder) -> int:
     """Pixels per latent cell along one axis: 8 for SD-1.5."""
     if hasattr(vae, "factor"):
         return int(vae.factor)
@@ -226,11 +253,15 @@ class LatentSpace:
     sigma: float = 1.0
 
     def enter(self, z: Tensor, z_lr: Tensor) -> Tensor:
-        """Latents z (z_HR in training, z_LR at the start of sampling) in the sampled space."""
+        """Latents z in the sampled space: z_HR in training, z_LR at the start of sampling.
+
+        Args:
+            z, z_lr: (B, c, h, w).
+        """
         return (z - z_lr) / self.sigma if self.residual else z
 
     def leave(self, y: Tensor, z_lr: Tensor) -> Tensor:
-        """Inverse of `enter`."""
+        """Inverse of `enter`: y, z_lr (B, c, h, w) -> (B, c, h, w)."""
         return y * self.sigma + z_lr if self.residual else y
 
 

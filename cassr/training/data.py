@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cassr.base.errors import TrainingError, UnreadableImage
-from cassr.config import TrainingSettings
+from cassr.config import PairSettings, TrainingSettings
 from cassr.degradation import PRESETS, Pixels, degrade
 from cassr.photographs.read import Photographs, Stream, decode_cell
 
@@ -40,27 +40,8 @@ def stream_seed(seed: int, use: str) -> int:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a photograph becomes a pair.
-
-    Attributes:
-        crop: side of the HR crop in pixels.
-        scale: HR side / LR side.
-        degradations: presets of `cassr.degradation`; each sample draws one of them.
-        shrink: the crop is cut from the photograph reduced by a factor in [1, shrink], which is
-            drawn for each sample: large photographs are soft at full size.
-        rotate: quarter turns beside the horizontal flips.
-        tries: crops that are drawn for each sample; the one with most detail is kept.
-        seed: of everything that is drawn.
-    """
-
-    crop: int = 512
-    scale: int = 4
-    degradations: tuple[str, ...] = ("full",)
-    shrink: float = 1.0
-    rotate: bool = False
-    tries: int = 1
-    seed: int = 0
+class Recipe(PairSettings):
+    """Settings of pairs that can be made, and what each sample draws."""
 
     def __post_init__(self) -> None:
         if self.crop < self.scale or self.crop % self.scale:
@@ -258,7 +239,14 @@ class StreamedPairs(IterableDataset):
     def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
         self.stream, self.recipe, self.share, self.first_step = stream, recipe, share, first_step
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Sample | TrainingError]:
+        """An error comes in place of the last sample: see `_Told`."""
+        try:
+            yield from self._samples()
+        except TrainingError as error:
+            yield error
+
+    def _samples(self) -> Iterator[Sample]:
         rows: _Rows | None = None
         for index in (i for batch in self.share.batches(self.first_step) for i in batch):
             rows = rows or _Rows(self.stream, index)
@@ -291,6 +279,23 @@ class _Rows:
         )
 
 
+class _Told(Dataset):
+    """Samples by number, or the error in place of one.
+
+    An error that a worker raises comes with that process's traceback in its text; one that it
+    hands over comes as it is.
+    """
+
+    def __init__(self, pairs: Dataset) -> None:
+        self.pairs = pairs
+
+    def __getitem__(self, index: int) -> Sample | TrainingError:
+        try:
+            return self.pairs[index]
+        except TrainingError as error:
+            return error
+
+
 def collate(samples: Sequence[Sample]) -> Sample:
     """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]."""
     batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
@@ -311,26 +316,41 @@ def loader(
     first_step: int = 0,
     workers: int = 0,
     pin_memory: bool = False,
-) -> DataLoader:
+) -> Iterator[Sample]:
     """Batches of this process from a step on, without end.
 
     Args:
         pairs: `TrainingPairs`, `cassr.training.prepared.PreparedSamples`, or a stream.
         workers: processes that read, decode and degrade; one at most for a stream, whose order
             is its own.
+
+    Raises:
+        TrainingError: no photograph can be used.
     """
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
         "num_workers": workers,
-        "collate_fn": collate,
+        "collate_fn": _collate_told,
         "pin_memory": pin_memory,
         "worker_init_fn": _one_thread,
         "persistent_workers": workers > 0,
     }
     if isinstance(pairs, Stream):
         streamed = StreamedPairs(pairs, recipe, share, first_step)
-        return DataLoader(streamed, batch_size=share.batch, **kept)
-    return DataLoader(pairs, batch_sampler=_Batches(share, first_step), **kept)
+        batches = DataLoader(streamed, batch_size=share.batch, **kept)
+    else:
+        batches = DataLoader(_Told(pairs), batch_sampler=_Batches(share, first_step), **kept)
+    for batch in batches:
+        if isinstance(batch, TrainingError):
+            raise batch
+        yield batch
+
+
+def _collate_told(samples: Sequence[Sample | TrainingError]) -> Sample | TrainingError:
+    for sample in samples:
+        if isinstance(sample, TrainingError):
+            return sample
+    return collate(samples)  # type: ignore[arg-type]
 
 
 def _one_thread(worker: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+from cassr.base.files import replacing
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -62,7 +63,7 @@ class TrainingLog:
             self._bar.stop()
 
     def add(self, losses: Mapping[str, Tensor], rate: float, samples: int) -> None:
-        """Count a step: its losses, learning rate and number of samples."""
+        """Count a step: its losses, each (), learning rate and number of samples."""
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._rate, self._count = rate, self._count + 1
@@ -200,9 +201,8 @@ def _cut(path: Path, step: int) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def _step_of(line: str) -> float:

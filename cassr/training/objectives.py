@@ -1,9 +1,7 @@
-"""What each stage is trained on: a batch of pairs to a loss.
+"""What is minimised: a batch of pairs to a loss, for the stages of `cassr.training.stages`.
 
 Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
-wrapped for several devices as a whole. Stage 1 and stage 2 are trained by Eq. 3, the miniature
-also in pixel space; VAE, prior and texture exist for the miniature, which has no Stable Diffusion
-to start from.
+wrapped for several devices as a whole.
 
 A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and seed (B,); z_hr, z_lr
 (B, c, h, w) and reference (B, 3, H, W) where they were prepared.
@@ -13,27 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cassr.base.errors import TrainingError
 from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.patch_vae import PatchVAE
+from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import quantize, upscale_bicubic
-from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target, vae_factor
-from cassr.stages import TunerActivation, freeze
+from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
+from cassr.stages import TunerActivation
 from cassr.training.adversarial import PatchCritic, adversarial_loss
-from cassr.training.losses import WINDOW, image_loss
-
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
+from cassr.training.losses import image_loss
 
 OUTPUT_START = 0.1
 Losses = dict[str, Tensor]
 Batch = dict[str, Any]
+Conditions = Callable[[CasSRPipeline, Batch, Tensor], list[Tensor]]
+"""(pipeline, batch, upscaled LR images (B, 3, H, W)) -> the images that a network is given."""
 
 
 class Objective(nn.Module):
@@ -50,6 +47,11 @@ class Objective(nn.Module):
         self.network: Any = network
         self.pipeline, self.settings = pipeline, settings
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether `start` and `finish` look at the images they are given."""
+        return False
+
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer changes, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -58,7 +60,7 @@ class Objective(nn.Module):
         """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
 
     def finish(self, images: Tensor) -> None:
-        """Called after the last step, with the averaged weights in place."""
+        """Called after the last step with averaged weights in place; images as for `start`."""
 
 
 class VaeObjective(Objective):
@@ -69,6 +71,10 @@ class VaeObjective(Objective):
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
         super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
 
+    @property
+    def needs_images(self) -> bool:
+        return True
+
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
         """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
@@ -77,7 +83,7 @@ class VaeObjective(Objective):
 
     @torch.no_grad()
     def finish(self, images: Tensor) -> None:
-        """Give latents unit size."""
+        """Give the latents of images (B, 3, H, W) in [0, 1] unit size."""
         z = self.network.encode(images * 2 - 1).latent_dist.mode()
         self.network.register_to_config(scaling_factor=round(float(1 / z.std()), 4))
 
@@ -111,49 +117,59 @@ class Draws:
 
 
 class StageObjective(Objective):
-    """Eq. 3 on one of the stages, or the image that one step of sampling makes.
+    """Eq. 3 on a network that predicts noise, or the image that one step of sampling makes.
+
+    Trained is what has gradients switched on.
 
     Args:
-        pipeline: with the stage to train in it.
+        pipeline: with the network in it.
         settings: see `cassr.config.TrainingSettings`.
-        stage: "activation", "guidance", or one of the miniature's, with the LR image as reference:
-            "prior", its U-Net together with stage 2's networks, or "texture", the last layers of
-            its VAE alone.
+        network: one of `cassr.stages`.
+        conditions: the images it is given; those of a ControlNet that sees two come with the
+            description, whatever prompt the U-Net is given.
+        decoder: the part of the VAE that is trained too.
+        untrained: the U-Net is trained from nothing together with the ControlNet.
     """
 
-    def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings, stage: str) -> None:
-        super().__init__(pipeline, settings, _network(pipeline, stage))
-        self.stage = stage
-        if stage == "prior":
-            self.network.requires_grad_(True)
-            if settings.loss == "image":
-                self.decoder = pipeline.vae.decoder.requires_grad_(True)
-        elif stage == "texture":
-            if settings.loss != "image":
-                raise TrainingError("stage 'texture' makes images: expected --loss image")
-            self.network.requires_grad_(False)
-            self.decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
-        else:
-            freeze(self.network)
+    def __init__(
+        self,
+        pipeline: CasSRPipeline,
+        settings: TrainingSettings,
+        network: nn.Module,
+        conditions: Conditions,
+        *,
+        decoder: nn.Module | None = None,
+        untrained: bool = False,
+    ) -> None:
+        super().__init__(pipeline, settings, network)
+        self.conditions, self.untrained = conditions, untrained
+        if decoder is not None:
+            self.decoder = decoder
         self.critic = None
         if settings.loss == "image" and settings.adversarial_weight:
             self.critic = PatchCritic(seed=settings.seed)
+
+    @property
+    def needs_images(self) -> bool:
+        return self.settings.unit_hints
 
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
         """With `unit_hints`, let untrained networks see their condition from the first step on.
 
+        The layers that embed it are scaled on images (B, 3, H, W) in [0, 1].
+
         A ControlNet starts silent, so as not to disturb a trained U-Net. Beside an untrained one it
         would stay unheard under the noise for thousands of steps, so its outputs start as any
-        convolution for the prior, and the U-Net's output starts small.
+        convolution there, and the U-Net's output starts small.
         """
-        if self.stage == "texture":
+        if not self.settings.unit_hints:
             return
         layers, outputs = _hint_layers(self.network)
-        if not self.settings.unit_hints or any(bool(p.any()) for p in outputs.parameters()):
+        if any(bool(p.any()) for p in outputs.parameters()):
             return
         _scale_to_unit(layers, images)
-        if self.stage == "prior":
+        if self.untrained:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed)
                 for block in outputs:
@@ -163,7 +179,8 @@ class StageObjective(Objective):
             last.bias.zero_()
 
     def forward(self, batch: Batch) -> Losses:
-        images = self._images(batch)
+        upscaled = upscale_bicubic(batch["lr"], scale_of(batch))
+        images = self.conditions(self.pipeline, batch, upscaled)
         z_hr, z_lr = self._latents(batch, images[0])
         draws = self._draw(batch["seed"], z_hr)
         if self.settings.loss == "image":
@@ -213,26 +230,11 @@ class StageObjective(Objective):
         return losses | {name: value.detach() for name, value in game.items()}
 
     def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
-        if self.stage == "activation":
+        if len(images) == 1:
             return self.network(z_t, t, prompt, images[0])
         # Dropped prompts teach the U-Net; the ControlNet sees the description in both halves.
         described = self._embed([self.settings.prompt] * len(z_t))
         return self.network(z_t, t, prompt, images[0], images[1], described)
-
-    def _images(self, batch: Batch) -> list[Tensor]:
-        """The condition images of the stage; the upscaled LR image always."""
-        lr = batch["lr"]
-        upscaled = upscale_bicubic(lr, batch["hr"].shape[2] // lr.shape[2])
-        if self.stage in ("prior", "texture"):
-            return [upscaled, upscaled]
-        if self.stage == "activation":
-            return [upscaled]
-        if "reference" in batch:
-            return [upscaled, batch["reference"]]
-        made = make_references(
-            self.pipeline, lr, batch["hr"].shape[2] // lr.shape[2], batch["seed"]
-        )
-        return [upscaled, made]
 
     @torch.no_grad()
     def _latents(self, batch: Batch, upscaled: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,13 +266,12 @@ class StageObjective(Objective):
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, T, D), and which samples show a degraded image under its description.
 
-        Stages 1 and 2 see the general description or, for `prompt_dropout`, nothing. The prior
-        also learns what the negative prompt describes.
+        A sample's prompt is the general description, nothing for `prompt_dropout`, or the negative
+        prompt for `degraded_share`.
         """
         settings = self.settings
-        share = settings.degraded_share if self.stage == "prior" else 0.0
         dropped = chance < settings.prompt_dropout
-        degraded = ~dropped & (chance < settings.prompt_dropout + share)
+        degraded = ~dropped & (chance < settings.prompt_dropout + settings.degraded_share)
         texts = [
             "" if drop else NEGATIVE_PROMPT if bad else settings.prompt
             for drop, bad in zip(dropped.tolist(), degraded.tolist(), strict=True)
@@ -287,47 +288,6 @@ class StageObjective(Objective):
         fresh = type(scheduler).from_config(scheduler.config)
         fresh.set_timesteps(self.pipeline.sampling.num_inference_steps)
         return int(fresh.timesteps[0])
-
-
-def _network(pipeline: CasSRPipeline, stage: str) -> nn.Module:
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "prior": pipeline.guidance_stage,
-        "texture": pipeline.guidance_stage,
-        "activation": pipeline.activation_stage,
-        "guidance": pipeline.guidance_stage,
-    }
-    if stage not in makers:
-        raise TrainingError(f"stage {stage!r}: expected vae, {', '.join(makers)}")
-    return makers[stage]()
-
-
-def build_objective(stage: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    """The objective of a stage: "vae", "prior", "texture", "activation" or "guidance".
-
-    Raises:
-        TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
-            do not fit it.
-    """
-    _check_crop(settings, vae_factor(pipeline.vae))
-    for module in (pipeline.vae, pipeline.unet):
-        module.requires_grad_(False)
-    if stage == "vae":
-        return VaeObjective(pipeline, settings)
-    try:
-        return StageObjective(pipeline, settings, stage)
-    except TrainingError:
-        raise
-    except ValueError as error:
-        raise TrainingError(f"stage {stage!r}: {error}") from error
-
-
-def _check_crop(settings: TrainingSettings, factor: int) -> None:
-    if settings.crop % factor:
-        raise TrainingError(
-            f"crop={settings.crop}: expected a multiple of {factor}, the VAE's cells"
-        )
-    if settings.loss == "image" and settings.crop < WINDOW:
-        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")
 
 
 def _reset(convolution: Any) -> None:
@@ -357,6 +317,11 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         layer.weight.div_(std.view(-1, 1, 1, 1))
         layer.bias.sub_(mean).div_(std)
         x = F.silu(layer(x))
+
+
+def scale_of(batch: Batch) -> int:
+    """HR side / LR side."""
+    return int(batch["hr"].shape[2] // batch["lr"].shape[2])
 
 
 def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:

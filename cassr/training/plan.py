@@ -6,21 +6,21 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings
 from cassr.photographs.sets import PAPER, problem, training_sets
+from cassr.pipeline import CasSRPipeline
 from cassr.training.data import Share
-from cassr.training.objectives import Objective, build_objective
-from cassr.training.run import Start, load_start, open_photographs
+from cassr.training.objectives import Objective
+from cassr.training.run import open_photographs
+from cassr.training.stages import build_objective
+from cassr.training.start import Start, load_start
 from cassr.training.train import checkpoint_gradients
-
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
 
 GIB = 2**30
 PLANNED_PROCESSES = 8
@@ -83,8 +83,6 @@ class Plan:
         return lines + [f"data {name}: {reason or 'complete'}" for name, reason in self.data]
 
     def as_dict(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         return asdict(self)
 
 

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -28,14 +27,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from cassr.base.errors import TrainingError
+from cassr.base.files import replacing
 from cassr.degradation import degradation_version
 from cassr.photographs.read import digest
+from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.training.data import Recipe, Sample, TrainingPairs, collate
-from cassr.training.objectives import codec_of, make_references
-
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
+from cassr.training.objectives import codec_of, make_references, scale_of
 
 CHUNK_BYTES = 2**26
 BATCH = 8
@@ -202,10 +200,8 @@ def skipped_in(folder: Path) -> dict[str, str]:
 
 
 def _save_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{SKIPPED}.{os.getpid()}.part"
-    part.write_text(json.dumps(skipped, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(part, folder / SKIPPED)
+    with replacing(folder / SKIPPED) as part:
+        part.write_text(json.dumps(skipped, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write_layer(
@@ -233,27 +229,23 @@ def _missing(folder: Path, size: int, chunk: int) -> Iterator[tuple[int, Path, i
 
 
 def _latents(pipeline: CasSRPipeline, batch: Sample) -> dict[str, Tensor]:
-    scale = batch["hr"].shape[2] // batch["lr"].shape[2]
     codec = codec_of(pipeline, batch["hr"])
     device = pipeline.vae.device
     with torch.no_grad():
         return {
             "z_hr": codec.encode(batch["hr"].to(device)).cpu(),
-            "z_lr": codec.encode(upscale_bicubic(batch["lr"], scale).to(device)).cpu(),
+            "z_lr": codec.encode(upscale_bicubic(batch["lr"], scale_of(batch)).to(device)).cpu(),
         }
 
 
 def _references(pipeline: CasSRPipeline, batch: Sample) -> dict[str, Tensor]:
-    scale = batch["hr"].shape[2] // batch["lr"].shape[2]
-    made = make_references(pipeline, batch["lr"], scale, batch["seed"])
+    made = make_references(pipeline, batch["lr"], scale_of(batch), batch["seed"])
     return {"reference": (made.cpu() * 255).round().to(torch.uint8)}
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file({name: t.contiguous() for name, t in tensors.items()}, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, part)
 
 
 def _chunk_name(chunk: int) -> str:

@@ -4,61 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from diffusers.utils.logging import disable_progress_bar
 
 from cassr.base.errors import TrainingError
-from cassr.build import build_adapters, build_pipeline, build_scheduler, pipeline_from_base
-from cassr.config import ActivationKind, Preset, TrainingSettings, get_preset
-from cassr.patch_vae import PatchVAE
+from cassr.config import TrainingSettings
 from cassr.photographs import sets as training_sets
 from cassr.photographs.read import FolderPhotographs, Joined, Photographs, Stream, digest, open_hub
+from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.data import TrainingPairs, recipe_of
 from cassr.training.log import is_log
-from cassr.training.objectives import build_objective
 from cassr.training.prepared import PreparedSamples, Progress, module_digest, prepare
-from cassr.training.train import Outcome, RunOptions, Validate, train
-
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
+from cassr.training.stages import Stage, build_objective, get_stage
+from cassr.training.start import Start, load_start
+from cassr.training.state import RunOptions
+from cassr.training.train import Outcome, Validate, train
 
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
-
-STAGES = ("activation", "guidance", "prior", "texture", "vae")
-
-
-@dataclass(frozen=True)
-class Start:
-    """What training starts from.
-
-    Attributes:
-        preset: "sd15" or "mini".
-        source: folder of a saved pipeline or of adapters, or hub id; "" for the preset's base, or
-            random weights where it has none.
-        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none; None for what the
-            source has, "scedit" where it has nothing.
-        multiple_attention: False trains the plain ControlNet; None for what the source has.
-        fresh: give the stage that is trained new weights, where the source has trained ones.
-        random: build everything at random, load nothing (a dry run).
-        seed: of new weights.
-    """
-
-    preset: str = "sd15"
-    source: str = ""
-    activation: ActivationKind | None = None
-    multiple_attention: bool | None = None
-    fresh: bool = False
-    random: bool = False
-    seed: int = 0
 
 
 def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
@@ -87,122 +58,6 @@ def _named(place: str) -> list[Path]:
     if Path(place).exists() or os.sep in place:
         return [Path(place)]
     return training_sets.photographs(place)
-
-
-def load_start(start: Start, stage: str) -> CasSRPipeline:
-    """The pipeline that training changes.
-
-    Raises:
-        TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
-            cannot start from it.
-    """
-    if stage not in STAGES:
-        raise TrainingError(f"stage {stage!r}: expected one of {', '.join(STAGES)}")
-    try:
-        preset = get_preset(start.preset)
-        source = start.source or preset.base
-        _refuse(start, stage, preset)
-        if start.random or not source:
-            pipeline = _random(preset, start)
-        else:
-            pipeline = _with_wanted_modules(_load(source, preset, start), preset, start, stage)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainingError(f"{start.source or start.preset}: {reason}") from error
-    if stage == "texture":
-        _add_texture(pipeline, start)
-    return pipeline
-
-
-def _refuse(start: Start, stage: str, preset: Preset) -> None:
-    """What would train something other than was meant."""
-    if stage in ("vae", "prior") and preset.base:
-        raise TrainingError(
-            f"stage {stage!r} of preset {preset.name!r}: expected a preset without a base; Stable "
-            "Diffusion's VAE and U-Net stay as they are"
-        )
-    if stage in ("vae", "prior") and start.source and start.fresh:
-        raise TrainingError(f"stage {stage!r}: to start anew, leave --from out; found --fresh")
-    untrained = stage == "guidance" and preset.base and not start.source
-    if untrained and start.activation != "lr" and not start.random:
-        raise TrainingError(
-            "stage 'guidance' learns from the reference images of stage 1: expected --from and the "
-            "model of `train activation`, or --activation lr"
-        )
-
-
-def _random(preset: Preset, start: Start) -> CasSRPipeline:
-    return build_pipeline(
-        preset,
-        activation=start.activation or "scedit",
-        multiple_attention=start.multiple_attention is not False,
-        seed=start.seed,
-    )
-
-
-def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
-    from cassr.pipeline import CasSRPipeline
-
-    folder = Path(source)
-    if (folder / "cassr.json").is_file():
-        return CasSRPipeline.from_adapters(folder)
-    if (folder / "model_index.json").is_file() and (folder / "controlnet").is_dir():
-        return CasSRPipeline.from_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(start.seed)
-        revision = preset.base_revision if source == preset.base else None
-        made = pipeline_from_base(
-            source,
-            revision=revision,
-            preset=preset,
-            activation=start.activation or "scedit",
-            multiple_attention=start.multiple_attention is not False,
-        )
-    return made.carry_prompts(("", preset.sampling.prompt, preset.sampling.negative_prompt))
-
-
-def _with_wanted_modules(
-    pipeline: CasSRPipeline, preset: Preset, start: Start, stage: str
-) -> CasSRPipeline:
-    """New modules where the source lacks what is to be trained, or where new ones are wanted."""
-    has_kind, has_attention = pipeline.config["activation_kind"], pipeline.attention is not None
-    kind = start.activation or has_kind
-    attention = has_attention if start.multiple_attention is None else start.multiple_attention
-    wrong_kind, wrong_attention = kind != has_kind, attention != has_attention
-    if stage == "guidance" and wrong_kind and kind != "lr":
-        raise TrainingError(
-            f"{start.source}: expected a stage 1 of kind {kind!r}, found {has_kind!r}; train it "
-            f"first: train activation --activation {kind}"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(start.seed)
-        fresh = build_adapters(pipeline.unet, preset, activation=kind, multiple_attention=attention)
-    names = ["activation"] if wrong_kind or (stage == "activation" and start.fresh) else []
-    if stage in ("prior", "guidance"):
-        names += ["controlnet"] * start.fresh + ["attention"] * (start.fresh or wrong_attention)
-    if stage in ("vae", "prior"):
-        pipeline.register_modules(scheduler=build_scheduler(preset))
-        pipeline.register_to_config(
-            latent_target=preset.latent_target,
-            latent_sigma=preset.latent_sigma,
-            sampling=preset.sampling.as_dict(),
-        )
-    pipeline.register_modules(**{name: fresh[name] for name in names})
-    pipeline.register_to_config(activation_kind=kind)
-    return pipeline
-
-
-def _add_texture(pipeline: CasSRPipeline, start: Start) -> None:
-    vae = pipeline.vae
-    if not isinstance(vae, PatchVAE):
-        raise TrainingError(
-            f"{start.source or start.preset}: expected a model with a PatchVAE for stage "
-            f"'texture', found {type(vae).__name__}"
-        )
-    if start.fresh or "texture" not in vae.decoder:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(start.seed)
-            vae.add_texture()
 
 
 def run(
@@ -247,7 +102,7 @@ def run(
             place = cache or options.out.parent / "prepared"
             pipeline.to(device)
             with PartialState().main_process_first():
-                pairs = _prepared(pairs, stage, pipeline, place, report, skip)
+                pairs = _prepared(pairs, get_stage(stage), pipeline, place, report, skip)
     made = train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
@@ -281,7 +136,7 @@ def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.
 
 def _prepared(
     pairs: TrainingPairs,
-    stage: str,
+    stage: Stage,
     pipeline: CasSRPipeline,
     cache: Path,
     report: Progress,
@@ -290,8 +145,8 @@ def _prepared(
     return prepare(
         pairs,
         cache,
-        pipeline=None if stage == "vae" else pipeline,
-        references=stage == "guidance",
+        pipeline=pipeline if stage.latents else None,
+        references=stage.references,
         report=report,
         skip=skip,
     )

@@ -18,25 +18,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
+from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.data import Recipe, Share, loader
-from cassr.training.objectives import build_objective
+from cassr.training.data import Recipe, Sample, Share, loader
+from cassr.training.stages import build_objective
 from cassr.training.state import RunOptions, RunState
 
-if TYPE_CHECKING:
-    from cassr.pipeline import CasSRPipeline
-
-Validate = Callable[["CasSRPipeline", int, Path], Mapping[str, float]]
+Validate = Callable[[CasSRPipeline, int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
 
 FIRST_IMAGES = 256
@@ -90,7 +88,7 @@ def train(
     """Train a stage, or go on training it.
 
     Args:
-        stage: "vae", "prior", "texture", "activation" or "guidance".
+        stage: name of one of `cassr.training.stages.STAGES`.
         pipeline: holds the modules; they are changed in place.
         pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
         recipe: that the pairs are made by.
@@ -106,8 +104,7 @@ def train(
     objective = build_objective(stage, pipeline, settings)
     pipeline.to(accelerator.device)
     _prepare_modules(pipeline, settings)
-    wanted = stage == "vae" or settings.unit_hints
-    images = _first_images(pairs, recipe) if wanted else torch.empty(0)
+    images = _first_images(pairs, recipe) if objective.needs_images else torch.empty(0)
     images = images.to(accelerator.device)
     objective.start(images)
     state = RunState(accelerator, objective, settings, run, stage)
@@ -131,7 +128,7 @@ def train(
 
 def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
     """HR crops (B, 3, H, W) in [0, 1] that networks are initialised and scaled by."""
-    return next(iter(loader(pairs, recipe, Share(FIRST_IMAGES))))["hr"]
+    return next(loader(pairs, recipe, Share(FIRST_IMAGES)))["hr"]
 
 
 def _loop(
@@ -143,7 +140,7 @@ def _loop(
 ) -> float:
     """Steps until the last one, the time limit or a signal; returns the last mean loss."""
     run, settings, log = state.run, state.settings, state.log
-    batches = iter(_loader(state, pairs, recipe))
+    batches = _batches(state, pairs, recipe)
     started, before = time.monotonic(), state.seconds
     while state.step < settings.steps:
         losses = _step(state, batches)
@@ -163,7 +160,7 @@ def _loop(
     return log.last_loss
 
 
-def _loader(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> DataLoader:
+def _batches(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> Iterator[Sample]:
     return loader(
         pairs,
         recipe,
@@ -174,14 +171,14 @@ def _loader(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> DataLoa
     )
 
 
-def _step(state: RunState, batches: Iterator[dict[str, Any]]) -> dict[str, Tensor]:
+def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
     """One step of the optimizer; means of the losses over its forward passes."""
     accelerator, settings = state.accelerator, state.settings
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(settings, state.step)
     sums: dict[str, Tensor] = {}
     for _ in range(settings.accumulation):
-        batch = _next(batches)
+        batch = next(batches)
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
             losses = state.wrapped(_moved(batch, accelerator.device))
@@ -201,17 +198,6 @@ def _step(state: RunState, batches: Iterator[dict[str, Any]]) -> dict[str, Tenso
             f"or take another precision than {settings.precision!r}; checkpoints are kept"
         )
     return means
-
-
-def _next(batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return next(batches)
-    except TrainingError as error:
-        # A worker's error comes with that process's traceback in its text.
-        last = str(error).strip().splitlines()[-1]
-        raise TrainingError(
-            last.removeprefix(f"{TrainingError.__module__}.TrainingError: ")
-        ) from None
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from bench.commands.train.validation import Validation  # noqa: E402
 from cassr.pipeline import CasSRPipeline  # noqa: E402
+from cassr.training.stages import get_stage  # noqa: E402
 
 MODEL = HERE.parents[1] / "cassr" / "models" / "cassr-mini"
 STAGES = ("vae", "prior", "texture", "activation", "guidance")
@@ -60,7 +61,7 @@ def draw_images() -> None:
     pipeline = CasSRPipeline.from_pretrained(MODEL)
     pipeline.set_progress_bar_config(disable=True)
     with TemporaryDirectory() as folder:
-        Validation("quick", SHOWN, "guidance")(pipeline, 0, Path(folder))
+        Validation("quick", SHOWN, get_stage("guidance"))(pipeline, 0, Path(folder))
         panels = [Image.open(Path(folder) / f"{name}-step-{0:08d}.png") for name in SETS]
         canvas = Image.new("RGB", (panels[0].width, sum(p.height + 4 for p in panels)), "white")
         for index, panel in enumerate(panels):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,16 @@ PICTURED = 2
 GAP = 4
 
 
+class Stage(Protocol):
+    """What is asked of a stage of training, one of `cassr.training.stages`."""
+
+    @property
+    def results(self) -> Callable[[Any, Tensor, Tensor, int, int], Sequence[Tensor]]: ...
+
+    @property
+    def rounded(self) -> bool: ...
+
+
 class Validation:
     """Called by a training run with its pipeline, the step and a folder for pictures.
 
@@ -40,7 +50,7 @@ class Validation:
         UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
-    def __init__(self, suite: str, limit: int, stage: str) -> None:
+    def __init__(self, suite: str, limit: int, stage: Stage) -> None:
         self.stage = stage
         self.pairs = _pairs(suite, limit)
         self.metrics = [
@@ -68,21 +78,14 @@ class Validation:
                 _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
-    def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> list[Tensor]:
+    def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> Sequence[Tensor]:
         """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
-        if self.stage == "vae":
-            z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
-            made = (pipeline.vae.decode(z).sample + 1) / 2
-            images.to_uint8(made)  # refuses what is no image
-            return [made.clamp(0, 1).cpu()]
-        seed, options = derive_seed(0, pair.id), {"scale": pair.scale, "output_type": "pt"}
-        if self.stage == "guidance":
-            made = pipeline(lr, seed=seed, **options)
-            return [_eight_bit(made.references), _eight_bit(made.images)]
-        if self.stage == "activation":
-            return [_eight_bit(pipeline.activate(lr, seed=seed, **options))]
-        # The prior learns with stage 2's networks while the LR image is the reference.
-        return [_eight_bit(pipeline(lr, seed=seed, activation="lr", **options).images)]
+        made = self.stage.results(pipeline, lr, hr, pair.scale, derive_seed(0, pair.id))
+        if self.stage.rounded:
+            return [_eight_bit(x) for x in made]
+        for x in made:
+            images.to_uint8(x)  # refuses what is no image
+        return made
 
 
 def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:

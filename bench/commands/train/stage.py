@@ -1,0 +1,184 @@
+"""What `train` does: the only part of the harness that calls the training of `cassr`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import typer
+
+from bench.base.device import resolve_device
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands import options as o
+from bench.commands.output import print_json
+from bench.commands.train.options import Reading, Reporting, Settings, Source
+from cassr.base.errors import TrainingError
+from cassr.config import ActivationKind, LossKind, TrainingSettings, get_preset
+from cassr.training.plan import make_plan
+from cassr.training.run import open_photographs, run
+from cassr.training.stages import STAGES, get_stage
+from cassr.training.start import Start
+from cassr.training.state import RunOptions
+from cassr.training.train import Outcome, Validate
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run as the command line asks for it; attributes as its options."""
+
+    stage: str
+    source: Source
+    settings: Settings
+    reading: Reading
+    reporting: Reporting
+    device: str
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        o.one_of("stage", self.stage, *STAGES)
+        if self.reading.streaming and self.settings.samples:
+            raise BenchError(
+                "--samples: expected photographs by number, found --streaming; leave one"
+            )
+
+    def plan(self) -> None:
+        """Show what the run would be."""
+        cpu = self._on_cpu()
+        with _translated():
+            settings = self._settings()
+            plan = make_plan(self.stage, self._start(), settings, self._places(), cpu)
+        if self.as_json:
+            print_json(plan.as_dict())
+        else:
+            for line in plan.lines():
+                typer.echo(line)
+
+    def train(self) -> None:
+        """Train, or go on training, and say how it ended."""
+        cpu = self._on_cpu()
+        with _translated():
+            settings = self._settings()
+            outcome = run(
+                self.stage,
+                self._start(),
+                open_photographs(self._places(), self.reading.streaming),
+                settings,
+                self._options(),
+                cache=self.reading.cache,
+                validate=self._validate(),
+                cpu=cpu,
+                report=self._report_preparing,
+                skip=_report_skipped,
+            )
+        self._print_outcome(outcome)
+
+    @property
+    def out(self) -> Path:
+        default = Path("results/training") / f"{self.source.preset}-{self.stage}"
+        return self.source.out or default
+
+    def _on_cpu(self) -> bool:
+        chosen = resolve_device(self.device)
+        if chosen.startswith("cuda:"):
+            torch.cuda.set_device(chosen)
+        return chosen == "cpu"
+
+    def _settings(self) -> TrainingSettings:
+        """The preset's settings of the stage with the options that were given."""
+        loss = cast(LossKind, self.settings.loss)
+        defaults = get_preset(self.source.preset).training_for(self.stage, loss)
+        given: dict[str, Any] = asdict(self.settings) | {"loss": None}
+        given["degradations"] = tuple(o.names("--degradation", given.pop("degradation"))) or None
+        given["gradient_checkpointing"] = given["gradient_checkpointing"] or None
+        try:
+            return replace(defaults, **{k: v for k, v in given.items() if v is not None})
+        except ValueError as error:
+            raise BenchError(f"--{str(error).replace('_', '-', 1)}") from error
+
+    def _start(self) -> Start:
+        return Start(
+            preset=self.source.preset,
+            source=self.source.start or "",
+            activation=cast("ActivationKind | None", self.source.activation),
+            multiple_attention=self.source.attention,
+            fresh=self.source.fresh,
+            seed=self.settings.seed,
+        )
+
+    def _places(self) -> list[str]:
+        default = "paper" if self.source.preset == "sd15" else "free"
+        return o.names("--data", self.source.data) or [default]
+
+    def _options(self) -> RunOptions:
+        asked = self.reporting
+        return RunOptions(
+            out=self.out,
+            workers=self.reading.workers,
+            log_every=asked.log_every,
+            checkpoint_every=asked.checkpoint_every,
+            validate_every=asked.validate_every,
+            keep=asked.keep,
+            tracker=asked.tracker,
+            minutes=asked.minutes,
+            quiet=self.as_json,
+        )
+
+    def _validate(self) -> Validate | None:
+        asked = self.reporting
+        if not asked.validate_every:
+            return None
+        from bench.running.validation import Validation
+
+        return Validation(asked.validate_on, asked.validate_limit, get_stage(self.stage))
+
+    def _report_preparing(self, layer: str, done: int, total: int) -> None:
+        if not self.as_json:
+            print(f"preparing {layer}: {done}/{total}", file=sys.stderr, flush=True)
+
+    def _print_outcome(self, outcome: Outcome) -> None:
+        if outcome.main and self.as_json:
+            print_json(_as_json(outcome))
+        elif outcome.main:
+            self._print_end(outcome)
+        if outcome.interrupted and not outcome.finished:
+            raise typer.Exit(INTERRUPTED)
+
+    def _print_end(self, outcome: Outcome) -> None:
+        if outcome.finished:
+            typer.echo(f"{outcome.step} steps done: {printable(outcome.model)}")
+        else:
+            typer.echo(
+                f"stopped after step {outcome.step}; the same command goes on from "
+                f"{printable(self.out / 'checkpoints')}"
+            )
+        if outcome.skipped:
+            typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except TrainingError as error:
+        raise BenchError(printable(error)) from error
+
+
+def _report_skipped(name: str, reason: str) -> None:
+    print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "step": outcome.step,
+        "finished": outcome.finished,
+        "skipped": dict(outcome.skipped),
+        "model": str(outcome.model) if outcome.model else None,
+    }

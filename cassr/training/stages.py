@@ -1,0 +1,213 @@
+"""The stages of training: what each trains, needs and shows. A new one is a `Stage` in `STAGES`.
+
+Stage 1 ("activation") and stage 2 ("guidance") are the paper's. VAE, prior and texture exist for
+the miniature, which has no Stable Diffusion to start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cassr.base.errors import TrainingError
+from cassr.config import LossKind, TrainingSettings
+from cassr.patch_vae import PatchVAE
+from cassr.pipeline import CasSRPipeline
+from cassr.sampling.loop import vae_factor
+from cassr.stages import freeze
+from cassr.training.losses import WINDOW
+from cassr.training.objectives import (
+    Batch,
+    Objective,
+    StageObjective,
+    VaeObjective,
+    make_references,
+    scale_of,
+)
+
+MAKES: dict[LossKind, str] = {"noise": "predicts noise", "image": "makes images"}
+
+
+def _nothing(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is trained in one run.
+
+    Attributes:
+        name: as a user gives it; presets have settings under it.
+        objective: (pipeline, settings) -> what is minimised, with gradients switched on for what is
+            trained. VAE and U-Net come frozen.
+        results: (pipeline, lr (1, 3, h, w), hr (1, 3, H, W), scale, seed) -> what it makes of a
+            test image, the result last; each (1, 3, H, W) float32 in [0, 1].
+        rounded: they are judged as the 8-bit images that would be written.
+        losses: that it can be trained by.
+        adapters: modules of `cassr.parts.build_adapters` that it trains; new ones are made where
+            the start has none that fit, or on request.
+        from_nothing: it trains what others take from Stable Diffusion, so it is for presets
+            without a base.
+        latents: its samples are prepared with their latents.
+        references: it learns from the reference images of a trained stage 1.
+        complete: (pipeline, fresh, seed) adds what a start lacks, new if `fresh`.
+    """
+
+    name: str
+    objective: Callable[[CasSRPipeline, TrainingSettings], Objective]
+    results: Callable[[CasSRPipeline, Tensor, Tensor, int, int], list[Tensor]]
+    rounded: bool = True
+    losses: tuple[LossKind, ...] = ("noise", "image")
+    adapters: tuple[str, ...] = ()
+    from_nothing: bool = False
+    latents: bool = True
+    references: bool = False
+    complete: Callable[[CasSRPipeline, bool, int], None] = _nothing
+
+
+def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    network = pipeline.activation_stage()
+    freeze(network)
+    return StageObjective(pipeline, replace(settings, degraded_share=0.0), network, _lr)
+
+
+def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    network = pipeline.guidance_stage()
+    freeze(network)
+    return StageObjective(
+        pipeline, replace(settings, degraded_share=0.0), network, _lr_and_reference
+    )
+
+
+def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    """The U-Net with stage 2's networks; in pixel space the VAE's decoder too."""
+    network = pipeline.guidance_stage().requires_grad_(True)
+    makes_images = settings.loss == "image"
+    decoder = pipeline.vae.decoder.requires_grad_(True) if makes_images else None
+    return StageObjective(pipeline, settings, network, _lr_twice, decoder=decoder, untrained=True)
+
+
+def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    """The last layers of the VAE's decoder behind networks that stay as they are."""
+    network = pipeline.guidance_stage().requires_grad_(False)
+    kept = replace(settings, degraded_share=0.0, unit_hints=False)
+    decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
+    return StageObjective(pipeline, kept, network, _lr_twice, decoder=decoder)
+
+
+def _lr(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+    return [upscaled]
+
+
+def _lr_twice(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+    """The LR image is the reference."""
+    return [upscaled, upscaled]
+
+
+def _lr_and_reference(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+    if "reference" in batch:
+        return [upscaled, batch["reference"]]
+    return [upscaled, make_references(pipeline, batch["lr"], scale_of(batch), batch["seed"])]
+
+
+def _decoded(
+    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
+) -> list[Tensor]:
+    z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
+    return [((pipeline.vae.decode(z).sample + 1) / 2).clamp(0, 1).cpu()]
+
+
+def _activated(
+    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
+) -> list[Tensor]:
+    return [pipeline.activate(lr, seed=seed, scale=scale, output_type="pt")]
+
+
+def _guided(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int) -> list[Tensor]:
+    made = pipeline(lr, seed=seed, scale=scale, output_type="pt")
+    return [made.references, made.images]
+
+
+def _guided_by_lr(
+    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
+) -> list[Tensor]:
+    return [pipeline(lr, seed=seed, activation="lr", scale=scale, output_type="pt").images]
+
+
+def _add_texture(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
+    vae = pipeline.vae
+    if not isinstance(vae, PatchVAE):
+        raise TrainingError(
+            f"expected a model with a PatchVAE for stage 'texture', found {type(vae).__name__}"
+        )
+    if fresh or "texture" not in vae.decoder:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            vae.add_texture()
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("activation", _activation, _activated, adapters=("activation",)),
+        Stage(
+            "guidance",
+            _guidance,
+            _guided,
+            adapters=("controlnet", "attention"),
+            references=True,
+        ),
+        Stage(
+            "prior",
+            _prior,
+            _guided_by_lr,
+            adapters=("controlnet", "attention"),
+            from_nothing=True,
+        ),
+        Stage("texture", _texture, _guided_by_lr, losses=("image",), complete=_add_texture),
+        Stage("vae", VaeObjective, _decoded, rounded=False, from_nothing=True, latents=False),
+    )
+}
+
+
+def get_stage(name: str) -> Stage:
+    """A stage by name.
+
+    Raises:
+        TrainingError: names the stages there are.
+    """
+    if name not in STAGES:
+        raise TrainingError(f"stage {name!r}: expected one of {', '.join(STAGES)}")
+    return STAGES[name]
+
+
+def build_objective(name: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
+    """The objective of a stage.
+
+    Raises:
+        TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
+            do not fit it.
+    """
+    stage = get_stage(name)
+    _check_crop(settings, vae_factor(pipeline.vae))
+    if settings.loss not in stage.losses:
+        admitted = stage.losses[0]
+        raise TrainingError(f"stage {name!r} {MAKES[admitted]}: expected --loss {admitted}")
+    for module in (pipeline.vae, pipeline.unet):
+        module.requires_grad_(False)
+    try:
+        return stage.objective(pipeline, settings)
+    except ValueError as error:
+        raise TrainingError(f"stage {name!r}: {error}") from error
+
+
+def _check_crop(settings: TrainingSettings, factor: int) -> None:
+    if settings.crop % factor:
+        raise TrainingError(
+            f"crop={settings.crop}: expected a multiple of {factor}, the VAE's cells"
+        )
+    if settings.loss == "image" and settings.crop < WINDOW:
+        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")

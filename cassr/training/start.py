@@ -1,0 +1,142 @@
+"""What training starts from: a preset's base, a saved model, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cassr.base.errors import TrainingError
+from cassr.build import build_pipeline, pipeline_from_base
+from cassr.config import ActivationKind, Preset, get_preset
+from cassr.parts import build_adapters, build_scheduler
+from cassr.pipeline import CasSRPipeline
+from cassr.training.stages import Stage, get_stage
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from.
+
+    Attributes:
+        preset: "sd15" or "mini".
+        source: folder of a saved pipeline or of adapters, or hub id; "" for the preset's base, or
+            random weights where it has none.
+        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none; None for what the
+            source has, "scedit" where it has nothing.
+        multiple_attention: False trains the plain ControlNet; None for what the source has.
+        fresh: give the stage that is trained new weights, where the source has trained ones.
+        random: build everything at random, load nothing (a dry run).
+        seed: of new weights.
+    """
+
+    preset: str = "sd15"
+    source: str = ""
+    activation: ActivationKind | None = None
+    multiple_attention: bool | None = None
+    fresh: bool = False
+    random: bool = False
+    seed: int = 0
+
+
+def load_start(start: Start, name: str) -> CasSRPipeline:
+    """The pipeline that training changes.
+
+    Args:
+        name: of the stage.
+
+    Raises:
+        TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
+            cannot start from it.
+    """
+    stage = get_stage(name)
+    try:
+        preset = get_preset(start.preset)
+        source = start.source or preset.base
+        _refuse(start, stage, preset)
+        if start.random or not source:
+            pipeline = _random(preset, start)
+        else:
+            pipeline = _with_wanted_modules(_load(source, preset, start), preset, start, stage)
+        stage.complete(pipeline, start.fresh, start.seed)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(f"{start.source or start.preset}: {reason}") from error
+    return pipeline
+
+
+def _refuse(start: Start, stage: Stage, preset: Preset) -> None:
+    """What would train something other than was meant."""
+    if stage.from_nothing and preset.base:
+        raise TrainingError(
+            f"stage {stage.name!r} of preset {preset.name!r}: expected a preset without a base; "
+            "Stable Diffusion's VAE and U-Net stay as they are"
+        )
+    if stage.from_nothing and start.source and start.fresh:
+        raise TrainingError(f"stage {stage.name!r}: to start anew, leave --from out; found --fresh")
+    untrained = stage.references and preset.base and not start.source
+    if untrained and start.activation != "lr" and not start.random:
+        raise TrainingError(
+            f"stage {stage.name!r} learns from the reference images of stage 1: expected --from "
+            "and the model of `train activation`, or --activation lr"
+        )
+
+
+def _random(preset: Preset, start: Start) -> CasSRPipeline:
+    return build_pipeline(
+        preset,
+        activation=start.activation or "scedit",
+        multiple_attention=start.multiple_attention is not False,
+        seed=start.seed,
+    )
+
+
+def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
+    folder = Path(source)
+    if (folder / "cassr.json").is_file():
+        return CasSRPipeline.from_adapters(folder)
+    if (folder / "model_index.json").is_file() and (folder / "controlnet").is_dir():
+        return CasSRPipeline.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(start.seed)
+        revision = preset.base_revision if source == preset.base else None
+        made = pipeline_from_base(
+            source,
+            revision=revision,
+            preset=preset,
+            activation=start.activation or "scedit",
+            multiple_attention=start.multiple_attention is not False,
+        )
+    return made.carry_prompts(("", preset.sampling.prompt, preset.sampling.negative_prompt))
+
+
+def _with_wanted_modules(
+    pipeline: CasSRPipeline, preset: Preset, start: Start, stage: Stage
+) -> CasSRPipeline:
+    """New modules where the source lacks what is to be trained, or where new ones are wanted."""
+    has_kind, has_attention = pipeline.config["activation_kind"], pipeline.attention is not None
+    kind = start.activation or has_kind
+    attention = has_attention if start.multiple_attention is None else start.multiple_attention
+    wrong_kind, wrong_attention = kind != has_kind, attention != has_attention
+    if stage.references and wrong_kind and kind != "lr":
+        raise TrainingError(
+            f"{start.source}: expected a stage 1 of kind {kind!r}, found {has_kind!r}; train it "
+            f"first: train activation --activation {kind}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(start.seed)
+        fresh = build_adapters(pipeline.unet, preset, activation=kind, multiple_attention=attention)
+    unfit = {"activation"} if wrong_kind else set()
+    unfit |= {"attention"} & {*stage.adapters} if wrong_attention else set()
+    names = unfit | {*stage.adapters} if start.fresh else unfit
+    if stage.from_nothing:
+        pipeline.register_modules(scheduler=build_scheduler(preset))
+        pipeline.register_to_config(
+            latent_target=preset.latent_target,
+            latent_sigma=preset.latent_sigma,
+            sampling=preset.sampling.as_dict(),
+        )
+    pipeline.register_modules(**{name: fresh[name] for name in names})
+    pipeline.register_to_config(activation_kind=kind)
+    return pipeline
