@@ -12,10 +12,10 @@ import pytest
 import torch
 from conftest import Cli
 
+from bench.base.metering import Meter, machine_name
 from bench.reports import REPORTS, get_report, render_all
 from bench.reports.cost import render, summarize_costs
 from bench.results.results import Cost, Item, Results
-from bench.running.metering import Meter, machine_name
 
 from . import results_example as ex
 

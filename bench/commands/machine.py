@@ -44,7 +44,7 @@ def fetch(
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
     from bench.data import fetch as fetch_data
-    from bench.running import fetch as fetching
+    from bench.suites import fetch as fetching
 
     if given is not None:
         rows = fetch_data.adopt(names, given)

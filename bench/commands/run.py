@@ -200,7 +200,7 @@ def _default_out(suite: str) -> Path:
 
 
 def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
-    from bench.running import fetch as fetching
+    from bench.suites import fetch as fetching
 
     names, shown = [*suite.methods, *suite.metrics], progress(quiet)
     if most_mb is None:

@@ -51,7 +51,7 @@ class Cost:
     Attributes:
         seconds: of upscaling alone; no file is read or written in them.
         pixels: of the SR image.
-        peak_bytes: see `bench.running.metering`.
+        peak_bytes: see `bench.base.metering`.
         device, machine: as asked for ("cuda"), and its name.
         threads: compute threads.
     """

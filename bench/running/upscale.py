@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.base.errors import BenchError, ImageError, Unavailable, WorkerDied
 from bench.base.foreign import running
+from bench.base.metering import Meter
 from bench.base.text import printable
 from bench.base.types import Method
 from bench.base.workers import Workers
@@ -16,7 +17,6 @@ from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import UpscaleTask
-from bench.running.metering import Meter
 from bench.running.store import ImageStore
 
 if TYPE_CHECKING:
