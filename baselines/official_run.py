@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,11 +25,23 @@ from bench.base.records import copy_atomic, write_atomic
 from bench.base.text import printable
 from bench.base.types import SetImage
 from bench.files import images
-
-if TYPE_CHECKING:
-    from baselines.official import OfficialRepository
+from bench.methods.card import Official
+from bench.methods.installation import Installation
 
 POLL_SECONDS = 0.25
+
+
+class Program(Protocol):
+    """What a run asks of the method that it is a run of."""
+
+    where: Installation
+    official: Official
+
+    def fill(self, text: str, known: Mapping[str, str]) -> str: ...
+
+    def environment(self, known: Mapping[str, str]) -> dict[str, str]: ...
+
+    def record(self) -> dict[str, Any]: ...
 
 
 @dataclass
@@ -89,9 +101,7 @@ class Watch:
 class Run:
     """One start of the program over some inputs."""
 
-    def __init__(
-        self, method: OfficialRepository, command: list[str], jobs: list[Job], seen: Watch
-    ) -> None:
+    def __init__(self, method: Program, command: list[str], jobs: list[Job], seen: Watch) -> None:
         self.method = method
         self.official = method.official
         self.jobs = {job.stem: job for job in jobs}

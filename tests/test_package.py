@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -89,26 +86,6 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "cassr-bench 0." in done.stdout
-
-
-def imports(file: Path) -> Iterator[str]:
-    """Modules that a file imports anywhere in it: in functions and for types too."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def test_modules_of_the_model_import_downwards_only() -> None:
-    files = [file for file in (ROOT / "cassr").rglob("*.py") if file.name != "__init__.py"]
-    names = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
-    graph = {name: set(imports(file)) & set(names) for name, file in names.items()}
-    assert list(TopologicalSorter(graph).static_order())  # a circle raises CycleError
-    networks = {"cassr.stages", "cassr.patch_vae", "cassr.pipeline", "cassr.unet"}
-    for name in ("sampling", "tiling", "color", "images"):
-        assert not graph[f"cassr.{name}"] & networks
 
 
 def test_a_summary_is_the_first_line_of_its_command() -> None:

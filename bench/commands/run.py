@@ -17,7 +17,7 @@ from bench.commands.output import FAILED, go_offline, print_json, progress, repo
 
 if TYPE_CHECKING:
     from bench.results.results import Results, ShownRegion
-    from bench.running.execute import Outcome
+    from bench.running.collect import Outcome
     from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
 

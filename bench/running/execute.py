@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench import metrics
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.results.results import Results
-from bench.running.collect import results_of
+from bench.running.collect import Outcome, results_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer, Target, score_missing
 
 Failures = Mapping[tuple[str, str, str], str]
 """(dataset, method as typed, image id) -> why there is no SR image."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run leaves: the results and every image or file that failed, as (what, reason)."""
-
-    results: Results
-    failures: tuple[tuple[str, str], ...]
 
 
 def execute(plan: Plan, progress: Progress) -> Outcome:

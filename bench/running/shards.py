@@ -15,7 +15,8 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.workers import cores
-from bench.running.execute import Outcome, collect
+from bench.running.collect import Outcome
+from bench.running.execute import collect
 from bench.running.options import Shard
 from bench.running.plan import Plan
 

@@ -16,6 +16,7 @@ from bench.data.find import dataset_cards
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
+from bench.remote.fetch import fetch_weight
 from bench.suites.find import suite_cards
 
 REST_SECONDS = 3600
@@ -134,7 +135,7 @@ def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool
         return f"would be fetched from {source}" if source else by_hand, False
     try:
         with progress.step(weight.name) as advance:
-            path = weights.fetch(weight, lambda _, done, total: advance(done, total))
+            path = fetch_weight(weight, lambda _, done, total: advance(done, total))
     except BenchError as error:
         return str(error), True
     return f"fetched to {printable(path)}", False

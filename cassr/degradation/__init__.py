@@ -22,7 +22,7 @@ import numpy as np
 from PIL import features
 from pydantic import AfterValidator, Field
 
-from .steps import (
+from cassr.degradation.steps import (
     GAUSSIAN_KINDS,
     RESIZE_MODES,
     DegradationParameters,

