@@ -6,6 +6,7 @@ A page is made from the cards alone, never from this machine, so that everybody'
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -205,10 +206,26 @@ def _miniature_runs() -> str:
     return table(head, rows)
 
 
+# -- architecture --------------------------------------------------------------------------------
+
+
+def architecture_page() -> str:
+    floors = tomllib.loads((DOCS / "rooms.toml").read_text())["floor"]
+    rows = [
+        [str(number), f"`{room.replace('.', '/')}/`", purpose]
+        for number, rooms in enumerate(floors)
+        for room, purpose in rooms.items()
+    ]
+    return template("architecture").format(
+        generated=GENERATED, table=table(("floor", "room", "what it is for"), rows)
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "datasets.md": datasets_page,
     "train.md": train_page,
+    "architecture.md": architecture_page,
 }
 
 
