@@ -255,7 +255,7 @@ def test_patterns(pattern: str, path: str, fits: bool) -> None:
         ({"photos": "packaged"}, "either 'photos' or 'archive'"),
         ({"lr": None}, "either 'lr' or a 'degradation'"),
         ({"crop": {"lr": 128, "hr": 512}}, "Extra inputs"),
-        ({"archive": {"name": "../x.zip"}}, "pattern"),
+        ({"archive": {"name": "../x.zip"}}, "plain file name"),
     ],
 )
 def test_impossible_cards_are_refused(fields: dict, message: str, tmp_path: Path) -> None:
