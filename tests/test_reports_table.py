@@ -19,6 +19,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.base.errors import BenchError, DataError, UnknownName
+from bench.base.text import spreadsheet_text
 from bench.files import outputs
 from bench.reports import REPORTS, get_report, render_all, require_free
 from bench.reports.tables.latex import escape as escape_latex
@@ -242,11 +243,30 @@ def test_csv_gives_back_what_went_in(tmp_path: Path) -> None:
     for results in (ex.example(), ex.hostile()):
         scores, summary = get_report("csv").load()(results, tmp_path)
         read = pd.read_csv(scores, keep_default_na=False, na_values={"value": [""]})
-        pd.testing.assert_frame_equal(read, results.scores, check_dtype=False)
+        texts = ["dataset", "method", "image", "metric", "reason"]
+        shown = {name: results.scores[name].map(spreadsheet_text) for name in texts}
+        expected = results.scores.assign(**shown)
+        pd.testing.assert_frame_equal(read, expected, check_dtype=False)
         means = pd.read_csv(summary)["mean"]
         pd.testing.assert_series_equal(means, summarize(results)["mean"])
     with scores.open(newline="") as file:
         assert len(list(csv.reader(file))) == 1 + len(results.scores)
+    assert b"\x1b" not in scores.read_bytes()
+
+
+def test_every_csv_escapes_names(folder_of_reports: Path) -> None:
+    hostile = ex.hostile()
+    methods = tuple(dataclasses.replace(m, name=f"=1+{m.name}\x1b[31m\n") for m in hostile.methods)
+    named = {old.name: new.name for old, new in zip(hostile.methods, methods, strict=True)}
+    scores = hostile.scores.assign(method=hostile.scores["method"].map(named))
+    results = dataclasses.replace(hostile, methods=methods, scores=scores)
+    for path in render_all(results, folder_of_reports, ["csv", "statistics", "published", "cost"]):
+        if path.suffix == ".csv":
+            text = path.read_text()
+            assert "\x1b" not in text, path
+            assert not [
+                line for line in csv.reader(io.StringIO(text)) for f in line if f[:1] == "="
+            ]
 
 
 def test_latex_escapes() -> None:
