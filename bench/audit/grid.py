@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from bench.audit.numbers import Comma, Number, comma_of, is_missing, looks_numeric, numbers
 from bench.audit.recompute import Mark, Unread, Value
@@ -24,7 +24,6 @@ from bench.results.published import plain
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
 ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
-Role = Literal["metric", "dataset", "method"]
 
 
 @dataclass(frozen=True)

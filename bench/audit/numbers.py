@@ -122,6 +122,15 @@ def _decimal(token: str, comma: Comma) -> Decimal | str:
     return plain
 
 
+_FORMS = (
+    (r"[+-]?(\d+\.?\d*|\.\d+)", ",", "."),
+    (r"[+-]?\d*,\d+", ".", ","),
+    (r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", ",", "."),
+    (r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", ".", ","),
+)
+"""(form, its mark of thousands, its mark of decimals), tried in this order."""
+
+
 def _plain(token: str, comma: Comma) -> Decimal | str:
     if sum(char.isdigit() for char in token) > MAX_DIGITS:
         return f"has more than {MAX_DIGITS} digits"
@@ -132,12 +141,7 @@ def _plain(token: str, comma: Comma) -> Decimal | str:
         return Decimal(token.replace(",", "."))
     if either and either[1] == ",":
         return Decimal(token.replace(",", ""))
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", token):
-        return Decimal(token)
-    if re.fullmatch(r"[+-]?\d*,\d+", token):
-        return Decimal(token.replace(",", "."))
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", token):
-        return Decimal(token.replace(",", ""))
-    if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?", token):
-        return Decimal(token.replace(".", "").replace(",", "."))
+    for form, thousands, decimal in _FORMS:
+        if re.fullmatch(form, token):
+            return Decimal(token.replace(thousands, "").replace(decimal, "."))
     return "is not a number that can be told"

@@ -2,7 +2,7 @@
 
 The way of the data::
 
-    dataset card -> Manifest -> ImagePair -> Method.upscale -> ImageStore -> Metric -> Score
+    dataset card -> Manifest -> ImagePair -> Method.upscale -> ImageStore -> Metric -> score
 
 A number belongs to content, not to names: a score's key is the hash of the SR bytes, the hash of
 the HR bytes and the metric's fingerprint.
@@ -298,18 +298,6 @@ class Missing:
     @property
     def text(self) -> str:
         return f"{self.file}: {self.reason}" if self.file else self.reason
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number, or the reason why there is none (then `value` is None)."""
-
-    dataset: str
-    method: str
-    image: str
-    metric: str
-    value: float | None
-    reason: str = ""
 
 
 TRAINING_SEED = "Training seed"

@@ -15,6 +15,7 @@ from typing import IO
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.progress import Advance, Progress
 from bench.base.text import printable
+from bench.base.types import Weight
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call, git, importing, remove
@@ -218,29 +219,40 @@ def _freeze(python: Path) -> list[str]:
 
 
 def _weights(where: Installation, progress: Progress) -> Iterator[str]:
-    missing = []
+    """Fetch what can be had and put it where the program looks; what is missing is told last."""
+    missing: list[str] = []
     for weight in where.card.weights:
-        try:
-            with progress.step(weight.name) as advance:
-                fetch_weight(weight, partial(_advance, advance))
-        except WeightsError as error:
-            missing.append(str(error))
-            continue
-        yield f"{weight.name}: is there"
+        yield from _got(missing, _weight(weight, progress))
+    there = {weight.name for weight in where.card.weights if weights.find(weight)}
     for name, inside in where.official.links.items():
-        if weights.find(next(w for w in where.card.weights if w.name == name)):
+        if name in there:
             link(where.weight(name), where.repo / inside, where.repo)
     for name, into in where.official.unpack.items():
-        if weights.find(next(w for w in where.card.weights if w.name == name)):
+        if name in there:
             yield _unpack(where, name, into)
     for snapshot in where.official.snapshots:
-        try:
-            with progress.step(snapshot.repository):
-                yield _snapshot(where, snapshot)
-        except WeightsError as error:
-            missing.append(str(error))
+        yield from _got(missing, _shown_snapshot(where, snapshot, progress))
     if missing:
         raise Unavailable("; ".join(missing))
+
+
+def _got(missing: list[str], lines: Iterator[str]) -> Iterator[str]:
+    """The lines, or one more reason why something is missing."""
+    try:
+        yield from lines
+    except WeightsError as error:
+        missing.append(str(error))
+
+
+def _weight(weight: Weight, progress: Progress) -> Iterator[str]:
+    with progress.step(weight.name) as advance:
+        fetch_weight(weight, partial(_advance, advance))
+    yield f"{weight.name}: is there"
+
+
+def _shown_snapshot(where: Installation, wanted: Snapshot, progress: Progress) -> Iterator[str]:
+    with progress.step(wanted.repository):
+        yield _snapshot(where, wanted)
 
 
 def _advance(show: Advance, name: str, done: int, total: int) -> None:
