@@ -22,7 +22,7 @@ import numpy as np
 from PIL import features
 from pydantic import AfterValidator, Field
 
-from .degradation_steps import (
+from .steps import (
     GAUSSIAN_KINDS,
     RESIZE_MODES,
     DegradationParameters,
