@@ -238,8 +238,8 @@ def run(
 
     A method may be a function upscale(lr, *, scale, seeds), which runs in this process. What is
     in the store (by default the command's) is not computed again; no report is written until
-    `report` is called. Small weights that are missing are fetched first; `fetch=True` fetches
-    all, `fetch=False` none.
+    `report` is called. Missing weights are fetched first, up to the size that the suite says;
+    `fetch=True` fetches all, `fetch=False` none.
     """
     from bench.running.execute import execute
     from bench.running.fetch import fetch_for_run

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import pytest
 import results_example
 import torch
 import torch.nn.functional as F
-from conftest import Cli
+from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
 
@@ -30,6 +32,14 @@ CHOSEN = (
     *("--datasets", "quick-bicubic", "--limit", "2"),
 )
 REPORTS = ("csv", "latex", "statistics")
+
+
+def script(file: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, file]
+    return subprocess.run(
+        command, cwd=file.parent, env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def doubled(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
@@ -311,9 +321,7 @@ def test_a_script_needs_no_guard(image_folders: tuple[Path, Path], tmp_path: Pat
         f"t = bench.score({sr!r}, {hr!r}, metrics='psnr_y', workers=2)\n"
         "print(len(t), t['value'].notna().all())\n"
     )
-    done = subprocess.run(
-        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120
-    )
+    done = script(tmp_path / "script.py")
     assert (done.stdout.split(), done.stderr) == (["begun", "3", "True"], "")
 
 
@@ -346,6 +354,48 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
     with pytest.raises(bench.BenchError, match="bent on failing"):
         evaluate(30, bent)
     assert not clean_home.joinpath("store").exists()
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page_folder(clean_home: Path, tmp_path: Path) -> Path:
+    """A folder with the images that the page speaks of."""
+    sizes = {"my_output": 64, "ground_truth": 64, "photos": 16}
+    for name, size in (sizes | {"validation/lr": 16, "validation/hr": 64}).items():
+        (tmp_path / "cwd" / name).mkdir(parents=True)
+        for index in range(2):
+            pixels = photo(size, size, index + (7 if name == "my_output" else 0))
+            Image.fromarray(pixels).save(tmp_path / "cwd" / name / f"{index}.png")
+    return tmp_path / "cwd"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
+
+
+def test_the_pages_code_runs_as_a_script(page_folder: Path) -> None:
+    (page_folder / "page.py").write_text("\n".join(blocks()))
+    done = script(page_folder / "page.py")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "(16, 16) (64, 64)" in done.stdout and "True (" in done.stdout
+    assert re.search(r"^200 \{'psnr_y': ", done.stdout, re.M)
+    assert (page_folder / "reports" / "table.tex").is_file()
+
+
+def test_the_pages_code_runs_in_a_notebook(
+    page_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
+    pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel")
+    import nbformat
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
+    cells = [*map(nbformat.v4.new_code_cell, blocks()), nbformat.v4.new_code_cell("results")]
+    book = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(book, resources={"metadata": {"path": str(page_folder)}}).execute()
+    assert "<table>" in book.cells[-1].outputs[0]["data"]["text/html"]
 
 
 # -- the module ----------------------------------------------------------------------------------
