@@ -6,7 +6,6 @@ Everything here is reached as `bench.NAME`. Nothing is printed and no bar is sho
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -208,15 +207,10 @@ class Leaderboard:
         return html(self.results) + absent
 
     def __repr__(self) -> str:
-        from rich.console import Console
+        from bench.reports.tables.terminal import text
 
-        from bench.reports.tables import terminal
-
-        file = io.StringIO()
-        console = Console(file=file, width=terminal.FILE_WIDTH, color_system=None)
-        terminal.show(self.results, console)
         absent = f"Not in the file: {'; '.join(self.absent)}" if self.absent else ""
-        return (file.getvalue() + absent).rstrip()
+        return (text(self.results) + absent).rstrip()
 
 
 def run(
