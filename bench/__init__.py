@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.base.errors import BenchError
-    from bench.interface import Evaluator, Leaderboard, load, metric, run, score, upscale
+    from bench.interface import Evaluator, load, metric, run, score, upscale
+    from bench.reports.leaderboard import Leaderboard
 
     __version__: str
 

@@ -26,12 +26,10 @@ from bench.base.workers import threads
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, to_tensor, write_png
 from bench.methods import own_function
-from bench.results.results import Results, summarize
+from bench.reports.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bench.results.table_stats import Statistics
 
 PathLike = str | os.PathLike[str]
 Function = Callable[..., Any]
@@ -152,65 +150,6 @@ def upscale(
             lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
             raise BenchError("; ".join(lines))
         return given.back([read_rgb(place / "sr" / f"{file.stem}.png") for file in inputs])
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """Scores of methods on test sets; a notebook shows it as a table.
-
-    Attributes:
-        results: what every report is made from.
-        failures: (what, reason) of images that could not be upscaled or read.
-        absent: what the file that it was loaded from does not hold.
-    """
-
-    results: Results
-    failures: tuple[tuple[str, str], ...] = ()
-    absent: tuple[str, ...] = ()
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """A row per dataset, method, image and metric: `value`, or the `reason` why it is NaN."""
-        return self.results.scores.copy()
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The means, over the images that all methods share: a row per dataset, metric, method."""
-        return summarize(self.results)
-
-    def latex(self) -> str:
-        """The table for a paper; the file `table.tex` of a run's reports."""
-        from bench.reports.tables.latex import latex
-
-        return latex(self.results)
-
-    def statistics(self) -> Statistics:
-        """Intervals and ranks (`cells`) and paired tests (`pairs`), both data frames."""
-        from bench.results.table_stats import statistics
-
-        return statistics(self.results)
-
-    def report(
-        self, folder: PathLike, reports: str | Sequence[str] = (), *, overwrite: bool = False
-    ) -> list[Path]:
-        """Write the reports of a run, or those named, below a folder; gives the files."""
-        from bench.reports import render_all
-
-        return render_all(self.results, Path(folder), _several(reports), overwrite)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        from bench.reports.tables.notebook import html
-
-        absent = f"<p>Not in the file: {escape('; '.join(self.absent))}</p>" if self.absent else ""
-        return html(self.results) + absent
-
-    def __repr__(self) -> str:
-        from bench.reports.tables.terminal import text
-
-        absent = f"Not in the file: {'; '.join(self.absent)}" if self.absent else ""
-        return (text(self.results) + absent).rstrip()
 
 
 def run(
