@@ -5,14 +5,19 @@ A page is made from the cards alone, never from this machine, so that everybody'
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
+import bench  # noqa: E402
 from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.card import DatasetCard  # noqa: E402
@@ -221,11 +226,60 @@ def architecture_page() -> str:
     )
 
 
+# -- the Python interface ------------------------------------------------------------------------
+
+
+def python_page() -> str:
+    told = [_described(f"bench.{name}", getattr(bench, name)) for name in bench.__all__]
+    return template("python").format(generated=GENERATED, details="\n\n".join(told))
+
+
+def _described(name: str, thing: Any) -> str:
+    """Heading, call and docstring; of a class also what it can be asked for."""
+    called = f"{name}{_call(thing)}" if _is_called(thing) else name
+    lines = [f"### {name}", "", "```text", called, "```", "", _docstring(thing)]
+    found = []
+    members = vars(thing).items() if inspect.isclass(thing) and _is_called(thing) else ()
+    for key, member in members:
+        if not key.startswith("_") and isinstance(member, (FunctionType, property)):
+            call = "" if isinstance(member, property) else _call(member)
+            found.append(f"- `.{key}{call}`: {' '.join(_docstring(member).split())}")
+    return "\n".join([*lines, *([""] if found else []), *found])
+
+
+def _is_called(thing: Any) -> bool:
+    return not (inspect.isclass(thing) and issubclass(thing, Exception))
+
+
+def _call(function: Any) -> str:
+    """Names and defaults, without types."""
+    signature = inspect.signature(function)
+    parameters = [
+        each.replace(annotation=each.empty)
+        for each in signature.parameters.values()
+        if each.name != "self"
+    ]
+    bare = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    return str(bare)
+
+
+def _docstring(thing: Any) -> str:
+    """As Markdown: the sections of attributes and arguments as lists."""
+    lines = []
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        item = re.match(r"    (\w[\w, ]*): (.*)", line)
+        if line in ("Args:", "Attributes:"):
+            continue
+        lines.append(f"- `{item[1]}`: {item[2]}" if item else line.strip())
+    return "\n".join(lines)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "datasets.md": datasets_page,
     "train.md": train_page,
     "architecture.md": architecture_page,
+    "python.md": python_page,
 }
 
 

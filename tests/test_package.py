@@ -34,6 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
+        "bench/py.typed",
         "bench/suites/quick.toml",
         "bench/data/cards/quick-realistic.toml",
         "bench/data/photos/packaged.toml",
@@ -86,6 +87,25 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "cassr-bench 0." in done.stdout
+
+
+def test_importing_the_interface_is_quick_and_light() -> None:
+    code = (
+        "import sys, time\n"
+        "start = time.perf_counter()\n"
+        "import bench\n"
+        "bench.__version__, dir(bench), bench.BenchError\n"
+        "print(time.perf_counter() - start)\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])\n"
+        "bench.run, bench.Evaluator\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules and m not in ('numpy', 'PIL')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds, *heavy = done.stdout.splitlines()
+    assert heavy == ["[]", "[]"]
+    assert float(seconds) < 0.2
 
 
 def test_a_summary_is_the_first_line_of_its_command() -> None:

@@ -15,7 +15,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
+from types import ModuleType
 from typing import Any, TypeVar
 
 from bench.base.errors import Interrupted, WorkerDied
@@ -92,12 +94,12 @@ class Workers:
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result]]:
-        set_threads(self.threads)
-        for task in tasks:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                result = function(task)
-            yield task, result
+        with threads(self.threads):
+            for task in tasks:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    result = function(task)
+                yield task, result
 
     def _map_pool(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -107,7 +109,8 @@ class Workers:
         running: dict[Future[Result], Task] = {}
         while True:
             for task in islice(waiting, self.count * IN_FLIGHT_PER_WORKER - len(running)):
-                running[pool.submit(function, task)] = task
+                with _no_main():
+                    running[pool.submit(function, task)] = task
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -138,10 +141,28 @@ def _context(preload: list[str]) -> Any:
     return context
 
 
-def set_threads(threads: int) -> None:
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Let a process that is started run nothing of the script that starts it, guarded or not."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads; afterwards with as many as before."""
     import torch
 
-    torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _initialize(threads: int) -> None:
@@ -150,7 +171,9 @@ def _initialize(threads: int) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    set_threads(threads)
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def _die_with(parent: Any) -> None:

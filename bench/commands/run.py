@@ -89,7 +89,7 @@ def run(
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if not (offline or dry_run or fetch is False):
-        _fetch_for(suite_card, None if fetch else suite_card.fetch_mb, as_json)
+        _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if dry_run:
@@ -199,15 +199,10 @@ def _default_out(suite: str) -> Path:
     return inside(Path("results") / "reports", suite)
 
 
-def _fetch_for(suite: SuiteCard, most_mb: float | None, quiet: bool) -> None:
-    from bench.suites import fetch as fetching
+def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
+    from bench.suites.fetch import fetch_for_run
 
-    names, shown = [*suite.methods, *suite.metrics], progress(quiet)
-    if most_mb is None:
-        rows = fetching.fetch(names, shown, dry_run=False)
-    else:
-        rows = fetching.fetch_small(names, shown, most_mb)
-    for row in rows:
+    for row in fetch_for_run(suite, asked, progress(quiet)):
         if row["failed"]:
             typer.echo(f"not fetched: {row['state']}", err=True)
 

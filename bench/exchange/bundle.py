@@ -7,14 +7,15 @@ somebody else: its size is bounded, every field is checked, nothing in it is run
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
+from bench.base.types import MetricSpec
 from bench.exchange.measured import (
     Cell,
     DatasetPrint,
@@ -30,6 +31,9 @@ from bench.exchange.measured import (
     shorten,
 )
 from bench.results.results import Item, Results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULT = "result.json"
 SCORES = "data/scores.parquet"
@@ -73,6 +77,94 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
         measured=measured.model_copy(update={"scores": cells}),
         made_with={key: results.provenance[key] for key in kept if key in results.provenance},
     )
+
+
+def to_results(bundle: Bundle) -> Results:
+    """The results as far as a file holds them: no pictures, costs or layout.
+
+    A metric that is not known here is described by its name alone. Images are in the order of
+    their ids; metrics in that of the file, those over a whole set last.
+    """
+    cells = bundle.measured.scores
+    kinds = bundle.measured.metrics
+    return Results(
+        title=bundle.title,
+        datasets=tuple(_item(name, bundle.datasets) for name in _ordered(cells, "dataset")),
+        methods=tuple(_item(name, bundle.methods) for name in _ordered(cells, "method")),
+        metrics=tuple(_spec(name, kinds.get(name)) for name in _ordered(cells, "metric")),
+        scores=_frame(cells),
+        notes=tuple(bundle.notes),
+        provenance=_provenance(bundle),
+    )
+
+
+def _ordered(cells: Sequence[Cell], field: str) -> list[str]:
+    return list(dict.fromkeys(getattr(cell, field) for cell in cells))
+
+
+def _item(name: str, labels: Mapping[str, Label]) -> Item:
+    label = labels.get(name, Label(title=name))
+    return Item(name, label.title, label.note, dict(label.variant))
+
+
+def _spec(name: str, told: MetricPrint | None) -> MetricSpec:
+    from bench import metrics
+
+    if name in metrics.names() or told is None:
+        return metrics.get(name)
+    return MetricSpec(
+        name=name,
+        title=name,
+        better=told.better,
+        reference=False,
+        means="",
+        source="",
+        factory="",
+        kind=told.kind,
+        digits=told.digits,
+    )
+
+
+def _frame(cells: Sequence[Cell]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        (cell.dataset, cell.method, image, cell.metric, value, cell.missing.get(image, ""))
+        for cell in cells
+        for image, value in _values(cell).items()
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+    orders = {name: _ordered(cells, name) for name in ("dataset", "method", "metric")}
+    ranks = frame.assign(
+        **{name: frame[name].map(order.index) for name, order in orders.items()},
+        whole=frame["image"] == "",
+    )
+    order = ranks.sort_values(["dataset", "method", "whole", "image", "metric"], kind="stable")
+    return frame.loc[order.index].reset_index(drop=True)
+
+
+def _values(cell: Cell) -> dict[str, float | None]:
+    """By image; "" is the whole set."""
+    own: dict[str, float | None] = dict(cell.images)
+    if not own and cell.mean is not None:
+        own[""] = cell.mean
+    return own | dict.fromkeys(cell.missing)
+
+
+def _provenance(bundle: Bundle) -> dict[str, Any]:
+    measured = bundle.measured
+    return {
+        **bundle.made_with,
+        "suite": {"name": measured.suite, "title": bundle.title},
+        "seed": measured.seed,
+        "limit": measured.limit,
+        "datasets": {
+            name: {"manifest_sha256": known.sha256, "images": known.images}
+            for name, known in measured.datasets.items()
+        },
+        "metrics": {name: known.fingerprint for name, known in measured.metrics.items()},
+        "methods": {name: {"sha256": known.sha256} for name, known in measured.methods.items()},
+    }
 
 
 def _bare(missing: Mapping[str, str]) -> dict[str, str]:

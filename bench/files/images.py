@@ -62,6 +62,14 @@ def read_rgb(path: Path) -> np.ndarray:
         raise _refused(path, f"cannot be decoded ({_one_line(error)})") from error
 
 
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """As `read_rgb`, of an image that is open already."""
+    file = Path(getattr(image, "filename", "") or "the image given")
+    # A copy knows of no file, which holds the depth of one that is there.
+    _refuse_meaningful_loss(file, image if file.is_file() else image.copy())
+    return np.asarray(_to_rgb(file, image))
+
+
 def _require_file(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise _refused(path, "is a link to a file that does not exist")

@@ -20,7 +20,7 @@ from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
-from bench.methods import siblings
+from bench.methods import own_function, siblings
 from bench.methods.card import MethodCard
 
 CARD_FOLDERS = (("baselines", "cards"),)
@@ -163,6 +163,8 @@ def find(name: str) -> Entry:
         return _spandrel(name, Path(name.removeprefix("spandrel:")))
     if name.startswith("folder:"):
         return _folder(name)
+    if name.startswith(own_function.PREFIX):
+        return _python_function(name)
     if name.endswith(".py"):
         return _python_file(Path(name))
     if name.endswith(".toml"):
@@ -231,6 +233,21 @@ def _python_file(file: Path) -> Entry:
         summary="a method in one file",
     )
     return Entry(str(file), card, modules=siblings.hashes(file))
+
+
+def _python_function(name: str) -> Entry:
+    title = own_function.get(name).__name__
+    card = _GivenCard(
+        name=title,
+        title=title,
+        factory="bench.methods.own_function:FunctionMethod",
+        options={"name": name, "sha256": own_function.sha256(name)},
+        seeded=True,
+        max_workers=1,
+        licence="unknown",
+        summary="a Python function",
+    )
+    return Entry(name, card)
 
 
 def _given(file: Path, what: str) -> Weight:

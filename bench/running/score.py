@@ -297,26 +297,48 @@ def _value(
     hr: Tensor | Missing | None,
     prepared: dict[str, Any],
 ) -> float | Missing:
-    reference = metrics.get(name).reference
-    if reference and isinstance(hr, Missing):
+    if not metrics.get(name).reference:
+        return value_of(name, device, x)
+    if isinstance(hr, Missing):
         return hr
-    if reference:
-        _require_same_size(sr, x, hr)
-    metric = _loaded(name, device)
-    if reference and name not in prepared:
+    assert hr is not None
+    return value_of(name, device, x, hr, prepared, printable(sr.path))
+
+
+def value_of(
+    name: str,
+    device: str,
+    x: Tensor,
+    hr: Tensor | None = None,
+    prepared: dict[str, Any] | None = None,
+    file: str = "",
+) -> float:
+    """The score of one image by a metric, which is loaded once.
+
+    Args:
+        x, hr: (1, 3, H, W) float32 in [0, 1], multiples of 1/255; hr None without reference.
+        prepared: what is computed of `hr` alone, by metric; filled here.
+        file: what the image is called in errors.
+
+    Raises:
+        ImageError: the two differ in size, or the value is not a finite number.
+    """
+    if hr is not None:
+        _require_same_size(x, hr, file)
+    metric, prepared = loaded(name, device), {} if prepared is None else prepared
+    if hr is not None and name not in prepared:
         prepared[name] = metric.prepare(hr)
-    value = metric.score(x, hr, prepared[name]) if reference else metric.score(x, None, None)
+    value = metric.score(x, hr, prepared.get(name))
     if not math.isfinite(value):
         raise ImageError(f"{name} is not a finite number for this image")
     return float(value)
 
 
-def _require_same_size(sr: ImageJob, x: Tensor, hr: Tensor | Missing | None) -> None:
-    assert hr is not None and not isinstance(hr, Missing)
+def _require_same_size(x: Tensor, hr: Tensor, file: str) -> None:
     if x.shape != hr.shape:
         found = f"{x.shape[3]}x{x.shape[2]}"
         expected = f"{hr.shape[3]}x{hr.shape[2]}"
-        raise ImageError(f"is {found}, its HR image is {expected}", printable(sr.path))
+        raise ImageError(f"is {found}, its HR image is {expected}", file)
 
 
 def _outcome(name: str, sr: ImageJob, hr_sha256: str | None, value: float | Missing) -> Outcome:
@@ -336,7 +358,7 @@ def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list
 
 def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
     try:
-        vectors = _loaded(name, job.device).features(x)
+        vectors = loaded(name, job.device).features(x)
         FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
     except Exception as error:
         return _failure(error)
@@ -344,7 +366,8 @@ def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | 
 
 
 @cache
-def _loaded(name: str, device: str) -> Any:
+def loaded(name: str, device: str) -> Any:
+    """A metric, ready to score, kept by this process."""
     return metrics.load(metrics.get(name), device)
 
 

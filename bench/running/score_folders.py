@@ -6,10 +6,10 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import metrics
 from bench.base.errors import BenchError, ImageError
@@ -22,6 +22,9 @@ from bench.files.safe_csv import csv_bytes
 from bench.running.score import Scorer, Target, score_missing
 from bench.running.store import Store
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class FolderScores:
@@ -32,12 +35,16 @@ class FolderScores:
         rows: (file name, metric, value or None), by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
+        reasons: why a row has no value, by file name and metric.
+        refused: (file, reason) of files that have no rows.
     """
 
     folder: Path
     rows: tuple[tuple[str, str, float | None], ...]
     means: tuple[tuple[MetricSpec, float | None, int, str], ...]
     problems: tuple[tuple[str, str], ...]
+    reasons: Mapping[tuple[str, str], str]
+    refused: tuple[tuple[str, str], ...]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -144,22 +151,27 @@ def _collect(
     specs: Sequence[MetricSpec],
     scorer: Scorer,
     targets: Sequence[Target],
-    problems: list[tuple[str, str]],
+    refused: Sequence[tuple[str, str]],
 ) -> FolderScores:
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
     rows: list[tuple[str, str, float | None]] = []
+    reasons: dict[tuple[str, str], str] = {}
+    problems = list(refused)
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
             value = scorer.score(spec, target)
             if isinstance(value, Missing):
                 rows.append((target.image, spec.name, None))
+                reasons[target.image, spec.name] = value.text
                 if value.kind != "unavailable":
                     problems.append(_problem(target, spec, value))
             else:
                 rows.append((target.image, spec.name, value))
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
-    return FolderScores(folder, tuple(rows), means, _one_line_each(problems))
+    return FolderScores(
+        folder, tuple(rows), means, _one_line_each(problems), reasons, tuple(refused)
+    )
 
 
 def _mean(
@@ -200,3 +212,28 @@ def as_csv(scores: Sequence[FolderScores]) -> bytes:
     frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value"])
     frame = frame.astype({"value": float})
     return csv_bytes(frame if len(scores) > 1 else frame.drop(columns="folder"))
+
+
+def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
+    """Rows ``image, metric, value, reason``; NaN has its reason, a metric over the set no image.
+
+    With several folders each row begins with `folder`.
+    """
+    import pandas as pd
+
+    rows = [(str(one.folder), *row) for one in scores for row in _told(one)]
+    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
+    frame = frame.astype({"value": float})
+    return frame if len(scores) > 1 else frame.drop(columns="folder")
+
+
+def _told(one: FolderScores) -> Iterator[tuple[str, str, float | None, str]]:
+    """What is known of a folder: rows, then files that have none, then the whole set."""
+    for image, metric, value in one.rows:
+        yield image, metric, value, one.reasons.get((image, metric), "")
+    for file, reason in one.refused:
+        for spec in (spec for spec, *_ in one.means if spec.kind == "image"):
+            yield Path(file).name, spec.name, None, reason
+    for spec, mean, _, reason in one.means:
+        if spec.kind == "set":
+            yield "", spec.name, mean, reason

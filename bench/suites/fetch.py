@@ -17,6 +17,7 @@ from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
 from bench.remote.fetch import fetch_weight
+from bench.suites.card import SuiteCard
 from bench.suites.find import suite_cards
 
 REST_SECONDS = 3600
@@ -73,6 +74,14 @@ def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> lis
     return rows
 
 
+def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
+    """What a run of a suite fetches first; all where it is asked for, else as the suite says."""
+    names, most_mb = [*suite.methods, *suite.metrics], None if asked else suite.fetch_mb
+    if most_mb is None:
+        return fetch(names, progress, dry_run=False)
+    return fetch_small(names, progress, most_mb)
+
+
 def _unlisted(names: Sequence[str]) -> list[str]:
     """Metrics of pyiqa whose files only pyiqa itself knows."""
     suites = suite_cards()
@@ -109,7 +118,7 @@ def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
     if name in suites:
         for part in (*suites[name].methods, *suites[name].metrics):
             yield from _weights_of(part)
-    elif name in methods or name.startswith(("spandrel:", "folder:")) or _is_file(name):
+    elif name in methods or name.startswith(("spandrel:", "folder:", "python:")) or _is_file(name):
         yield from ((name, weight) for weight in find_method(name).card.weights)
     elif name in metrics.names() or name.startswith("pyiqa:"):
         yield from ((name, weight) for weight in metrics.get(name).weights)

@@ -57,11 +57,16 @@ class _Page:
 
 def render(results: Results, out: Path) -> list[Path]:
     """Write what `show` prints in 80 columns, without colour, to ``leaderboard.txt``."""
-    file = io.StringIO()
-    show(results, Console(file=file, width=FILE_WIDTH, color_system=None))
-    lines = [line.rstrip() for line in file.getvalue().splitlines()]
-    write_atomic(out / FILE_NAME, "\n".join(lines) + "\n")
+    write_atomic(out / FILE_NAME, text(results))
     return [out / FILE_NAME]
+
+
+def text(results: Results) -> str:
+    """What `show` prints in 80 columns, without colour."""
+    file = io.StringIO()
+    # In a notebook a console would show its output there, whatever its file.
+    show(results, Console(file=file, width=FILE_WIDTH, color_system=None, force_jupyter=False))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
 def show(results: Results, console: Console) -> None:

@@ -1,0 +1,305 @@
+"""The Python interface: what the commands do, for scripts and notebooks, with the same values.
+
+Everything here is reached as `bench.NAME`. Nothing is printed and no bar is shown unless
+`progress` is true; what a user can mend is raised as `bench.BenchError`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench import metrics as known_metrics
+from bench.base.device import default_store, resolve_device
+from bench.base.errors import BenchError
+from bench.base.progress import Progress
+from bench.base.types import MetricSpec
+from bench.base.workers import threads
+from bench.files.given import Image, unpack
+from bench.files.images import read_rgb, to_tensor, write_png
+from bench.methods import own_function
+from bench.reports.leaderboard import Leaderboard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PathLike = str | os.PathLike[str]
+Function = Callable[..., Any]
+"""upscale(lr, *, scale, seeds): a method; see docs/add-a-method.md."""
+Method = str | Function
+
+
+def score(
+    sr: PathLike | Sequence[PathLike],
+    hr: PathLike | None = None,
+    *,
+    metrics: str | Sequence[str],
+    device: str = "auto",
+    workers: int | None = None,
+    limit: int | None = None,
+    store: PathLike | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Score folders of images, with or without HR, as `cassr-bench score` does.
+
+    Gives a frame with the columns `image`, `metric`, `value` and `reason`: why a value is NaN.
+    A metric of a whole set (FID) has one row, whose image is "". Several folders, scored
+    together, have a first column `folder`. Nothing is kept unless a `store` is named.
+    """
+    from bench.running import score_folders as folders
+
+    with _kept(store) as place:
+        scores = folders.score_folders(
+            [Path(folder) for folder in _several(sr)],
+            None if hr is None else Path(hr),
+            _several(metrics),
+            store=place,
+            device=resolve_device(device),
+            workers=workers,
+            limit=limit,
+            progress=Progress(not progress),
+        )
+    return folders.as_frame(scores)
+
+
+@dataclass(frozen=True)
+class ImageMetric:
+    """A metric to call with images; `spec` says what it is, which way is better and whose it is."""
+
+    spec: MetricSpec
+    device: str
+
+    def __call__(self, sr: Image, hr: Image = None) -> Any:
+        """The value of one image, or an array of those of a batch or list."""
+        srs, hrs = unpack(sr), None if hr is None or not self.spec.reference else unpack(hr)
+        if self.spec.reference and hrs is None:
+            raise BenchError(f"{self.spec.name} compares with HR images; give hr too")
+        if hrs is not None and len(hrs.images) != len(srs.images):
+            raise BenchError(
+                f"{self.spec.name}: expected an HR image for each SR image, found "
+                f"{len(hrs.images)} for {len(srs.images)}"
+            )
+        pairs = zip(srs.images, hrs.images if hrs else [None] * len(srs.images), strict=True)
+        with threads(1):  # as the commands compute
+            values = [self._value(i, *pair) for i, pair in enumerate(pairs)]
+        return np.array(values) if srs.many else values[0]
+
+    def _value(self, number: int, sr: np.ndarray, hr: np.ndarray | None) -> float:
+        from bench.running.score import value_of
+
+        x = to_tensor(sr).to(self.device)
+        reference = None if hr is None else to_tensor(hr).to(self.device)
+        return value_of(self.spec.name, self.device, x, reference, file=f"image {number}")
+
+
+def metric(name: str, *, device: str = "auto") -> ImageMetric:
+    """A metric of single images as a function: `metric("lpips")(sr, hr)`.
+
+    Images are arrays (H, W, 3) of uint8 or of floats in [0, 1], tensors (3, H, W) in [0, 1],
+    images of Pillow's, or paths; of a batch, or of a list of them, it gives an array. Floats are
+    rounded to 8 bits first, so that a value is that of the file that would be written.
+    """
+    from bench.running.score import loaded
+
+    spec = known_metrics.get(name)
+    if spec.kind == "set":
+        raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
+    place = resolve_device(device)
+    loaded(name, place)
+    return ImageMetric(spec, place)
+
+
+def upscale(
+    method: Method,
+    image: Image,
+    *,
+    scale: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Upscale one image, a batch or a list of images, as `cassr-bench upscale` does.
+
+    The method is a name, `spandrel:FILE`, `FILE.py` or a function upscale(lr, *, scale, seeds).
+    Gives what was given (an image of Pillow's for a path), in the 8 bits that a file holds. An
+    image's noise follows from `seed` and the file's stem; those that are no files are called 0,
+    1, 2 and so on.
+    """
+    from bench.running.options import RunOptions
+    from bench.running.upscale_files import upscale_files
+
+    given = unpack(image)
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        inputs = [
+            file or _written(place / f"{i}.png", given.images[i])
+            for i, file in enumerate(given.files)
+        ]
+        options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
+        done = upscale_files(_name(method), inputs, place / "sr", options, Progress(not progress))
+        if done.failures:
+            lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
+            raise BenchError("; ".join(lines))
+        return given.back([read_rgb(place / "sr" / f"{file.stem}.png") for file in inputs])
+
+
+def run(
+    suite: str,
+    *,
+    methods: Method | Sequence[Method] = (),
+    datasets: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
+    limit: int | None = None,
+    scale: int = 4,
+    device: str = "auto",
+    workers: int | None = None,
+    seed: int | None = None,
+    fetch: bool | None = None,
+    store: PathLike | None = None,
+    progress: bool = False,
+) -> Leaderboard:
+    """Run a suite, or its datasets and metrics with other methods, as `cassr-bench run` does.
+
+    A method may be a function upscale(lr, *, scale, seeds), which runs in this process. What is
+    in the store (by default the command's) is not computed again; no report is written until
+    `report` is called. Missing weights are fetched first, up to the size that the suite says;
+    `fetch=True` fetches all, `fetch=False` none.
+    """
+    from bench.running.execute import execute
+    from bench.running.options import RunOptions
+    from bench.running.plan import make_plan
+    from bench.suites.fetch import fetch_for_run
+    from bench.suites.find import chosen, find_suite
+
+    names = [_name(method) for method in _several(methods)]
+    card = chosen(find_suite(suite), names, _several(datasets), _several(metrics))
+    place = Path(store) if store is not None else default_store()
+    options = RunOptions(
+        place, resolve_device(device), workers, seed=seed, limit=limit, scale=scale
+    )
+    shown = Progress(not progress)
+    plan = make_plan(card, options, shown)
+    if fetch is not False:
+        fetch_for_run(card, fetch, shown)
+        plan = make_plan(card, options, shown)
+    outcome = execute(plan, shown)
+    return Leaderboard(outcome.results, outcome.failures)
+
+
+def load(path: PathLike) -> Leaderboard:
+    """Results from a folder of reports, or from an exported folder or JSON.
+
+    Scores, means, statistics and tables are those of the run; `absent` says what is not in the
+    file.
+    """
+    from bench.exchange.bundle import read_bundle, to_results
+
+    results = to_results(read_bundle(Path(path)))
+    absent = ["pictures", "costs"]
+    if (Path(path) / "scores.csv").is_file():
+        absent += ["titles and notes of methods and test sets"]
+    return Leaderboard(results, absent=tuple(absent))
+
+
+class Evaluator:
+    """Scores a network in training on a validation set every so many steps.
+
+    Called with a step and a network (or a function upscale(lr, *, scale, seeds)), it gives the
+    means as {metric: mean}, or None where no evaluation is due. A network is called with
+    (1, 3, H, W) in [0, 1] on its own device, without gradients and in evaluation mode. With
+    several test sets the names are "DATASET/METRIC".
+
+    Args:
+        data: a suite, or a folder with `lr` and `hr` in it.
+        metrics: names; by default the suite's.
+        every: how many steps lie between two evaluations.
+    """
+
+    def __init__(
+        self,
+        data: PathLike,
+        metrics: str | Sequence[str] = (),
+        *,
+        every: int = 500,
+        limit: int | None = None,
+        scale: int = 4,
+        device: str = "auto",
+    ) -> None:
+        is_folder = Path(data).is_dir()
+        self._every = every
+        self._suite = "quick" if is_folder else str(data)
+        self._options: dict[str, Any] = {
+            "datasets": [f"folder:{data}"] if is_folder else (),
+            "metrics": _several(metrics),
+            "limit": limit,
+            "scale": scale,
+            "device": device,
+        }
+        self._folder = TemporaryDirectory()
+
+    def __call__(self, step: int, method: Any) -> dict[str, float] | None:
+        """The means, when `step` is a multiple of `every`."""
+        if step % self._every:
+            return None
+        store = Path(self._folder.name)
+        found = run(self._suite, methods=[_evaluated(method)], store=store, **self._options)
+        shutil.rmtree(store / "images", ignore_errors=True)
+        if found.failures:
+            raise BenchError("; ".join(dict.fromkeys(reason for _, reason in found.failures)))
+        table = found.table
+        single = table["dataset"].nunique() == 1
+        names = table["metric"] if single else table["dataset"] + "/" + table["metric"]
+        return dict(zip(names, table["mean"], strict=True))
+
+
+def _evaluated(method: Any) -> Method:
+    if not hasattr(method, "state_dict"):
+        return method
+
+    def network(lr: Any, *, scale: int, seeds: Sequence[int]) -> Any:
+        import torch
+
+        was_training = method.training
+        place = next(method.parameters(), lr).device
+        method.eval()
+        try:
+            with torch.inference_mode():
+                return method(lr.to(place))
+        finally:
+            method.train(was_training)
+
+    return network
+
+
+def _name(method: Method) -> str:
+    return method if isinstance(method, str) else own_function.register(method)
+
+
+def _several(given: Any) -> list[Any]:
+    """A list of what may have been given alone."""
+    alone = isinstance(given, (str, os.PathLike)) or callable(given)
+    return [given] if alone else list(given or ())
+
+
+def _written(path: Path, rgb: np.ndarray) -> Path:
+    write_png(path, rgb)
+    return path
+
+
+@contextmanager
+def _kept(store: PathLike | None) -> Iterator[Path]:
+    """The store, or one that is gone afterwards."""
+    if store is not None:
+        yield Path(store)
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(folder)

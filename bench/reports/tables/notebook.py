@@ -1,0 +1,58 @@
+"""The table as a piece of HTML, as a notebook shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.results.results import Results
+
+MARKS = {"": "{}", "best": "<b>{}</b>", "second": "<u>{}</u>", "undecided": f"{{}}{UNDECIDED}"}
+LEGENDS = {
+    "best": "<b>best</b>, <u>second best</u>; ↑ higher is better, ↓ lower is better.",
+    "significant": f"<b>best</b>, {UNDECIDED} not told apart from the best (Holm over {{}}).",
+}
+
+
+def html(results: Results) -> str:
+    """Caption, table, legend, footnotes and notes."""
+    return "\n".join(_lines(make_table(results))) + "\n"
+
+
+def _lines(table: Table) -> Iterator[str]:
+    yield f"<table><caption>{escape(table.title)}</caption>"
+    heads = ("Dataset", *table.heads)
+    yield _row("th", [*map(escape, heads), *map(_label, table.columns)])
+    for group in table.groups:
+        yield from _group(group)
+    yield "</table>"
+    yield f"<p>{LEGENDS[table.marking].format(escape(table.comparisons))}"
+    for number, text in enumerate(table.footnotes, 1):
+        yield f"<br><sup>{number}</sup> {escape(text)}"
+    for note in table.notes:
+        yield f"<br>{escape(note)}"
+    yield "</p>"
+
+
+def _group(group: Group) -> Iterator[str]:
+    heading = f"{escape(group.heading)}{_numbers(group.label.notes)}"
+    for i, row in enumerate(group.rows):
+        first = heading if i == 0 else ""
+        yield _row("td", [first, *map(_label, row.labels), *map(_cell, row.cells)])
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
+
+
+def _label(label: Label) -> str:
+    return f"{escape(label.text)}{_numbers(label.notes)}"
+
+
+def _cell(cell: Cell) -> str:
+    return f"{MARKS[cell.mark].format(escape(cell.text))}{_numbers(cell.notes)}"
+
+
+def _numbers(notes: Sequence[int]) -> str:
+    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
