@@ -407,7 +407,7 @@ def test_the_documented_lines_make_the_images_of_a_test_set(tmp_path: Path) -> N
     pair = next(pair for pair in manifest.pairs if pair.id == "chelsea")
     assert pair.lr and pair.hr
     page = (ROOT / "docs" / "degradation.md").read_text()
-    (lines,) = re.findall(r"```python\n(from bench\.hashing.*?)```", page, re.S)
+    (lines,) = re.findall(r"```python\n(from bench\.base\.hashing.*?)```", page, re.S)
     names = {"hr": images.read_rgb(pair.hr)}
     exec(lines, names)
     assert np.array_equal(names["lr"], images.read_rgb(pair.lr))
