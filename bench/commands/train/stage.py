@@ -135,7 +135,7 @@ class Run:
         asked = self.reporting
         if not asked.validate_every:
             return None
-        from bench.running.validation import Validation
+        from bench.commands.train.validation import Validation
 
         return Validation(asked.validate_on, asked.validate_limit, get_stage(self.stage))
 

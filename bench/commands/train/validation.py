@@ -103,10 +103,9 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
         else:
             problems.append(f"{printable(name)}: expected pairs of LR and HR images, found none")
     if not found:
-        reason = problems[0] if problems else "it has none"
         raise DataError(
-            f"--validate-on {printable(suite)}: no test set can be used here: {reason}; or give "
-            "another suite"
+            f"--validate-on {printable(suite)}: no test set can be used here: {problems[0]}; "
+            "or give another suite"
         )
     for problem in problems:
         _skip(problem)
