@@ -24,7 +24,7 @@ from cassr.degradation import (
     seeded_parameters,
 )
 from cassr.degradation.steps import USM_KERNEL, OrderParameters, Pixels, Planes, jpeg
-from cassr.training.data import stream_seed
+from cassr.training.samples.data import stream_seed
 
 
 def plain_filter(x: torch.Tensor, weights: Planes) -> torch.Tensor:

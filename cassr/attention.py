@@ -139,6 +139,7 @@ class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
         prompt: Tensor,
         lr: Sequence[Tensor],
         reference: Sequence[Tensor],
+        scale: float = 1.0,
     ) -> Tensor:
         """A transformer block with reference attention before and LR attention after its own.
 
@@ -147,9 +148,10 @@ class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
             tokens: (n*B, N, C).
             prompt: (n*B, T, D).
             lr, reference: L and R, one (B, C_i, h_i, w_i) for every skip connection.
+            scale: factor on what both attentions add.
         """
         skip = self.config["skips"][place]
-        x = tokens + self.reference[place](tokens, reference[skip])
+        x = tokens + scale * self.reference[place](tokens, reference[skip])
         x = block.attn1(block.norm1(x)) + x
-        x = x + self.lr[place](x, lr[skip])
+        x = x + scale * self.lr[place](x, lr[skip])
         return finish_block(block, x, prompt)

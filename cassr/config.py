@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from cassr.base.numbers import finite, integer
+
 GENERAL_DESCRIPTION = "clean, high-resolution"  # section 3.4
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 FIXED_PROMPTS = ("", GENERAL_DESCRIPTION, NEGATIVE_PROMPT)
@@ -24,7 +26,25 @@ CHOICES = {
     "start": ("lr", "noise"),
     "activation": ("trained", "lr", "external"),
 }
-TRAINING_CHOICES = {"loss": ("noise", "image"), "precision": ("no", "bf16", "fp16")}
+LEAST = {
+    "num_inference_steps": 1,
+    "activation_steps": 1,
+    "process_size": 0,
+    "tile": 1,
+    "tile_overlap": 0,
+    "vae_tile": 1,
+    "vae_overlap": 0,
+    "hint_cache_mb": 0,
+}
+"""The smallest value of an option that is an integer."""
+SCALES = (
+    "guidance_scale",
+    "activation_guidance_scale",
+    "lr_conditioning_scale",
+    "reference_conditioning_scale",
+    "attention_scale",
+)
+TRAINING_CHOICES = {"loss": ("noise", "image"), "precision": ("auto", "no", "bf16", "fp16")}
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,11 @@ class SamplingOptions:
         activation: where the reference image comes from: "trained" is the stage 1 that the model
             has, "lr" the upscaled LR image, "external" the caller (`reference=`).
         multiple_attention: False leaves the attentions out (Fig. 6e).
+        lr_conditioning_scale, reference_conditioning_scale: factors on L and R, stage 2's features
+            of the LR and of the reference image.
+        attention_scale: factor on what both attentions add.
+        process_size: images whose shorter side is less are enlarged to it, in pixels, for both
+            stages, and brought back: what the base has learnt from 512 px. 0: never.
         start: "lr" mixes the LR latent into the initial noise (section 4.1), "noise" does not.
         tile: side of the denoiser's tiles in output pixels.
         tile_overlap: least overlap of neighbouring tiles in output pixels.
@@ -58,6 +83,10 @@ class SamplingOptions:
     color_correction: ColorCorrection = "wavelet"
     activation: Literal["trained", "lr", "external"] = "trained"
     multiple_attention: bool = True
+    lr_conditioning_scale: float = 1.0
+    reference_conditioning_scale: float = 1.0
+    attention_scale: float = 1.0
+    process_size: int = 0
     start: Literal["lr", "noise"] = "lr"
     tile: int = 512
     tile_overlap: int = 128
@@ -69,14 +98,18 @@ class SamplingOptions:
         for name, choices in CHOICES.items():
             if (found := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={found!r}: expected one of {', '.join(choices)}")
-        for name in ("num_inference_steps", "activation_steps", "tile", "vae_tile"):
-            if (found := getattr(self, name)) < 1:
-                raise ValueError(f"{name}={found!r}: expected at least 1")
+        for name, least in LEAST.items():
+            found = integer(getattr(self, name), name)
+            if found < least:
+                raise ValueError(f"{name}={found!r}: expected at least {least}")
+            object.__setattr__(self, name, found)
+        for name in SCALES:
+            object.__setattr__(self, name, finite(getattr(self, name), name))
         for side in ("tile", "vae_tile"):
             overlap = "tile_overlap" if side == "tile" else "vae_overlap"
-            if not 0 <= getattr(self, overlap) < getattr(self, side):
+            if not getattr(self, overlap) < getattr(self, side):
                 raise ValueError(
-                    f"{overlap}={getattr(self, overlap)}: expected at least 0 and less than "
+                    f"{overlap}={getattr(self, overlap)}: expected less than "
                     f"{side}={getattr(self, side)}"
                 )
 
@@ -142,7 +175,8 @@ class TrainingSettings(PairSettings):
             outputs of unit size; see `cassr.training.objectives.StageObjective.start`.
         gradient_weight, amplitude_weight, grid_weight: of the image loss; `cassr.training.losses`.
         adversarial_weight: of the image loss, see `cassr.training.adversarial`; 0 for no critic.
-        precision: "no", "bf16" or "fp16".
+        precision: "no", "bf16", "fp16", or "auto": bf16 on a GPU that has it, else "no".
+        tf32: let a GPU multiply float32 with the mantissa of TF32.
         gradient_checkpointing: compute activations twice instead of keeping them.
     """
 
@@ -165,7 +199,8 @@ class TrainingSettings(PairSettings):
     amplitude_weight: float = 1.0
     grid_weight: float = 0.0
     adversarial_weight: float = 0.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    tf32: bool = True
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -270,6 +305,7 @@ SD15 = Preset(
     pre_channels=(16, 16, 32, 32, 96, 96, 256),
     pre_strides=(1, 1, 2, 1, 2, 1, 2),
     prompt_tokens=77,
+    sampling=SamplingOptions(process_size=512),
 )
 
 _MINI_TRAINING = TrainingSettings(
@@ -289,6 +325,7 @@ _MINI_TRAINING = TrainingSettings(
     gradient_weight=0.5,
     amplitude_weight=5.0,
     grid_weight=1.0,
+    precision="no",
 )
 
 MINI = Preset(

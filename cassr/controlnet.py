@@ -32,6 +32,11 @@ class Residuals:
         down = tuple(a + b for a, b in zip(self.down, other.down, strict=True))
         return Residuals(down, self.mid + other.mid)
 
+    def scaled(self, factor: float) -> Residuals:
+        if factor == 1:
+            return self
+        return Residuals(tuple(factor * part for part in self.down), factor * self.mid)
+
     def chunk(self, count: int) -> list[Residuals]:
         """Split along the batch into `count` equal parts."""
         down = zip(*(r.chunk(count) for r in self.down), strict=True)
@@ -75,7 +80,6 @@ def residuals(
     t: Tensor,
     prompt: Tensor,
     hint: Tensor,
-    scale: float = 1.0,
 ) -> Residuals:
     """Forward pass of a ControlNet on a hint that is embedded already.
 
@@ -84,13 +88,12 @@ def residuals(
         t: () or (B,) time step.
         prompt: (B, T, D).
         hint: (B, C_0, h, w) from `embed_hint`.
-        scale: factor on all residuals.
     """
     temb = embed_time(controlnet, latents, t)
     skips, mid = encode(controlnet, latents, temb, prompt, hint)
     blocks = controlnet.controlnet_down_blocks
-    down = tuple(block(skip) * scale for block, skip in zip(blocks, skips, strict=True))
-    return Residuals(down, controlnet.controlnet_mid_block(mid) * scale)
+    down = tuple(block(skip) for block, skip in zip(blocks, skips, strict=True))
+    return Residuals(down, controlnet.controlnet_mid_block(mid))
 
 
 def paired_residuals(
@@ -99,7 +102,6 @@ def paired_residuals(
     t: Tensor,
     prompt: Tensor,
     hints: Tensor,
-    scale: float = 1.0,
 ) -> tuple[Residuals, Residuals]:
     """L and R by one call on a batch that holds both images.
 
@@ -114,8 +116,6 @@ def paired_residuals(
     """
     t = torch.as_tensor(t, device=latents.device)
     t = t if t.ndim == 0 else t.repeat(2)
-    both = residuals(
-        controlnet, latents.repeat(2, 1, 1, 1), t, prompt.repeat(2, 1, 1), hints, scale
-    )
+    both = residuals(controlnet, latents.repeat(2, 1, 1, 1), t, prompt.repeat(2, 1, 1), hints)
     lr, reference = both.chunk(2)
     return lr, reference

@@ -6,12 +6,14 @@ sr = pipeline(image).images[0]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.modeling_utils import ModelMixin
@@ -23,29 +25,42 @@ from torch import Tensor, nn
 
 from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_scheduler, save_adapters
 from cassr.attention import MultipleAttention
-from cassr.cascade import Batch, run_stage
+from cassr.base.model_card import CUSTOM_PIPELINE, CUSTOM_PIPELINE_CODE, write_card
+from cassr.base.numbers import integer
+from cassr.cascade import Batch, finish, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.parts import load_base
 from cassr.patch_vae import PatchVAE
 from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
-from cassr.requests import given_references, one_each, prompts_for, spans
+from cassr.requests import (
+    Generators,
+    Prompts,
+    StepEnd,
+    embed_prompts,
+    given_references,
+    prompts_for,
+    seeds_for,
+    spans,
+    step_end,
+)
 from cassr.sampling.images import (
+    OUTPUT_TYPES,
     ImageLike,
     OutputType,
     from_tensors,
+    processed_size,
     quantize,
+    resize_bicubic,
+    scaled_size,
     to_tensors,
-    upscale_bicubic,
 )
-from cassr.sampling.loop import Denoiser, LatentCodec, LatentSpace, vae_factor
+from cassr.sampling.loop import Denoiser, LatentCodec, LatentSpace, OnStep, unchanged, vae_factor
 from cassr.sampling.tiling import pad_to_multiple
 from cassr.stages import ControlNetActivation, Guidance, TunerActivation
 from cassr.unet import size_multiple
 
 if TYPE_CHECKING:
     from cassr.prompts import Captioner
-
-KEPT_PROMPTS = 16
 
 
 @dataclass
@@ -61,7 +76,7 @@ class CasSRPipelineOutput(BaseOutput):
     references: Any
 
 
-class CasSRPipeline(DiffusionPipeline):
+class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
     """Cascaded diffusion for real-world super-resolution.
 
     Args:
@@ -80,6 +95,7 @@ class CasSRPipeline(DiffusionPipeline):
         sampling: values of `SamplingOptions` that differ from its defaults.
     """
 
+    _exclude_from_cpu_offload = ["prompt_embeddings"]  # noqa: RUF012 - a table, not a network
     _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012
 
     def __init__(
@@ -124,7 +140,7 @@ class CasSRPipeline(DiffusionPipeline):
             base_revision=base_revision,
             sampling=SamplingOptions().changed(sampling or {}).as_dict(),
         )
-        self._embedded: dict[tuple[str, int, int], Tensor] = {}
+        self._offload_to: torch.device | None = None
         self._compile = False
         self._compiled: dict[tuple, Denoiser] = {}
 
@@ -184,15 +200,23 @@ class CasSRPipeline(DiffusionPipeline):
         """The stage to sample with; compiled ones are kept for the next image."""
         if not self._compile:
             return stage
-        key = (type(stage), self.config["share_halves"], *map(id, stage.children()))
+        scales = [value for name, value in vars(stage).items() if name.endswith("_scale")]
+        key = (type(stage), self.config["share_halves"], *scales, *map(id, stage.children()))
         if key not in self._compiled:
             stage.predict = torch.compile(stage.predict)
             self._compiled[key] = stage
         return self._compiled[key]
 
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """As diffusers does, with a model card and the file that `custom_pipeline` takes."""
+        super().save_pretrained(save_directory, **options)
+        write_card(Path(save_directory), self.config)
+        (Path(save_directory) / CUSTOM_PIPELINE).write_text(CUSTOM_PIPELINE_CODE, encoding="utf-8")
+
     def save_adapters(self, folder: str | Path) -> None:
         """Save what CasSR adds to Stable Diffusion; see `cassr.adapters`."""
         save_adapters(folder, self.components, self.scheduler, self.config)
+        write_card(Path(folder), self.config)
 
     def load_adapters(self, source: str | Path, **hub: Any) -> CasSRPipeline:
         """Replace trained modules and options by saved ones.
@@ -259,45 +283,53 @@ class CasSRPipeline(DiffusionPipeline):
         return self
 
     def embed_prompt(self, text: str) -> Tensor:
-        """(1, T, D) embedding of a prompt; the last few are kept.
+        """(1, T, D) embedding of a prompt.
 
         Raises:
             ValueError: the prompt is not carried and there is no text encoder.
         """
-        key = (text, id(self.prompt_embeddings), id(self.text_encoder))
-        if key not in self._embedded:
-            if len(self._embedded) == KEPT_PROMPTS:
-                self._embedded.pop(next(iter(self._embedded)))
-            encoders = (self.prompt_embeddings, self.tokenizer, self.text_encoder)
-            self._embedded[key] = encode_prompt(text, *encoders)
-        return self._embedded[key]
+        with self._resident(self.text_encoder):
+            return encode_prompt(text, self.prompt_embeddings, self.tokenizer, self.text_encoder)
 
     @torch.no_grad()
     def __call__(
         self,
         image: ImageLike | Sequence[ImageLike],
         *,
-        scale: int = 4,
+        scale: float = 4,
         seed: int | Sequence[int] = 0,
+        generator: Generators | None = None,
         reference: ImageLike | Sequence[ImageLike] | None = None,
         caption: str | Sequence[str] | Captioner | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
         batch_size: int = 1,
         output_type: OutputType = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepEnd | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         **options: Any,
-    ) -> CasSRPipelineOutput:
+    ) -> CasSRPipelineOutput | tuple[Any, Any]:
         """Upscale images.
 
         Args:
             image: one LR image or several, of any sizes; see `cassr.sampling.images.to_tensors`.
-            scale: integer factor (1 restores at the same size).
+            scale: factor (1 restores at the same size); sides are rounded to whole pixels.
             seed: one for all images, or one for each. An image's result depends on its own seed
                 only, not on the images beside it.
+            generator: of torch, one or one for each image, that seeds are drawn from instead.
             reference: reference images of scale x size, one for each input; stage 1 is skipped.
             caption: put before the general description: a text, one for each image, or a function
                 from PIL image to text.
+            prompt_embeds, negative_prompt_embeds: (1, T, D), the first also one for each image,
+                instead of prompt and caption, and of the negative prompt.
             batch_size: images of equal size that go through the networks together. 1 keeps results
                 bit-equal in whatever company an image is upscaled; more is equal to rounding.
-            output_type: "pil", "np" or "pt", see `cassr.sampling.images.from_tensors`.
+            output_type: "pil", "np", "pt", see `cassr.sampling.images.from_tensors`, or "latent":
+                latents of stage 2 as `images`, references as "pt".
+            return_dict: False gives the tuple (images, references).
+            callback_on_step_end, callback_on_step_end_tensor_inputs: see `StepEnd`; called after
+                every step of both stages.
             options: any field of `cassr.config.SamplingOptions`.
 
         Returns:
@@ -306,30 +338,36 @@ class CasSRPipeline(DiffusionPipeline):
         Raises:
             ValueError: an input, a reference or an option that cannot be used.
         """
-        chosen = self.sampling.changed(options)
-        self._check_options(chosen, scale, batch_size)
+        chosen = self._chosen(options, output_type)
         lr = to_tensors(image)
-        references = given_references(reference, lr, scale)
-        seeds = one_each(seed, len(lr), "seed")
-        prompts = prompts_for(lr, caption, chosen.prompt)
-        images, used = [], []
-        for span in spans([x.shape for x in lr], batch_size):
-            upscaled = upscale_bicubic(torch.cat(lr[span]), scale)
-            batch = self._prepare(upscaled, seeds[span], prompts[span], chosen)
-            given = torch.cat(references[span]) if references else None
-            ref = self._reference(batch, chosen) if given is None else given
-            images += self._guide(batch, ref, chosen).cpu().split(1)
-            used += ref.cpu().split(1)
-        return CasSRPipelineOutput(
-            images=from_tensors(images, output_type), references=from_tensors(used, output_type)
+        given = given_references(reference, lr, scale)
+        texts = prompts_for(lr, caption, chosen.prompt) if prompt_embeds is None else prompt_embeds
+        prompts = embed_prompts(
+            self.embed_prompt, texts, (chosen.negative_prompt, negative_prompt_embeds), len(lr)
         )
+        on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        images, used = [], []
+        for span, batch in self._batches(
+            lr, scale, seeds_for(seed, generator, len(lr)), prompts, batch_size, chosen
+        ):
+            ref = torch.cat(given[span]) if given else self._reference(batch, chosen, on_step)
+            latents = self._guide(batch, ref, chosen, on_step)
+            made = latents if output_type == "latent" else self._image(batch, latents, chosen)
+            images += made.cpu().split(1)
+            used += ref.cpu().split(1)
+        references_type = "pt" if output_type == "latent" else output_type
+        whole = CasSRPipelineOutput(
+            images=from_tensors(images, output_type),
+            references=from_tensors(used, references_type),
+        )
+        return whole if return_dict else (whole.images, whole.references)
 
     @torch.no_grad()
     def activate(
         self,
         image: ImageLike | Sequence[ImageLike],
         *,
-        scale: int = 4,
+        scale: float = 4,
         seed: int | Sequence[int] = 0,
         batch_size: int = 1,
         output_type: OutputType = "pil",
@@ -340,59 +378,120 @@ class CasSRPipeline(DiffusionPipeline):
         They are rounded to 8 bits, so that a later call gets what this one would have used.
         Arguments as in the call of the pipeline.
         """
-        chosen = self.sampling.changed(options)
-        self._check_options(chosen, scale, batch_size)
+        chosen = self._chosen(options, output_type)
         lr = to_tensors(image)
-        prompts, seeds = prompts_for(lr, None, chosen.prompt), one_each(seed, len(lr), "seed")
+        texts, seeds = prompts_for(lr, None, chosen.prompt), seeds_for(seed, None, len(lr))
+        prompts = embed_prompts(self.embed_prompt, texts, (chosen.negative_prompt, None), len(lr))
         made: list[Tensor] = []
-        for span in spans([x.shape for x in lr], batch_size):
-            upscaled = upscale_bicubic(torch.cat(lr[span]), scale)
-            batch = self._prepare(upscaled, seeds[span], prompts[span], chosen)
-            made += self._reference(batch, chosen).cpu().split(1)
-        return from_tensors(made, output_type)
+        for _, batch in self._batches(lr, scale, seeds, prompts, batch_size, chosen):
+            made += self._reference(batch, chosen, unchanged).cpu().split(1)
+        return from_tensors(made, "pt" if output_type == "latent" else output_type)
 
-    def _prepare(
+    def _batches(
         self,
-        upscaled: Tensor,
+        lr: Sequence[Tensor],
+        scale: float,
         seeds: Sequence[int],
-        prompts: Sequence[str],
+        prompts: Prompts,
+        batch_size: int,
         options: SamplingOptions,
-    ) -> Batch:
-        padded = pad_to_multiple(upscaled, self.multiple)
+    ) -> Iterator[tuple[slice, Batch]]:
+        """Images of one size together, with which they are."""
+        if integer(batch_size, "batch_size") < 1:
+            raise ValueError(f"batch_size={batch_size!r}: expected at least 1")
         codec = LatentCodec(self.vae, options.vae_tile, options.vae_overlap)
-        return Batch(upscaled, padded, codec.encode(padded), seeds, prompts)
+        for span in spans([x.shape for x in lr], batch_size):
+            size = scaled_size(lr[span.start], scale)
+            processed = processed_size(size, options.process_size)
+            upscaled = resize_bicubic(torch.cat(list(lr[span])), processed)
+            padded = pad_to_multiple(upscaled, self.multiple)
+            with self._resident(self.vae):
+                z_lr = codec.encode(padded)
+            yield span, Batch(upscaled, padded, z_lr, size, seeds[span], prompts.part(span))
 
-    def _reference(self, batch: Batch, options: SamplingOptions) -> Tensor:
-        """The reference images of a batch: (B, 3, H, W) in [0, 1], multiples of 1/255."""
+    def _reference(self, batch: Batch, options: SamplingOptions, on_step: OnStep) -> Tensor:
+        """The reference images of a batch: (B, 3, *batch.size) in [0, 1], multiples of 1/255."""
         kind = options.activation
         if kind == "trained":
             kind = self.config["activation_kind"]
         if kind == "lr":
-            return quantize(batch.upscaled.clone())
+            return quantize(resize_bicubic(batch.upscaled, batch.size).clone())
         if kind == "external":
             raise ValueError("activation 'external': give the reference images as reference=")
         stage = self._ready(self.activation_stage())
-        conditions = [batch.padded]
         steps, scale = options.activation_steps, options.activation_guidance_scale
-        return quantize(run_stage(self, 1, stage, batch, conditions, steps, scale, options))
+        with self._resident(stage):
+            latents = run_stage(
+                self, 1, stage, batch, [batch.padded], steps, scale, options, on_step
+            )
+        return quantize(self._image(batch, latents, options))
 
-    def _guide(self, batch: Batch, reference: Tensor, options: SamplingOptions) -> Tensor:
-        """Stage 2: (B, 3, H, W) in [0, 1]."""
-        stage = self._ready(self.guidance_stage(options.multiple_attention))
-        conditions = [batch.padded, pad_to_multiple(reference, self.multiple)]
+    def _guide(
+        self, batch: Batch, reference: Tensor, options: SamplingOptions, on_step: OnStep
+    ) -> Tensor:
+        """Stage 2: latents (B, c, h, w) from reference images (B, 3, *batch.size)."""
+        stage = self.guidance_stage(options.multiple_attention)
+        stage.lr_scale = options.lr_conditioning_scale
+        stage.reference_scale = options.reference_conditioning_scale
+        stage.attention_scale = options.attention_scale
+        height, width = batch.upscaled.shape[2:]
+        processed = pad_to_multiple(resize_bicubic(reference, (height, width)), self.multiple)
+        conditions = [batch.padded, processed]
         steps, scale = options.num_inference_steps, options.guidance_scale
-        return run_stage(self, 2, stage, batch, conditions, steps, scale, options)
+        with self._resident(stage):
+            return run_stage(
+                self, 2, self._ready(stage), batch, conditions, steps, scale, options, on_step
+            )
 
-    def _check_options(self, options: SamplingOptions, scale: int, batch_size: int) -> None:
-        for name, value in (("scale", scale), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r}: expected an integer of at least 1")
+    def _image(self, batch: Batch, latents: Tensor, options: SamplingOptions) -> Tensor:
+        """(B, c, h, w) -> (B, 3, *batch.size) in [0, 1]."""
+        with self._resident(self.vae):
+            return resize_bicubic(finish(self, latents, batch.upscaled, options), batch.size)
+
+    def _chosen(self, changes: Mapping[str, Any], output_type: str) -> SamplingOptions:
+        """The options of a call; refuses what cannot be used."""
+        options = self.sampling.changed(changes)
+        if output_type not in OUTPUT_TYPES:
+            found = f"output_type={output_type!r}"
+            raise ValueError(f"{found}: expected one of {', '.join(OUTPUT_TYPES)}")
         factor = vae_factor(self.vae)
         steps = {"tile": self.multiple, "tile_overlap": factor}
         steps |= {"vae_tile": factor, "vae_overlap": factor}
         for name, step in steps.items():
             if (value := getattr(options, name)) % step:
                 raise ValueError(f"{name}={value}: expected a multiple of {step}")
+        return options
+
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str | None = None
+    ) -> None:
+        """Keep the networks on the CPU, and each on the device only while it is needed.
+
+        diffusers moves a model when its `forward` is called; here models are called in parts, so
+        they are moved around the work of a stage.
+        """
+        chosen = torch.device(device or "cuda")
+        self._offload_to = chosen if gpu_id is None else torch.device(chosen.type, gpu_id)
+        self.to("cpu")
+
+    def enable_vae_slicing(self) -> None:
+        """Decode the images of a batch one after the other."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        self.vae.disable_slicing()
+
+    @contextmanager
+    def _resident(self, module: nn.Module | None) -> Iterator[None]:
+        """A module on the device that it is kept away from, for the time being."""
+        away = module is not None and self._offload_to is not None
+        if away:
+            module.to(self._offload_to)
+        try:
+            yield
+        finally:
+            if away:
+                module.to("cpu")
 
 
 def _align(module: nn.Module) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from cassr.base.numbers import integer
 from cassr.prompts import with_caption
-from cassr.sampling.images import ImageLike, from_tensors, to_tensors
+from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
+from cassr.sampling.loop import OnStep, unchanged
 
 if TYPE_CHECKING:
-    import torch
-
     from cassr.prompts import Captioner
+
+StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
+"""diffusers' callback: (pipeline, step, t, {"latents": (B, c, h, w)}) -> the same dict, or None."""
+Generators = torch.Generator | list[torch.Generator]
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
@@ -22,7 +29,7 @@ def one_each(value: Any, count: int, name: str) -> list[Any]:
     Raises:
         ValueError: a sequence of another length.
     """
-    if isinstance(value, str | int):
+    if isinstance(value, str) or not isinstance(value, Iterable) or not getattr(value, "ndim", 1):
         return [value] * count
     values = list(value)
     if len(values) != count:
@@ -61,7 +68,7 @@ def prompts_for(
 
 
 def given_references(
-    reference: ImageLike | Sequence[ImageLike] | None, lr: Sequence[Tensor], scale: int
+    reference: ImageLike | Sequence[ImageLike] | None, lr: Sequence[Tensor], scale: float
 ) -> list[Tensor]:
     """The caller's reference images, (1, 3, scale*h, scale*w) each; none if not given.
 
@@ -74,8 +81,97 @@ def given_references(
     if len(given) != len(lr):
         raise ValueError(f"reference: expected {len(lr)} images, found {len(given)}")
     for index, (ref, x) in enumerate(zip(given, lr, strict=True)):
-        expected = f"{x.shape[3] * scale}x{x.shape[2] * scale}"
+        height, width = scaled_size(x, scale)
+        expected = f"{width}x{height}"
         found = f"{ref.shape[3]}x{ref.shape[2]}"
         if found != expected:
             raise ValueError(f"reference {index}: expected {expected} pixels, found {found}")
     return given
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompt embeddings of some images.
+
+    Attributes:
+        positive: (1, T, D) for each image.
+        negative: gives (1, T, D), for classifier-free guidance.
+    """
+
+    positive: Sequence[Tensor]
+    negative: Callable[[], Tensor]
+
+    def part(self, span: slice) -> Prompts:
+        return Prompts(self.positive[span], self.negative)
+
+    def stacked(self, guidance_scale: float) -> Tensor:
+        """(B, T, D) without classifier-free guidance, (2*B, T, D) with: negative half first."""
+        if guidance_scale == 1:
+            return torch.cat(list(self.positive))
+        return torch.cat([self.negative()] * len(self.positive) + list(self.positive))
+
+
+def embed_prompts(
+    embed: Callable[[str], Tensor],
+    positive: Sequence[str] | Tensor,
+    negative: tuple[str, Tensor | None],
+    count: int,
+) -> Prompts:
+    """The prompts of `count` images; a text is embedded once.
+
+    Args:
+        embed: text -> (1, T, D).
+        positive: a text for each image; or embeddings (1 or count, T, D).
+        negative: a text, and the embedding (1, T, D) to take instead.
+
+    Raises:
+        ValueError: embeddings of another shape.
+    """
+    known = cache(embed)
+    if isinstance(positive, Tensor):
+        each = _embeddings(positive, count, "prompt_embeds")
+    else:
+        each = [known(text) for text in positive]
+    text, given = negative
+    if given is None:
+        return Prompts(each, lambda: known(text))
+    (only,) = _embeddings(given, 1, "negative_prompt_embeds")
+    return Prompts(each, lambda: only)
+
+
+def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
+    if embeds.ndim != 3 or embeds.shape[0] not in (1, count):
+        many = "1" if count == 1 else f"1 or {count}"
+        raise ValueError(f"{name}: expected ({many}, T, D), found {tuple(embeds.shape)}")
+    return list(embeds.expand(count, -1, -1).split(1))
+
+
+def seeds_for(seed: Any, generator: Generators | None, count: int) -> list[int]:
+    """A seed for each of `count` images, drawn from the generator where there is one.
+
+    Raises:
+        ValueError: no integers, or not one for each.
+    """
+    if generator is None:
+        return [integer(one, "seed") for one in one_each(seed, count, "seed")]
+    each = one_each(generator, count, "generator")
+    return [int(torch.randint(2**62, (1,), generator=g, device=g.device)) for g in each]
+
+
+def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
+    """diffusers' callback as `cassr.sampling.loop.sample` calls it.
+
+    Raises:
+        ValueError: other inputs than the latents.
+    """
+    if unknown := sorted(set(inputs) - {"latents"}):
+        named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
+        raise ValueError(f"{named}: expected 'latents' or nothing")
+    if callback is None:
+        return unchanged
+
+    def on_step(index: int, t: Tensor, latents: Tensor) -> Tensor:
+        given = callback(pipeline, index, t, dict.fromkeys(inputs, latents))
+        return (given or {}).get("latents", latents)
+
+    return on_step

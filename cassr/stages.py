@@ -127,7 +127,8 @@ class Guidance(nn.Module):
         share_halves: let the ControlNet see the conditional prompt in both halves of
             classifier-free guidance. L and R, and K and V of both attentions, are then the same
             for both and computed once. False gives each half its own.
-        scale: factor on L and R.
+        lr_scale, reference_scale: factors on L and R.
+        attention_scale: factor on what both attentions add.
     """
 
     def __init__(
@@ -136,12 +137,15 @@ class Guidance(nn.Module):
         controlnet: ControlNetModel,
         attention: MultipleAttention | None,
         share_halves: bool = True,
-        scale: float = 1.0,
+        lr_scale: float = 1.0,
+        reference_scale: float = 1.0,
+        attention_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_unet(unet)
         self.unet, self.controlnet, self.attention = unet, controlnet, attention
-        self.share_halves, self.scale = share_halves, scale
+        self.share_halves, self.attention_scale = share_halves, attention_scale
+        self.lr_scale, self.reference_scale = lr_scale, reference_scale
 
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
         """Embed both condition images.
@@ -187,9 +191,10 @@ class Guidance(nn.Module):
             copies = z.shape[0] // latents.shape[0]
             hints = repeat(hints, copies) if one_image else _repeat_pairs(hints, copies)
         if one_image:
-            lr = reference = residuals(self.controlnet, z, steps, control, hints, self.scale)
+            lr = reference = residuals(self.controlnet, z, steps, control, hints)
         else:
-            lr, reference = paired_residuals(self.controlnet, z, steps, control, hints, self.scale)
+            lr, reference = paired_residuals(self.controlnet, z, steps, control, hints)
+        lr, reference = lr.scaled(self.lr_scale), reference.scaled(self.reference_scale)
         run_block = self._block_runner(lr, reference)
         return _decode_guided(self.unet, latents, t, prompt, lr + reference, run_block)
 
@@ -197,7 +202,9 @@ class Guidance(nn.Module):
         attention = self.attention
         if attention is None:
             return None
-        return partial(attention.run_block, lr=lr.down, reference=reference.down)
+        return partial(
+            attention.run_block, lr=lr.down, reference=reference.down, scale=self.attention_scale
+        )
 
     def forward(
         self,

@@ -76,7 +76,7 @@ HOSTILE = {
     "negative": (torch.full((3, 4, 4), -0.5), r"values in \[0, 1\], found -0.5"),
     "grey tensor": (torch.zeros(1, 4, 4), "expected RGB"),
     "no pixels": (torch.zeros(3, 0, 4), "at least one pixel"),
-    "integers": (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8 or float"),
+    "integers": (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8, uint16 or float"),
     "path": ("photo.png", "image"),
     "empty list": ([], "at least one image"),
 }
@@ -97,7 +97,13 @@ BAD_OPTIONS = {
     "tile": ({"tile": 100}, "tile=100: expected a multiple of 16"),
     "overlap": ({"tile": 32, "tile_overlap": 32}, "less than tile=32"),
     "scale": ({"scale": 0}, "scale=0"),
-    "half scale": ({"scale": 1.5}, "scale=1.5"),
+    "no scale": ({"scale": float("nan")}, "scale=nan: expected a finite number"),
+    "guidance": ({"guidance_scale": float("nan")}, "guidance_scale=nan: expected a finite"),
+    "kind": ({"output_type": "tensor"}, "output_type='tensor': expected one of pil, np, pt"),
+    "seed": ({"seed": 1.5}, "seed=1.5: expected an integer"),
+    "true": ({"num_inference_steps": True}, "num_inference_steps=True: expected an integer"),
+    "embeddings": ({"prompt_embeds": torch.zeros(2, 4, 64)}, r"expected \(1, T, D\), found \(2"),
+    "inputs": ({"callback_on_step_end_tensor_inputs": ["t"]}, "'t': expected 'latents'"),
     "seeds": ({"seed": [1, 2]}, "seed: expected one, or one for each of 1 images, found 2"),
     "prompt": ({"prompt": "a cat"}, "no text encoder and carries embeddings of ''"),
     "external": ({"activation": "external"}, "reference="),
@@ -121,6 +127,43 @@ def test_inputs_of_every_kind_give_the_same(pipeline):
     first, *others = (run(pipeline, kind) for kind in kinds)
     for other in others:
         torch.testing.assert_close(other, first, atol=1e-4, rtol=0)
+
+
+def test_integers_of_any_library_are_seeds_and_options(pipeline):
+    expected = run(pipeline, photo(4, 4), seed=3, num_inference_steps=2)
+    for kind in (np.int64, np.uint8, torch.tensor):
+        options = {"seed": kind(3), "num_inference_steps": kind(2), "scale": kind(4)}
+        assert torch.equal(run(pipeline, photo(4, 4), **options), expected)
+    assert torch.equal(
+        run(pipeline, photo(4, 4), seed=torch.tensor([3]), num_inference_steps=2), expected
+    )
+
+
+def test_sixteen_bits_are_not_white(pipeline):
+    levels = np.random.default_rng(0).integers(0, 2**16, (5, 6), dtype=np.uint16)
+    colour = np.repeat(levels[..., None], 3, axis=2)
+    expected = run(pipeline, colour / (2**16 - 1))
+    assert 0.2 < expected.mean() < 0.8
+    for image in (PIL.Image.fromarray(levels), colour, torch.from_numpy(colour).movedim(-1, 0)):
+        torch.testing.assert_close(run(pipeline, image), expected, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="found mode 'F'"):
+        pipeline(PIL.Image.fromarray(levels.astype(np.float32)))
+
+
+def test_transparency_is_refused_and_an_opaque_alpha_is_not(pipeline):
+    image = PIL.Image.fromarray(np.full((5, 6, 3), 90, np.uint8)).convert("RGBA")
+    assert torch.equal(run(pipeline, image), run(pipeline, image.convert("RGB")))
+    image.putpixel((2, 3), (0, 0, 0, 254))
+    with pytest.raises(ValueError, match="found transparency"):
+        pipeline(image)
+
+
+def test_prompts_follow_the_text_encoders_weights(pipeline, monkeypatch):
+    found = {"a": torch.zeros(1, 4, 64)}
+    monkeypatch.setattr(pipeline, "embed_prompt", lambda text: found["a"])
+    first = run(pipeline, photo(4, 4))
+    found["a"] = torch.ones(1, 4, 64)
+    assert not torch.equal(run(pipeline, photo(4, 4)), first)
 
 
 def test_output_types(pipeline):

@@ -32,21 +32,23 @@ from cassr.patch_vae import PatchVAE
 from cassr.photographs.read import FolderPhotographs
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
-from cassr.sampling.loop import noised, predicted_clean, training_target
+from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
 from cassr.training import checkpoints
 from cassr.training.adversarial import PatchCritic, adversarial_loss
-from cassr.training.data import Recipe, TrainingPairs, recipe_of
 from cassr.training.losses import (
     amplitude_difference,
     gradient_difference,
     grid_difference,
     image_loss,
 )
-from cassr.training.objectives import StageObjective, codec_of
+from cassr.training.objectives import StageObjective
+from cassr.training.run import run
+from cassr.training.samples.data import Recipe, TrainingPairs, recipe_of
+from cassr.training.schedule import default_workers, learning_rate, settled
 from cassr.training.stages import STAGES, build_objective
 from cassr.training.start import Start, load_start
 from cassr.training.state import RunOptions
-from cassr.training.train import Outcome, learning_rate, train
+from cassr.training.train import Outcome, train
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
 ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)
@@ -129,7 +131,7 @@ class TestObjectives:
         batch = batch_of()
         loss = objective(batch)["loss"]
         z_lr_image = upscale_bicubic(batch["lr"], 4)
-        z_0 = codec_of(pipeline, batch["hr"]).encode(batch["hr"])
+        z_0 = LatentCodec.untiled(pipeline.vae, batch["hr"]).encode(batch["hr"])
         draws = objective._draw(batch["seed"], z_0)
         ab = pipeline.scheduler.alphas_cumprod[draws.t].view(-1, 1, 1, 1)
         z_t = ab.sqrt() * z_0 + (1 - ab).sqrt() * draws.noise
@@ -459,6 +461,79 @@ class TestRuns:
         again = run_here(folder, tmp_path)
         assert again.finished
         assert (tmp_path / "log.csv").read_bytes() == before
+
+    def test_what_costs_memory_or_time_only_may_change(self, folder: Path, tmp_path: Path) -> None:
+        """So may the number of processes, with the same samples in a step."""
+        run_here(folder, tmp_path / "whole", replace(SETTINGS, batch_size=4))
+        halves = replace(SETTINGS, batch_size=2, accumulation=2)
+        assert not run_here(folder, tmp_path / "parts", halves, minutes=1e-9).finished
+        other = replace(SETTINGS, batch_size=4, gradient_checkpointing=True, tf32=False)
+        assert run_here(folder, tmp_path / "parts", other, workers=1).finished
+        assert_close_but_for_rounding(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+        with pytest.raises(TrainingError, match="samples in a step=4, asked for 8"):
+            run_here(folder, tmp_path / "parts", replace(SETTINGS, batch_size=8))
+
+    def test_other_settings_are_a_fork(self, folder: Path, tmp_path: Path) -> None:
+        run_here(folder, tmp_path / "first")
+        slower = replace(SETTINGS, learning_rate=1e-5, steps=8)
+        with pytest.raises(TrainingError, match="or --fork and this run's folder"):
+            run_here(folder, tmp_path / "first", slower)
+        done = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
+        assert (done.step, done.finished) == (8, True)
+        kept = checkpoints.read_notes(checkpoints.found(tmp_path / "second" / "checkpoints")[-1])
+        changed = {"settings.learning_rate": [SETTINGS.learning_rate, 1e-5]}
+        assert kept["forked"] == {"run": "first", "step": 6, "changed": changed}
+        again = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
+        assert again.step == 8
+        with pytest.raises(TrainingError, match="expected a run with a checkpoint, found none"):
+            run_here(folder, tmp_path / "third", slower, fork=tmp_path / "nowhere")
+
+    def test_a_decay_that_has_begun_is_not_moved(self, folder: Path, tmp_path: Path) -> None:
+        falling = replace(SETTINGS, decay=0.5)
+        run_here(folder, tmp_path, falling)
+        with pytest.raises(TrainingError, match="with steps=9 the learning rate would have been"):
+            run_here(folder, tmp_path, replace(falling, steps=9))
+
+    def test_no_more_samples_are_prepared_than_the_run_sees(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        settings = replace(SETTINGS, samples=500)
+        shown: list[int] = []
+        options = RunOptions(tmp_path / "run", quiet=True)
+        start = Start("mini", random=True, activation="lr")
+        run("guidance", start, FolderPhotographs([folder]), settings, options, cpu=True,
+            report=lambda layer, done, total: shown.append(total))  # fmt: skip
+        assert set(shown) == {1}
+        (pairs,) = (tmp_path / "prepared").glob("pairs-*/*.safetensors")
+        assert len(load_file(pairs)["hr"]) == SETTINGS.steps * SETTINGS.batch_size
+
+    def test_another_method_is_stage_1(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+        given = command(folder, tmp_path / "run", "--activation", "external")
+        refused = cli(*given)
+        assert refused.returncode == 2
+        assert "external': expected --reference-method" in refused.stderr
+        done = cli(*given, "--reference-method", "lanczos", "--samples", "8")
+        assert done.returncode == 0, done.stderr
+        index = json.loads((tmp_path / "run" / "model" / "model_index.json").read_text())
+        assert index["activation_kind"] == "external"
+        assert list((tmp_path / "run").parent.glob("prepared/references-*/*.safetensors"))
+        unknown = cli(*command(folder, tmp_path / "run", "--reference-method", "lanzcos"))
+        assert unknown.returncode == 2
+        assert "lanczos" in unknown.stderr
+
+    def test_precision_follows_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = TrainingSettings()
+        assert settled(settings, on_gpu=False).precision == "no"
+        for has, expected in ((True, "bf16"), (False, "no")):
+            monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+            assert settled(settings, on_gpu=True).precision == expected
+        assert settled(replace(settings, precision="fp16"), on_gpu=True).precision == "fp16"
+
+    def test_workers_follow_the_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "cpu_count", lambda: 64)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+        assert default_workers(on_gpu=True) == 7
+        assert default_workers(on_gpu=False) == 0
 
     def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "short")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from pictures import photo
 from PIL import Image
+from torch import Tensor
 
 from cassr.base.errors import TrainingError, UnreadableImage
 from cassr.build import build_pipeline
@@ -24,9 +26,10 @@ from cassr.photographs.read import (
     open_hub,
 )
 from cassr.photographs.sets import photographs, problem, training_sets
-from cassr.training.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
-from cassr.training.objectives import codec_of, make_references
-from cassr.training.prepared import prepare, stage_1_identity
+from cassr.sampling.loop import LatentCodec
+from cassr.training.samples.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
+from cassr.training.samples.prepared import Hands, prepare
+from cassr.training.samples.references import External, Stage1
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
 
@@ -240,22 +243,22 @@ class TestPrepared:
         pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=10)
         pipeline = build_pipeline("mini")
         pipeline.set_progress_bar_config(disable=True)
-        ready = prepare(pairs, tmp_path / "cache", pipeline=pipeline, references=True)
+        ready = prepare(pairs, tmp_path / "cache", pipeline=pipeline, references=Stage1(pipeline))
         for index in (0, 9, 13):
             assert same(ready[index], pairs[index])
         batch = take(ready, Share(batch=2), 1)[0]
         with torch.no_grad():
-            z = codec_of(pipeline, batch["hr"]).encode(batch["hr"])
+            z = LatentCodec.untiled(pipeline.vae, batch["hr"]).encode(batch["hr"])
         assert torch.allclose(batch["z_hr"], z, atol=1e-5)
         seeds = [RECIPE.seed_of(i, "noise") for i in (0, 1)]
-        reference = make_references(pipeline, batch["lr"], 4, seeds)
+        reference = Stage1(pipeline).make(batch["lr"], 4, seeds)
         assert torch.allclose(batch["reference"], reference, atol=1.01 / 255)
 
     def test_a_killed_preparation_goes_on(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
-        monkeypatch.setattr("cassr.training.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
         told: list[int] = []
 
         def stop_after_two(layer: str, done: int, total: int) -> None:
@@ -295,7 +298,7 @@ class TestPrepared:
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (folder / "bad.png").write_bytes(b"no")
-        monkeypatch.setattr("cassr.training.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
         pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
         told: list[str] = []
         for _ in range(2):
@@ -305,13 +308,13 @@ class TestPrepared:
 
     def test_references_depend_on_all_that_makes_them(self) -> None:
         pipeline = build_pipeline("mini")
-        seen = [stage_1_identity(pipeline)]
+        seen = [Stage1(pipeline).identity()]
         pipeline.register_to_config(latent_sigma=0.5)
-        seen.append(stage_1_identity(pipeline))
+        seen.append(Stage1(pipeline).identity())
         pipeline.scheduler.register_to_config(timestep_spacing="leading")
-        seen.append(stage_1_identity(pipeline))
+        seen.append(Stage1(pipeline).identity())
         pipeline.prompt_embeddings.table.data.add_(1)
-        seen.append(stage_1_identity(pipeline))
+        seen.append(Stage1(pipeline).identity())
         assert all(a != b for a, b in pairwise(seen))
 
     def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
@@ -373,3 +376,42 @@ class TestTrainingSets:
         for listed in card.files:
             (tmp_path / "free" / listed.name).write_bytes(b"another picture")
         assert "missing, or not the file that" in problem(card)
+
+    def test_hands_write_together_what_one_writes_alone(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "bad.png").write_bytes(b"no")
+        monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=60)
+        pipeline = build_pipeline("mini")
+        pipeline.set_progress_bar_config(disable=True)
+        asked = {"pipeline": pipeline, "references": Stage1(pipeline)}
+        prepare(pairs, tmp_path / "one", **asked)
+        monkeypatch.setattr("cassr.training.samples.prepared._write_layer", lambda *a: None)
+        for process in (1, 0):
+            ready = prepare(pairs, tmp_path / "two", **asked, hands=Hands(process, 2, workers=1))
+        pairs_of = [next((tmp_path / run).glob("pairs-*")) for run in ("one", "two")]
+        files = [{p.name: p.read_bytes() for p in place.iterdir()} for place in pairs_of]
+        assert files[0] == files[1]
+        assert len(list(pairs_of[1].glob("*.safetensors"))) == 4
+        assert [Path(name).name for name in ready.skipped] == ["bad.png"]
+
+    def test_what_fails_in_one_process_fails_in_all(self, folder: Path, tmp_path: Path) -> None:
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=8)
+        elsewhere = Hands(exchange=lambda mine: [*mine, "disk full there"])
+        with pytest.raises(TrainingError, match="disk full there"):
+            prepare(pairs, tmp_path, hands=elsewhere)
+
+    def test_references_of_another_method(self, folder: Path, tmp_path: Path) -> None:
+        def nearest(lr: Tensor, scale: int, seeds: Sequence[int]) -> Tensor:
+            return lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) * 1.5
+
+        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=4)
+        method = External(nearest, {"name": "nearest"})
+        ready = prepare(pairs, tmp_path, references=method)
+        sample = ready[1]
+        expected = nearest(sample["lr"][None] / 255.0, 4, [0])[0].clamp(0, 1)
+        assert torch.equal(sample["reference"], (expected * 255).round().to(torch.uint8))
+        other = External(nearest, {"name": "nearest", "version": 2})
+        prepare(pairs, tmp_path, references=other)
+        assert len(list(tmp_path.glob("references-*"))) == 2

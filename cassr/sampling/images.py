@@ -11,20 +11,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cassr.base.numbers import positive
+
 ImageLike = PIL.Image.Image | np.ndarray | Tensor
-OutputType = Literal["pil", "np", "pt"]
+OutputType = Literal["pil", "np", "pt", "latent"]
+OUTPUT_TYPES: tuple[OutputType, ...] = ("pil", "np", "pt", "latent")
+FULL = {torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
+"""The value of white, by type of integers."""
+EIGHT_BIT_MODES = ("1", "L", "P", "RGB", "YCbCr", "HSV", "LAB")
 
 
 def to_tensors(images: ImageLike | Sequence[ImageLike], name: str = "image") -> list[Tensor]:
     """One (1, 3, h, w) float32 tensor in [0, 1] for every image.
 
     Args:
-        images: a PIL image, an array (h, w, 3) or (B, h, w, 3) of uint8 or of float in [0, 1], a
-            tensor (3, h, w) or (B, 3, h, w) in [0, 1], or a sequence of those.
+        images: a PIL image of 8 bits, or grey of 16; an array (h, w, 3) or (B, h, w, 3), or a
+            tensor (3, h, w) or (B, 3, h, w), of uint8, uint16 or of float in [0, 1]; or a sequence
+            of those.
         name: what the images are called in an error.
 
     Raises:
-        ValueError: wrong shape or type, no pixels, NaN or infinite values, values outside [0, 1].
+        ValueError: wrong shape or type, no pixels, NaN or infinite values, values outside [0, 1],
+            transparency.
     """
     if isinstance(images, PIL.Image.Image | np.ndarray | Tensor):
         images = [images]
@@ -39,7 +47,7 @@ def to_tensors(images: ImageLike | Sequence[ImageLike], name: str = "image") -> 
 def _convert(image: ImageLike, name: str) -> Tensor:
     """(B, 3, h, w) float32."""
     if isinstance(image, PIL.Image.Image):
-        image = np.array(image.convert("RGB"))
+        image = _pixels(image, name)
     if isinstance(image, np.ndarray):
         array = torch.from_numpy(np.array(image))
         array = array[None] if array.ndim == 3 else array
@@ -49,11 +57,24 @@ def _convert(image: ImageLike, name: str) -> Tensor:
     image = image[None] if image.ndim == 3 else image
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
         raise ValueError(f"{name}: expected RGB with at least one pixel, found {_describe(image)}")
-    if image.dtype == torch.uint8:
-        return image.float() / 255
+    if image.dtype in FULL:
+        return image.float() / FULL[image.dtype]
     if not image.is_floating_point():
-        raise ValueError(f"{name}: expected uint8 or float in [0, 1], found {image.dtype}")
+        raise ValueError(f"{name}: expected uint8, uint16 or float in [0, 1], found {image.dtype}")
     return image.float()
+
+
+def _pixels(image: PIL.Image.Image, name: str) -> np.ndarray:
+    """(h, w, 3) uint8, or uint16 where the image has so much."""
+    if image.mode.startswith("I;16"):
+        return np.repeat(np.array(image).astype(np.uint16)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] < 255:
+            raise ValueError(f"{name}: expected an opaque image, found transparency; flatten it")
+    elif image.mode not in EIGHT_BIT_MODES:
+        raise ValueError(f"{name}: expected 8-bit RGB or grey, found mode {image.mode!r}")
+    return np.array(image.convert("RGB"))
 
 
 def _describe(image: Tensor) -> str:
@@ -68,7 +89,25 @@ def _check(image: Tensor, name: str) -> None:
         raise ValueError(f"{name}: expected values in [0, 1], found {low:.4g} to {high:.4g}")
 
 
-def upscale_bicubic(lr: Tensor, scale: int) -> Tensor:
+def scaled_size(lr: Tensor, scale: float) -> tuple[int, int]:
+    """(H, W) of scale x an image (..., h, w), at least one pixel each.
+
+    Raises:
+        ValueError: a scale that is no number above 0.
+    """
+    factor = positive(scale, "scale")
+    height, width = (max(1, round(side * factor)) for side in lr.shape[-2:])
+    return height, width
+
+
+def processed_size(size: tuple[int, int], least: int) -> tuple[int, int]:
+    """(H, W) enlarged until the shorter side is `least`; as it is where that is no less."""
+    factor = max(1.0, least / min(size))
+    height, width = (round(side * factor) for side in size)
+    return height, width
+
+
+def upscale_bicubic(lr: Tensor, scale: float) -> Tensor:
     """Bicubic upscaling (a = -0.5), clamped.
 
     Args:
@@ -77,10 +116,14 @@ def upscale_bicubic(lr: Tensor, scale: int) -> Tensor:
     Returns:
         (B, 3, scale*h, scale*w) in [0, 1].
     """
-    if scale == 1:
-        return lr
-    size = (lr.shape[2] * scale, lr.shape[3] * scale)
-    return F.interpolate(lr, size=size, mode="bicubic", antialias=True).clamp_(0, 1)
+    return resize_bicubic(lr, scaled_size(lr, scale))
+
+
+def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 3, h, w) in [0, 1] -> (B, 3, *size), clamped; the same where it has that size."""
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True).clamp_(0, 1)
 
 
 def quantize(image: Tensor) -> Tensor:
@@ -92,10 +135,10 @@ def from_tensors(images: list[Tensor], output_type: OutputType) -> Any:
     """Tensors (1, 3, H, W) in [0, 1] as the caller wants them.
 
     Returns:
-        "pil": list of PIL images; "np": list of (H, W, 3) float32 arrays; "pt": (B, 3, H, W) if
-        all sizes are equal, else a list of (1, 3, H, W).
+        "pil": list of PIL images; "np": list of (H, W, 3) float32 arrays; "pt" and "latent":
+        (B, C, H, W) if all sizes are equal, else a list of (1, C, H, W).
     """
-    if output_type == "pt":
+    if output_type in ("pt", "latent"):
         same = len({image.shape for image in images}) == 1
         return torch.cat(images) if same else images
     arrays = [image[0].permute(1, 2, 0).cpu().numpy() for image in images]

@@ -16,6 +16,13 @@ from cassr.sampling.tiling import Grid, HintCache, blend
 Scheduler = Any  # diffusers has no type that names what its schedulers share
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
+
+
+def unchanged(index: int, t: Tensor, latents: Tensor) -> Tensor:
+    """The `OnStep` that does nothing."""
+    return latents
 
 
 class Denoiser(Protocol):
@@ -104,6 +111,7 @@ def sample(
     steps: int,
     generators: Sequence[torch.Generator],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    on_step: OnStep = unchanged,
 ) -> Tensor:
     """Run a scheduler from noise to latents.
 
@@ -113,6 +121,8 @@ def sample(
         steps: number of inference steps.
         generators: one per image, for schedulers that add noise in their steps.
         progress: wraps the time steps.
+        on_step: told of the step's number, its time step and the latents after it; gives those to
+            go on with.
 
     Returns:
         (B, c, h, w) float32.
@@ -121,9 +131,10 @@ def sample(
     latents = initial_latents(scheduler, noise, z_lr)
     accepted = inspect.signature(scheduler.step).parameters
     extra = {"generator": list(generators)} if "generator" in accepted else {}
-    for t in progress(scheduler.timesteps):
+    for index, t in enumerate(progress(scheduler.timesteps)):
         prediction = predict(scheduler.scale_model_input(latents, t), t)
         latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
+        latents = on_step(index, t, latents)
     return latents
 
 
@@ -193,6 +204,11 @@ class LatentCodec:
     tile: int
     overlap: int
 
+    @classmethod
+    def untiled(cls, vae: Autoencoder, images: Tensor) -> LatentCodec:
+        """For images (B, 3, H, W) that fit as they are."""
+        return cls(vae, max(images.shape[2:]), 0)
+
     @property
     def factor(self) -> int:
         """Pixels per latent cell along one axis."""
@@ -210,7 +226,8 @@ class LatentCodec:
         config = self.vae.config
 
         def on_tile(window: Any) -> Tensor:
-            tile = window.crop(images, self.factor).to(self.vae.device, self.vae.dtype)
+            device = execution_device(self.vae)
+            tile = window.crop(images, self.factor).to(device, self.vae.dtype)
             mean = self.vae.encode(tile * 2 - 1).latent_dist.mode().float()
             return (mean - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
@@ -223,7 +240,8 @@ class LatentCodec:
         def on_tile(window: Any) -> Tensor:
             scaled = window.crop(latents) / config["scaling_factor"]
             z = scaled + (config.get("shift_factor") or 0.0)
-            image = self.vae.decode(z.to(self.vae.dtype), return_dict=False)[0]
+            z = z.to(execution_device(self.vae), self.vae.dtype)
+            image = self.vae.decode(z, return_dict=False)[0]
             return image.float().add_(1).div_(2)
 
         return blend(on_tile, self._grid(latents.shape[2:], 1), self.factor).clamp_(0, 1)
@@ -238,6 +256,16 @@ def vae_factor(vae: Autoencoder) -> int:
     if hasattr(vae, "factor"):
         return int(vae.factor)
     return 2 ** (len(vae.config["block_out_channels"]) - 1)
+
+
+def execution_device(module: Any) -> torch.device:
+    """Where a module computes: its own device, unless its weights come there part by part."""
+    for part in module.modules():
+        hook = getattr(part, "_hf_hook", None)
+        if getattr(hook, "execution_device", None) is not None:
+            return torch.device(hook.execution_device)
+    device: torch.device = module.device
+    return device
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,19 @@ from torch import Tensor, nn
 from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
-from cassr.sampling.images import quantize, upscale_bicubic
+from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
 from cassr.stages import TunerActivation
 from cassr.training.adversarial import PatchCritic, adversarial_loss
 from cassr.training.losses import image_loss
+from cassr.training.samples.data import scale_of
+from cassr.training.samples.references import References, Stage1
 
 OUTPUT_START = 0.1
 Losses = dict[str, Tensor]
 Batch = dict[str, Any]
-Conditions = Callable[[CasSRPipeline, Batch, Tensor], list[Tensor]]
-"""(pipeline, batch, upscaled LR images (B, 3, H, W)) -> the images that a network is given."""
+Conditions = Callable[[References, Batch, Tensor], list[Tensor]]
+"""(what makes references, batch, upscaled LR images (B, 3, H, W)) -> what a network is given."""
 
 
 class Objective(nn.Module):
@@ -38,6 +40,9 @@ class Objective(nn.Module):
 
     The pipeline's modules are not children of the objective; `network` alone is, so parameters and
     state are those of the network.
+
+    Attributes:
+        references: makes the reference images of samples that come without.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Objective(nn.Module):
         super().__init__()
         self.network: Any = network
         self.pipeline, self.settings = pipeline, settings
+        self.references: References = Stage1(pipeline)
 
     @property
     def needs_images(self) -> bool:
@@ -180,7 +186,7 @@ class StageObjective(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         upscaled = upscale_bicubic(batch["lr"], scale_of(batch))
-        images = self.conditions(self.pipeline, batch, upscaled)
+        images = self.conditions(self.references, batch, upscaled)
         z_hr, z_lr = self._latents(batch, images[0])
         draws = self._draw(batch["seed"], z_hr)
         if self.settings.loss == "image":
@@ -240,7 +246,7 @@ class StageObjective(Objective):
     def _latents(self, batch: Batch, upscaled: Tensor) -> tuple[Tensor, Tensor]:
         if "z_hr" in batch:
             return batch["z_hr"], batch["z_lr"]
-        codec = codec_of(self.pipeline, upscaled)
+        codec = LatentCodec.untiled(self.pipeline.vae, upscaled)
         z_lr = codec.encode(upscaled)
         if self.settings.loss == "image":
             return z_lr, z_lr
@@ -317,29 +323,6 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         layer.weight.div_(std.view(-1, 1, 1, 1))
         layer.bias.sub_(mean).div_(std)
         x = F.silu(layer(x))
-
-
-def scale_of(batch: Batch) -> int:
-    """HR side / LR side."""
-    return int(batch["hr"].shape[2] // batch["lr"].shape[2])
-
-
-def codec_of(pipeline: CasSRPipeline, image: Tensor) -> LatentCodec:
-    """The VAE without tiles, for images (B, 3, H, W) of training size."""
-    return LatentCodec(pipeline.vae, max(image.shape[2:]), 0)
-
-
-@torch.no_grad()
-def make_references(
-    pipeline: CasSRPipeline, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor
-) -> Tensor:
-    """Reference images (B, 3, s*H, s*W) of stage 1, as sampling would make them."""
-    if pipeline.config["activation_kind"] == "lr":
-        return quantize(upscale_bicubic(lr, scale))
-    made = pipeline.activate(
-        lr, scale=scale, seed=[int(s) for s in seeds], batch_size=len(lr), output_type="pt"
-    )
-    return made.to(lr.device)
 
 
 def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:

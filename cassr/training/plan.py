@@ -15,9 +15,9 @@ from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings
 from cassr.photographs.sets import PAPER, problem, training_sets
 from cassr.pipeline import CasSRPipeline
-from cassr.training.data import Share
 from cassr.training.objectives import Objective
 from cassr.training.run import open_photographs
+from cassr.training.samples.data import Share
 from cassr.training.stages import build_objective
 from cassr.training.start import Start, load_start
 from cassr.training.train import checkpoint_gradients

@@ -12,21 +12,25 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from diffusers.utils.logging import disable_progress_bar
 
 from cassr.base.errors import TrainingError
+from cassr.base.hashes import module_digest
 from cassr.config import TrainingSettings
 from cassr.photographs import sets as training_sets
 from cassr.photographs.read import FolderPhotographs, Joined, Photographs, Stream, digest, open_hub
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.data import TrainingPairs, recipe_of
 from cassr.training.log import is_log
-from cassr.training.prepared import PreparedSamples, Progress, module_digest, prepare
+from cassr.training.samples.data import TrainingPairs, recipe_of
+from cassr.training.samples.prepared import Hands, PreparedSamples, Progress, prepare
+from cassr.training.samples.references import External, References, Stage1
+from cassr.training.schedule import default_workers, settled
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
 from cassr.training.state import RunOptions
-from cassr.training.train import Outcome, Validate, train
+from cassr.training.train import FIRST_IMAGES, Outcome, Validate, train
 
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
@@ -68,6 +72,7 @@ def run(
     options: RunOptions,
     *,
     cache: Path | None = None,
+    reference_method: External | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
     report: Progress = lambda layer, done, total: None,
@@ -78,7 +83,8 @@ def run(
     Args:
         settings: with `samples`, pairs, latents and references are computed once, into `cache`.
         cache: default: `prepared` beside the run's folder.
-        report, skip: told of the preparation, see `cassr.training.prepared.prepare`.
+        reference_method: what makes the reference images of activation "external".
+        report, skip: told of the preparation, see `cassr.training.samples.prepared.prepare`.
 
     Raises:
         TrainingError: see `cassr.training.train.train`.
@@ -88,24 +94,74 @@ def run(
     disable_progress_bar()
     device = PartialState(cpu=cpu, timeout=PREPARING).device
     _check_tools(settings, options, device)
+    settings = settled(settings, on_gpu=device.type == "cuda")
     pipeline = load_start(start, stage)
     pipeline.set_progress_bar_config(disable=True)
+    objective = build_objective(stage, pipeline, settings)  # refuses before preparing
+    references = _references(get_stage(stage), pipeline, reference_method)
     identity = {"start": starting_point(pipeline), "data": _data_identity(photographs)}
-    build_objective(stage, pipeline, settings)  # what it refuses is refused before preparing
+    if reference_method is not None:
+        identity["reference"] = reference_method.identity()
     options = replace(options, identity=identity)
     pairs: TrainingPairs | PreparedSamples | Stream
     if isinstance(photographs, Stream):
         pairs = photographs
     else:
-        pairs = TrainingPairs(photographs, recipe, settings.samples or None)
-        if settings.samples:
+        size = _used_samples(settings, objective.needs_images)
+        pairs = TrainingPairs(photographs, recipe, size)
+        if size:
             place = cache or options.out.parent / "prepared"
             pipeline.to(device)
-            with PartialState().main_process_first():
-                pairs = _prepared(pairs, get_stage(stage), pipeline, place, report, skip)
-    made = train(stage, pipeline, pairs, recipe, settings, options, validate=validate, cpu=cpu)
+            latents = pipeline if get_stage(stage).latents else None
+            hands = _hands(options, on_gpu=device.type == "cuda")
+            told = report if PartialState().is_main_process else _untold
+            pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands,
+                            report=told, skip=skip)  # fmt: skip
+    made = train(
+        stage, pipeline, pairs, recipe, settings, options,
+        references=references, validate=validate, cpu=cpu,
+    )  # fmt: skip
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
+
+
+def _untold(layer: str, done: int, total: int) -> None:
+    """Other processes than the main one say nothing of how far they are."""
+
+
+def _references(
+    stage: Stage, pipeline: CasSRPipeline, method: External | None
+) -> References | None:
+    """What makes the reference images that a stage learns from.
+
+    Raises:
+        TrainingError: a method where none is wanted, or the other way round.
+    """
+    wanted = stage.references and pipeline.config["activation_kind"] == "external"
+    if wanted != (method is not None):
+        expected = "expected" if wanted else "expected none, found"
+        raise TrainingError(
+            f"stage {stage.name!r}, activation {pipeline.config['activation_kind']!r}: {expected} "
+            "--reference-method, which goes with guidance --activation external"
+        )
+    if not stage.references:
+        return None
+    return method or Stage1(pipeline)
+
+
+def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
+    """How many different pairs a run comes to see, at most those asked for; None for no end."""
+    if not settings.samples:
+        return None
+    step = settings.batch_size * settings.accumulation * PartialState().num_processes
+    needed = max(settings.steps * step, FIRST_IMAGES if first_images else 1)
+    return min(settings.samples, needed)
+
+
+def _hands(options: RunOptions, on_gpu: bool) -> Hands:
+    state, asked = PartialState(), options.workers
+    workers = default_workers(on_gpu) if asked is None else asked
+    return Hands(state.process_index, state.num_processes, workers, gather_object)
 
 
 def refuse_strangers(out: Path) -> None:
@@ -132,24 +188,6 @@ def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.
         raise TrainingError(
             f"tracker={options.tracker!r}: not installed; pip install {options.tracker}"
         )
-
-
-def _prepared(
-    pairs: TrainingPairs,
-    stage: Stage,
-    pipeline: CasSRPipeline,
-    cache: Path,
-    report: Progress,
-    skip: Callable[[str, str], None],
-) -> PreparedSamples:
-    return prepare(
-        pairs,
-        cache,
-        pipeline=pipeline if stage.latents else None,
-        references=stage.references,
-        report=report,
-        skip=skip,
-    )
 
 
 def starting_point(pipeline: CasSRPipeline) -> dict[str, str]:

@@ -24,9 +24,9 @@ from cassr.training.objectives import (
     Objective,
     StageObjective,
     VaeObjective,
-    make_references,
     scale_of,
 )
+from cassr.training.samples.references import References
 
 MAKES: dict[LossKind, str] = {"noise": "predicts noise", "image": "makes images"}
 
@@ -98,19 +98,19 @@ def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     return StageObjective(pipeline, kept, network, _lr_twice, decoder=decoder)
 
 
-def _lr(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+def _lr(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
     return [upscaled]
 
 
-def _lr_twice(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+def _lr_twice(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
     """The LR image is the reference."""
     return [upscaled, upscaled]
 
 
-def _lr_and_reference(pipeline: CasSRPipeline, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+def _lr_and_reference(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
     if "reference" in batch:
         return [upscaled, batch["reference"]]
-    return [upscaled, make_references(pipeline, batch["lr"], scale_of(batch), batch["seed"])]
+    return [upscaled, references.make(batch["lr"], scale_of(batch), batch["seed"])]
 
 
 def _decoded(

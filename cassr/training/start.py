@@ -14,6 +14,9 @@ from cassr.parts import build_adapters, build_scheduler
 from cassr.pipeline import CasSRPipeline
 from cassr.training.stages import Stage, get_stage
 
+NO_NETWORK = ("lr", "external")
+"""Kinds of stage 1 without a network of their own."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -23,8 +26,8 @@ class Start:
         preset: "sd15" or "mini".
         source: folder of a saved pipeline or of adapters, or hub id; "" for the preset's base, or
             random weights where it has none.
-        activation: kind of stage 1: "scedit", "controlnet", or "lr" for none; None for what the
-            source has, "scedit" where it has nothing.
+        activation: kind of stage 1: "scedit", "controlnet", or for none "lr" or "external"; None
+            for what the source has, "scedit" where it has nothing.
         multiple_attention: False trains the plain ControlNet; None for what the source has.
         fresh: give the stage that is trained new weights, where the source has trained ones.
         random: build everything at random, load nothing (a dry run).
@@ -76,10 +79,11 @@ def _refuse(start: Start, stage: Stage, preset: Preset) -> None:
     if stage.from_nothing and start.source and start.fresh:
         raise TrainingError(f"stage {stage.name!r}: to start anew, leave --from out; found --fresh")
     untrained = stage.references and preset.base and not start.source
-    if untrained and start.activation != "lr" and not start.random:
+    if untrained and start.activation not in NO_NETWORK and not start.random:
         raise TrainingError(
             f"stage {stage.name!r} learns from the reference images of stage 1: expected --from "
-            "and the model of `train activation`, or --activation lr"
+            "and the model of `train activation`, --activation lr, or --activation external with "
+            "--reference-method"
         )
 
 
@@ -119,7 +123,7 @@ def _with_wanted_modules(
     kind = start.activation or has_kind
     attention = has_attention if start.multiple_attention is None else start.multiple_attention
     wrong_kind, wrong_attention = kind != has_kind, attention != has_attention
-    if stage.references and wrong_kind and kind != "lr":
+    if stage.references and wrong_kind and kind not in NO_NETWORK:
         raise TrainingError(
             f"{start.source}: expected a stage 1 of kind {kind!r}, found {has_kind!r}; train it "
             f"first: train activation --activation {kind}"

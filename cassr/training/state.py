@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from diffusers.training_utils import EMAModel
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings
 from cassr.training import checkpoints
-from cassr.training.data import Share
 from cassr.training.log import TrainingLog
 from cassr.training.objectives import Objective
+from cassr.training.samples.data import Share
+from cassr.training.schedule import learning_rate
 
-FREE_TO_CHANGE = {"steps"}
-"""Settings that may differ when a run goes on."""
+FREE_TO_CHANGE = {"steps", "gradient_checkpointing", "precision", "tf32"}
+"""Settings that may differ when a run goes on: its length, and what costs memory or time only."""
+TOGETHER = ("batch_size", "accumulation")
+"""With the number of processes they make the samples of a step, which alone must stay."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,20 @@ class RunOptions:
 
     Attributes:
         out: folder of the run.
-        workers: processes that prepare samples.
+        workers: processes that prepare samples; None for as many as this machine can spare.
         log_every, checkpoint_every, validate_every: in steps; 0 for never (a last checkpoint is
             always written).
         keep: checkpoints that are kept.
         tracker: "tensorboard", "wandb" or "none".
         minutes: stop, with a checkpoint, after so long; 0 for no limit.
         quiet: no progress bar.
+        fork: folder of another run: a new run goes on from its last checkpoint, whatever settings
+            that had.
         identity: what the run's data and starting model are; a run goes on only with the same.
     """
 
     out: Path
-    workers: int = 0
+    workers: int | None = None
     log_every: int = 50
     checkpoint_every: int = 1000
     validate_every: int = 0
@@ -50,6 +56,7 @@ class RunOptions:
     tracker: str = "none"
     minutes: float = 0.0
     quiet: bool = False
+    fork: Path | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +77,7 @@ class RunState:
         if not self.trained:
             raise TrainingError(f"stage {stage!r}: nothing to train")
         self.step, self.seconds, self.skipped = 0, 0.0, {}
+        self.forked: dict[str, Any] = {}
         self.averages: EMAModel | None = None
         optimizer = torch.optim.Adam(self.trained.values(), lr=settings.learning_rate)
         self.wrapped, self.optimizer = accelerator.prepare(objective, optimizer)
@@ -90,11 +98,10 @@ class RunState:
         return self.run.out / "checkpoints"
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
-        settings = {k: v for k, v in asdict(self.settings).items() if k not in FREE_TO_CHANGE}
+        """What a run is; all but `FREE_TO_CHANGE` must be the same for it to go on."""
         whole = {
             "stage": self.stage,
-            "settings": settings,
+            "settings": asdict(self.settings),
             "processes": self.accelerator.num_processes,
             **self.run.identity,
         }
@@ -104,10 +111,20 @@ class RunState:
         ema = self.settings.ema
         if ema:
             self.averages = EMAModel(list(self.trained.values()), decay=ema)
-        if not (existing := checkpoints.found(self.folder)):
+        if existing := checkpoints.found(self.folder):
+            saved = checkpoints.load(existing[-1])
+            _check_identity(existing[-1], saved.notes["identity"], self.identity())
+            self._check_past(existing[-1], saved)
+            self.forked = saved.notes.get("forked", {})
+        elif self.run.fork is not None:
+            saved = _last_of(self.run.fork)
+            self.forked = _fork(self.run.fork, saved, self.identity())
+        else:
             return
-        saved = checkpoints.load(existing[-1])
-        _check_identity(existing[-1], saved.notes["identity"], self.identity())
+        self._take(saved)
+
+    def _take(self, saved: checkpoints.Checkpoint) -> None:
+        """Go on from a checkpoint."""
         checkpoints.assign(self.trained, saved.weights)
         scaler = saved.optimizer.pop("scaler", None)
         if scaler and self.accelerator.scaler is not None:
@@ -115,11 +132,24 @@ class RunState:
         self.optimizer.load_state_dict(saved.optimizer)
         if self.averages is not None:
             for shadow, name in zip(self.averages.shadow_params, self.trained, strict=True):
-                shadow.copy_(saved.averages[name])
+                shadow.copy_(saved.averages.get(name, saved.weights[name]))
             self.averages.to(self.accelerator.device)
             self.averages.optimization_step = saved.step
         self.step, self.seconds = saved.step, saved.notes["seconds"]
         self.skipped = dict(saved.notes["skipped"])
+
+    def _check_past(self, path: Path, saved: checkpoints.Checkpoint) -> None:
+        """Another number of steps may move the decay of the rate into what is done already."""
+        steps = saved.notes["identity"]["settings"].get("steps")
+        if steps is None or not saved.step:
+            return
+        last, before = saved.step - 1, replace(self.settings, steps=steps)
+        if learning_rate(before, last) != learning_rate(self.settings, last):
+            raise TrainingError(
+                f"{path}: with steps={self.settings.steps} the learning rate would have been "
+                f"another one before step {saved.step} than with steps={steps}; give --fork and "
+                "that run's folder with a new --out to go on from its weights"
+            )
 
     def share(self) -> Share:
         return Share(
@@ -147,7 +177,7 @@ class RunState:
                 "identity": self.identity(),
                 "skipped": self.skipped,
                 "seconds": round(self.seconds, 1),
-            }
+            } | ({"forked": self.forked} if self.forked else {})
             averages = self.averages.shadow_params if self.averages else []
             named = dict(zip(self.trained, averages, strict=False))
             made = checkpoints.Checkpoint(self.step, self.trained, named, optimizer, notes)
@@ -170,13 +200,49 @@ class RunState:
 
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    flat_found, flat_expected = _flat(found), _flat(expected)
-    for name in sorted(set(flat_found) | set(flat_expected)):
-        if (a := flat_found.get(name)) != (b := flat_expected.get(name)):
-            raise TrainingError(
-                f"{path}: this run has {name}={a!r}, asked for {b!r}; give the same to go on with "
-                "it, or another --out to start anew"
-            )
+    for name, (a, b) in _differences(found, expected).items():
+        raise TrainingError(
+            f"{path}: this run has {name}={a!r}, asked for {b!r}; give the same to go on with it, "
+            "another --out to start anew, or --fork and this run's folder with another --out to "
+            "go on from its weights"
+        )
+
+
+def _last_of(run: Path) -> checkpoints.Checkpoint:
+    existing = checkpoints.found(run / "checkpoints")
+    if not existing:
+        raise TrainingError(f"--fork {run}: expected a run with a checkpoint, found none")
+    return checkpoints.load(existing[-1])
+
+
+def _fork(run: Path, saved: checkpoints.Checkpoint, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the run that it was forked from."""
+    found = saved.notes["identity"]
+    if found["stage"] != identity["stage"]:
+        raise TrainingError(
+            f"--fork {run}: expected a run of stage {identity['stage']!r}, found {found['stage']!r}"
+        )
+    changed = {name: list(pair) for name, pair in _differences(found, identity).items()}
+    return {"run": run.name, "step": saved.step, "changed": changed}
+
+
+def _differences(
+    found: Mapping[str, Any], expected: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """By the names of what must be the same: (found, expected)."""
+    a, b = _lasting(found), _lasting(expected)
+    return {
+        name: (a.get(name), b.get(name))
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name)
+    }
+
+
+def _lasting(identity: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {k: v for k, v in identity["settings"].items() if k not in FREE_TO_CHANGE}
+    samples = math.prod([identity["processes"], *(settings.pop(name) for name in TOGETHER)])
+    rest = {k: v for k, v in identity.items() if k not in ("settings", "processes")}
+    return _flat({"settings": settings, "samples in a step": samples, **rest})
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

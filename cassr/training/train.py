@@ -30,7 +30,9 @@ from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.data import Recipe, Sample, Share, loader
+from cassr.training.samples.data import Recipe, Sample, Share, loader
+from cassr.training.samples.references import References
+from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
 from cassr.training.stages import build_objective
 from cassr.training.state import RunOptions, RunState
 
@@ -82,6 +84,7 @@ def train(
     settings: TrainingSettings,
     run: RunOptions,
     *,
+    references: References | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
 ) -> Outcome:
@@ -92,6 +95,7 @@ def train(
         pipeline: holds the modules; they are changed in place.
         pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
         recipe: that the pairs are made by.
+        references: makes the reference images of samples without; the model's stage 1 if None.
         validate: called every `run.validate_every` steps and at the end, on the main process.
         cpu: leave a GPU alone.
 
@@ -99,9 +103,12 @@ def train(
         TrainingError: settings that do not fit the run's folder, data or model that cannot be
             used, a loss that is not finite.
     """
+    settings = settled(settings, on_gpu=not cpu and torch.cuda.is_available())
+    multiply_by(settings)
     accelerator = make_accelerator(settings, run, cpu)
     main = accelerator.is_main_process
     objective = build_objective(stage, pipeline, settings)
+    objective.references = references or objective.references
     pipeline.to(accelerator.device)
     _prepare_modules(pipeline, settings)
     images = _first_images(pairs, recipe) if objective.needs_images else torch.empty(0)
@@ -161,13 +168,15 @@ def _loop(
 
 
 def _batches(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> Iterator[Sample]:
+    on_gpu = state.accelerator.device.type == "cuda"
+    workers = state.run.workers
     return loader(
         pairs,
         recipe,
         state.share(),
         first_step=state.step,
-        workers=state.run.workers,
-        pin_memory=state.accelerator.device.type == "cuda",
+        workers=default_workers(on_gpu) if workers is None else workers,
+        pin_memory=on_gpu,
     )
 
 
@@ -198,18 +207,6 @@ def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
             f"or take another precision than {settings.precision!r}; checkpoints are kept"
         )
     return means
-
-
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """Of step number `step`, counted from 0: warm-up, constant, cosine decay to zero."""
-    rate = settings.learning_rate
-    if step < settings.warmup:
-        return rate * (step + 1) / settings.warmup
-    falling = round(settings.decay * settings.steps)
-    if falling and step >= settings.steps - falling:
-        place = (step - (settings.steps - falling)) / falling
-        return rate * 0.5 * (1 + math.cos(math.pi * place))
-    return rate
 
 
 def _write_log(state: RunState) -> None:

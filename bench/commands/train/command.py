@@ -24,9 +24,11 @@ def train(
     accelerate launch -m bench train guidance ...
     """
     o.one_of("--preset", source.preset, "sd15", "mini")
-    o.one_of("--activation", source.activation or "scedit", "scedit", "controlnet", "lr")
+    o.one_of(
+        "--activation", source.activation or "scedit", "scedit", "controlnet", "lr", "external"
+    )
     o.one_of("--loss", settings.loss, "noise", "image")
-    o.one_of("--precision", settings.precision, "no", "bf16", "fp16")
+    o.one_of("--precision", settings.precision or "auto", "auto", "no", "bf16", "fp16")
     o.one_of("--tracker", reporting.tracker, "none", "tensorboard", "wandb")
     from bench.commands.train.stage import Run
 

@@ -52,7 +52,16 @@ class Source:
     activation: Annotated[
         str | None,
         typer.Option(
-            help="Kind of stage 1; default: MODEL's, or scedit.", metavar="scedit|controlnet|lr"
+            help="Kind of stage 1; default: MODEL's, or scedit. lr: the upscaled LR image; "
+            "external: --reference-method.",
+            metavar="scedit|controlnet|lr|external",
+        ),
+    ] = None
+    reference_method: Annotated[
+        str | None,
+        typer.Option(
+            help="Method whose output is the reference image, as in `list methods`.",
+            metavar="METHOD",
         ),
     ] = None
     attention: Annotated[
@@ -124,7 +133,15 @@ class Settings:
         float | None, typer.Option(min=0, help="Weight of a critic in the image loss; 0: none.")
     ] = None
     precision: Annotated[
-        str | None, typer.Option(help="Of forward and backward pass.", metavar="no|bf16|fp16")
+        str | None,
+        typer.Option(
+            help="Of forward and backward pass; auto: bf16 where the GPU has it.",
+            metavar="auto|no|bf16|fp16",
+        ),
+    ] = None
+    tf32: Annotated[
+        bool | None,
+        typer.Option("--tf32/--no-tf32", help="TF32 for float32 on GPUs.", show_default=False),
     ] = None
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
@@ -142,7 +159,13 @@ class Reading:
     cache: Annotated[
         Path | None, typer.Option(help="Where --samples are kept; default: beside the run.")
     ] = None
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")] = 0
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that make samples; default: the cores that a GPU's process has.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,10 @@ class Reporting:
 
     log_every: Annotated[int, typer.Option(min=1, help="Steps between lines of log.csv.")] = 50
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000
+    fork: Annotated[
+        Path | None,
+        typer.Option(help="Start from the last checkpoint of another run, with other settings."),
+    ] = None
     keep: Annotated[int, typer.Option(min=1, help="Checkpoints that are kept.")] = 2
     validate_every: Annotated[
         int, typer.Option(min=0, help="Steps between validations; 0: none.")

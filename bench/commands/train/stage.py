@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 import typer
+from torch import Tensor
 
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
@@ -22,6 +23,7 @@ from cassr.base.errors import TrainingError
 from cassr.config import ActivationKind, LossKind, TrainingSettings, get_preset
 from cassr.training.plan import make_plan
 from cassr.training.run import open_photographs, run
+from cassr.training.samples.references import External
 from cassr.training.stages import STAGES, get_stage
 from cassr.training.start import Start
 from cassr.training.state import RunOptions
@@ -73,6 +75,7 @@ class Run:
                 settings,
                 self._options(),
                 cache=self.reading.cache,
+                reference_method=self._reference_method(),
                 validate=self._validate(),
                 cpu=cpu,
                 report=self._report_preparing,
@@ -129,7 +132,25 @@ class Run:
             tracker=asked.tracker,
             minutes=asked.minutes,
             quiet=self.as_json,
+            fork=asked.fork,
         )
+
+    def _reference_method(self) -> External | None:
+        """The method that makes reference images, loaded."""
+        if not (name := self.source.reference_method):
+            return None
+        from bench.methods.find import find
+
+        entry = find(name)
+        if reason := entry.unavailable():
+            raise BenchError(f"--reference-method {printable(name)}: {reason}")
+        device = resolve_device(self.device)
+        method = entry.load(device)
+
+        def upscale(lr: Tensor, scale: int, seeds: Sequence[int]) -> Tensor:
+            return method.upscale(lr.to("cpu"), scale=scale, seeds=seeds)
+
+        return External(upscale, entry.fingerprint())
 
     def _validate(self) -> Validate | None:
         asked = self.reporting

@@ -26,6 +26,8 @@ from cassr.degradation import PRESETS, Pixels, degrade
 from cassr.photographs.read import Photographs, Stream, decode_cell
 
 Sample = dict[str, Any]
+AHEAD = 4
+"""Batches that each worker makes ahead."""
 LONGEST_DAMAGED_RUN = 1000
 """A stream with so many unusable rows one after the other is given up."""
 
@@ -308,6 +310,11 @@ def collate(samples: Sequence[Sample]) -> Sample:
     return batch
 
 
+def scale_of(batch: Sample) -> int:
+    """HR side / LR side."""
+    return int(batch["hr"].shape[2] // batch["lr"].shape[2])
+
+
 def loader(
     pairs: Dataset | Stream,
     recipe: Recipe,
@@ -320,7 +327,7 @@ def loader(
     """Batches of this process from a step on, without end.
 
     Args:
-        pairs: `TrainingPairs`, `cassr.training.prepared.PreparedSamples`, or a stream.
+        pairs: `TrainingPairs`, `cassr.training.samples.prepared.PreparedSamples`, or a stream.
         workers: processes that read, decode and degrade; one at most for a stream, whose order
             is its own.
 
@@ -334,6 +341,7 @@ def loader(
         "pin_memory": pin_memory,
         "worker_init_fn": _one_thread,
         "persistent_workers": workers > 0,
+        "prefetch_factor": AHEAD if workers else None,
     }
     if isinstance(pairs, Stream):
         streamed = StreamedPairs(pairs, recipe, share, first_step)

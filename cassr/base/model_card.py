@@ -1,0 +1,62 @@
+"""What a saved model tells of itself: a card, and the file by which diffusers finds its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+CARD = "README.md"
+CUSTOM_PIPELINE = "pipeline.py"
+CUSTOM_PIPELINE_CODE = """\
+\"\"\"For DiffusionPipeline.from_pretrained(custom_pipeline=...); needs the package cassr.\"\"\"
+
+from cassr.pipeline import CasSRPipeline  # noqa: F401
+"""
+
+TEXT = """\
+# CasSR
+
+A cascaded diffusion model for real-world image super-resolution, saved by the package `cassr`.
+
+```python
+from cassr import CasSRPipeline
+
+pipeline = CasSRPipeline.{load}("{folder}").to("cuda")
+pipeline(image, scale=4, seed=0).images[0].save("sr.png")
+```
+
+Reference image (stage 1): {activation}. Frozen base: {base}, under its own licence.
+
+Options that a call uses unless it is given others:
+
+{options}
+"""
+
+
+def write_card(folder: Path, config: Mapping[str, Any]) -> None:
+    """A model card in a folder that has none.
+
+    Args:
+        config: of the pipeline.
+    """
+    if (folder / CARD).exists():
+        return
+    whole = (folder / "model_index.json").exists()
+    base = config["base"]
+    data = ModelCardData(
+        library_name="diffusers",
+        pipeline_tag="image-to-image",
+        tags=["super-resolution", "cassr"],
+        base_model=base or None,
+    )
+    text = TEXT.format(
+        load="from_pretrained" if whole else "from_adapters",
+        folder=folder.name,
+        activation=config["activation_kind"],
+        base=base or "trained with it",
+        options="\n".join(f"- `{name}`: `{value!r}`" for name, value in config["sampling"].items()),
+    )
+    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / CARD)

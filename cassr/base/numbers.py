@@ -1,0 +1,45 @@
+"""Numbers that a caller gives, of any library."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any
+
+
+def integer(value: Any, name: str) -> int:
+    """An integer of Python's, numpy's or torch's.
+
+    Raises:
+        ValueError: something else, True and 3.0 among them.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ValueError(f"{name}={value!r}: expected an integer")
+
+
+def finite(value: Any, name: str) -> float:
+    """A number that is neither infinite nor NaN; an int stays one.
+
+    Raises:
+        ValueError: something else.
+    """
+    value = value.item() if getattr(value, "shape", None) == () else value
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name}={value!r}: expected a finite number")
+    return value if isinstance(value, int) else float(value)
+
+
+def positive(value: Any, name: str) -> float:
+    """A finite number above 0.
+
+    Raises:
+        ValueError: something else.
+    """
+    if (number := finite(value, name)) <= 0:
+        raise ValueError(f"{name}={value!r}: expected more than 0")
+    return number

@@ -1,0 +1,1 @@
+"""Training samples: pairs of photographs, computed once or as they are needed."""

@@ -1,0 +1,286 @@
+"""Training samples computed once: pairs, latents, reference images.
+
+A run over a limited number of pairs (`samples`) needs to decode, crop, degrade and encode each of
+them only once. What depends on what is in the names of the folders::
+
+    cache/pairs-<recipe, photographs>/00000.safetensors        hr, lr; and 00000.skipped.json
+    cache/latents-<the same, VAE>/00000.safetensors            z_hr, z_lr
+    cache/references-<the same, stage 1>/00000.safetensors     reference
+
+A file is there whole or not at all, so a killed preparation goes on where it was; all files hold
+equally many samples, so a run over more pairs goes on from those of a run over fewer. Processes
+share the files out among themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cassr.base.errors import TrainingError
+from cassr.base.files import replacing
+from cassr.base.hashes import module_digest
+from cassr.degradation import degradation_version
+from cassr.photographs.read import digest
+from cassr.pipeline import CasSRPipeline
+from cassr.sampling.images import upscale_bicubic
+from cassr.sampling.loop import LatentCodec
+from cassr.training.samples.data import Recipe, Sample, TrainingPairs, collate, scale_of
+from cassr.training.samples.references import References
+
+CHUNK_BYTES = 2**26
+BATCH = 8
+
+DECODER = ("decoder.", "post_quant_conv.", "synthesis.")
+"""The part of a VAE that latents do not depend on."""
+
+SKIPPED = ".skipped.json"
+"""Beside a file of pairs: the photographs that could not be used for it."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """Who prepares.
+
+    Attributes:
+        process, processes: this one takes every n-th file.
+        workers: processes of its own that decode, crop and degrade; 0 for none.
+        exchange: all processes' lists of errors in one, once every one has come so far.
+    """
+
+    process: int = 0
+    processes: int = 1
+    workers: int = 0
+    exchange: Callable[[list[str]], list[str]] = list
+
+    def mine(self, numbers: Sequence[int]) -> Sequence[int]:
+        return numbers[self.process :: self.processes]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """The body is done by all processes before one goes on; what fails in one fails in all."""
+        mine: list[str] = []
+        try:
+            yield
+        except TrainingError as error:
+            mine = [str(error)]
+        if found := self.exchange(mine):
+            raise TrainingError(found[0])
+
+
+ALONE = Hands()
+Progress = Callable[[str, int, int], None]
+"""Told of (layer, chunks done, chunks in all)."""
+
+
+def chunk_size(recipe: Recipe) -> int:
+    """Samples in a file: many, since a photograph is decoded anew for every file."""
+    return max(16, CHUNK_BYTES // (3 * recipe.crop**2))
+
+
+class PreparedSamples(Dataset):
+    """Samples read from chunks; the same as those of `TrainingPairs` of the same size.
+
+    Args:
+        folders: of the layers that a sample is put together from, that of the pairs first.
+        recipe, size: of the pairs.
+
+    Attributes:
+        skipped: reason by photograph that could not be used.
+    """
+
+    def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
+        self.folders, self.recipe, self.size = folders, recipe, size
+        self.chunk = min(chunk_size(recipe), size)
+        self.skipped = skipped_in(folders[0])
+        self._open: dict[Path, Any] = {}
+
+    def __getitem__(self, index: int) -> Sample:
+        number = index % self.size
+        sample: Sample = {"skipped": [], "index": index}
+        for folder in self.folders:
+            file = self._file(folder / _chunk_name(number // self.chunk))
+            names = list(file.keys())
+            sample |= {name: file.get_slice(name)[number % self.chunk] for name in names}
+        return sample | {"seed": self.recipe.seed_of(index, "noise")}
+
+    def _file(self, path: Path) -> Any:
+        if path not in self._open:
+            self._open[path] = safe_open(path, framework="pt")
+        return self._open[path]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
+
+
+def prepare(
+    pairs: TrainingPairs,
+    cache: Path,
+    *,
+    pipeline: CasSRPipeline | None = None,
+    references: References | None = None,
+    hands: Hands = ALONE,
+    report: Progress = lambda layer, done, total: None,
+    skip: Callable[[str, str], None] = lambda name, reason: None,
+) -> PreparedSamples:
+    """Compute what is not there yet.
+
+    Args:
+        pairs: of a limited size.
+        cache: folder.
+        pipeline: with it, latents are prepared too.
+        references: what makes reference images of LR images.
+        hands: which part of it this process does.
+        report: told how far it is.
+        skip: told once of each photograph that cannot be used.
+
+    Raises:
+        TrainingError: pairs without a size.
+    """
+    if pairs.size is None:
+        raise TrainingError("samples=0: preparing needs a limited number of different pairs")
+    chunk = min(chunk_size(pairs.recipe), pairs.size)
+    key = {
+        "recipe": repr(pairs.recipe),
+        "degradation": degradation_version(),
+        "photographs": digest(pairs.photographs),
+        "chunk": chunk,
+    }
+    whole = -(-pairs.size // chunk) * chunk
+    folders = [cache / f"pairs-{_digest(key)}"]
+    with hands.together():
+        _write_pairs(pairs, folders[0], hands, report, skip)
+    plain = PreparedSamples(folders[:1], pairs.recipe, whole)
+    with hands.together():
+        if pipeline is not None:
+            scaling = pipeline.vae.config["scaling_factor"]
+            here = key | {"vae": module_digest(pipeline.vae, but=DECODER), "scaling": scaling}
+            folders.append(cache / f"latents-{_digest(here)}")
+            _write_layer(folders[-1], plain, partial(_latents, pipeline), hands, report)
+        if references is not None:
+            folders.append(cache / f"references-{_digest(key | dict(references.identity()))}")
+            _write_layer(folders[-1], plain, partial(_references, references), hands, report)
+    return PreparedSamples(folders, pairs.recipe, pairs.size)
+
+
+def _write_pairs(
+    pairs: TrainingPairs,
+    folder: Path,
+    hands: Hands,
+    report: Progress,
+    skip: Callable[[str, str], None],
+) -> None:
+    assert pairs.size is not None
+    chunks = _PairChunks(pairs, folder, min(chunk_size(pairs.recipe), pairs.size))
+    total = -(-pairs.size // chunks.size)
+    numbers = _missing(folder, total, hands)
+    known: set[str] = set()
+    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
+    for number, found in zip(numbers, made, strict=True):
+        if isinstance(found, TrainingError):
+            raise found
+        for name, reason in found.items():
+            if name not in known:
+                skip(name, reason)
+        known |= found.keys()
+        report("pairs", number + 1, total)
+
+
+class _PairChunks(Dataset):
+    """Files of pairs by number, written where they are asked for, that is in a worker.
+
+    An item is the reasons by photograph that could not be used, or an error in place of them.
+    """
+
+    def __init__(self, pairs: TrainingPairs, folder: Path, size: int) -> None:
+        self.endless = TrainingPairs(pairs.photographs, pairs.recipe)
+        self.folder, self.size = folder, size
+
+    def __getitem__(self, number: int) -> dict[str, str] | TrainingError:
+        numbers = range(number * self.size, (number + 1) * self.size)
+        try:
+            # Photograph by photograph, so that each is decoded once.
+            made = {i: self.endless[i] for i in sorted(numbers, key=self.endless.photograph)}
+        except TrainingError as error:
+            return error
+        skipped = {name: reason for sample in made.values() for name, reason in sample["skipped"]}
+        path = self.folder / _chunk_name(number)
+        if skipped:
+            with replacing(path.with_suffix(SKIPPED)) as part:
+                text = json.dumps(skipped, ensure_ascii=False, indent=1)
+                part.write_text(text, encoding="utf-8")
+        stacked = {name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}
+        _save(stacked, path)
+        return skipped
+
+
+def skipped_in(folder: Path) -> dict[str, str]:
+    """Reason by photograph that could not be used for the pairs in a folder."""
+    skipped: dict[str, str] = {}
+    for file in sorted(folder.glob(f"*{SKIPPED}")):
+        skipped |= json.loads(file.read_text(encoding="utf-8"))
+    return skipped
+
+
+def _write_layer(
+    folder: Path,
+    samples: PreparedSamples,
+    compute: Callable[[Sample], Mapping[str, Tensor]],
+    hands: Hands,
+    report: Progress,
+) -> None:
+    total = -(-samples.size // samples.chunk)
+    for number in _missing(folder, total, hands):
+        numbers = range(number * samples.chunk, (number + 1) * samples.chunk)
+        parts = [
+            compute(collate([samples[i] for i in numbers[at : at + BATCH]]))
+            for at in range(0, len(numbers), BATCH)
+        ]
+        stacked = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+        _save(stacked, folder / _chunk_name(number))
+        report(folder.name.split("-")[0], number + 1, total)
+
+
+def _missing(folder: Path, total: int, hands: Hands) -> list[int]:
+    """Numbers of the files that are not there, of this process."""
+    return [n for n in hands.mine(range(total)) if not (folder / _chunk_name(n)).is_file()]
+
+
+def _latents(pipeline: CasSRPipeline, batch: Sample) -> dict[str, Tensor]:
+    codec = LatentCodec.untiled(pipeline.vae, batch["hr"])
+    device = pipeline.vae.device
+    with torch.no_grad():
+        return {
+            "z_hr": codec.encode(batch["hr"].to(device)).cpu(),
+            "z_lr": codec.encode(upscale_bicubic(batch["lr"], scale_of(batch)).to(device)).cpu(),
+        }
+
+
+def _references(references: References, batch: Sample) -> dict[str, Tensor]:
+    made = references.make(batch["lr"], scale_of(batch), batch["seed"])
+    return {"reference": (made.cpu() * 255).round().to(torch.uint8)}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    with replacing(path) as part:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, part)
+
+
+def _chunk_name(chunk: int) -> str:
+    return f"{chunk:05d}.safetensors"
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
