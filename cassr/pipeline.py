@@ -20,7 +20,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils import BaseOutput
+from diffusers.utils import BaseOutput, logging
 from torch import Tensor, nn
 
 from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_scheduler, save_adapters
@@ -61,6 +61,9 @@ from cassr.unet import size_multiple
 
 if TYPE_CHECKING:
     from cassr.prompts import Captioner
+
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -460,6 +463,11 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
         for name, step in steps.items():
             if (value := getattr(options, name)) % step:
                 raise ValueError(f"{name}={value}: expected a multiple of {step}")
+        if self.sampling.num_inference_steps == 1 < options.num_inference_steps:
+            logger.warning(
+                "num_inference_steps=%d: this model was made for one step; more are untrained",
+                options.num_inference_steps,
+            )
         return options
 
     def enable_model_cpu_offload(

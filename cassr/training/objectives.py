@@ -203,7 +203,7 @@ class StageObjective(Objective):
         clean = space.enter(goal, z_lr)
         z_t = noised(scheduler, clean, draws.noise, draws.t)
         target = training_target(scheduler, clean, draws.noise, draws.t)
-        loss = F.mse_loss(self._predict(z_t, draws.t, prompt, images).float(), target)
+        loss = F.mse_loss(self.predict(z_t, draws.t, prompt, images).float(), target)
         return {"loss": loss}
 
     def _image_loss(
@@ -214,7 +214,7 @@ class StageObjective(Objective):
         t = torch.full_like(draws.t, self._first_step())
         z_t = noised(scheduler, space.enter(z_lr, z_lr), draws.noise, t)
         prompt, degraded = self._prompts(draws.chance)
-        prediction = self._predict(z_t, t, prompt, images)
+        prediction = self.predict(z_t, t, prompt, images)
         z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
         image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
         settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
@@ -235,11 +235,12 @@ class StageObjective(Objective):
         losses["loss"] = losses["loss"] + weighted
         return losses | {name: value.detach() for name, value in game.items()}
 
-    def _predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
+    def predict(self, z_t: Tensor, t: Tensor, prompt: Tensor, images: Sequence[Tensor]) -> Tensor:
+        """(B, c, h, w), (B,), (B, T, D) and one or two (B, 3, H, W) -> (B, c, h, w)."""
         if len(images) == 1:
             return self.network(z_t, t, prompt, images[0])
         # Dropped prompts teach the U-Net; the ControlNet sees the description in both halves.
-        described = self._embed([self.settings.prompt] * len(z_t))
+        described = self.embed([self.settings.prompt] * len(z_t))
         return self.network(z_t, t, prompt, images[0], images[1], described)
 
     @torch.no_grad()
@@ -282,9 +283,10 @@ class StageObjective(Objective):
             "" if drop else NEGATIVE_PROMPT if bad else settings.prompt
             for drop, bad in zip(dropped.tolist(), degraded.tolist(), strict=True)
         ]
-        return self._embed(texts), degraded
+        return self.embed(texts), degraded
 
-    def _embed(self, texts: Sequence[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """(B, T, D) of as many texts."""
         table = torch.cat([self.pipeline.embed_prompt(text) for text in texts])
         return table.to(self.pipeline.unet.device)
 
