@@ -20,7 +20,7 @@ from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call, git, importing, remove
 from bench.remote import archives, weights
-from bench.remote.fetch import fetch_weight
+from bench.remote.fetch import fetch_file
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _got(missing: list[str], lines: Iterator[str]) -> Iterator[str]:
 
 def _weight(weight: Weight, progress: Progress) -> Iterator[str]:
     with progress.step(weight.name) as advance:
-        fetch_weight(weight, partial(_advance, advance))
+        fetch_file(weight, partial(_advance, advance))
     yield f"{weight.name}: is there"
 
 

@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from bench.base.errors import BenchError, Unavailable, WeightsError
 from bench.base.types import MetricSpec, Weight
 from bench.remote import found_files, weights
-from bench.remote.fetch import fetch_weight
+from bench.remote.fetch import fetch_file
 
 # pyiqa imports it; on some CPUs it then warns of what no metric needs.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -181,7 +181,7 @@ def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
     path = Path(target)
     folder = os.path.relpath(path.parent, weights.torch_home())
     prefix = weights.hash_in_name(path.name)
-    fetch_weight(Weight(name=path.name, url=url, folder=folder, sha256_prefix=prefix))
+    fetch_file(Weight(name=path.name, url=url, folder=folder, sha256_prefix=prefix))
 
 
 def _not_built(spec: MetricSpec, error: Exception) -> str:
