@@ -610,7 +610,8 @@ def test_a_dry_run_says_exactly_what_is_missing(cli: Cli) -> None:
         "seesr: repository: not cloned; run: cassr-bench setup seesr",
         "realsr: StableSR_testsets.zip (3.1 GB) is not on this machine; "
         "run: cassr-bench fetch realsr",
-        "div2k-val: DIV2K_valid_HR.zip is not on this machine; run: cassr-bench fetch div2k-val",
+        "div2k-val: DIV2K_valid_HR.zip (0.4 GB) is not on this machine; "
+        "run: cassr-bench fetch div2k-val",
     ):
         assert line in done.stdout, done.stdout
     assert "Traceback" not in done.stderr

@@ -11,6 +11,8 @@ import os
 import re
 from pathlib import Path
 
+from bench.base.text import printable
+
 HUB = "https://huggingface.co"
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _GATED = (401, 403)
@@ -65,3 +67,12 @@ def needs_consent(repository: str) -> str:
         f"{repository} is gated or private: accept its terms at {HUB}/{repository}, then set "
         "HF_TOKEN to a token of yours (or run: hf auth login)"
     )
+
+
+def reason(error: Exception, repository: str) -> str:
+    """Why huggingface_hub did not give a repository, in one line."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if isinstance(error, RepositoryNotFoundError):
+        return needs_consent(repository)
+    return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)
