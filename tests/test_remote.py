@@ -302,6 +302,26 @@ def test_no_place_to_write(server: Server, clean_home: Path) -> None:
         fetch_file(net(server))
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_chunks_are_joined_and_missing_ones_noticed(server: Server, cut: bool) -> None:
+    def answer(request: Request) -> None:
+        request.protocol_version = "HTTP/1.1"
+        request.close_connection = True
+        request.head(Transfer_Encoding="chunked")
+        for start in range(0, len(CONTENT), 50_000):
+            piece = CONTENT[start : start + 50_000]
+            request.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            if cut:
+                return
+        request.wfile.write(b"0\r\n\r\n")
+
+    server.answers(answer)
+    if cut:
+        refused(net(server), "could not be fetched.*bytes are kept")
+    else:
+        assert fetch_file(net(server)).read_bytes() == CONTENT
+
+
 # -- networks ------------------------------------------------------------------------------------
 
 

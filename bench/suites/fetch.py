@@ -132,9 +132,8 @@ def _kind(name: str) -> str:
         return _kind_of_card(Path(name))
     if name in suites:
         return "suite"
-    if name in methods or name.startswith(("spandrel:", "folder:", "python:")):
-        return "method"
-    if name.endswith(".py"):
+    own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
+    if own or name in methods:
         return "method"
     if name in metrics.names() or name.startswith("pyiqa:"):
         return "metric"
