@@ -20,7 +20,7 @@ from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
-from bench.base.errors import CardError, Unavailable
+from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation

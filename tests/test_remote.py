@@ -20,9 +20,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from pydantic import TypeAdapter, ValidationError
 
 from bench.base.errors import DataError, WeightsError
 from bench.base.types import Archive, Weight
+from bench.metrics.catalogue import METRICS
 from bench.remote import archives, download, hub, weights
 from bench.remote.fetch import fetch_file
 from bench.remote.ledger import Ledger
@@ -392,6 +394,16 @@ def test_a_certificate_of_ones_own(
     refused(file, "SSL_CERT_FILE=.*nothing: expected certificates, found no file")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch_file(file).read_bytes() == CONTENT
+
+
+def test_files_that_are_code_are_pinned_by_their_whole_hash() -> None:
+    """TorchScript runs what is in it; eight digits of a hash are forged in minutes."""
+    code = {w for spec in METRICS for w in spec.weights if w.name.endswith(".pt")}
+    assert {w.name for w in code} == {"RN50.pt", "inception-2015-12-05.pt"}
+    assert all(len(w.sha256) == 64 for w in code)
+    for field, value in (("sha256", "5d505a07"), ("sha256", "A" * 64), ("size", -1)):
+        with pytest.raises(ValidationError):
+            TypeAdapter(Weight).validate_python({"name": "net.pth", field: value})
 
 
 # -- the ledger ----------------------------------------------------------------------------------

@@ -130,7 +130,8 @@ class _Transfer:
         return have
 
     def _write(self, answer: requests.Response, have: int) -> None:
-        decoded = _is_compressed(answer) and not self.file.name.endswith(("gz", "gzip"))
+        encoded = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
+        decoded = encoded and not self.file.name.endswith(("gz", "gzip"))  # which servers call so
         total = 0 if decoded or not _length(answer) else have + _length(answer)
         if self.file.size and total not in (0, self.file.size):
             raise WeightsError(f"{self.address} has {total} bytes, expected {self.file.size}")
@@ -186,11 +187,6 @@ def _version(answer: requests.Response) -> str:
     """What tells a file from a later one at its address; "" where the server says nothing sure."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
-
-
-def _is_compressed(answer: requests.Response) -> bool:
-    """Although it was asked not to be."""
-    return answer.headers.get("Content-Encoding", "identity").lower() != "identity"
 
 
 def _length(answer: requests.Response) -> int:
