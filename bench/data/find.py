@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
+from bench.base.progress import Advance
+from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data import downscale
@@ -15,7 +18,6 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
-from bench.data.manifest import Progress
 from bench.data.pairing import pair_files, scan_folder
 from bench.remote import archives
 
@@ -32,8 +34,9 @@ __all__ = [
 ]
 
 
-def dataset_cards() -> dict[str, DatasetCard]:
-    return read_folder("bench.data", "cards", DatasetCard)
+@cache
+def dataset_cards() -> Registry[DatasetCard]:
+    return Registry("dataset", read_folder("bench.data", "cards", DatasetCard).values())
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Dataset:
     licence: str
     summary: str
     note: str
-    manifest: Callable[[Path, Progress], Manifest]
+    manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
 
 
@@ -81,11 +84,11 @@ def find(name: str, scale: int = 4) -> Dataset:
         )
     if name.endswith(".toml"):
         return _from_card(read_card(Path(name), DatasetCard))
-    return _from_card(pick(dataset_cards(), name, "dataset"))
+    return _from_card(dataset_cards().find(name))
 
 
 def _given(
-    name: str, title: str, scale: int, manifest: Callable[[Path, Progress], Manifest]
+    name: str, title: str, scale: int, manifest: Callable[[Path, Advance], Manifest]
 ) -> Dataset:
     return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
@@ -103,7 +106,7 @@ def _from_card(card: DatasetCard) -> Dataset:
     )
 
 
-def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total: None) -> Manifest:
+def build(card: DatasetCard, root: Path, progress: Advance = lambda done, total: None) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.
 
     Files are written before the manifest, so a manifest always describes whole files; a set whose
