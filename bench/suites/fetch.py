@@ -76,7 +76,8 @@ def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> lis
 
 def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
     """What a run of a suite fetches first; all where it is asked for, else as the suite says."""
-    names, most_mb = [*suite.methods, *suite.metrics], None if asked else suite.fetch_mb
+    listed = [name for name in suite.metrics if metrics.get(name).file is None]
+    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
     if most_mb is None:
         return fetch(names, progress, dry_run=False)
     return fetch_small(names, progress, most_mb)
@@ -120,7 +121,7 @@ def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
             yield from _weights_of(part)
     elif name in methods or name.startswith(("spandrel:", "folder:", "python:")) or _is_file(name):
         yield from ((name, weight) for weight in find_method(name).card.weights)
-    elif name in metrics.names() or name.startswith("pyiqa:"):
+    elif metrics.registered(name) or name.startswith("pyiqa:"):
         yield from ((name, weight) for weight in metrics.get(name).weights)
     elif name not in dataset_cards():
         known = [*suites, *methods, *metrics.names(), *dataset_cards()]
