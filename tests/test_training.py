@@ -607,7 +607,7 @@ class TestCommand:
         assert "accelerate launch" in cli("train", "--help").stdout
         mini = ("--preset", "mini", "--device", "cpu", "--data", str(folder), "--out", "run")
         for words, found in (
-            (("train", "decoder"), "stage: expected activation or guidance"),
+            (("train", "decoder"), "stage 'decoder': expected one of activation, guidance"),
             (("train", "guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
             (("train", "vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
             (("train", "vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),
