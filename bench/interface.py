@@ -97,7 +97,7 @@ class ImageMetric:
 
         x = to_tensor(sr).to(self.device)
         reference = None if hr is None else to_tensor(hr).to(self.device)
-        return value_of(self.spec.name, self.device, x, reference, file=f"image {number}")
+        return value_of(self.spec, self.device, x, reference, file=f"image {number}")
 
 
 def metric(name: str, *, device: str = "auto") -> ImageMetric:
@@ -113,7 +113,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     if spec.kind == "set":
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
     place = resolve_device(device)
-    loaded(name, place)
+    loaded(spec, place)
     return ImageMetric(spec, place)
 
 

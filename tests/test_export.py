@@ -23,7 +23,7 @@ from PIL import Image
 from results_example import HOSTILE, PSNR
 
 from bench.base.errors import DataError
-from bench.exchange.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
+from bench.exchange.bundle import MAX_BYTES, Bundle, ItemLabel, of_run, read_bundle, to_json
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
 from bench.exchange.measured import public_names
@@ -223,7 +223,7 @@ def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) 
     theirs = bundle.model_copy(
         update={
             "measured": bundle.measured.model_copy(update={"seed": 5, "scale": 2}),
-            "methods": {**bundle.methods, "lanczos": Label(title="bicubic")},
+            "methods": {**bundle.methods, "lanczos": ItemLabel(title="bicubic")},
         }
     )
     own = of_results_in(exported)

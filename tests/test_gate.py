@@ -24,9 +24,16 @@ from scipy import ndimage
 from bench.base.errors import CardError
 from bench.base.progress import Progress
 from bench.data import find as data
-from bench.exchange.measured import Cell, DatasetPrint, Measured, MethodPrint, MetricPrint, mean
+from bench.exchange.measured import (
+    DatasetPrint,
+    Measured,
+    MeasuredCell,
+    MethodPrint,
+    MetricPrint,
+    mean,
+)
 from bench.gate import output as gate_output
-from bench.gate.judge import Judged, Verdict, default_policy, judge, keep_scores
+from bench.gate.judge import GateVerdict, Judged, default_policy, judge, keep_scores
 from bench.gate.measure import measure_folder
 from bench.gate.reference import (
     MARKER,
@@ -166,11 +173,11 @@ def measured(
 ) -> Measured:
     """Synthetic scores: metric -> image -> value, and FID."""
     cells = [
-        Cell(dataset="d", method="m", metric=metric, mean=mean(images), images=images)
+        MeasuredCell(dataset="d", method="m", metric=metric, mean=mean(images), images=images)
         for metric, images in values.items()
     ]
     missing = {} if fid is not None else {"": "3 of 40 images are missing"}
-    cells.append(Cell(dataset="d", method="m", metric="fid", mean=fid, missing=missing))
+    cells.append(MeasuredCell(dataset="d", method="m", metric="fid", mean=fid, missing=missing))
     prints = {
         name: MetricPrint(
             better="higher" if name == "psnr" else "lower",
@@ -374,7 +381,7 @@ def test_all_that_the_reference_holds_is_judged_unless_a_part_is_asked_for() -> 
     gone = measured(psnr()).model_copy(update={"scores": measured({}).scores})
     (row,) = judge(whole, gone, {}).failed
     assert row.metric == "psnr" and "40 of 40 images have no score" in row.reason
-    assert Verdict(()).exit_code == 2
+    assert GateVerdict(()).exit_code == 2
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -479,7 +486,7 @@ def test_outputs_show_hostile_names_as_text() -> None:
         Judged(name, name, "psnr", "fail", f"because of {name}", 1.0, math.inf, 3)
         for name in [*HOSTILE, "nul\x00", "lone\udc80"]
     )
-    verdict = Verdict(rows, notes=tuple(HOSTILE))
+    verdict = GateVerdict(rows, notes=tuple(HOSTILE))
     cases = ElementTree.fromstring(gate_output.junit(verdict, "s")).findall(".//testcase")
     assert len(cases) == len(rows) and all(case.find("failure") is not None for case in cases)
     text = gate_output.markdown(verdict)

@@ -191,7 +191,7 @@ def test_json_holds_means_and_scores(cli: Cli, image_folders: tuple[Path, Path])
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda a: [*a[:-1], "psnr"], "did you mean 'psnr_y'"),
+        (lambda a: [*a[:-1], "psnry"], "did you mean 'psnr_y'"),
         (lambda a: [*a[:-1], "pyiqa:nothing_such"], "nothing_such"),
         (lambda a: a[:3] + a[5:], "psnr_y compares with HR images; give --hr DIR"),
         (lambda a: a[:-2], "--metrics: expected at least one name"),

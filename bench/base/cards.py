@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.base.errors import CardError, UnknownName
-from bench.base.text import printable, suggestion
+from bench.base.errors import CardError
+from bench.base.text import printable
 
 MAX_BYTES = 2**20
 """Of a card's file."""
@@ -101,13 +100,3 @@ def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:
             raise CardError(f"{printable(file)}: a card's name must be its file's: '{stem}'")
         cards[stem] = card
     return cards
-
-
-def pick(cards: Mapping[str, T], name: str, what: str) -> T:
-    """The card called `name`, or UnknownName with the nearest one."""
-    if name in cards:
-        return cards[name]
-    raise UnknownName(
-        f"unknown {what} '{printable(name)}'{suggestion(name, cards)} "
-        f"(`cassr-bench list {what}s` shows all)"
-    )

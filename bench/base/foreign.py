@@ -27,14 +27,14 @@ LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pur
 
 
 @contextmanager
-def running(method: str) -> Iterator[None]:
-    """Run code of a method in the body; its prints go to standard error.
+def running(name: str, what: str = "method") -> Iterator[None]:
+    """Run code of a method or metric in the body; its prints go to standard error.
 
     The working folder is put back afterwards, so that relative paths go on meaning the same.
 
     Raises:
-        Unavailable: the method raised anything at all, SystemExit too; says what and where.
-        KeyboardInterrupt: the user pressed Ctrl-C, whatever the method made of it.
+        Unavailable: the code raised anything at all, SystemExit too; says what and where.
+        KeyboardInterrupt: the user pressed Ctrl-C, whatever the code made of it.
     """
     with _noted_interrupts() as pressed:
         try:
@@ -45,7 +45,7 @@ def running(method: str) -> Iterator[None]:
                 raise
         except BaseException as error:
             if not pressed:
-                raise Unavailable(f"method '{printable(method)}': {told(error)}") from error
+                raise Unavailable(f"{what} '{printable(name)}': {told(error)}") from error
         if pressed:
             raise KeyboardInterrupt
 

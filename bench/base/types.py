@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Fingerprint = Mapping[str, Any]
-"""Everything a result depends on, as plain JSON: name, version, options, weights' hashes."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +195,35 @@ class Archive(RemoteFile):
     may_be_folder = True
 
 
+class Package(NamedTuple):
+    """A module that is imported, and the distribution that brings it."""
+
+    module: str
+    distribution: str
+
+
+OptionValue = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class MetricOption:
+    """What can be said of a metric in parentheses: `psnr_y(crop_border=4)`.
+
+    Attributes:
+        default: what holds where nothing is said; a value is of its type.
+        means: in one line.
+        choices: of a word, all there are; any word where there are none.
+    """
+
+    default: OptionValue
+    means: str = ""
+    choices: tuple[str, ...] = ()
+
+
+CROP_BORDER = "crop_border"
+_BORDER = {CROP_BORDER: MetricOption(0, "pixels that are cut off at each side")}
+
+
 @dataclass(frozen=True)
 class MetricSpec:
     """What a metric is; the tables, docs and `list metrics` are made from it.
@@ -215,10 +242,15 @@ class MetricSpec:
         source: paper or repository.
         licence: of the implementation and weights.
         factory: "module:attr" called with the spec and a device, gives a Metric (or SetMetric).
+        packages: imported beside our own; the first one's code makes the value.
         weights: files needed.
+        files_known: whether these are all that it reads; else it is built once to find out.
+        options: what a value depends on besides; of those accepted the ones not at their default.
+        accepts: what can be said in parentheses, beside the border of single images.
         version: goes up when our own implementation changes a value.
         min_size: smallest side in pixels the metric is defined for.
         pyiqa_name: what pyiqa calls it ("" if it has none).
+        file: of a user's own metric.
         unbiased: of a set metric: whether its mean is the same for any number of images; where it
             is not, only sets of equal size may be compared.
     """
@@ -236,12 +268,26 @@ class MetricSpec:
     unit: str = ""
     digits: int = 4
     licence: str = ""
+    packages: tuple[Package, ...] = ()
     weights: tuple[Weight, ...] = ()
+    files_known: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    accepts: Mapping[str, MetricOption] = field(default_factory=dict)
     version: int = 1
     min_size: int = 1
     pyiqa_name: str = ""
+    file: Path | None = None
     unbiased: bool = False
+
+    @property
+    def accepted(self) -> dict[str, MetricOption]:
+        """All that can be said in parentheses."""
+        return {**self.accepts, **(_BORDER if self.kind == "image" else {})}
+
+    @property
+    def chosen(self) -> dict[str, OptionValue]:
+        """What was said of `accepts`."""
+        return {name: self.options[name] for name in self.accepts if name in self.options}
 
     @property
     def arrow(self) -> str:
@@ -250,10 +296,6 @@ class MetricSpec:
 
 class Metric(Protocol):
     """Scores images one batch of equal size at a time; order and batch change nothing."""
-
-    def fingerprint(self) -> Fingerprint:
-        """Name, options, implementation version, library versions, weights' hashes."""
-        ...
 
     def prepare(self, hr: Tensor) -> Any:
         """What can be computed from the HR image alone, once for all methods.
@@ -276,8 +318,6 @@ class Metric(Protocol):
 
 class SetMetric(Protocol):
     """Scores one set of images against another (FID, KID)."""
-
-    def fingerprint(self) -> Fingerprint: ...
 
     def features(self, image: Tensor) -> Any:
         """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).

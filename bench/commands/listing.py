@@ -9,6 +9,7 @@ from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 
 if TYPE_CHECKING:
+    from bench.base.types import MetricSpec
     from bench.methods.card import MethodCard
 
 Row = dict[str, Any]
@@ -85,24 +86,30 @@ def datasets() -> list[Row]:
 
 
 def metrics() -> list[Row]:
-    from bench.metrics import METRICS, unavailable
+    from bench.metrics import METRICS
 
-    return [
-        {
-            "name": spec.name,
-            "title": spec.title,
-            "better": spec.better,
-            "reference": "full" if spec.reference else "none",
-            "kind": spec.kind,
-            "range": spec.range,
-            "unit": spec.unit,
-            "summary": spec.means,
-            "licence": spec.licence,
-            "source": spec.source,
-            "unavailable": unavailable(spec),
-        }
-        for spec in METRICS
-    ]
+    return [metric(spec) for spec in METRICS]
+
+
+def metric(spec: MetricSpec) -> Row:
+    """A metric, with what can be said of it in parentheses."""
+    from bench.metrics import unavailable
+    from bench.metrics.options import told
+
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "better": spec.better,
+        "reference": "full" if spec.reference else "none",
+        "kind": spec.kind,
+        "range": spec.range,
+        "unit": spec.unit,
+        "summary": spec.means,
+        "licence": spec.licence,
+        "source": spec.source,
+        "options": [told(name, option) for name, option in spec.accepted.items()],
+        "unavailable": unavailable(spec),
+    }
 
 
 def suites() -> list[Row]:
@@ -137,18 +144,27 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def rows(what: str) -> list[Row]:
-    """Everything registered of one kind.
+def rows(what: str, name: str = "") -> list[Row]:
+    """Everything registered of one kind, or one of it by its name.
 
     Raises:
-        UnknownName: no such kind.
+        UnknownName: no such kind, or none of that name.
     """
     if what not in KINDS:
         known = ", ".join(KINDS)
         raise UnknownName(
             f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
         )
-    return KINDS[what]()
+    if name and what == "metrics":
+        from bench.metrics import get
+
+        return [metric(get(name))]
+    found = {row["name"]: row for row in KINDS[what]()}
+    if name and name not in found:
+        raise UnknownName(
+            f"list {what}: none is called '{printable(name)}'{suggestion(name, found)}"
+        )
+    return [found[name]] if name else list(found.values())
 
 
 def show(what: str, found: list[Row]) -> None:
@@ -158,15 +174,18 @@ def show(what: str, found: list[Row]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    alone = len(found) == 1
     for row in found:
         head = Text(row["name"], style="bold")
         if row.get("title"):
             head.append(f"  {row['title']}", style="not bold")
         console.print(head)
-        details = [row["summary"], *_details(row)]
+        options = [f"option {line}" for line in row.get("options", ()) if alone]
+        details = [row["summary"], *_details(row), *options]
         for line in details:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
-    _footer(what, found, console)
+    if not alone:
+        _footer(what, found, console)
 
 
 def _details(row: Row) -> list[str]:

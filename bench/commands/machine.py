@@ -15,6 +15,7 @@ from bench.commands.output import FAILED, print_json, progress
 
 def list_(
     what: Annotated[str, typer.Argument(help="methods, datasets, metrics, suites or reports.")],
+    name: Annotated[str, typer.Argument(help="One of them; of a metric also its options.")] = "",
     as_json: o.AsJson = False,
 ) -> None:
     """List methods, datasets, metrics, suites or reports.
@@ -23,7 +24,7 @@ def list_(
     """
     from bench.commands import listing
 
-    rows = listing.rows(what)
+    rows = listing.rows(what, name)
     if as_json:
         print_json(rows)
     else:

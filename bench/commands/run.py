@@ -13,44 +13,40 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands import options as o
+from bench.commands.groups import grouped
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
     from bench.results.results import Results, ShownRegion
-    from bench.running.collect import Outcome
+    from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
 
 
+Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
+Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
+Fetch = Annotated[
+    bool | None, typer.Option(help="Fetch missing weights first; default: as the suite says.")
+]
+RequireAll = Annotated[bool, typer.Option("--require-all", help="Fail when any score is missing.")]
+
+
+@grouped
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
-    ] = None,
-    methods: o.Methods = None,
-    datasets: o.Datasets = None,
-    metrics: o.Metrics = None,
-    limit: o.Limit = None,
+    suite: Suite,
+    out: Out = None,
+    *,
+    choice: o.Choice,
     scale: o.Scale = 4,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     shard: o.Shard = None,
     seed: o.Seed = None,
     store: o.Store = None,
-    fetch: Annotated[
-        bool | None,
-        typer.Option(help="Fetch missing weights first; default: as the suite says."),
-    ] = None,
+    fetch: Fetch = None,
     offline: o.Offline = False,
-    require_all: Annotated[
-        bool, typer.Option("--require-all", help="Fail when any score is missing.")
-    ] = False,
-    marks: o.Marks = "best",
-    compare: o.Compare = None,
-    reports: o.Reports = None,
-    region: o.Region = None,
-    originals: o.Originals = True,
-    overwrite: o.Overwrite = False,
+    require_all: RequireAll = False,
+    shown: o.ViewOptions,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -65,61 +61,48 @@ def run(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(marks, compare, reports, originals)
-    suite_card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    view = _view(shown)
+    suite_card = chosen(find_suite(suite), *choice.names())
     place = shards.place(shard, device, workers)
     out = out or _default_out(suite_card.name)
     if not dry_run:
-        require_free(out, view.reports, overwrite)
+        require_free(out, view.reports, shown.overwrite)
     options = RunOptions(
         store=store or default_store(),
         device=place.device,
         workers=place.workers,
         shard=place.shard,
         seed=seed,
-        limit=limit,
+        limit=choice.limit,
         scale=scale,
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
+    view = replace(view, regions=_regions(shown.region, plan))
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
+    view = replace(view, regions=_regions(shown.region, plan))
     if dry_run:
         _show_plan(plan, as_json)
         return
     outcome = execute(plan, progress(as_json))
     if options.shard.parts > 1:
         outcome = _with_other_parts(outcome, plan, as_json)
-    _finish(outcome, out, options.store, as_json, require_all, view, overwrite)
+    _finish(outcome, out, options.store, as_json, require_all, view, shown.overwrite)
 
 
+@grouped
 def report(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
-    ] = None,
-    methods: o.Methods = None,
-    datasets: o.Datasets = None,
-    metrics: o.Metrics = None,
-    limit: o.Limit = None,
+    suite: Suite,
+    out: Out = None,
+    *,
+    choice: o.Choice,
     scale: o.Scale = 4,
     device: o.Device = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
-    marks: o.Marks = "best",
-    compare: o.Compare = None,
-    reports: o.Reports = None,
-    region: o.Region = None,
-    originals: o.Originals = True,
-    overwrite: o.Overwrite = False,
+    shown: o.ViewOptions,
     as_json: o.AsJson = False,
 ) -> None:
     """Make a suite's reports again from the store.
@@ -132,25 +115,20 @@ def report(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(marks, compare, reports, originals)
-    suite_card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    view = _view(shown)
+    suite_card = chosen(find_suite(suite), *choice.names())
     out = out or _default_out(suite_card.name)
-    require_free(out, view.reports, overwrite)
+    require_free(out, view.reports, shown.overwrite)
     options = RunOptions(
         store=store or default_store(),
         device=resolve_device(device),
         seed=seed,
-        limit=limit,
+        limit=choice.limit,
         scale=scale,
     )
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
-    _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
+    view = replace(view, regions=_regions(shown.region, plan))
+    _finish(collect(plan), out, options.store, as_json, False, view, shown.overwrite)
 
 
 @dataclass(frozen=True)
@@ -177,13 +155,12 @@ class _View:
         return replace(results, originals=self.originals, regions=self.regions, groups=groups)
 
 
-def _view(marks: str, compare: str | None, names: list[str] | None, originals: bool) -> _View:
+def _view(shown: o.ViewOptions) -> _View:
     from bench.reports import get_report
 
-    o.one_of("--marks", marks, "best", "significant")
-    o.one_of("--compare", compare, "published")
-    chosen = tuple(get_report(name).name for name in o.names("--reports", names))
-    return _View(marks == "significant", compare == "published", chosen, originals)
+    chosen = tuple(get_report(name).name for name in o.names("--reports", shown.reports))
+    significant, published = shown.marks == "significant", shown.compare == "published"
+    return _View(significant, published, chosen, shown.originals)
 
 
 def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
@@ -219,7 +196,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
 
-def _with_other_parts(own: Outcome, plan: Plan, as_json: bool) -> Outcome:
+def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
     """All parts together, if this one is the last; otherwise the command ends here."""
     from bench.running import shards
 
@@ -237,7 +214,7 @@ def _with_other_parts(own: Outcome, plan: Plan, as_json: bool) -> Outcome:
 
 
 def _finish(
-    outcome: Outcome,
+    outcome: RunOutcome,
     out: Path,
     store: Path,
     as_json: bool,

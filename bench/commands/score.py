@@ -77,9 +77,10 @@ def _print_scores(scores: Sequence[FolderScores], as_json: bool) -> None:
 
 
 def _print_means(scores: FolderScores) -> None:
+    width = max(12, *(len(spec.name) for spec, *_ in scores.means))
     for spec, mean, count, reason in scores.means:
         shown = f"{mean:.{spec.digits}f}  (n = {count})" if mean is not None else f"–  {reason}"
-        typer.echo(f"{spec.name:<12} {spec.arrow}  {shown}")
+        typer.echo(f"{spec.name:<{width}} {spec.arrow}  {shown}")
 
 
 def _json(scores: Sequence[FolderScores]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class PackagedImage(Card):
 class PhotoCollection(Card):
     """A named collection of packaged photographs (a file below bench/data/photos)."""
 
+    name: FileName
     images: list[PackagedImage] = Field(min_length=1)
 
 

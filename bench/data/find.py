@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
+from bench.base.progress import Advance
+from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data import downscale
@@ -15,7 +18,6 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
-from bench.data.manifest import Progress
 from bench.data.pairing import pair_files, scan_folder
 
 __all__ = [
@@ -31,8 +33,9 @@ __all__ = [
 ]
 
 
-def dataset_cards() -> dict[str, DatasetCard]:
-    return read_folder("bench.data", "cards", DatasetCard)
+@cache
+def dataset_cards() -> Registry[DatasetCard]:
+    return Registry("dataset", read_folder("bench.data", "cards", DatasetCard).values())
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Dataset:
     licence: str
     summary: str
     note: str
-    manifest: Callable[[Path, Progress], Manifest]
+    manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
 
 
@@ -85,11 +88,11 @@ def find_card(name: str) -> DatasetCard:
     """The card called `name`, or the one in the file `name` (ending in .toml)."""
     if name.endswith(".toml"):
         return read_card(Path(name), DatasetCard)
-    return pick(dataset_cards(), name, "dataset")
+    return dataset_cards().find(name)
 
 
 def _given(
-    name: str, title: str, scale: int, manifest: Callable[[Path, Progress], Manifest]
+    name: str, title: str, scale: int, manifest: Callable[[Path, Advance], Manifest]
 ) -> Dataset:
     return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
@@ -110,7 +113,7 @@ def _from_card(card: DatasetCard, asked: str) -> Dataset:
 def build(
     card: DatasetCard,
     root: Path,
-    progress: Progress = lambda done, total: None,
+    progress: Advance = lambda done, total: None,
     asked: str = "",
 ) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.

@@ -14,12 +14,12 @@ import numpy as np
 
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
+from bench.base.progress import Advance
 from bench.base.text import printable, slug
 from bench.base.types import Archive, Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import lr_of, recipe_of
 from bench.data.manifest import (
-    Progress,
     Refusals,
     describe,
     read_manifest,
@@ -33,7 +33,7 @@ from bench.remote import archives, weights
 
 
 def build_from_archive(
-    card: DatasetCard, root: Path, asked: str, progress: Progress = lambda done, total: None
+    card: DatasetCard, root: Path, asked: str, progress: Advance = lambda done, total: None
 ) -> Manifest:
     """Make a card's pairs below `root` as PNGs, once, and describe them.
 
@@ -159,7 +159,7 @@ def _id_of(path: str, side: Side) -> str | None:
 
 
 def _pairs(
-    card: DatasetCard, sides: Sides, folder: Path, progress: Progress
+    card: DatasetCard, sides: Sides, folder: Path, progress: Advance
 ) -> tuple[list[dict[str, Any]], Refusals]:
     entries: list[dict[str, Any]] = []
     refused: Refusals = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +16,6 @@ from bench.base.records import read_as, write_atomic
 from bench.base.types import ImagePair, Manifest
 from bench.files import images
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 Refusals = list[tuple[str, str]]
 """(file, reason) of what cannot take part."""
 

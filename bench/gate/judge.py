@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.base.text import printable
-from bench.exchange.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
+from bench.exchange.measured import CellKey, Measured, MeasuredCell, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
 from bench.results.bootstrap import MIN_IMAGES, compare, corrected
 
@@ -45,7 +45,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Everything the gate has to say.
 
     Attributes:
@@ -98,7 +98,7 @@ def judge(
     found: Measured,
     unavailable: Mapping[str, str],
     part: Collection[str] = (),
-) -> Verdict:
+) -> GateVerdict:
     """Judge what was measured.
 
     Args:
@@ -115,10 +115,10 @@ def judge(
         problems = ["nothing that the reference holds was measured; name methods that it has"]
     problems += _untestable(reference, pairs)
     if problems:
-        return Verdict((), tuple(problems))
+        return GateVerdict((), tuple(problems))
     p = _p_values(reference, pairs)
     rows = tuple(_judged(reference, key, *pair, p) for key, pair in pairs.items())
-    return Verdict(rows, notes=tuple(_notes(known, found)))
+    return GateVerdict(rows, notes=tuple(_notes(known, found)))
 
 
 # -- whether it can be judged --------------------------------------------------------------------
@@ -152,10 +152,10 @@ def _unlike_names(
                 yield printable(f"{what}: {name} is in the reference and was not measured here")
 
 
-Pairs = Mapping[CellKey, tuple[Cell, Cell]]
+Pairs = Mapping[CellKey, tuple[MeasuredCell, MeasuredCell]]
 
 
-def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]:
+def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[MeasuredCell, MeasuredCell]]:
     """(in the reference, measured) of everything that was asked for and either has."""
     held, here = known.cells(), found.cells()
     return {
@@ -165,8 +165,8 @@ def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]
     }
 
 
-def _empty(key: CellKey) -> Cell:
-    return Cell(dataset=key[0], method=key[1], metric=key[2])
+def _empty(key: CellKey) -> MeasuredCell:
+    return MeasuredCell(dataset=key[0], method=key[1], metric=key[2])
 
 
 def _unheld(pairs: Pairs) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _unheld(pairs: Pairs) -> Iterator[str]:
             yield f"{where}: the reference holds no score; {WRITE_ANEW}"
 
 
-def _scored(cell: Cell) -> set[str]:
+def _scored(cell: MeasuredCell) -> set[str]:
     """The images that have a score; of a whole set, which has one, ""."""
     return set(cell.images) or ({""} if cell.mean is not None else set())
 
@@ -220,7 +220,7 @@ def _notes(known: Measured, found: Measured) -> list[str]:
 # -- judging -------------------------------------------------------------------------------------
 
 
-def _common(known: Cell, found: Cell) -> tuple[dict[str, float], dict[str, float]]:
+def _common(known: MeasuredCell, found: MeasuredCell) -> tuple[dict[str, float], dict[str, float]]:
     """The values of the images that both have; of a whole set, its one value."""
     if not known.images and known.mean is not None and found.mean is not None:
         return {"": known.mean}, {"": found.mean}
@@ -254,7 +254,11 @@ def _array(values: Mapping[str, float]) -> np.ndarray:
 
 
 def _judged(
-    reference: Reference, key: CellKey, known: Cell, found: Cell, tests: Mapping[CellKey, float]
+    reference: Reference,
+    key: CellKey,
+    known: MeasuredCell,
+    found: MeasuredCell,
+    tests: Mapping[CellKey, float],
 ) -> Judged:
     metric = reference.measured.metrics[key[2]]
     before, after = _common(known, found)
@@ -275,7 +279,7 @@ def _judged(
     )
 
 
-def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
+def _missing(known: MeasuredCell, found: MeasuredCell, allowed: int) -> list[str]:
     if not known.images:
         why = next(iter(found.missing.values()), "none was measured")
         return [] if found.mean is not None else [f"no value: {printable(why)}"]
@@ -379,7 +383,7 @@ def _below_floors(
 
 def keep_scores(measured: Measured) -> Measured:
     """What a reference keeps: cells with scores, and what they belong to, without reasons."""
-    cells: Sequence[Cell] = [
+    cells: Sequence[MeasuredCell] = [
         cell.model_copy(update={"missing": {}}) for cell in measured.scores if cell.mean is not None
     ]
     used = {what: {getattr(c, what) for c in cells} for what in ("dataset", "method", "metric")}

@@ -11,9 +11,9 @@ from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
 from bench.exchange.measured import (
-    Cell,
     DatasetPrint,
     Measured,
+    MeasuredCell,
     MethodPrint,
     MetricPrint,
     as_unicode,
@@ -144,8 +144,10 @@ def _print(spec: MetricSpec, device: str) -> MetricPrint:
     )
 
 
-def _cell(spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]) -> Cell:
-    cell = Cell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
+def _cell(
+    spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]
+) -> MeasuredCell:
+    cell = MeasuredCell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
     if spec.kind == "set":
         value, count = next((v, n) for s, v, n, _ in scores.means if s.name == spec.name)
         if count < len(hashes):

@@ -18,7 +18,7 @@ from bench.base.cards import parse_toml, read_text
 from bench.base.errors import BenchError, CardError
 from bench.base.records import write_atomic
 from bench.base.text import printable
-from bench.exchange.measured import Measured, Record
+from bench.exchange.measured import ExchangeCard, Measured
 
 MARKER = "# ---- measured: written by `cassr-bench gate --update`; do not edit below ----"
 MAX_BYTES = 256 * 2**20
@@ -28,7 +28,7 @@ DIGITS = 12
 Kind = Literal["same", "absolute", "relative", "statistical"]
 
 
-class Tolerance(Record):
+class Tolerance(ExchangeCard):
     """How much a score may change.
 
     Attributes:
@@ -51,7 +51,7 @@ class Tolerance(Record):
         return self
 
 
-class Scope(Record):
+class Scope(ExchangeCard):
     """The cells something is meant for; "" means any."""
 
     dataset: str = ""
@@ -74,7 +74,7 @@ class Floor(Scope):
     value: float = Field(allow_inf_nan=False)
 
 
-class Policy(Record):
+class Policy(ExchangeCard):
     """What may change.
 
     Attributes:

@@ -12,15 +12,17 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
 from bench.base.foreign import running
 from bench.base.lazy import resolve
+from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
+from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
-from bench.methods import own_function, siblings
+from bench.methods import own_function
 from bench.methods.card import MethodCard
 
 CARD_FOLDERS = (("baselines", "cards"),)
@@ -120,17 +122,15 @@ def _installed(requirement: str) -> bool:
 
 
 @cache
-def method_cards() -> Mapping[str, MethodCard]:
-    cards: dict[str, MethodCard] = {}
-    for package, folder in CARD_FOLDERS:
-        cards |= read_folder(package, folder, MethodCard)
-    return cards
+def method_cards() -> Registry[MethodCard]:
+    folders = [read_folder(package, folder, MethodCard) for package, folder in CARD_FOLDERS]
+    return Registry("method", (card for cards in folders for card in cards.values()))
 
 
 @cache
-def all_methods() -> Mapping[str, MethodCard]:
+def all_methods() -> Registry[MethodCard]:
     """Every method that has a name: those of the cards, their variants and trainings."""
-    return {each.name: each for card in method_cards().values() for each in card.methods()}
+    return Registry("method", (each for card in method_cards().values() for each in card.methods()))
 
 
 def matching(name: str) -> list[str]:
@@ -169,7 +169,7 @@ def find(name: str) -> Entry:
         return _python_file(Path(name))
     if name.endswith(".toml"):
         return Entry(name, read_card(Path(name), MethodCard))
-    return Entry(name, pick(all_methods(), name, "method"))
+    return Entry(name, all_methods().find(name))
 
 
 class _GivenCard(MethodCard):
@@ -232,7 +232,7 @@ def _python_file(file: Path) -> Entry:
         licence="unknown",
         summary="a method in one file",
     )
-    return Entry(str(file), card, modules=siblings.hashes(file))
+    return Entry(str(file), card, modules=own_code.hashes(file))
 
 
 def _python_function(name: str) -> Entry:

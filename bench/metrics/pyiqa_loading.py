@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import shlex
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def problem_offline(spec: MetricSpec) -> str:
     try:
         find_files(spec)
     except WeightsError as error:
-        return f"{error}; run: cassr-bench fetch {spec.name}"
+        return f"{error}; run: cassr-bench fetch {shlex.quote(spec.name)}"
     except BenchError as error:
         return str(error)
     return ""
@@ -95,7 +96,8 @@ def _build(
     read: list[Path] = []
     try:
         with _surroundings(spec, downloader, read):
-            model = create_metric(spec.pyiqa_name, device=torch.device(device), **options)
+            chosen = {**options, **spec.chosen}
+            model = create_metric(spec.pyiqa_name, device=torch.device(device), **chosen)
     except BenchError:
         raise
     except ImportError as error:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.base.errors import UnknownName
 from bench.base.lazy import resolve
 from bench.base.records import write_atomic
-from bench.base.text import printable, suggestion
+from bench.base.registry import Registry
 from bench.files.outputs import Output
 from bench.reports.reuse import Rendered
 from bench.results.results import Results
@@ -125,19 +124,16 @@ REPORTS: tuple[Report, ...] = (
 )
 
 
+_known = Registry("report", REPORTS)
+
+
 def get_report(name: str) -> Report:
     """The report called `name`.
 
     Raises:
         UnknownName: no report has that name; the message suggests the nearest.
     """
-    names = [report.name for report in REPORTS]
-    if name in names:
-        return REPORTS[names.index(name)]
-    known = ", ".join(names)
-    raise UnknownName(
-        f"report '{printable(name)}': expected one of {known}{suggestion(name, names)}"
-    )
+    return _known.find(name)
 
 
 def chosen(names: Sequence[str] = ()) -> list[Report]:

@@ -26,7 +26,9 @@ from bench.results.published import (
 )
 from bench.results.results import Item, Results, common_set, summarize
 
-Verdict = Literal["within noise", "beyond noise", "noise unknown", "not comparable", "not measured"]
+PublishedVerdict = Literal[
+    "within noise", "beyond noise", "noise unknown", "not comparable", "not measured"
+]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Against:
     noise_of: str
     n: int
     published_n: int | None
-    verdict: Verdict
+    verdict: PublishedVerdict
     unlike: tuple[str, ...]
     protocol: tuple[str, ...]
 
@@ -134,7 +136,7 @@ def _compare(
     )
 
 
-def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Verdict:
+def _verdict(difference: float | None, noise: float | None, unlike: bool) -> PublishedVerdict:
     if difference is None:
         return "not measured"
     if unlike:

@@ -42,7 +42,7 @@ IDENTICAL = "identical scores"
 IMAGE_NOISE = "within image noise"
 SEED_NOISE = "within training-seed noise"
 
-Verdict = Literal["better", "worse", "none"]
+SeedVerdict = Literal["better", "worse", "none"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class SeedPair:
     half: float = float("nan")
     p: float = float("nan")
     holm_p: float = float("nan")
-    verdict: Verdict = "none"
+    verdict: SeedVerdict = "none"
     reason: str = ""
 
     @property
@@ -351,7 +351,7 @@ def _judged(pair: SeedPair, too_few: str, alpha: float) -> SeedPair:
     if noise:
         return replace(pair, reason=" and ".join(noise))
     higher = pair.a.metric.better == "higher"
-    verdict: Verdict = "better" if (pair.difference > 0) == higher else "worse"
+    verdict: SeedVerdict = "better" if (pair.difference > 0) == higher else "worse"
     return replace(pair, verdict=verdict)
 
 

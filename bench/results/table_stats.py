@@ -33,8 +33,8 @@ from bench.results.results import Results, common_set, summarize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Verdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
-NOT_TOLD_APART: tuple[Verdict, ...] = ("not told apart", "too few images")
+PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
+NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
 SET_METRIC = "one value for the whole set: there are no scores per image to resample"
 CELL_COLUMNS = [
@@ -202,7 +202,7 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
 
 def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dict[str, Any]]:
     """Every two methods of one row, which are one family of comparisons."""
-    untested: Verdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
+    untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
         {
             "dataset": row.dataset,
@@ -244,7 +244,7 @@ def few_differ(other: int, n: int) -> str:
     return f"{other} of n = {n} images differ: {TOO_FEW}" if few else ""
 
 
-def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> Verdict:
+def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:
     if np.isnan(holm_p):
         return "too few images"
     if holm_p >= alpha:

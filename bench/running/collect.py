@@ -27,7 +27,7 @@ RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What a run leaves: the results and every image or file that failed, as (what, reason)."""
 
     results: Results
@@ -167,7 +167,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:
+def as_json(outcome: RunOutcome, files: Sequence[Path]) -> dict[str, Any]:
     """The summary of a run as plain JSON; a missing mean is null with its reason."""
     summary = summarize(outcome.results).astype(object)
     summary = summary.where(summary.notna(), None)

@@ -8,7 +8,7 @@ from typing import Any
 from bench import metrics
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.running.collect import Outcome, results_of
+from bench.running.collect import RunOutcome, results_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer, Target, score_missing
@@ -17,7 +17,7 @@ Failures = Mapping[tuple[str, str, str], str]
 """(dataset, method as typed, image id) -> why there is no SR image."""
 
 
-def execute(plan: Plan, progress: Progress) -> Outcome:
+def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
     failures = {
@@ -32,7 +32,7 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     return _outcome(plan, scorer, targets, failures)
 
 
-def collect(plan: Plan) -> Outcome:
+def collect(plan: Plan) -> RunOutcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
@@ -54,10 +54,12 @@ def _own(plan: Plan, targets: Sequence[Target]) -> list[Target]:
     return [target for target in targets if (target.dataset, target.image) in own]
 
 
-def _outcome(plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures) -> Outcome:
+def _outcome(
+    plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures
+) -> RunOutcome:
     refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
     failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    return Outcome(results_of(plan, scorer, targets), (*refused, *failed))
+    return RunOutcome(results_of(plan, scorer, targets), (*refused, *failed))
 
 
 def dry_run(plan: Plan) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.workers import cores
-from bench.running.collect import Outcome
+from bench.running.collect import RunOutcome
 from bench.running.execute import collect
 from bench.running.options import Shard
 from bench.running.plan import Plan
@@ -83,7 +83,7 @@ def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
     return int(text)
 
 
-def whole(plan: Plan, own: Outcome) -> tuple[Outcome, int]:
+def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
     """What all parts have stored by now.
 
     Args:
@@ -97,7 +97,7 @@ def whole(plan: Plan, own: Outcome) -> tuple[Outcome, int]:
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
-    outcome = Outcome(replace(results, scores=scores), own.failures)
+    outcome = RunOutcome(replace(results, scores=scores), own.failures)
     return outcome, int((pending & ~known).sum())
 
 

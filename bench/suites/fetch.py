@@ -77,7 +77,8 @@ def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> lis
 
 def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
     """What a run of a suite fetches first; all where it is asked for, else as the suite says."""
-    names, most_mb = [*suite.methods, *suite.metrics], None if asked else suite.fetch_mb
+    listed = [name for name in suite.metrics if metrics.get(name).file is None]
+    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
     if most_mb is None:
         return fetch(names, progress, dry_run=False)
     return fetch_small(names, progress, most_mb)
@@ -135,7 +136,7 @@ def _kind(name: str) -> str:
     own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
     if own or name in methods:
         return "method"
-    if name in metrics.names() or name.startswith("pyiqa:"):
+    if metrics.registered(name) or name.startswith("pyiqa:"):
         return "metric"
     if name in datasets:
         return "dataset"

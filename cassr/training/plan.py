@@ -27,7 +27,7 @@ PLANNED_PROCESSES = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a run would be.
 
     Attributes:
@@ -88,7 +88,7 @@ class Plan:
 
 def make_plan(
     stage: str, start: Start, settings: TrainingSettings, places: Sequence[str], cpu: bool
-) -> Plan:
+) -> TrainingPlan:
     """Build all networks with random weights and run one step on random pixels.
 
     Raises:
@@ -101,7 +101,7 @@ def make_plan(
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     pipeline.to(device)
     seconds, loss = _one_step(objective, settings, device)
-    return Plan(
+    return TrainingPlan(
         stage=stage,
         preset=start.preset,
         settings=settings,

@@ -43,7 +43,7 @@ DECODER = ("decoder.", "post_quant_conv.", "synthesis.")
 
 SKIPPED = "skipped.json"
 
-Progress = Callable[[str, int, int], None]
+LayerProgress = Callable[[str, int, int], None]
 """Told of (layer, chunks done, chunks in all)."""
 
 
@@ -93,7 +93,7 @@ def prepare(
     *,
     pipeline: CasSRPipeline | None = None,
     references: bool = False,
-    report: Progress = lambda layer, done, total: None,
+    report: LayerProgress = lambda layer, done, total: None,
     skip: Callable[[str, str], None] = lambda name, reason: None,
 ) -> PreparedSamples:
     """Compute what is not there yet.
@@ -172,7 +172,7 @@ def _bytes(value: Tensor) -> bytes:
 
 
 def _write_pairs(
-    pairs: TrainingPairs, folder: Path, report: Progress, skip: Callable[[str, str], None]
+    pairs: TrainingPairs, folder: Path, report: LayerProgress, skip: Callable[[str, str], None]
 ) -> None:
     """Photograph by photograph within a chunk, so that each is decoded once."""
     assert pairs.size is not None
@@ -208,7 +208,7 @@ def _write_layer(
     folder: Path,
     samples: PreparedSamples,
     compute: Callable[[Sample], Mapping[str, Tensor]],
-    report: Progress,
+    report: LayerProgress,
 ) -> None:
     for start, path, total in _missing(folder, samples.size, samples.chunk):
         numbers = list(range(start, start + samples.chunk))

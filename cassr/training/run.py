@@ -22,11 +22,11 @@ from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.data import TrainingPairs, recipe_of
 from cassr.training.log import is_log
-from cassr.training.prepared import PreparedSamples, Progress, module_digest, prepare
+from cassr.training.prepared import LayerProgress, PreparedSamples, module_digest, prepare
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
-from cassr.training.state import RunOptions
-from cassr.training.train import Outcome, Validate, train
+from cassr.training.state import TrainingOptions
+from cassr.training.train import TrainingOutcome, Validate, train
 
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
@@ -65,14 +65,14 @@ def run(
     start: Start,
     photographs: Photographs | Stream,
     settings: TrainingSettings,
-    options: RunOptions,
+    options: TrainingOptions,
     *,
     cache: Path | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
-    report: Progress = lambda layer, done, total: None,
+    report: LayerProgress = lambda layer, done, total: None,
     skip: Callable[[str, str], None] = lambda name, reason: None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a stage from what a user names.
 
     Args:
@@ -125,7 +125,9 @@ def refuse_strangers(out: Path) -> None:
         )
 
 
-def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.device) -> None:
+def _check_tools(
+    settings: TrainingSettings, options: TrainingOptions, device: torch.device
+) -> None:
     if settings.precision == "fp16" and device.type == "cpu":
         raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
     if options.tracker != "none" and find_spec(options.tracker) is None:
@@ -139,7 +141,7 @@ def _prepared(
     stage: Stage,
     pipeline: CasSRPipeline,
     cache: Path,
-    report: Progress,
+    report: LayerProgress,
     skip: Callable[[str, str], None],
 ) -> PreparedSamples:
     return prepare(

@@ -26,7 +26,7 @@ FREE_TO_CHANGE = {"steps"}
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class TrainingOptions:
     """Where a run is kept and what it reports; nothing here changes the weights.
 
     Attributes:
@@ -61,7 +61,7 @@ class RunState:
         accelerator: Accelerator,
         objective: Objective,
         settings: TrainingSettings,
-        run: RunOptions,
+        run: TrainingOptions,
         stage: str,
     ) -> None:
         self.accelerator, self.objective = accelerator, objective

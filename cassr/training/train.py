@@ -32,7 +32,7 @@ from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.data import Recipe, Sample, Share, loader
 from cassr.training.stages import build_objective
-from cassr.training.state import RunOptions, RunState
+from cassr.training.state import RunState, TrainingOptions
 
 Validate = Callable[[CasSRPipeline, int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
@@ -41,7 +41,7 @@ FIRST_IMAGES = 256
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a call of `train` ended.
 
     Attributes:
@@ -63,7 +63,7 @@ class Outcome:
     main: bool = True
 
 
-def make_accelerator(settings: TrainingSettings, run: RunOptions, cpu: bool) -> Accelerator:
+def make_accelerator(settings: TrainingSettings, run: TrainingOptions, cpu: bool) -> Accelerator:
     """Processes, devices and precision as `accelerate launch` or this machine say."""
     return Accelerator(
         mixed_precision=settings.precision,
@@ -80,11 +80,11 @@ def train(
     pairs: Dataset | Stream,
     recipe: Recipe,
     settings: TrainingSettings,
-    run: RunOptions,
+    run: TrainingOptions,
     *,
     validate: Validate | None = None,
     cpu: bool = False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a stage, or go on training it.
 
     Args:
@@ -110,7 +110,7 @@ def train(
     state = RunState(accelerator, objective, settings, run, stage)
     if state.step >= settings.steps and (run.out / "model").is_dir():
         there = run.out / "model"
-        return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
+        return TrainingOutcome(state.step, True, False, state.skipped, math.nan, there, main)
     if main:
         checkpoints.remove(run.out / "model")
     accelerator.init_trackers(stage) if run.tracker != "none" else None
@@ -123,7 +123,7 @@ def train(
         _finish(state, images, validate)
     accelerator.end_training()
     model = run.out / "model" if finished else None
-    return Outcome(state.step, finished, interrupted, state.skipped, loss, model, main)
+    return TrainingOutcome(state.step, finished, interrupted, state.skipped, loss, model, main)
 
 
 def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
