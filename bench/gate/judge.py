@@ -12,7 +12,8 @@ import numpy as np
 from bench.base.text import printable
 from bench.exchange.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
-from bench.results.bootstrap import MIN_IMAGES, compare, corrected
+from bench.results.bootstrap import MIN_IMAGES, corrected
+from bench.results.paired import compare
 
 State = Literal["pass", "fail"]
 KINDS = ("datasets", "methods", "metrics")
@@ -352,7 +353,7 @@ def _statistical(change: _Change, tolerance: Tolerance) -> list[str]:
         return [f"{by}; no test is possible, since scores are infinite or images are missing"]
     if not change.p < tolerance.alpha:
         return []
-    return [f"{by} (paired bootstrap, Holm over {change.tests}: p = {change.p:.2g})"]
+    return [f"{by} (paired test, Holm over {change.tests}: p = {change.p:.2g})"]
 
 
 JUDGES = {

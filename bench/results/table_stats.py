@@ -24,10 +24,12 @@ from bench.results.bootstrap import (
     Bootstrap,
     bootstrap,
     corrected,
+    holm_confidence,
     rank_probabilities,
     too_few,
     wilcoxon,
 )
+from bench.results.paired import paired
 from bench.results.results import Results, common_set, summarize
 
 if TYPE_CHECKING:
@@ -44,8 +46,12 @@ CELL_COLUMNS = [
 PAIR_COLUMNS = [
     *("dataset", "metric", "a", "b", "n", "difference", "low", "high"),
     *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
+    *("holm_low", "holm_high"),
 ]
-NUMBERS = ["low", "high", "p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"]
+NUMBERS = [
+    *("low", "high", "holm_low", "holm_high"),
+    *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"),
+]
 """Columns of pairs that are empty without a test."""
 
 
@@ -59,7 +65,9 @@ class Statistics:
             are drawn again, the verdict against the best; NaN with a reason where nothing can be
             said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
-            interval, both tests with and without Holm, and whether a is better or worse.
+            intervals, both tests with and without Holm, and whether a is better or worse. The
+            95 % interval `low` to `high` goes with `p`; `holm_low` to `holm_high` leaves out zero
+            exactly where the verdict is better or worse.
         comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
         alpha: a Holm-corrected p below it is a difference.
     """
@@ -131,8 +139,8 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     cells: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for row in rows:
-        found = None if row.reason else _bootstrap(row)
-        compared = _pairs(row, found, alpha)
+        found = None if row.reason else bootstrap(row.values, row.seed)
+        compared = _pairs(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row, found), compared)
     return Statistics(
@@ -162,11 +170,6 @@ def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
     return "" if np.isfinite(values).all() else "a score is infinite"
 
 
-def _bootstrap(row: CommonScores) -> Bootstrap:
-    """Of the methods' scores, then of the differences of all pairs."""
-    return bootstrap(np.column_stack([row.values, row.differences]), row.seed)
-
-
 _OWN_COLUMNS = [
     *("dataset", "metric", "method", "low", "high", "rank"),
     *("best_probability", "rank_low", "rank_high", "against_best", "untested"),
@@ -180,9 +183,8 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
     if found is None:
         return keys
-    size = len(row.methods)
-    means, half = found.mean[:size], found.half_width()[:size]
-    chances = rank_probabilities(found.means[:, :size], row.metric.better)
+    means, half = found.mean, found.half_width()
+    chances = rank_probabilities(found.means, row.metric.better)
     below = np.cumsum(chances, axis=1)
     edge = (1 - CONFIDENCE) / 2
     signed = means if row.metric.better == "lower" else -means
@@ -200,7 +202,7 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dict[str, Any]]:
+def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     """Every two methods of one row, which are one family of comparisons."""
     untested: Verdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
@@ -217,24 +219,25 @@ def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dic
         for i, j in row.pairs
         if len(row.values)
     ]
-    if found is None or not rows:
+    if row.reason or not rows:
         return rows
-    own = slice(len(row.methods), None)
-    half, other, p = found.half_width()[own], found.other[own], found.p()[own]
-    signed_rank = wilcoxon(row.differences)
-    tests = {
+    tested = paired(row.differences)
+    p, signed_rank = tested.p(), wilcoxon(row.differences)
+    low, high = tested.interval()
+    holm_low, holm_high = tested.interval(holm_confidence(p, alpha))
+    numbers = {
+        **{"low": low, "high": high, "holm_low": holm_low, "holm_high": holm_high},
         "p": p,
         "holm_p": corrected(p),
         "wilcoxon_p": signed_rank,
         "wilcoxon_holm_p": corrected(signed_rank),
     }
     for i, pair in enumerate(rows):
-        pair |= {name: values[i] for name, values in tests.items()}
-        pair["low"], pair["high"] = pair["difference"] - half[i], pair["difference"] + half[i]
+        pair |= {name: values[i] for name, values in numbers.items()}
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
         pair["comparisons"] = len(rows)
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = few_differ(int(other[i]), found.n)
+        pair["reason"] = few_differ(int(tested.other[i]), tested.n)
     return rows
 
 
