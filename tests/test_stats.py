@@ -19,7 +19,7 @@ from bench.results.bootstrap import (
     rank_probabilities,
     wilcoxon,
 )
-from bench.results.paired import by_group, compare, paired
+from bench.results.paired import compare, paired
 from bench.results.results import Results
 from bench.results.table_stats import SET_METRIC, statistics
 

@@ -15,6 +15,7 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
+from bench.data.groups import FILE, by_file, by_pattern
 from bench.data.manifest import Progress
 from bench.data.pairing import pair_files, scan_folder
 from bench.remote import archives
@@ -58,7 +59,8 @@ class Dataset:
 def find(name: str, scale: int = 4) -> Dataset:
     """The dataset called `name`.
 
-    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone);
+    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone, and `groups.csv`
+    where several images are from one photograph);
     `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card).
 
     Raises:
@@ -70,7 +72,9 @@ def find(name: str, scale: int = 4) -> Dataset:
             name,
             printable(folder.resolve().name),
             scale,
-            lambda root, progress: scan_folder(folder, scale, root, progress),
+            lambda root, progress: by_file(
+                scan_folder(folder, scale, root, progress), folder / FILE
+            ),
         )
     if name.startswith("hf:"):
         return _given(
@@ -112,9 +116,8 @@ def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total
     Raises:
         DataError: what it is made from is missing, or is not what the card names.
     """
-    if card.archive is not None:
-        return archive_sets.build_from_archive(card, root, progress)
-    return build_from_photos(card, root, progress)
+    make = build_from_photos if card.archive is None else archive_sets.build_from_archive
+    return by_pattern(make(card, root, progress), card.group)
 
 
 def problem(card: DatasetCard, root: Path) -> str:

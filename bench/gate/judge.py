@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from bench.base.text import printable
 from bench.exchange.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
 from bench.results.bootstrap import MIN_IMAGES, corrected
-from bench.results.paired import compare
+from bench.results.paired import compare, numbered, of_photographs
 
 State = Literal["pass", "fail"]
 KINDS = ("datasets", "methods", "metrics")
@@ -114,11 +114,12 @@ def judge(
     problems += _unheld(pairs)
     if not pairs and not problems:
         problems = ["nothing that the reference holds was measured; name methods that it has"]
-    problems += _untestable(reference, pairs)
+    groups = {**known.groups, **found.groups}
+    problems += _untestable(reference, pairs, groups)
     if problems:
         return Verdict((), tuple(problems))
-    p = _p_values(reference, pairs)
-    rows = tuple(_judged(reference, key, *pair, p) for key, pair in pairs.items())
+    p = _p_values(reference, pairs, groups)
+    rows = tuple(_judged(reference, key, *pair, p, groups) for key, pair in pairs.items())
     return Verdict(rows, notes=tuple(_notes(known, found)))
 
 
@@ -154,6 +155,8 @@ def _unlike_names(
 
 
 Pairs = Mapping[CellKey, tuple[Cell, Cell]]
+Groups = Mapping[str, Mapping[str, str]]
+"""Dataset -> image -> photograph."""
 
 
 def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]:
@@ -191,12 +194,15 @@ def _named(images: Sequence[str]) -> str:
     return ", ".join(map(printable, images[:NAMED])) + (", …" if len(images) > NAMED else "")
 
 
-def _untestable(reference: Reference, pairs: Pairs) -> list[str]:
+def _untestable(reference: Reference, pairs: Pairs, groups: Groups) -> list[str]:
     """Cells that shall be tested and have too little to test."""
     problems = []
     for key, (cell, _) in pairs.items():
-        if reference.tolerance_of(*key).kind == "statistical" and len(cell.images) < MIN_IMAGES:
-            what = f"{len(cell.images)} images" if cell.images else "one value for the whole set"
+        count = _count(cell.images, numbered(cell.images, groups.get(key[0], {})))
+        if reference.tolerance_of(*key).kind == "statistical" and count < MIN_IMAGES:
+            images = len(cell.images)
+            shown = f"{images} images{of_photographs(images, count)}"
+            what = shown if images else "one value for the whole set"
             problems.append(
                 f"{' / '.join(map(printable, key))}: {what}, a paired test needs {MIN_IMAGES} "
                 "images; give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
@@ -233,21 +239,28 @@ def _change(before: float, after: float) -> float:
     return 0.0 if before == after else after - before
 
 
-def _p_values(reference: Reference, pairs: Pairs) -> dict[CellKey, float]:
+def _p_values(reference: Reference, pairs: Pairs, groups: Groups) -> dict[CellKey, float]:
     """Holm-corrected p-values of the cells that a test decides.
 
     All of them are one family, unlike in a table: one cell that fails by chance fails the gate.
     NaN where too few images differ for a test.
     """
-    tested = {}
+    raw = {}
     for key, pair in pairs.items():
-        before, after = map(_array, _common(*pair))
+        common = _common(*pair)
+        before, after = map(_array, common)
         finite = bool(np.isfinite(before).all() and np.isfinite(after).all())
-        if reference.tolerance_of(*key).kind == "statistical" and finite:
-            tested[key] = (before, after)
-    testable = {key: values for key, values in tested.items() if len(values[0]) >= MIN_IMAGES}
-    raw = np.array([compare(after, before).p for before, after in testable.values()])
-    return dict(zip(testable, corrected(raw).tolist(), strict=True))
+        if reference.tolerance_of(*key).kind != "statistical" or not finite:
+            continue
+        own = numbered(common[0], groups.get(key[0], {}))
+        if _count(before, own) >= MIN_IMAGES:
+            raw[key] = compare(after, before, own).p
+    return dict(zip(raw, corrected(np.array(list(raw.values()))).tolist(), strict=True))
+
+
+def _count(values: Sized, groups: np.ndarray | None) -> int:
+    """How many are independent: photographs, else images."""
+    return len(values) if groups is None else int(groups.max()) + 1
 
 
 def _array(values: Mapping[str, float]) -> np.ndarray:
@@ -255,7 +268,12 @@ def _array(values: Mapping[str, float]) -> np.ndarray:
 
 
 def _judged(
-    reference: Reference, key: CellKey, known: Cell, found: Cell, tests: Mapping[CellKey, float]
+    reference: Reference,
+    key: CellKey,
+    known: Cell,
+    found: Cell,
+    tests: Mapping[CellKey, float],
+    groups: Groups,
 ) -> Judged:
     metric = reference.measured.metrics[key[2]]
     before, after = _common(known, found)
@@ -263,7 +281,16 @@ def _judged(
     reasons = _missing(known, found, reference.allowed_missing)
     if before:
         tolerance = reference.tolerance_of(*key)
-        reasons += JUDGES[tolerance.kind](_Change(before, after, metric, p, len(tests)), tolerance)
+        count = _count(before, numbered(before, groups.get(key[0], {})))
+        change = _Change(
+            before,
+            after,
+            metric,
+            p,
+            len(tests),
+            f"{len(before)} images{of_photographs(len(before), count)}",
+        )
+        reasons += JUDGES[tolerance.kind](change, tolerance)
     reasons += _below_floors(reference, key, after, metric)
     return Judged(
         *key,
@@ -290,13 +317,17 @@ def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Change:
-    """How the scores of one cell changed, image by image; `p` is one of so many `tests`."""
+    """How the scores of one cell changed, image by image; `p` is one of so many `tests`.
+
+    `images` says in words how many there are.
+    """
 
     before: Mapping[str, float]
     after: Mapping[str, float]
     metric: MetricPrint
     p: float | None
     tests: int
+    images: str
 
     @property
     def worse_by(self) -> float:
@@ -348,7 +379,7 @@ def _worse(change: _Change, allowed: float) -> list[str]:
 def _statistical(change: _Change, tolerance: Tolerance) -> list[str]:
     if not change.worse_by > change.amount(tolerance):
         return []
-    by = f"mean worse by {change.number(change.worse_by)} over {len(change.before)} images"
+    by = f"mean worse by {change.number(change.worse_by)} over {change.images}"
     if change.p is None:
         return [f"{by}; no test is possible, since scores are infinite or images are missing"]
     if not change.p < tolerance.alpha:

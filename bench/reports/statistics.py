@@ -14,7 +14,7 @@ from bench.reports.tables.layout import UNDECIDED, count_comparisons
 from bench.reports.tables.markdown import escape
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
-from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
+from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,8 @@ def _metric(results: Results, found: Statistics, dataset: str, metric: MetricSpe
     if all(cell["low"] != cell["low"] for cell in cells):
         yield f"{heading}: no interval and no test ({escape(printable('; '.join(reasons)))})."
         return
-    sizes = ", ".join(dict.fromkeys(str(cell["n"]) for cell in cells if cell["n"]))
+    known = [cell for cell in cells if cell["n"] and cell["groups"] == cell["groups"]]
+    sizes = ", ".join(dict.fromkeys(counted(c["n"], int(c["groups"])) for c in known))
     compared = found.comparisons.get((dataset, metric.name))
     yield f"{heading}, n = {sizes}" + (f", Holm over {compared}" if compared else "")
     yield ""

@@ -15,6 +15,7 @@ both err.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -147,10 +148,27 @@ def by_group(values: Array, groups: NDArray[np.int64] | None) -> Array:
     if groups is None:
         return values
     count = int(groups.max()) + 1
-    mean = values.mean(axis=0)
+    even = len(set(np.bincount(groups).tolist())) == 1
+    centre = np.zeros(values.shape[1]) if even else values.mean(axis=0)
     sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, groups, values - mean)
-    return mean + sums * (count / len(values))
+    np.add.at(sums, groups, values - centre)
+    return centre + sums * (count / len(values))
+
+
+def numbered(images: Iterable[str], photographs: Mapping[str, str]) -> NDArray[np.int64] | None:
+    """The groups of `by_group` for images, of which some name their photograph."""
+    keys = [
+        (known, photographs.get(image, image))
+        for image in images
+        for known in [image in photographs]
+    ]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return None if len(numbers) == len(keys) else np.array([numbers[key] for key in keys])
+
+
+def of_photographs(images: int, groups: int) -> str:
+    """What follows a number of images where they are from fewer photographs."""
+    return f" of {groups} photographs" if groups < images else ""
 
 
 @dataclass(frozen=True)

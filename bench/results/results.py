@@ -125,6 +125,13 @@ class Results:
         files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
         return [file for file in files if file is not None]
 
+    def photographs(self, dataset: str) -> Mapping[str, str]:
+        """Image -> the photograph that it is from, of the images of a set that share one."""
+        known: Mapping[str, str] = (
+            self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
+        )
+        return known
+
     @cached_property
     def _summary(self) -> pd.DataFrame:
         """Computed once: every report asks for it."""

@@ -272,7 +272,7 @@ def _cells(row: _Row) -> list[SeedCell]:
             scores.dataset,
             scores.metric,
             own,
-            n=None if scores.metric.kind == "set" else len(scores.values) if columns else 0,
+            n=None if scores.metric.kind == "set" else scores.images if columns else 0,
             seed_means=tuple(float(scores.values[:, column].mean()) for column in columns),
             half=float(half.get(i, np.nan)),
             reason=_cell_reason(row, own, len(columns)),
@@ -310,7 +310,7 @@ def _pairs(row: _Row, cells: Sequence[SeedCell], alpha: float) -> list[SeedPair]
     return [
         _judged(
             replace(pair, **dict(zip(TESTED, map(float, numbers[k]), strict=True))),
-            few_differ(int(tested.other[k]), tested.n),
+            few_differ(int(tested.other[k]), row.scores),
             alpha,
         )
         if (k := number.get(key)) is not None

@@ -29,7 +29,7 @@ from bench.results.bootstrap import (
     too_few,
     wilcoxon,
 )
-from bench.results.paired import paired
+from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.results import Results, common_set, summarize
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ SET_METRIC = "one value for the whole set: there are no scores per image to resa
 CELL_COLUMNS = [
     *("dataset", "metric", "method", "mean", "n", "low", "high"),
     *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),
+    "groups",
 ]
 PAIR_COLUMNS = [
     *("dataset", "metric", "a", "b", "n", "difference", "low", "high"),
     *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
-    *("holm_low", "holm_high"),
+    *("holm_low", "holm_high", "groups"),
 ]
 NUMBERS = [
     *("low", "high", "holm_low", "holm_high"),
@@ -94,7 +95,9 @@ class CommonScores:
 
     Attributes:
         methods: k methods that have a score.
-        values: (n, k), a row per image in the order of their ids.
+        values: (n, k), a row per image in the order of their ids, or per photograph where several
+            images are from one (`bench.results.paired.by_group`); their means are the same.
+        images: how many there are.
         seed: of the resamples; equal images give equal seeds.
         reason: why there is no test ("" where there is one).
     """
@@ -103,6 +106,7 @@ class CommonScores:
     metric: MetricSpec
     methods: tuple[str, ...]
     values: NDArray[np.float64]
+    images: int
     seed: int
     reason: str
 
@@ -155,30 +159,42 @@ def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonS
     """What statistics of one dataset and metric are made from."""
     common = common_set(results, dataset, metric.name)
     methods = tuple(m.name for m in results.methods if m.name in common.columns)
-    values = common[list(methods)].to_numpy()
+    groups = numbered(common.index, results.photographs(dataset))
+    values = by_group(common[list(methods)].to_numpy(), groups)
     seed = int(json_sha256(list(common.index))[:15], 16)
-    return CommonScores(dataset, metric, methods, values, seed, _why_no_test(metric, values))
+    reason = _why_no_test(metric, values, len(common))
+    return CommonScores(dataset, metric, methods, values, len(common), seed, reason)
 
 
-def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
+def _why_no_test(metric: MetricSpec, values: NDArray[np.float64], images: int) -> str:
     if metric.kind == "set":
         return SET_METRIC
     if not values.size:
         return "no scores"
     if len(values) < MIN_IMAGES:
-        return f"n = {len(values)}: {TOO_FEW}"
+        return f"n = {counted(images, len(values))}: {TOO_FEW}"
     return "" if np.isfinite(values).all() else "a score is infinite"
+
+
+def counted(images: int, groups: int) -> str:
+    """n in words: images, and of how many photographs where these are fewer."""
+    photographs = of_photographs(images, groups)
+    return f"{images} images{photographs}" if photographs else str(images)
 
 
 _OWN_COLUMNS = [
     *("dataset", "metric", "method", "low", "high", "rank"),
-    *("best_probability", "rank_low", "rank_high", "against_best", "untested"),
+    *("best_probability", "rank_low", "rank_high", "against_best", "untested", "groups"),
 ]
 
 
 def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     keys = [
-        {"dataset": row.dataset, "metric": row.metric.name, "method": m, "untested": row.reason}
+        {
+            **{"dataset": row.dataset, "metric": row.metric.name, "method": m},
+            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
+            "untested": row.reason,
+        }
         for m in row.methods
     ]
     if found is None:
@@ -211,7 +227,8 @@ def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
             "metric": row.metric.name,
             "a": row.methods[i],
             "b": row.methods[j],
-            "n": len(row.values) if row.metric.kind == "image" else np.nan,
+            "n": row.images if row.metric.kind == "image" else np.nan,
+            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
             "difference": float((row.values[:, i] - row.values[:, j]).mean()),
             "verdict": untested,
             "reason": row.reason,
@@ -237,14 +254,15 @@ def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
         pair["comparisons"] = len(rows)
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = few_differ(int(tested.other[i]), tested.n)
+        pair["reason"] = few_differ(int(tested.other[i]), row)
     return rows
 
 
-def few_differ(other: int, n: int) -> str:
+def few_differ(other: int, row: CommonScores) -> str:
     """Why two methods cannot be told apart that differ on some images, "" where they can."""
+    what = "images" if len(row.values) == row.images else "photographs"
     few = too_few(np.array(other))
-    return f"{other} of n = {n} images differ: {TOO_FEW}" if few else ""
+    return f"{other} of n = {len(row.values)} {what} differ: {TOO_FEW}" if few else ""
 
 
 def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> Verdict:

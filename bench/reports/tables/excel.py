@@ -41,8 +41,8 @@ SIGNS = {"undecided": UNDECIDED}
 """What follows a number as part of its format, so that it stays a number."""
 LEGENDS = {
     "best": "Bold and red is best, underlined and blue second best.",
-    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired test, "
-    "Holm over {}, level 5 %); nothing is marked where no test is possible.",
+    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
+    "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
 
 
