@@ -36,6 +36,7 @@ def run(
     workers: o.WorkerCount = None,
     shard: o.Shard = None,
     seed: o.Seed = None,
+    seeds: o.Seeds = 1,
     store: o.Store = None,
     fetch: Annotated[
         bool | None,
@@ -59,7 +60,7 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench.reports import require_free
-    from bench.running import shards
+    from bench.running import repeat, shards
     from bench.running.execute import execute
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
@@ -93,12 +94,16 @@ def run(
         plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     if dry_run:
-        _show_plan(plan, as_json)
+        _show_plan(plan, seeds, as_json)
         return
-    outcome = execute(plan, progress(as_json))
+    plans = repeat.plans(plan, seeds)
+    outcomes = [execute(one, progress(as_json)) for one in plans]
     if options.shard.parts > 1:
-        outcome = _with_other_parts(outcome, plan, as_json)
-    _finish(outcome, out, options.store, as_json, require_all, view, overwrite)
+        done = zip(outcomes, plans, strict=True)
+        outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
+    _finish(
+        repeat.together(plans, outcomes), out, options.store, as_json, require_all, view, overwrite
+    )
 
 
 def report(
@@ -113,6 +118,7 @@ def report(
     scale: o.Scale = 4,
     device: o.Device = "auto",
     seed: o.Seed = None,
+    seeds: o.Seeds = 1,
     store: o.Store = None,
     marks: o.Marks = "best",
     compare: o.Compare = None,
@@ -127,6 +133,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
+    from bench.running import repeat
     from bench.running.execute import collect
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
@@ -150,7 +157,9 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
-    _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
+    plans = repeat.plans(plan, seeds)
+    outcome = repeat.together(plans, [collect(one) for one in plans])
+    _finish(outcome, out, options.store, as_json, False, view, overwrite)
 
 
 @dataclass(frozen=True)
@@ -207,10 +216,10 @@ def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
             typer.echo(f"not fetched: {row['state']}", err=True)
 
 
-def _show_plan(plan: Plan, as_json: bool) -> None:
-    from bench.running.execute import dry_run
+def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
+    from bench.running import repeat
 
-    rows = dry_run(plan)
+    rows = repeat.dry_run(plan, seeds)
     if as_json:
         print_json(rows)
         return

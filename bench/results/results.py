@@ -14,6 +14,8 @@ from bench.base.types import MetricSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.results.repeats import Repeats
+
 Layout = Literal["methods-as-columns", "methods-as-rows"]
 """How tables are laid out: the paper's Table 1, or its Tables 2 and 3."""
 
@@ -104,6 +106,7 @@ class Results:
     ``costs`` differ from run to run; only the report `cost` shows them.
     ``groups`` holds, by dataset and metric, the best method and those not told apart from it;
     where it is given, tables mark these instead of the second best.
+    ``repeats`` holds each seed's scores where ``scores`` are means over several.
     """
 
     title: str
@@ -119,6 +122,7 @@ class Results:
     regions: tuple[ShownRegion, ...] = ()
     costs: tuple[Cost, ...] = ()
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
+    repeats: Repeats | None = None
 
     def files(self) -> list[Path]:
         """Every picture that there is."""
