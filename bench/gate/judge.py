@@ -13,12 +13,14 @@ from bench.base.text import printable
 from bench.exchange.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
 from bench.results.bootstrap import MIN_IMAGES, corrected
-from bench.results.paired import compare, numbered, of_photographs
+from bench.results.paired import by_group, compare, numbered, of_photographs
+from bench.results.power import POWER, least_difference, typical_spread
 
 State = Literal["pass", "fail"]
 KINDS = ("datasets", "methods", "metrics")
 """What makes a cell, in the order of its key."""
 WRITE_ANEW = "write it anew with --update"
+NO_SCORE = "the reference holds no score"
 NAMED = 3
 SET_RELATIVE = 0.01
 """How much worse a metric of a whole set may be where images are tested statistically."""
@@ -120,7 +122,8 @@ def judge(
         return Verdict((), tuple(problems))
     p = _p_values(reference, pairs, groups)
     rows = tuple(_judged(reference, key, *pair, p, groups) for key, pair in pairs.items())
-    return Verdict(rows, notes=tuple(_notes(known, found)))
+    notes = [*_notes(known, found), *_power(reference, pairs, groups, len(p))]
+    return Verdict(rows, notes=tuple(notes))
 
 
 # -- whether it can be judged --------------------------------------------------------------------
@@ -182,7 +185,7 @@ def _unheld(pairs: Pairs) -> Iterator[str]:
             count = f"{len(absent)} of {len(found.images)} scores"
             yield f"{where}: {count} are not in the reference ({_named(absent)}); {WRITE_ANEW}"
         elif absent or not _scored(known):
-            yield f"{where}: the reference holds no score; {WRITE_ANEW}"
+            yield f"{where}: {NO_SCORE}; {WRITE_ANEW}"
 
 
 def _scored(cell: Cell) -> set[str]:
@@ -222,6 +225,28 @@ def _notes(known: Measured, found: Measured) -> list[str]:
         if absent:
             notes.append(f"{what} of the reference not asked for: {', '.join(absent)}")
     return [printable(note) for note in notes]
+
+
+def _power(reference: Reference, pairs: Pairs, groups: Groups, tests: int) -> Iterator[str]:
+    """Which change of each dataset and metric the tests find; from how the scores changed now."""
+    changes: dict[tuple[str, str], list[np.ndarray]] = {}
+    for key, pair in pairs.items():
+        if reference.tolerance_of(*key).kind == "statistical":
+            common = _common(*pair)
+            before, after = map(_array, common)
+            own = numbered(common[0], groups.get(key[0], {}))
+            if np.isfinite(after - before).all() and _count(before, own) >= MIN_IMAGES:
+                change = by_group((after - before)[:, None], own)
+                changes.setdefault((key[0], key[2]), []).append(change)
+    for (dataset, metric), columns in changes.items():
+        spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
+        n = len(columns[0])
+        if spreads:
+            least = least_difference(float(np.median(spreads)), n, tests)
+            said = f"a change of {least:.3g} is found in {POWER:.0%} of cases"
+        else:
+            said = "no score changed, so nothing tells which change would be found"
+        yield printable(f"{dataset} / {metric}, n = {n}: {said}")
 
 
 # -- judging -------------------------------------------------------------------------------------

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 Verdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
 NOT_TOLD_APART: tuple[Verdict, ...] = ("not told apart", "too few images")
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
-SET_METRIC = "one value for the whole set: there are no scores per image to resample"
+SET_METRIC = (
+    "one value for the whole set: there are no scores per image, and to draw its images again "
+    "holds some of them twice, which alone raises FID and KID"
+)
 CELL_COLUMNS = [
     *("dataset", "metric", "method", "mean", "n", "low", "high"),
     *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from bench.base.errors import ImageError
 from bench.files import images
+from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running import execute
 from bench.running.collect import Outcome
@@ -32,7 +34,25 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
         if row.get("method") in noisy:
             for name in ("images", "to_upscale"):
                 row[name] += sum(other[name] for other in more)
-    return rows
+    return [*rows, *_power(plan)]
+
+
+def _power(plan: Plan) -> Iterator[dict[str, Any]]:
+    """A row per dataset and metric: which difference the set tells apart; see `results.power`."""
+    per_image = tuple(spec for spec in plan.metrics if spec.kind == "image")
+    if plan.missing or not per_image or len(plan.methods) < 2:
+        return
+    known = execute.collect(replace(plan, metrics=per_image)).results
+    sizes = {
+        name: len({(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs})
+        for name, manifest in plan.manifests.items()
+    }
+    for one in detectable(known, sizes):
+        told = None if math.isnan(one.difference) else one.difference
+        yield {
+            **{"dataset": one.dataset, "metric": one.metric.name, "n": one.n},
+            **{"detectable": told, "power": POWER, "source": one.source},
+        }
 
 
 def together(plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> Outcome:
