@@ -44,8 +44,6 @@ IMAGE_NOISE = "within image noise"
 SEED_NOISE = "within training-seed noise"
 
 Verdict = Literal["better", "worse", "none"]
-TESTED = ("low", "high", "p", "holm_p")
-"""Fields of a pair that a test fills."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +307,7 @@ def _pairs(row: _Row, cells: Sequence[SeedCell], alpha: float) -> list[SeedPair]
     number = {pair: k for k, pair in enumerate(row.tested)}
     return [
         _judged(
-            replace(pair, **dict(zip(TESTED, map(float, numbers[k]), strict=True))),
+            _tested(pair, *map(float, numbers[k])),
             few_differ(int(tested.other[k]), row.scores),
             alpha,
         )
@@ -317,6 +315,10 @@ def _pairs(row: _Row, cells: Sequence[SeedCell], alpha: float) -> list[SeedPair]
         else pair
         for key, pair in zip(row.pairs, pairs, strict=True)
     ]
+
+
+def _tested(pair: SeedPair, low: float, high: float, p: float, holm_p: float) -> SeedPair:
+    return replace(pair, low=low, high=high, p=p, holm_p=holm_p)
 
 
 def _difference(a: Array | None, b: Array | None) -> float:
