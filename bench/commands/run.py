@@ -60,8 +60,8 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench.reports import require_free
-    from bench.running import repeat, shards
-    from bench.running.execute import execute
+    from bench.running import shards
+    from bench.running.execute import execute, plans, together
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -96,14 +96,12 @@ def run(
     if dry_run:
         _show_plan(plan, seeds, as_json)
         return
-    plans = repeat.plans(plan, seeds)
-    outcomes = [execute(one, progress(as_json)) for one in plans]
+    every = plans(plan, seeds)
+    outcomes = [execute(one, progress(as_json)) for one in every]
     if options.shard.parts > 1:
-        done = zip(outcomes, plans, strict=True)
+        done = zip(outcomes, every, strict=True)
         outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
-    _finish(
-        repeat.together(plans, outcomes), out, options.store, as_json, require_all, view, overwrite
-    )
+    _finish(together(every, outcomes), out, options.store, as_json, require_all, view, overwrite)
 
 
 def report(
@@ -133,8 +131,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running import repeat
-    from bench.running.execute import collect
+    from bench.running.execute import collect, plans, together
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -157,8 +154,8 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
-    plans = repeat.plans(plan, seeds)
-    outcome = repeat.together(plans, [collect(one) for one in plans])
+    every = plans(plan, seeds)
+    outcome = together(every, [collect(one) for one in every])
     _finish(outcome, out, options.store, as_json, False, view, overwrite)
 
 
@@ -217,9 +214,9 @@ def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
 
 
 def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
-    from bench.running import repeat
+    from bench.running.execute import dry_run_seeds
 
-    rows = repeat.dry_run(plan, seeds)
+    rows = dry_run_seeds(plan, seeds)
     if as_json:
         print_json(rows)
         return

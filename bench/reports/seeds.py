@@ -12,8 +12,8 @@ from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.files.safe_csv import write_csv
 from bench.reports.tables.markdown import escape
-from bench.results.repeats import KEYS, Repeats, Spread, rank_changes, spreads
-from bench.results.results import Results
+from bench.results.repeats import Spread, rank_changes, spreads
+from bench.results.results import KEYS, Repeats, Results
 
 DIGITS = "%.7g"
 LOCAL = "l_std"

@@ -18,31 +18,12 @@ import numpy as np
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, bootstrap
 from bench.results.paired import by_group, numbered
-from bench.results.results import Results, common_set
+from bench.results.results import KEYS, Repeats, Results, common_set
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
-
-KEYS = ["dataset", "method", "image", "metric"]
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """The scores of each seed.
-
-    Attributes:
-        seeds: two or more.
-        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
-        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
-            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
-    """
-
-    seeds: tuple[int, ...]
-    scores: pd.DataFrame
-    local_std: Mapping[tuple[str, str, str], float]
 
 
 def over_seeds(

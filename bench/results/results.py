@@ -14,8 +14,6 @@ from bench.base.types import MetricSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.results.repeats import Repeats
-
 Layout = Literal["methods-as-columns", "methods-as-rows"]
 """How tables are laid out: the paper's Table 1, or its Tables 2 and 3."""
 
@@ -90,6 +88,26 @@ class ShownRegion:
     left: int
     top: int
     side: int
+
+
+KEYS = ["dataset", "method", "image", "metric"]
+"""The columns that name a score."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The scores of each seed.
+
+    Attributes:
+        seeds: two or more.
+        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
+        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
+            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
+    """
+
+    seeds: tuple[int, ...]
+    scores: pd.DataFrame
+    local_std: Mapping[tuple[str, str, str], float]
 
 
 @dataclass(frozen=True)
