@@ -7,8 +7,7 @@ import re
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from bench.base.cards import Card
-from bench.base.types import FileName
-from bench.remote.card import Archive
+from bench.base.types import Archive, FileName
 
 
 class PackagedImage(Card):
