@@ -123,7 +123,7 @@ def test_damage_to_photographs_fails(name: str, measure, undamaged: Measured) ->
         verdict = judge(reference_of(undamaged, kind), found, {})
         failed = {row.metric: row.reason for row in verdict.failed}
         assert verdict.exit_code == 1 and "psnr_y" in failed, (kind, verdict)
-    assert re.search(r"worse by .* over 100 images \(paired bootstrap, Holm", failed["psnr_y"])
+    assert re.search(r"worse by .* over 100 images \(paired test, Holm", failed["psnr_y"])
 
 
 def test_unchanged_photographs_pass_and_missing_ones_fail(measure, undamaged: Measured) -> None:  # type: ignore[no-untyped-def]

@@ -34,6 +34,7 @@ class ImagePair:
         hr: path of the HR image (absent in no-reference sets).
         lr_sha256, hr_sha256: hashes of the files' bytes.
         scale: HR side / LR side.
+        group: the photograph (scene, burst) that it is from, where others of the set are too.
     """
 
     id: str
@@ -42,6 +43,7 @@ class ImagePair:
     lr_sha256: str | None
     hr_sha256: str | None
     scale: int
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,12 @@ Shard = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
 ]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", min=1, help="This many seeds, from --seed on; the tables hold their means."
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
 ]

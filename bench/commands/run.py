@@ -42,6 +42,7 @@ def run(
     workers: o.WorkerCount = None,
     shard: o.Shard = None,
     seed: o.Seed = None,
+    seeds: o.Seeds = 1,
     store: o.Store = None,
     fetch: Fetch = None,
     offline: o.Offline = False,
@@ -56,7 +57,7 @@ def run(
     """
     from bench.reports import require_free
     from bench.running import shards
-    from bench.running.execute import execute
+    from bench.running.execute import execute, plans, together
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -84,12 +85,16 @@ def run(
         plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(shown.region, plan))
     if dry_run:
-        _show_plan(plan, as_json)
+        _show_plan(plan, seeds, as_json)
         return
-    outcome = execute(plan, progress(as_json))
+    every = plans(plan, seeds)
+    outcomes = [execute(one, progress(as_json)) for one in every]
     if options.shard.parts > 1:
-        outcome = _with_other_parts(outcome, plan, as_json)
-    _finish(outcome, out, options.store, as_json, require_all, view, shown.overwrite)
+        done = zip(outcomes, every, strict=True)
+        outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
+    _finish(
+        together(every, outcomes), out, options.store, as_json, require_all, view, shown.overwrite
+    )
 
 
 @grouped
@@ -101,6 +106,7 @@ def report(
     scale: o.Scale = 4,
     device: o.Device = "auto",
     seed: o.Seed = None,
+    seeds: o.Seeds = 1,
     store: o.Store = None,
     shown: o.ViewOptions,
     as_json: o.AsJson = False,
@@ -110,7 +116,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running.execute import collect
+    from bench.running.execute import collect, plans, together
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -128,7 +134,9 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(shown.region, plan))
-    _finish(collect(plan), out, options.store, as_json, False, view, shown.overwrite)
+    every = plans(plan, seeds)
+    outcome = together(every, [collect(one) for one in every])
+    _finish(outcome, out, options.store, as_json, False, view, shown.overwrite)
 
 
 @dataclass(frozen=True)
@@ -184,10 +192,10 @@ def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
             typer.echo(f"not fetched: {row['state']}", err=True)
 
 
-def _show_plan(plan: Plan, as_json: bool) -> None:
-    from bench.running.execute import dry_run
+def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
+    from bench.running.execute import dry_run_seeds
 
-    rows = dry_run(plan)
+    rows = dry_run_seeds(plan, seeds)
     if as_json:
         print_json(rows)
         return

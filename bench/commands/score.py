@@ -26,7 +26,7 @@ def score(
     ] = None,
     metrics: o.Metrics = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write rows image,metric,value here.")
+        Path | None, typer.Option("--csv", help="Write rows image,metric,value,folder here.")
     ] = None,
     limit: o.Limit = None,
     device: o.Device = "auto",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+import re
+
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from bench.base.cards import Card
 from bench.base.types import Archive, FileName
@@ -74,6 +76,8 @@ class DatasetCard(Card):
         crop: cut out of each pair.
         degradation: makes the LR images where there are only HR ones.
         images: how many there must be.
+        group: regular expression over an image's id whose parentheses hold the photograph that it
+            is from, where several images are from one.
     """
 
     name: FileName
@@ -89,7 +93,19 @@ class DatasetCard(Card):
     crop: CentreCrop | None = None
     degradation: Degradation | None = None
     images: int = 0
+    group: str = ""
     note: str = ""
+
+    @field_validator("group")
+    @classmethod
+    def _names_a_group(cls, pattern: str) -> str:
+        try:
+            named = not pattern or re.compile(pattern).groups == 1
+        except re.error:
+            named = False
+        if not named:
+            raise ValueError(f"expected a regular expression with one (group), found {pattern!r}")
+        return pattern
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetCard:

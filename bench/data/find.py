@@ -18,6 +18,7 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
+from bench.data.groups import FILE, by_file, by_pattern
 from bench.data.pairing import pair_files, scan_folder
 
 __all__ = [
@@ -60,7 +61,8 @@ class Dataset:
 def find(name: str, scale: int = 4) -> Dataset:
     """The dataset called `name`.
 
-    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone);
+    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone, and `groups.csv`
+    where several images are from one photograph);
     `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card).
 
     Raises:
@@ -72,7 +74,9 @@ def find(name: str, scale: int = 4) -> Dataset:
             name,
             printable(folder.resolve().name),
             scale,
-            lambda root, progress: scan_folder(folder, scale, root, progress),
+            lambda root, progress: by_file(
+                scan_folder(folder, scale, root, progress), folder / FILE
+            ),
         )
     if name.startswith("hf:"):
         return _given(
@@ -125,8 +129,10 @@ def build(
         DataError: what it is made from is missing, or is not what the card names.
     """
     if card.archive is not None:
-        return archive_sets.build_from_archive(card, root, asked or card.name, progress)
-    return build_from_photos(card, root, progress)
+        made = archive_sets.build_from_archive(card, root, asked or card.name, progress)
+    else:
+        made = build_from_photos(card, root, progress)
+    return by_pattern(made, card.group)
 
 
 def problem(card: DatasetCard, root: Path, asked: str = "") -> str:

@@ -38,6 +38,7 @@ class _Pair(_Entry):
     id: str
     lr: _File
     hr: _File | None
+    group: str = ""
 
 
 class _Description(_Entry):
@@ -146,4 +147,5 @@ def _to_pair(entry: Mapping[str, Any], scale: int) -> ImagePair:
         lr_sha256=entry["lr"]["sha256"],
         hr_sha256=hr["sha256"] if hr else None,
         scale=scale,
+        group=entry.get("group", ""),
     )

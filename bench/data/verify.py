@@ -42,6 +42,8 @@ def _entry(pair: ImagePair) -> dict[str, Any]:
         if path is not None:
             said = file_entry(path, images.read_rgb(path))
             entry[name] = {key: value for key, value in said.items() if key not in LOCAL}
+    if pair.group:
+        entry["group"] = pair.group
     return entry
 
 

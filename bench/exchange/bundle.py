@@ -25,6 +25,7 @@ from bench.exchange.measured import (
     MetricPrint,
     Name,
     Text,
+    groups_of,
     mean,
     of_results,
     public_names,
@@ -158,7 +159,11 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "seed": measured.seed,
         "limit": measured.limit,
         "datasets": {
-            name: {"manifest_sha256": known.sha256, "images": known.images}
+            name: {
+                "manifest_sha256": known.sha256,
+                "images": known.images,
+                **({"groups": measured.groups[name]} if name in measured.groups else {}),
+            }
             for name, known in measured.datasets.items()
         },
         "metrics": {name: known.fingerprint for name, known in measured.metrics.items()},
@@ -375,6 +380,7 @@ def _of_reports(provenance: Mapping[str, Any], cells: list[MeasuredCell]) -> Bun
             for name, m in provenance["methods"].items()
         },
         scores=cells,
+        groups=groups_of(provenance, {name: name for name in provenance["datasets"]}),
     )
     return Bundle(
         title=shorten(str(provenance["suite"]["title"])),

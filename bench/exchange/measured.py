@@ -110,6 +110,8 @@ class Measured(ExchangeCard):
     metrics: dict[Name, MetricPrint]
     methods: dict[Name, MethodPrint]
     scores: list[MeasuredCell]
+    groups: dict[Name, dict[Name, Name]] = Field(default_factory=dict)
+    """Of datasets whose images share photographs: image -> photograph."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Measured:
@@ -193,7 +195,17 @@ def of_results(
             for m in results.methods
         },
         scores=list(_cells(results, names)),
+        groups=groups_of(provenance, names),
     )
+
+
+def groups_of(provenance: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The photographs of the images of each dataset, called as in `names`, that says so."""
+    return {
+        names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
+        for name, known in provenance["datasets"].items()
+        if (groups := known.get("groups"))
+    }
 
 
 def _cells(results: Results, names: Mapping[str, str]) -> Iterator[MeasuredCell]:

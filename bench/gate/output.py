@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from bench.base.text import printable, without_folders
-from bench.gate.judge import GateVerdict, Judged
+from bench.gate.judge import NO_SCORE, GateVerdict, Judged
 from bench.reports.tables.markdown import escape
 
 MAX_ROWS = 60
@@ -17,7 +17,9 @@ HEADLINES = {0: "Gate passed", 1: "Gate failed", 2: "Gate could not judge"}
 def headline(verdict: GateVerdict) -> str:
     text = HEADLINES[verdict.exit_code]
     if verdict.problems:
-        return f"{text}: not the same test as the reference's"
+        if all(NO_SCORE in problem for problem in verdict.problems):
+            return f"{text}: the reference holds no score to judge by; write it anew with --update"
+        return f"{text}: what was measured is not what the reference holds"
     if not verdict.failed:
         return f"{text}: {len(verdict.rows)} of {len(verdict.rows)} scores within tolerance"
     return f"{text}: {len(verdict.failed)} of {len(verdict.rows)} scores beyond tolerance"

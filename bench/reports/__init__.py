@@ -91,6 +91,12 @@ REPORTS: tuple[Report, ...] = (
         (),
     ),
     Report(
+        "seeds",
+        "bench.reports.seeds:render",
+        "seeds.md and .csv: spread over seeds, per image and of means; ranks; with --seeds alone",
+        (),
+    ),
+    Report(
         "published",
         "bench.reports.published:render",
         "published.md and .csv: published values beside measured ones, with noise",

@@ -24,7 +24,8 @@ from bench.results.published import (
     same_name,
     sources,
 )
-from bench.results.results import Item, Results, common_set, summarize
+from bench.results.results import Item, Results, summarize
+from bench.results.table_stats import common_scores
 
 PublishedVerdict = Literal[
     "within noise", "beyond noise", "noise unknown", "not comparable", "not measured"
@@ -168,8 +169,9 @@ def _noise(
     logged: tuple[float, int] | None,
 ) -> tuple[float | None, str]:
     """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
-    common = common_set(results, dataset.name, metric.name)
-    values = common[method.name].to_numpy() if method.name in common else np.empty(0)
+    row = common_scores(results, dataset.name, metric)
+    known = method.name in row.methods
+    values = row.values[:, row.methods.index(method.name)] if known else np.empty(0)
     if len(values) >= MIN_IMAGES and np.isfinite(values).all():
         half = float(bootstrap(values[:, None]).half_width()[0])
         if np.isfinite(half):

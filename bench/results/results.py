@@ -90,6 +90,26 @@ class ShownRegion:
     side: int
 
 
+KEYS = ["dataset", "method", "image", "metric"]
+"""The columns that name a score."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The scores of each seed.
+
+    Attributes:
+        seeds: two or more.
+        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
+        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
+            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
+    """
+
+    seeds: tuple[int, ...]
+    scores: pd.DataFrame
+    local_std: Mapping[tuple[str, str, str], float]
+
+
 @dataclass(frozen=True)
 class Results:
     """Scores of methods on datasets.
@@ -104,6 +124,7 @@ class Results:
     ``costs`` differ from run to run; only the report `cost` shows them.
     ``groups`` holds, by dataset and metric, the best method and those not told apart from it;
     where it is given, tables mark these instead of the second best.
+    ``repeats`` holds each seed's scores where ``scores`` are means over several.
     """
 
     title: str
@@ -119,11 +140,19 @@ class Results:
     regions: tuple[ShownRegion, ...] = ()
     costs: tuple[Cost, ...] = ()
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
+    repeats: Repeats | None = None
 
     def files(self) -> list[Path]:
         """Every picture that there is."""
         files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
         return [file for file in files if file is not None]
+
+    def photographs(self, dataset: str) -> Mapping[str, str]:
+        """Image -> the photograph that it is from, of the images of a set that share one."""
+        known: Mapping[str, str] = (
+            self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
+        )
+        return known
 
     @cached_property
     def _summary(self) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.hashing import json_sha256
 from bench.base.text import without_folders
-from bench.base.types import MetricSpec, Missing
+from bench.base.types import Manifest, MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
@@ -136,15 +136,22 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {"cassr-bench": package_version(), **_versions()},
-        "datasets": {
-            name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
-            for name, m in plan.manifests.items()
-        },
+        "datasets": {name: _of_manifest(m) for name, m in plan.manifests.items()},
         "methods": {
             e.card.name: {**_bare(e.fingerprint()), "sha256": json_sha256(e.fingerprint())}
             for e in plan.methods
         },
         "metrics": dict(scorer.fingerprints),
+    }
+
+
+def _of_manifest(manifest: Manifest) -> dict[str, Any]:
+    groups = {pair.id: pair.group for pair in manifest.pairs if pair.group}
+    return {
+        "manifest_sha256": manifest.sha256,
+        "images": len(manifest.pairs),
+        "refused": len(manifest.refused),
+        **({"groups": groups} if groups else {}),
     }
 
 

@@ -175,7 +175,10 @@ class _Provenance:
 
     def of(self, kind: str, name: str) -> list[tuple[str, str]]:
         found = self._all.get(kind, {})
-        return _lines(found.get(name, {}) if isinstance(found, Mapping) else {})
+        own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
+        if groups := own.pop("groups", None):
+            own["photographs"] = len(set(groups.values()))
+        return _lines(own)
 
     @property
     def run(self) -> list[tuple[str, str]]:

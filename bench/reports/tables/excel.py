@@ -42,7 +42,7 @@ SIGNS = {"undecided": UNDECIDED}
 LEGENDS = {
     "best": "Bold and red is best, underlined and blue second best.",
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
-    "bootstrap, Holm over {}, level 5 %); nothing is marked where no test is possible.",
+    "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
 
 

@@ -38,7 +38,7 @@ LEGENDS = {
     + ".",
     "significant": "The best is "
     + MARKS["best"].format("red and bold")
-    + r"; $^{\dagger}$ is not told apart from it (paired bootstrap, Holm over COMPARISONS, level "
+    + r"; $^{\dagger}$ is not told apart from it (paired test, Holm over COMPARISONS, level "
     + r"5\,\%); nothing is marked where no test is possible.",
 }
 UNICODE_MACRO = (

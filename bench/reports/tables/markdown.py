@@ -14,7 +14,7 @@ FILE_NAME = "table.md"
 MARKS = {"": "{}", "best": "**{}**", "second": "*{}*", "undecided": f"{{}}{UNDECIDED}"}
 LEGENDS = {
     "best": "**best**, *second best*; ↑ higher is better, ↓ lower is better.",
-    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired bootstrap, Holm "
+    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired test, Holm "
     "over {}, level 5 %; nothing is marked where no test is possible); ↑ higher is better, "
     "↓ lower is better.",
 }

@@ -27,7 +27,7 @@ STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
 LEGENDS = {
     "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
     "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
-    "↓ lower is better\nPaired bootstrap, Holm over {}, level 5 %; a row without marks allows "
+    "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
     "no test.",
 }
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
