@@ -20,6 +20,7 @@ from bench.results.against import Against, against
 from bench.results.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
+from bench.results.view import PLAIN, View
 
 from . import results_example as ex
 
@@ -208,10 +209,9 @@ def test_tables_can_mark_all_that_are_not_worse(report: str, tmp_path: Path) -> 
         for i in range(30)
     }
     plain = ex.results(values, (ex.PSNR,))
-    groups = statistics(plain).groups
-    marked = dataclasses.replace(plain, groups=groups)
-    text = get_report(report).load()(marked, tmp_path)[0].read_text()
-    before = get_report(report).load()(plain, tmp_path)[0].read_text()
+    marked = View(groups=statistics(plain).groups)
+    text = get_report(report).load()(plain, tmp_path, marked)[0].read_text()
+    before = get_report(report).load()(plain, tmp_path, PLAIN)[0].read_text()
     best, undecided = {
         "terminal": ("25.03●", "25.00†"),
         "markdown": ("**25.03**", "25.00†"),

@@ -56,6 +56,14 @@ def spreadsheet_text(text: str) -> str:
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
 
 
+def in_words(size: float) -> str:
+    """Bytes as people say them: 820 kB, 46 MB, 1.2 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.{unit == 'GB':d}f} {unit}"
+    return f"{size / 1e3:.0f} kB"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` for the nearest known name, or `""`."""
     from difflib import get_close_matches

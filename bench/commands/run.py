@@ -16,7 +16,8 @@ from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
-    from bench.results.results import Results, ShownRegion
+    from bench.results.results import Results
+    from bench.results.view import ShownRegion, View
     from bench.running.collect import Outcome
     from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
@@ -65,7 +66,7 @@ def run(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(marks, compare, reports, originals)
+    wish = _wish(marks, compare, reports, originals)
     suite_card = chosen(
         find_suite(suite),
         o.names("--methods", methods),
@@ -75,7 +76,7 @@ def run(
     place = shards.place(shard, device, workers)
     out = out or _default_out(suite_card.name)
     if not dry_run:
-        require_free(out, view.reports, overwrite)
+        require_free(out, wish.reports, overwrite)
     options = RunOptions(
         store=store or default_store(),
         device=place.device,
@@ -87,18 +88,17 @@ def run(
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
+    wish = replace(wish, regions=_regions(region, plan))
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
     if dry_run:
         _show_plan(plan, as_json)
         return
     outcome = execute(plan, progress(as_json))
     if options.shard.parts > 1:
         outcome = _with_other_parts(outcome, plan, as_json)
-    _finish(outcome, out, options.store, as_json, require_all, view, overwrite)
+    _finish(outcome, out, options.store, as_json, require_all, wish, overwrite)
 
 
 def report(
@@ -132,7 +132,7 @@ def report(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(marks, compare, reports, originals)
+    wish = _wish(marks, compare, reports, originals)
     suite_card = chosen(
         find_suite(suite),
         o.names("--methods", methods),
@@ -140,7 +140,7 @@ def report(
         o.names("--metrics", metrics),
     )
     out = out or _default_out(suite_card.name)
-    require_free(out, view.reports, overwrite)
+    require_free(out, wish.reports, overwrite)
     options = RunOptions(
         store=store or default_store(),
         device=resolve_device(device),
@@ -149,13 +149,13 @@ def report(
         scale=scale,
     )
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(region, plan))
-    _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
+    wish = replace(wish, regions=_regions(region, plan))
+    _finish(collect(plan), out, options.store, as_json, False, wish, overwrite)
 
 
 @dataclass(frozen=True)
-class _View:
-    """How results are shown.
+class _Wish:
+    """What was asked for of the reports.
 
     Attributes:
         significant: mark all that are not told apart from the best.
@@ -171,19 +171,24 @@ class _View:
     originals: bool
     regions: tuple[ShownRegion, ...] = ()
 
-    def of(self, results: Results) -> Results:
-        """The results as they are to be shown."""
-        groups = _groups(results) if self.significant else None
-        return replace(results, originals=self.originals, regions=self.regions, groups=groups)
+    def view(self, outcome: Outcome) -> View:
+        """How the outcome is to be shown; beside published tables in their own layout."""
+        return replace(
+            outcome.view,
+            groups=_groups(outcome.results) if self.significant else None,
+            every_metric=self.published,
+            originals=self.originals,
+            regions=self.regions,
+        )
 
 
-def _view(marks: str, compare: str | None, names: list[str] | None, originals: bool) -> _View:
+def _wish(marks: str, compare: str | None, names: list[str] | None, originals: bool) -> _Wish:
     from bench.reports import get_report
 
     o.one_of("--marks", marks, "best", "significant")
     o.one_of("--compare", compare, "published")
     chosen = tuple(get_report(name).name for name in o.names("--reports", names))
-    return _View(marks == "significant", compare == "published", chosen, originals)
+    return _Wish(marks == "significant", compare == "published", chosen, originals)
 
 
 def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
@@ -242,16 +247,16 @@ def _finish(
     store: Path,
     as_json: bool,
     require_all: bool,
-    view: _View,
+    wish: _Wish,
     overwrite: bool,
 ) -> None:
     from bench import reports
     from bench.running.collect import as_json as results_json
 
-    outcome = replace(outcome, results=view.of(outcome.results))
+    view = wish.view(outcome)
     if not as_json:
-        _show(outcome.results, view)
-    files = reports.render_all(outcome.results, out, view.reports, overwrite)
+        _show(outcome.results, view, wish.published)
+    files = reports.render_all(outcome.results, out, wish.reports, overwrite, view)
     if as_json:
         print_json(results_json(outcome, files))
     else:
@@ -265,15 +270,15 @@ def _finish(
         raise typer.Exit(FAILED)
 
 
-def _show(results: Results, view: _View) -> None:
+def _show(results: Results, view: View, with_published: bool) -> None:
     from rich.console import Console
 
     from bench.reports import published
     from bench.reports.tables import terminal
 
     console = Console()
-    terminal.show(results, console)
-    if view.published:
+    terminal.show(results, console, view)
+    if with_published:
         published.show(results, console)
 
 

@@ -110,7 +110,7 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
-    missing = [package for package in _packages(spec) if importlib.util.find_spec(package) is None]
+    missing = _not_installed(spec)
     if missing:
         wanted = " ".join(_DISTRIBUTIONS.get(package, package) for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
@@ -119,6 +119,15 @@ def unavailable(spec: MetricSpec) -> str:
         if reason:
             return f"{reason}; run: cassr-bench fetch {spec.name}"
     return _asked(spec.name) if _never_built(spec) else ""
+
+
+def installed(spec: MetricSpec) -> bool:
+    """Whether the packages that it needs are here, whatever of its files."""
+    return not _not_installed(spec)
+
+
+def _not_installed(spec: MetricSpec) -> list[str]:
+    return [name for name in _packages(spec) if importlib.util.find_spec(name) is None]
 
 
 def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:

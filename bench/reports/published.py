@@ -18,6 +18,7 @@ from bench.files.safe_csv import write_csv
 from bench.reports.tables.markdown import escape
 from bench.results.against import Against, against
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ DIGITS = "%.7g"
 HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
     write_csv(_frame(rows), out / ROWS, DIGITS)

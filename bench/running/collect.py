@@ -15,6 +15,7 @@ from bench.base.types import MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
+from bench.results.view import PLAIN, View
 from bench.running.score import Scorer, Target
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: the results and every image or file that failed, as (what, reason)."""
+    """What a run leaves.
+
+    Attributes:
+        results: what every report is made from.
+        failures: (what, reason) of every image or file that failed.
+        view: how the suite is shown on this machine.
+    """
 
     results: Results
     failures: tuple[tuple[str, str], ...]
+    view: View = PLAIN
 
 
 def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
@@ -45,7 +53,6 @@ def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results
         pictures=_pictures(plan, targets),
         notes=tuple(labels),
         provenance=_provenance(plan, scorer),
-        layout=plan.suite.layout,
         costs=_costs(plan),
     )
 

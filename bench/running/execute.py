@@ -8,10 +8,12 @@ from typing import Any
 from bench import metrics
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.results.view import View
 from bench.running.collect import Outcome, results_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer, Target, score_missing
+from bench.suites.fetch import remedies
 
 Failures = Mapping[tuple[str, str, str], str]
 """(dataset, method as typed, image id) -> why there is no SR image."""
@@ -57,7 +59,8 @@ def _own(plan: Plan, targets: Sequence[Target]) -> list[Target]:
 def _outcome(plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures) -> Outcome:
     refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
     failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    return Outcome(results_of(plan, scorer, targets), (*refused, *failed))
+    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
+    return Outcome(results_of(plan, scorer, targets), (*refused, *failed), view)
 
 
 def dry_run(plan: Plan) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from bench.base.text import printable, slug
 from bench.files.images import read_rgb
 from bench.reports.figures.font import font_file, in_font
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.results.results import PictureSet, Results, ShownRegion
+from bench.results.results import PictureSet, Results
+from bench.results.view import PLAIN, ShownRegion, View
 
 FOLDER = "panels"
 PER_DATASET = 4
@@ -44,7 +45,7 @@ class Tile:
     rgb: np.ndarray | None
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``panels/DATASET/IMAGE.png`` and ``.pdf``: the first image and those that differ most.
 
     Images whose region was chosen come instead, one panel per region.
@@ -52,7 +53,7 @@ def render(results: Results, out: Path) -> list[Path]:
     titles = {method.name: method.title for method in results.methods}
     written = []
     for dataset in results.datasets:
-        for pictures, region in _chosen(results, dataset.name):
+        for pictures, region in _chosen(results, dataset.name, view.regions):
             image = panel(pictures, titles, region)
             if image is not None:
                 name = slug(pictures.image) + (_suffix(region) if region else "")
@@ -60,9 +61,11 @@ def render(results: Results, out: Path) -> list[Path]:
     return written
 
 
-def _chosen(results: Results, dataset: str) -> list[tuple[PictureSet, ShownRegion | None]]:
+def _chosen(
+    results: Results, dataset: str, regions: Sequence[ShownRegion]
+) -> list[tuple[PictureSet, ShownRegion | None]]:
     """What is shown of a dataset; None where the region is to be found."""
-    own = [region for region in results.regions if region.dataset == dataset]
+    own = [region for region in regions if region.dataset == dataset]
     if not own:
         return [(pictures, None) for pictures in choose_pictures(results, dataset, PER_DATASET)]
     by_image = {p.image: p for p in results.pictures if p.dataset == dataset}

@@ -25,6 +25,7 @@ from bench.reports.figures.font import in_font
 from bench.results.bootstrap import MIN_IMAGES
 from bench.results.results import Item, Results
 from bench.results.table_stats import Statistics, statistics
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ WIDTH, HEIGHT = 4.8, 3.4
 LONGEST_NAME = 32
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``plots/DATASET/NAME.png`` and ``.pdf``: perception-distortion, ranks, the two best
     methods image by image, score against parameters."""
     found = statistics(results)
