@@ -23,10 +23,10 @@ from PIL import Image
 from results_example import HOSTILE, PSNR
 
 from bench.base.errors import DataError
+from bench.data.find import public_names
 from bench.exchange.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
-from bench.exchange.measured import public_names
 from bench.exchange.merge import Import, merge
 from bench.results.results import Item, Results
 

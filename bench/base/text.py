@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from bench.base.errors import CardError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 MAX_SLUG = 80
 
@@ -45,9 +48,22 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+@lru_cache
 def without_folders(text: str) -> str:
-    """`text` with file names instead of absolute paths; addresses stay as they are."""
+    """`text` with file names instead of absolute paths; addresses stay as they are.
+
+    A folder whose name has spaces is known by being there; what it holds is shown from there on.
+    """
+    while (shorter := _SPACED_FOLDERS.sub(_from_known_folder, text)) != text:
+        text = shorter
     return _FOLDERS.sub("", text)
+
+
+def _from_known_folder(path: re.Match[str]) -> str:
+    parts = path[0].split("/")
+    ends = range(len(parts) - 1, 1, -1)
+    known = next((end for end in ends if os.path.isdir("/".join(parts[:end]))), 0)
+    return "/".join(parts[known:]) if known else path[0]
 
 
 def spreadsheet_text(text: str) -> str:

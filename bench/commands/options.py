@@ -79,6 +79,14 @@ Limit = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
 ]
+StoredDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
+        metavar="NAME",
+    ),
+]
 WorkerCount = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store, resolve_device
+from bench.base.device import default_store, resolve_device, stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -33,7 +33,7 @@ def export(
     metrics: o.Metrics = None,
     limit: o.Limit = None,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
     overwrite: o.Overwrite = False,
@@ -76,7 +76,7 @@ def import_(
     metrics: o.Metrics = None,
     limit: o.Limit = None,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
     overwrite: o.Overwrite = False,
@@ -138,7 +138,7 @@ def _stored(
     seed: int | None,
     store: Path | None,
 ) -> Outcome:
-    from bench.running.execute import collect
+    from bench.running.execute import stored
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -149,14 +149,15 @@ def _stored(
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
+    kind = stored_kind(device)
     options = RunOptions(
         store=store or default_store(),
-        device=resolve_device(device),
+        device=resolve_device("auto"),
         seed=seed,
         limit=limit,
         scale=scale,
     )
-    return collect(make_plan(card, options, progress(True)))
+    return stored(make_plan(card, options, progress(True)), kind)
 
 
 def _report(results: Results, view: View, out: Path, as_json: bool, overwrite: bool) -> None:

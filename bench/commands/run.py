@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store, resolve_device
+from bench.base.device import default_store, resolve_device, stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands import options as o
@@ -111,7 +111,7 @@ def report(
     metrics: o.Metrics = None,
     limit: o.Limit = None,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
     marks: o.Marks = "best",
@@ -127,7 +127,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running.execute import collect
+    from bench.running.execute import stored
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -139,18 +139,18 @@ def report(
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
-    out = out or _default_out(suite_card.name)
+    out, kind = out or _default_out(suite_card.name), stored_kind(device)
     require_free(out, wish.reports, overwrite)
     options = RunOptions(
         store=store or default_store(),
-        device=resolve_device(device),
+        device=resolve_device("auto"),
         seed=seed,
         limit=limit,
         scale=scale,
     )
     plan = make_plan(suite_card, options, progress(as_json))
     wish = replace(wish, regions=_regions(region, plan))
-    _finish(collect(plan), out, options.store, as_json, False, wish, overwrite)
+    _finish(stored(plan, kind), out, options.store, as_json, False, wish, overwrite)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,8 @@ def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
     from bench.reports.figures.regions import parse_region
 
     images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
-    return tuple(parse_region(text, images) for text in texts)
+    found = [parse_region(text, images) for text in texts]
+    return tuple(replace(one, dataset=plan.shown[one.dataset]) for one in found)
 
 
 def _default_out(suite: str) -> Path:

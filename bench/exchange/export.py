@@ -9,8 +9,8 @@ from typing import Any
 from bench.base.errors import DataError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
+from bench.data.find import public_names
 from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
-from bench.exchange.measured import public_names
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.reports.tables.markdown import escape, markdown

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
+from bench.data.find import public_names
 from bench.exchange.bundle import Bundle, Label
 from bench.exchange.diff import difference
-from bench.exchange.measured import Cell, Measured, as_unicode, of_results, public_names, unlike
+from bench.exchange.measured import Cell, Measured, as_unicode, of_results, unlike
 from bench.results.results import Item, Results
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,13 +33,14 @@ __all__ = [
     "METRICS",
     "check_image",
     "check_size",
-    "feature_fingerprint",
     "fetch",
     "fingerprint",
     "forget",
     "get",
+    "installed",
     "load",
     "names",
+    "of_features",
     "substituted",
     "unavailable",
     "unique",
@@ -203,14 +204,9 @@ def check_image(spec: MetricSpec, image: Tensor) -> None:
     check_size(spec, image.shape[-1], image.shape[-2])
 
 
-def feature_fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
-    """What the features of a set metric depend on: FID and KID share them.
-
-    Raises:
-        WeightsError: a weight is missing or damaged.
-    """
-    record = fingerprint(spec, device)
-    return {key: value for key, value in record.items() if key not in ("metric", "version")}
+def of_features(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a set metric's fingerprint its features depend on: FID and KID share them."""
+    return {key: value for key, value in fingerprint.items() if key not in ("metric", "version")}
 
 
 def _packages(spec: MetricSpec) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from bench import metrics
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.results.view import View
-from bench.running.collect import Outcome, results_of
+from bench.running.collect import Outcome, made_elsewhere, results_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer, Target, score_missing
@@ -39,6 +39,19 @@ def collect(plan: Plan) -> Outcome:
     plan.require_data()
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
     return _outcome(plan, scorer, _targets(plan, {}), {})
+
+
+def stored(plan: Plan, kind: str = "") -> Outcome:
+    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
+
+    Args:
+        kind: of the device that made the scores; by default each metric's is that which made most.
+    """
+    plan.require_data()
+    targets = _targets(plan, {})
+    made = made_elsewhere(plan, targets, kind)
+    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
+    return _outcome(plan, scorer, targets, {})
 
 
 def _targets(plan: Plan, failures: Failures) -> list[Target]:

@@ -48,6 +48,11 @@ class Plan:
             self._cell(entry, dataset) for dataset in self.datasets for entry in self.methods
         )
 
+    @cached_property
+    def shown(self) -> Mapping[str, str]:
+        """Datasets by what results call them: without the path of a folder on this machine."""
+        return data.public_names(dataset.name for dataset in self.datasets)
+
     def _cell(self, entry: Entry, dataset: data.Dataset) -> Cell:
         return Cell(
             entry=entry,
