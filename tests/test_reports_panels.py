@@ -13,6 +13,7 @@ from PIL import Image
 
 from bench.base.errors import DataError
 from bench.files.images import read_rgb
+from bench.reports.figures import panels
 from bench.reports.figures.panels import BOX, EMPTY, MARGIN, TILE, panel, render
 from bench.reports.figures.regions import Region, choose_pictures, choose_region, parse_region
 from bench.results.results import PictureSet, Results
@@ -193,6 +194,24 @@ def test_a_chosen_region_is_shown_at_its_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tiles[3], enlarged(expected, 240))
     outside = View(regions=(ShownRegion("clean", "a", 999, 0, 5000),))
     assert len(render(results, tmp_path / "outside", outside)) == 2
+
+
+def test_the_box_is_seen_on_red(tmp_path: Path) -> None:
+    red = np.full((96, 96, 3), (224, 0, 0), np.uint8)
+    image = panels.compose("red", red, Region(20, 20, 30), [panels.Tile("LR", red[:30, :30])])
+    whole = np.asarray(image)[8:232, 8:232]
+    assert (whole == 255).all(axis=2).any(), "a rim of white around a red box"
+
+
+def test_scores_stand_under_the_crops_where_they_are_asked_for(tmp_path: Path) -> None:
+    results = with_pictures(ex.example(), tmp_path / "in", ["a"])
+    told = panels._scores(results, [ex.PSNR, ex.LPIPS], results.pictures[0])
+    assert told["net"] == "27.12 / 0.3000" and told[""] == "PSNR-Y ↑ / LPIPS ↓"
+    plain, scored = (
+        Image.open(render(results, tmp_path / str(len(names)), View(under_crops=names))[0])
+        for names in ((), ("psnr_y", "lpips"))
+    )
+    assert scored.height > plain.height and scored.width == plain.width
 
 
 def test_regions_are_read_from_text_and_wrong_ones_refused() -> None:

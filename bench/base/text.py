@@ -72,6 +72,11 @@ def spreadsheet_text(text: str) -> str:
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
 
 
+def in_digits(value: float, digits: int) -> str:
+    """A number with so many decimals, never a negative zero; a dash for NaN."""
+    return "–" if value != value else f"{value:z.{digits}f}"
+
+
 def in_words(size: float) -> str:
     """Bytes as people say them: 820 kB, 46 MB, 1.2 GB."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):

@@ -135,6 +135,14 @@ Region = Annotated[
         help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
     ),
 ]
+PanelScores = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--panel-scores",
+        metavar="METRIC",
+        help="Scores to print below each crop of the panels; comma list or repeated.",
+    ),
+]
 Compare = Annotated[
     str | None,
     typer.Option(

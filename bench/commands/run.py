@@ -50,6 +50,7 @@ def run(
     compare: o.Compare = None,
     reports: o.Reports = None,
     region: o.Region = None,
+    panel_scores: o.PanelScores = None,
     originals: o.Originals = True,
     overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
@@ -66,7 +67,7 @@ def run(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    wish = _wish(marks, compare, reports, originals)
+    wish = _wish(marks, compare, reports, originals, panel_scores)
     suite_card = chosen(
         find_suite(suite),
         o.names("--methods", methods),
@@ -88,7 +89,7 @@ def run(
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
-    wish = replace(wish, regions=_regions(region, plan))
+    wish = wish.of(plan, region)
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
@@ -118,6 +119,7 @@ def report(
     compare: o.Compare = None,
     reports: o.Reports = None,
     region: o.Region = None,
+    panel_scores: o.PanelScores = None,
     originals: o.Originals = True,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
@@ -132,7 +134,7 @@ def report(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    wish = _wish(marks, compare, reports, originals)
+    wish = _wish(marks, compare, reports, originals, panel_scores)
     suite_card = chosen(
         find_suite(suite),
         o.names("--methods", methods),
@@ -149,7 +151,7 @@ def report(
         scale=scale,
     )
     plan = make_plan(suite_card, options, progress(as_json))
-    wish = replace(wish, regions=_regions(region, plan))
+    wish = wish.of(plan, region)
     _finish(stored(plan, kind), out, options.store, as_json, False, wish, overwrite)
 
 
@@ -162,6 +164,7 @@ class _Wish:
         published: show published values beside ours.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
+        under_crops: metrics whose scores stand in the panels.
         regions: what panels show.
     """
 
@@ -169,7 +172,20 @@ class _Wish:
     published: bool
     reports: tuple[str, ...]
     originals: bool
+    under_crops: tuple[str, ...] = ()
     regions: tuple[ShownRegion, ...] = ()
+
+    def of(self, plan: Plan, regions: list[str] | None) -> _Wish:
+        """What was asked for, once it is known that the plan has it."""
+        from bench.reports.figures.regions import parse_region
+
+        known = [metric.name for metric in plan.metrics]
+        for name in self.under_crops:
+            o.one_of("--panel-scores", name, *known)
+        images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
+        found = [parse_region(text, images) for text in regions or ()]
+        shown = tuple(replace(one, dataset=plan.shown[one.dataset]) for one in found)
+        return replace(self, regions=shown)
 
     def view(self, outcome: Outcome) -> View:
         """How the outcome is to be shown; beside published tables in their own layout."""
@@ -179,26 +195,24 @@ class _Wish:
             every_metric=self.published,
             originals=self.originals,
             regions=self.regions,
+            under_crops=self.under_crops,
         )
 
 
-def _wish(marks: str, compare: str | None, names: list[str] | None, originals: bool) -> _Wish:
+def _wish(
+    marks: str,
+    compare: str | None,
+    names: list[str] | None,
+    originals: bool,
+    panel_scores: list[str] | None,
+) -> _Wish:
     from bench.reports import get_report
 
     o.one_of("--marks", marks, "best", "significant")
     o.one_of("--compare", compare, "published")
     chosen = tuple(get_report(name).name for name in o.names("--reports", names))
-    return _Wish(marks == "significant", compare == "published", chosen, originals)
-
-
-def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
-    if not texts:
-        return ()
-    from bench.reports.figures.regions import parse_region
-
-    images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
-    found = [parse_region(text, images) for text in texts]
-    return tuple(replace(one, dataset=plan.shown[one.dataset]) for one in found)
+    under_crops = tuple(o.names("--panel-scores", panel_scores))
+    return _Wish(marks == "significant", compare == "published", chosen, originals, under_crops)
 
 
 def _default_out(suite: str) -> Path:

@@ -33,6 +33,7 @@ class View:
         remedy: what gets these metrics, for the line below the table that names them instead.
         originals: whether the HTML report holds full pictures, or thumbnails alone.
         regions: what panels show of the images named, instead of where methods differ most.
+        under_crops: metrics whose scores of the image stand below each crop of a panel.
     """
 
     layout: Layout = "methods-as-columns"
@@ -41,6 +42,7 @@ class View:
     remedy: Mapping[str, str] | None = None
     originals: bool = True
     regions: tuple[ShownRegion, ...] = ()
+    under_crops: tuple[str, ...] = ()
 
 
 PLAIN = View()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.base.errors import DataError
-from bench.base.text import printable
+from bench.base.text import in_digits, printable
 from bench.base.types import MetricSpec
 from bench.results.results import Item, Results, summarize
 from bench.results.view import PLAIN, View
@@ -57,7 +57,7 @@ class TableCell:
     @property
     def text(self) -> str:
         """The mean as printed, a dash where there is none."""
-        return DASH if math.isnan(self.mean) else f"{self.mean:z.{self.digits}f}"
+        return in_digits(self.mean, self.digits)
 
 
 @dataclass(frozen=True)
