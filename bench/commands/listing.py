@@ -10,6 +10,7 @@ from bench.base.text import printable, suggestion
 
 if TYPE_CHECKING:
     from bench.methods.card import MethodCard
+    from bench.suites.card import SuiteCard
 
 Row = dict[str, Any]
 
@@ -116,10 +117,28 @@ def suites() -> list[Row]:
             "methods": card.methods,
             "datasets": card.datasets,
             "metrics": card.metrics,
-            "unavailable": "",
+            "unavailable": _lacking(card),
         }
         for card in suite_cards().values()
     ]
+
+
+def _lacking(suite: SuiteCard) -> str:
+    """How many of its parts are not here, "" when none."""
+    from bench.base.device import default_store
+    from bench.data import find as data
+    from bench.methods.find import find as find_method
+    from bench.metrics import get, unavailable
+
+    root = default_store() / "datasets"
+    reasons = {
+        "methods": [find_method(name).unavailable() for name in suite.methods],
+        "test sets": [data.find(name).problem(root) for name in suite.datasets],
+        "metrics": [unavailable(get(name)) for name in suite.metrics],
+    }
+    counts = {what: sum(map(bool, why)) for what, why in reasons.items()}
+    told = [f"{n} of {len(reasons[what])} {what}" for what, n in counts.items() if n]
+    return f"{', '.join(told)}; run: cassr-bench fetch {suite.name}" if told else ""
 
 
 def reports() -> list[Row]:
@@ -151,13 +170,44 @@ def rows(what: str) -> list[Row]:
     return KINDS[what]()
 
 
-def show(what: str, found: list[Row]) -> None:
-    """Print rows as blocks that fit any width: name, what it is, what it needs."""
+def chosen(found: list[Row], ready: bool, search: str) -> list[Row]:
+    """Those that can be used here, if asked for, and that hold a text anywhere."""
+    return [
+        row
+        for row in found
+        if not (ready and row["unavailable"]) and search.casefold() in str(row).casefold()
+    ]
+
+
+def show(what: str, found: list[Row], long: bool = False) -> None:
+    """Print rows, a line each or, if `long`, as blocks that say all."""
     from rich.console import Console
+
+    console = Console(highlight=False)
+    if long:
+        _show_blocks(found, console)
+    else:
+        _show_lines(found, console)
+    _footer(what, found, console)
+    if not long and found:
+        console.print("● ready here; --long says what each is and needs")
+
+
+def _show_lines(found: list[Row], console: Any) -> None:
+    from rich.text import Text
+
+    names = max((len(row["name"]) for row in found), default=0)
+    for row in found:
+        line = Text(f"{' ' if row['unavailable'] else '●'} ")
+        line.append(row["name"].ljust(names), style="bold")
+        line.append(f"  {row['summary']}")
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _show_blocks(found: list[Row], console: Any) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
     for row in found:
         head = Text(row["name"], style="bold")
         if row.get("title"):
@@ -166,7 +216,6 @@ def show(what: str, found: list[Row]) -> None:
         details = [row["summary"], *_details(row)]
         for line in details:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
-    _footer(what, found, console)
 
 
 def _details(row: Row) -> list[str]:
