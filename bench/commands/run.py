@@ -129,7 +129,7 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running.execute import stored
+    from bench.running.execute import stored, unmeasured
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -152,6 +152,9 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     wish = wish.of(plan, region)
+    if wish.published and plan.missing:
+        _show_published_alone(unmeasured(plan), plan)
+        return
     _finish(stored(plan, kind), out, options.store, as_json, False, wish, overwrite)
 
 
@@ -285,6 +288,16 @@ def _finish(
         raise typer.Exit(FAILED)
 
 
+def _show_published_alone(outcome: Outcome, plan: Plan) -> None:
+    from rich.console import Console
+
+    from bench.reports import published
+
+    published.show_paper(outcome.results, Console(), outcome.view)
+    reasons = dict.fromkeys(plan.missing.values())
+    typer.echo(f"Nothing is measured beside them here: {'; '.join(reasons)}")
+
+
 def _show(results: Results, view: View, with_published: bool) -> None:
     from rich.console import Console
 
@@ -294,6 +307,7 @@ def _show(results: Results, view: View, with_published: bool) -> None:
     console = Console()
     terminal.show(results, console, view)
     if with_published:
+        published.show_paper(results, console, view)
         published.show(results, console)
 
 

@@ -54,6 +54,11 @@ def stored(plan: Plan, kind: str = "") -> Outcome:
     return _outcome(plan, scorer, targets, {})
 
 
+def unmeasured(plan: Plan) -> Outcome:
+    """What is planned without any score, for published values alone; no data need be here."""
+    return _outcome(plan, Scorer((), plan.store, plan.options.device), (), {})
+
+
 def _targets(plan: Plan, failures: Failures) -> list[Target]:
     return [
         cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))

@@ -22,7 +22,8 @@ FILE_NAME = "leaderboard.txt"
 FILE_WIDTH = 80
 DATASET_WIDTH = 16
 LABEL_WIDTH = 30
-HEAD_WIDTH = 14
+WORD_WIDTH = 32
+"""Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
 LEGENDS = {
@@ -107,7 +108,9 @@ def _columns(table: Table, groups: Sequence[Group]) -> tuple[_Column, ...]:
 
 def _dataset_lines(group: Group) -> list[str]:
     """The dataset's heading spread over the rows of its group, what is left over in the last."""
-    wrapped = Text(_label(group.label)).wrap(_MEASURE, DATASET_WIDTH, overflow="fold")
+    label = _label(group.label)
+    width = max(DATASET_WIDTH, _longest_word(label))
+    wrapped = Text(label).wrap(_MEASURE, width, overflow="fold")
     lines = [line.plain.rstrip() for line in wrapped] + ([group.count] if group.count else [])
     last = len(group.rows) - 1
     head, tail = lines[:last], lines[last:]
@@ -146,11 +149,14 @@ def _number_column(head: str, cells: Sequence[TableCell]) -> _Column:
 
 
 def _column(head: str, cells: Sequence[Text], limit: int) -> _Column:
-    """A column as wide as its cells up to `limit`, widened for words of its head."""
+    """A column as wide as its cells up to `limit`, widened for words."""
     longest = max(cell_len(line) for cell in cells for line in cell.plain.split("\n"))
-    word = max(cell_len(word) for word in head.split() or [""])
-    width = max(min(longest, limit), min(word, HEAD_WIDTH), 1)
-    return _Column(head, tuple(cells), width)
+    words = max(map(_longest_word, [head, *(cell.plain for cell in cells)]))
+    return _Column(head, tuple(cells), max(min(longest, limit), words, 1))
+
+
+def _longest_word(text: str) -> int:
+    return min(WORD_WIDTH, max((cell_len(word) for word in text.split()), default=0))
 
 
 def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:
