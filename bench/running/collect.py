@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from bench import metrics
 from bench.base.hashing import json_sha256
-from bench.base.text import without_folders
+from bench.base.text import printable, without_folders
 from bench.base.types import MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
 from bench.results.view import PLAIN, View
+from bench.running.plan import NONE_FAILED, Failures, Plan
 from bench.running.score import Scorer, Target
+from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.running.cell import Cell
-    from bench.running.plan import Plan
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
@@ -43,7 +44,17 @@ class Outcome:
     view: View = PLAIN
 
 
-def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
+def outcome_of(
+    plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures = NONE_FAILED
+) -> Outcome:
+    """What is known of these targets, and what failed on the way."""
+    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
+    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
+    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
+    return Outcome(_results(plan, scorer, targets), (*refused, *failed), view)
+
+
+def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import metrics
 from bench.base.progress import Progress
-from bench.base.text import printable
-from bench.results.view import View
-from bench.running.collect import Outcome, made_elsewhere, results_of
+from bench.running.collect import Outcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
-from bench.running.score import Scorer, Target, score_missing
-from bench.suites.fetch import remedies
-
-Failures = Mapping[tuple[str, str, str], str]
-"""(dataset, method as typed, image id) -> why there is no SR image."""
+from bench.running.score import Scorer, score_missing
 
 
 def execute(plan: Plan, progress: Progress) -> Outcome:
@@ -28,17 +21,17 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         for cell in plan.cells_of(entry)
         for failure in fill(cell, plan.options, progress)
     }
-    targets = _targets(plan, failures)
+    targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    score_missing(scorer, _own(plan, targets), plan.options.workers, progress)
-    return _outcome(plan, scorer, targets, failures)
+    score_missing(scorer, plan.own(targets), plan.options.workers, progress)
+    return outcome_of(plan, scorer, targets, failures)
 
 
 def collect(plan: Plan) -> Outcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return _outcome(plan, scorer, _targets(plan, {}), {})
+    return outcome_of(plan, scorer, plan.targets())
 
 
 def stored(plan: Plan, kind: str = "") -> Outcome:
@@ -48,37 +41,15 @@ def stored(plan: Plan, kind: str = "") -> Outcome:
         kind: of the device that made the scores; by default each metric's is that which made most.
     """
     plan.require_data()
-    targets = _targets(plan, {})
+    targets = plan.targets()
     made = made_elsewhere(plan, targets, kind)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
-    return _outcome(plan, scorer, targets, {})
+    return outcome_of(plan, scorer, targets)
 
 
 def unmeasured(plan: Plan) -> Outcome:
     """What is planned without any score, for published values alone; no data need be here."""
-    return _outcome(plan, Scorer((), plan.store, plan.options.device), (), {})
-
-
-def _targets(plan: Plan, failures: Failures) -> list[Target]:
-    return [
-        cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))
-        for cell in plan.cells
-        for pair in cell.pairs
-    ]
-
-
-def _own(plan: Plan, targets: Sequence[Target]) -> list[Target]:
-    """Those of this process's part of each dataset."""
-    shard = plan.options.shard
-    own = {(name, pair.id) for name, m in plan.manifests.items() for pair in shard.of(m.pairs)}
-    return [target for target in targets if (target.dataset, target.image) in own]
-
-
-def _outcome(plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures) -> Outcome:
-    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
-    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
-    return Outcome(results_of(plan, scorer, targets), (*refused, *failed), view)
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
 
 
 def dry_run(plan: Plan) -> list[dict[str, Any]]:
