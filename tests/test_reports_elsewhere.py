@@ -118,6 +118,9 @@ def test_scores_of_another_device_are_reported_without_it(
     own = stored(make_plan(both, options, Progress(True)), "cpu").results
     assert own.scores["value"].isna().tolist() == [True, False] * 2
 
+    far = stored(make_plan(both, options, Progress(True)), "cuda").results
+    assert far.scores["value"].isna().tolist() == [False, True] * 2
+
     remade_on_cuda(store, "ssim_y")
     only = stored(make_plan(both, options, Progress(True)), "cuda").results
     assert only.provenance["device"] == "cuda" and not only.notes

@@ -152,7 +152,7 @@ def report(
     )
     plan = make_plan(suite_card, options, progress(as_json))
     wish = wish.of(plan, region)
-    if wish.published and plan.missing:
+    if wish.published and plan.missing and not as_json:
         _show_published_alone(unmeasured(plan), plan)
         return
     _finish(stored(plan, kind), out, options.store, as_json, False, wish, overwrite)

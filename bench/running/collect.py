@@ -81,15 +81,16 @@ def made_elsewhere(
         kind: of device, "" for any.
     """
     chosen: dict[str, Mapping[str, Any]] = {}
+    here = plan.options.device.partition(":")[0]
     for spec in plan.metrics:
         known = [f for f in plan.store.fingerprints(spec.name) if _is_of(spec, f)]
         candidates = [f for f in known if kind in ("", f["device"])]
-        own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, plan.options.device)
+        own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, kind or here)
         if own in candidates:
             candidates = [own, *candidates]  # the first of equals is taken
         counts = [_count(plan, spec, targets, candidate) for candidate in candidates]
         best = candidates[counts.index(max(counts))] if any(counts) else own
-        if best != own:
+        if best and (best != own or kind not in ("", here)):
             chosen[spec.name] = best
     return chosen
 
