@@ -81,6 +81,8 @@ def test_folders_are_cut_whatever_their_names(tmp_path: Path) -> None:
         f"see '{tmp_path}/two words/x.py' and {tmp_path}/y.py:4": "see 'x.py' and y.py:4",
         "from https://example.org/a/b or n/a, 3/4": "from https://example.org/a/b or n/a, 3/4",
         "/not/here/w.pth is absent": "w.pth is absent",
+        f"{tmp_path}/not/here/w.pth is absent": "w.pth is absent",
+        f"{tmp_path}/two words/not here/w.pth": "not here/w.pth",
     }.items():
         assert without_folders(told) == kept
 

@@ -12,6 +12,7 @@ from bench.base.errors import CardError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
+_BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 MAX_SLUG = 80
 
@@ -56,14 +57,14 @@ def without_folders(text: str) -> str:
     """
     while (shorter := _SPACED_FOLDERS.sub(_from_known_folder, text)) != text:
         text = shorter
-    return _FOLDERS.sub("", text)
+    return _FOLDERS.sub("", _BELOW_CUT.sub("", text))
 
 
 def _from_known_folder(path: re.Match[str]) -> str:
     parts = path[0].split("/")
     ends = range(len(parts) - 1, 1, -1)
     known = next((end for end in ends if os.path.isdir("/".join(parts[:end]))), 0)
-    return "/".join(parts[known:]) if known else path[0]
+    return "\0" + "/".join(parts[known:]) if known else path[0]
 
 
 def spreadsheet_text(text: str) -> str:
