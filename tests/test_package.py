@@ -15,7 +15,7 @@ from conftest import ROOT, Cli
 
 from bench.base.lazy import resolve
 from bench.base.progress import Progress
-from bench.cli import COMMANDS, main
+from bench.cli import COMMANDS
 from bench.commands import listing
 from bench.commands.doctor import _computing
 from bench.methods.find import method_cards
@@ -171,15 +171,23 @@ def test_every_error_is_spelled_alike(cli: Cli, arguments: tuple[str, ...], mess
     assert "Error:" not in done.stderr
 
 
-def test_the_shell_completes_options_of_a_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cli: Cli
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["cassr-bench"])
-    monkeypatch.setenv("_CASSR_BENCH_COMPLETE", "complete_zsh")
-    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "cassr-bench report --panel")
-    with pytest.raises(SystemExit):
-        main()
-    assert "--panel-scores" in capsys.readouterr().out
+def test_the_shell_completes_options_of_a_command(cli: Cli) -> None:
+    words = "cassr-bench report --panel"
+    asked = {
+        "_CASSR_BENCH_COMPLETE": "complete_bash",
+        "_TYPER_COMPLETE_ARGS": words,
+        "COMP_WORDS": words,
+        "COMP_CWORD": "2",
+    }
+    code = "import sys; sys.argv = ['cassr-bench']; from bench.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["--panel-scores"]
     assert "--install-completion" in cli("--help").stdout
 
 
