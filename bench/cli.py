@@ -12,13 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from bench.base.errors import BenchError, SetAside
 from bench.base.lazy import resolve
 from bench.base.text import printable
+
+STOPPED = 130
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""Typer's, of which it gives out the kinds alone."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,6 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         name="cassr-bench",
         help="Benchmark real-world image super-resolution: upscale, score, report.",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -158,6 +161,8 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
+            if isinstance(error.__context__, BrokenPipeError):
+                raise  # the reader of a pipe has enough
             from bench.base.foreign import told
 
             raise BenchError(
@@ -180,11 +185,11 @@ def main() -> None:
     _say_what_is_set_aside()
     try:
         _refuse_empty(sys.argv[1:])
-        build(sys.argv[1:])()
+        sys.exit(_run(sys.argv[1:]))
     except BenchError as error:
         _stop(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _stop("stopped; what is finished is kept", 130)
+        _stop("stopped; what is finished is kept", STOPPED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -196,6 +201,32 @@ def main() -> None:
             raise
         what = f"{type(error).__name__}: {printable(error)}"
         _stop(f"unexpected {what}; set CASSR_BENCH_DEBUG=1 to see where, and report it", 2)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """The exit code of the command line.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+    """
+    completed = os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:]
+    try:
+        code = build(completed or arguments)(arguments or ["--help"], standalone_mode=False)
+    except UsageError as error:
+        _misused(error)
+    if code == STOPPED:
+        raise KeyboardInterrupt
+    return int(code or 0)
+
+
+def _misused(error: Any) -> NoReturn:
+    """A wrong option or argument: how the command is used, and what is wrong, as all errors."""
+    if error.format_message().startswith("Usage:"):  # no command of a group: its help alone
+        error.show()
+        sys.exit(error.exit_code)
+    if error.ctx is not None:
+        typer.echo(f"{error.ctx.get_usage()}\nHelp: {error.ctx.command_path} --help\n", err=True)
+    _stop(error.format_message(), error.exit_code)
 
 
 def _say_what_is_set_aside() -> None:
@@ -224,7 +255,7 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             )
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(message: str, code: int) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     sys.exit(code)
 

@@ -192,7 +192,7 @@ def run(
         fetch_for_run(card, fetch, shown)
         plan = make_plan(card, options, shown)
     outcome = execute(plan, shown)
-    return Leaderboard(outcome.results, outcome.failures)
+    return Leaderboard(outcome.results, outcome.failures, view=outcome.view)
 
 
 def load(path: PathLike) -> Leaderboard:

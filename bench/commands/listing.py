@@ -11,6 +11,7 @@ from bench.base.text import printable, suggestion
 if TYPE_CHECKING:
     from bench.base.types import MetricSpec
     from bench.methods.card import MethodCard
+    from bench.suites.card import SuiteCard
 
 Row = dict[str, Any]
 
@@ -123,10 +124,28 @@ def suites() -> list[Row]:
             "methods": card.methods,
             "datasets": card.datasets,
             "metrics": card.metrics,
-            "unavailable": "",
+            "unavailable": _lacking(card),
         }
         for card in suite_cards().values()
     ]
+
+
+def _lacking(suite: SuiteCard) -> str:
+    """How many of its parts are not here, "" when none."""
+    from bench.base.device import default_store
+    from bench.data import find as data
+    from bench.methods.find import find as find_method
+    from bench.metrics import get, unavailable
+
+    root = default_store() / "datasets"
+    reasons = {
+        "methods": [find_method(name).unavailable() for name in suite.methods],
+        "test sets": [data.find(name).problem(root) for name in suite.datasets],
+        "metrics": [unavailable(get(name)) for name in suite.metrics],
+    }
+    counts = {what: sum(map(bool, why)) for what, why in reasons.items()}
+    told = [f"{n} of {len(reasons[what])} {what}" for what, n in counts.items() if n]
+    return f"{', '.join(told)}; run: cassr-bench fetch {suite.name}" if told else ""
 
 
 def reports() -> list[Row]:
@@ -167,14 +186,45 @@ def rows(what: str, name: str = "") -> list[Row]:
     return [found[name]] if name else list(found.values())
 
 
-def show(what: str, found: list[Row]) -> None:
-    """Print rows as blocks that fit any width: name, what it is, what it needs."""
+def chosen(found: list[Row], ready: bool, search: str) -> list[Row]:
+    """Those that can be used here, if asked for, and that hold a text anywhere."""
+    return [
+        row
+        for row in found
+        if not (ready and row["unavailable"]) and search.casefold() in str(row).casefold()
+    ]
+
+
+def show(what: str, found: list[Row], long: bool = False) -> None:
+    """Print rows, a line each or, if `long`, as blocks that say all."""
     from rich.console import Console
+
+    console, alone = Console(highlight=False), len(found) == 1
+    if long or alone:
+        _show_blocks(found, console, alone)
+    else:
+        _show_lines(found, console)
+    if not alone:
+        _footer(what, found, console)
+    if not long and not alone and found:
+        console.print("● ready here; --long says what each is and needs")
+
+
+def _show_lines(found: list[Row], console: Any) -> None:
+    from rich.text import Text
+
+    names = max((len(row["name"]) for row in found), default=0)
+    for row in found:
+        line = Text(f"{' ' if row['unavailable'] else '●'} ")
+        line.append(row["name"].ljust(names), style="bold")
+        line.append(f"  {row['summary']}")
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _show_blocks(found: list[Row], console: Any, alone: bool) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
-    alone = len(found) == 1
     for row in found:
         head = Text(row["name"], style="bold")
         if row.get("title"):
@@ -184,8 +234,6 @@ def show(what: str, found: list[Row]) -> None:
         details = [row["summary"], *_details(row), *options]
         for line in details:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
-    if not alone:
-        _footer(what, found, console)
 
 
 def _details(row: Row) -> list[str]:

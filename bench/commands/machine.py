@@ -16,19 +16,26 @@ from bench.commands.output import FAILED, print_json, progress
 def list_(
     what: Annotated[str, typer.Argument(help="methods, datasets, metrics, suites or reports.")],
     name: Annotated[str, typer.Argument(help="One of them; of a metric also its options.")] = "",
+    ready: Annotated[bool, typer.Option("--ready", help="Only what can be used here.")] = False,
+    search: Annotated[
+        str, typer.Option("--search", metavar="TEXT", help="Only what holds this text anywhere.")
+    ] = "",
+    long: Annotated[
+        bool, typer.Option("--long", help="With licence, needs, and why it cannot run here.")
+    ] = False,
     as_json: o.AsJson = False,
 ) -> None:
     """List methods, datasets, metrics, suites or reports.
 
-    With licence, needs, and whether it can run here or why not.
+    A line each, and whether it can be used here.
     """
     from bench.commands import listing
 
-    rows = listing.rows(what, name)
+    rows = listing.chosen(listing.rows(what, name), ready, search)
     if as_json:
         print_json(rows)
     else:
-        listing.show(what, rows)
+        listing.show(what, rows, long)
 
 
 def fetch(

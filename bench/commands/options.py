@@ -90,6 +90,14 @@ Limit = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
 ]
+StoredDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
+        metavar="NAME",
+    ),
+]
 WorkerCount = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
@@ -145,6 +153,14 @@ Region = Annotated[
         help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
     ),
 ]
+PanelScores = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--panel-scores",
+        metavar="METRIC",
+        help="Scores to print below each crop of the panels; comma list or repeated.",
+    ),
+]
 Compare = Annotated[
     CompareKind | None,
     typer.Option(
@@ -193,5 +209,6 @@ class ViewOptions:
     compare: Compare = None
     reports: Reports = None
     region: Region = None
+    panel_scores: PanelScores = None
     originals: Originals = True
     overwrite: Overwrite = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store, resolve_device
+from bench.base.device import default_store, resolve_device, stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands import options as o
@@ -17,7 +17,8 @@ from bench.commands.groups import grouped
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
-    from bench.results.results import Results, ShownRegion
+    from bench.results.results import Results
+    from bench.results.view import ShownRegion, View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
@@ -62,12 +63,12 @@ def run(
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(shown)
+    wish = _wish(shown)
     suite_card = chosen(find_suite(suite), *choice.names())
     place = shards.place(shard, device, workers)
     out = out or _default_out(suite_card.name)
     if not dry_run:
-        require_free(out, view.reports, shown.overwrite)
+        require_free(out, wish.reports, shown.overwrite)
     options = RunOptions(
         store=store or default_store(),
         device=place.device,
@@ -79,11 +80,10 @@ def run(
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(shown.region, plan))
+    wish = wish.of(plan, shown.region)
     if not (offline or dry_run or fetch is False):
         _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(shown.region, plan))
     if dry_run:
         _show_plan(plan, seeds, as_json)
         return
@@ -92,9 +92,8 @@ def run(
     if options.shard.parts > 1:
         done = zip(outcomes, every, strict=True)
         outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
-    _finish(
-        together(every, outcomes), out, options.store, as_json, require_all, view, shown.overwrite
-    )
+    whole = together(every, outcomes)
+    _finish(whole, out, options.store, as_json, require_all, wish, shown.overwrite)
 
 
 @grouped
@@ -104,7 +103,7 @@ def report(
     *,
     choice: o.Choice,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     seeds: o.Seeds = 1,
     store: o.Store = None,
@@ -116,38 +115,42 @@ def report(
     Nothing is upscaled or scored.
     """
     from bench.reports import require_free
-    from bench.running.execute import collect, plans, together
+    from bench.running.execute import plans, stored, together, unmeasured
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
-    view = _view(shown)
+    wish = _wish(shown)
     suite_card = chosen(find_suite(suite), *choice.names())
-    out = out or _default_out(suite_card.name)
-    require_free(out, view.reports, shown.overwrite)
+    out, kind = out or _default_out(suite_card.name), stored_kind(device)
+    require_free(out, wish.reports, shown.overwrite)
     options = RunOptions(
         store=store or default_store(),
-        device=resolve_device(device),
+        device=resolve_device("auto"),
         seed=seed,
         limit=choice.limit,
         scale=scale,
     )
     plan = make_plan(suite_card, options, progress(as_json))
-    view = replace(view, regions=_regions(shown.region, plan))
+    wish = wish.of(plan, shown.region)
+    if wish.published and plan.missing and not as_json:
+        _show_published_alone(unmeasured(plan), plan)
+        return
     every = plans(plan, seeds)
-    outcome = together(every, [collect(one) for one in every])
-    _finish(outcome, out, options.store, as_json, False, view, shown.overwrite)
+    outcome = together(every, [stored(one, kind) for one in every])
+    _finish(outcome, out, options.store, as_json, False, wish, shown.overwrite)
 
 
 @dataclass(frozen=True)
-class _View:
-    """How results are shown.
+class _Wish:
+    """What was asked for of the reports.
 
     Attributes:
         significant: mark all that are not told apart from the best.
         published: show published values beside ours.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
+        under_crops: metrics whose scores stand in the panels.
         regions: what panels show.
     """
 
@@ -155,29 +158,46 @@ class _View:
     published: bool
     reports: tuple[str, ...]
     originals: bool
+    under_crops: tuple[str, ...] = ()
     regions: tuple[ShownRegion, ...] = ()
 
-    def of(self, results: Results) -> Results:
-        """The results as they are to be shown."""
-        groups = _groups(results) if self.significant else None
-        return replace(results, originals=self.originals, regions=self.regions, groups=groups)
+    def of(self, plan: Plan, regions: list[str] | None) -> _Wish:
+        """What was asked for, once it is known that the plan has it."""
+        from bench.reports.figures.regions import parse_region
+
+        known = [metric.name for metric in plan.metrics]
+        for name in self.under_crops:
+            if name not in known:
+                raise BenchError(
+                    f"--panel-scores: expected {' or '.join(known)}, found '{printable(name)}'"
+                )
+        images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
+        found = [parse_region(text, images) for text in regions or ()]
+        shown = tuple(replace(one, dataset=plan.shown[one.dataset]) for one in found)
+        return replace(self, regions=shown)
+
+    def view(self, outcome: RunOutcome) -> View:
+        """How the outcome is to be shown; beside published tables in their own layout."""
+        return replace(
+            outcome.view,
+            groups=_groups(outcome.results) if self.significant else None,
+            every_metric=self.published,
+            originals=self.originals,
+            regions=self.regions,
+            under_crops=self.under_crops,
+        )
 
 
-def _view(shown: o.ViewOptions) -> _View:
+def _wish(shown: o.ViewOptions) -> _Wish:
     from bench.reports import get_report
 
-    chosen = tuple(get_report(name).name for name in o.names("--reports", shown.reports))
-    significant, published = shown.marks == "significant", shown.compare == "published"
-    return _View(significant, published, chosen, shown.originals)
-
-
-def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
-    if not texts:
-        return ()
-    from bench.reports.figures.regions import parse_region
-
-    images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
-    return tuple(parse_region(text, images) for text in texts)
+    return _Wish(
+        significant=shown.marks == "significant",
+        published=shown.compare == "published",
+        reports=tuple(get_report(name).name for name in o.names("--reports", shown.reports)),
+        originals=shown.originals,
+        under_crops=tuple(o.names("--panel-scores", shown.panel_scores)),
+    )
 
 
 def _default_out(suite: str) -> Path:
@@ -227,16 +247,16 @@ def _finish(
     store: Path,
     as_json: bool,
     require_all: bool,
-    view: _View,
+    wish: _Wish,
     overwrite: bool,
 ) -> None:
     from bench import reports
     from bench.running.collect import as_json as results_json
 
-    outcome = replace(outcome, results=view.of(outcome.results))
+    view = wish.view(outcome)
     if not as_json:
-        _show(outcome.results, view)
-    files = reports.render_all(outcome.results, out, view.reports, overwrite)
+        _show(outcome.results, view, wish.published)
+    files = reports.render_all(outcome.results, out, wish.reports, overwrite, view)
     if as_json:
         print_json(results_json(outcome, files))
     else:
@@ -250,15 +270,26 @@ def _finish(
         raise typer.Exit(FAILED)
 
 
-def _show(results: Results, view: _View) -> None:
+def _show_published_alone(outcome: RunOutcome, plan: Plan) -> None:
+    from rich.console import Console
+
+    from bench.reports import published
+
+    published.show_paper(outcome.results, Console(), outcome.view)
+    reasons = dict.fromkeys(plan.missing.values())
+    typer.echo(f"Nothing is measured beside them here: {'; '.join(reasons)}")
+
+
+def _show(results: Results, view: View, with_published: bool) -> None:
     from rich.console import Console
 
     from bench.reports import published
     from bench.reports.tables import terminal
 
     console = Console()
-    terminal.show(results, console)
-    if view.published:
+    terminal.show(results, console, view)
+    if with_published:
+        published.show_paper(results, console, view)
         published.show(results, console)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "packaged_photo",
     "pair_files",
     "photo_collections",
+    "public_names",
     "scan_folder",
 ]
 
@@ -112,6 +113,23 @@ def _from_card(card: DatasetCard, asked: str) -> Dataset:
         manifest=lambda root, progress: build(card, root, progress, asked),
         problem=lambda root: problem(card, root, asked),
     )
+
+
+def public_names(datasets: Iterable[str]) -> dict[str, str]:
+    """Name -> the name without the path of a folder on this machine; they stay distinct."""
+    names: dict[str, str] = {}
+    for dataset in datasets:
+        name = base = _without_path(dataset).encode("utf-8", "backslashreplace").decode()
+        number = 2
+        while name in names.values():
+            name, number = f"{base}-{number}", number + 1
+        names[dataset] = name
+    return names
+
+
+def _without_path(dataset: str) -> str:
+    kind, folder, path = dataset.partition("folder:")
+    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
 
 
 def build(

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
 from bench.base.types import MetricSpec
+from bench.data.find import public_names
 from bench.exchange.measured import (
     DatasetPrint,
     ExchangeCard,
@@ -28,7 +29,6 @@ from bench.exchange.measured import (
     groups_of,
     mean,
     of_results,
-    public_names,
     shorten,
 )
 from bench.results.results import Item, Results

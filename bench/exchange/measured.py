@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -136,23 +135,6 @@ class Measured(ExchangeCard):
 def as_unicode(name: str) -> str:
     """A file's name as Unicode; bytes that are not are shown as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def public_names(datasets: Iterable[str]) -> dict[str, str]:
-    """Name -> the name without the path of a folder on this machine; they stay distinct."""
-    names: dict[str, str] = {}
-    for dataset in datasets:
-        name = base = as_unicode(_without_path(dataset))
-        number = 2
-        while name in names.values():
-            name, number = f"{base}-{number}", number + 1
-        names[dataset] = name
-    return names
-
-
-def _without_path(dataset: str) -> str:
-    kind, folder, path = dataset.partition("folder:")
-    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
 
 
 def of_results(

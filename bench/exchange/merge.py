@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
+from bench.data.find import public_names
 from bench.exchange.bundle import Bundle, ItemLabel
 from bench.exchange.diff import difference
 from bench.exchange.measured import (
@@ -16,7 +17,6 @@ from bench.exchange.measured import (
     MeasuredCell,
     as_unicode,
     of_results,
-    public_names,
     unlike,
 )
 from bench.results.results import Item, Results

@@ -74,9 +74,10 @@ def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progr
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
     names = {entry.name: entry.card.name for entry in made.methods}
+    as_typed = {shown: as_unicode(name) for name, shown in made.shown.items()}
     cannot = {names[name]: why for name, why in made.unavailable.items()}
     return Found(
-        of_results(outcome.results, typed, options.scale),
+        of_results(outcome.results, typed, options.scale, as_typed),
         {**cannot, **_unavailable(made.metrics)},
         outcome.failures,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shlex
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from bench.base.errors import Unavailable, UnknownName
 from bench.base.lazy import resolve
 from bench.base.registry import Registry
-from bench.base.types import CROP_BORDER, Metric, MetricSpec, SetMetric, Weight
+from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric, Weight
 from bench.metrics import options, own, pyiqa_names
 from bench.metrics.catalogue import METRICS
 from bench.remote import found_files, weights
@@ -25,13 +26,14 @@ from bench.remote.fetch import fetch_file
 
 __all__ = [
     "METRICS",
-    "feature_fingerprint",
     "fetch",
     "fingerprint",
     "forget",
     "get",
+    "installed",
     "load",
     "names",
+    "of_features",
     "registered",
     "substituted",
     "unavailable",
@@ -108,6 +110,15 @@ def unavailable(spec: MetricSpec) -> str:
     return _asked(spec.name) if _never_built(spec) else ""
 
 
+def installed(spec: MetricSpec) -> bool:
+    """Whether the packages that it needs are here, whatever of its files."""
+    return not _not_installed(spec)
+
+
+def _not_installed(spec: MetricSpec) -> list[Package]:
+    return [each for each in spec.packages if importlib.util.find_spec(each.module) is None]
+
+
 def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     """Everything a score of this metric depends on besides the pixels.
 
@@ -163,14 +174,9 @@ def substituted(spec: MetricSpec) -> list[str]:
     return [weight.name for weight in _weights(spec) if weights.is_substitute(weight)]
 
 
-def feature_fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
-    """What the features of a set metric depend on: FID and KID share them.
-
-    Raises:
-        WeightsError: a weight is missing or damaged.
-    """
-    record = fingerprint(spec, device)
-    return {key: value for key, value in record.items() if key not in ("metric", "version")}
+def of_features(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a set metric's fingerprint its features depend on: FID and KID share them."""
+    return {key: value for key, value in fingerprint.items() if key not in ("metric", "version")}
 
 
 def _never_built(spec: MetricSpec) -> bool:

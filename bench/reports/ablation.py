@@ -26,6 +26,7 @@ from bench.results.seed_stats import (
     configurations,
     seed_statistics,
 )
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ PAIR_HEADS = (
 )
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``ablation.csv`` and ``ablation.md``; nothing where no method names its seed."""
     if not configurations(results):
         return []

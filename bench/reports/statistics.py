@@ -15,6 +15,7 @@ from bench.reports.tables.markdown import escape
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ DIGITS = "%.7g"
 """Of the CSV files: more would differ between machines whose sums round differently."""
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
     write_csv(found.cells, out / CELLS, DIGITS)

@@ -20,6 +20,7 @@ from bench.results.published import (
     PublishedDataset,
     PublishedRow,
     Source,
+    is_dataset,
     noise_floor,
     same_name,
     sources,
@@ -83,9 +84,8 @@ def _rows(
     source: Source, dataset: Item, metric: MetricSpec, method: Item
 ) -> Iterator[PublishedRow]:
     for row in source.rows:
-        known = source.card.datasets[row.dataset]
         if (
-            any(same_name(name, dataset) for name in (row.dataset, *known.names))
+            is_dataset(source.card, row.dataset, dataset)
             and source.card.metrics[row.metric].name == metric.name
             and same_name(source.method_name(row), method)
         ):
@@ -154,6 +154,8 @@ def _unlike(
         yield f"n = {n} here, {known.images} there"
     if known.images is None and incomparable(metric, n, None):
         yield incomparable(metric, n, None)
+    if dataset.name.startswith("folder:") and not known.manifest_sha256:
+        yield "a folder of images: its name alone does not make it the source's test set"
     ours = results.provenance.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
     if known.manifest_sha256 and ours != known.manifest_sha256:
         yield f"other images: manifest {ours[:12] or 'unknown'}, not {known.manifest_sha256[:12]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,17 +12,13 @@ import numpy as np
 from bench import metrics
 from bench.base.errors import ImageError
 from bench.base.progress import Progress
-from bench.base.text import printable
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
-from bench.running.collect import RunOutcome, results_of
+from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
-from bench.running.score import Scorer, Target, score_missing
-
-Failures = Mapping[tuple[str, str, str], str]
-"""(dataset, method as typed, image id) -> why there is no SR image."""
+from bench.running.score import Scorer, score_missing
 
 
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
@@ -34,40 +30,35 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
         for cell in plan.cells_of(entry)
         for failure in fill(cell, plan.options, progress)
     }
-    targets = _targets(plan, failures)
+    targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    score_missing(scorer, _own(plan, targets), plan.options.workers, progress)
-    return _outcome(plan, scorer, targets, failures)
+    score_missing(scorer, plan.own(targets), plan.options.workers, progress)
+    return outcome_of(plan, scorer, targets, failures)
 
 
 def collect(plan: Plan) -> RunOutcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return _outcome(plan, scorer, _targets(plan, {}), {})
+    return outcome_of(plan, scorer, plan.targets())
 
 
-def _targets(plan: Plan, failures: Failures) -> list[Target]:
-    return [
-        cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))
-        for cell in plan.cells
-        for pair in cell.pairs
-    ]
+def stored(plan: Plan, kind: str = "") -> RunOutcome:
+    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
+
+    Args:
+        kind: of the device that made the scores; by default each metric's is that which made most.
+    """
+    plan.require_data()
+    targets = plan.targets()
+    made = made_elsewhere(plan, targets, kind)
+    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
+    return outcome_of(plan, scorer, targets)
 
 
-def _own(plan: Plan, targets: Sequence[Target]) -> list[Target]:
-    """Those of this process's part of each dataset."""
-    shard = plan.options.shard
-    own = {(name, pair.id) for name, m in plan.manifests.items() for pair in shard.of(m.pairs)}
-    return [target for target in targets if (target.dataset, target.image) in own]
-
-
-def _outcome(
-    plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures
-) -> RunOutcome:
-    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
-    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    return RunOutcome(results_of(plan, scorer, targets), (*refused, *failed))
+def unmeasured(plan: Plan) -> RunOutcome:
+    """What is planned without any score, for published values alone; no data need be here."""
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
 
 
 def dry_run(plan: Plan) -> list[dict[str, Any]]:
@@ -118,7 +109,9 @@ def _power(plan: Plan) -> Iterator[dict[str, Any]]:
         return
     known = collect(replace(plan, metrics=per_image)).results
     sizes = {
-        name: len({(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs})
+        plan.shown[name]: len(
+            {(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs}
+        )
         for name, manifest in plan.manifests.items()
     }
     for one in detectable(known, sizes):
@@ -135,7 +128,8 @@ def together(plans: Sequence[Plan], outcomes: Sequence[RunOutcome]) -> RunOutcom
         return outcomes[0]
     runs = {plan.seed: outcome.results for plan, outcome in zip(plans, outcomes, strict=True)}
     failures = dict.fromkeys(failure for outcome in outcomes for failure in outcome.failures)
-    return RunOutcome(over_seeds(runs, dict(_local_std(plans))), tuple(failures))
+    results = over_seeds(runs, dict(_local_std(plans)))
+    return replace(outcomes[0], results=results, failures=tuple(failures))
 
 
 def _local_std(plans: Sequence[Plan]) -> Iterator[tuple[tuple[str, str, str], float]]:
@@ -151,5 +145,5 @@ def _local_std(plans: Sequence[Plan]) -> Iterator[tuple[tuple[str, str, str], fl
                 continue
             if len(drawn) == len(plans):
                 inner = np.stack(drawn)[:, EDGE:-EDGE, EDGE:-EDGE] / 255.0
-                key = (cells[0].dataset, cells[0].entry.card.name, pair.id)
+                key = (plans[0].shown[cells[0].dataset], cells[0].entry.card.name, pair.id)
                 yield key, float(inner.std(axis=0).mean())

@@ -78,14 +78,29 @@ class ScoreOutcome:
 
 
 class Scorer:
-    """Scores targets, keeps what is known in the store and says why a score is missing."""
+    """Scores targets, keeps what is known in the store and says why a score is missing.
 
-    def __init__(self, specs: Sequence[MetricSpec], store: Store, device: str) -> None:
+    Args:
+        stored: fingerprints of metrics whose scores were made elsewhere and are only read here.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[MetricSpec],
+        store: Store,
+        device: str,
+        stored: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.specs = list(specs)
         self.device = device
-        self.reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
+        self._stored = stored or {}
+        self.reasons = {
+            s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
+        }
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
-        self.fingerprints = {s.name: metrics.fingerprint(s, device) for s in self.usable}
+        self.fingerprints = {
+            s.name: self._stored.get(s.name) or metrics.fingerprint(s, device) for s in self.usable
+        }
         self._failures: dict[tuple[str, ScoreKey], Missing] = {}
         self._scores: dict[str, ScoreStore] = {}
         self._features: dict[str, FeatureStore] = {}
@@ -93,8 +108,7 @@ class Scorer:
             print_ = self.fingerprints[spec.name]
             self._scores[spec.name] = store.scores(spec.name, print_)
             if spec.kind == "set":
-                shared = metrics.feature_fingerprint(spec, device)
-                self._features[spec.name] = store.features(shared)
+                self._features[spec.name] = store.features(metrics.of_features(print_))
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
@@ -193,6 +207,8 @@ class Scorer:
     def _distance(
         self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
     ) -> float | Missing:
+        if spec.name in self._stored:
+            return NOT_COMPUTED
         features = self._features[spec.name]
         srs = sorted(target.sr_sha256 for target in targets)
         hrs = sorted(target.hr_sha256 or "" for target in targets)

@@ -92,12 +92,13 @@ def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
     Returns:
         the outcome, and how many scores other parts still owe.
     """
-    results = collect(plan.whole()).results
-    scores, ours = results.scores.copy(), own.results.scores
+    known_to_all = collect(plan.whole())
+    scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
-    outcome = RunOutcome(replace(results, scores=scores), own.failures)
+    results = replace(known_to_all.results, scores=scores)
+    outcome = replace(known_to_all, results=results, failures=own.failures)
     return outcome, int((pending & ~known).sum())
 
 

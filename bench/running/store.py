@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import FiniteFloat
+from pydantic import FiniteFloat, RootModel
 
 from bench.base.errors import DataError, StoreError
 from bench.base.hashing import json_sha256
-from bench.base.records import Line, RecordLog, write_atomic
+from bench.base.records import Line, RecordLog, read_as, write_atomic
 from bench.base.text import printable, slug
 from bench.files.images import file_sha256, write_png
 
@@ -49,6 +49,10 @@ class ImageLine(Line):
     device: str = ""
     machine: str = ""
     threads: int | None = None
+
+
+class _Fingerprint(RootModel[dict[str, Any]]):
+    """What scores depend on besides pixels."""
 
 
 class ScoreLine(Line):
@@ -109,6 +113,12 @@ class Store:
     def scores(self, metric: str, fingerprint: Mapping[str, Any]) -> ScoreStore:
         short = json_sha256(fingerprint)[:12]
         return ScoreStore(self.root / "scores" / f"{slug(metric)}-{short}", fingerprint)
+
+    def fingerprints(self, metric: str) -> list[dict[str, Any]]:
+        """Those that scores of a metric are kept by, whatever device and versions they name."""
+        markers = sorted((self.root / "scores").glob(f"{slug(metric)}-*/fingerprint.json"))
+        found = [read_as(marker, _Fingerprint) for marker in markers]
+        return [known.root for known in found if known and known.root.get("metric") == metric]
 
     def features(self, fingerprint: Mapping[str, Any]) -> FeatureStore:
         short = json_sha256(fingerprint)[:12]

