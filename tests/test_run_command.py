@@ -27,7 +27,7 @@ from bench.base.foreign import each
 from bench.files import images
 from bench.methods.find import find as find_method
 from bench.running.cell import UpscaleTask
-from bench.running.store import Store
+from bench.store.store import Store
 from bench.running.upscale import _loaded, upscale_one
 
 SMALL = (

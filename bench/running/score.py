@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import BenchError, DataError, ImageError
+from bench.base.errors import BenchError, CannotWrite, DataError, ImageError
 from bench.base.hashing import set_sha256
 from bench.base.progress import Progress as Steps
 from bench.base.text import printable
@@ -22,7 +22,8 @@ from bench.base.types import MetricSpec, Missing
 from bench.base.workers import Workers, worker_count
 from bench.files import images
 from bench.metrics.sets import stacked
-from bench.running.store import FeatureStore, ScoreKey, ScoreStore, Store
+from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -254,12 +255,16 @@ def _set_key(targets: Sequence[Target]) -> ScoreKey:
 
 
 def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
+    """Decode, score, store features. One bad image spoils nobody else's work.
+
+    Raises:
+        CannotWrite: features cannot be stored, which stops all.
+    """
     hr: Tensor | Missing | None = None
     outcomes: list[Outcome] = []
     if job.hr is not None:
         try:
-            hr = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
+            hr = _read(job.hr, job.device)
         except Exception as error:
             hr = _failure(error)
         outcomes += _store_features(job.hr, hr, job)
@@ -269,12 +274,28 @@ def score_job(job: ScoreJob) -> list[Outcome]:
     return outcomes
 
 
+def _read(image: ImageJob, device: str) -> Tensor:
+    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted.
+
+    Raises:
+        ImageError: it was altered, under its old size and time, or cannot be decoded.
+    """
+    rgb = images.read_rgb(image.path)
+    if images.file_sha256(image.path) != image.sha256:
+        raise ImageError(
+            "is not the file that was recorded, though of its size and time; run: cassr-bench "
+            "store check --repair",
+            printable(image.path),
+        )
+    return images.to_tensor(rgb).to(device)
+
+
 def _score_image(
     sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
 ) -> list[Outcome]:
     hr_sha256 = job.hr.sha256 if job.hr else None
     try:
-        x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
+        x = _read(sr, job.device)
     except Exception as error:
         outcomes = _store_features(sr, _failure(error), job)
         return outcomes + [_outcome(name, sr, hr_sha256, _failure(error)) for name in sr.scores]
@@ -360,6 +381,8 @@ def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | 
     try:
         vectors = loaded(name, job.device).features(x)
         FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
+    except CannotWrite:
+        raise
     except Exception as error:
         return _failure(error)
     return None
