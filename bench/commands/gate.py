@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import resolve_device
+from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -117,7 +117,7 @@ def gate(
             apart=True,
         )
         found = _measure(suite, sr, hr, asked, options, known, as_json)
-    report_failures(found.failures)
+    report_failures(found.failures, store or default_store())
     if update:
         _update(reference, found, known, tolerance, as_json)
         return
