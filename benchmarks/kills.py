@@ -110,9 +110,13 @@ def prepare(root: Path) -> dict[str, Path]:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    """What a command made: outputs, and the store's images and what its records say."""
+    """What a command made, and the store's images; records are in files of random names."""
     files = [*folder.glob("made/**/*"), *folder.glob("store/images/*/*/*.png")]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if p.is_file()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if _is_made(p)}
+
+
+def _is_made(path: Path) -> bool:
+    return path.is_file() and not (path.suffix == ".jsonl" and ".cassr-bench" in path.parts)
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -154,6 +158,7 @@ def main() -> None:
             wrong.append((command, after, differ[:3], problems[:3], left_behind(folder)[:3]))
             print("WRONG", *wrong[-1], flush=True)
         counts["restarts"] += 1
+        print(command, dict(counts), flush=True)
         shutil.rmtree(folder)
     print(dict(counts), f"{len(wrong)} wrong")
     shutil.rmtree(root)
