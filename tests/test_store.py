@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -107,21 +109,19 @@ def test_a_line_comes_back_whole_and_any_changed_byte_is_noticed(
     record: dict[str, Any], data: st.DataObject
 ) -> None:
     line = sealed(record).removesuffix(b"\n")
-    assert b"\n" not in line and json.loads(opened(line, False)) == record
+    assert b"\n" not in line and json.loads(opened(line, False) or b"") == record
     at = data.draw(st.integers(0, len(line) - 1))
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
     for damaged in (line[:at] + bytes([other]) + line[at + 1 :], line[:at], line[at + 1 :]):
-        with pytest.raises(ValueError, match="checksum"):
-            opened(damaged, False)
+        assert opened(damaged, False) is None
 
 
-def changes(value: Any) -> Iterator[Callable[[], None]]:
-    """Every way to drop one entry of nested lists and objects, in place."""
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    for key in keys:
-        yield lambda key=key: value.pop(key)
-        if isinstance(value[key], (dict, list)):
-            yield from changes(value[key])
+def entries_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every entry of nested lists and objects."""
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield (*path, key)
+            yield from entries_of(value[key], (*path, key))
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +138,18 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path: Path) -> None:
-    count = sum(1 for _ in changes(json.loads(manifest.read_text())))
-    assert count > 30 and damage(manifest) == ""
-    for index in range(count):
-        found = json.loads(manifest.read_text())
-        key = "check" if len(found) == 1 else None
-        list(changes(found))[index]()
+    whole = manifest.read_text()
+    ways = [way for way in entries_of(json.loads(whole)) if way != ("check",)]
+    assert len(ways) > 30 and damage(manifest) == ""
+    for *above, key in ways:
+        found = json.loads(whole)
+        del reduce(getitem, above, found)[key]
         (tmp_path / "manifest.json").write_text(json.dumps(found))
-        if found.keys() == json.loads(manifest.read_text()).keys() | {key} - {None}:
-            assert damage(tmp_path / "manifest.json"), index
+        assert damage(tmp_path / "manifest.json"), (*above, key)
 
 
-@pytest.mark.parametrize("key", ["pairs", "refused"])
 def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
-    manifest: Path, tmp_path: Path, key: str
+    manifest: Path, tmp_path: Path
 ) -> None:
     found = json.loads(manifest.read_text())
     del found["check"]
@@ -161,7 +159,6 @@ def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
     found["pairs"].pop()
     path.write_text(json.dumps(found))
     assert "its pairs are not those" in damage(path)
-    assert key in found
 
 
 @given(st.text(), st.text())

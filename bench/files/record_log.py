@@ -71,10 +71,11 @@ class RecordLog(Generic[L]):
     def read(self, path: Path) -> Iterator[tuple[bytes, L | str]]:
         """Each whole line of a file, and what it says or why that is not believed."""
         for line in whole_lines(path):
+            body = opened(line, self.unsealed)
             try:
-                yield line, self._record(opened(line, self.unsealed))
+                yield line, self._record(body) if body else "its checksum does not fit"
             except (ValueError, RecursionError) as error:
-                yield line, str(error) if isinstance(error, _Unfit) else what_is_wrong(error)
+                yield line, what_is_wrong(error)
 
     def good(self) -> Iterator[L]:
         """All good lines; nothing is said of bad ones."""
@@ -133,25 +134,13 @@ def sealed(record: dict[str, Any]) -> bytes:
     return b'{"check": "%s", %s\n' % (_checksum(body), body)
 
 
-def opened(line: bytes, unsealed: bool) -> bytes:
-    """The record of a line as JSON.
-
-    Raises:
-        ValueError: its checksum does not fit, or there is none and that is not allowed.
-    """
+def opened(line: bytes, unsealed: bool) -> bytes | None:
+    """The record of a line as JSON; None where its checksum does not fit, or is not there."""
     match = _SEALED.match(line)
     if match is None:
-        if unsealed:
-            return line
-        raise _Unfit("it has no checksum")
+        return line if unsealed else None
     body = line[match.end() :]
-    if match[1] != _checksum(body):
-        raise _Unfit("its checksum does not fit")
-    return b"{" + body
-
-
-class _Unfit(ValueError):
-    """A line that is not as it was written; the message says why."""
+    return b"{" + body if match[1] == _checksum(body) else None
 
 
 def _checksum(body: bytes) -> bytes:
