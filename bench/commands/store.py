@@ -28,7 +28,8 @@ UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 @app.command(epilog="Example: cassr-bench store check --repair")
 def check(
     repair: Annotated[
-        bool, typer.Option(help="Set aside what is damaged; the next run computes it again.")
+        bool,
+        typer.Option("--repair", help="Set aside what is damaged; the next run computes it again."),
     ] = False,
     store: o.Store = None,
     as_json: o.AsJson = False,

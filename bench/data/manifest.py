@@ -116,12 +116,13 @@ def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
 
     Files below its folder are named from there, so that both can be moved together.
     """
+    folder = path.parent.resolve()
 
-    def below(name: str) -> str:
-        inside = Path(name).is_relative_to(path.parent.resolve())
-        return str(Path(name).relative_to(path.parent.resolve())) if inside else name
+    def from_there(name: str) -> str:
+        file = Path(name)
+        return str(file.relative_to(folder)) if file.is_relative_to(folder) else name
 
-    found = _with_paths(description, below)
+    found = _with_paths(description, from_there)
     found["check"] = _check(found)
     write_atomic(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
@@ -131,7 +132,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     found = read_as(path, _Description)
     if found is None:
         return None
-    return _with_paths(found.model_dump(), lambda name: str(path.parent.resolve() / name))
+    folder = path.parent.resolve()
+    return _with_paths(found.model_dump(), lambda name: str(folder / name))
 
 
 def damage(path: Path) -> str:

@@ -278,16 +278,15 @@ def _read(image: ImageJob, device: str) -> Tensor:
     """The image, (1, 3, H, W), if its bytes are still those whose score is wanted.
 
     Raises:
-        ImageError: it was altered, under its old size and time, or cannot be decoded.
+        ImageError: it was altered, or cannot be decoded.
     """
-    rgb = images.read_rgb(image.path)
-    if images.file_sha256(image.path) != image.sha256:
+    if images.image_sha256(image.path) != image.sha256:
         raise ImageError(
-            "is not the file that was recorded, though of its size and time; run: cassr-bench "
-            "store check --repair",
+            "is not the file that was recorded; if it lies in the store, run: cassr-bench store "
+            "check --repair",
             printable(image.path),
         )
-    return images.to_tensor(rgb).to(device)
+    return images.to_tensor(images.read_rgb(image.path)).to(device)
 
 
 def _score_image(
