@@ -35,6 +35,8 @@ class Outcome:
 
 
 def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
+    """What the store knows of a plan; from now on this is what the plan uses of the store."""
+    _note_use(plan)
     labels = [plan.suite.note] if plan.suite.note else []
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
@@ -48,6 +50,19 @@ def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results
         layout=plan.suite.layout,
         costs=_costs(plan),
     )
+
+
+def _note_use(plan: Plan) -> None:
+    options = plan.options
+    by = {
+        "suite": plan.suite.name,
+        "methods": [entry.name for entry in plan.methods],
+        "datasets": [dataset.name for dataset in plan.datasets],
+        "metrics": [spec.name for spec in plan.metrics],
+        "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
+        "folder": str(Path.cwd()),
+    }
+    plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
 
 
 def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from bench import metrics
@@ -28,7 +27,7 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         for failure in fill(cell, plan.options, progress)
     }
     targets = _targets(plan, failures)
-    scorer = _scorer(plan)
+    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
     score_missing(scorer, _own(plan, targets), plan.options.workers, progress)
     return _outcome(plan, scorer, targets, failures)
 
@@ -36,24 +35,8 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
 def collect(plan: Plan) -> Outcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
-    scorer = _scorer(plan)
-    return _outcome(plan, scorer, _targets(plan, {}), {})
-
-
-def _scorer(plan: Plan) -> Scorer:
-    """The scorer; with it everything is known that the plan uses of the store."""
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    options = plan.options
-    by = {
-        "suite": plan.suite.name,
-        "methods": [entry.name for entry in plan.methods],
-        "datasets": [dataset.name for dataset in plan.datasets],
-        "metrics": [spec.name for spec in plan.metrics],
-        "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
-        "folder": str(Path.cwd()),
-    }
-    plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
-    return scorer
+    return _outcome(plan, scorer, _targets(plan, {}), {})
 
 
 def _targets(plan: Plan, failures: Failures) -> list[Target]:
