@@ -9,11 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import CannotWrite
 from bench.base.hashing import json_sha256
 from bench.base.records import write_atomic
 from bench.remote.weights import cache_dir
@@ -49,8 +47,7 @@ class Rendered:
     def remember(self, name: str, files: list[Path]) -> None:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
         self._known[name] = {"key": self._key, "files": written}
-        with suppress(CannotWrite):  # without a cache it is made again
-            write_atomic(self._memory, json.dumps(self._known))
+        write_atomic(self._memory, json.dumps(self._known))
 
 
 def _content(results: Results) -> str:
