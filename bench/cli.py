@@ -126,6 +126,12 @@ COMMANDS = (
         "Look at test sets.",
         "datasets verify quick-bicubic",
     ),
+    Command(
+        "store",
+        "bench.commands.store:app",
+        "Check, look over and prune what is stored.",
+        "store check",
+    ),
 )
 
 

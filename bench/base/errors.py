@@ -51,6 +51,10 @@ class StoreError(BenchError):
     """A result store that cannot be read or written."""
 
 
+class CannotWrite(BenchError):
+    """A full disk, or a place where nothing may be written; every further file would fail too."""
+
+
 class WorkerDied(BenchError):
     """A worker process ended without an answer: killed, or ended by the code that it ran."""
 

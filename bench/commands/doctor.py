@@ -15,7 +15,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
 from bench.methods.checks import Check, State
-from bench.running.store import Store
+from bench.store.store import Store
 
 PACKAGES = {
     "torch": "torch",

@@ -128,7 +128,7 @@ def gate(
             apart=True,
         )
         found = _measure(subject, asked, options, known, as_json)
-    report_failures(found.failures)
+    report_failures(found.failures, options.store)
     if written.update:
         _update(reference, found, known, written.tolerance, as_json)
         return

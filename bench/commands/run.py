@@ -237,7 +237,7 @@ def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
     else:
         typer.echo(f"Part {part} is done; other parts still owe {owed} scores. The last one")
         typer.echo("writes the reports; so does the same command without --shard.")
-    report_failures(own.failures)
+    report_failures(own.failures, plan.options.store)
     raise typer.Exit(FAILED if own.failures else 0)
 
 
@@ -262,7 +262,7 @@ def _finish(
     else:
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
         typer.echo(f"Images and scores: {printable(store)}")
-    report_failures(outcome.failures)
+    report_failures(outcome.failures, store)
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")

@@ -71,10 +71,10 @@ def upscale(
         done = upscale_files.upscale_files(
             method, input, output, options, shown, dry_run, overwrite
         )
-    _print_upscaled(done, dry_run, as_json)
+    _print_upscaled(done, dry_run, as_json, options.store)
 
 
-def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool) -> None:
+def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool, store: Path) -> None:
     if as_json:
         print_json(done.as_json())
     elif dry_run:
@@ -84,6 +84,6 @@ def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool) -> None:
             f"{done.made} images upscaled, {done.known} were there already: "
             f"{printable(done.folder)}"
         )
-    report_failures(done.failures)
+    report_failures(done.failures, store)
     if done.failures:
         raise typer.Exit(FAILED)

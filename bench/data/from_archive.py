@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.base import leftovers
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance
@@ -124,7 +124,9 @@ def _unpacked(card: DatasetCard, path: Path, root: Path) -> Iterator[Sides]:
     wanted = {name: side for name, side in (("lr", card.lr), ("hr", card.hr)) if side}
     found: Sides = {name: {} for name in wanted}
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=root))
+    leftovers.sweep(root)
+    folder = leftovers.temporary(root, "unpacking")
+    folder.mkdir()
     try:
         for index, member in enumerate(archives.members(path)):
             for name, side in wanted.items():

@@ -105,7 +105,8 @@ class Results:
     A run's own have the ``kind`` of each reason too (`bench.base.types.Missing`; "" for a score).
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
     ``methods``, image id, ``metrics``. ``costs`` differ from run to run; only the report `cost`
-    shows them. ``repeats`` holds each seed's scores where ``scores`` are means over several. How all this is shown is said by a `bench.results.view.View`.
+    shows them. ``repeats`` holds each seed's scores where ``scores`` are means over several. How
+    all this is shown is said by a `bench.results.view.View`.
     """
 
     title: str

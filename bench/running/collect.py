@@ -55,6 +55,8 @@ def outcome_of(
 
 
 def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
+    """What the store knows of a plan; from now on this is what the plan uses of the store."""
+    _note_use(plan)
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
@@ -127,6 +129,19 @@ def _mixed_kinds(plan: Plan, scorer: Scorer) -> str:
             kinds.setdefault(scorer.fingerprints[spec.name]["device"], []).append(spec.title)
     told = [f"{', '.join(titles)} on {kind}" for kind, titles in sorted(kinds.items())]
     return f"Scores were computed on different devices: {'; '.join(told)}." if told[1:] else ""
+
+
+def _note_use(plan: Plan) -> None:
+    options = plan.options
+    by = {
+        "suite": plan.suite.name,
+        "methods": [entry.name for entry in plan.methods],
+        "datasets": [dataset.name for dataset in plan.datasets],
+        "metrics": [spec.name for spec in plan.metrics],
+        "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
+        "folder": str(Path.cwd()),
+    }
+    plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
 
 
 def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:

@@ -19,8 +19,8 @@ from bench.methods.find import find as find_method
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
 from bench.running.score import Target
-from bench.running.store import Store
 from bench.running.upscale import require_scale
+from bench.store.store import Store
 from bench.suites.card import SuiteCard
 
 Failures = Mapping[tuple[str, str, str], str]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import BenchError, DataError, ImageError
+from bench.base.errors import BenchError, CannotWrite, DataError, ImageError
 from bench.base.hashing import json_sha256, set_sha256
 from bench.base.progress import Advance, Progress
 from bench.base.text import printable
@@ -21,7 +21,8 @@ from bench.base.types import MetricSpec, Missing
 from bench.base.workers import Workers, worker_count
 from bench.files import images
 from bench.metrics.sets import stacked
-from bench.running.store import FeatureStore, ScoreKey, ScoreStore, Store
+from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -267,12 +268,16 @@ def _set_key(targets: Sequence[Target]) -> ScoreKey:
 
 
 def score_job(job: ScoreJob) -> list[ScoreOutcome]:
-    """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
+    """Decode, score, store features. One bad image spoils nobody else's work.
+
+    Raises:
+        CannotWrite: features cannot be stored, which stops all.
+    """
     hr: Tensor | Missing | None = None
     outcomes: list[ScoreOutcome] = []
     if job.hr is not None:
         try:
-            hr = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
+            hr = _read(job.hr, job.device)
         except Exception as error:
             hr = _failure(error)
         outcomes += _store_features(job.hr, hr, job)
@@ -282,12 +287,27 @@ def score_job(job: ScoreJob) -> list[ScoreOutcome]:
     return outcomes
 
 
+def _read(image: ImageJob, device: str) -> Tensor:
+    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted.
+
+    Raises:
+        ImageError: it was altered, or cannot be decoded.
+    """
+    if images.image_sha256(image.path) != image.sha256:
+        raise ImageError(
+            "is not the file that was recorded; if it lies in the store, run: cassr-bench store "
+            "check --repair",
+            printable(image.path),
+        )
+    return images.to_tensor(images.read_rgb(image.path)).to(device)
+
+
 def _score_image(
     sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
 ) -> list[ScoreOutcome]:
     hr_sha256 = job.hr.sha256 if job.hr else None
     try:
-        x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
+        x = _read(sr, job.device)
     except Exception as error:
         outcomes = _store_features(sr, _failure(error), job)
         return outcomes + [_outcome(spec, sr, hr_sha256, _failure(error)) for spec in sr.scores]
@@ -374,6 +394,8 @@ def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> Mis
     try:
         vectors = loaded(spec, job.device).features(x)
         FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
+    except CannotWrite:
+        raise
     except Exception as error:
         return _failure(error)
     return None

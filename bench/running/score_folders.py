@@ -20,7 +20,7 @@ from bench.data.find import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
 from bench.running.score import Scorer, Target, score_missing
-from bench.running.store import Store
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,9 @@ def score_folders(
     _require_usable(specs, hr)
     hashes: dict[Path, str] = {}
     found = [_targets(sr, hr, limit, hashes) for sr in srs]
-    scorer = Scorer(specs, Store(store), device)
+    kept = Store(store)
+    scorer = Scorer(specs, kept, device)
+    kept.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
     if specs and not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
     every = [target for targets, _ in found for target in targets]

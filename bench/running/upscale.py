@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.base.errors import BenchError, ImageError, Unavailable, WorkerDied
+from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.foreign import running
 from bench.base.metering import Meter
 from bench.base.text import printable
@@ -17,7 +17,7 @@ from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import UpscaleTask
-from bench.running.store import ImageStore
+from bench.store.images import ImageStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +67,9 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
 
     Returns:
         What it cost, or one line that says why there is no image.
+
+    Raises:
+        CannotWrite: there is no room for it, or nothing may be written there.
     """
     try:
         method = _loaded(task.method, task.device)
@@ -77,6 +80,8 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         rgb = _taken(sr, task)
         require_size(rgb.shape[:2], sides, task)
         images.write_png(task.output, rgb)
+    except CannotWrite:  # the next image would meet the same
+        raise
     except BenchError as error:
         return str(error)
     except Exception as error:  # ours: a full disk, say; others' images go on
