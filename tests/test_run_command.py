@@ -23,9 +23,9 @@ from pictures import not_read_in_folders, photo
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
-from bench.base.foreign import each
 from bench.files import images
 from bench.methods.find import find as find_method
+from bench.processes.foreign import each
 from bench.running.cell import UpscaleTask
 from bench.running.store import Store
 from bench.running.upscale import _loaded, upscale_one

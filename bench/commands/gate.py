@@ -14,13 +14,13 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
 from bench.commands.output import go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.files.outputs import SingleFile
     from bench.gate.judge import Verdict
     from bench.gate.measure import Asked, Found
     from bench.gate.reference import Reference, Tolerance
-    from bench.running.options import RunOptions
 
 
 Reference_ = Annotated[
@@ -68,6 +68,7 @@ def gate(
     scale: Scale = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
     store: OwnStore = None,
     offline: o.Offline = False,
@@ -81,7 +82,6 @@ def gate(
     from bench.files.outputs import Inputs, SingleFile, files_in
     from bench.gate.measure import Asked
     from bench.gate.reference import read_reference, require_writable
-    from bench.running.options import RunOptions
 
     if bool(suite) == bool(sr):
         raise BenchError("gate: give either a suite or --sr DIR")
@@ -115,6 +115,7 @@ def gate(
             limit=limit or (known.measured.limit if known else None),
             scale=scale or (known and known.measured.scale) or 4,
             apart=True,
+            image_timeout=image_timeout,
         )
         found = _measure(suite, sr, hr, asked, options, known, as_json)
     report_failures(found.failures)

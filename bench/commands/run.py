@@ -14,6 +14,7 @@ from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.results.results import Results, ShownRegion
@@ -34,6 +35,7 @@ def run(
     scale: o.Scale = 4,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     shard: o.Shard = None,
     seed: o.Seed = None,
     store: o.Store = None,
@@ -61,7 +63,6 @@ def run(
     from bench.reports import require_free
     from bench.running import shards
     from bench.running.execute import execute
-    from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
@@ -84,6 +85,7 @@ def run(
         seed=seed,
         limit=limit,
         scale=scale,
+        image_timeout=image_timeout,
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
@@ -128,7 +130,6 @@ def report(
     """
     from bench.reports import require_free
     from bench.running.execute import collect
-    from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
@@ -249,12 +250,11 @@ def _finish(
     from bench.running.collect import as_json as results_json
 
     outcome = replace(outcome, results=view.of(outcome.results))
-    if not as_json:
-        _show(outcome.results, view)
     files = reports.render_all(outcome.results, out, view.reports, overwrite)
     if as_json:
         print_json(results_json(outcome, files))
     else:
+        _show(outcome.results, view)
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
         typer.echo(f"Images and scores: {printable(store)}")
     report_failures(outcome.failures)
