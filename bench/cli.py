@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.base.errors import DEBUG, BenchError, SetAside
-from bench.base.lazy import resolve
+from bench.base.lazy import TRUST, resolve
 from bench.base.text import printable
 from bench.processes import stopping
 
@@ -188,7 +188,7 @@ def main() -> None:
     _say_what_is_set_aside()
     _outlive_readers()
     try:
-        arguments = _without_debug(sys.argv[1:])
+        arguments = _without_flags(sys.argv[1:])
         _refuse_empty(arguments)
         build(arguments)(arguments)
     except BenchError as error:
@@ -200,16 +200,21 @@ def main() -> None:
         if end.code == 128 + signal.SIGINT:  # as typer tells Ctrl-C before a command begins
             _stop(str(stopping.interrupted()), end.code)
         raise
-    except OSError as error:
+    except Exception as error:
+        _stop_unexpected(error)
+
+
+def _stop_unexpected(error: Exception) -> None:
+    """What the machine refused; else a defect of ours, but no reason for a page of traceback."""
+    if os.environ.get(DEBUG):
+        raise error
+    what = f"{type(error).__name__}: {printable(error)}"
+    if isinstance(error, MemoryError) or "failed to map segment" in what:
+        _stop(f"memory is short, or limited (ulimit -v): {what}; what is finished is kept", 2)
+    if isinstance(error, OSError):
         where = f"{printable(error.filename)}: " if error.filename else ""
         _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
-    except MemoryError:
-        _stop("not enough memory, or a limit of it (ulimit -v); what is finished is kept", 2)
-    except Exception as error:  # a defect of ours, but no reason for a page of traceback
-        if os.environ.get(DEBUG):
-            raise
-        what = f"{type(error).__name__}: {printable(error)}"
-        _stop(f"unexpected {what}; give --debug to see where, and report it", 2)
+    _stop(f"unexpected {what}; give --debug to see where, and report it", 2)
 
 
 def _interrupted(error: KeyboardInterrupt) -> BenchError:
@@ -217,11 +222,13 @@ def _interrupted(error: KeyboardInterrupt) -> BenchError:
     return stopping.interrupted(getattr(error, "number", signal.SIGINT))
 
 
-def _without_debug(arguments: Sequence[str]) -> list[str]:
-    """--debug may stand anywhere; it is for this process and those that it starts."""
-    if "--debug" in arguments:
-        os.environ[DEBUG] = "1"
-    return [word for word in arguments if word != "--debug"]
+FLAGS = {"--debug": DEBUG, "--trust": TRUST}
+
+
+def _without_flags(arguments: Sequence[str]) -> list[str]:
+    """Flags that may stand anywhere are for this process and those that it starts."""
+    os.environ.update({FLAGS[word]: "1" for word in arguments if word in FLAGS})
+    return [word for word in arguments if word not in FLAGS]
 
 
 class _Output(io.TextIOWrapper):
@@ -296,6 +303,9 @@ def _root(
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks; may stand after a command too.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let cards by path name any code; likewise.")
     ] = False,
 ) -> None:
     pass

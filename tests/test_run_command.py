@@ -479,7 +479,8 @@ def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
         *("--workers", 2, "--reports", "csv", "--out", "out"),
     )
     assert done.returncode == 1
-    assert "method 'dies.py': a worker process died" in done.stderr
+    assert "method 'dies.py': its process ended by itself with exit code 0" in done.stderr
+    assert "(dies.py:4)" in done.stderr
     found = means(tmp_path / "cwd" / "out")
     assert [bool(mean) for (_, method, _), mean in found.items() if method == "nearest"] == [
         True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -16,11 +17,17 @@ from bench.base.text import printable, suggestion
 
 MAX_BYTES = 2**20
 """Of a card's file."""
+LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
+"""A dotted key of a hundred parts; reading one takes time that grows with the square of them."""
 LEVELS = 6
 """Of a field's place, as messages name it."""
 
-Names = Annotated[list[str], Field(min_length=1)]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Card(BaseModel):
@@ -80,6 +87,8 @@ def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
     Raises:
         CardError: not TOML, or nested beyond reason.
     """
+    if LONG_KEY.search(text):
+        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
     try:
         return tomllib.loads(text)
     except RecursionError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.base.cards import pick, read_card, read_folder
 from bench.base.errors import DataError
+from bench.base.lazy import require_known
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data import downscale
@@ -80,8 +81,15 @@ def find(name: str, scale: int = 4) -> Dataset:
             lambda root, progress: build_from_hub(name, scale, root, progress),
         )
     if name.endswith(".toml"):
-        return _from_card(read_card(Path(name), DatasetCard))
+        card = read_card(Path(name), DatasetCard)
+        known = [name for each in dataset_cards().values() for name in _code(each)]
+        require_known(Path(name), _code(card), known)
+        return _from_card(card)
     return _from_card(pick(dataset_cards(), name, "dataset"))
+
+
+def _code(card: DatasetCard) -> list[str]:
+    return [card.degradation.function, card.degradation.version] if card.degradation else []
 
 
 def _given(

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 from bench.base.cards import pick, read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
-from bench.base.lazy import resolve
+from bench.base.lazy import require_known, resolve
 from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
 from bench.files.image_folders import image_files, subfolders
@@ -170,7 +170,7 @@ def find(name: str) -> Entry:
     if name.endswith(".py"):
         return _python_file(Path(name))
     if name.endswith(".toml"):
-        return Entry(name, read_card(Path(name), MethodCard), foreign=True)
+        return Entry(name, _card_by_path(Path(name)), foreign=True)
     return Entry(name, pick(all_methods(), name, "method"))
 
 
@@ -178,6 +178,13 @@ class _GivenCard(MethodCard):
     """A method that is a file or folder of the user's: its name is free text and never a path."""
 
     name: str
+
+
+def _card_by_path(file: Path) -> MethodCard:
+    card, packaged = read_card(file, MethodCard), method_cards().values()
+    require_known(file, [card.factory], [known.factory for known in packaged])
+    require_known(file, [card.lookup], [known.lookup for known in packaged])
+    return card
 
 
 def _spandrel(name: str, file: Path) -> Entry:

@@ -14,12 +14,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from bench.base.errors import BenchError, Unavailable
+from bench.base.errors import BenchError, Unavailable, WorkerDied
+from bench.base.text import printable
 from bench.processes.foreign import told
 from bench.processes.stopping import ENDING
 
@@ -39,27 +41,44 @@ def serve(tasks: Connection, places: Connection, threads: int) -> None:
     own = os.getpid()
     _stay_apart()
     _tell_places(places.fileno())
-    import torch
-
-    torch.set_num_threads(threads)
     while True:
         try:
-            function, task = tasks.recv()
+            asked = tasks.recv_bytes()
         except (EOFError, OSError):
             return
-        answer = _answer(function, task)
+        answer = _answer(asked, threads)
         if os.getpid() != own:  # a copy that the task forked and let come back
             _leave(0)
         _send(tasks, answer)
 
 
-def _answer(function: Callable[[Any], Any], task: Any) -> tuple[bool, Any]:
+def _answer(asked: bytes, threads: int) -> tuple[bool, Any]:
     try:
+        function, task = _understood(asked, threads)
         return True, function(task)
     except BenchError as error:
         return False, error
     except BaseException as error:
         return False, Unavailable(told(error))
+
+
+def _understood(asked: bytes, threads: int) -> Any:
+    try:
+        _compute_with(threads)
+        return ForkingPickler.loads(asked)
+    except (ImportError, MemoryError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise WorkerDied(
+            f"a worker process cannot load what it needs ({printable(lines[-1])}); where memory "
+            "is limited (ulimit -v), raise the limit"
+        ) from error
+
+
+@cache
+def _compute_with(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def _send(tasks: Connection, answer: tuple[bool, Any]) -> None:

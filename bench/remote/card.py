@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from bench.base.cards import Card
+from bench.base.cards import Card, Natural
 from bench.base.types import FileName
 
 
@@ -25,5 +25,5 @@ class Archive(Card):
     url: str = ""
     mirrors: list[str] = Field(default_factory=list)
     page: str = ""
-    size: int = 0
+    size: Natural = 0
     sha256: str = ""

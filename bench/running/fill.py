@@ -15,6 +15,7 @@ from bench.running.options import RunOptions, Shard
 from bench.running.upscale import Failure, upscale
 from bench.running.upscale_set import upscale_set
 
+PRELOAD = ("torch", "bench.running.upscale")
 Work = tuple[Cell, list[UpscaleTask]]
 
 
@@ -32,7 +33,7 @@ def fill(
         with Workers(
             count=count,
             threads=max(1, cores() // count),
-            preload=["torch"],
+            preload=PRELOAD,
             apart=apart,
             limit=options.image_timeout,
             tell=partial(_tell, progress),

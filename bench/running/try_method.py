@@ -28,6 +28,7 @@ from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import running
 from bench.processes.workers import Workers, cores
+from bench.running.fill import PRELOAD
 from bench.running.options import RunOptions
 from bench.running.upscale_files import upscale_files
 
@@ -106,7 +107,7 @@ def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> 
         WorkerDied: it ended that, or took too long.
     """
     limit = CALLS * options.image_timeout
-    with Workers(1, cores(), ["torch"], entry.foreign, limit) as workers:
+    with Workers(1, cores(), PRELOAD, entry.foreign, limit) as workers:
         [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
     if isinstance(checks, WorkerDied):
         raise WorkerDied(f"method '{printable(entry.name)}': {checks}")
