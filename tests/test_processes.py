@@ -19,7 +19,7 @@ from pictures import photo
 from bench.base import progress
 from bench.base.errors import Interrupted, WorkerDied
 from bench.files import images
-from bench.processes import stopping, workers
+from bench.processes import handle, stopping, workers
 from bench.processes.foreign import place_in_dump
 from bench.processes.workers import Workers
 from bench.running.cell import UpscaleTask
@@ -119,7 +119,7 @@ def test_the_same_bytes_apart_and_here(upscaled: Callable[..., Outcomes]) -> Non
 def test_what_takes_long_is_told_with_its_place(
     upscaled: Callable[..., Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "PATIENCE", 0.5)
+    monkeypatch.setattr(handle, "PATIENCE", 0.5)
     told: list[tuple[int, str]] = []
     upscaled("time.sleep(4)", tell=lambda task, text: told.append((task.seed, text)))
     slow = [text for seed, text in told if seed == 1]

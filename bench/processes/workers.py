@@ -7,35 +7,23 @@ that it had in hand; another takes its place.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection, wait
-from types import ModuleType
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from bench.base.errors import WorkerDied
-from bench.processes import server, stopping, worker
-from bench.processes.foreign import place_in_dump
+from bench.processes import stopping
+from bench.processes.handle import GRACE, Worker, no_interrupts, started
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 SPARE_DEATHS = 2
 """More than there are processes, in a row, without any task done: the next would die as well."""
-GRACE = 2.0
-"""Seconds that a process may take to end by itself when there is nothing left to do."""
-PATIENCE = 60.0
-"""Seconds after which it is said what is being waited for; the next time after twice as long."""
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
-"""glibc's malloc: free bytes that a process keeps, and the size from which it asks the system."""
 
 
 def cores() -> int:
@@ -74,14 +62,14 @@ class Workers:
     apart: bool = False
     limit: float | None = None
     tell: Callable[[Any, str], None] = _silent
-    _workers: list[_Worker] = field(default_factory=list)
+    _workers: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *exc: object) -> None:
         until = time.monotonic() + (GRACE if exc[0] is None else 0)
-        with _no_interrupts():
+        with no_interrupts():
             for each in self._workers:
                 each.tasks.close()
             for each in self._workers:
@@ -150,15 +138,15 @@ class Workers:
             self._idle().hand(function, task)
         return any(each.busy for each in self._workers)
 
-    def _idle(self) -> _Worker:
+    def _idle(self) -> Worker:
         for each in [each for each in self._workers if not each.busy]:
             if each.process.is_alive():
                 return each
             self._workers.remove(each)
-        self._workers.append(_started(self.preload, self.threads))
+        self._workers.append(started(self.preload, self.threads))
         return self._workers[-1]
 
-    def _ready(self) -> list[_Worker]:
+    def _ready(self) -> list[Worker]:
         """Those of the busy that answered, died or are out of time; waits until there are some."""
         busy = [each for each in self._workers if each.busy]
         while True:
@@ -186,155 +174,6 @@ def _until(asked: list[int], tasks: Iterator[Task]) -> Iterator[Task]:
         except StopIteration:
             return
         yield task
-
-
-@dataclass
-class _Worker:
-    """A process, as its parent knows it; `task` is what it has in hand where it is `busy`."""
-
-    process: Any
-    tasks: Connection
-    places: Connection
-    task: Any = None
-    busy: bool = False
-    since: float = 0.0
-    patience: float = PATIENCE
-
-    def hand(self, function: Callable[[Any], Any], task: Any) -> None:
-        self.task, self.busy = task, True
-        self.since, self.patience = time.monotonic(), PATIENCE
-        with suppress(OSError):  # it died just now, which is noticed where its answer is taken
-            self.tasks.send((function, task))
-
-    def answer(self, limit: float | None) -> Any:
-        """The result of the task, or why there is none; then the process is gone."""
-        self.busy = False
-        try:
-            done, found = self.tasks.recv() if self.tasks.poll() else (True, self._died(limit))
-        except (EOFError, OSError):
-            return self._died(limit)
-        if not done:
-            raise found
-        return found
-
-    def _died(self, limit: float | None) -> WorkerDied:
-        if self.process.is_alive() and limit is not None and self.over(limit):
-            place = self.where()
-            self.end(0)
-            why = f"took longer than {limit:g} s; raise --image-timeout if it needs that"
-        else:
-            self.end(GRACE)
-            why, place = _how(self.process.exitcode), place_in_dump(self._dumped())
-        return WorkerDied(why + (f" ({place})" if place else ""))
-
-    def next_look(self, limit: float | None) -> float:
-        return self.since + min(self.patience, limit or self.patience)
-
-    def over(self, limit: float | None) -> bool:
-        return limit is not None and time.monotonic() >= self.since + limit
-
-    def tell_if_slow(self, tell: Callable[[Any, str], None]) -> None:
-        if time.monotonic() >= self.since + self.patience:
-            place = self.where()
-            tell(self.task, f"{self.patience:.0f} s so far" + (f" ({place})" if place else ""))
-            self.patience *= 2
-
-    def where(self) -> str:
-        """The FILE:LINE at which it is; "" where that cannot be told."""
-        if worker.WHERE is None:
-            return ""
-        self._dumped()
-        with suppress(OSError):
-            os.kill(self.process.pid, worker.WHERE)
-            self.places.poll(0.5)
-            time.sleep(0.05)  # several writes make one dump
-        return place_in_dump(self._dumped())
-
-    def _dumped(self) -> str:
-        found = b""
-        with suppress(OSError):
-            while self.places.poll():
-                part = os.read(self.places.fileno(), 1 << 16)
-                if not part:
-                    break
-                found += part
-        return found.decode(errors="replace")
-
-    def end(self, seconds: float) -> None:
-        """Wait for its end, then make one."""
-        self.process.join(seconds)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-
-
-def _how(code: int | None) -> str:
-    if code == -signal.SIGKILL:
-        return "its process was killed, perhaps for lack of memory: try fewer --workers"
-    if code is not None and code < 0:
-        return f"its process crashed by {signal.Signals(-code).name}"
-    return f"its process ended by itself with exit code {code}"
-
-
-def _started(preload: Sequence[str], threads: int) -> _Worker:
-    context = _context(preload)
-    tasks, far_tasks = context.Pipe()
-    places, far_places = context.Pipe(duplex=False)
-    process = context.Process(target=worker.serve, args=(far_tasks, far_places, threads))
-    try:
-        with _no_main():
-            process.start()
-    except (OSError, EOFError) as error:
-        raise WorkerDied(
-            f"no worker process can be started ({error or type(error).__name__}), perhaps for lack "
-            "of memory: try fewer --workers, or raise the limit (ulimit -v)"
-        ) from error
-    far_tasks.close()
-    far_places.close()
-    return _Worker(process, tasks, places)
-
-
-def _context(preload: Sequence[str]) -> Any:
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    # The server's OpenMP must not start threads before it forks.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # An image's memory is reused for the next one rather than given back to the system each time.
-    for name, size in ALLOCATOR.items():
-        os.environ.setdefault(name, str(size))
-    os.environ[server.PRELOAD] = ",".join(preload)
-    in_main = threading.current_thread() is threading.main_thread()
-    os.environ[server.MORTAL] = "1" if in_main else ""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([server.__name__])
-    resource_tracker.ensure_running()  # which lets signals through again
-    with _no_interrupts():
-        forkserver.ensure_running()
-    return context
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Meanwhile no signal ends this process, and never one that is started."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *stopping.ENDING})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Let a process that is started run nothing of the script that starts it, guarded or not."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextmanager
