@@ -86,7 +86,7 @@ def doctor(
     if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(method, resolve_device(device), image_timeout, progress(as_json))
+        checks += try_method(method, resolve_device(device), progress(as_json), image_timeout)
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:

@@ -29,7 +29,7 @@ from bench.methods.find import find as find_method
 from bench.processes.foreign import running
 from bench.processes.workers import Workers, cores
 from bench.running.fill import PRELOAD
-from bench.running.options import RunOptions
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.running.upscale_files import upscale_files
 
 SIDE = 128
@@ -40,7 +40,9 @@ BATCH_LEVELS = 2
 """Of 255, by which an image may differ in a batch: a library may compute that in other ways."""
 
 
-def try_method(name: str, device: str, image_timeout: int, progress: Progress) -> list[Check]:
+def try_method(
+    name: str, device: str, progress: Progress, image_timeout: int = IMAGE_TIMEOUT
+) -> list[Check]:
     """Upscale two photographs in several ways, and compare.
 
     Where an image differs from itself, numbers depend on chance, on the order of the files, on
