@@ -22,10 +22,10 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
-from bench.base.workers import threads
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, to_tensor, write_png
 from bench.methods import own_function
+from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
 
 if TYPE_CHECKING:

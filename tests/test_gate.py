@@ -536,7 +536,7 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     ("top", "inside", "expected"),
     [
         ("sys.exit(0)", "return lr", "method 'mine.py': SystemExit: 0 (mine.py:2)"),
-        ("", "os._exit(0)", "method 'mine.py': a worker process died"),
+        ("", "os._exit(0)", "exit code 0 (mine.py:5)"),
     ],
 )
 def test_a_method_that_ends_the_process_fails_the_gate(

@@ -22,6 +22,7 @@ from rich.console import Console
 from bench.base.errors import BenchError, DataError, UnknownName
 from bench.base.text import spreadsheet_text
 from bench.files import outputs
+from bench.files.safe_csv import csv_bytes
 from bench.reports import REPORTS, get_report, render_all, require_free
 from bench.reports.tables.latex import escape as escape_latex
 from bench.reports.tables.layout import DASH, make_table, marks
@@ -531,3 +532,8 @@ def test_the_files_that_are_looked_for_are_those_that_are_written(
         "provenance.json",
         *(name for name in top if name.startswith("cost_seconds")),
     }
+
+
+def test_headings_of_csv_are_texts_like_its_fields() -> None:
+    frame = pd.DataFrame({"=1+1": ["@x\x1b"], "n": [1.5]})
+    assert csv_bytes(frame) == b"'=1+1,n\n'@x\\x1b,1.5\n"

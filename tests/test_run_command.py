@@ -24,10 +24,10 @@ from pictures import not_read_in_folders, photo
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
-from bench.base.foreign import each
 from bench.files import images
 from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
+from bench.processes.foreign import each
 from bench.running.cell import UpscaleTask
 from bench.running.upscale import _loaded, upscale_one
 from bench.store.store import Store
@@ -486,7 +486,8 @@ def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
         *("--workers", 2, "--reports", "csv", "--out", "out"),
     )
     assert done.returncode == 1
-    assert "method 'dies.py': a worker process died" in done.stderr
+    assert "method 'dies.py': its process ended by itself with exit code 0" in done.stderr
+    assert "(dies.py:4)" in done.stderr
     found = means(tmp_path / "cwd" / "out")
     assert [bool(mean) for (_, method, _), mean in found.items() if method == "nearest"] == [
         True

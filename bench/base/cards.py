@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -15,11 +16,17 @@ from bench.base.text import printable
 
 MAX_BYTES = 2**20
 """Of a card's file."""
+LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
+"""A dotted key of a hundred parts; reading one takes time that grows with the square of them."""
 LEVELS = 6
 """Of a field's place, as messages name it."""
 
-Names = Annotated[list[str], Field(min_length=1)]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Card(BaseModel):
@@ -53,8 +60,8 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
     Raises:
         CardError: it cannot be read, is larger or is something else.
     """
-    if isinstance(path, Path) and path.exists() and not path.is_file():
-        raise CardError(f"{printable(path)}: expected a file, found a folder, pipe or device")
+    if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
+        raise CardError(f"{printable(path)}: expected a file, found a pipe or device")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
@@ -81,6 +88,8 @@ def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
     Raises:
         CardError: not TOML, or nested beyond reason.
     """
+    if LONG_KEY.search(text):
+        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
     try:
         return tomllib.loads(text)
     except RecursionError as error:

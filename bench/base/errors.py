@@ -5,6 +5,9 @@ The library raises them; only the command line turns them into an exit code.
 
 from __future__ import annotations
 
+DEBUG = "CASSR_BENCH_DEBUG"
+"""The variable that asks for tracebacks."""
+
 
 class BenchError(Exception):
     """Something a user can mend.

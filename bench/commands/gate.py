@@ -16,13 +16,13 @@ from bench.base.text import printable
 from bench.commands import options as o
 from bench.commands.groups import grouped
 from bench.commands.output import go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.files.outputs import SingleFile
     from bench.gate.judge import GateVerdict
     from bench.gate.measure import Asked, Found
     from bench.gate.reference import Reference, Tolerance
-    from bench.running.options import RunOptions
 
 
 Reference_ = Annotated[
@@ -95,6 +95,7 @@ def gate(
     scale: Scale = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
     store: OwnStore = None,
     offline: o.Offline = False,
@@ -107,7 +108,6 @@ def gate(
     """
     from bench.gate.measure import Asked
     from bench.gate.reference import read_reference, require_writable
-    from bench.running.options import RunOptions
 
     subject.check(choice)
     report = _report(reference, subject.inputs(), written, overwrite)
@@ -126,6 +126,7 @@ def gate(
             limit=choice.limit or (known.measured.limit if known else None),
             scale=scale or (known and known.measured.scale) or 4,
             apart=True,
+            image_timeout=image_timeout,
         )
         found = _measure(subject, asked, options, known, as_json)
     report_failures(found.failures, options.store)

@@ -11,6 +11,7 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.commands import options as o
 from bench.commands.output import FAILED, print_json, progress
+from bench.running.options import IMAGE_TIMEOUT
 
 
 def list_(
@@ -76,6 +77,7 @@ def doctor(
         typer.Option("--try", help="Also upscale two small photographs with METHOD."),
     ] = False,
     device: o.Device = "auto",
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -92,7 +94,7 @@ def doctor(
     if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(method, resolve_device(device), progress(as_json))
+        checks += try_method(method, resolve_device(device), progress(as_json), image_timeout)
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:

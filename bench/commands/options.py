@@ -102,6 +102,15 @@ WorkerCount = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
 ]
+ImageTimeout = Annotated[
+    int,
+    typer.Option(
+        "--image-timeout",
+        min=1,
+        metavar="SECONDS",
+        help="Give up an image that a method of yours works on for longer.",
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(

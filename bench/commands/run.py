@@ -15,6 +15,7 @@ from bench.base.text import inside, printable
 from bench.commands import options as o
 from bench.commands.groups import grouped
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.results.results import Results
@@ -41,6 +42,7 @@ def run(
     scale: o.Scale = 4,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     shard: o.Shard = None,
     seed: o.Seed = None,
     seeds: o.Seeds = 1,
@@ -59,7 +61,6 @@ def run(
     from bench.reports import require_free
     from bench.running import shards
     from bench.running.execute import execute, plans, together
-    from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
@@ -77,6 +78,7 @@ def run(
         seed=seed,
         limit=choice.limit,
         scale=scale,
+        image_timeout=image_timeout,
     )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
@@ -116,7 +118,6 @@ def report(
     """
     from bench.reports import require_free
     from bench.running.execute import plans, stored, together, unmeasured
-    from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
 
@@ -254,12 +255,11 @@ def _finish(
     from bench.running.collect import as_json as results_json
 
     view = wish.view(outcome)
-    if not as_json:
-        _show(outcome.results, view, wish.published)
     files = reports.render_all(outcome.results, out, wish.reports, overwrite, view)
     if as_json:
         print_json(results_json(outcome, files))
     else:
+        _show(outcome.results, view, wish.published)
         typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
         typer.echo(f"Images and scores: {printable(store)}")
     report_failures(outcome.failures, store)

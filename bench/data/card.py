@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from bench.base.cards import Card
+from bench.base.cards import Card, Count, Natural, Title
 from bench.base.types import Archive, FileName
 
 
@@ -44,7 +45,18 @@ class Degradation(Card):
     function: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
     version: str = ""
-    seed: int = 0
+    seed: Natural = 0
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"expected a regular expression, found {pattern!r} ({error})") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Side(Card):
@@ -57,14 +69,14 @@ class Side(Card):
     """
 
     files: str
-    stem: str = "(.+)"
+    stem: Pattern = "(.+)"
     id: str = r"\1"
 
 
 class CentreCrop(Card):
     """The middle of each pair: `lr` LR pixels square, and the HR pixels that belong to them."""
 
-    lr: int
+    lr: Count
 
 
 class DatasetCard(Card):
@@ -81,18 +93,18 @@ class DatasetCard(Card):
     """
 
     name: FileName
-    title: str
+    title: Title
     summary: str
     licence: str
     source: str = ""
-    scale: int = 4
+    scale: int = Field(default=4, ge=1, le=16)
     photos: str = ""
     archive: Archive | None = None
     lr: Side | None = None
     hr: Side | None = None
     crop: CentreCrop | None = None
     degradation: Degradation | None = None
-    images: int = 0
+    images: Natural = 0
     group: str = ""
     note: str = ""
 

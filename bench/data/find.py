@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
+from bench.base.lazy import require_known
 from bench.base.progress import Advance
 from bench.base.registry import Registry
 from bench.base.text import printable
@@ -91,9 +92,16 @@ def find(name: str, scale: int = 4) -> Dataset:
 
 def find_card(name: str) -> DatasetCard:
     """The card called `name`, or the one in the file `name` (ending in .toml)."""
-    if name.endswith(".toml"):
-        return read_card(Path(name), DatasetCard)
-    return dataset_cards().find(name)
+    if not name.endswith(".toml"):
+        return dataset_cards().find(name)
+    card = read_card(Path(name), DatasetCard)
+    known = [name for each in dataset_cards().values() for name in _code(each)]
+    require_known(Path(name), _code(card), known)
+    return card
+
+
+def _code(card: DatasetCard) -> list[str]:
+    return [card.degradation.function, card.degradation.version] if card.degradation else []
 
 
 def _given(

@@ -14,8 +14,7 @@ from urllib.request import url2pathname
 
 from bench.base.cards import read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
-from bench.base.foreign import running
-from bench.base.lazy import resolve
+from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
@@ -24,6 +23,7 @@ from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
 from bench.methods import own_function
 from bench.methods.card import MethodCard
+from bench.processes.foreign import running
 
 CARD_FOLDERS = (("baselines", "cards"),)
 DATASET = "{dataset}"
@@ -39,12 +39,14 @@ class Entry:
         card: what it is.
         files: the finished SR images of a dataset by stem, for a method that is a folder of them.
         modules: hash of each module beside a method file that it imports, by file name.
+        foreign: whether it is code or weights of the user's, which get a process of their own.
     """
 
     name: str
     card: MethodCard
     files: Callable[[str], Mapping[str, Path]] | None = None
     modules: Mapping[str, str] = field(default_factory=dict)
+    foreign: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -168,7 +170,7 @@ def find(name: str) -> Entry:
     if name.endswith(".py"):
         return _python_file(Path(name))
     if name.endswith(".toml"):
-        return Entry(name, read_card(Path(name), MethodCard))
+        return Entry(name, _card_by_path(Path(name)), foreign=True)
     return Entry(name, all_methods().find(name))
 
 
@@ -176,6 +178,13 @@ class _GivenCard(MethodCard):
     """A method that is a file or folder of the user's: its name is free text and never a path."""
 
     name: str
+
+
+def _card_by_path(file: Path) -> MethodCard:
+    card, packaged = read_card(file, MethodCard), method_cards().values()
+    require_known(file, [card.factory], [known.factory for known in packaged])
+    require_known(file, [card.lookup], [known.lookup for known in packaged])
+    return card
 
 
 def _spandrel(name: str, file: Path) -> Entry:
@@ -187,7 +196,7 @@ def _spandrel(name: str, file: Path) -> Entry:
         licence="unknown",
         summary="weights given by path",
     )
-    return Entry(name, card)
+    return Entry(name, card, foreign=True)
 
 
 def _folder(name: str) -> Entry:
@@ -232,7 +241,7 @@ def _python_file(file: Path) -> Entry:
         licence="unknown",
         summary="a method in one file",
     )
-    return Entry(str(file), card, modules=own_code.hashes(file))
+    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
 
 
 def _python_function(name: str) -> Entry:

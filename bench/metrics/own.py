@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bench.base.errors import CardError, ImageError, Unavailable
-from bench.base.foreign import running
 from bench.base.hashing import file_sha256
 from bench.base.text import printable
 from bench.base.types import Better, MetricSpec
 from bench.files import own_code
+from bench.processes.foreign import running
 
 if TYPE_CHECKING:
     from torch import Tensor

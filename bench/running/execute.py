@@ -27,8 +27,7 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     failures = {
         (cell.dataset, cell.entry.name, failure.image_id): failure.reason
         for entry in plan.methods
-        for cell in plan.cells_of(entry)
-        for failure in fill(cell, plan.options, progress)
+        for cell, failure in fill(plan.cells_of(entry), plan.options, progress)
     }
     targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)

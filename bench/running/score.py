@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import BenchError, CannotWrite, DataError, ImageError
+from bench.base.errors import BenchError, CannotWrite, DataError, ImageError, WorkerDied
 from bench.base.hashing import json_sha256, set_sha256
 from bench.base.progress import Advance, Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.base.workers import Workers, worker_count
 from bench.files import images
 from bench.metrics.sets import stacked
+from bench.processes.workers import Workers, worker_count
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
 
@@ -166,6 +166,8 @@ class Scorer:
     def run(self, jobs: Sequence[ScoreJob], workers: Workers, advance: Advance) -> None:
         """Do the jobs; every score is stored as soon as it is known."""
         for done, (_, outcomes) in enumerate(workers.map(score_job, jobs), start=1):
+            if isinstance(outcomes, WorkerDied):
+                raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
             for outcome in outcomes:
                 if isinstance(outcome.value, Missing):
                     self._failures[outcome.metric, outcome.key] = outcome.value
@@ -251,7 +253,10 @@ def score_missing(
     if not jobs:
         return
     count = worker_count(workers, scorer.device, len(jobs))
-    with Workers(count, 1, modules(scorer.usable)) as pool, progress.step("scores") as advance:
+    with (
+        Workers(count, 1, modules(scorer.usable)) as pool,
+        progress.step("scores", len(jobs)) as advance,
+    ):
         scorer.run(jobs, pool, advance)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.base.workers import cores
+from bench.processes.workers import cores
 from bench.running.collect import RunOutcome
 from bench.running.execute import collect
 from bench.running.options import Shard

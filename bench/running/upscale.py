@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
-from bench.base.foreign import running
 from bench.base.metering import Meter
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.base.workers import Workers
 from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.processes.foreign import running
+from bench.processes.workers import Workers
 from bench.running.cell import UpscaleTask
 from bench.store.images import ImageStore
 
@@ -49,17 +49,22 @@ def upscale(
     try:
         for task, outcome in workers.map(upscale_one, tasks):
             del left[task.image_id]
+            if isinstance(outcome, WorkerDied):
+                outcome = _died(task, outcome)
             if isinstance(outcome, str):
                 failures.append(Failure(task.image_id, outcome))
             else:
                 store.record(task.key, task.image_id, outcome)
             progress(len(tasks) - len(left), len(tasks))
     except WorkerDied as error:
-        failures += [
-            Failure(i, f"method '{printable(t.method)}': {error}") for i, t in left.items()
-        ]
-    store.close()
+        failures += [Failure(name, _died(task, error)) for name, task in left.items()]
+    finally:
+        store.close()
     return sorted(failures, key=lambda failure: failure.image_id)
+
+
+def _died(task: UpscaleTask, error: WorkerDied) -> str:
+    return f"method '{printable(task.method)}': {error}"
 
 
 def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:

@@ -157,7 +157,7 @@ def _fill(
     known = len(shard.of(cell.pairs)) - todo
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
-    failed = fill(cell, options, progress, shard)
+    failed = [failure for _, failure in fill([cell], options, progress, shard)]
     problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
     left = sum(failure.image_id != WHOLE_SET for failure in failed)
     return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import cast
 
 from bench.base.errors import BenchError, CannotWrite
-from bench.base.foreign import each, running
 from bench.base.progress import Progress
 from bench.base.types import WHOLE_SET, SetImage, SetMethod
 from bench.files import images
+from bench.processes.foreign import each, running
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.upscale import Failure, require_size
 from bench.store.images import ImageStore
@@ -34,7 +34,7 @@ def upscale_set(
     failures = []
     with (
         _work_folder(store.folder) as work,
-        progress.live(entry.card.title) as live,
+        progress.live(entry.card.title, len(tasks)) as live,
     ):
         scale, seed = tasks[0].scale, cell.seed
         try:

@@ -287,7 +287,7 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
 
 @contextmanager
 def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run after the current step; a second Ctrl-C at once."""
     asked: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -295,7 +295,11 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    kept = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names]
+    kept = {
+        s: signal.signal(s, remember) for s in numbers if signal.getsignal(s) is not signal.SIG_IGN
+    }
     try:
         yield lambda: bool(asked)
     finally:
