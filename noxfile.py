@@ -140,6 +140,13 @@ def types(session: nox.Session) -> None:
     python(session, "-m", "mypy")
 
 
+@nox.session(venv_backend="venv")
+def audit(session: nox.Session) -> None:
+    """Look the pinned versions up among known vulnerabilities."""
+    session.install("pip-audit>=2.7")
+    session.run("pip-audit", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Write the generated pages and tables of docs/ again."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from baselines.official_run import Job, Run, Watch
+from baselines.official_run import Job, OfficialRun, Watch
 from bench.base.errors import CardError, Unavailable
 from bench.base.types import WHOLE_SET, SetImage
 from bench.files import images
@@ -81,7 +81,7 @@ class OfficialRepository:
         """Run one command until every input is done or given up."""
         crashes = 0
         while jobs:
-            run = Run(self, command, jobs, seen)
+            run = OfficialRun(self, command, jobs, seen)
             yield from run.images()
             done = {image.id for image in run.attempt.made} | run.attempt.refused.keys()
             jobs = [job for job in jobs if job.id not in done]

@@ -98,7 +98,7 @@ class Watch:
         return f"run-{self.started}"
 
 
-class Run:
+class OfficialRun:
     """One start of the program over some inputs."""
 
     def __init__(self, method: Program, command: list[str], jobs: list[Job], seen: Watch) -> None:

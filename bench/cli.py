@@ -1,24 +1,33 @@
 """The command line: an explicit list of commands; errors become one line and an exit code.
 
-Exit codes: 0 done; 1 done, but not for all images; 2 could not be done; 130 stopped by the user.
+Exit codes: 0 done; 1 done, but not for all images; 2 could not be done; 130
+(129, 143) stopped by the user (by SIGHUP, SIGTERM).
 """
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from bench.base.errors import BenchError, SetAside
-from bench.base.lazy import resolve
+from bench.base.errors import DEBUG, BenchError, SetAside
+from bench.base.lazy import TRUST, resolve
 from bench.base.text import printable
+from bench.processes import stopping
+
+STOPPED = 130
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""Typer's, of which it gives out the kinds alone."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,12 @@ COMMANDS = (
         "Look at test sets.",
         "datasets verify quick-bicubic",
     ),
+    Command(
+        "store",
+        "bench.commands.store:app",
+        "Check, look over and prune what is stored.",
+        "store check",
+    ),
 )
 
 
@@ -131,7 +146,6 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         name="cassr-bench",
         help="Benchmark real-world image super-resolution: upscale, score, report.",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -155,10 +169,12 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
-        except (Exception, KeyboardInterrupt):
+        except Exception:
             raise
+        except KeyboardInterrupt as error:
+            raise _interrupted(error) from None
         except BaseException as error:
-            from bench.base.foreign import told
+            from bench.processes.foreign import told
 
             raise BenchError(
                 f"stopped by code that was called, before the end: {told(error)}"
@@ -177,25 +193,100 @@ def _stub(summary: str) -> Callable[[], None]:
 
 def main() -> None:
     """Entry point of `cassr-bench`."""
+    stopping.install()
     _say_what_is_set_aside()
+    _outlive_readers()
     try:
-        _refuse_empty(sys.argv[1:])
-        build(sys.argv[1:])()
+        arguments = _without_flags(sys.argv[1:])
+        _refuse_empty(arguments)
+        sys.exit(_run(arguments))
     except BenchError as error:
         _stop(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _stop("stopped; what is finished is kept", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
+    except KeyboardInterrupt as error:
+        told = _interrupted(error)
+        _stop(str(told), told.exit_code)
+    except Exception as error:
+        _stop_unexpected(error)
+
+
+def _stop_unexpected(error: Exception) -> None:
+    """What the machine refused; else a defect of ours, but no reason for a page of traceback."""
+    if os.environ.get(DEBUG):
+        raise error
+    what = f"{type(error).__name__}: {printable(error)}"
+    if isinstance(error, MemoryError) or "failed to map segment" in what:
+        _stop(f"memory is short, or limited (ulimit -v): {what}; what is finished is kept", 2)
+    if isinstance(error, OSError):
         where = f"{printable(error.filename)}: " if error.filename else ""
         _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
-    except Exception as error:  # a defect of ours, but no reason for a page of traceback
-        if os.environ.get("CASSR_BENCH_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {printable(error)}"
-        _stop(f"unexpected {what}; set CASSR_BENCH_DEBUG=1 to see where, and report it", 2)
+    _stop(f"unexpected {what}; give --debug to see where, and report it", 2)
+
+
+def _interrupted(error: KeyboardInterrupt) -> BenchError:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line is said once
+    return stopping.interrupted(getattr(error, "number", signal.SIGINT))
+
+
+FLAGS = {"--debug": DEBUG, "--trust": TRUST}
+
+
+def _without_flags(arguments: Sequence[str]) -> list[str]:
+    """Flags that may stand anywhere are for this process and those that it starts."""
+    os.environ.update({FLAGS[word]: "1" for word in arguments if word in FLAGS})
+    return [word for word in arguments if word not in FLAGS]
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output that nobody may read any more (`| head -1`): the command goes on without."""
+
+    def write(self, text: str) -> int:
+        with self._reader():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._reader():
+            super().flush()
+
+    @contextmanager
+    def _reader(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+def _outlive_readers() -> None:
+    now = sys.stdout
+    if isinstance(now, io.TextIOWrapper) and now is sys.__stdout__:
+        now.flush()
+        sys.stdout = _Output(now.buffer, now.encoding, now.errors, line_buffering=now.isatty())
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """The exit code of the command line.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+    """
+    completed = os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:]
+    try:
+        code = build(completed or arguments)(arguments or ["--help"], standalone_mode=False)
+    except UsageError as error:
+        _misused(error)
+    if code == STOPPED:
+        raise KeyboardInterrupt
+    return int(code or 0)
+
+
+def _misused(error: Any) -> NoReturn:
+    """A wrong option or argument: how the command is used, and what is wrong, as all errors."""
+    if error.format_message().startswith("Usage:"):  # no command of a group: its help alone
+        error.show()
+        sys.exit(error.exit_code)
+    if error.ctx is not None:
+        typer.echo(f"{error.ctx.get_usage()}\nHelp: {error.ctx.command_path} --help\n", err=True)
+    _stop(error.format_message(), error.exit_code)
 
 
 def _say_what_is_set_aside() -> None:
@@ -224,7 +315,7 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             )
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(message: str, code: int) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     sys.exit(code)
 
@@ -240,6 +331,12 @@ def _version(asked: bool) -> None:
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks; may stand after a command too.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let cards by path name any code; likewise.")
     ] = False,
 ) -> None:
     pass

@@ -22,10 +22,10 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
-from bench.base.workers import threads
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, to_tensor, write_png
 from bench.methods import own_function
+from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ImageMetric:
 
         x = to_tensor(sr).to(self.device)
         reference = None if hr is None else to_tensor(hr).to(self.device)
-        return value_of(self.spec.name, self.device, x, reference, file=f"image {number}")
+        return value_of(self.spec, self.device, x, reference, file=f"image {number}")
 
 
 def metric(name: str, *, device: str = "auto") -> ImageMetric:
@@ -113,7 +113,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     if spec.kind == "set":
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
     place = resolve_device(device)
-    loaded(name, place)
+    loaded(spec, place)
     return ImageMetric(spec, place)
 
 
@@ -192,7 +192,7 @@ def run(
         fetch_for_run(card, fetch, shown)
         plan = make_plan(card, options, shown)
     outcome = execute(plan, shown)
-    return Leaderboard(outcome.results, outcome.failures)
+    return Leaderboard(outcome.results, outcome.failures, view=outcome.view)
 
 
 def load(path: PathLike) -> Leaderboard:

@@ -1,7 +1,8 @@
 """How often 95 % intervals miss the mean, and how often paired tests call equals different.
 
 Prints the tables of docs/statistics.md: the symmetric bootstrap-t that the harness uses beside
-the percentile bootstrap, and the paired bootstrap beside Wilcoxon's signed-rank test.
+the percentile bootstrap, and the test of differences beside Student's t and Wilcoxon's
+signed-rank test; then the same test over photographs of which a set holds many crops.
 
     python benchmarks/interval_coverage.py --tables 10000
 """
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.results.bootstrap import bootstrap, wilcoxon
+from bench.results.paired import by_group, paired
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 BLOCK = 1000
@@ -47,6 +50,7 @@ DIFFERENCES: dict[str, Draw] = {
     "very skewed (log-normal, sigma 1)": lambda rng, size: (
         rng.lognormal(0, 1, size) - math.exp(0.5)
     ),
+    "exponential": lambda rng, size: rng.exponential(size=size) - 1,
     "+1 or -1": lambda rng, size: rng.choice([-1.0, 1.0], size),
     "sparse, 20 % of the images": sparse(0.2),
     "sparse, 10 % of the images": sparse(0.1),
@@ -70,22 +74,46 @@ def misses(draw: Draw, mean: float, n: int, tables: int) -> tuple[float, float]:
     return float(first), float(second)
 
 
-def false_positives(draw: Draw, n: int, tables: int) -> tuple[float, float]:
-    """Per cent of pairs with equal means called different at 5 %: paired bootstrap, Wilcoxon."""
-    found = np.zeros(2)
+def false_positives(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
+    """Per cent of pairs with equal means called different at 5 %: ours, Student's t, Wilcoxon."""
+    found = np.zeros(3)
     for seed in range(tables // BLOCK):
         differences = draw(np.random.default_rng(seed), (n, BLOCK))
-        found[0] += (bootstrap(differences, seed, resamples=2000).p() < 0.05).sum()
-        found[1] += (wilcoxon(differences) < 0.05).sum()
-    first, second = 100 * found / tables
-    return float(first), float(second)
+        found[0] += (paired(differences).p() < 0.05).sum()
+        found[1] += (students(differences) < 0.05).sum()
+        found[2] += (wilcoxon(differences) < 0.05).sum()
+    return tuple((100 * found / tables).tolist())
 
 
-def show(title: str, rows: dict[str, list[tuple[float, float]]]) -> None:
+def students(differences: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return stats.ttest_1samp(differences, 0).pvalue
+
+
+def of_crops(
+    correlation: float, tables: int, photographs: int = 100, crops: int = 30
+) -> list[float]:
+    """Per cent called different of crops whose photographs share a part of the variance.
+
+    Returns:
+        with crops taken for independent, then over photographs.
+    """
+    rng, found = np.random.default_rng(0), np.zeros(2)
+    owners = np.repeat(np.arange(photographs), crops)
+    for _ in range(tables // BLOCK):
+        shared = rng.normal(0, math.sqrt(correlation), (photographs, BLOCK))
+        own = rng.normal(0, math.sqrt(1 - correlation), (photographs * crops, BLOCK))
+        differences = shared[owners] + own
+        found[0] += (paired(differences).p() < 0.05).sum()
+        found[1] += (paired(by_group(differences, owners)).p() < 0.05).sum()
+    return [float(share) for share in 100 * found / tables]
+
+
+def show(title: str, rows: dict[str, list[tuple[float, ...]]]) -> None:
     print(f"| {title} | {' | '.join(f'n = {n}' for n in SIZES)} |")
     print("|---|" + "---:|" * len(SIZES))
     for name, pairs in rows.items():
-        print(f"| {name} | {' | '.join(f'{a:.1f} / {b:.1f}' for a, b in pairs)} |")
+        print(f"| {name} | {' | '.join(' / '.join(f'{x:.1f}' for x in cell) for cell in pairs)} |")
     print()
 
 
@@ -101,12 +129,16 @@ def main() -> None:
         },
     )
     show(
-        "differences; % called different: paired bootstrap / Wilcoxon",
+        "differences; % called different: ours / Student's t / Wilcoxon",
         {
             name: [false_positives(draw, n, tables) for n in SIZES]
             for name, draw in DIFFERENCES.items()
         },
     )
+    print("100 photographs x 30 crops; % called different: crops / photographs")
+    for correlation in (0.05, 0.3):
+        apart, together = of_crops(correlation, min(tables, 2000))
+        print(f"intra-class correlation {correlation}: {apart:.1f} / {together:.1f}")
 
 
 if __name__ == "__main__":

@@ -312,7 +312,7 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
         callback_on_step_end: StepEnd | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         **options: Any,
-    ) -> CasSRPipelineOutput | tuple[Any, Any]:
+    ) -> Any:
         """Upscale images.
 
         Args:
@@ -330,7 +330,8 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
                 bit-equal in whatever company an image is upscaled; more is equal to rounding.
             output_type: "pil", "np", "pt", see `cassr.sampling.images.from_tensors`, or "latent":
                 latents of stage 2 as `images`, references as "pt".
-            return_dict: False gives the tuple (images, references).
+            return_dict: False gives the tuple (images, references) in place of a
+                `CasSRPipelineOutput`.
             callback_on_step_end, callback_on_step_end_tensor_inputs: see `StepEnd`; called after
                 every step of both stages.
             options: any field of `cassr.config.SamplingOptions`.
@@ -492,14 +493,14 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
     @contextmanager
     def _resident(self, module: nn.Module | None) -> Iterator[None]:
         """A module on the device that it is kept away from, for the time being."""
-        away = module is not None and self._offload_to is not None
-        if away:
-            module.to(self._offload_to)
+        if module is None or self._offload_to is None:
+            yield
+            return
+        module.to(self._offload_to)
         try:
             yield
         finally:
-            if away:
-                module.to("cpu")
+            module.to("cpu")
 
 
 def _align(module: nn.Module) -> None:

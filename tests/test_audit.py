@@ -22,6 +22,7 @@ from bench.base.errors import BenchError, DataError
 from bench.reports import get_report
 from bench.results.published import folder
 from bench.results.table_stats import statistics
+from bench.results.view import View
 
 from . import results_example as ex
 
@@ -369,8 +370,8 @@ def test_other_tabulars_of_a_file_are_passed_over_with_a_note(tmp_path: Path) ->
 @pytest.mark.parametrize("layout", ["methods-as-columns", "methods-as-rows"])
 @pytest.mark.parametrize("make", [ex.example, ex.wide])
 def test_our_own_latex_tables_pass(make: object, layout: str, tmp_path: Path) -> None:
-    results = dataclasses.replace(make(), layout=layout)  # type: ignore[operator]
-    for path in get_report("latex").load()(results, tmp_path):
+    view = View(layout=layout)  # type: ignore[arg-type]
+    for path in get_report("latex").load()(make(), tmp_path, view):  # type: ignore[operator]
         found = audit_files([path])
         assert found.values > 10
         assert {finding.kind for finding in found.findings} <= {"identical"}, found.findings
@@ -383,8 +384,8 @@ def test_our_own_marks_of_what_is_not_told_apart_pass(tmp_path: Path) -> None:
         for i in range(12)
     }
     results = ex.results(values, (ex.PSNR,))
-    marked = dataclasses.replace(results, groups=statistics(results).groups)
-    for path in get_report("latex").load()(marked, tmp_path):
+    view = View(groups=statistics(results).groups)
+    for path in get_report("latex").load()(results, tmp_path, view):
         assert path.read_text().count(r"$^{\dagger}$") == 2, "one cell and the legend"
         found = audit_files([path])
         assert found.values == 3 and not found.findings and not found.notes

@@ -23,10 +23,10 @@ from PIL import Image
 from results_example import HOSTILE, PSNR
 
 from bench.base.errors import DataError
-from bench.exchange.bundle import MAX_BYTES, Bundle, Label, of_run, read_bundle, to_json
+from bench.data.find import public_names
+from bench.exchange.bundle import MAX_BYTES, Bundle, ItemLabel, of_run, read_bundle, to_json
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
-from bench.exchange.measured import public_names
 from bench.exchange.merge import Import, merge
 from bench.results.results import Item, Results
 
@@ -123,8 +123,10 @@ def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert table(tmp_path) == table(exported.cwd / "reports")
     text = (tmp_path / "table.md").read_text()
-    assert "Bicubic: imported from mine; not run here." in text
-    assert "Nearest: imported" not in text, "it is ours, with the same scores"
+    assert "Bicubic, Lanczos: imported from mine; not run here." in text
+    assert "Nearest" not in text.partition("imported")[0].rpartition("<br>")[2], (
+        "it is ours, with the same scores"
+    )
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["methods"]["bicubic"]["imported_from"] == "mine"
 
@@ -223,7 +225,7 @@ def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) 
     theirs = bundle.model_copy(
         update={
             "measured": bundle.measured.model_copy(update={"seed": 5, "scale": 2}),
-            "methods": {**bundle.methods, "lanczos": Label(title="bicubic")},
+            "methods": {**bundle.methods, "lanczos": ItemLabel(title="bicubic")},
         }
     )
     own = of_results_in(exported)

@@ -24,9 +24,16 @@ from scipy import ndimage
 from bench.base.errors import CardError
 from bench.base.progress import Progress
 from bench.data import find as data
-from bench.exchange.measured import Cell, DatasetPrint, Measured, MethodPrint, MetricPrint, mean
+from bench.exchange.measured import (
+    DatasetPrint,
+    Measured,
+    MeasuredCell,
+    MethodPrint,
+    MetricPrint,
+    mean,
+)
 from bench.gate import output as gate_output
-from bench.gate.judge import Judged, Verdict, default_policy, judge, keep_scores
+from bench.gate.judge import GateVerdict, Judged, default_policy, judge, keep_scores
 from bench.gate.measure import measure_folder
 from bench.gate.reference import (
     MARKER,
@@ -116,7 +123,7 @@ def test_damage_to_photographs_fails(name: str, measure, undamaged: Measured) ->
         verdict = judge(reference_of(undamaged, kind), found, {})
         failed = {row.metric: row.reason for row in verdict.failed}
         assert verdict.exit_code == 1 and "psnr_y" in failed, (kind, verdict)
-    assert re.search(r"worse by .* over 100 images \(paired bootstrap, Holm", failed["psnr_y"])
+    assert re.search(r"worse by .* over 100 images \(paired test, Holm", failed["psnr_y"])
 
 
 def test_unchanged_photographs_pass_and_missing_ones_fail(measure, undamaged: Measured) -> None:  # type: ignore[no-untyped-def]
@@ -166,11 +173,11 @@ def measured(
 ) -> Measured:
     """Synthetic scores: metric -> image -> value, and FID."""
     cells = [
-        Cell(dataset="d", method="m", metric=metric, mean=mean(images), images=images)
+        MeasuredCell(dataset="d", method="m", metric=metric, mean=mean(images), images=images)
         for metric, images in values.items()
     ]
     missing = {} if fid is not None else {"": "3 of 40 images are missing"}
-    cells.append(Cell(dataset="d", method="m", metric="fid", mean=fid, missing=missing))
+    cells.append(MeasuredCell(dataset="d", method="m", metric="fid", mean=fid, missing=missing))
     prints = {
         name: MetricPrint(
             better="higher" if name == "psnr" else "lower",
@@ -374,7 +381,7 @@ def test_all_that_the_reference_holds_is_judged_unless_a_part_is_asked_for() -> 
     gone = measured(psnr()).model_copy(update={"scores": measured({}).scores})
     (row,) = judge(whole, gone, {}).failed
     assert row.metric == "psnr" and "40 of 40 images have no score" in row.reason
-    assert Verdict(()).exit_code == 2
+    assert GateVerdict(()).exit_code == 2
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -479,7 +486,7 @@ def test_outputs_show_hostile_names_as_text() -> None:
         Judged(name, name, "psnr", "fail", f"because of {name}", 1.0, math.inf, 3)
         for name in [*HOSTILE, "nul\x00", "lone\udc80"]
     )
-    verdict = Verdict(rows, notes=tuple(HOSTILE))
+    verdict = GateVerdict(rows, notes=tuple(HOSTILE))
     cases = ElementTree.fromstring(gate_output.junit(verdict, "s")).findall(".//testcase")
     assert len(cases) == len(rows) and all(case.find("failure") is not None for case in cases)
     text = gate_output.markdown(verdict)
@@ -529,7 +536,7 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     ("top", "inside", "expected"),
     [
         ("sys.exit(0)", "return lr", "method 'mine.py': SystemExit: 0 (mine.py:2)"),
-        ("", "os._exit(0)", "method 'mine.py': a worker process died"),
+        ("", "os._exit(0)", "exit code 0 (mine.py:5)"),
     ],
 )
 def test_a_method_that_ends_the_process_fails_the_gate(

@@ -22,8 +22,12 @@ from bench.metrics.frechet import frechet_distance, kernel_distance
 OPTIONS: dict[str, dict[str, Any]] = {
     "psnr_y": {"test_y_channel": True, "color_space": "ycbcr"},
     "ssim_y": {"test_y_channel": True, "color_space": "ycbcr"},
+    "psnr": {"test_y_channel": False},
+    "ssim": {"test_y_channel": False},
 }
-CLASSIC = ["psnr_y", "ssim_y", "ms_ssim", "niqe", "fsim", "gmsd", "nlpd", "vif", "piqe"]
+CLASSIC = [
+    *("psnr_y", "ssim_y", "psnr", "ssim", "ms_ssim", "niqe", "fsim", "gmsd", "nlpd", "vif", "piqe")
+]
 LOGGED = {"psnr_y": ("PSNR", 1e-4), "ssim_y": ("SSIM", 1e-4), "niqe": ("NIQE", 0.02)}
 
 

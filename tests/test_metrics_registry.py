@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ import torch
 from pictures import photo
 
 from bench import metrics
-from bench.base.errors import ImageError, Unavailable, UnknownName
+from bench.base.errors import CardError, ImageError, Unavailable, UnknownName
+from bench.base.registry import Registry
 from bench.base.types import MetricSpec
 from bench.metrics.catalogue import PARITY, PYIQA_SET_METRICS
 
-NO_DOWNLOAD = ["psnr_y", "ssim_y", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
+NO_DOWNLOAD = ["psnr_y", "ssim_y", "psnr", "ssim", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
 PUBLISHED = ["fid", "lpips", "dists", "musiq", "maniqa", "clipiqa", "niqe", "psnr_y", "ssim_y"]
 
 
@@ -50,13 +52,13 @@ def test_every_metric_is_described(spec: MetricSpec) -> None:
 
 def test_no_two_share_a_name() -> None:
     spec = metrics.get("psnr_y")
-    with pytest.raises(ValueError, match="'psnr_y' is registered twice"):
-        metrics.unique([spec, spec])
+    with pytest.raises(CardError, match="metric 'psnr_y' is registered twice; rename one"):
+        Registry("metric", [spec, replace(spec)])
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("psnr", "psnr_y"), ("pyiqa:gmsdd", "pyiqa:gmsd"), ("zzz", "known: psnr_y")],
+    [("psnry", "psnr_y"), ("pyiqa:gmsdd", "pyiqa:gmsd"), ("zzz", "known: psnr_y")],
 )
 def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UnknownName, match=hint):
@@ -134,7 +136,7 @@ def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
     assert heavy == []
     assert {"psnr_y", "niqe", "pyiqa:gmsd"} <= set(prints)
     for name in ("psnr_y", "niqe", "pyiqa:gmsd"):
-        assert metrics.load(metrics.get(name)).fingerprint() == prints[name]
+        assert metrics.fingerprint(metrics.get(name)) == prints[name]
 
 
 def test_fingerprints_hold_what_a_score_depends_on(with_niqe: None) -> None:

@@ -15,7 +15,7 @@ from baselines.cassr_files import CARRIED
 from bench import metrics
 from bench.files import images
 from bench.methods.find import find, method_cards
-from bench.results.bootstrap import compare
+from bench.results.paired import compare
 from cassr.build import build_pipeline
 from cassr.pipeline import CasSRPipeline
 from cassr.training.release import release

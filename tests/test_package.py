@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,6 +16,7 @@ from conftest import ROOT, Cli
 from bench.base.lazy import resolve
 from bench.base.progress import Progress
 from bench.cli import COMMANDS
+from bench.commands import listing
 from bench.commands.doctor import _computing
 from bench.methods.find import method_cards
 from bench.running.try_method import _seed, try_method
@@ -111,7 +114,7 @@ def test_importing_the_interface_is_quick_and_light() -> None:
 def test_a_summary_is_the_first_line_of_its_command() -> None:
     for command in COMMANDS:
         function = resolve(command.function)
-        told = function.info.help if command.name == "datasets" else function.__doc__
+        told = function.info.help if hasattr(function, "info") else function.__doc__
         assert told.splitlines()[0] == command.summary
 
 
@@ -127,8 +130,6 @@ def test_every_command_explains_itself(cli: Cli) -> None:
 
 @pytest.mark.parametrize("kind", ["methods", "datasets", "metrics", "suites", "reports"])
 def test_list_prints_every_name_within_80_columns(cli: Cli, kind: str) -> None:
-    import json
-
     rows = json.loads(cli("list", kind, "--json").stdout)
     done = cli("list", kind)
     assert rows and done.returncode == 0
@@ -140,6 +141,54 @@ def test_doctor_names_what_is_missing_and_the_command_that_mends_it(cli: Cli) ->
     done = cli("doctor")
     assert done.returncode == 0, done.stdout
     assert "ok      torch" in done.stdout and "mend: cassr-bench fetch lpips" in done.stdout
+    summary = " ".join(done.stdout.partition("\n\n")[0].split())
+    assert re.match(r"nothing broken; ready: \d+ of \d+ others, \d+ of \d+ metrics", summary)
+
+
+def test_lists_have_a_line_each_and_can_be_narrowed(cli: Cli) -> None:
+    lines = cli("list", "methods").stdout.partition("\n\n")[0].splitlines()
+    assert len(lines) == len(listing.rows("methods"))
+    ready = json.loads(cli("list", "methods", "--ready", "--search", "PILLOW", "--json").stdout)
+    assert [row["name"] for row in ready] == ["bicubic", "lanczos", "nearest"]
+    suites = {row["name"]: row["unavailable"] for row in listing.rows("suites")}
+    parts = "9 of 9 methods, 3 of 3 test sets, 7 of 7 metrics"
+    assert suites["table1"] == f"{parts}; run: cassr-bench fetch table1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rn",), "No such command 'rn'. Did you mean 'run'?"),
+        (("run",), "Missing argument 'suite'."),
+        (("run", "quick", "--limit", "x"), "Invalid value for '--limit'"),
+        (("run", "nosuch"), "unknown suite 'nosuch'"),
+    ],
+)
+def test_every_error_is_spelled_alike(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+    assert "Error:" not in done.stderr
+
+
+def test_the_shell_completes_options_of_a_command(cli: Cli) -> None:
+    words = "cassr-bench report --panel"
+    asked = {
+        "_CASSR_BENCH_COMPLETE": "complete_bash",
+        "_TYPER_COMPLETE_ARGS": words,
+        "COMP_WORDS": words,
+        "COMP_CWORD": "2",
+    }
+    code = "import sys; sys.argv = ['cassr-bench']; from bench.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["--panel-scores"]
+    assert "--install-completion" in cli("--help").stdout
 
 
 def test_fetch_dry_run_says_what_it_would_do(cli: Cli) -> None:

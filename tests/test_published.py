@@ -20,6 +20,7 @@ from bench.results.against import Against, against
 from bench.results.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
+from bench.results.view import PLAIN, View
 
 from . import results_example as ex
 
@@ -208,10 +209,9 @@ def test_tables_can_mark_all_that_are_not_worse(report: str, tmp_path: Path) -> 
         for i in range(30)
     }
     plain = ex.results(values, (ex.PSNR,))
-    groups = statistics(plain).groups
-    marked = dataclasses.replace(plain, groups=groups)
-    text = get_report(report).load()(marked, tmp_path)[0].read_text()
-    before = get_report(report).load()(plain, tmp_path)[0].read_text()
+    marked = View(groups=statistics(plain).groups)
+    text = get_report(report).load()(plain, tmp_path, marked)[0].read_text()
+    before = get_report(report).load()(plain, tmp_path, PLAIN)[0].read_text()
     best, undecided = {
         "terminal": ("25.03●", "25.00†"),
         "markdown": ("**25.03**", "25.00†"),
@@ -231,3 +231,24 @@ def test_options_know_their_values(cli: Cli) -> None:
         assert done.returncode == 2
         assert done.stderr.startswith(f"error: {option}: expected")
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_is_not_judged_by_its_name() -> None:
+    results = measured(100, 25.2)
+    named = dataclasses.replace(results.datasets[0], name="folder:realsr")
+    scores = results.scores.assign(dataset="folder:realsr")
+    rows = against(dataclasses.replace(results, datasets=(named,), scores=scores))
+    assert rows and {row.verdict for row in rows} == {"not comparable"}
+    assert "its name alone" in rows[0].unlike[0]
+
+
+def test_a_published_table_is_shown_in_the_papers_layout_without_any_data(
+    cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("report", "table1", "--compare", "published", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["CasSR", "30.7808○", "0.1531●", "0.3225", "68.6242●", "0.4927●", "0.6861○", "3.6026○"] \
+        in lines  # fmt: skip
+    assert "Table 1, as published" in done.stdout and "Table 2" not in done.stdout
+    assert "Nothing is measured beside them here" in done.stdout

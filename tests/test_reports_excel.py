@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +14,7 @@ from bench.reports.tables.csv_files import render as render_csv
 from bench.reports.tables.excel import render
 from bench.results.results import Item, summarize
 from bench.results.table_stats import statistics
+from bench.results.view import View
 
 from . import results_example as ex
 
@@ -48,7 +48,7 @@ def _cells(root: ElementTree.Element, strings: list[str]) -> Sheet:
 
 def test_table_holds_unrounded_means_marks_and_reasons(tmp_path: Path) -> None:
     results = ex.example()
-    table, means, scores = sheets(render(results, tmp_path)[0])
+    table, means, scores = sheets(render(results, tmp_path, View(every_metric=True))[0])
     assert [table[f"{column}3"][0] for column in "ABCDE"] == [
         "Dataset", "Metric", "Nearest", "Bicubic", "DAT-light [1]",
     ]  # fmt: skip
@@ -66,8 +66,7 @@ def test_what_is_not_told_apart_has_a_sign_that_leaves_the_number_a_number(tmp_p
     values = {("d", m, f"i{i}", "psnr_y"): 20.0 + i for m in "ab" for i in range(8)}
     values |= {("d", "b", "i0", "psnr_y"): 20.5, ("d", "c", "i0", "psnr_y"): "failed"}
     results = ex.results(values, (ex.PSNR,))
-    marked = replace(results, groups=statistics(results).groups)
-    path = render(marked, tmp_path)[0]
+    path = render(results, tmp_path, View(groups=statistics(results).groups))[0]
     table = sheets(path)[0]
     assert (table["C4"][0], table["D4"][0]) == (23.5, 23.5625)
     with zipfile.ZipFile(path) as book:
@@ -83,9 +82,8 @@ def test_every_number_stands_where_its_labels_say(tmp_path: Path, layout: str) -
     results = ex.results(
         {tuple(row[:4]): row[4] for row in results.scores.itertuples(index=False, name=None)},  # type: ignore[misc]
         results.metrics,
-        layout=layout,
     )
-    table = sheets(render(results, tmp_path)[0])[0]
+    table = sheets(render(results, tmp_path, View(layout=layout))[0])[0]  # type: ignore[arg-type]
     summary = summarize(results).set_index(["dataset", "metric", "method"])["mean"]
     names = {f"{m.title} {m.arrow}": m.name for m in results.metrics}
     rows = 4 if layout == "methods-as-columns" else 6

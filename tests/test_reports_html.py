@@ -18,6 +18,7 @@ from bench.files.images import read_rgb
 from bench.reports.html.pictures import THUMB_SIDE
 from bench.reports.html.report import render
 from bench.results.results import PictureSet, Results
+from bench.results.view import View
 
 from . import results_example as ex
 
@@ -174,8 +175,7 @@ def test_pictures_are_never_links(tmp_path: Path) -> None:
 
 
 def test_without_originals_there_are_thumbnails_alone(tmp_path: Path) -> None:
-    results = dataclasses.replace(example(tmp_path / "in", images=1), originals=False)
-    render(results, tmp_path)
+    render(example(tmp_path / "in", images=1), tmp_path, View(originals=False))
     assert not (tmp_path / "html" / "pictures").exists()
     assert shown(tmp_path / "html", data_of(tmp_path / "html"), 0, 2)[1].is_file()
 

@@ -13,9 +13,11 @@ from PIL import Image
 
 from bench.base.errors import DataError
 from bench.files.images import read_rgb
+from bench.reports.figures import panels
 from bench.reports.figures.panels import BOX, EMPTY, MARGIN, TILE, panel, render
 from bench.reports.figures.regions import Region, choose_pictures, choose_region, parse_region
-from bench.results.results import PictureSet, Results, ShownRegion
+from bench.results.results import PictureSet, Results
+from bench.results.view import ShownRegion, View
 
 from . import results_example as ex
 
@@ -185,14 +187,31 @@ def test_panels_are_equal_byte_for_byte(tmp_path: Path) -> None:
 def test_a_chosen_region_is_shown_at_its_place(tmp_path: Path) -> None:
     results = with_pictures(ex.example(), tmp_path / "in", ["a", "b"])
     region = ShownRegion("clean", "b", 41, 83, 40)
-    chosen = dataclasses.replace(results, regions=(region,))
-    written = render(chosen, tmp_path / "out")
+    written = render(results, tmp_path / "out", View(regions=(region,)))
     assert [path.name for path in written] == ["b-41-83-40.png", "b-41-83-40.pdf"]
     expected = read_rgb(results.pictures[1].sr["net"])[84:124, 40:80]
     tiles = tiles_of(Image.open(written[0]), 240, 5)
     np.testing.assert_array_equal(tiles[3], enlarged(expected, 240))
-    outside = dataclasses.replace(results, regions=(ShownRegion("clean", "a", 999, 0, 5000),))
-    assert len(render(outside, tmp_path / "outside")) == 2
+    outside = View(regions=(ShownRegion("clean", "a", 999, 0, 5000),))
+    assert len(render(results, tmp_path / "outside", outside)) == 2
+
+
+def test_the_box_is_seen_on_red(tmp_path: Path) -> None:
+    red = np.full((96, 96, 3), (224, 0, 0), np.uint8)
+    image = panels.compose("red", red, Region(20, 20, 30), [panels.Tile("LR", red[:30, :30])])
+    whole = np.asarray(image)[8:232, 8:232]
+    assert (whole == 255).all(axis=2).any(), "a rim of white around a red box"
+
+
+def test_scores_stand_under_the_crops_where_they_are_asked_for(tmp_path: Path) -> None:
+    results = with_pictures(ex.example(), tmp_path / "in", ["a"])
+    told = panels._scores(results, [ex.PSNR, ex.LPIPS], results.pictures[0])
+    assert told["net"] == "27.12 / 0.3000" and told[""] == "PSNR-Y ↑ / LPIPS ↓"
+    plain, scored = (
+        Image.open(render(results, tmp_path / str(len(names)), View(under_crops=names))[0])
+        for names in ((), ("psnr_y", "lpips"))
+    )
+    assert scored.height > plain.height and scored.width == plain.width
 
 
 def test_regions_are_read_from_text_and_wrong_ones_refused() -> None:

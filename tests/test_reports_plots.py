@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.colors
+import matplotlib.text
 import numpy as np
 import pytest
 from PIL import Image
@@ -137,6 +140,62 @@ def test_methods_are_told_apart_without_colour() -> None:
             for i in range(60)}  # fmt: skip
     assert len(seen) == 60
     assert len(set(plots.MARKERS)) == 12
+
+
+SEEN_BY = {
+    "all": np.eye(3),
+    "protanopes": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopes": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}  # fmt: skip
+"""Of linear RGB: Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1."""
+
+
+@pytest.mark.parametrize("eyes", SEEN_BY)
+def test_methods_have_colours_that_the_colour_blind_tell_apart(eyes: str) -> None:
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    rgb = np.array([mpl.colors.to_rgb(colour) for colour in plots.COLOURS])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(SEEN_BY[eyes]), 0, 1)
+    shown = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(shown[None])[0]
+    apart = deltaE_ciede2000(lab[:, None], lab[None])[~np.eye(len(rgb), dtype=bool)]
+    assert len(rgb) >= 9 and apart.min() > 10
+
+
+def test_plots_are_of_a_papers_size_and_their_bars_those_of_paired_differences() -> None:
+    rng = np.random.default_rng(1)
+    names = [f"method {i}" for i in range(12)]
+    hard = rng.normal(0, 5, 12)
+    values = {
+        ("set", name, f"{k:02}", metric): float(20 + hard[k] + place + rng.normal(0, 0.1))
+        for place, name in enumerate(names)
+        for k in range(12)
+        for metric in ("psnr_y", "niqe", *(f"m{i}" for i in range(7)))
+    }
+    more = [ex.metric(f"m{i}", f"METRIC {i}") for i in range(7)]
+    results = ex.results(values, (ex.PSNR, ex.NIQE, *more))
+    found = statistics(results)
+    figure = plots.perception_distortion(results, found, "set")
+    assert figure is not None
+    (axes,) = figure.axes
+    for bars in axes.containers:
+        (low, high) = bars.lines[2][0].get_segments()[0][:, 0]
+        assert 0 < high - low < 0.5, "the images differ by 5 dB, the methods' differences hardly"
+        assert all(bar.get_zorder() < bars.lines[0].get_zorder() for bar in bars.lines[2])
+    ranks = plots.ranks(results, found, "set")
+    assert ranks is not None and len(ranks.axes) == 9
+    for drawn, width in ((figure, plots.WIDTH), (ranks, plots.PAGE_WIDTH)):
+        assert drawn.get_figwidth() <= width and drawn.get_figheight() <= plots.PAGE_HEIGHT
+        drawn.canvas.draw()
+        texts = [t for t in drawn.findobj(mpl.text.Text) if t.get_text() and t.get_visible()]
+        assert min(text.get_fontsize() for text in texts) >= 8
 
 
 def test_loss_curves_are_drawn_from_a_log(tmp_path: Path) -> None:

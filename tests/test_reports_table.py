@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import unicodedata
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from rich.console import Console
 from bench.base.errors import BenchError, DataError, UnknownName
 from bench.base.text import spreadsheet_text
 from bench.files import outputs
+from bench.files.safe_csv import csv_bytes
 from bench.reports import REPORTS, get_report, render_all, require_free
 from bench.reports.tables.latex import escape as escape_latex
 from bench.reports.tables.layout import DASH, make_table, marks
@@ -28,16 +30,18 @@ from bench.reports.tables.markdown import escape as escape_markdown
 from bench.reports.tables.markdown import markdown
 from bench.reports.tables.terminal import show
 from bench.results.results import Item, Results, summarize
+from bench.results.view import PLAIN, View
 
 from . import results_example as ex
 
 NAN = math.nan
 LAYOUTS = ("methods-as-columns", "methods-as-rows")
+VIEWS = (View(every_metric=True), View(layout="methods-as-rows", every_metric=True))
 
 
-def printed(results: Results, width: int = 80, **options: object) -> str:
+def printed(results: Results, width: int = 80, view: View = PLAIN, **options: object) -> str:
     file = io.StringIO()
-    show(results, Console(file=file, width=width, **options))  # type: ignore[arg-type]
+    show(results, Console(file=file, width=width, **options), view)  # type: ignore[arg-type]
     return file.getvalue()
 
 
@@ -119,7 +123,7 @@ def test_a_note_that_names_its_method_does_not_name_it_twice() -> None:
 
 
 def test_footnotes_name_each_reason_once_and_do_not_depend_on_the_layout() -> None:
-    by_columns, by_rows = (make_table(ex.example(), layout) for layout in LAYOUTS)  # type: ignore[arg-type]
+    by_columns, by_rows = (make_table(ex.example(), view) for view in VIEWS)
     assert (
         by_columns.footnotes
         == by_rows.footnotes
@@ -138,11 +142,60 @@ def test_footnotes_name_each_reason_once_and_do_not_depend_on_the_layout() -> No
     assert [group.count for group in by_columns.groups] == ["n = 2", "n = 1–2"]
 
 
+@pytest.mark.parametrize("report", ["terminal", "markdown", "latex", "excel", "html"])
+def test_a_metric_that_no_method_has_is_a_line_below_the_table(report: str, tmp_path: Path) -> None:
+    values = {
+        ("d", method, image, metric): value
+        for method in ("m", "n")
+        for image, metric, value in [
+            ("a", "psnr_y", 20.0),
+            ("a", "lpips", "alex.pth is not on this machine"),
+            ("", "fid", "inception.pt is not on this machine"),
+            ("a", "niqe", 5.0 if method == "m" else "broken file"),
+        ]
+    }
+    results = ex.results(values, (ex.PSNR, ex.LPIPS, ex.NIQE, ex.FID))
+    gets = "cassr-bench fetch quick gets them (1.2 GB)"
+    view = View(remedy={"lpips": gets, "fid": gets, "niqe": gets})
+    assert [m.name for m in make_table(results, view).metrics] == ["psnr_y", "niqe"]
+    written = get_report(report).load()(results, tmp_path, view)
+    text = printable_text(written[0])
+    assert f"not here: LPIPS, FID; {gets}" in text
+    assert text.count("LPIPS") == 1 and "not on this machine" not in text
+    assert "broken file" in text
+    alone = make_table(results).notes
+    assert alone[0] == "not here: LPIPS; alex.pth is not on this machine"
+    nothing = ex.results({("d", "m", "a", "lpips"): "no weights"}, (ex.LPIPS,))
+    assert make_table(nothing).metrics == (ex.LPIPS,), "a table of no column says nothing"
+
+
+def printable_text(path: Path) -> str:
+    """The words of a report, on one line."""
+    if path.suffix == ".xlsx":
+        with zipfile.ZipFile(path) as book:
+            names = ["xl/sharedStrings.xml", "xl/comments1.xml"]
+            table = book.read("xl/worksheets/sheet1.xml").decode()
+            strings = re.findall(r"<t[^>]*>([^<]*)", book.read(names[0]).decode())
+            own = [strings[int(i)] for i in re.findall(r't="s"><v>(\d+)', table)]
+            return " ".join([*own, book.read(names[1]).decode()])
+    return " ".join(path.read_text().split())
+
+
+def test_what_holds_for_several_methods_is_one_footnote() -> None:
+    methods = [Item(name, name.upper(), note="not run here.") for name in ("a", "b", "c")]
+    methods[2] = dataclasses.replace(methods[2], note="C: not run here.")
+    values = {("d", m.name, "x", "psnr_y"): 20.0 for m in methods}
+    table = make_table(ex.results(values, [ex.PSNR], methods=methods))
+    assert table.footnotes == ("A, B, C: not run here.",)
+    assert [label.notes for label in table.columns] == [(1,)] * 3
+
+
 def test_both_layouts_hold_the_same_cells() -> None:
-    by_columns, by_rows = (make_table(ex.example(), layout) for layout in LAYOUTS)  # type: ignore[arg-type]
+    by_columns, by_rows = (make_table(ex.example(), view) for view in VIEWS)
     for columns, rows in zip(by_columns.groups, by_rows.groups, strict=True):
         turned = list(zip(*(row.cells for row in rows.rows), strict=True))
-        assert [row.cells for row in columns.rows] == turned
+        # As text, since NaN is not equal to itself.
+        assert repr([row.cells for row in columns.rows]) == repr(turned)
 
 
 def test_variants_become_the_columns_of_table_3() -> None:
@@ -151,14 +204,15 @@ def test_variants_become_the_columns_of_table_3() -> None:
         Item("plain", "plain", variant={"CFG": "×", "Caption": "×"}),
     ]
     values = {("d", m.name, "a", "psnr_y"): 20.0 for m in methods}
-    results = ex.results(values, [ex.PSNR], methods=methods, layout="methods-as-rows")
-    table = make_table(results)
+    results = ex.results(values, [ex.PSNR], methods=methods)
+    by_rows = View(layout="methods-as-rows")
+    table = make_table(results, by_rows)
     assert table.heads == ("CFG", "Caption")
     assert [[label.text for label in row.labels] for row in table.groups[0].rows] == [
         ["✓", "×"],
         ["×", "×"],
     ]
-    assert "| CFG | Caption | PSNR-Y ↑ |" in markdown(results)
+    assert "| CFG | Caption | PSNR-Y ↑ |" in markdown(results, by_rows)
 
 
 def test_a_report_of_nothing_is_refused() -> None:
@@ -175,8 +229,8 @@ def cell_numbers(results: Results) -> list[str]:
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("make", [ex.example, ex.wide, ex.hostile, lambda: ex.wide(12, 7, 1)])
 def test_terminal_keeps_to_its_width_and_shows_every_number(make, width, layout) -> None:  # type: ignore[no-untyped-def]
-    results = dataclasses.replace(make(), layout=layout)
-    text = printed(results, width)
+    results = make()
+    text = printed(results, width, View(layout=layout))
     assert max(cell_len(line) for line in text.splitlines()) <= width
     assert "…" not in text
     words = re.findall(r"[^\s●○]+", text)
@@ -200,7 +254,7 @@ def test_terminal_marks_survive_without_colour_and_have_the_papers_with() -> Non
 def test_terminal_of_an_ascii_stream_is_ascii() -> None:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii", newline="\n")
-    show(ex.hostile(), Console(file=file, width=80))
+    show(ex.hostile(), Console(file=file, width=80), View(every_metric=True))
     file.flush()
     assert "FID v" in raw.getvalue().decode("ascii")
 
@@ -212,7 +266,7 @@ def test_terminal_obeys_no_escape_or_markup_in_names() -> None:
 
 
 def test_markdown_golden() -> None:
-    table = markdown(ex.example()).split("\n\n")[1]
+    table = markdown(ex.example(), View(every_metric=True)).split("\n\n")[1]
     assert table == "\n".join(
         [
             "| Dataset | Metric | Nearest | Bicubic | DAT-light<sup>1</sup> |",
@@ -278,7 +332,7 @@ def test_latex_escapes() -> None:
 
 
 def test_latex_golden(tmp_path: Path) -> None:
-    table, _ = get_report("latex").load()(ex.example(), tmp_path)
+    table, _ = get_report("latex").load()(ex.example(), tmp_path, View(every_metric=True))
     text = table.read_text()
     assert r"\begin{tabular}{llccc}" in text
     assert r"\multirow{4}{*}{\shortstack[l]{Quick (bicubic)\\n = 2}} & PSNR-Y $\uparrow$" in text
@@ -315,7 +369,7 @@ needs_pdftotext = pytest.mark.skipif(
     "make", [ex.example, ex.hostile, lambda: ex.wide(12), lambda: ex.wide(9, 7, 1)]
 )
 def test_latex_compiles_alone_and_by_input(tmp_path: Path, make, layout: str) -> None:  # type: ignore[no-untyped-def]
-    get_report("latex").load()(dataclasses.replace(make(), layout=layout), tmp_path)
+    get_report("latex").load()(make(), tmp_path, View(layout=layout))  # type: ignore[arg-type]
     log = compiled(tmp_path, "table_standalone.tex")
     assert not re.search(r"(?i)warning|undefined|overfull|missing character", log)
     packages = "".join(
@@ -333,7 +387,8 @@ def test_latex_compiles_alone_and_by_input(tmp_path: Path, make, layout: str) ->
 def test_latex_prints_special_characters_as_they_are(tmp_path: Path) -> None:
     names = [r"a_b&50%#1", r"$x{y}~z^w\cmd", "<b>|p|", "[2pt]**q**--r", "näive ✓ ×4", "中"]
     values = {("d", name, "a", "psnr_y"): 20.0 for name in names}
-    get_report("latex").load()(ex.results(values, [ex.PSNR], layout="methods-as-rows"), tmp_path)
+    results = ex.results(values, [ex.PSNR])
+    get_report("latex").load()(results, tmp_path, View(layout="methods-as-rows"))
     compiled(tmp_path, "table_standalone.tex")
     text = pdf_text(tmp_path / "table_standalone.pdf")
     for name in [*names[:4], "näive", "U+4E2D"]:
@@ -414,7 +469,7 @@ def test_other_reports_of_the_same_results_stay_and_of_others_go(
 ) -> None:
     out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
     render_all(results, out, ["csv", "html"])
-    render_all(dataclasses.replace(results, originals=False), out, ["html", "markdown"])
+    render_all(results, out, ["html", "markdown"], view=View(originals=False))
     assert {"scores.csv", "table.md", "html/index.html"} <= shown(out)
     assert not (out / "html" / "pictures").exists()
     render_all(pictured(tmp_path / "in", "a"), out, ["markdown"])
@@ -477,3 +532,8 @@ def test_the_files_that_are_looked_for_are_those_that_are_written(
         "provenance.json",
         *(name for name in top if name.startswith("cost_seconds")),
     }
+
+
+def test_headings_of_csv_are_texts_like_its_fields() -> None:
+    frame = pd.DataFrame({"=1+1": ["@x\x1b"], "n": [1.5]})
+    assert csv_bytes(frame) == b"'=1+1,n\n'@x\\x1b,1.5\n"

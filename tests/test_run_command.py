@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import random
 import re
@@ -23,12 +24,13 @@ from pictures import not_read_in_folders, photo
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
-from bench.base.foreign import each
 from bench.files import images
+from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
+from bench.processes.foreign import each
 from bench.running.cell import UpscaleTask
-from bench.running.store import Store
 from bench.running.upscale import _loaded, upscale_one
+from bench.store.store import Store
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
@@ -159,9 +161,10 @@ def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: P
 
 
 DAMAGED = [
-    *(b'{"sr": "a", "hr": null, "value": %s}' % v for v in (b"NaN", b"Infinity", b'"12"')),
-    *(b'{"sr": "a", "hr": null, "value": %s}' % v for v in (b"true", b"null", b"[1.0]")),
+    *(sealed({"sr": "a", "hr": None, "value": v}) for v in (math.nan, math.inf, "12")),
+    *(sealed({"sr": "a", "hr": None, "value": v}) for v in (True, None, [1.0])),
     *(b"{}", b"3", b"[" * 100_000, b'{"sr": "\xff", "hr": null, "value": 1.0}', b"\x00\xff"),
+    sealed({"sr": "a"}),
 ]
 
 
@@ -170,8 +173,9 @@ def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: b
     scores, images = Store(tmp_path).scores("psnr_y", {}), Store(tmp_path).images("m", {}, "d")
     scores.put(("a", None), 30.5)
     images.put("k", "x", np.zeros((2, 2, 3), np.uint8), {"seconds": 1.5})
+    other = line.rstrip(b"\n") + b" "
     for folder in (scores.folder, images.folder / "records"):
-        (folder / "0.jsonl").write_bytes(b"\n".join([line, line, b'{"torn": ']))
+        (folder / "0.jsonl").write_bytes(b"\n".join([line.rstrip(b"\n"), other, b'{"torn": ']))
     with pytest.warns(SetAside, match=r"0\.jsonl: line 1 is set aside \(.*; and 1 more lines\)"):
         assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) == 30.5
     with pytest.warns(SetAside, match=r"0\.jsonl: line 1"):
@@ -195,7 +199,9 @@ def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> No
         file.write_bytes(damaged)
         assert not features.has("a")
     features.put("a", np.array([1.0, np.nan]))
-    with pytest.raises(DataError, match=r"a\.npy: is damaged; delete it"):
+    with pytest.raises(
+        DataError, match=r"a\.npy: holds values that are not finite and is set aside; run again"
+    ):
         features.get("a")
 
 
@@ -210,12 +216,13 @@ def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_pa
     scores.write_text(text)
     without_one = json.loads(manifest.read_text())
     without_one["pairs"] = without_one["pairs"][1:]
-    for damaged in (json.dumps(without_one), "{}"):
+    for damaged, warnings in ((json.dumps(without_one), 2), ("{}", 1)):  # a line is named once
         manifest.write_text(damaged)
         done = cli(*arguments, "--out", tmp_path / "again")
         assert done.returncode == 0, done.stderr
-        assert done.stderr.count("warning: ") == 2, done.stderr
-        assert f"{scores.name}: line 1 is set aside (value: input should be" in done.stderr
+        assert done.stderr.count("warning: ") == warnings, done.stderr
+        named = f"{scores.name}: line 1 is set aside (its checksum does not fit"
+        assert done.stderr.count(named) == warnings - 1
         assert "manifest.json: is set aside (" in done.stderr and "Nearest on" not in done.stderr
         assert files_of(tmp_path / "good") == files_of(tmp_path / "again")
 
@@ -479,7 +486,8 @@ def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
         *("--workers", 2, "--reports", "csv", "--out", "out"),
     )
     assert done.returncode == 1
-    assert "method 'dies.py': a worker process died" in done.stderr
+    assert "method 'dies.py': its process ended by itself with exit code 0" in done.stderr
+    assert "(dies.py:4)" in done.stderr
     found = means(tmp_path / "cwd" / "out")
     assert [bool(mean) for (_, method, _), mean in found.items() if method == "nearest"] == [
         True
@@ -597,6 +605,9 @@ def test_a_reason_that_many_images_share_is_said_once(cli: Cli, tmp_path: Path) 
     done = cli("upscale", "--method", method, "--input", tmp_path / "in", "--output", "out")
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
     assert "failed: 0, 1, 2 and 2 more: method" in line and "is no file of tensors" in line
+    every = tmp_path / "home" / "store" / "failures.txt"
+    assert f"all of them, one by one: {every}" in done.stderr
+    assert [said.partition(":")[0] for said in every.read_text().splitlines()] == [*"01234"]
 
 
 def test_other_test_sets_do_not_get_the_suites_title_and_note(cli: Cli, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_names_in_a_csv_are_neither_formulas_nor_escapes(cli: Cli, tmp_path: Pat
     assert cli("score", "--sr", sr, "--hr", sr, "--metrics", "gmsd", "--csv", out).returncode == 0
     text = out.read_text()
     assert "'=1+1.png" in text and "\x1b" not in text
-    assert text.splitlines()[0] == "image,metric,value" and len(text.splitlines()) == 4
+    assert text.splitlines()[0] == "image,metric,value,folder" and len(text.splitlines()) == 4
 
 
 def test_unpaired_and_wrongly_sized_files_are_named(
@@ -191,7 +191,7 @@ def test_json_holds_means_and_scores(cli: Cli, image_folders: tuple[Path, Path])
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda a: [*a[:-1], "psnr"], "did you mean 'psnr_y'"),
+        (lambda a: [*a[:-1], "psnry"], "did you mean 'psnr_y'"),
         (lambda a: [*a[:-1], "pyiqa:nothing_such"], "nothing_such"),
         (lambda a: a[:3] + a[5:], "psnr_y compares with HR images; give --hr DIR"),
         (lambda a: a[:-2], "--metrics: expected at least one name"),
@@ -232,13 +232,12 @@ def test_several_folders_over_one_hr_folder_give_what_each_gives_alone(
     assert both.returncode == 0, both.stderr
     assert "scores: 3/3" in both.stderr
     assert both.stdout.splitlines()[::3] == [str(sr), str(hr)]
-    rows = [line.partition(",") for line in together.read_text().splitlines()]
-    assert rows[0][0] == "folder"
+    header, *rows = together.read_text().splitlines()
     for folder in (sr, hr):
         done = cli("score", "--sr", folder, *arguments, alone, "--store", tmp_path / "fresh")
         assert done.returncode == 0, done.stderr
-        own = [line for name, _, line in rows[1:] if name == str(folder)]
-        assert own == alone.read_text().splitlines()[1:]
+        own = [line for line in rows if line.endswith(f",{folder}")]
+        assert [header, *own] == alone.read_text().splitlines()
     report = json.loads(cli("score", "--sr", sr, "--sr", hr, *arguments[:-1], "--json").stdout)
     assert [folder["folder"] for folder in report["folders"]] == [str(sr), str(hr)]
     assert [len(folder["scores"]) for folder in report["folders"]] == [6, 6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from pydantic import BaseModel, ValidationError
 from bench import metrics
 from bench.base.cards import read_card
 from bench.base.errors import CardError
+from bench.base.lazy import TRUST
 from bench.base.types import TRAINING_SEED, Weight
 from bench.data.card import DatasetCard
 from bench.data.find import dataset_cards
+from bench.data.find import find as find_dataset
 from bench.gate.reference import read_reference
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
+from bench.methods.find import find as find_method
 from bench.remote import weights
 from bench.suites.card import SuiteCard
 from bench.suites.find import suite_cards
@@ -173,6 +177,23 @@ BAD_CARDS = {
     "not UTF-8": (MethodCard, b'name = "\xff"', "is not UTF-8"),
     "too large": (MethodCard, b"#" * 2**20 + b"#", "is larger than 1 MiB"),
     "no metrics": (SuiteCard, SUITE + b"metrics = []", "'metrics'"),
+    "a key of many parts": (MethodCard, METHOD + b".".join([b"a"] * 100_000) + b" = 1", "too deep"),
+    "no title": (MethodCard, METHOD.replace(b'"M"', b'""'), "'title'"),
+    "a negative version": (MethodCard, METHOD + b"version = -1", "'version'"),
+    "a bad requirement": (MethodCard, METHOD + b'packages = ["a b"]', "such as 'name>=1'"),
+    "a negative seed": (SuiteCard, SUITE + b'metrics = ["c"]\nseed = -5', "'seed'"),
+    "a size that is no number": (SuiteCard, SUITE + b'metrics = ["c"]\nfetch_mb = nan', "fetch_mb"),
+    "an empty name": (SuiteCard, SUITE + b'metrics = [""]', "'metrics.0'"),
+    "variants of nothing": (
+        SuiteCard,
+        SUITE + b'metrics = ["c"]\nvariants.x.Steps = "4"',
+        "'x' is none of the methods",
+    ),
+    "a bad expression": (
+        DatasetCard,
+        b'name = "d"\ntitle = "D"\nsummary = ""\nlicence = ""\nlr.files = "*"\nlr.stem = "("',
+        "expected a regular expression",
+    ),
     "no scales": (MethodCard, METHOD + b"scales = []", "'scales'"),
 }
 
@@ -187,6 +208,32 @@ def test_a_bad_card_is_one_short_line_that_names_the_file(name: str, tmp_path: P
     text = str(error.value)
     assert str(path) in text and said in text
     assert "\n" not in text and len(text) < 600
+
+
+def test_a_card_that_names_code_of_its_own_is_refused_unless_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(TRUST, raising=False)
+    path = tmp_path / "card.toml"
+    made = b'photos = "packaged"\ndegradation.function = "os:system"\n'
+    cards = (
+        (find_method, METHOD.replace(b"a:b", b"os:system")),
+        (find_method, METHOD.replace(b"a:b", b"bench.base.records:write_atomic")),
+        (find_dataset, b'name = "d"\ntitle = "D"\nsummary = ""\nlicence = ""\n' + made),
+    )
+    for find, content in cards:
+        path.write_bytes(content)
+        with pytest.raises(CardError, match=r"card\.toml: names code .* then give --trust"):
+            find(str(path))
+        with monkeypatch.context() as trusting:
+            trusting.setenv(TRUST, "1")
+            assert find(str(path)).name
+
+
+def test_a_card_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "card.toml")
+    with pytest.raises(CardError, match="found a pipe or device"):
+        read_card(tmp_path / "card.toml", MethodCard)
 
 
 def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

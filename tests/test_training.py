@@ -47,8 +47,8 @@ from cassr.training.samples.data import Recipe, TrainingPairs, recipe_of
 from cassr.training.schedule import default_workers, learning_rate, settled
 from cassr.training.stages import STAGES, build_objective
 from cassr.training.start import Start, load_start
-from cassr.training.state import RunOptions
-from cassr.training.train import Outcome, train
+from cassr.training.state import TrainingOptions
+from cassr.training.train import TrainingOutcome, train
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
 ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)
@@ -83,10 +83,10 @@ def start_of(stage: str) -> CasSRPipeline:
 
 def run_here(
     folder: Path, out: Path, settings: TrainingSettings = SETTINGS, stage: str = "guidance", **more
-) -> Outcome:
+) -> TrainingOutcome:
     recipe = recipe_of(settings)
     pairs = TrainingPairs(FolderPhotographs([folder]), recipe, settings.samples or None)
-    options = RunOptions(out, quiet=True, **more)
+    options = TrainingOptions(out, quiet=True, **more)
     return train(stage, start_of(stage), pairs, recipe, settings, options, cpu=True)
 
 
@@ -421,7 +421,7 @@ class TestRuns:
         longer = replace(SETTINGS, steps=9)
         assert not run_here(folder, tmp_path, longer, minutes=1e-9).finished
         assert not (tmp_path / "model").exists()
-        settings, options = longer, RunOptions(tmp_path, quiet=True, validate_every=100)
+        settings, options = longer, TrainingOptions(tmp_path, quiet=True, validate_every=100)
         pairs = TrainingPairs(FolderPhotographs([folder]), recipe_of(settings))
 
         def stopped(*given: object) -> dict[str, float]:
@@ -450,7 +450,7 @@ class TestRuns:
         for name in ("plain", "saving"):
             made = load_start(Start("mini", random=True, activation="controlnet"), "activation")
             mine = replace(settings, gradient_checkpointing=name == "saving")
-            options = RunOptions(tmp_path / name, quiet=True)
+            options = TrainingOptions(tmp_path / name, quiet=True)
             train("activation", made, pairs, recipe_of(mine), mine, options, cpu=True)
             assert made.activation.is_gradient_checkpointing == (name == "saving")
         assert_close_but_for_rounding(weights(tmp_path / "plain"), weights(tmp_path / "saving"))
@@ -499,7 +499,7 @@ class TestRuns:
     ) -> None:
         settings = replace(SETTINGS, samples=500)
         shown: list[int] = []
-        options = RunOptions(tmp_path / "run", quiet=True)
+        options = TrainingOptions(tmp_path / "run", quiet=True)
         start = Start("mini", random=True, activation="lr")
         run("guidance", start, FolderPhotographs([folder]), settings, options, cpu=True,
             report=lambda layer, done, total: shown.append(total))  # fmt: skip
@@ -682,7 +682,7 @@ class TestCommand:
         assert "accelerate launch" in cli("train", "--help").stdout
         mini = ("--preset", "mini", "--device", "cpu", "--data", str(folder), "--out", "run")
         for words, found in (
-            (("train", "decoder"), "stage: expected activation or guidance"),
+            (("train", "decoder"), "stage 'decoder': expected one of activation, guidance"),
             (("train", "guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
             (("train", "vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
             (("train", "vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -11,16 +11,22 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.base.errors import CardError, UnknownName
-from bench.base.text import printable, suggestion
+from bench.base.errors import CardError
+from bench.base.text import printable
 
 MAX_BYTES = 2**20
 """Of a card's file."""
+LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
+"""A dotted key of a hundred parts; reading one takes time that grows with the square of them."""
 LEVELS = 6
 """Of a field's place, as messages name it."""
 
-Names = Annotated[list[str], Field(min_length=1)]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Card(BaseModel):
@@ -54,6 +60,8 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
     Raises:
         CardError: it cannot be read, is larger or is something else.
     """
+    if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
+        raise CardError(f"{printable(path)}: expected a file, found a pipe or device")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
@@ -80,6 +88,8 @@ def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
     Raises:
         CardError: not TOML, or nested beyond reason.
     """
+    if LONG_KEY.search(text):
+        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
     try:
         return tomllib.loads(text)
     except RecursionError as error:
@@ -99,13 +109,3 @@ def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:
             raise CardError(f"{printable(file)}: a card's name must be its file's: '{stem}'")
         cards[stem] = card
     return cards
-
-
-def pick(cards: Mapping[str, T], name: str, what: str) -> T:
-    """The card called `name`, or UnknownName with the nearest one."""
-    if name in cards:
-        return cards[name]
-    raise UnknownName(
-        f"unknown {what} '{printable(name)}'{suggestion(name, cards)} "
-        f"(`cassr-bench list {what}s` shows all)"
-    )

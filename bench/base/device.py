@@ -18,10 +18,7 @@ def resolve_device(name: str) -> str:
     """
     if name == "cpu" or (name == "auto" and not may_have_accelerator()):
         return "cpu"
-    if not re.fullmatch(r"auto|mps|cuda(:\d+)?", name):
-        raise BenchError(
-            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
-        )
+    _require_name(name)
     import torch
 
     if name == "auto":
@@ -34,6 +31,23 @@ def resolve_device(name: str) -> str:
             count = torch.cuda.device_count()
             raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
     return name
+
+
+def stored_kind(name: str) -> str:
+    """The kind of device whose stored scores are meant, "" for any; it need not be here.
+
+    Raises:
+        BenchError: no device is called so.
+    """
+    _require_name(name)
+    return "" if name == "auto" else name.partition(":")[0]
+
+
+def _require_name(name: str) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise BenchError(
+            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
+        )
 
 
 def may_have_accelerator() -> bool:

@@ -5,6 +5,9 @@ The library raises them; only the command line turns them into an exit code.
 
 from __future__ import annotations
 
+DEBUG = "CASSR_BENCH_DEBUG"
+"""The variable that asks for tracebacks."""
+
 
 class BenchError(Exception):
     """Something a user can mend.
@@ -49,6 +52,10 @@ class Unavailable(BenchError):
 
 class StoreError(BenchError):
     """A result store that cannot be read or written."""
+
+
+class CannotWrite(BenchError):
+    """A full disk, or a place where nothing may be written; every further file would fail too."""
 
 
 class WorkerDied(BenchError):

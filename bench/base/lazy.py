@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bench.base.errors import CardError
+from bench.base.text import printable
+
+TRUST = "CASSR_BENCH_TRUST"
+"""The variable that lets cards of the user's name any code."""
+
+
+def require_known(card: Path, named: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a card of the user's that names other code than the packaged cards do.
+
+    Raises:
+        CardError: says that such a card is a program.
+    """
+    strange = sorted(set(named) - {"", *known})
+    if strange and not os.environ.get(TRUST):
+        raise CardError(
+            f"{printable(card)}: names code that no packaged card names: '{printable(strange[0])}';"
+            " such a card is a program: read it and that code first, then give --trust"
+        )
 
 
 def resolve(name: str) -> Any:

@@ -1,14 +1,17 @@
-"""Progress of long work on standard error: bars in a terminal, a line per step elsewhere."""
+"""Progress of long work on standard error: bars in a terminal, a line each minute elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
+MINUTE = 60.0
 
 
 class Progress:
@@ -18,25 +21,31 @@ class Progress:
         self.quiet = quiet
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Advance]:
-        """A step called `title`; yields the function that reports how far it is."""
-        if self.quiet:
-            yield lambda done, total: None
-        elif sys.stderr.isatty():
-            with _bar(title) as advance:
-                yield advance
-        else:
-            yield _Line(title)
+    def step(self, title: str, total: int = 0) -> Iterator[Advance]:
+        """A step called `title`; yields the function that reports how far it is.
+
+        Args:
+            total: how much there is to do, where that is known before anything is done.
+        """
+        with self.live(title, total) as live:
+            yield live.advance
 
     @contextmanager
-    def live(self, title: str) -> Iterator[Live]:
+    def live(self, title: str, total: int = 0) -> Iterator[Live]:
         """A step by a foreign program, whose last line is shown while it runs in a terminal."""
-        if self.quiet or not sys.stderr.isatty():
-            with self.step(title) as advance:
-                yield Live(advance, lambda text: None)
-        else:
-            with _live_bar(title) as live:
+        if self.quiet:
+            yield Live(lambda done, total: None, lambda text: None)
+        elif sys.stderr.isatty():
+            with _bar(title, total) as live:
                 yield live
+        else:
+            with _lines(title, total) as advance:
+                yield Live(advance, lambda text: None)
+
+    def say(self, text: str) -> None:
+        """Print a line beside what is shown."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -47,56 +56,71 @@ class Live:
     line: Callable[[str], None]
 
 
-class _Line:
-    """Prints the first and the last state only, for logs."""
+def pace(done: int, total: int, seconds: float) -> str:
+    """ "3.1/s, 40 s left", "25 s each, 2 h 05 min left"; "" where nothing is known yet."""
+    if not done or seconds <= 0:
+        return ""
+    rate = done / seconds
+    speed = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.0f} s each"
+    return f"{speed}, {_in_words((total - done) / rate)} left"
 
-    def __init__(self, title: str) -> None:
-        self.title = title
 
-    def __call__(self, done: int, total: int) -> None:
-        if done == total and total > 0:
-            print(f"{self.title}: {done}/{total}", file=sys.stderr, flush=True)
+def _in_words(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 @contextmanager
-def _live_bar(title: str) -> Iterator[Live]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+def _lines(title: str, total: int) -> Iterator[Advance]:
+    """For logs: a line at the start, each minute and at the end."""
+    start, state, over = time.monotonic(), [0, total], threading.Event()
 
-    last = TextColumn("{task.fields[last]}", style="dim", markup=False)
+    def show() -> None:
+        how = pace(*state, time.monotonic() - start) if state[0] < state[1] else ""  # type: ignore[call-arg]
+        text = f"{title}: {state[0]}/{state[1]}" + (f", {how}" if how else "")
+        print(text, file=sys.stderr, flush=True)
+
+    def each_minute() -> None:
+        while not over.wait(MINUTE):
+            show()
+
+    def advance(done: int, total: int) -> None:
+        state[:] = done, total
+        if done == total and total > 0:
+            show()
+
+    if total:
+        show()
+    clock = threading.Thread(target=each_minute, daemon=True)
+    clock.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        clock.join()
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Live]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        last,
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, last="")
-        yield Live(
-            lambda done, total: bar.update(task, completed=done, total=total),
-            lambda text: bar.update(task, last=text),
-        )
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
+        TextColumn("{task.fields[last]}", style="dim", markup=False),
     )
+    start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=total or None, pace="", last="")
+
+        def advance(done: int, total: int) -> None:
+            how = pace(done, total, time.monotonic() - start)
+            bar.update(task, completed=done, total=total, pace=how)
+
+        yield Live(advance, lambda text: bar.update(task, last=text))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from bench.base.errors import CardError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
+_BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 MAX_SLUG = 80
 
@@ -45,15 +49,41 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+@lru_cache
 def without_folders(text: str) -> str:
-    """`text` with file names instead of absolute paths; addresses stay as they are."""
-    return _FOLDERS.sub("", text)
+    """`text` with file names instead of absolute paths; addresses stay as they are.
+
+    A folder whose name has spaces is known by being there; what it holds is shown from there on.
+    """
+    while (shorter := _SPACED_FOLDERS.sub(_from_known_folder, text)) != text:
+        text = shorter
+    return _FOLDERS.sub("", _BELOW_CUT.sub("", text))
+
+
+def _from_known_folder(path: re.Match[str]) -> str:
+    parts = path[0].split("/")
+    ends = range(len(parts) - 1, 1, -1)
+    known = next((end for end in ends if os.path.isdir("/".join(parts[:end]))), 0)
+    return "\0" + "/".join(parts[known:]) if known else path[0]
 
 
 def spreadsheet_text(text: str) -> str:
     """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
     shown = printable(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
+
+
+def in_digits(value: float, digits: int) -> str:
+    """A number with so many decimals, never a negative zero; a dash for NaN."""
+    return "–" if value != value else f"{value:z.{digits}f}"
+
+
+def in_words(size: float) -> str:
+    """Bytes as people say them: 820 kB, 46 MB, 1.2 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.{unit == 'GB':d}f} {unit}"
+    return f"{size / 1e3:.0f} kB"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

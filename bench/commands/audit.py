@@ -41,7 +41,6 @@ def audit(
     """
     from bench.audit import files as audit_files
 
-    o.one_of("--marks", marks, "best", "significant")
     if claims and not files:
         raise BenchError("--claims: expected with FILE; the paper's claims are part of its audit")
     if files:

@@ -15,7 +15,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
 from bench.methods.checks import Check, State
-from bench.running.store import Store
+from bench.store.store import Store
 
 PACKAGES = {
     "torch": "torch",
@@ -136,14 +136,27 @@ def _registered() -> list[Check]:
     return checks
 
 
+def _summary(checks: list[Check]) -> str:
+    """ "2 broken; ready: 9 of 19 metrics, ..., 12 of 12 others" in one line."""
+    kinds: dict[str, list[bool]] = {}
+    for check in checks:
+        kind = check.what.partition(" ")[0] + "s"
+        known = kind in ("metrics", "methods", "datasets")
+        kinds.setdefault(kind if known else "others", []).append(check.state == "ok")
+    broken = sum(check.state == "broken" for check in checks)
+    told = ", ".join(f"{sum(ok)} of {len(ok)} {kind}" for kind, ok in kinds.items())
+    return f"{broken or 'nothing'} broken; ready: {told}"
+
+
 def show(checks: list[Check]) -> None:
-    """Print the findings, what is well first in each part."""
+    """Print how many of each kind there are, then what is broken, then the rest."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
     console = Console(highlight=False)
-    for check in checks:
+    console.print(_summary(checks) + "\n")
+    for check in sorted(checks, key=lambda check: check.state != "broken"):
         style = {"ok": "green", "missing": "yellow", "broken": "bold red"}[check.state]
         line = Text(f"{MARKS[check.state]} ", style=style)
         line.append(f"{check.what}: {check.found}", style="default")

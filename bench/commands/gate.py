@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +14,15 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
+from bench.commands.groups import grouped
 from bench.commands.output import go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.files.outputs import SingleFile
-    from bench.gate.judge import Verdict
+    from bench.gate.judge import GateVerdict
     from bench.gate.measure import Asked, Found
     from bench.gate.reference import Reference, Tolerance
-    from bench.running.options import RunOptions
 
 
 Reference_ = Annotated[
@@ -52,22 +54,48 @@ OwnStore = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a suite, or a folder with or without HR images."""
+
+    suite: Suite = None
+    sr: Sr = None
+    hr: Hr = None
+
+    def inputs(self) -> list[Path]:
+        """Every file of the folders."""
+        from bench.files.outputs import files_in
+
+        return files_in(folder for folder in (self.sr, self.hr) if folder)
+
+    def check(self, choice: o.Choice) -> None:
+        """Refuse what does not go together."""
+        if bool(self.suite) == bool(self.sr):
+            raise BenchError("gate: give either a suite or --sr DIR")
+        if self.sr and (choice.methods or choice.datasets):
+            raise BenchError("gate --sr: --methods and --datasets belong to a suite")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is written beside the terminal."""
+
+    update: Update = False
+    tolerance: Allowed = None
+    markdown: Markdown = None
+    junit: Junit = None
+
+
+@grouped
 def gate(
     reference: Reference_,
-    suite: Suite = None,
-    sr: Sr = None,
-    hr: Hr = None,
-    update: Update = False,
-    tolerance: Allowed = None,
-    markdown: Markdown = None,
-    junit: Junit = None,
-    methods: o.Methods = None,
-    datasets: o.Datasets = None,
-    metrics: o.Metrics = None,
-    limit: o.Limit = None,
+    subject: Subject,
+    written: Written,
+    choice: o.Choice,
     scale: Scale = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
     store: OwnStore = None,
     offline: o.Offline = False,
@@ -78,53 +106,52 @@ def gate(
 
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
-    from bench.files.outputs import Inputs, SingleFile, files_in
     from bench.gate.measure import Asked
     from bench.gate.reference import read_reference, require_writable
-    from bench.running.options import RunOptions
 
-    if bool(suite) == bool(sr):
-        raise BenchError("gate: give either a suite or --sr DIR")
-    if sr and (methods or datasets):
-        raise BenchError("gate --sr: --methods and --datasets belong to a suite")
-    inputs = files_in(folder for folder in (sr, hr) if folder)
-    Inputs(inputs).refuse(reference, "--reference")
-    if markdown is not None:
-        Inputs([reference, *inputs]).refuse(markdown, "--markdown")
-    report = (
-        SingleFile(junit, "--junit", inputs=[reference, *inputs], overwrite=overwrite)
-        if junit
-        else None
-    )
-    known = read_reference(reference) if reference.exists() or not update else None
-    if update:
+    subject.check(choice)
+    report = _report(reference, subject.inputs(), written, overwrite)
+    known = read_reference(reference) if reference.exists() or not written.update else None
+    if written.update:
         require_writable(reference)
-    _check_tolerance(tolerance, update, known)
+    _check_tolerance(written.tolerance, written.update, known)
     go_offline(offline)
-    asked = Asked(
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    asked = Asked(*choice.names())
     with _store(store) as folder:
         options = RunOptions(
             store=folder,
             device=resolve_device(device),
             workers=workers,
             seed=seed,
-            limit=limit or (known.measured.limit if known else None),
+            limit=choice.limit or (known.measured.limit if known else None),
             scale=scale or (known and known.measured.scale) or 4,
             apart=True,
+            image_timeout=image_timeout,
         )
-        found = _measure(suite, sr, hr, asked, options, known, as_json)
-    report_failures(found.failures)
-    if update:
-        _update(reference, found, known, tolerance, as_json)
+        found = _measure(subject, asked, options, known, as_json)
+    report_failures(found.failures, options.store)
+    if written.update:
+        _update(reference, found, known, written.tolerance, as_json)
         return
     assert known is not None
     named = (("methods", asked.methods), ("datasets", asked.datasets), ("metrics", asked.metrics))
     part = frozenset(what for what, names in named if names)
-    _judge(known, found, part, suite or "folder", markdown, report, as_json)
+    _judge(known, found, part, subject.suite or "folder", written.markdown, report, as_json)
+
+
+def _report(
+    reference: Path, inputs: list[Path], written: Written, overwrite: bool
+) -> SingleFile | None:
+    """Where JUnit goes; nothing is written over what is read."""
+    from bench.files.outputs import Inputs, SingleFile
+
+    Inputs(inputs).refuse(reference, "--reference")
+    read = [reference, *inputs]
+    if written.markdown is not None:
+        Inputs(read).refuse(written.markdown, "--markdown")
+    if written.junit is None:
+        return None
+    return SingleFile(written.junit, "--junit", inputs=read, overwrite=overwrite)
 
 
 @contextmanager
@@ -140,9 +167,7 @@ def _store(given: Path | None) -> Iterator[Path]:
 
 
 def _measure(
-    suite: str | None,
-    sr: Path | None,
-    hr: Path | None,
+    subject: Subject,
     asked: Asked,
     options: RunOptions,
     known: Reference | None,
@@ -151,10 +176,10 @@ def _measure(
     from bench.gate import measure as gate_run
 
     asked = gate_run.as_in(asked, known.measured if known else None)
-    if suite:
-        return gate_run.measure_suite(suite, asked, options, progress(quiet))
-    assert sr is not None
-    return gate_run.measure_folder(sr, hr, asked.metrics, options, progress(quiet))
+    if subject.suite:
+        return gate_run.measure_suite(subject.suite, asked, options, progress(quiet))
+    assert subject.sr is not None
+    return gate_run.measure_folder(subject.sr, subject.hr, asked.metrics, options, progress(quiet))
 
 
 def _check_tolerance(text: str | None, update: bool, known: Reference | None) -> None:
@@ -219,7 +244,7 @@ def _judge(
     from bench.gate import output as gate_output
     from bench.gate.judge import judge
 
-    verdict: Verdict = judge(known, found.measured, found.unavailable, part)
+    verdict: GateVerdict = judge(known, found.measured, found.unavailable, part)
     if markdown is not None:
         with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(gate_output.markdown(verdict))

@@ -9,7 +9,9 @@ from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 
 if TYPE_CHECKING:
+    from bench.base.types import MetricSpec
     from bench.methods.card import MethodCard
+    from bench.suites.card import SuiteCard
 
 Row = dict[str, Any]
 
@@ -85,24 +87,30 @@ def datasets() -> list[Row]:
 
 
 def metrics() -> list[Row]:
-    from bench.metrics import METRICS, unavailable
+    from bench.metrics import METRICS
 
-    return [
-        {
-            "name": spec.name,
-            "title": spec.title,
-            "better": spec.better,
-            "reference": "full" if spec.reference else "none",
-            "kind": spec.kind,
-            "range": spec.range,
-            "unit": spec.unit,
-            "summary": spec.means,
-            "licence": spec.licence,
-            "source": spec.source,
-            "unavailable": unavailable(spec),
-        }
-        for spec in METRICS
-    ]
+    return [metric(spec) for spec in METRICS]
+
+
+def metric(spec: MetricSpec) -> Row:
+    """A metric, with what can be said of it in parentheses."""
+    from bench.metrics import unavailable
+    from bench.metrics.options import told
+
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "better": spec.better,
+        "reference": "full" if spec.reference else "none",
+        "kind": spec.kind,
+        "range": spec.range,
+        "unit": spec.unit,
+        "summary": spec.means,
+        "licence": spec.licence,
+        "source": spec.source,
+        "options": [told(name, option) for name, option in spec.accepted.items()],
+        "unavailable": unavailable(spec),
+    }
 
 
 def suites() -> list[Row]:
@@ -116,10 +124,28 @@ def suites() -> list[Row]:
             "methods": card.methods,
             "datasets": card.datasets,
             "metrics": card.metrics,
-            "unavailable": "",
+            "unavailable": _lacking(card),
         }
         for card in suite_cards().values()
     ]
+
+
+def _lacking(suite: SuiteCard) -> str:
+    """How many of its parts are not here, "" when none."""
+    from bench.base.device import default_store
+    from bench.data import find as data
+    from bench.methods.find import find as find_method
+    from bench.metrics import get, unavailable
+
+    root = default_store() / "datasets"
+    reasons = {
+        "methods": [find_method(name).unavailable() for name in suite.methods],
+        "test sets": [data.find(name).problem(root) for name in suite.datasets],
+        "metrics": [unavailable(get(name)) for name in suite.metrics],
+    }
+    counts = {what: sum(map(bool, why)) for what, why in reasons.items()}
+    told = [f"{n} of {len(reasons[what])} {what}" for what, n in counts.items() if n]
+    return f"{', '.join(told)}; run: cassr-bench fetch {suite.name}" if told else ""
 
 
 def reports() -> list[Row]:
@@ -137,36 +163,77 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def rows(what: str) -> list[Row]:
-    """Everything registered of one kind.
+def rows(what: str, name: str = "") -> list[Row]:
+    """Everything registered of one kind, or one of it by its name.
 
     Raises:
-        UnknownName: no such kind.
+        UnknownName: no such kind, or none of that name.
     """
     if what not in KINDS:
         known = ", ".join(KINDS)
         raise UnknownName(
             f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
         )
-    return KINDS[what]()
+    if name and what == "metrics":
+        from bench.metrics import get
+
+        return [metric(get(name))]
+    found = {row["name"]: row for row in KINDS[what]()}
+    if name and name not in found:
+        raise UnknownName(
+            f"list {what}: none is called '{printable(name)}'{suggestion(name, found)}"
+        )
+    return [found[name]] if name else list(found.values())
 
 
-def show(what: str, found: list[Row]) -> None:
-    """Print rows as blocks that fit any width: name, what it is, what it needs."""
+def chosen(found: list[Row], ready: bool, search: str) -> list[Row]:
+    """Those that can be used here, if asked for, and that hold a text anywhere."""
+    return [
+        row
+        for row in found
+        if not (ready and row["unavailable"]) and search.casefold() in str(row).casefold()
+    ]
+
+
+def show(what: str, found: list[Row], long: bool = False) -> None:
+    """Print rows, a line each or, if `long`, as blocks that say all."""
     from rich.console import Console
+
+    console, alone = Console(highlight=False), len(found) == 1
+    if long or alone:
+        _show_blocks(found, console, alone)
+    else:
+        _show_lines(found, console)
+    if not alone:
+        _footer(what, found, console)
+    if not long and not alone and found:
+        console.print("● ready here; --long says what each is and needs")
+
+
+def _show_lines(found: list[Row], console: Any) -> None:
+    from rich.text import Text
+
+    names = max((len(row["name"]) for row in found), default=0)
+    for row in found:
+        line = Text(f"{' ' if row['unavailable'] else '●'} ")
+        line.append(row["name"].ljust(names), style="bold")
+        line.append(f"  {row['summary']}")
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _show_blocks(found: list[Row], console: Any, alone: bool) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
     for row in found:
         head = Text(row["name"], style="bold")
         if row.get("title"):
             head.append(f"  {row['title']}", style="not bold")
         console.print(head)
-        details = [row["summary"], *_details(row)]
+        options = [f"option {line}" for line in row.get("options", ()) if alone]
+        details = [row["summary"], *_details(row), *options]
         for line in details:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
-    _footer(what, found, console)
 
 
 def _details(row: Row) -> list[str]:

@@ -11,23 +11,32 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.commands import options as o
 from bench.commands.output import FAILED, print_json, progress
+from bench.running.options import IMAGE_TIMEOUT
 
 
 def list_(
     what: Annotated[str, typer.Argument(help="methods, datasets, metrics, suites or reports.")],
+    name: Annotated[str, typer.Argument(help="One of them; of a metric also its options.")] = "",
+    ready: Annotated[bool, typer.Option("--ready", help="Only what can be used here.")] = False,
+    search: Annotated[
+        str, typer.Option("--search", metavar="TEXT", help="Only what holds this text anywhere.")
+    ] = "",
+    long: Annotated[
+        bool, typer.Option("--long", help="With licence, needs, and why it cannot run here.")
+    ] = False,
     as_json: o.AsJson = False,
 ) -> None:
     """List methods, datasets, metrics, suites or reports.
 
-    With licence, needs, and whether it can run here or why not.
+    A line each, and whether it can be used here.
     """
     from bench.commands import listing
 
-    rows = listing.rows(what)
+    rows = listing.chosen(listing.rows(what, name), ready, search)
     if as_json:
         print_json(rows)
     else:
-        listing.show(what, rows)
+        listing.show(what, rows, long)
 
 
 def fetch(
@@ -68,6 +77,7 @@ def doctor(
         typer.Option("--try", help="Also upscale two small photographs with METHOD."),
     ] = False,
     device: o.Device = "auto",
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -84,7 +94,7 @@ def doctor(
     if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(method, resolve_device(device), progress(as_json))
+        checks += try_method(method, resolve_device(device), progress(as_json), image_timeout)
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
 
+_IN_PARENTHESES = re.compile(r"\([^()\"]*\)")
+_COMMA = "\x1f"
+
 
 def names(option: str, values: list[str] | None) -> list[str]:
     """Names given as comma lists, repeated options or both; [] where the option was not given.
 
-    A name with a comma in it is put in double quotes within the list.
+    Commas in parentheses are part of a name; one with other commas is put in double quotes.
 
     Raises:
         BenchError: a list that names nothing, or a quote that does not end.
@@ -24,14 +30,15 @@ def names(option: str, values: list[str] | None) -> list[str]:
 
 
 def _split(option: str, value: str) -> list[str]:
+    kept = _IN_PARENTHESES.sub(lambda inside: inside[0].replace(",", _COMMA), value)
     try:
-        rows = list(csv.reader([value], skipinitialspace=True, strict=True))
+        rows = list(csv.reader([kept], skipinitialspace=True, strict=True))
     except csv.Error as error:
         raise BenchError(
             f"{option}: expected names with commas between them, found '{printable(value)}' "
             f"({error})"
         ) from error
-    found = [name.strip() for row in rows for name in row if name.strip()]
+    found = [name.strip().replace(_COMMA, ",") for row in rows for name in row if name.strip()]
     if not found:
         raise BenchError(
             f"{option}: expected at least one name, found '{printable(value)}'; give some or leave "
@@ -40,16 +47,20 @@ def _split(option: str, value: str) -> list[str]:
     return found
 
 
-def one_of(option: str, value: str | None, *known: str) -> None:
-    """Refuse a value that an option does not know.
+def one_of(option: str, kind: Any) -> Callable[[str], str]:
+    """A parser of an option that takes the words of a `Literal`; refuses others in one line."""
+    known = get_args(kind)
 
-    Raises:
-        BenchError: names the option and what it takes.
-    """
-    if value is not None and value not in known:
-        raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
+    def parse(value: str) -> str:
+        if value not in known:
+            raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
+        return value
+
+    return parse
 
 
+MarksKind = Literal["best", "significant"]
+CompareKind = Literal["published"]
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -79,9 +90,26 @@ Limit = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
 ]
+StoredDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
+        metavar="NAME",
+    ),
+]
 WorkerCount = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
+]
+ImageTimeout = Annotated[
+    int,
+    typer.Option(
+        "--image-timeout",
+        min=1,
+        metavar="SECONDS",
+        help="Give up an image that a method of yours works on for longer.",
+    ),
 ]
 Shard = Annotated[
     str | None,
@@ -94,13 +122,20 @@ Shard = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
 ]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", min=1, help="This many seeds, from --seed on; the tables hold their means."
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
 ]
 Marks = Annotated[
-    str,
+    MarksKind,
     typer.Option(
         "--marks",
+        parser=one_of("--marks", MarksKind),
         metavar="best|significant",
         help="Mark best and second best, or the best and all that are not told apart from it.",
     ),
@@ -127,10 +162,21 @@ Region = Annotated[
         help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
     ),
 ]
-Compare = Annotated[
-    str | None,
+PanelScores = Annotated[
+    list[str] | None,
     typer.Option(
-        "--compare", metavar="published", help="Show published values beside the measured ones."
+        "--panel-scores",
+        metavar="METRIC",
+        help="Scores to print below each crop of the panels; comma list or repeated.",
+    ),
+]
+Compare = Annotated[
+    CompareKind | None,
+    typer.Option(
+        "--compare",
+        parser=one_of("--compare", CompareKind),
+        metavar="published",
+        help="Show published values beside the measured ones.",
     ),
 ]
 Overwrite = Annotated[
@@ -144,3 +190,34 @@ DryRun = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Scale = Annotated[int, typer.Option("--scale", min=1, max=16, help="Upscaling factor.")]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is taken of a suite, or instead of what it names."""
+
+    methods: Methods = None
+    datasets: Datasets = None
+    metrics: Metrics = None
+    limit: Limit = None
+
+    def names(self) -> tuple[list[str], list[str], list[str]]:
+        """Methods, datasets and metrics by name; [] for the suite's own."""
+        return (
+            names("--methods", self.methods),
+            names("--datasets", self.datasets),
+            names("--metrics", self.metrics),
+        )
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How results are shown, and where they may be written."""
+
+    marks: Marks = "best"
+    compare: Compare = None
+    reports: Reports = None
+    region: Region = None
+    panel_scores: PanelScores = None
+    originals: Originals = True
+    overwrite: Overwrite = False

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from bench.base.errors import CannotWrite
+from bench.base.text import printable
 
 if TYPE_CHECKING:
     from bench.base.progress import Progress
@@ -35,13 +40,23 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True))
 
 
-def report_failures(failures: Sequence[tuple[str, str]]) -> None:
-    """A line for each failure; one for all where many have the same reason."""
+def report_failures(failures: Sequence[tuple[str, str]], store: Path) -> None:
+    """A line for each failure; one for all where many have the same reason.
+
+    Where that leaves something out, a file in the store lists all.
+    """
     lines = list(_failure_lines(failures))
     for line in lines[:MAX_LINES]:
         typer.echo(f"failed: {line}", err=True)
     if len(lines) > MAX_LINES:
         typer.echo(f"failed: and {len(lines) - MAX_LINES} more", err=True)
+    every = "".join(f"{what}: {reason}\n" for what, reason in failures)
+    if every.count("\n") > len(lines[:MAX_LINES]):
+        from bench.base.records import write_atomic
+
+        with suppress(CannotWrite):
+            write_atomic(store / "failures.txt", every.encode("utf-8", "backslashreplace"))
+            typer.echo(f"all of them, one by one: {printable(store / 'failures.txt')}", err=True)
 
 
 def _failure_lines(failures: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -10,6 +10,8 @@ Row = dict[str, Any]
 
 def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     """Rows of `bench.running.execute.dry_run` as lines: each method, dataset and metric once."""
+    power = [row for row in rows if "power" in row]
+    rows = [row for row in rows if "power" not in row]
     pairs = [row for row in rows if "method" in row]
     lines = ["methods"]
     for name in dict.fromkeys(row["method"] for row in pairs):
@@ -17,6 +19,9 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     for what in ("dataset", "metric"):
         own = [row for row in rows if what in row and "method" not in row]
         lines += [f"{what}s", *(_line(row[what], row["problem"] or "ready") for row in own)]
+    if power:
+        lines += ["differences told apart in 80 % of cases, corrected for every two methods"]
+        lines += map(_power, power)
     missing = _missing(rows)
     if not missing:
         return [*lines, "everything is here"]
@@ -37,6 +42,13 @@ def _method(name: str, rows: Sequence[Row]) -> str:
 
 def _count(images: int, left: int) -> str:
     return f"{left} of {images} images to upscale" if left else f"{images} images known"
+
+
+def _power(row: Row) -> str:
+    found = "unknown" if row["detectable"] is None else f"{row['detectable']:.3g}"
+    return _line(
+        f"{row['metric']} on {row['dataset']}", f"{found} at n = {row['n']} ({row['source']})"
+    )
 
 
 def _line(name: str, state: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store, resolve_device
+from bench.base.device import default_store, resolve_device, stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
@@ -15,6 +15,8 @@ from bench.commands.output import print_json, progress
 
 if TYPE_CHECKING:
     from bench.results.results import Results
+    from bench.results.view import View
+    from bench.running.collect import RunOutcome
 
 DIFFERENT = 1
 """Exit code of `diff` when something differs."""
@@ -31,7 +33,7 @@ def export(
     metrics: o.Metrics = None,
     limit: o.Limit = None,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
     overwrite: o.Overwrite = False,
@@ -46,11 +48,11 @@ def export(
     if images and out.suffix == ".json":
         raise BenchError("--images: a JSON holds no images; give --out a folder")
     publish.require_free(out, overwrite)
-    results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
+    stored = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
     if out.suffix == ".json":
-        files = publish.export_json(results, out, scale, overwrite)
+        files = publish.export_json(stored.results, out, scale, overwrite)
     else:
-        files = publish.export_folder(results, out, scale, images, overwrite)
+        files = publish.export_folder(stored.results, out, scale, images, overwrite, stored.view)
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:
@@ -74,7 +76,7 @@ def import_(
     metrics: o.Metrics = None,
     limit: o.Limit = None,
     scale: o.Scale = 4,
-    device: o.Device = "auto",
+    device: o.StoredDevice = "auto",
     seed: o.Seed = None,
     store: o.Store = None,
     overwrite: o.Overwrite = False,
@@ -91,9 +93,9 @@ def import_(
     out = out or Path("results") / "reports" / "merged"
     require_free(out, overwrite=overwrite)
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
-    results = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
-    merged = merge(results, imports, label, scale)
-    _report(merged, out, as_json, overwrite)
+    stored = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
+    merged = merge(stored.results, imports, label, scale)
+    _report(merged, stored.view, out, as_json, overwrite)
 
 
 def diff(
@@ -135,8 +137,8 @@ def _stored(
     device: str,
     seed: int | None,
     store: Path | None,
-) -> Results:
-    from bench.running.execute import collect
+) -> RunOutcome:
+    from bench.running.execute import stored
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.find import chosen, find_suite
@@ -147,25 +149,26 @@ def _stored(
         o.names("--datasets", datasets),
         o.names("--metrics", metrics),
     )
+    kind = stored_kind(device)
     options = RunOptions(
         store=store or default_store(),
-        device=resolve_device(device),
+        device=resolve_device("auto"),
         seed=seed,
         limit=limit,
         scale=scale,
     )
-    return collect(make_plan(card, options, progress(True))).results
+    return stored(make_plan(card, options, progress(True)), kind)
 
 
-def _report(results: Results, out: Path, as_json: bool, overwrite: bool) -> None:
+def _report(results: Results, view: View, out: Path, as_json: bool, overwrite: bool) -> None:
     from rich.console import Console
 
     from bench import reports
     from bench.reports.tables import terminal
 
-    files = reports.render_all(results, out, overwrite=overwrite)
+    files = reports.render_all(results, out, overwrite=overwrite, view=view)
     if as_json:
         print_json({"files": [str(path) for path in files]})
         return
-    terminal.show(results, Console())
+    terminal.show(results, Console(), view)
     typer.echo(f"\nReports: {printable(out)}")

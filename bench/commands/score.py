@@ -26,7 +26,7 @@ def score(
     ] = None,
     metrics: o.Metrics = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write rows image,metric,value here.")
+        Path | None, typer.Option("--csv", help="Write rows image,metric,value,folder here.")
     ] = None,
     limit: o.Limit = None,
     device: o.Device = "auto",
@@ -47,11 +47,12 @@ def score(
     inputs = files_in([*sr, *([hr] if hr else [])])
     output = SingleFile(csv, "--csv", inputs=inputs, overwrite=overwrite) if csv else None
     go_offline(offline)
+    store = store or default_store()
     scores = folders.score_folders(
         sr,
         hr,
         o.names("--metrics", metrics),
-        store=store or default_store(),
+        store=store,
         device=resolve_device(device),
         workers=workers,
         limit=limit,
@@ -59,10 +60,10 @@ def score(
     )
     if output is not None:
         output.write(folders.as_csv(scores))
-    _print_scores(scores, as_json)
+    _print_scores(scores, as_json, store)
 
 
-def _print_scores(scores: Sequence[FolderScores], as_json: bool) -> None:
+def _print_scores(scores: Sequence[FolderScores], as_json: bool, store: Path) -> None:
     if as_json:
         print_json(_json(scores))
     else:
@@ -71,15 +72,16 @@ def _print_scores(scores: Sequence[FolderScores], as_json: bool) -> None:
                 typer.echo(printable(one.folder))
             _print_means(one)
     problems = list(dict.fromkeys(problem for one in scores for problem in one.problems))
-    report_failures(problems)
+    report_failures(problems, store)
     if problems or any(mean is None for one in scores for _, mean, _, _ in one.means):
         raise typer.Exit(FAILED)
 
 
 def _print_means(scores: FolderScores) -> None:
+    width = max(12, *(len(spec.name) for spec, *_ in scores.means))
     for spec, mean, count, reason in scores.means:
         shown = f"{mean:.{spec.digits}f}  (n = {count})" if mean is not None else f"–  {reason}"
-        typer.echo(f"{spec.name:<12} {spec.arrow}  {shown}")
+        typer.echo(f"{spec.name:<{width}} {spec.arrow}  {shown}")
 
 
 def _json(scores: Sequence[FolderScores]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands import options as o
 from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.running.upscale_files import Upscaled
@@ -35,6 +36,7 @@ def upscale(
     limit: o.Limit = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
+    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     shard: o.Shard = None,
     seed: o.Seed = None,
     store: o.Store = None,
@@ -48,7 +50,6 @@ def upscale(
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
     from bench.running import shards, upscale_files
-    from bench.running.options import RunOptions
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")
@@ -61,6 +62,7 @@ def upscale(
         seed=seed,
         limit=limit,
         scale=scale,
+        image_timeout=image_timeout,
     )
     go_offline(offline)
     shown = progress(as_json)
@@ -71,10 +73,10 @@ def upscale(
         done = upscale_files.upscale_files(
             method, input, output, options, shown, dry_run, overwrite
         )
-    _print_upscaled(done, dry_run, as_json)
+    _print_upscaled(done, dry_run, as_json, options.store)
 
 
-def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool) -> None:
+def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool, store: Path) -> None:
     if as_json:
         print_json(done.as_json())
     elif dry_run:
@@ -84,6 +86,6 @@ def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool) -> None:
             f"{done.made} images upscaled, {done.known} were there already: "
             f"{printable(done.folder)}"
         )
-    report_failures(done.failures)
+    report_failures(done.failures, store)
     if done.failures:
         raise typer.Exit(FAILED)

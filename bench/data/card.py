@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue, model_validator
+import re
+from typing import Annotated
 
-from bench.base.cards import Card
-from bench.base.types import FileName
-from bench.remote.card import Archive
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+
+from bench.base.cards import Card, Count, Natural, Title
+from bench.base.types import Archive, FileName
 
 
 class PackagedImage(Card):
@@ -28,6 +30,7 @@ class PackagedImage(Card):
 class PhotoCollection(Card):
     """A named collection of packaged photographs (a file below bench/data/photos)."""
 
+    name: FileName
     images: list[PackagedImage] = Field(min_length=1)
 
 
@@ -42,7 +45,18 @@ class Degradation(Card):
     function: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
     version: str = ""
-    seed: int = 0
+    seed: Natural = 0
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"expected a regular expression, found {pattern!r} ({error})") from error
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class Side(Card):
@@ -55,14 +69,14 @@ class Side(Card):
     """
 
     files: str
-    stem: str = "(.+)"
+    stem: Pattern = "(.+)"
     id: str = r"\1"
 
 
 class CentreCrop(Card):
     """The middle of each pair: `lr` LR pixels square, and the HR pixels that belong to them."""
 
-    lr: int
+    lr: Count
 
 
 class DatasetCard(Card):
@@ -74,22 +88,36 @@ class DatasetCard(Card):
         crop: cut out of each pair.
         degradation: makes the LR images where there are only HR ones.
         images: how many there must be.
+        group: regular expression over an image's id whose parentheses hold the photograph that it
+            is from, where several images are from one.
     """
 
     name: FileName
-    title: str
+    title: Title
     summary: str
     licence: str
     source: str = ""
-    scale: int = 4
+    scale: int = Field(default=4, ge=1, le=16)
     photos: str = ""
     archive: Archive | None = None
     lr: Side | None = None
     hr: Side | None = None
     crop: CentreCrop | None = None
     degradation: Degradation | None = None
-    images: int = 0
+    images: Natural = 0
+    group: str = ""
     note: str = ""
+
+    @field_validator("group")
+    @classmethod
+    def _names_a_group(cls, pattern: str) -> str:
+        try:
+            named = not pattern or re.compile(pattern).groups == 1
+        except re.error:
+            named = False
+        if not named:
+            raise ValueError(f"expected a regular expression with one (group), found {pattern!r}")
+        return pattern
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetCard:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
+from bench.base.lazy import require_known
+from bench.base.progress import Advance
+from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data import downscale
@@ -15,9 +19,8 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
-from bench.data.manifest import Progress
+from bench.data.groups import FILE, by_file, by_pattern
 from bench.data.pairing import pair_files, scan_folder
-from bench.remote import archives
 
 __all__ = [
     "Dataset",
@@ -28,12 +31,14 @@ __all__ = [
     "packaged_photo",
     "pair_files",
     "photo_collections",
+    "public_names",
     "scan_folder",
 ]
 
 
-def dataset_cards() -> dict[str, DatasetCard]:
-    return read_folder("bench.data", "cards", DatasetCard)
+@cache
+def dataset_cards() -> Registry[DatasetCard]:
+    return Registry("dataset", read_folder("bench.data", "cards", DatasetCard).values())
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,15 @@ class Dataset:
     licence: str
     summary: str
     note: str
-    manifest: Callable[[Path, Progress], Manifest]
+    manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
 
 
 def find(name: str, scale: int = 4) -> Dataset:
     """The dataset called `name`.
 
-    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone);
+    Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone, and `groups.csv`
+    where several images are from one photograph);
     `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card).
 
     Raises:
@@ -70,7 +76,9 @@ def find(name: str, scale: int = 4) -> Dataset:
             name,
             printable(folder.resolve().name),
             scale,
-            lambda root, progress: scan_folder(folder, scale, root, progress),
+            lambda root, progress: by_file(
+                scan_folder(folder, scale, root, progress), folder / FILE
+            ),
         )
     if name.startswith("hf:"):
         return _given(
@@ -79,18 +87,30 @@ def find(name: str, scale: int = 4) -> Dataset:
             scale,
             lambda root, progress: build_from_hub(name, scale, root, progress),
         )
-    if name.endswith(".toml"):
-        return _from_card(read_card(Path(name), DatasetCard))
-    return _from_card(pick(dataset_cards(), name, "dataset"))
+    return _from_card(find_card(name), name)
+
+
+def find_card(name: str) -> DatasetCard:
+    """The card called `name`, or the one in the file `name` (ending in .toml)."""
+    if not name.endswith(".toml"):
+        return dataset_cards().find(name)
+    card = read_card(Path(name), DatasetCard)
+    known = [name for each in dataset_cards().values() for name in _code(each)]
+    require_known(Path(name), _code(card), known)
+    return card
+
+
+def _code(card: DatasetCard) -> list[str]:
+    return [card.degradation.function, card.degradation.version] if card.degradation else []
 
 
 def _given(
-    name: str, title: str, scale: int, manifest: Callable[[Path, Progress], Manifest]
+    name: str, title: str, scale: int, manifest: Callable[[Path, Advance], Manifest]
 ) -> Dataset:
     return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
 
-def _from_card(card: DatasetCard) -> Dataset:
+def _from_card(card: DatasetCard, asked: str) -> Dataset:
     return Dataset(
         name=card.name,
         title=card.title,
@@ -98,12 +118,34 @@ def _from_card(card: DatasetCard) -> Dataset:
         licence=card.licence,
         summary=card.summary,
         note=card.note,
-        manifest=lambda root, progress: build(card, root, progress),
-        problem=lambda root: problem(card, root),
+        manifest=lambda root, progress: build(card, root, progress, asked),
+        problem=lambda root: problem(card, root, asked),
     )
 
 
-def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total: None) -> Manifest:
+def public_names(datasets: Iterable[str]) -> dict[str, str]:
+    """Name -> the name without the path of a folder on this machine; they stay distinct."""
+    names: dict[str, str] = {}
+    for dataset in datasets:
+        name = base = _without_path(dataset).encode("utf-8", "backslashreplace").decode()
+        number = 2
+        while name in names.values():
+            name, number = f"{base}-{number}", number + 1
+        names[dataset] = name
+    return names
+
+
+def _without_path(dataset: str) -> str:
+    kind, folder, path = dataset.partition("folder:")
+    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
+
+
+def build(
+    card: DatasetCard,
+    root: Path,
+    progress: Advance = lambda done, total: None,
+    asked: str = "",
+) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.
 
     Files are written before the manifest, so a manifest always describes whole files; a set whose
@@ -113,16 +155,18 @@ def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total
         DataError: what it is made from is missing, or is not what the card names.
     """
     if card.archive is not None:
-        return archive_sets.build_from_archive(card, root, progress)
-    return build_from_photos(card, root, progress)
+        made = archive_sets.build_from_archive(card, root, asked or card.name, progress)
+    else:
+        made = build_from_photos(card, root, progress)
+    return by_pattern(made, card.group)
 
 
-def problem(card: DatasetCard, root: Path) -> str:
+def problem(card: DatasetCard, root: Path, asked: str = "") -> str:
     """Why a card's set cannot be made here, in one line; "" when it can or is there already."""
     if card.archive is None or archive_sets.is_built(card, root):
         return ""
     try:
-        archives.locate(card.archive, card.name)
+        archive_sets.locate(card, asked or card.name)
     except DataError as error:
         return str(error)
     return ""

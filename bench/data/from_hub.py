@@ -11,10 +11,10 @@ from typing import Any
 
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256
+from bench.base.progress import Advance
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.manifest import (
-    Progress,
     Refusals,
     describe,
     read_manifest,
@@ -59,7 +59,7 @@ def parse(name: str) -> HubName:
 
 
 def build_from_hub(
-    name: str, scale: int, root: Path, progress: Progress = lambda done, total: None
+    name: str, scale: int, root: Path, progress: Advance = lambda done, total: None
 ) -> Manifest:
     """Write a hub dataset's images below `root` as PNGs, once, and describe them.
 
@@ -171,7 +171,7 @@ def _bytes(cell: Mapping[str, Any] | None) -> bytes:
 
 
 def _pairs(
-    rows: Iterator[Row], folder: Path, scale: int, total: int, progress: Progress
+    rows: Iterator[Row], folder: Path, scale: int, total: int, progress: Advance
 ) -> tuple[list[dict[str, Any]], Refusals]:
     entries: list[dict[str, Any]] = []
     refused: Refusals = []

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.base.cards import pick, read_folder
+from bench.base.cards import read_folder
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
+from bench.base.progress import Advance
+from bench.base.registry import Registry
 from bench.base.text import slug
 from bench.base.types import Manifest
 from bench.data.card import DatasetCard, PackagedImage, PhotoCollection
 from bench.data.degrade import lr_of, recipe_of
 from bench.data.manifest import (
-    Progress,
     describe,
     read_manifest,
     to_manifest,
@@ -27,12 +29,14 @@ from bench.data.pairing import write_pair
 from bench.files import images
 
 
-def photo_collections() -> dict[str, PhotoCollection]:
-    return read_folder("bench.data", "photos", PhotoCollection)
+@cache
+def photo_collections() -> Registry[PhotoCollection]:
+    cards = read_folder("bench.data", "photos", PhotoCollection)
+    return Registry("photo collection", cards.values(), listed=False)
 
 
 def build_from_photos(
-    card: DatasetCard, root: Path, progress: Progress = lambda done, total: None
+    card: DatasetCard, root: Path, progress: Advance = lambda done, total: None
 ) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.
 
@@ -42,7 +46,7 @@ def build_from_photos(
     Raises:
         DataError: a photograph is missing, or is not the one that the card names.
     """
-    photos = pick(photo_collections(), card.photos, "photo collection")
+    photos = photo_collections().find(card.photos)
     recipe = _recipe(card, photos)
     folder = root / f"{slug(card.name)}-{json_sha256(recipe)[:12]}"
     known = read_manifest(folder / "manifest.json")

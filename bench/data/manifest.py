@@ -12,12 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.base.hashing import json_sha256
-from bench.base.records import read_as, write_atomic
+from bench.base.records import read_as, read_or_why, write_atomic
 from bench.base.types import ImagePair, Manifest
 from bench.files import images
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 Refusals = list[tuple[str, str]]
 """(file, reason) of what cannot take part."""
 
@@ -40,17 +38,29 @@ class _Pair(_Entry):
     id: str
     lr: _File
     hr: _File | None
+    group: str = ""
 
 
 class _Description(_Entry):
-    """What a manifest on disk must say; it may say more."""
+    """What a manifest on disk must say; it may say more.
 
+    `check` is the hash of all the rest, which manifests of before it do not have.
+    """
+
+    check: str = ""
     dataset: str
     scale: int
     sha256: str
     recipe: dict[str, Any]
     pairs: list[_Pair]
     refused: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_as_written(cls, found: Any) -> Any:
+        if isinstance(found, dict) and found.get("check", "") not in ("", _check(found)):
+            raise ValueError("its checksum does not fit")
+        return found
 
     @model_validator(mode="after")
     def _is_whole(self) -> _Description:
@@ -101,14 +111,51 @@ def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
-    """Write it whole; call this after the files that it describes are there."""
-    write_atomic(path, json.dumps(description, indent=1, sort_keys=True) + "\n")
+    """Write it whole; call this after the files that it describes are there.
+
+    Files below its folder are named from there, so that both can be moved together.
+    """
+    folder = path.parent.resolve()
+
+    def from_there(name: str) -> str:
+        file = Path(name)
+        return str(file.relative_to(folder)) if file.is_relative_to(folder) else name
+
+    found = _with_paths(description, from_there)
+    found["check"] = _check(found)
+    write_atomic(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """What was written; None when it is missing or (then it is named) damaged."""
     found = read_as(path, _Description)
-    return found.model_dump() if found else None
+    if found is None:
+        return None
+    folder = path.parent.resolve()
+    return _with_paths(found.model_dump(), lambda name: str(folder / name))
+
+
+def damage(path: Path) -> str:
+    """How a manifest is damaged; "" where it is not, or not there."""
+    found = read_or_why(path, _Description)
+    return found if isinstance(found, str) else ""
+
+
+def _check(description: Mapping[str, Any]) -> str:
+    return json_sha256({key: value for key, value in description.items() if key != "check"})
+
+
+def _with_paths(description: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A manifest with other paths of its files."""
+
+    def changed(file: Any) -> Any:
+        return {**file, "path": change(file["path"])} if file else file
+
+    pairs = [
+        {**pair, "lr": changed(pair["lr"]), "hr": changed(pair["hr"])}
+        for pair in description["pairs"]
+    ]
+    return {**description, "pairs": pairs}
 
 
 def unchanged(description: Mapping[str, Any]) -> bool:
@@ -148,4 +195,5 @@ def _to_pair(entry: Mapping[str, Any], scale: int) -> ImagePair:
         lr_sha256=entry["lr"]["sha256"],
         hr_sha256=hr["sha256"] if hr else None,
         scale=scale,
+        group=entry.get("group", ""),
     )

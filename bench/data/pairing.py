@@ -12,11 +12,11 @@ import numpy as np
 
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256
+from bench.base.progress import Advance
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.alignment import misalignment
 from bench.data.manifest import (
-    Progress,
     Refusals,
     describe,
     file_entry,
@@ -31,7 +31,7 @@ CHECKS = 2
 
 
 def scan_folder(
-    folder: Path, scale: int, root: Path, progress: Progress = lambda done, total: None
+    folder: Path, scale: int, root: Path, progress: Advance = lambda done, total: None
 ) -> Manifest:
     """Describe a folder that holds `lr` and `hr`, or LR images alone: a no-reference set.
 
@@ -121,7 +121,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
 
 
 def check_pairs(
-    pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Progress
+    pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Advance
 ) -> tuple[list[dict[str, Any]], Refusals]:
     """Decode, hash and check pairs, several at a time.
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import DataError
+from bench.base.progress import Advance
 from bench.base.text import printable
 from bench.base.types import ImagePair, Manifest
 from bench.data import find as data
-from bench.data.manifest import Progress, content_sha256, describe, file_entry
+from bench.data.manifest import content_sha256, describe, file_entry
 from bench.files import images
 
 LOCAL = ("path", "sha256", "size", "mtime_ns")
 """What a manifest says of files on one machine only; pixels are the same on all."""
 
 
-def portable(manifest: Manifest, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def portable(manifest: Manifest, progress: Advance = lambda done, total: None) -> dict[str, Any]:
     """A manifest without anything of this machine, every image decoded and hashed afresh."""
     entries = []
     with ThreadPoolExecutor() as pool:
@@ -41,11 +42,13 @@ def _entry(pair: ImagePair) -> dict[str, Any]:
         if path is not None:
             said = file_entry(path, images.read_rgb(path))
             entry[name] = {key: value for key, value in said.items() if key not in LOCAL}
+    if pair.group:
+        entry["group"] = pair.group
     return entry
 
 
 def verify(
-    name: str, scale: int, root: Path, against: Path | None, progress: Progress
+    name: str, scale: int, root: Path, against: Path | None, progress: Advance
 ) -> tuple[dict[str, Any], list[str]]:
     """Hash a dataset's images afresh, and compare with a manifest where one is given.
 

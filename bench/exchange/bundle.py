@@ -16,18 +16,19 @@ from pydantic import Field, ValidationError
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
 from bench.base.types import MetricSpec
+from bench.data.find import public_names
 from bench.exchange.measured import (
-    Cell,
     DatasetPrint,
+    ExchangeCard,
     Measured,
+    MeasuredCell,
     MethodPrint,
     MetricPrint,
     Name,
-    Record,
     Text,
+    groups_of,
     mean,
     of_results,
-    public_names,
     shorten,
 )
 from bench.results.results import Item, Results
@@ -43,7 +44,7 @@ MAX_ROWS = 2_000_000
 COLUMNS = ("dataset", "method", "image", "metric", "value", "reason")
 
 
-class Label(Record):
+class ItemLabel(ExchangeCard):
     """How a method or dataset is shown; see `results.Item`."""
 
     title: Text
@@ -51,14 +52,14 @@ class Label(Record):
     variant: dict[Name, Text] = Field(default_factory=dict)
 
 
-class Bundle(Record):
+class Bundle(ExchangeCard):
     """A result; `made_with` tells versions, device and the methods' fingerprints."""
 
     format: Literal[1] = 1
     title: Text
     notes: list[Text] = Field(default_factory=list)
-    datasets: dict[Name, Label]
-    methods: dict[Name, Label]
+    datasets: dict[Name, ItemLabel]
+    methods: dict[Name, ItemLabel]
     measured: Measured
     made_with: dict[Name, Any] = Field(default_factory=dict)
 
@@ -98,34 +99,33 @@ def to_results(bundle: Bundle) -> Results:
     )
 
 
-def _ordered(cells: Sequence[Cell], field: str) -> list[str]:
+def _ordered(cells: Sequence[MeasuredCell], field: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, field) for cell in cells))
 
 
-def _item(name: str, labels: Mapping[str, Label]) -> Item:
-    label = labels.get(name, Label(title=name))
+def _item(name: str, labels: Mapping[str, ItemLabel]) -> Item:
+    label = labels.get(name, ItemLabel(title=name))
     return Item(name, label.title, label.note, dict(label.variant))
 
 
 def _spec(name: str, told: MetricPrint | None) -> MetricSpec:
+    """Of a metric by which nothing was scored no direction is told; nothing hangs on it."""
     from bench import metrics
 
-    if name in metrics.names() or told is None:
-        return metrics.get(name)
-    return MetricSpec(
+    return metrics.registered(name) or MetricSpec(
         name=name,
         title=name,
-        better=told.better,
+        better=told.better if told else "higher",
         reference=False,
         means="",
         source="",
         factory="",
-        kind=told.kind,
-        digits=told.digits,
+        kind=told.kind if told else "image",
+        digits=told.digits if told else 4,
     )
 
 
-def _frame(cells: Sequence[Cell]) -> pd.DataFrame:
+def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
@@ -143,7 +143,7 @@ def _frame(cells: Sequence[Cell]) -> pd.DataFrame:
     return frame.loc[order.index].reset_index(drop=True)
 
 
-def _values(cell: Cell) -> dict[str, float | None]:
+def _values(cell: MeasuredCell) -> dict[str, float | None]:
     """By image; "" is the whole set."""
     own: dict[str, float | None] = dict(cell.images)
     if not own and cell.mean is not None:
@@ -159,7 +159,11 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "seed": measured.seed,
         "limit": measured.limit,
         "datasets": {
-            name: {"manifest_sha256": known.sha256, "images": known.images}
+            name: {
+                "manifest_sha256": known.sha256,
+                "images": known.images,
+                **({"groups": measured.groups[name]} if name in measured.groups else {}),
+            }
             for name, known in measured.datasets.items()
         },
         "metrics": {name: known.fingerprint for name, known in measured.metrics.items()},
@@ -171,8 +175,8 @@ def _bare(missing: Mapping[str, str]) -> dict[str, str]:
     return {image: without_folders(reason) for image, reason in missing.items()}
 
 
-def _label(item: Item) -> Label:
-    return Label(title=item.title, note=item.note, variant=dict(item.variant))
+def _label(item: Item) -> ItemLabel:
+    return ItemLabel(title=item.title, note=item.note, variant=dict(item.variant))
 
 
 def to_json(bundle: Bundle, with_scores: bool = True) -> str:
@@ -338,7 +342,9 @@ def _read_reports(folder: Path) -> Bundle:
             path, keep_default_na=False, dtype=str, usecols=list(COLUMNS), encoding="utf-8"
         )[list(COLUMNS)]
         frame["value"] = [float(text) if text else None for text in frame["value"]]
-        cells = [Cell.model_validate(c) for c in group_rows(frame.itertuples(index=False), path)]
+        cells = [
+            MeasuredCell.model_validate(c) for c in group_rows(frame.itertuples(index=False), path)
+        ]
         return _of_reports(provenance, cells)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -346,10 +352,20 @@ def _read_reports(folder: Path) -> Bundle:
         ) from error
 
 
-def _of_reports(provenance: Mapping[str, Any], cells: list[Cell]) -> Bundle:
+def _metric_print(name: str, fingerprint: dict[str, Any]) -> MetricPrint:
+    """A user's own metric says in its fingerprint which way is better; its file may be gone."""
     from bench import metrics
 
-    specs = {name: metrics.get(name) for name in provenance["metrics"]}
+    better = fingerprint.get("options", {}).get("better")
+    if better is not None:
+        return MetricPrint(better=better, kind="image", digits=4, fingerprint=fingerprint)
+    spec = metrics.get(name)
+    return MetricPrint(
+        better=spec.better, kind=spec.kind, digits=spec.digits, fingerprint=fingerprint
+    )
+
+
+def _of_reports(provenance: Mapping[str, Any], cells: list[MeasuredCell]) -> Bundle:
     measured = Measured(
         suite=provenance["suite"]["name"],
         seed=provenance["seed"],
@@ -358,24 +374,17 @@ def _of_reports(provenance: Mapping[str, Any], cells: list[Cell]) -> Bundle:
             name: DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
             for name, d in provenance["datasets"].items()
         },
-        metrics={
-            name: MetricPrint(
-                better=spec.better,
-                kind=spec.kind,
-                digits=spec.digits,
-                fingerprint=provenance["metrics"][name],
-            )
-            for name, spec in specs.items()
-        },
+        metrics={name: _metric_print(name, f) for name, f in provenance["metrics"].items()},
         methods={
             name: MethodPrint(typed=name, sha256=m["sha256"])
             for name, m in provenance["methods"].items()
         },
         scores=cells,
+        groups=groups_of(provenance, {name: name for name in provenance["datasets"]}),
     )
     return Bundle(
         title=shorten(str(provenance["suite"]["title"])),
-        datasets={name: Label(title=name) for name in measured.datasets},
-        methods={name: Label(title=name) for name in measured.methods},
+        datasets={name: ItemLabel(title=name) for name in measured.datasets},
+        methods={name: ItemLabel(title=name) for name in measured.methods},
         measured=measured,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.base.text import printable
-from bench.exchange.measured import Cell, Measured, MetricPrint, unlike
+from bench.exchange.measured import Measured, MeasuredCell, MetricPrint, unlike
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def _metric(a: Measured, b: Measured, name: str) -> MetricPrint | None:
     return a.metrics.get(name) or b.metrics.get(name)
 
 
-def _change(a: Cell, b: Cell, metric: MetricPrint | None, tolerance: float | None) -> Change | None:
+def _change(
+    a: MeasuredCell, b: MeasuredCell, metric: MetricPrint | None, tolerance: float | None
+) -> Change | None:
     digits = metric.digits if metric else 4
     amount = 10.0 ** -(digits + 1) if tolerance is None else tolerance
     ids = a.images.keys() | b.images.keys()

@@ -9,12 +9,13 @@ from typing import Any
 from bench.base.errors import DataError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
+from bench.data.find import public_names
 from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
-from bench.exchange.measured import public_names
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.reports.tables.markdown import escape, markdown
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 IMAGES = "images/sr.parquet"
 ROW_GROUP = 16
@@ -50,7 +51,12 @@ def export_json(results: Results, path: Path, scale: int, overwrite: bool = Fals
 
 
 def export_folder(
-    results: Results, out: Path, scale: int, images: bool, overwrite: bool = False
+    results: Results,
+    out: Path,
+    scale: int,
+    images: bool,
+    overwrite: bool = False,
+    view: View = PLAIN,
 ) -> list[Path]:
     """Write the result as a folder for the Hugging Face hub.
 
@@ -67,7 +73,7 @@ def export_folder(
     output = _output(out, results.files(), overwrite)
     files = [out / "README.md", out / RESULT, out / SCORES]
     with output.writing():
-        write_atomic(files[0], card(results, bundle, images))
+        write_atomic(files[0], card(results, bundle, images, view))
         write_atomic(files[1], to_json(bundle, with_scores=False))
         _write_scores(files[2], bundle)
         if images:
@@ -193,7 +199,7 @@ that test sets and metrics are the same.
 """
 
 
-def card(results: Results, bundle: Bundle, images: bool) -> str:
+def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
     """README.md of the dataset: front matter that names the files, and the table."""
     import yaml
 
@@ -212,7 +218,7 @@ def card(results: Results, bundle: Bundle, images: bool) -> str:
         title=escape(printable(bundle.title)),
         version=versions.get("cassr-bench", "?"),
         device=escape(printable(bundle.made_with.get("device", "?"))),
-        table=markdown(results),
+        table=markdown(results, view),
         images="\n- `images`: the SR images." if images else "",
         result=RESULT,
         sets="\n".join(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -46,13 +45,13 @@ CellKey = tuple[str, str, str]
 """(dataset, method, metric)"""
 
 
-class Record(Card):
+class ExchangeCard(Card):
     """A card that may hold infinite scores (PSNR of equal images) also as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class DatasetPrint(Record):
+class DatasetPrint(ExchangeCard):
     """Which images: the manifest's hash (of names and pixels) and how many of them, from the first.
 
     The hash is "" for a folder of SR images without any HR: nothing tells its test set.
@@ -62,7 +61,7 @@ class DatasetPrint(Record):
     images: int = Field(ge=0)
 
 
-class MetricPrint(Record):
+class MetricPrint(ExchangeCard):
     """How scores of a metric are read, and what they depend on besides pixels."""
 
     better: Better
@@ -71,14 +70,14 @@ class MetricPrint(Record):
     fingerprint: Fingerprint
 
 
-class MethodPrint(Record):
+class MethodPrint(ExchangeCard):
     """A method: as typed on the command line, and the hash of its fingerprint."""
 
     typed: Name
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
 
-class Cell(Record):
+class MeasuredCell(ExchangeCard):
     """The scores of one method on one dataset by one metric.
 
     Attributes:
@@ -99,7 +98,7 @@ class Cell(Record):
         return self.dataset, self.method, self.metric
 
 
-class Measured(Record):
+class Measured(ExchangeCard):
     """Everything measured in one run; only metrics that could run here are in `metrics`."""
 
     suite: Name = ""
@@ -109,44 +108,33 @@ class Measured(Record):
     datasets: dict[Name, DatasetPrint]
     metrics: dict[Name, MetricPrint]
     methods: dict[Name, MethodPrint]
-    scores: list[Cell]
+    scores: list[MeasuredCell]
+    groups: dict[Name, dict[Name, Name]] = Field(default_factory=dict)
+    """Of datasets whose images share photographs: image -> photograph."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Measured:
         """Every cell once, and nothing scored without the fingerprints of what it is."""
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
-        described: tuple[Mapping[str, Record], ...] = (self.datasets, self.methods, self.metrics)
+        described: tuple[Mapping[str, ExchangeCard], ...] = (
+            self.datasets,
+            self.methods,
+            self.metrics,
+        )
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
             for name, known in zip(cell.key, described, strict=True):
                 if name not in known:
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")
         return self
 
-    def cells(self) -> dict[CellKey, Cell]:
+    def cells(self) -> dict[CellKey, MeasuredCell]:
         return {cell.key: cell for cell in self.scores}
 
 
 def as_unicode(name: str) -> str:
     """A file's name as Unicode; bytes that are not are shown as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def public_names(datasets: Iterable[str]) -> dict[str, str]:
-    """Name -> the name without the path of a folder on this machine; they stay distinct."""
-    names: dict[str, str] = {}
-    for dataset in datasets:
-        name = base = as_unicode(_without_path(dataset))
-        number = 2
-        while name in names.values():
-            name, number = f"{base}-{number}", number + 1
-        names[dataset] = name
-    return names
-
-
-def _without_path(dataset: str) -> str:
-    kind, folder, path = dataset.partition("folder:")
-    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
 
 
 def of_results(
@@ -189,10 +177,20 @@ def of_results(
             for m in results.methods
         },
         scores=list(_cells(results, names)),
+        groups=groups_of(provenance, names),
     )
 
 
-def _cells(results: Results, names: Mapping[str, str]) -> Iterator[Cell]:
+def groups_of(provenance: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The photographs of the images of each dataset, called as in `names`, that says so."""
+    return {
+        names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
+        for name, known in provenance["datasets"].items()
+        if (groups := known.get("groups"))
+    }
+
+
+def _cells(results: Results, names: Mapping[str, str]) -> Iterator[MeasuredCell]:
     groups = dict(list(results.scores.groupby(["dataset", "method", "metric"], sort=False)))
     for dataset in results.datasets:
         for method in results.methods:
@@ -202,12 +200,12 @@ def _cells(results: Results, names: Mapping[str, str]) -> Iterator[Cell]:
                     yield _cell(names[dataset.name], method.name, metric.name, rows)
 
 
-def _cell(dataset: str, method: str, metric: str, rows: pd.DataFrame) -> Cell:
+def _cell(dataset: str, method: str, metric: str, rows: pd.DataFrame) -> MeasuredCell:
     known = rows["value"].notna()
     images = rows["image"].map(as_unicode)
     values = dict(zip(images[known], rows.loc[known, "value"].map(float), strict=True))
     reasons = rows.loc[~known, "reason"].map(shorten)
-    return Cell(
+    return MeasuredCell(
         dataset=dataset,
         method=method,
         metric=metric,
@@ -242,7 +240,7 @@ def unlike(a: Measured, b: Measured, a_is: str, b_is: str) -> list[str]:
     return [f"{what}: {was} {a_is}, {now} {b_is}" for what, was, now in sorted(lines)]
 
 
-def _plain(record: Record) -> dict[str, Any]:
+def _plain(record: ExchangeCard) -> dict[str, Any]:
     return record.model_dump(mode="json")
 
 

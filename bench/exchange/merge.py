@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
-from bench.exchange.bundle import Bundle, Label
+from bench.data.find import public_names
+from bench.exchange.bundle import Bundle, ItemLabel
 from bench.exchange.diff import difference
-from bench.exchange.measured import Cell, Measured, as_unicode, of_results, public_names, unlike
+from bench.exchange.measured import (
+    Measured,
+    MeasuredCell,
+    as_unicode,
+    of_results,
+    unlike,
+)
 from bench.results.results import Item, Results
 
 if TYPE_CHECKING:
@@ -157,7 +164,7 @@ def _items(
         yield _item(item, label, new, shown, made_with)
 
 
-def _item(item: Import, label: Label | None, new: str, shown: str, made_with: str) -> Item:
+def _item(item: Import, label: ItemLabel | None, new: str, shown: str, made_with: str) -> Item:
     told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
     note = f"{shown}: {told}"
     return Item(
@@ -199,7 +206,7 @@ def _with_rows(
     return merged.loc[ranks.sort_values(list(orders), kind="stable").index].reset_index(drop=True)
 
 
-def _value(cell: Cell | None, image: str, source: str) -> tuple[float | None, str]:
+def _value(cell: MeasuredCell | None, image: str, source: str) -> tuple[float | None, str]:
     if cell is None:
         return None, f"not in {source}"
     image = as_unicode(image)

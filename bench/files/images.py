@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.base.errors import ImageError
+from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
 
@@ -247,11 +248,6 @@ def pixels_sha256(rgb: np.ndarray) -> str:
     """Hash of size and pixels: equal for equal pictures, whatever encoder wrote the file."""
     header = struct.pack("<II", *rgb.shape[:2])
     return hashlib.sha256(header + np.ascontiguousarray(rgb).tobytes()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def image_sha256(path: Path) -> str:

@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.base.errors import BenchError
-from bench.base.records import Line, RecordLog, announced, write_atomic
+from bench.base.records import announced, write_atomic
 from bench.base.text import printable, slug
 from bench.files.image_folders import RECORDS
 from bench.files.images import file_sha256
+from bench.files.record_log import Line, RecordLog
 
 
 def files_in(folders: Iterable[Path]) -> list[Path]:
@@ -134,7 +135,7 @@ class Output:
         self.folder, self.option, self.overwrite = folder, option, overwrite
         self._inputs = Inputs(inputs)
         self._list = folder / RECORDS / f"{record}.json"
-        self._log = RecordLog(folder / RECORDS / record, WrittenLine)
+        self._log = RecordLog(folder / RECORDS / record, WrittenLine, unsealed=True)
         self._known: dict[str, set[str]] | None = None
         self._now: dict[str, str] = {}
 

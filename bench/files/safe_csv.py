@@ -24,5 +24,6 @@ def csv_bytes(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
     """
     texts = frame.select_dtypes(exclude="number").columns
     safe = frame.assign(**{name: frame[name].map(spreadsheet_text) for name in texts})
+    safe = safe.rename(columns=spreadsheet_text)
     text = safe.to_csv(index=False, lineterminator="\n", float_format=float_format)
     return text.encode("utf-8", "backslashreplace")

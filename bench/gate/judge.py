@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from bench.base.text import printable
-from bench.exchange.measured import Cell, CellKey, Measured, MetricPrint, mean, unlike
+from bench.exchange.measured import CellKey, Measured, MeasuredCell, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
-from bench.results.bootstrap import MIN_IMAGES, compare, corrected
+from bench.results.bootstrap import MIN_IMAGES, corrected
+from bench.results.paired import by_group, compare, numbered, of_photographs
+from bench.results.power import POWER, least_difference, typical_spread
 
 State = Literal["pass", "fail"]
 KINDS = ("datasets", "methods", "metrics")
 """What makes a cell, in the order of its key."""
 WRITE_ANEW = "write it anew with --update"
+NO_SCORE = "the reference holds no score"
 NAMED = 3
 SET_RELATIVE = 0.01
 """How much worse a metric of a whole set may be where images are tested statistically."""
@@ -45,7 +48,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Everything the gate has to say.
 
     Attributes:
@@ -98,7 +101,7 @@ def judge(
     found: Measured,
     unavailable: Mapping[str, str],
     part: Collection[str] = (),
-) -> Verdict:
+) -> GateVerdict:
     """Judge what was measured.
 
     Args:
@@ -113,12 +116,14 @@ def judge(
     problems += _unheld(pairs)
     if not pairs and not problems:
         problems = ["nothing that the reference holds was measured; name methods that it has"]
-    problems += _untestable(reference, pairs)
+    groups = {**known.groups, **found.groups}
+    problems += _untestable(reference, pairs, groups)
     if problems:
-        return Verdict((), tuple(problems))
-    p = _p_values(reference, pairs)
-    rows = tuple(_judged(reference, key, *pair, p) for key, pair in pairs.items())
-    return Verdict(rows, notes=tuple(_notes(known, found)))
+        return GateVerdict((), tuple(problems))
+    p = _p_values(reference, pairs, groups)
+    rows = tuple(_judged(reference, key, *pair, p, groups) for key, pair in pairs.items())
+    notes = [*_notes(known, found), *_power(reference, pairs, groups, len(p))]
+    return GateVerdict(rows, notes=tuple(notes))
 
 
 # -- whether it can be judged --------------------------------------------------------------------
@@ -152,10 +157,12 @@ def _unlike_names(
                 yield printable(f"{what}: {name} is in the reference and was not measured here")
 
 
-Pairs = Mapping[CellKey, tuple[Cell, Cell]]
+Pairs = Mapping[CellKey, tuple[MeasuredCell, MeasuredCell]]
+Groups = Mapping[str, Mapping[str, str]]
+"""Dataset -> image -> photograph."""
 
 
-def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]:
+def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[MeasuredCell, MeasuredCell]]:
     """(in the reference, measured) of everything that was asked for and either has."""
     held, here = known.cells(), found.cells()
     return {
@@ -165,8 +172,8 @@ def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[Cell, Cell]]
     }
 
 
-def _empty(key: CellKey) -> Cell:
-    return Cell(dataset=key[0], method=key[1], metric=key[2])
+def _empty(key: CellKey) -> MeasuredCell:
+    return MeasuredCell(dataset=key[0], method=key[1], metric=key[2])
 
 
 def _unheld(pairs: Pairs) -> Iterator[str]:
@@ -178,10 +185,10 @@ def _unheld(pairs: Pairs) -> Iterator[str]:
             count = f"{len(absent)} of {len(found.images)} scores"
             yield f"{where}: {count} are not in the reference ({_named(absent)}); {WRITE_ANEW}"
         elif absent or not _scored(known):
-            yield f"{where}: the reference holds no score; {WRITE_ANEW}"
+            yield f"{where}: {NO_SCORE}; {WRITE_ANEW}"
 
 
-def _scored(cell: Cell) -> set[str]:
+def _scored(cell: MeasuredCell) -> set[str]:
     """The images that have a score; of a whole set, which has one, ""."""
     return set(cell.images) or ({""} if cell.mean is not None else set())
 
@@ -190,12 +197,15 @@ def _named(images: Sequence[str]) -> str:
     return ", ".join(map(printable, images[:NAMED])) + (", …" if len(images) > NAMED else "")
 
 
-def _untestable(reference: Reference, pairs: Pairs) -> list[str]:
+def _untestable(reference: Reference, pairs: Pairs, groups: Groups) -> list[str]:
     """Cells that shall be tested and have too little to test."""
     problems = []
     for key, (cell, _) in pairs.items():
-        if reference.tolerance_of(*key).kind == "statistical" and len(cell.images) < MIN_IMAGES:
-            what = f"{len(cell.images)} images" if cell.images else "one value for the whole set"
+        count = _count(cell.images, numbered(cell.images, groups.get(key[0], {})))
+        if reference.tolerance_of(*key).kind == "statistical" and count < MIN_IMAGES:
+            images = len(cell.images)
+            shown = f"{images} images{of_photographs(images, count)}"
+            what = shown if images else "one value for the whole set"
             problems.append(
                 f"{' / '.join(map(printable, key))}: {what}, a paired test needs {MIN_IMAGES} "
                 "images; give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
@@ -217,10 +227,32 @@ def _notes(known: Measured, found: Measured) -> list[str]:
     return [printable(note) for note in notes]
 
 
+def _power(reference: Reference, pairs: Pairs, groups: Groups, tests: int) -> Iterator[str]:
+    """Which change of each dataset and metric the tests find; from how the scores changed now."""
+    changes: dict[tuple[str, str], list[np.ndarray]] = {}
+    for key, pair in pairs.items():
+        if reference.tolerance_of(*key).kind == "statistical":
+            common = _common(*pair)
+            before, after = map(_array, common)
+            own = numbered(common[0], groups.get(key[0], {}))
+            if np.isfinite(after - before).all() and _count(before, own) >= MIN_IMAGES:
+                change = by_group((after - before)[:, None], own)
+                changes.setdefault((key[0], key[2]), []).append(change)
+    for (dataset, metric), columns in changes.items():
+        spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
+        n = len(columns[0])
+        if spreads:
+            least = least_difference(float(np.median(spreads)), n, tests)
+            said = f"a change of {least:.3g} is found in {POWER:.0%} of cases"
+        else:
+            said = "no score changed, so nothing tells which change would be found"
+        yield printable(f"{dataset} / {metric}, n = {n}: {said}")
+
+
 # -- judging -------------------------------------------------------------------------------------
 
 
-def _common(known: Cell, found: Cell) -> tuple[dict[str, float], dict[str, float]]:
+def _common(known: MeasuredCell, found: MeasuredCell) -> tuple[dict[str, float], dict[str, float]]:
     """The values of the images that both have; of a whole set, its one value."""
     if not known.images and known.mean is not None and found.mean is not None:
         return {"": known.mean}, {"": found.mean}
@@ -232,21 +264,28 @@ def _change(before: float, after: float) -> float:
     return 0.0 if before == after else after - before
 
 
-def _p_values(reference: Reference, pairs: Pairs) -> dict[CellKey, float]:
+def _p_values(reference: Reference, pairs: Pairs, groups: Groups) -> dict[CellKey, float]:
     """Holm-corrected p-values of the cells that a test decides.
 
     All of them are one family, unlike in a table: one cell that fails by chance fails the gate.
     NaN where too few images differ for a test.
     """
-    tested = {}
+    raw = {}
     for key, pair in pairs.items():
-        before, after = map(_array, _common(*pair))
+        common = _common(*pair)
+        before, after = map(_array, common)
         finite = bool(np.isfinite(before).all() and np.isfinite(after).all())
-        if reference.tolerance_of(*key).kind == "statistical" and finite:
-            tested[key] = (before, after)
-    testable = {key: values for key, values in tested.items() if len(values[0]) >= MIN_IMAGES}
-    raw = np.array([compare(after, before).p for before, after in testable.values()])
-    return dict(zip(testable, corrected(raw).tolist(), strict=True))
+        if reference.tolerance_of(*key).kind != "statistical" or not finite:
+            continue
+        own = numbered(common[0], groups.get(key[0], {}))
+        if _count(before, own) >= MIN_IMAGES:
+            raw[key] = compare(after, before, own).p
+    return dict(zip(raw, corrected(np.array(list(raw.values()))).tolist(), strict=True))
+
+
+def _count(values: Sized, groups: np.ndarray | None) -> int:
+    """How many are independent: photographs, else images."""
+    return len(values) if groups is None else int(groups.max()) + 1
 
 
 def _array(values: Mapping[str, float]) -> np.ndarray:
@@ -254,7 +293,12 @@ def _array(values: Mapping[str, float]) -> np.ndarray:
 
 
 def _judged(
-    reference: Reference, key: CellKey, known: Cell, found: Cell, tests: Mapping[CellKey, float]
+    reference: Reference,
+    key: CellKey,
+    known: MeasuredCell,
+    found: MeasuredCell,
+    tests: Mapping[CellKey, float],
+    groups: Groups,
 ) -> Judged:
     metric = reference.measured.metrics[key[2]]
     before, after = _common(known, found)
@@ -262,7 +306,16 @@ def _judged(
     reasons = _missing(known, found, reference.allowed_missing)
     if before:
         tolerance = reference.tolerance_of(*key)
-        reasons += JUDGES[tolerance.kind](_Change(before, after, metric, p, len(tests)), tolerance)
+        count = _count(before, numbered(before, groups.get(key[0], {})))
+        change = _Change(
+            before,
+            after,
+            metric,
+            p,
+            len(tests),
+            f"{len(before)} images{of_photographs(len(before), count)}",
+        )
+        reasons += JUDGES[tolerance.kind](change, tolerance)
     reasons += _below_floors(reference, key, after, metric)
     return Judged(
         *key,
@@ -275,7 +328,7 @@ def _judged(
     )
 
 
-def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
+def _missing(known: MeasuredCell, found: MeasuredCell, allowed: int) -> list[str]:
     if not known.images:
         why = next(iter(found.missing.values()), "none was measured")
         return [] if found.mean is not None else [f"no value: {printable(why)}"]
@@ -289,13 +342,17 @@ def _missing(known: Cell, found: Cell, allowed: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Change:
-    """How the scores of one cell changed, image by image; `p` is one of so many `tests`."""
+    """How the scores of one cell changed, image by image; `p` is one of so many `tests`.
+
+    `images` says in words how many there are.
+    """
 
     before: Mapping[str, float]
     after: Mapping[str, float]
     metric: MetricPrint
     p: float | None
     tests: int
+    images: str
 
     @property
     def worse_by(self) -> float:
@@ -347,12 +404,12 @@ def _worse(change: _Change, allowed: float) -> list[str]:
 def _statistical(change: _Change, tolerance: Tolerance) -> list[str]:
     if not change.worse_by > change.amount(tolerance):
         return []
-    by = f"mean worse by {change.number(change.worse_by)} over {len(change.before)} images"
+    by = f"mean worse by {change.number(change.worse_by)} over {change.images}"
     if change.p is None:
         return [f"{by}; no test is possible, since scores are infinite or images are missing"]
     if not change.p < tolerance.alpha:
         return []
-    return [f"{by} (paired bootstrap, Holm over {change.tests}: p = {change.p:.2g})"]
+    return [f"{by} (paired test, Holm over {change.tests}: p = {change.p:.2g})"]
 
 
 JUDGES = {
@@ -379,7 +436,7 @@ def _below_floors(
 
 def keep_scores(measured: Measured) -> Measured:
     """What a reference keeps: cells with scores, and what they belong to, without reasons."""
-    cells: Sequence[Cell] = [
+    cells: Sequence[MeasuredCell] = [
         cell.model_copy(update={"missing": {}}) for cell in measured.scores if cell.mean is not None
     ]
     used = {what: {getattr(c, what) for c in cells} for what in ("dataset", "method", "metric")}

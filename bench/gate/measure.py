@@ -11,9 +11,9 @@ from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
 from bench.exchange.measured import (
-    Cell,
     DatasetPrint,
     Measured,
+    MeasuredCell,
     MethodPrint,
     MetricPrint,
     as_unicode,
@@ -74,9 +74,10 @@ def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progr
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
     names = {entry.name: entry.card.name for entry in made.methods}
+    as_typed = {shown: as_unicode(name) for name, shown in made.shown.items()}
     cannot = {names[name]: why for name, why in made.unavailable.items()}
     return Found(
-        of_results(outcome.results, typed, options.scale),
+        of_results(outcome.results, typed, options.scale, as_typed),
         {**cannot, **_unavailable(made.metrics)},
         outcome.failures,
     )
@@ -144,8 +145,10 @@ def _print(spec: MetricSpec, device: str) -> MetricPrint:
     )
 
 
-def _cell(spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]) -> Cell:
-    cell = Cell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
+def _cell(
+    spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]
+) -> MeasuredCell:
+    cell = MeasuredCell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
     if spec.kind == "set":
         value, count = next((v, n) for s, v, n, _ in scores.means if s.name == spec.name)
         if count < len(hashes):

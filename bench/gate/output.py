@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from bench.base.text import printable, without_folders
-from bench.gate.judge import Judged, Verdict
+from bench.gate.judge import NO_SCORE, GateVerdict, Judged
 from bench.reports.tables.markdown import escape
 
 MAX_ROWS = 60
@@ -14,10 +14,12 @@ MAX_NAME = 22
 HEADLINES = {0: "Gate passed", 1: "Gate failed", 2: "Gate could not judge"}
 
 
-def headline(verdict: Verdict) -> str:
+def headline(verdict: GateVerdict) -> str:
     text = HEADLINES[verdict.exit_code]
     if verdict.problems:
-        return f"{text}: not the same test as the reference's"
+        if all(NO_SCORE in problem for problem in verdict.problems):
+            return f"{text}: the reference holds no score to judge by; write it anew with --update"
+        return f"{text}: what was measured is not what the reference holds"
     if not verdict.failed:
         return f"{text}: {len(verdict.rows)} of {len(verdict.rows)} scores within tolerance"
     return f"{text}: {len(verdict.failed)} of {len(verdict.rows)} scores beyond tolerance"
@@ -27,16 +29,16 @@ def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.6g}"
 
 
-def _shown(verdict: Verdict) -> tuple[Judged, ...]:
+def _shown(verdict: GateVerdict) -> tuple[Judged, ...]:
     return verdict.rows if len(verdict.rows) <= MAX_ROWS else verdict.failed[:MAX_ROWS]
 
 
-def _left_out(verdict: Verdict) -> str:
+def _left_out(verdict: GateVerdict) -> str:
     rest = len(verdict.rows) - len(_shown(verdict))
     return f"{rest} more rows are not shown; --json has all" if rest else ""
 
 
-def terminal(verdict: Verdict) -> list[str]:
+def terminal(verdict: GateVerdict) -> list[str]:
     """Lines: a row per cell, the reason of a failure below its row."""
     rows = _shown(verdict)
     cells = [[_short(text) for text in _texts(row)] for row in rows]
@@ -66,12 +68,12 @@ def _aligned(texts: list[str], widths: list[int]) -> str:
     return "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()
 
 
-def markdown(verdict: Verdict) -> str:
+def markdown(verdict: GateVerdict) -> str:
     """For a job summary: what failed first, then all rows."""
     return "\n".join(_markdown(verdict)) + "\n"
 
 
-def _markdown(verdict: Verdict) -> Iterator[str]:
+def _markdown(verdict: GateVerdict) -> Iterator[str]:
     sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
     yield f"### {sign} {headline(verdict)}"
     yield ""
@@ -94,7 +96,7 @@ def _kept(text: str) -> str:
     return escape(printable(without_folders(text)))
 
 
-def junit(verdict: Verdict, name: str) -> bytes:
+def junit(verdict: GateVerdict, name: str) -> bytes:
     """JUnit XML: a test case per cell; what could not be judged is an error."""
     suite = ElementTree.Element(
         "testsuite",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from bench.base.cards import Card, Names
+from bench.base.cards import Amount, Card, Count, Names, Natural, Title
 from bench.base.types import FileName, PathInside, Weight
 
 
@@ -110,7 +110,7 @@ class Official(Card):
     packages: list[str] = Field(default_factory=list)
     modules: list[str] = Field(default_factory=list)
     command: list[str] = Field(min_length=1)
-    only_size: int = 0
+    only_size: Natural = 0
     command_else: list[str] = Field(default_factory=list)
     config: str = ""
     replacements: list[Replacement] = Field(default_factory=list)
@@ -119,14 +119,27 @@ class Official(Card):
     snapshots: list[Snapshot] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     outputs: Outputs = Outputs()
-    min_size: int = 1
-    multiple: int = 1
+    min_size: Count = 1
+    multiple: Count = 1
     gpu: bool = True
     seeding: Literal["run", "image", "none"]
-    start_seconds: float = 1800
-    image_seconds: float = 600
+    start_seconds: Amount = 1800
+    image_seconds: Amount = 600
     settings: str
     quirks: list[str] = Field(default_factory=list)
+
+
+def _is_requirement(text: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"expected a requirement such as 'name>=1', found {text!r}") from error
+    return text
+
+
+Requirement = Annotated[str, AfterValidator(_is_requirement)]
 
 
 class Variant(Card):
@@ -136,10 +149,10 @@ class Variant(Card):
         options: those of the card, but for these.
     """
 
-    title: str
+    title: Title
     summary: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
-    parameters: int | None = None
+    parameters: Count | None = None
 
 
 class MethodCard(Card):
@@ -170,17 +183,17 @@ class MethodCard(Card):
     """
 
     name: FileName
-    title: str
+    title: Title
     factory: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
     weights: list[Weight] = Field(default_factory=list)
     seeded: bool = False
-    version: int = 1
-    scales: list[int] = Field(default_factory=list, min_length=1)
-    parameters: int | None = None
-    steps: int | None = None
-    max_workers: int | None = None
-    packages: list[str] = Field(default_factory=list)
+    version: Count = 1
+    scales: list[Count] = Field(default_factory=list, min_length=1)
+    parameters: Count | None = None
+    steps: Count | None = None
+    max_workers: Count | None = None
+    packages: list[Requirement] = Field(default_factory=list)
     lookup: str = ""
     needs: str = ""
     ran: str = ""
@@ -192,8 +205,8 @@ class MethodCard(Card):
     note: str = ""
     deviations: list[str] = Field(default_factory=list)
     variants: dict[FileName, Variant] = Field(default_factory=dict)
-    seeds: list[int] = Field(default_factory=list)
-    training_seed: int | None = None
+    seeds: list[Natural] = Field(default_factory=list)
+    training_seed: Natural | None = None
 
     def methods(self) -> list[MethodCard]:
         """Every method of this card: its own and its variants', or each training of them."""

@@ -12,16 +12,18 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
-from bench.base.foreign import running
-from bench.base.lazy import resolve
+from bench.base.lazy import require_known, resolve
+from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
+from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
-from bench.methods import own_function, siblings
+from bench.methods import own_function
 from bench.methods.card import MethodCard
+from bench.processes.foreign import running
 
 CARD_FOLDERS = (("baselines", "cards"),)
 DATASET = "{dataset}"
@@ -37,12 +39,14 @@ class Entry:
         card: what it is.
         files: the finished SR images of a dataset by stem, for a method that is a folder of them.
         modules: hash of each module beside a method file that it imports, by file name.
+        foreign: whether it is code or weights of the user's, which get a process of their own.
     """
 
     name: str
     card: MethodCard
     files: Callable[[str], Mapping[str, Path]] | None = None
     modules: Mapping[str, str] = field(default_factory=dict)
+    foreign: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -120,17 +124,15 @@ def _installed(requirement: str) -> bool:
 
 
 @cache
-def method_cards() -> Mapping[str, MethodCard]:
-    cards: dict[str, MethodCard] = {}
-    for package, folder in CARD_FOLDERS:
-        cards |= read_folder(package, folder, MethodCard)
-    return cards
+def method_cards() -> Registry[MethodCard]:
+    folders = [read_folder(package, folder, MethodCard) for package, folder in CARD_FOLDERS]
+    return Registry("method", (card for cards in folders for card in cards.values()))
 
 
 @cache
-def all_methods() -> Mapping[str, MethodCard]:
+def all_methods() -> Registry[MethodCard]:
     """Every method that has a name: those of the cards, their variants and trainings."""
-    return {each.name: each for card in method_cards().values() for each in card.methods()}
+    return Registry("method", (each for card in method_cards().values() for each in card.methods()))
 
 
 def matching(name: str) -> list[str]:
@@ -168,14 +170,21 @@ def find(name: str) -> Entry:
     if name.endswith(".py"):
         return _python_file(Path(name))
     if name.endswith(".toml"):
-        return Entry(name, read_card(Path(name), MethodCard))
-    return Entry(name, pick(all_methods(), name, "method"))
+        return Entry(name, _card_by_path(Path(name)), foreign=True)
+    return Entry(name, all_methods().find(name))
 
 
 class _GivenCard(MethodCard):
     """A method that is a file or folder of the user's: its name is free text and never a path."""
 
     name: str
+
+
+def _card_by_path(file: Path) -> MethodCard:
+    card, packaged = read_card(file, MethodCard), method_cards().values()
+    require_known(file, [card.factory], [known.factory for known in packaged])
+    require_known(file, [card.lookup], [known.lookup for known in packaged])
+    return card
 
 
 def _spandrel(name: str, file: Path) -> Entry:
@@ -187,7 +196,7 @@ def _spandrel(name: str, file: Path) -> Entry:
         licence="unknown",
         summary="weights given by path",
     )
-    return Entry(name, card)
+    return Entry(name, card, foreign=True)
 
 
 def _folder(name: str) -> Entry:
@@ -232,7 +241,7 @@ def _python_file(file: Path) -> Entry:
         licence="unknown",
         summary="a method in one file",
     )
-    return Entry(str(file), card, modules=siblings.hashes(file))
+    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
 
 
 def _python_function(name: str) -> Entry:

@@ -13,10 +13,10 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import Unavailable, UnknownName
-from bench.base.foreign import LIBRARIES
 from bench.base.hashing import json_sha256
 from bench.base.text import printable
 from bench.files.images import file_sha256
+from bench.processes.foreign import LIBRARIES
 
 if TYPE_CHECKING:
     import numpy as np

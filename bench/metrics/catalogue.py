@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.base.types import BEYOND, MetricSpec, Weight
+from bench.base.types import BEYOND, MetricOption, MetricSpec, Package, Weight
 from bench.remote.weights import hash_in_name
 
 _PYIQA_URL = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main/"
 _PYIQA_LICENCE = "PolyForm-Noncommercial-1.0.0 (pyiqa)"
 _OURS = "Apache-2.0"
 _FROM_ZERO = (0, BEYOND)
+
+PYIQA = Package("pyiqa", "pyiqa")
+_CLIP = Package("clip", "openai-clip")
+_TIMM = Package("timm", "timm")
+_CLEAN_FID = Package("cleanfid", "clean-fid")
 
 
 def _pyiqa_weight(name: str, size: int = 0, sha256: str = "") -> Weight:
@@ -48,8 +53,14 @@ LPIPS_ALEX = _pyiqa_weight(
     "LPIPS_v0.1_alex-df73285e.pth",
     sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
 )
-LPIPS_VGG = _pyiqa_weight("LPIPS_v0.1_vgg-a78928a0.pth")
-DISTS_WEIGHTS = _pyiqa_weight("DISTS_weights-f5e65c96.pth")
+LPIPS_VGG = _pyiqa_weight(
+    "LPIPS_v0.1_vgg-a78928a0.pth",
+    sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+)
+DISTS_WEIGHTS = _pyiqa_weight(
+    "DISTS_weights-f5e65c96.pth",
+    sha256="f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+)
 MUSIQ_KONIQ = _pyiqa_weight("musiq_koniq_ckpt-e95806b9.pth", 108_610_983)
 MANIQA_PIPAL = _pyiqa_weight("MANIQA_PIPAL-ae6d356b.pth", 543_335_435)
 CLIP_RN50 = Weight(
@@ -71,6 +82,10 @@ INCEPTION = Weight(
 _GRID_OF_CROPS = {"crops": "20 of 224 px on a uniform grid, the scheme of pyiqa >= 0.1.12"}
 
 _PATCHES: dict[str, Any] = {"mode": "clean", "patch": 256, "stride": 256}
+
+_CHANNELS = {
+    "channels": MetricOption("rgb", "what is compared; y is as in psnr_y and ssim_y", ("rgb", "y"))
+}
 
 METRICS: tuple[MetricSpec, ...] = (
     MetricSpec(
@@ -114,6 +129,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 1",
         bounds=_FROM_ZERO,
         licence=f"{_PYIQA_LICENCE}; weights BSD-2-Clause",
+        packages=(PYIQA,),
         weights=(ALEXNET, LPIPS_ALEX),
         min_size=32,
         pyiqa_name="lpips",
@@ -129,6 +145,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 1",
         bounds=_FROM_ZERO,
         licence=f"{_PYIQA_LICENCE}; weights MIT",
+        packages=(PYIQA,),
         weights=(VGG16, DISTS_WEIGHTS),
         min_size=32,
         pyiqa_name="dists",
@@ -146,6 +163,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to several hundred",
         digits=2,
         licence="MIT (clean-fid); weights Apache-2.0",
+        packages=(_CLEAN_FID,),
         weights=(INCEPTION,),
         options={"mode": "clean"},
         pyiqa_name="fid",
@@ -163,6 +181,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="around 0 to 0.3; can be slightly negative",
         digits=5,
         licence="MIT (clean-fid); weights Apache-2.0",
+        packages=(_CLEAN_FID,),
         weights=(INCEPTION,),
         options={"mode": "clean"},
         unbiased=True,
@@ -180,6 +199,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to several hundred",
         digits=2,
         licence="MIT (clean-fid); weights Apache-2.0",
+        packages=(_CLEAN_FID,),
         weights=(INCEPTION,),
         options=_PATCHES,
         min_size=_PATCHES["patch"],
@@ -197,6 +217,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="around 0 to 0.3; can be slightly negative",
         digits=5,
         licence="MIT (clean-fid); weights Apache-2.0",
+        packages=(_CLEAN_FID,),
         weights=(INCEPTION,),
         options=_PATCHES,
         min_size=_PATCHES["patch"],
@@ -228,6 +249,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 100",
         digits=2,
         licence=f"{_PYIQA_LICENCE}; weights Apache-2.0",
+        packages=(PYIQA,),
         weights=(MUSIQ_KONIQ,),
         min_size=32,
         pyiqa_name="musiq",
@@ -242,6 +264,7 @@ METRICS: tuple[MetricSpec, ...] = (
         factory="bench.metrics.perceptual:Maniqa",
         range="0 to 1",
         licence=f"{_PYIQA_LICENCE}; weights Apache-2.0",
+        packages=(PYIQA, _TIMM),
         weights=(MANIQA_PIPAL,),
         options=_GRID_OF_CROPS,
         min_size=32,
@@ -258,9 +281,41 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 1",
         bounds=(0, 1),
         licence=f"{_PYIQA_LICENCE}; weights MIT",
+        packages=(PYIQA, _CLIP),
         weights=(CLIP_RN50,),
         min_size=32,
         pyiqa_name="clipiqa",
+    ),
+    MetricSpec(
+        name="psnr",
+        title="PSNR",
+        better="higher",
+        reference=True,
+        means="peak signal-to-noise ratio over the three channels of RGB",
+        source="pyiqa psnr(test_y_channel=False)",
+        factory="bench.metrics.fidelity:Psnr",
+        range="0 to 80, typically 20 to 35",
+        bounds=(0, 80),
+        unit="dB",
+        digits=2,
+        licence=_OURS,
+        accepts=_CHANNELS,
+        pyiqa_name="psnr",
+    ),
+    MetricSpec(
+        name="ssim",
+        title="SSIM",
+        better="higher",
+        reference=True,
+        means="structural similarity, mean of the three channels of RGB, as SSIM-Y otherwise",
+        source="Wang et al., IEEE TIP 2004; pyiqa ssim(test_y_channel=False)",
+        factory="bench.metrics.fidelity:Ssim",
+        range="0 to 1",
+        bounds=(0, 1),
+        licence=_OURS,
+        accepts=_CHANNELS,
+        min_size=11,
+        pyiqa_name="ssim",
     ),
     MetricSpec(
         name="ms_ssim",
@@ -315,6 +370,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 1",
         bounds=_FROM_ZERO,
         licence=_PYIQA_LICENCE,
+        packages=(PYIQA,),
         min_size=64,
         pyiqa_name="nlpd",
     ),
@@ -329,6 +385,7 @@ METRICS: tuple[MetricSpec, ...] = (
         range="0 to 1; above 1 where contrast is enhanced",
         bounds=_FROM_ZERO,
         licence=_PYIQA_LICENCE,
+        packages=(PYIQA,),
         min_size=64,
         pyiqa_name="vif",
     ),
@@ -344,6 +401,7 @@ METRICS: tuple[MetricSpec, ...] = (
         bounds=(0, 100),
         digits=2,
         licence=_PYIQA_LICENCE,
+        packages=(PYIQA,),
         min_size=16,
         pyiqa_name="piqe",
     ),
@@ -362,6 +420,8 @@ PARITY: dict[str, float] = {
     "musiq": 1e-4,
     "maniqa": 1e-6,
     "clipiqa": 1e-6,
+    "psnr": 1e-5,
+    "ssim": 1e-6,
     "ms_ssim": 1e-6,
     "fsim": 1e-6,
     "gmsd": 1e-6,

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.base.types import Fingerprint, MetricSpec
-from bench.metrics import check_image, fingerprint
-from bench.metrics.filters import correlate, gaussian_taps
-from bench.metrics.luma import ycbcr_y, yiq_y
+from bench.base.types import MetricSpec
+from bench.metrics.filters import check_image, correlate, gaussian_taps, ycbcr_y, yiq_y
 
 _WINDOW = gaussian_taps(11, 1.5)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -24,56 +22,72 @@ _MSE_FLOOR = 1e-8
 """Added to the mean squared error, as pyiqa does: identical images score 80 dB."""
 
 
-class PsnrY:
-    """PSNR on unrounded Y; an implementation of `bench.base.types.Metric`."""
+class Psnr:
+    """PSNR on RGB or unrounded Y; an implementation of `bench.base.types.Metric`."""
+
+    _channels = "rgb"
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
 
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
-
     def prepare(self, hr: Tensor) -> Tensor:
-        """(1, 1, H, W) float64 in [16/255, 235/255]: Y of the HR image."""
+        """(1, C, H, W) float64 in [0, 1]: the HR image's channels."""
         check_image(self.spec, hr)
-        return ycbcr_y(hr.to(self.device)).double() / 255
+        return self._planes(hr)
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
         """PSNR in dB; at most 80."""
-        y = ycbcr_y(sr.to(self.device)).double() / 255
-        mse = (y - prepared).square_().mean()
+        mse = (self._planes(sr) - prepared).square_().mean()
         return float(-10 * torch.log10(mse + _MSE_FLOOR))
+
+    def _planes(self, image: Tensor) -> Tensor:
+        return _planes(self.spec, self._channels, image.to(self.device)).double() / 255
+
+
+class PsnrY(Psnr):
+    """PSNR on unrounded Y."""
+
+    _channels = "y"
 
 
 @dataclass(frozen=True)
 class _Local:
-    """An image and its local statistics, float64: y (1, 1, H, W) in units of 1/255; mean and
-    variance under the window (1, 1, H-10, W-10)."""
+    """An image and its local statistics, float64: y (1, C, H, W) in units of 1/255; mean and
+    variance under the window (1, C, H-10, W-10)."""
 
     y: Tensor
     mean: Tensor
     variance: Tensor
 
 
-class SsimY:
-    """SSIM on rounded Y with pyiqa's clamped contrast term; a `bench.base.types.Metric`."""
+class Ssim:
+    """SSIM on RGB or rounded Y, contrast clamped as pyiqa does; a `bench.base.types.Metric`."""
+
+    _channels = "rgb"
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
 
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
-
     def prepare(self, hr: Tensor) -> _Local:
         """Local statistics of the HR image."""
         check_image(self.spec, hr)
-        return _local(ycbcr_y(hr.to(self.device)).round().double())
+        return self._local(hr)
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: _Local) -> float:
         """Mean SSIM in [0, 1]."""
         check_image(self.spec, sr)
-        own = _local(ycbcr_y(sr.to(self.device)).round().double())
+        own = self._local(sr)
         return float((_contrast(own, prepared) * _luminance(own, prepared)).mean())
+
+    def _local(self, image: Tensor) -> _Local:
+        planes = _planes(self.spec, self._channels, image.to(self.device))
+        return _local(planes.round().double())
+
+
+class SsimY(Ssim):
+    """SSIM on rounded Y."""
+
+    _channels = "y"
 
 
 class MsSsim:
@@ -81,9 +95,6 @@ class MsSsim:
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
 
     def prepare(self, hr: Tensor) -> list[_Local]:
         """Local statistics of the HR image at each scale."""
@@ -107,6 +118,12 @@ class MsSsim:
             y = torch.nn.functional.avg_pool2d(y, kernel_size=2, padding=odd)
             scales.append(_local(y))
         return scales
+
+
+def _planes(spec: MetricSpec, channels: str, image: Tensor) -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, C, H, W) in 0 to 255: RGB, or studio-range Y."""
+    chosen = spec.options.get("channels", channels)
+    return ycbcr_y(image) if chosen == "y" else image * 255
 
 
 def _local(y: Tensor) -> _Local:

@@ -1,12 +1,127 @@
-"""Separable filters made of shifted sums: exact in float64, and many times faster than conv2d."""
+"""What metrics look at images through: size and border, luma and chroma, windows.
+
+Separable filters are made of shifted sums: exact in float64, many times faster than conv2d.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from bench.base.errors import ImageError
+from bench.base.types import CROP_BORDER, Metric, MetricSpec
+
+_SEED = 123
+
+YCBCR = (65.481, 128.553, 24.966)
+"""ITU-R BT.601 weights of the studio-range Y (16 to 235), as papers on super-resolution use it."""
+YIQ = (0.299, 0.587, 0.114)
+"""BT.601 weights of the full-range Y (0 to 255), which pyiqa takes unless told otherwise."""
+
+YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""Weights of I and Q."""
+
+
+def ycbcr_y(image: Tensor) -> Tensor:
+    """Studio-range Y of BT.601, unrounded.
+
+    Args:
+        image: (B, 3, H, W) float32 in [0, 1], RGB.
+
+    Returns:
+        (B, 1, H, W) float32 in [16, 235].
+    """
+    return _weighted(image, YCBCR) + 16
+
+
+def yiq_y(image: Tensor) -> Tensor:
+    """Full-range Y of BT.601, unrounded.
+
+    Args:
+        image: (B, 3, H, W) float32 in [0, 1], RGB.
+
+    Returns:
+        (B, 1, H, W) float32 in [0, 255].
+    """
+    return _weighted(image, YIQ) * 255
+
+
+def to_yiq(image: Tensor) -> Tensor:
+    """Y, I and Q in the range of the input.
+
+    Args:
+        image: (B, 3, H, W) float32, RGB.
+
+    Returns:
+        (B, 3, H, W) float32.
+    """
+    rows = torch.tensor((YIQ, *YIQ_CHROMA), dtype=image.dtype, device=image.device)
+    return torch.nn.functional.conv2d(image, rows.view(3, 3, 1, 1))
+
+
+def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    kernel = torch.tensor(weights, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return torch.nn.functional.conv2d(image, kernel)
+
+
+def check_image(spec: MetricSpec, image: Tensor) -> None:
+    """Refuse an image (B, 3, H, W) that is smaller than the metric is defined for.
+
+    Raises:
+        ImageError: it is too small.
+    """
+    height, width = image.shape[-2:]
+    if min(width, height) < spec.min_size:
+        raise ImageError(
+            f"{width}x{height} px is too small for {spec.name}, which needs "
+            f"{spec.min_size} px on the shorter side"
+        )
+
+
+class Cropped:
+    """A metric of images without their border; a `bench.base.types.Metric`."""
+
+    def __init__(self, metric: Metric, spec: MetricSpec) -> None:
+        self._metric, self._border = metric, int(spec.options[CROP_BORDER])
+        self._spec = replace(spec, min_size=spec.min_size + 2 * self._border)
+
+    def prepare(self, hr: Tensor) -> Any:
+        """As the metric's own, of the HR image (1, 3, H, W) without its border."""
+        return self._metric.prepare(self._inside(hr))
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+        """As the metric's own, of images (1, 3, H, W) without their border."""
+        inner = None if hr is None else self._inside(hr)
+        return self._metric.score(self._inside(sr), inner, prepared)
+
+    def _inside(self, image: Tensor) -> Tensor:
+        check_image(self._spec, image)
+        side = slice(self._border, -self._border)
+        return image[..., side, side]
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
+    state = np.random.get_state()
+    flags = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    try:
+        with torch.inference_mode(), flags, torch.random.fork_rng():
+            torch.manual_seed(_SEED)
+            np.random.seed(_SEED)
+            yield
+    finally:
+        np.random.set_state(state)
 
 
 @cache

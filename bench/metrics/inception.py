@@ -15,8 +15,8 @@ from cleanfid.resize import build_resizer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.base.types import Fingerprint, MetricSpec
-from bench.metrics import check_image, fingerprint
+from bench.base.types import MetricSpec
+from bench.metrics.filters import check_image
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
 from bench.remote import weights
 
@@ -31,9 +31,6 @@ class _InceptionSet:
         folder = weights.place(spec.weights[0]).parent
         self._network = InceptionV3W(str(folder), download=False).to(device).eval()
         self._resize = build_resizer("clean")
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
 
     def features(self, image: Tensor) -> Features:
         """Pool features of one image, numpy (2048,) float64.

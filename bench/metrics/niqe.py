@@ -15,10 +15,8 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from bench.base.errors import ImageError
-from bench.base.types import Fingerprint, MetricSpec
-from bench.metrics import check_image, fingerprint
-from bench.metrics.filters import correlate, gaussian_taps
-from bench.metrics.luma import yiq_y
+from bench.base.types import MetricSpec
+from bench.metrics.filters import check_image, correlate, gaussian_taps, yiq_y
 from bench.remote import weights
 
 _BLOCK = 96
@@ -39,9 +37,6 @@ class Niqe:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64)).to(self.device)
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
 
     def prepare(self, hr: Tensor) -> None:
         """Nothing: NIQE looks at no reference."""

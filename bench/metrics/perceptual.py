@@ -7,21 +7,16 @@ DISTS keep the reference's features, CLIPIQA keeps those of its prompts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.base.errors import ImageError
-from bench.base.types import Fingerprint, MetricSpec
-from bench.metrics import check_image, fingerprint
+from bench.base.types import MetricSpec
+from bench.metrics.filters import check_image, exact
 from bench.metrics.pyiqa_loading import build, swapped
 from bench.remote import weights
-
-_SEED = 123
 
 
 class PyiqaMetric:
@@ -37,13 +32,10 @@ class PyiqaMetric:
             weights.place(weight)
         self.net = build(spec, device, options)
 
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
-
     def prepare(self, hr: Tensor) -> Any:
         """The HR image on the device, with whatever can be computed from it alone."""
         check_image(self.spec, hr)
-        with _exact():
+        with exact():
             return self._prepare(hr.to(self.device))
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
@@ -53,7 +45,7 @@ class PyiqaMetric:
             ImageError: the value is not a finite number.
         """
         check_image(self.spec, sr)
-        with _exact():
+        with exact():
             value = float(self._value(sr.to(self.device), prepared))
         if not math.isfinite(value):
             raise ImageError(f"{self.spec.name} is not defined for this image: it gives {value}")
@@ -102,7 +94,7 @@ class ClipIqa(PyiqaMetric):
     def __init__(self, spec: MetricSpec, device: str) -> None:
         super().__init__(spec, device, backbone=str(weights.locate(spec.weights[0])))
         clip = self.net.clip_model[0].to(device)
-        with _exact():
+        with exact():
             prompts = clip.encode_text(self.net.prompt_pairs.to(device))
         clip.encode_text = lambda text: prompts
 
@@ -124,19 +116,3 @@ class Maniqa(PyiqaMetric):
 
         with swapped(timm, "create_model", untrained):
             super().__init__(spec, device)
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
-    state = np.random.get_state()
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    try:
-        with torch.inference_mode(), flags, torch.random.fork_rng():
-            torch.manual_seed(_SEED)
-            np.random.seed(_SEED)
-            yield
-    finally:
-        np.random.set_state(state)

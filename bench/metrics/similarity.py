@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from bench.base.types import Fingerprint, MetricSpec
-from bench.metrics import check_image, fingerprint
-from bench.metrics.luma import to_yiq, yiq_y
+from bench.base.types import MetricSpec
+from bench.metrics.filters import check_image, to_yiq, yiq_y
 from bench.metrics.phase_congruency import phase_congruency
 
 _GMSD_CONSTANT = 170
@@ -27,9 +26,6 @@ class Gmsd:
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
 
     def prepare(self, hr: Tensor) -> Tensor:
         """(H//2, W//2) float32: squared gradient magnitude of the halved HR image."""
@@ -58,9 +54,6 @@ class Fsim:
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint(self.spec, self.device)
 
     def prepare(self, hr: Tensor) -> _Features:
         """The features of the HR image."""

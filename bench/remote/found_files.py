@@ -43,7 +43,8 @@ def _weight(path: Path) -> Weight:
 
 
 def _key(spec: MetricSpec) -> str:
-    return f"{spec.pyiqa_name}@{metadata.version('pyiqa')}"
+    chosen = json.dumps(spec.chosen, sort_keys=True) if spec.chosen else ""
+    return f"{spec.pyiqa_name}{chosen}@{metadata.version('pyiqa')}"
 
 
 def _path() -> Path:

@@ -1,7 +1,7 @@
 """The reports, in the order they are made. A report is one file here and one line in `REPORTS`.
 
-Each is a function ``render(results: Results, out: Path) -> list[Path]`` that writes below `out`
-and returns what it wrote. Equal results give equal bytes: no time, no machine path.
+Each is a function ``render(results, out, view) -> list[Path]`` that writes below `out` and
+returns what it wrote. Equal results and views give equal bytes: no time, no machine path.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.base.errors import UnknownName
 from bench.base.lazy import resolve
 from bench.base.records import write_atomic
-from bench.base.text import printable, suggestion
+from bench.base.registry import Registry
 from bench.files.outputs import Output
 from bench.reports.reuse import Rendered
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
-Render = Callable[[Results, Path], list[Path]]
+Render = Callable[[Results, Path, View], list[Path]]
 PROVENANCE = "provenance.json"
 
 
@@ -92,6 +92,12 @@ REPORTS: tuple[Report, ...] = (
         (),
     ),
     Report(
+        "seeds",
+        "bench.reports.seeds:render",
+        "seeds.md and .csv: spread over seeds, per image and of means; ranks; with --seeds alone",
+        (),
+    ),
+    Report(
         "published",
         "bench.reports.published:render",
         "published.md and .csv: published values beside measured ones, with noise",
@@ -125,19 +131,16 @@ REPORTS: tuple[Report, ...] = (
 )
 
 
+_known = Registry("report", REPORTS)
+
+
 def get_report(name: str) -> Report:
     """The report called `name`.
 
     Raises:
         UnknownName: no report has that name; the message suggests the nearest.
     """
-    names = [report.name for report in REPORTS]
-    if name in names:
-        return REPORTS[names.index(name)]
-    known = ", ".join(names)
-    raise UnknownName(
-        f"report '{printable(name)}': expected one of {known}{suggestion(name, names)}"
-    )
+    return _known.find(name)
 
 
 def chosen(names: Sequence[str] = ()) -> list[Report]:
@@ -160,7 +163,11 @@ def require_free(out: Path, names: Sequence[str] = (), overwrite: bool = False) 
 
 
 def render_all(
-    results: Results, out: Path, names: Sequence[str] = (), overwrite: bool = False
+    results: Results,
+    out: Path,
+    names: Sequence[str] = (),
+    overwrite: bool = False,
+    view: View = PLAIN,
 ) -> list[Path]:
     """Write the named reports (by default all that repeat) and `provenance.json` below `out`.
 
@@ -172,10 +179,10 @@ def render_all(
         BenchError: a file is in the way that is not ours.
     """
     reports = chosen(names)
-    rendered = Rendered(results, out)
+    rendered = Rendered(results, view, out)
     output = _output(out, results.files(), overwrite)
     with output.writing():
-        made = {report.name: _render(report, results, out, rendered) for report in reports}
+        made = {report.name: _render(report, rendered) for report in reports}
         made["provenance"] = [write_provenance(results, out)]
     output.finish(made, rendered.of)
     return [path for files in made.values() for path in files]
@@ -185,10 +192,10 @@ def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> Output:
     return Output(out, "reports", "--out", inputs=inputs, overwrite=overwrite)
 
 
-def _render(report: Report, results: Results, out: Path, rendered: Rendered) -> list[Path]:
+def _render(report: Report, rendered: Rendered) -> list[Path]:
     files = rendered.files(report.name)
     if files is None:
-        files = report.load()(results, out)
+        files = report.load()(rendered.results, rendered.out, rendered.view)
         rendered.remember(report.name, files)
     return files
 

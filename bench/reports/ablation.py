@@ -26,6 +26,7 @@ from bench.results.seed_stats import (
     configurations,
     seed_statistics,
 )
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ PAIR_HEADS = (
 )
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``ablation.csv`` and ``ablation.md``; nothing where no method names its seed."""
     if not configurations(results):
         return []
@@ -93,8 +94,8 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
         "against": pair.b.configuration.label,
         "seeds": min(len(pair.a.seed_means), len(pair.b.seed_means)),
         "value": pair.difference,
-        "low": pair.difference - pair.half,
-        "high": pair.difference + pair.half,
+        "low": pair.low,
+        "high": pair.high,
         "seed_spread": pair.spread,
         "p": pair.p,
         "holm_p": pair.holm_p,
@@ -128,8 +129,9 @@ def _explanation(found: SeedStatistics) -> str:
         "± half of its 95 % interval over images (symmetric bootstrap-t, "
         f"{RESAMPLES} resamples), in brackets the spread over training seeds (largest less "
         "smallest mean of a seed). Below, every two configurations: one is *better* only if the "
-        "paired bootstrap on the same images says so (Holm over "
-        f"{count_comparisons(found.comparisons.values())}, level {found.alpha:g}), and every seed "
+        "paired test on the same images says so (Student's t corrected for skewness, Holm over "
+        f"{count_comparisons(found.comparisons.values())}, level {found.alpha:g}; its interval in "
+        "brackets leaves out zero exactly there), and every seed "
         "of one is on the same side of every seed of the other, and the difference is larger than "
         "the spread of either. All else is *none*, with the noise that may explain it. Below "
         f"{MIN_IMAGES} images, for metrics of a whole set and without a second training seed "
@@ -199,14 +201,15 @@ def _verdicts(pairs: Sequence[SeedPair]) -> Iterator[str]:
 
 def _pair_cells(pair: SeedPair) -> list[str]:
     metric = pair.a.metric
-    half = "" if math.isnan(pair.half) else f" ± {_number(pair.half, metric.digits)}"
+    ends = [_number(end, metric.digits, "+") for end in (pair.low, pair.high)]
+    interval = "" if math.isnan(pair.low) else f" ({' to '.join(ends)})"
     verdict = f"none: {_text(pair.reason)}" if pair.verdict == "none" else f"**{pair.verdict}**"
     return [
         f"{_text(metric.title)} {metric.arrow}",
         _text(pair.a.configuration.label),
         _text(pair.b.configuration.label),
         DASH if pair.a.n is None else str(pair.a.n),
-        f"{_number(pair.difference, metric.digits, '+')}{half}",
+        f"{_number(pair.difference, metric.digits, '+')}{interval}",
         _p(pair.holm_p),
         _number(pair.spread, metric.digits),
         verdict,

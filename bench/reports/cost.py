@@ -17,6 +17,7 @@ from bench.files.safe_csv import write_csv
 from bench.reports.figures.plots import save, score_against
 from bench.reports.tables.markdown import escape
 from bench.results.results import Cost, Results
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ LEGEND = (
 )
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``cost.csv`` (a row per dataset, method and machine), ``cost_images.csv`` and
     ``cost.md``, and where scores are there ``cost_seconds.png`` and ``.pdf``."""
     table = summarize_costs(results)

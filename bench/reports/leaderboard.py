@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.results.results import Results, summarize
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +25,13 @@ class Leaderboard:
         results: what every report is made from.
         failures: (what, reason) of images that could not be upscaled or read.
         absent: what the file that it was loaded from does not hold.
+        view: how they are shown.
     """
 
     results: Results
     failures: tuple[tuple[str, str], ...] = ()
     absent: tuple[str, ...] = ()
+    view: View = PLAIN
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -44,7 +47,7 @@ class Leaderboard:
         """The table for a paper; the file `table.tex` of a run's reports."""
         from bench.reports.tables.latex import latex
 
-        return latex(self.results)
+        return latex(self.results, self.view)
 
     def statistics(self) -> Statistics:
         """Intervals and ranks (`cells`) and paired tests (`pairs`), both data frames."""
@@ -63,7 +66,7 @@ class Leaderboard:
         from bench.reports import render_all
 
         names = [reports] if isinstance(reports, str) else reports
-        return render_all(self.results, Path(folder), names, overwrite)
+        return render_all(self.results, Path(folder), names, overwrite, self.view)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -71,10 +74,10 @@ class Leaderboard:
         from bench.reports.tables.notebook import html
 
         absent = f"<p>Not in the file: {escape('; '.join(self.absent))}</p>" if self.absent else ""
-        return html(self.results) + absent
+        return html(self.results, self.view) + absent
 
     def __repr__(self) -> str:
         from bench.reports.tables.terminal import text
 
         absent = f"Not in the file: {'; '.join(self.absent)}" if self.absent else ""
-        return (text(self.results) + absent).rstrip()
+        return (text(self.results, self.view) + absent).rstrip()

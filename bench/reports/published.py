@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,12 @@ from rich.text import Text
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.files.safe_csv import write_csv
+from bench.reports.tables import terminal
 from bench.reports.tables.markdown import escape
 from bench.results.against import Against, against
+from bench.results.published import as_results, sources
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +33,11 @@ EXPLANATION = (
     "images of the kind. A difference within it says nothing."
 )
 DIGITS = "%.7g"
+MOSTLY = 0.5
 HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
     write_csv(_frame(rows), out / ROWS, DIGITS)
@@ -56,6 +60,15 @@ def show(results: Results, console: Console) -> None:
     console.print(table)
     for line in (EXPLANATION, *_remarks(rows)):
         console.print(Text(line), highlight=False)
+
+
+def show_paper(results: Results, console: Console, view: View) -> None:
+    """Print the published tables that hold most of these datasets, methods and metrics."""
+    for source in sources():
+        for table in source.card.tables:
+            paper = as_results(source, table, results.datasets, results.methods, results.metrics)
+            if paper.scores["value"].notna().mean() > MOSTLY:
+                terminal.show(paper, console, replace(view, every_metric=True, groups=None))
 
 
 def _cells(row: Against) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,20 @@ from bench.base.records import write_atomic
 from bench.remote.weights import cache_dir
 from bench.results import published
 from bench.results.results import Results
-
-Render = Callable[[Results, Path], list[Path]]
+from bench.results.view import View
 
 
 class Rendered:
-    """What was rendered into `out` by earlier runs, and from what.
+    """What was rendered of the results into `out` by earlier runs, and from what.
 
     Attributes:
         of: hash of the results themselves, whatever of them is shown and how.
     """
 
-    def __init__(self, results: Results, out: Path) -> None:
-        self.out = out
+    def __init__(self, results: Results, view: View, out: Path) -> None:
+        self.results, self.view, self.out = results, view, out
         self.of = _content(results)
-        self._key = _key(results)
+        self._key = _key(results, view)
         self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
         self._known = _read(self._memory)
 
@@ -54,14 +52,14 @@ def _content(results: Results) -> str:
     return json_sha256([results.provenance, results.scores.to_csv(index=False)])
 
 
-def _key(results: Results) -> str:
-    """Hash of everything a report is made from: results, pictures and our own code."""
+def _key(results: Results, view: View) -> str:
+    """Hash of everything a report is made from: results, view, pictures and our own code."""
     fields = {field.name: getattr(results, field.name) for field in dataclasses.fields(results)}
     scores = fields.pop("scores").to_csv(index=False)
     pictures = [_stamp(path) for path in results.files()]
-    if results.groups is not None:
-        fields["groups"] = sorted((key, sorted(group)) for key, group in results.groups.items())
-    return json_sha256([repr(sorted(fields.items())), scores, pictures, _code()])
+    groups = sorted((key, sorted(group)) for key, group in (view.groups or {}).items())
+    shown = repr((dataclasses.replace(view, groups=view.groups and {}), groups))
+    return json_sha256([repr(sorted(fields.items())), shown, scores, pictures, _code()])
 
 
 def _code() -> list[list[int]]:

@@ -14,7 +14,8 @@ from bench.reports.tables.layout import UNDECIDED, count_comparisons
 from bench.reports.tables.markdown import escape
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
-from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
+from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ DIGITS = "%.7g"
 """Of the CSV files: more would differ between machines whose sums round differently."""
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
     write_csv(found.cells, out / CELLS, DIGITS)
@@ -52,9 +53,11 @@ def _explanation(found: Statistics) -> Iterator[str]:
         "Means over the images that all methods share, with 95 % intervals (symmetric "
         f"bootstrap-t, {RESAMPLES} resamples of the images). *Best* is the share of "
         "resamples in which a method is first, *ranks* holds 95 % of its ranks. The best is bold; "
-        f"{UNDECIDED} is not told apart from the best: paired bootstrap of the mean difference on "
-        f"the same images, Holm over {count_comparisons(found.comparisons.values())} (every two "
-        f"methods), level {found.alpha:g}. "
+        f"{UNDECIDED} is not told apart from the best: Student's t of the mean difference on the "
+        "same images, corrected for skewness, "
+        f"Holm over {count_comparisons(found.comparisons.values())} (every two methods), level "
+        f"{found.alpha:g}; the corrected interval in brackets leaves out zero exactly where the "
+        "verdict is a difference. "
         f"{DISAGREES} where Wilcoxon's signed-rank test, corrected alike, disagrees: it asks about "
         f"most images, not about the mean. Below {MIN_IMAGES} images, or images that differ, "
         "nothing is claimed."
@@ -70,7 +73,8 @@ def _metric(results: Results, found: Statistics, dataset: str, metric: MetricSpe
     if all(cell["low"] != cell["low"] for cell in cells):
         yield f"{heading}: no interval and no test ({escape(printable('; '.join(reasons)))})."
         return
-    sizes = ", ".join(dict.fromkeys(str(cell["n"]) for cell in cells if cell["n"]))
+    known = [cell for cell in cells if cell["n"] and cell["groups"] == cell["groups"]]
+    sizes = ", ".join(dict.fromkeys(counted(c["n"], int(c["groups"])) for c in known))
     compared = found.comparisons.get((dataset, metric.name))
     yield f"{heading}, n = {sizes}" + (f", Holm over {compared}" if compared else "")
     yield ""
@@ -105,15 +109,17 @@ def _line(cell: dict[Any, Any], name: str, metric: MetricSpec, against: str) -> 
 def _against(
     best: str, method: str, pairs: list[dict[Any, Any]], metric: MetricSpec, alpha: float
 ) -> str:
-    """Mean difference to the best with its interval, and its Holm p; dashes for the best itself."""
+    """Mean difference to the best with its Holm interval and p; dashes for the best itself."""
     for pair in pairs:
         if method != best and {pair["a"], pair["b"]} == {method, best}:
             sign = 1 if pair["a"] == method else -1
-            half = (pair["high"] - pair["low"]) / 2
+            ends = sorted(sign * pair[end] for end in ("holm_low", "holm_high"))
             disagrees = (pair["holm_p"] < alpha) != (pair["wilcoxon_holm_p"] < alpha)
             difference = f"{sign * pair['difference']:+z.{metric.digits}f}"
             p = _p(pair["holm_p"]) or pair["verdict"]
-            return f"{difference} ± {_number(half, metric)} | {p}{DISAGREES if disagrees else ''}"
+            sure = " to ".join(f"{end:+z.{metric.digits}f}" for end in ends).replace("inf", "∞")
+            interval = f" ({sure})" if ends[0] == ends[0] else ""
+            return f"{difference}{interval} | {p}{DISAGREES if disagrees else ''}"
     return "– | –"
 
 

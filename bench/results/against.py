@@ -20,13 +20,17 @@ from bench.results.published import (
     PublishedDataset,
     PublishedRow,
     Source,
+    is_dataset,
     noise_floor,
     same_name,
     sources,
 )
-from bench.results.results import Item, Results, common_set, summarize
+from bench.results.results import Item, Results, summarize
+from bench.results.table_stats import common_scores
 
-Verdict = Literal["within noise", "beyond noise", "noise unknown", "not comparable", "not measured"]
+PublishedVerdict = Literal[
+    "within noise", "beyond noise", "noise unknown", "not comparable", "not measured"
+]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Against:
     noise_of: str
     n: int
     published_n: int | None
-    verdict: Verdict
+    verdict: PublishedVerdict
     unlike: tuple[str, ...]
     protocol: tuple[str, ...]
 
@@ -80,9 +84,8 @@ def _rows(
     source: Source, dataset: Item, metric: MetricSpec, method: Item
 ) -> Iterator[PublishedRow]:
     for row in source.rows:
-        known = source.card.datasets[row.dataset]
         if (
-            any(same_name(name, dataset) for name in (row.dataset, *known.names))
+            is_dataset(source.card, row.dataset, dataset)
             and source.card.metrics[row.metric].name == metric.name
             and same_name(source.method_name(row), method)
         ):
@@ -134,7 +137,7 @@ def _compare(
     )
 
 
-def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Verdict:
+def _verdict(difference: float | None, noise: float | None, unlike: bool) -> PublishedVerdict:
     if difference is None:
         return "not measured"
     if unlike:
@@ -151,6 +154,8 @@ def _unlike(
         yield f"n = {n} here, {known.images} there"
     if known.images is None and incomparable(metric, n, None):
         yield incomparable(metric, n, None)
+    if dataset.name.startswith("folder:") and not known.manifest_sha256:
+        yield "a folder of images: its name alone does not make it the source's test set"
     ours = results.provenance.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
     if known.manifest_sha256 and ours != known.manifest_sha256:
         yield f"other images: manifest {ours[:12] or 'unknown'}, not {known.manifest_sha256[:12]}"
@@ -166,8 +171,9 @@ def _noise(
     logged: tuple[float, int] | None,
 ) -> tuple[float | None, str]:
     """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
-    common = common_set(results, dataset.name, metric.name)
-    values = common[method.name].to_numpy() if method.name in common else np.empty(0)
+    row = common_scores(results, dataset.name, metric)
+    known = method.name in row.methods
+    values = row.values[:, row.methods.index(method.name)] if known else np.empty(0)
     if len(values) >= MIN_IMAGES and np.isfinite(values).all():
         half = float(bootstrap(values[:, None]).half_width()[0])
         if np.isfinite(half):

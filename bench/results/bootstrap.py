@@ -1,17 +1,15 @@
-"""How sure a mean, a difference and a rank are: bootstrap over images, paired tests, Holm.
+"""How sure a mean and a rank are: bootstrap over images; Wilcoxon's test and Holm's correction.
 
-Images are resampled with replacement, all methods on the same resamples. Intervals and p-values
-come from the symmetric bootstrap-t: every resampled mean is measured in its own standard errors,
+Images are resampled with replacement, all methods on the same resamples. Intervals of means come
+from the symmetric bootstrap-t: every resampled mean is measured in its own standard errors,
 
     t* = (mean* - mean) / (sd* / sqrt(n)),   interval = mean +- q95(|t*|) sd / sqrt(n),
-    p = share of resamples with |t*| >= |mean| sqrt(n) / sd     (of a paired difference),
 
 since percentile and BCa intervals are too short below some fifty images (Hall, Annals of
 Statistics 1988; docs/statistics.md shows the measured coverage). A resample of one value drawn n
-times knows no standard error: its |t*| is infinite, so that it speaks against a difference and
-widens the interval. A p that fewer than `RESOLVED` resamples would decide is read off Student's
-tail instead. Wilcoxon's signed-rank test stands beside it as a check that asks another question:
-about most images, not about the mean.
+times knows no standard error: its |t*| is infinite, so that it widens the interval. Differences
+are tested by `bench.results.paired`. Wilcoxon's signed-rank test stands beside that as a check
+that asks another question: about most images, not about the mean.
 """
 
 from __future__ import annotations
@@ -32,10 +30,6 @@ MIN_IMAGES = 6
 """With fewer images that differ no two-sided rank test reaches 0.05, so nothing is claimed."""
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
-RESOLVED = 20
-"""A p-value is counted where as many resamples lie beyond, and extrapolated where fewer do."""
-FLAT = 1e-9
-"""Differences that vary by less than this part of their mean are equal but for rounding."""
 CHUNK = (4096, 4_000_000)
 COLUMNS = 64
 TIED_EXACT = 13
@@ -47,14 +41,12 @@ class Bootstrap:
 
     Attributes:
         n: values per column.
-        other: (k,) how many of them are not zero.
         mean, error: (k,) means and their standard errors.
         means: (R, k) float32 resampled means.
         t: (R, k) float32 |t*|; infinite where a resample holds one value n times.
     """
 
     n: int
-    other: NDArray[np.int64]
     mean: Array
     error: Array
     means: NDArray[np.float32]
@@ -66,34 +58,6 @@ class Bootstrap:
             quantile = np.quantile(self.t, confidence, axis=0)
             width = np.where(np.isnan(quantile), np.inf, quantile) * self.error
         return np.where(self.error > 0, width, 0.0)
-
-    def p(self) -> Array:
-        """(k,) two-sided p-values of "the mean is zero".
-
-        Values that are all alike have no spread to measure the mean in, and get the sign test's.
-        NaN where some values are not zero, but fewer than `MIN_IMAGES`: too few for any test.
-        """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            seen = np.abs(self.mean) / self.error
-        beyond = (self.t >= seen).sum(axis=0)
-        p = (beyond + 1) / (len(self.t) + 1)
-        rare = beyond < RESOLVED
-        p[rare] = self._tail(seen, rare)
-        flat = self.error * np.sqrt(self.n) <= FLAT * np.abs(self.mean)
-        p[flat] = 2.0 ** (1 - self.n)
-        p[self.mean == 0] = 1.0
-        return np.where(too_few(self.other), np.nan, p)
-
-    def _tail(self, seen: Array, rare: NDArray[np.bool_]) -> Array:
-        """p of |t| that fewer than `RESOLVED` resamples reach: Student's, stretched to meet them.
-
-        The stretched tail leaves the share RESOLVED / (R + 1) beyond the |t*| that it is beyond.
-        """
-        last = len(self.t) - RESOLVED
-        reached = np.partition(self.t[:, rare], last, axis=0)[last]
-        share = RESOLVED / (len(self.t) + 1)
-        stretch = reached / stats.t.isf(share / 2, self.n - 1)
-        return 2 * np.asarray(stats.t.sf(seen[rare] / stretch, self.n - 1))
 
 
 def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -125,7 +89,7 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
         t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
     error = values.std(axis=0, ddof=1) / np.sqrt(count)
-    return Bootstrap(count, (values != 0).sum(axis=0), centre, error, means, t)
+    return Bootstrap(count, centre, error, means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -140,46 +104,12 @@ def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
         yield counts.reshape(rows, count) / count
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison: mean of a - b, its 95 % interval, and two tests of "no difference".
-
-    Both p are NaN where fewer than `MIN_IMAGES` images differ, unless none does.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    wilcoxon_p: float
-
-
-def compare(a: Array, b: Array, seed: int = 0, resamples: int = RESAMPLES) -> Comparison:
-    """Compare two methods on the same images.
-
-    Args:
-        a, b: (n,) scores of the same images in the same order, n >= MIN_IMAGES, finite.
-
-    Raises:
-        ValueError: another length, fewer images, or a score that is not finite.
-    """
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"compare: expected two rows of equal length, found {a.shape}, {b.shape}")
-    differences = (a - b)[:, None]
-    if len(a) < MIN_IMAGES or not np.isfinite(differences).all():
-        raise ValueError(f"compare: expected {MIN_IMAGES} or more finite scores, found {len(a)}")
-    found = bootstrap(differences, seed, resamples)
-    mean, half = float(found.mean[0]), float(found.half_width()[0])
-    signed_rank = float(wilcoxon(differences)[0])
-    return Comparison(mean, mean - half, mean + half, float(found.p()[0]), signed_rank)
-
-
 def wilcoxon(differences: Array) -> Array:
     """(k,) two-sided p-values of the signed-rank test of (n, k) differences.
 
     Exact up to 50 images, with ties or zeros up to `TIED_EXACT`; normal above. scipy chooses one
     method for all columns that it is given, so columns with ties are given apart from those
-    without. NaN as in `Bootstrap.p`.
+    without. NaN where some images differ, but too few.
     """
     sizes = np.sort(np.abs(differences), axis=0)
     some = sizes[-1] > 0
@@ -218,6 +148,21 @@ def corrected(p: Array) -> Array:
     """Holm over a family: a comparison without a test is NaN, counts, and stays NaN."""
     untested = np.isnan(p)
     return np.where(untested, np.nan, holm(np.where(untested, 1.0, p)))
+
+
+def holm_confidence(p: Array, alpha: float) -> Array:
+    """Confidence of each interval of a family that leaves out zero exactly where Holm rejects.
+
+    A rejected p has the level that Holm held it against, all others that of the first of them;
+    NaN, a comparison without a test, counts.
+    """
+    order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
+    factors = np.arange(len(p), 0, -1)
+    kept = ~(p[order] * factors < alpha)
+    first = int(np.argmax(kept)) if kept.any() else len(p) - 1
+    level = np.empty(len(p))
+    level[order] = alpha / np.maximum(factors, factors[first])
+    return 1 - level
 
 
 def rank_probabilities(

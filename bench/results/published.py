@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,8 +18,8 @@ from pydantic import Field
 from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
 from bench.base.text import printable
-from bench.base.types import Better
-from bench.results.results import Item
+from bench.base.types import Better, MetricSpec
+from bench.results.results import Item, Results
 
 COLUMNS = ["table", "dataset", "method", "variant", "metric", "better", "value", "printed_bold"]
 NOISE_COLUMNS = ["dataset", "metric", "half_width", "images"]
@@ -178,6 +178,48 @@ def _row(path: Path, line: int, row: dict[str, str]) -> PublishedRow:
     better: Better = "higher" if row["better"] == "higher" else "lower"
     texts = {name: row[name] for name in COLUMNS[:5]}
     return PublishedRow(**texts, better=better, value=value, marked=row["printed_bold"] == "1")
+
+
+def as_results(
+    source: Source,
+    table: str,
+    datasets: Sequence[Item],
+    methods: Sequence[Item],
+    metrics: Sequence[MetricSpec],
+) -> Results:
+    """A published table as results, in the order of these items; what it lacks is missing.
+
+    Nothing is known of its single images: each value is that of a whole set.
+    """
+    import pandas as pd
+
+    card = source.card
+    values: dict[tuple[str, str, str], Decimal] = {}
+    for row in (row for row in source.rows if row.table == table):
+        for dataset in (d for d in datasets if is_dataset(card, row.dataset, d)):
+            for method in (m for m in methods if same_name(source.method_name(row), m)):
+                values[dataset.name, method.name, card.metrics[row.metric].name] = row.value
+    scores = [
+        (d.name, m.name, "", metric.name, float(values.get((d.name, m.name, metric.name), "nan")))
+        for d in datasets
+        for m in methods
+        for metric in metrics
+    ]
+    frame = pd.DataFrame(scores, columns=["dataset", "method", "image", "metric", "value"])
+    digits = {name: -int(value.as_tuple().exponent) for (*_, name), value in values.items()}
+    shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
+    return Results(
+        title=f"{card.title}, Table {table}, as published",
+        datasets=tuple(replace(item, note="") for item in datasets),
+        methods=tuple(replace(item, note="") for item in methods),
+        metrics=tuple(shown),
+        scores=frame.assign(reason="not published"),
+    )
+
+
+def is_dataset(card: SourceCard, name: str, item: Item) -> bool:
+    """Whether a source's dataset is an item, by its own name or by those that its card gives it."""
+    return any(same_name(known, item) for known in (name, *card.datasets[name].names))
 
 
 def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:

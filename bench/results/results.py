@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import DataError
 from bench.base.types import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Layout = Literal["methods-as-columns", "methods-as-rows"]
-"""How tables are laid out: the paper's Table 1, or its Tables 2 and 3."""
 
 REASONS_SHOWN = 3
 
@@ -79,15 +76,24 @@ class PictureSet:
     sr: Mapping[str, Path] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ShownRegion:
-    """A square of an image that panels show, in pixels of the HR (or SR) image."""
+KEYS = ["dataset", "method", "image", "metric"]
+"""The columns that name a score."""
 
-    dataset: str
-    image: str
-    left: int
-    top: int
-    side: int
+
+@dataclass(frozen=True)
+class Repeats:
+    """The scores of each seed.
+
+    Attributes:
+        seeds: two or more.
+        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
+        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
+            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
+    """
+
+    seeds: tuple[int, ...]
+    scores: pd.DataFrame
+    local_std: Mapping[tuple[str, str, str], float]
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,9 @@ class Results:
     ``dataset, method, image, metric, value, reason``; a missing score has value NaN and its reason.
     A run's own have the ``kind`` of each reason too (`bench.base.types.Missing`; "" for a score).
     Metrics over a whole set (FID) have one row with image "". Row order is that of ``datasets``,
-    ``methods``, image id, ``metrics``. ``layout`` is how every table of them is laid out.
-    ``originals`` says whether the HTML report holds full pictures or thumbnails alone.
-    ``regions`` are what panels show of the images named, instead of where methods differ most.
-    ``costs`` differ from run to run; only the report `cost` shows them.
-    ``groups`` holds, by dataset and metric, the best method and those not told apart from it;
-    where it is given, tables mark these instead of the second best.
+    ``methods``, image id, ``metrics``. ``costs`` differ from run to run; only the report `cost`
+    shows them. ``repeats`` holds each seed's scores where ``scores`` are means over several. How
+    all this is shown is said by a `bench.results.view.View`.
     """
 
     title: str
@@ -114,16 +117,20 @@ class Results:
     pictures: tuple[PictureSet, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    layout: Layout = "methods-as-columns"
-    originals: bool = True
-    regions: tuple[ShownRegion, ...] = ()
     costs: tuple[Cost, ...] = ()
-    groups: Mapping[tuple[str, str], frozenset[str]] | None = None
+    repeats: Repeats | None = None
 
     def files(self) -> list[Path]:
         """Every picture that there is."""
         files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
         return [file for file in files if file is not None]
+
+    def photographs(self, dataset: str) -> Mapping[str, str]:
+        """Image -> the photograph that it is from, of the images of a set that share one."""
+        known: Mapping[str, str] = (
+            self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
+        )
+        return known
 
     @cached_property
     def _summary(self) -> pd.DataFrame:

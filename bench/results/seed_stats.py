@@ -2,7 +2,7 @@
 
 Methods that are told apart by nothing but the heading "Training seed" are one configuration. Two
 configurations a and b are compared on two kinds of noise. Which images were drawn: the scores per
-image, averaged over the seeds, go through the paired bootstrap-t of `bench.results.bootstrap`.
+image, averaged over the seeds, go through the paired test of `bench.results.paired`.
 Which seed the training had: with m_a, m_b the means of each seed,
 
     spread = max(max m_a - min m_a, max m_b - min m_b),
@@ -25,7 +25,8 @@ import numpy as np
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import TRAINING_SEED, MetricSpec
-from bench.results.bootstrap import Bootstrap, bootstrap, corrected
+from bench.results.bootstrap import bootstrap, corrected, holm_confidence
+from bench.results.paired import paired
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import CommonScores, common_scores, few_differ
 
@@ -42,7 +43,7 @@ IDENTICAL = "identical scores"
 IMAGE_NOISE = "within image noise"
 SEED_NOISE = "within training-seed noise"
 
-Verdict = Literal["better", "worse", "none"]
+SeedVerdict = Literal["better", "worse", "none"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class SeedPair:
     """Two configurations compared on one dataset and metric.
 
     Attributes:
-        difference: mean of a - b, with `half` of its 95 % interval over images.
+        difference: mean of a - b.
+        low, high: its interval over images, without zero exactly where `holm_p` is below alpha.
         p, holm_p: of "no difference", over images; NaN without a test.
         verdict: whether a is better than b; `reason` says why neither is.
     """
@@ -104,10 +106,11 @@ class SeedPair:
     a: SeedCell
     b: SeedCell
     difference: float
-    half: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
     p: float = float("nan")
     holm_p: float = float("nan")
-    verdict: Verdict = "none"
+    verdict: SeedVerdict = "none"
     reason: str = ""
 
     @property
@@ -209,8 +212,13 @@ class _Row:
 
     @cached_property
     def tested(self) -> list[tuple[int, int]]:
-        """The pairs that the bootstrap goes over images of."""
         return [] if self.scores.reason else list(combinations(self.scored, 2))
+
+    @property
+    def differences(self) -> Array:
+        """(n, tested) differences of the scores averaged over seeds."""
+        known = [np.empty(0) if values is None else values for values in self.averaged]
+        return np.column_stack([known[i] - known[j] for i, j in self.tested])
 
 
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
@@ -230,10 +238,9 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
     for row in rows:
-        found = _bootstrap(row)
-        own = _cells(row, found)
+        own = _cells(row)
         cells += own
-        pairs += _pairs(row, own, found, alpha)
+        pairs += _pairs(row, own, alpha)
     comparisons = {
         (row.scores.dataset, row.scores.metric.name): len(row.tested) for row in rows if row.tested
     }
@@ -253,25 +260,17 @@ def _rows(results: Results, known: tuple[Configuration, ...]) -> list[_Row]:
     ]
 
 
-def _bootstrap(row: _Row) -> Bootstrap | None:
-    """Of the configurations that have scores, then of the differences of all pairs of them."""
-    averaged = {i: values for i, values in enumerate(row.averaged) if values is not None}
-    if row.scores.reason or not averaged:
-        return None
-    differences = [averaged[i] - averaged[j] for i, j in row.tested]
-    columns = np.column_stack([*averaged.values(), *differences])
-    return bootstrap(columns, row.scores.seed)
-
-
-def _cells(row: _Row, found: Bootstrap | None) -> list[SeedCell]:
-    scores = row.scores
-    half = {} if found is None else dict(zip(row.scored, found.half_width(), strict=False))
+def _cells(row: _Row) -> list[SeedCell]:
+    scores, half = row.scores, {}
+    if row.scored and not scores.reason:
+        averaged = np.column_stack([values for values in row.averaged if values is not None])
+        half = dict(zip(row.scored, bootstrap(averaged, scores.seed).half_width(), strict=True))
     return [
         SeedCell(
             scores.dataset,
             scores.metric,
             own,
-            n=None if scores.metric.kind == "set" else len(scores.values) if columns else 0,
+            n=None if scores.metric.kind == "set" else scores.images if columns else 0,
             seed_means=tuple(float(scores.values[:, column].mean()) for column in columns),
             half=float(half.get(i, np.nan)),
             reason=_cell_reason(row, own, len(columns)),
@@ -290,9 +289,7 @@ def _cell_reason(row: _Row, own: Configuration, seeds: int) -> str:
     return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 
 
-def _pairs(
-    row: _Row, cells: Sequence[SeedCell], found: Bootstrap | None, alpha: float
-) -> list[SeedPair]:
+def _pairs(row: _Row, cells: Sequence[SeedCell], alpha: float) -> list[SeedPair]:
     pairs = [
         SeedPair(
             cells[i],
@@ -302,22 +299,26 @@ def _pairs(
         )
         for i, j in row.pairs
     ]
-    if found is None:
+    if not row.tested:
         return pairs
-    tested = slice(len(row.scored), None)
-    halves, p, other = found.half_width()[tested], found.p()[tested], found.other[tested]
-    adjusted = corrected(p)
+    tested = paired(row.differences)
+    p = tested.p()
+    numbers = np.column_stack([*tested.interval(holm_confidence(p, alpha)), p, corrected(p)])
     number = {pair: k for k, pair in enumerate(row.tested)}
     return [
         _judged(
-            replace(pair, half=float(halves[k]), p=float(p[k]), holm_p=float(adjusted[k])),
-            few_differ(int(other[k]), found.n),
+            _tested(pair, *map(float, numbers[k])),
+            few_differ(int(tested.other[k]), row.scores),
             alpha,
         )
         if (k := number.get(key)) is not None
         else pair
         for key, pair in zip(row.pairs, pairs, strict=True)
     ]
+
+
+def _tested(pair: SeedPair, low: float, high: float, p: float, holm_p: float) -> SeedPair:
+    return replace(pair, low=low, high=high, p=p, holm_p=holm_p)
 
 
 def _difference(a: Array | None, b: Array | None) -> float:
@@ -351,7 +352,7 @@ def _judged(pair: SeedPair, too_few: str, alpha: float) -> SeedPair:
     if noise:
         return replace(pair, reason=" and ".join(noise))
     higher = pair.a.metric.better == "higher"
-    verdict: Verdict = "better" if (pair.difference > 0) == higher else "worse"
+    verdict: SeedVerdict = "better" if (pair.difference > 0) == higher else "worse"
     return replace(pair, verdict=verdict)
 
 

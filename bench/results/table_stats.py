@@ -24,28 +24,38 @@ from bench.results.bootstrap import (
     Bootstrap,
     bootstrap,
     corrected,
+    holm_confidence,
     rank_probabilities,
     too_few,
     wilcoxon,
 )
+from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.results import Results, common_set, summarize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Verdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
-NOT_TOLD_APART: tuple[Verdict, ...] = ("not told apart", "too few images")
+PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
+NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
-SET_METRIC = "one value for the whole set: there are no scores per image to resample"
+SET_METRIC = (
+    "one value for the whole set: there are no scores per image, and to draw its images again "
+    "holds some of them twice, which alone raises FID and KID"
+)
 CELL_COLUMNS = [
     *("dataset", "metric", "method", "mean", "n", "low", "high"),
     *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),
+    "groups",
 ]
 PAIR_COLUMNS = [
     *("dataset", "metric", "a", "b", "n", "difference", "low", "high"),
     *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
+    *("holm_low", "holm_high", "groups"),
 ]
-NUMBERS = ["low", "high", "p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"]
+NUMBERS = [
+    *("low", "high", "holm_low", "holm_high"),
+    *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"),
+]
 """Columns of pairs that are empty without a test."""
 
 
@@ -59,7 +69,9 @@ class Statistics:
             are drawn again, the verdict against the best; NaN with a reason where nothing can be
             said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
-            interval, both tests with and without Holm, and whether a is better or worse.
+            intervals, both tests with and without Holm, and whether a is better or worse. The
+            95 % interval `low` to `high` goes with `p`; `holm_low` to `holm_high` leaves out zero
+            exactly where the verdict is better or worse.
         comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
         alpha: a Holm-corrected p below it is a difference.
     """
@@ -86,7 +98,9 @@ class CommonScores:
 
     Attributes:
         methods: k methods that have a score.
-        values: (n, k), a row per image in the order of their ids.
+        values: (n, k), a row per image in the order of their ids, or per photograph where several
+            images are from one (`bench.results.paired.by_group`); their means are the same.
+        images: how many there are.
         seed: of the resamples; equal images give equal seeds.
         reason: why there is no test ("" where there is one).
     """
@@ -95,6 +109,7 @@ class CommonScores:
     metric: MetricSpec
     methods: tuple[str, ...]
     values: NDArray[np.float64]
+    images: int
     seed: int
     reason: str
 
@@ -131,8 +146,8 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     cells: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for row in rows:
-        found = None if row.reason else _bootstrap(row)
-        compared = _pairs(row, found, alpha)
+        found = None if row.reason else bootstrap(row.values, row.seed)
+        compared = _pairs(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row, found), compared)
     return Statistics(
@@ -147,42 +162,48 @@ def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonS
     """What statistics of one dataset and metric are made from."""
     common = common_set(results, dataset, metric.name)
     methods = tuple(m.name for m in results.methods if m.name in common.columns)
-    values = common[list(methods)].to_numpy()
+    groups = numbered(common.index, results.photographs(dataset))
+    values = by_group(common[list(methods)].to_numpy(), groups)
     seed = int(json_sha256(list(common.index))[:15], 16)
-    return CommonScores(dataset, metric, methods, values, seed, _why_no_test(metric, values))
+    reason = _why_no_test(metric, values, len(common))
+    return CommonScores(dataset, metric, methods, values, len(common), seed, reason)
 
 
-def _why_no_test(metric: MetricSpec, values: NDArray[np.float64]) -> str:
+def _why_no_test(metric: MetricSpec, values: NDArray[np.float64], images: int) -> str:
     if metric.kind == "set":
         return SET_METRIC
     if not values.size:
         return "no scores"
     if len(values) < MIN_IMAGES:
-        return f"n = {len(values)}: {TOO_FEW}"
+        return f"n = {counted(images, len(values))}: {TOO_FEW}"
     return "" if np.isfinite(values).all() else "a score is infinite"
 
 
-def _bootstrap(row: CommonScores) -> Bootstrap:
-    """Of the methods' scores, then of the differences of all pairs."""
-    return bootstrap(np.column_stack([row.values, row.differences]), row.seed)
+def counted(images: int, groups: int) -> str:
+    """n in words: images, and of how many photographs where these are fewer."""
+    photographs = of_photographs(images, groups)
+    return f"{images} images{photographs}" if photographs else str(images)
 
 
 _OWN_COLUMNS = [
     *("dataset", "metric", "method", "low", "high", "rank"),
-    *("best_probability", "rank_low", "rank_high", "against_best", "untested"),
+    *("best_probability", "rank_low", "rank_high", "against_best", "untested", "groups"),
 ]
 
 
 def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     keys = [
-        {"dataset": row.dataset, "metric": row.metric.name, "method": m, "untested": row.reason}
+        {
+            **{"dataset": row.dataset, "metric": row.metric.name, "method": m},
+            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
+            "untested": row.reason,
+        }
         for m in row.methods
     ]
     if found is None:
         return keys
-    size = len(row.methods)
-    means, half = found.mean[:size], found.half_width()[:size]
-    chances = rank_probabilities(found.means[:, :size], row.metric.better)
+    means, half = found.mean, found.half_width()
+    chances = rank_probabilities(found.means, row.metric.better)
     below = np.cumsum(chances, axis=1)
     edge = (1 - CONFIDENCE) / 2
     signed = means if row.metric.better == "lower" else -means
@@ -200,16 +221,17 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dict[str, Any]]:
+def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     """Every two methods of one row, which are one family of comparisons."""
-    untested: Verdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
+    untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
         {
             "dataset": row.dataset,
             "metric": row.metric.name,
             "a": row.methods[i],
             "b": row.methods[j],
-            "n": len(row.values) if row.metric.kind == "image" else np.nan,
+            "n": row.images if row.metric.kind == "image" else np.nan,
+            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
             "difference": float((row.values[:, i] - row.values[:, j]).mean()),
             "verdict": untested,
             "reason": row.reason,
@@ -217,34 +239,36 @@ def _pairs(row: CommonScores, found: Bootstrap | None, alpha: float) -> list[dic
         for i, j in row.pairs
         if len(row.values)
     ]
-    if found is None or not rows:
+    if row.reason or not rows:
         return rows
-    own = slice(len(row.methods), None)
-    half, other, p = found.half_width()[own], found.other[own], found.p()[own]
-    signed_rank = wilcoxon(row.differences)
-    tests = {
+    tested = paired(row.differences)
+    p, signed_rank = tested.p(), wilcoxon(row.differences)
+    low, high = tested.interval()
+    holm_low, holm_high = tested.interval(holm_confidence(p, alpha))
+    numbers = {
+        **{"low": low, "high": high, "holm_low": holm_low, "holm_high": holm_high},
         "p": p,
         "holm_p": corrected(p),
         "wilcoxon_p": signed_rank,
         "wilcoxon_holm_p": corrected(signed_rank),
     }
     for i, pair in enumerate(rows):
-        pair |= {name: values[i] for name, values in tests.items()}
-        pair["low"], pair["high"] = pair["difference"] - half[i], pair["difference"] + half[i]
+        pair |= {name: values[i] for name, values in numbers.items()}
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
         pair["comparisons"] = len(rows)
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = few_differ(int(other[i]), found.n)
+        pair["reason"] = few_differ(int(tested.other[i]), row)
     return rows
 
 
-def few_differ(other: int, n: int) -> str:
+def few_differ(other: int, row: CommonScores) -> str:
     """Why two methods cannot be told apart that differ on some images, "" where they can."""
+    what = "images" if len(row.values) == row.images else "photographs"
     few = too_few(np.array(other))
-    return f"{other} of n = {n} images differ: {TOO_FEW}" if few else ""
+    return f"{other} of n = {len(row.values)} {what} differ: {TOO_FEW}" if few else ""
 
 
-def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> Verdict:
+def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:
     if np.isnan(holm_p):
         return "too few images"
     if holm_p >= alpha:

@@ -14,7 +14,7 @@ from bench.files.images import image_sha256
 from bench.methods.find import Entry
 from bench.running.options import Shard
 from bench.running.score import Target
-from bench.running.store import ImageStore, StoredImage
+from bench.store.images import ImageStore, StoredImage
 
 
 @dataclass(frozen=True)

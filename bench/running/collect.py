@@ -9,45 +9,139 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import metrics
 from bench.base.hashing import json_sha256
-from bench.base.text import without_folders
-from bench.base.types import MetricSpec, Missing
+from bench.base.text import printable, without_folders
+from bench.base.types import Manifest, MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
+from bench.results.view import PLAIN, View
+from bench.running.plan import NONE_FAILED, Failures, Plan
 from bench.running.score import Scorer, Target
+from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.running.cell import Cell
-    from bench.running.plan import Plan
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run leaves: the results and every image or file that failed, as (what, reason)."""
+class RunOutcome:
+    """What a run leaves.
+
+    Attributes:
+        results: what every report is made from.
+        failures: (what, reason) of every image or file that failed.
+        view: how the suite is shown on this machine.
+    """
 
     results: Results
     failures: tuple[tuple[str, str], ...]
+    view: View = PLAIN
 
 
-def results_of(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
-    labels = [plan.suite.note] if plan.suite.note else []
+def outcome_of(
+    plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures = NONE_FAILED
+) -> RunOutcome:
+    """What is known of these targets, and what failed on the way."""
+    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
+    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
+    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
+    return RunOutcome(_results(plan, scorer, targets), (*refused, *failed), view)
+
+
+def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
+    """What the store knows of a plan; from now on this is what the plan uses of the store."""
+    _note_use(plan)
+    labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
-        datasets=tuple(Item(d.name, d.title, d.note) for d in plan.datasets),
+        datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
         methods=tuple(_method_item(entry, plan.suite.variants) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
-        notes=tuple(labels),
+        notes=tuple(filter(None, labels)),
         provenance=_provenance(plan, scorer),
-        layout=plan.suite.layout,
         costs=_costs(plan),
     )
+
+
+def made_elsewhere(
+    plan: Plan, targets: Sequence[Target], kind: str
+) -> dict[str, Mapping[str, Any]]:
+    """By metric, the fingerprint by which the store holds more scores than by this machine's own.
+
+    Only those of the same metric: version, options and published weights. Device and versions of
+    libraries may differ; provenance names them.
+
+    Args:
+        kind: of device, "" for any.
+    """
+    chosen: dict[str, Mapping[str, Any]] = {}
+    here = plan.options.device.partition(":")[0]
+    for spec in plan.metrics:
+        known = [f for f in plan.store.fingerprints(spec.name) if _is_of(spec, f)]
+        candidates = [f for f in known if kind in ("", f["device"])]
+        own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, kind or here)
+        if own in candidates:
+            candidates = [own, *candidates]  # the first of equals is taken
+        counts = [_count(plan, spec, targets, candidate) for candidate in candidates]
+        best = candidates[counts.index(max(counts))] if any(counts) else own
+        if best and (best != own or kind not in ("", here)):
+            chosen[spec.name] = best
+    return chosen
+
+
+def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
+    """Whether scores by it are this metric's, with the published weights."""
+    told = [fingerprint.get("version"), fingerprint.get("options")]
+    weights = fingerprint.get("weights", {})
+    return (
+        json_sha256(told) == json_sha256([spec.version, dict(spec.options)])
+        and isinstance(fingerprint.get("device"), str)
+        and not fingerprint.get("substituted")
+        and all(
+            str(weights.get(w.name, "")).startswith(w.sha256 or w.sha256_prefix)
+            for w in spec.weights
+        )
+    )
+
+
+def _count(
+    plan: Plan, spec: MetricSpec, targets: Sequence[Target], fingerprint: Mapping[str, Any]
+) -> int:
+    """How many scores the store holds by a fingerprint."""
+    scorer = Scorer([spec], plan.store, plan.options.device, {spec.name: fingerprint})
+    scores = [row for group in _groups(targets).values() for row in _scores(scorer, spec, group)]
+    return sum(not isinstance(value, Missing) for _, value in scores)
+
+
+def _mixed_kinds(plan: Plan, scorer: Scorer) -> str:
+    """Which metrics were computed on which kind of device, where these differ."""
+    kinds: dict[str, list[str]] = {}
+    for spec in plan.metrics:
+        if spec.name in scorer.fingerprints:
+            kinds.setdefault(scorer.fingerprints[spec.name]["device"], []).append(spec.title)
+    told = [f"{', '.join(titles)} on {kind}" for kind, titles in sorted(kinds.items())]
+    return f"Scores were computed on different devices: {'; '.join(told)}." if told[1:] else ""
+
+
+def _note_use(plan: Plan) -> None:
+    options = plan.options
+    by = {
+        "suite": plan.suite.name,
+        "methods": [entry.name for entry in plan.methods],
+        "datasets": [dataset.name for dataset in plan.datasets],
+        "metrics": [spec.name for spec in plan.metrics],
+        "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
+        "folder": str(Path.cwd()),
+    }
+    plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
 
 
 def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
@@ -70,23 +164,35 @@ def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Ite
 def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
     import pandas as pd
 
-    groups: dict[tuple[str, str], list[Target]] = {}
-    for target in targets:
-        groups.setdefault((target.dataset, target.method), []).append(target)
     rows = []
-    for (dataset, method), group in groups.items():
-        for target in group:
-            for spec in plan.metrics:
-                if spec.kind == "image":
-                    value = scorer.score(spec, target)
-                    rows.append((dataset, method, target.image, spec.name, *_cells(value)))
+    for (dataset, method), group in _groups(targets).items():
+        shown = plan.shown[dataset]
+        by_image: dict[str, list[tuple[Any, ...]]] = {target.image: [] for target in group}
         for spec in plan.metrics:
-            if spec.kind == "set":
-                value = scorer.set_score(spec, group)
-                rows.append((dataset, method, "", spec.name, *_cells(value)))
+            for image, value in _scores(scorer, spec, group):
+                row = (shown, method, image, spec.name, *_cells(value))
+                by_image.setdefault(image, []).append(row)
+        rows += [row for own in by_image.values() for row in own]
     columns = ["dataset", "method", "image", "metric", "value", "reason", "kind"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"value": float})
+
+
+def _groups(targets: Sequence[Target]) -> dict[tuple[str, str], list[Target]]:
+    """By dataset and method."""
+    groups: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        groups.setdefault((target.dataset, target.method), []).append(target)
+    return groups
+
+
+def _scores(
+    scorer: Scorer, spec: MetricSpec, group: Sequence[Target]
+) -> list[tuple[str, float | Missing]]:
+    """(image, value) of one method on one dataset; image "" is the whole set."""
+    if spec.kind == "set":
+        return [("", scorer.set_score(spec, group))]
+    return [(target.image, scorer.score(spec, target)) for target in group]
 
 
 def _cells(value: float | Missing) -> tuple[float | None, str, str]:
@@ -102,16 +208,16 @@ def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
         if target.sr is not None:
             sr.setdefault((target.dataset, target.image), {})[target.method] = target.sr
     return tuple(
-        PictureSet(d.name, pair.id, pair.scale, pair.lr, pair.hr, sr.get((d.name, pair.id), {}))
-        for d in plan.datasets
-        for pair in plan.manifests[d.name].pairs
+        PictureSet(shown, pair.id, pair.scale, pair.lr, pair.hr, sr.get((name, pair.id), {}))
+        for name, shown in plan.shown.items()
+        for pair in plan.manifests[name].pairs
     )
 
 
 def _costs(plan: Plan) -> tuple[Cost, ...]:
     """What the images of the plan cost when they were made, as far as that was recorded."""
     return tuple(
-        Cost(cell.dataset, cell.entry.card.name, image, **known)
+        Cost(plan.shown[cell.dataset], cell.entry.card.name, image, **known)
         for cell in plan.cells
         if cell.entry.files is None
         for image, known in _recorded(cell)
@@ -128,24 +234,45 @@ def _recorded(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
     """Everything the numbers depend on."""
+    kinds = sorted({made["device"] for made in scorer.fingerprints.values()})
+    here = kinds in ([], [plan.options.device.partition(":")[0]])
     return {
         "suite": _bare(plan.suite.model_dump(mode="json")),
         "seed": plan.seed,
         "limit": plan.options.limit,
-        "device": plan.options.device,
+        "device": plan.options.device if here else ", ".join(kinds),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {"cassr-bench": package_version(), **_versions()},
-        "datasets": {
-            name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
-            for name, m in plan.manifests.items()
-        },
+        "datasets": {plan.shown[name]: _of_manifest(m) for name, m in plan.manifests.items()},
         "methods": {
-            e.card.name: {**_bare(e.fingerprint()), "sha256": json_sha256(e.fingerprint())}
-            for e in plan.methods
+            entry.card.name: {
+                **_bare(entry.fingerprint()),
+                "sha256": json_sha256(entry.fingerprint()),
+                **_made_on(plan, entry),
+            }
+            for entry in plan.methods
         },
         "metrics": dict(scorer.fingerprints),
     }
+
+
+def _of_manifest(manifest: Manifest) -> dict[str, Any]:
+    groups = {pair.id: pair.group for pair in manifest.pairs if pair.group}
+    return {
+        "manifest_sha256": manifest.sha256,
+        "images": len(manifest.pairs),
+        "refused": len(manifest.refused),
+        **({"groups": groups} if groups else {}),
+    }
+
+
+def _made_on(plan: Plan, entry: Entry) -> dict[str, list[str]]:
+    """The devices that upscaled a method's images, with their makers' names."""
+    stored = (cell.stored(pair) for cell in plan.cells_of(entry) for pair in cell.pairs)
+    records = [image.record for image in stored if image is not None and image.record.machine]
+    names = sorted({f"{r.device.partition(':')[0]}: {r.machine}" for r in records})
+    return {"made_on": names} if names else {}
 
 
 def _bare(value: Any) -> Any:
@@ -167,7 +294,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def as_json(outcome: Outcome, files: Sequence[Path]) -> dict[str, Any]:
+def as_json(outcome: RunOutcome, files: Sequence[Path]) -> dict[str, Any]:
     """The summary of a run as plain JSON; a missing mean is null with its reason."""
     summary = summarize(outcome.results).astype(object)
     summary = summary.where(summary.notna(), None)

@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bench import metrics
+from bench.base.errors import ImageError
 from bench.base.progress import Progress
-from bench.base.text import printable
-from bench.running.collect import Outcome, results_of
+from bench.files import images
+from bench.results.power import POWER, detectable
+from bench.results.repeats import over_seeds
+from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
-from bench.running.score import Scorer, Target, score_missing
-
-Failures = Mapping[tuple[str, str, str], str]
-"""(dataset, method as typed, image id) -> why there is no SR image."""
+from bench.running.score import Scorer, score_missing
 
 
-def execute(plan: Plan, progress: Progress) -> Outcome:
+def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
     failures = {
         (cell.dataset, cell.entry.name, failure.image_id): failure.reason
         for entry in plan.methods
-        for cell in plan.cells_of(entry)
-        for failure in fill(cell, plan.options, progress)
+        for cell, failure in fill(plan.cells_of(entry), plan.options, progress)
     }
-    targets = _targets(plan, failures)
+    targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    score_missing(scorer, _own(plan, targets), plan.options.workers, progress)
-    return _outcome(plan, scorer, targets, failures)
+    score_missing(scorer, plan.own(targets), plan.options.workers, progress)
+    return outcome_of(plan, scorer, targets, failures)
 
 
-def collect(plan: Plan) -> Outcome:
+def collect(plan: Plan) -> RunOutcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return _outcome(plan, scorer, _targets(plan, {}), {})
+    return outcome_of(plan, scorer, plan.targets())
 
 
-def _targets(plan: Plan, failures: Failures) -> list[Target]:
-    return [
-        cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))
-        for cell in plan.cells
-        for pair in cell.pairs
-    ]
+def stored(plan: Plan, kind: str = "") -> RunOutcome:
+    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
+
+    Args:
+        kind: of the device that made the scores; by default each metric's is that which made most.
+    """
+    plan.require_data()
+    targets = plan.targets()
+    made = made_elsewhere(plan, targets, kind)
+    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
+    return outcome_of(plan, scorer, targets)
 
 
-def _own(plan: Plan, targets: Sequence[Target]) -> list[Target]:
-    """Those of this process's part of each dataset."""
-    shard = plan.options.shard
-    own = {(name, pair.id) for name, m in plan.manifests.items() for pair in shard.of(m.pairs)}
-    return [target for target in targets if (target.dataset, target.image) in own]
-
-
-def _outcome(plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures) -> Outcome:
-    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
-    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    return Outcome(results_of(plan, scorer, targets), (*refused, *failed))
+def unmeasured(plan: Plan) -> RunOutcome:
+    """What is planned without any score, for published values alone; no data need be here."""
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
 
 
 def dry_run(plan: Plan) -> list[dict[str, Any]]:
@@ -77,3 +77,72 @@ def dry_run(plan: Plan) -> list[dict[str, Any]]:
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
     rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
     return rows
+
+
+# -- several seeds -------------------------------------------------------------------------------
+
+EDGE = 4
+"""Pixels that L-STD leaves out, as CCSR's script does."""
+
+
+def plans(plan: Plan, seeds: int) -> list[Plan]:
+    """The plan with `seeds` seeds, from its own on; methods without noise are run once."""
+    return [replace(plan, seed=plan.seed + i) for i in range(seeds)]
+
+
+def dry_run_seeds(plan: Plan, seeds: int) -> list[dict[str, Any]]:
+    """What a run would do, over all seeds; see `dry_run`."""
+    noisy = {entry.card.name for entry in plan.methods if entry.card.seeded}
+    rows, *others = map(dry_run, plans(plan, seeds))
+    for row, *more in zip(rows, *others, strict=True):
+        if row.get("method") in noisy:
+            for name in ("images", "to_upscale"):
+                row[name] += sum(other[name] for other in more)
+    return [*rows, *_power(plan)]
+
+
+def _power(plan: Plan) -> Iterator[dict[str, Any]]:
+    """A row per dataset and metric: which difference the set tells apart; see `results.power`."""
+    per_image = tuple(spec for spec in plan.metrics if spec.kind == "image")
+    if plan.missing or not per_image or len(plan.methods) < 2:
+        return
+    known = collect(replace(plan, metrics=per_image)).results
+    sizes = {
+        plan.shown[name]: len(
+            {(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs}
+        )
+        for name, manifest in plan.manifests.items()
+    }
+    for one in detectable(known, sizes):
+        told = None if math.isnan(one.difference) else one.difference
+        yield {
+            **{"dataset": one.dataset, "metric": one.metric.name, "n": one.n},
+            **{"detectable": told, "power": POWER, "source": one.source},
+        }
+
+
+def together(plans: Sequence[Plan], outcomes: Sequence[RunOutcome]) -> RunOutcome:
+    """The outcomes of all seeds as one, whose scores are means over them."""
+    if len(plans) == 1:
+        return outcomes[0]
+    runs = {plan.seed: outcome.results for plan, outcome in zip(plans, outcomes, strict=True)}
+    failures = dict.fromkeys(failure for outcome in outcomes for failure in outcome.failures)
+    results = over_seeds(runs, dict(_local_std(plans)))
+    return replace(outcomes[0], results=results, failures=tuple(failures))
+
+
+def _local_std(plans: Sequence[Plan]) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """L-STD of every image that a method which draws noise has for all seeds."""
+    for cells in zip(*(plan.cells for plan in plans), strict=True):
+        if not cells[0].entry.card.seeded or cells[0].entry.files is not None:
+            continue
+        for pair in cells[0].pairs:
+            stored = [cell.stored(pair) for cell in cells]
+            try:
+                drawn = [images.read_rgb(one.path) for one in stored if one is not None]
+            except ImageError:
+                continue
+            if len(drawn) == len(plans):
+                inner = np.stack(drawn)[:, EDGE:-EDGE, EDGE:-EDGE] / 255.0
+                key = (plans[0].shown[cells[0].dataset], cells[0].entry.card.name, pair.id)
+                yield key, float(inner.std(axis=0).mean())

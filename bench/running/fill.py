@@ -1,32 +1,63 @@
-"""Step 1 for a whole cell, however its method works."""
+"""Step 1 for whole cells, however their method works."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
 from bench.base.progress import Progress
-from bench.base.workers import Workers, cores, worker_count
-from bench.running.cell import Cell
+from bench.base.text import printable
+from bench.processes.workers import Workers, cores, worker_count
+from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
 from bench.running.upscale import Failure, upscale
 from bench.running.upscale_set import upscale_set
 
+PRELOAD = ("torch", "bench.running.upscale")
+Work = tuple[Cell, list[UpscaleTask]]
+
 
 def fill(
-    cell: Cell, options: RunOptions, progress: Progress, shard: Shard | None = None
-) -> list[Failure]:
-    """Upscale what is missing of a cell.
+    cells: Sequence[Cell], options: RunOptions, progress: Progress, shard: Shard | None = None
+) -> Iterator[tuple[Cell, Failure]]:
+    """Upscale what is missing of cells of one method; processes that have loaded it go on with it.
 
     Args:
-        shard: the part of it that is this process's; that of the options if None.
+        shard: the part of them that is this process's; that of the options if None.
     """
-    tasks = cell.pending(shard or options.shard, options.device)
-    if not tasks:
-        return []
+    part = shard or options.shard
+    work = [(cell, tasks) for cell in cells if (tasks := cell.pending(part, options.device))]
+    for (count, apart), group in groupby(work, partial(_processes, options)):
+        with Workers(
+            count=count,
+            threads=max(1, cores() // count),
+            preload=PRELOAD,
+            apart=apart,
+            limit=options.image_timeout,
+            tell=partial(_tell, progress),
+        ) as workers:
+            for cell, tasks in group:
+                failures = _fill(cell, tasks, workers, options.device, progress)
+                yield from ((cell, failure) for failure in failures)
+
+
+def _processes(options: RunOptions, work: Work) -> tuple[int, bool]:
+    (cell, tasks), most = work, work[0].entry.card.max_workers
+    count = worker_count(options.workers, options.device, len(tasks), most)
+    return count, options.apart or cell.entry.foreign
+
+
+def _fill(
+    cell: Cell, tasks: list[UpscaleTask], workers: Workers, device: str, progress: Progress
+) -> list[Failure]:
     if cell.entry.card.official is not None:
-        return upscale_set(cell, tasks, progress, options.device)
-    count = worker_count(options.workers, options.device, len(tasks), cell.entry.card.max_workers)
-    threads = max(1, cores() // count)
-    with (
-        Workers(count, threads, ["torch"], apart=options.apart) as workers,
-        progress.step(cell.title) as advance,
-    ):
+        return upscale_set(cell, tasks, progress, device)
+    with progress.step(cell.title, len(tasks)) as advance:
         return upscale(tasks, cell.images, workers, advance)
+
+
+def _tell(progress: Progress, task: Any, text: str) -> None:
+    name = printable(task.method)
+    progress.say(f"waiting for method '{name}' and image '{printable(task.image_id)}': {text}")

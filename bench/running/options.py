@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
+IMAGE_TIMEOUT = 1800
 
 
 class Shard(NamedTuple):
@@ -29,7 +30,9 @@ class RunOptions:
         workers: processes; None means one per core on a CPU.
         seed: instead of the suite's.
         limit: only the first images of every dataset.
-        apart: methods never run in this process, so that they cannot end it.
+        apart: no method runs in this process, as one of the user's never does.
+        image_timeout: seconds after which an image is given up, where a method has a process of its
+            own.
     """
 
     store: Path
@@ -40,6 +43,7 @@ class RunOptions:
     limit: int | None = None
     scale: int = 4
     apart: bool = False
+    image_timeout: int = IMAGE_TIMEOUT
 
     @property
     def datasets(self) -> Path:

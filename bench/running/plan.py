@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import metrics
 from bench.base.errors import BenchError, CardError, DataError
@@ -17,9 +18,14 @@ from bench.methods.find import DATASET, Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
-from bench.running.store import Store
+from bench.running.score import Target
 from bench.running.upscale import require_scale
+from bench.store.store import Store
 from bench.suites.card import SuiteCard
+
+Failures = Mapping[tuple[str, str, str], str]
+"""(dataset, method as typed, image id) -> why there is no SR image."""
+NONE_FAILED: Failures = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Plan:
             self._cell(entry, dataset) for dataset in self.datasets for entry in self.methods
         )
 
+    @cached_property
+    def shown(self) -> Mapping[str, str]:
+        """Datasets by what results call them: without the path of a folder on this machine."""
+        return data.public_names(dataset.name for dataset in self.datasets)
+
     def _cell(self, entry: Entry, dataset: data.Dataset) -> Cell:
         return Cell(
             entry=entry,
@@ -58,6 +69,20 @@ class Plan:
             seed=self.seed,
             problem=self.unavailable.get(entry.name, ""),
         )
+
+    def targets(self, failures: Failures = NONE_FAILED) -> list[Target]:
+        """Every SR image that is to be scored, or why there is none."""
+        return [
+            cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))
+            for cell in self.cells
+            for pair in cell.pairs
+        ]
+
+    def own(self, targets: Sequence[Target]) -> list[Target]:
+        """Those of this process's part of each dataset."""
+        shard = self.options.shard
+        own = {(name, p.id) for name, m in self.manifests.items() for p in shard.of(m.pairs)}
+        return [target for target in targets if (target.dataset, target.image) in own]
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]

@@ -7,27 +7,26 @@ once for all metrics and what depends on the HR image alone is computed once for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import BenchError, DataError, ImageError
-from bench.base.hashing import set_sha256
-from bench.base.progress import Progress as Steps
+from bench.base.errors import BenchError, CannotWrite, DataError, ImageError, WorkerDied
+from bench.base.hashing import json_sha256, set_sha256
+from bench.base.progress import Advance, Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.base.workers import Workers, worker_count
 from bench.files import images
 from bench.metrics.sets import stacked
-from bench.running.store import FeatureStore, ScoreKey, ScoreStore, Store
+from bench.processes.workers import Workers, worker_count
+from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Progress = Callable[[int, int], None]
 NOT_COMPUTED = Missing("pending", "not computed yet")
 
 
@@ -56,8 +55,8 @@ class ImageJob:
 
     path: Path
     sha256: str
-    scores: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
+    scores: tuple[MetricSpec, ...] = ()
+    features: tuple[MetricSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class ScoreJob:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScoreOutcome:
     """A score, or why there is none; of a set metric, why an image has no features."""
 
     metric: str
@@ -80,14 +79,29 @@ class Outcome:
 
 
 class Scorer:
-    """Scores targets, keeps what is known in the store and says why a score is missing."""
+    """Scores targets, keeps what is known in the store and says why a score is missing.
 
-    def __init__(self, specs: Sequence[MetricSpec], store: Store, device: str) -> None:
+    Args:
+        stored: fingerprints of metrics whose scores were made elsewhere and are only read here.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[MetricSpec],
+        store: Store,
+        device: str,
+        stored: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.specs = list(specs)
         self.device = device
-        self.reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
+        self._stored = stored or {}
+        self.reasons = {
+            s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
+        }
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
-        self.fingerprints = {s.name: metrics.fingerprint(s, device) for s in self.usable}
+        self.fingerprints = {
+            s.name: self._stored.get(s.name) or metrics.fingerprint(s, device) for s in self.usable
+        }
         self._failures: dict[tuple[str, ScoreKey], Missing] = {}
         self._scores: dict[str, ScoreStore] = {}
         self._features: dict[str, FeatureStore] = {}
@@ -95,8 +109,7 @@ class Scorer:
             print_ = self.fingerprints[spec.name]
             self._scores[spec.name] = store.scores(spec.name, print_)
             if spec.kind == "set":
-                shared = metrics.feature_fingerprint(spec, device)
-                self._features[spec.name] = store.features(shared)
+                self._features[spec.name] = store.features(metrics.of_features(print_))
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
@@ -133,7 +146,7 @@ class Scorer:
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
         wanted = [
-            spec.name
+            spec
             for spec in self.usable
             if spec.kind == "image"
             and (target.hr is not None or not spec.reference)
@@ -143,23 +156,24 @@ class Scorer:
         missing = self._features_missing(target.sr_sha256, has_hr)
         return ImageJob(target.sr, target.sr_sha256, tuple(wanted), missing)
 
-    def _features_missing(self, sha256: str, has_hr: bool) -> tuple[str, ...]:
-        if not has_hr:
-            return ()
-        extractors = self._extractors.values()
-        return tuple(name for name in extractors if not self._features[name].has(sha256))
+    def _features_missing(self, sha256: str, has_hr: bool) -> tuple[MetricSpec, ...]:
+        extractors = set(self._extractors.values()) if has_hr else set()
+        wanted = [spec for spec in self.usable if spec.name in extractors]
+        return tuple(spec for spec in wanted if not self._features[spec.name].has(sha256))
 
     # -- doing -----------------------------------------------------------------------------------
 
-    def run(self, jobs: Sequence[ScoreJob], workers: Workers, progress: Progress) -> None:
+    def run(self, jobs: Sequence[ScoreJob], workers: Workers, advance: Advance) -> None:
         """Do the jobs; every score is stored as soon as it is known."""
         for done, (_, outcomes) in enumerate(workers.map(score_job, jobs), start=1):
+            if isinstance(outcomes, WorkerDied):
+                raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
             for outcome in outcomes:
                 if isinstance(outcome.value, Missing):
                     self._failures[outcome.metric, outcome.key] = outcome.value
                 else:
                     self._scores[outcome.metric].put(outcome.key, outcome.value)
-            progress(done, len(jobs))
+            advance(done, len(jobs))
         for store in self._scores.values():
             store.close()
 
@@ -196,6 +210,8 @@ class Scorer:
     def _distance(
         self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
     ) -> float | Missing:
+        if spec.name in self._stored:
+            return NOT_COMPUTED
         features = self._features[spec.name]
         srs = sorted(target.sr_sha256 for target in targets)
         hrs = sorted(target.hr_sha256 or "" for target in targets)
@@ -227,7 +243,7 @@ def _for_good(missing: Sequence[Missing]) -> Missing:
 
 
 def score_missing(
-    scorer: Scorer, targets: Iterable[Target], workers: int | None, progress: Steps
+    scorer: Scorer, targets: Iterable[Target], workers: int | None, progress: Progress
 ) -> None:
     """Score what is not in the store yet.
 
@@ -237,7 +253,10 @@ def score_missing(
     if not jobs:
         return
     count = worker_count(workers, scorer.device, len(jobs))
-    with Workers(count, 1, modules(scorer.usable)) as pool, progress.step("scores") as advance:
+    with (
+        Workers(count, 1, modules(scorer.usable)) as pool,
+        progress.step("scores", len(jobs)) as advance,
+    ):
         scorer.run(jobs, pool, advance)
 
 
@@ -253,13 +272,17 @@ def _set_key(targets: Sequence[Target]) -> ScoreKey:
 # -- in the worker processes ---------------------------------------------------------------------
 
 
-def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. Never raises: one bad image spoils nobody else's work."""
+def score_job(job: ScoreJob) -> list[ScoreOutcome]:
+    """Decode, score, store features. One bad image spoils nobody else's work.
+
+    Raises:
+        CannotWrite: features cannot be stored, which stops all.
+    """
     hr: Tensor | Missing | None = None
-    outcomes: list[Outcome] = []
+    outcomes: list[ScoreOutcome] = []
     if job.hr is not None:
         try:
-            hr = images.to_tensor(images.read_rgb(job.hr.path)).to(job.device)
+            hr = _read(job.hr, job.device)
         except Exception as error:
             hr = _failure(error)
         outcomes += _store_features(job.hr, hr, job)
@@ -269,44 +292,59 @@ def score_job(job: ScoreJob) -> list[Outcome]:
     return outcomes
 
 
+def _read(image: ImageJob, device: str) -> Tensor:
+    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted.
+
+    Raises:
+        ImageError: it was altered, or cannot be decoded.
+    """
+    if images.image_sha256(image.path) != image.sha256:
+        raise ImageError(
+            "is not the file that was recorded; if it lies in the store, run: cassr-bench store "
+            "check --repair",
+            printable(image.path),
+        )
+    return images.to_tensor(images.read_rgb(image.path)).to(device)
+
+
 def _score_image(
     sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
-) -> list[Outcome]:
+) -> list[ScoreOutcome]:
     hr_sha256 = job.hr.sha256 if job.hr else None
     try:
-        x = images.to_tensor(images.read_rgb(sr.path)).to(job.device)
+        x = _read(sr, job.device)
     except Exception as error:
         outcomes = _store_features(sr, _failure(error), job)
-        return outcomes + [_outcome(name, sr, hr_sha256, _failure(error)) for name in sr.scores]
+        return outcomes + [_outcome(spec, sr, hr_sha256, _failure(error)) for spec in sr.scores]
     outcomes = _store_features(sr, x, job)
-    for name in sr.scores:
+    for spec in sr.scores:
         value: float | Missing
         try:
-            value = _value(name, job.device, sr, x, hr, prepared)
+            value = _value(spec, job.device, sr, x, hr, prepared)
         except Exception as error:
             value = _failure(error)
-        outcomes.append(_outcome(name, sr, hr_sha256, value))
+        outcomes.append(_outcome(spec, sr, hr_sha256, value))
     return outcomes
 
 
 def _value(
-    name: str,
+    spec: MetricSpec,
     device: str,
     sr: ImageJob,
     x: Tensor,
     hr: Tensor | Missing | None,
     prepared: dict[str, Any],
 ) -> float | Missing:
-    if not metrics.get(name).reference:
-        return value_of(name, device, x)
+    if not spec.reference:
+        return value_of(spec, device, x)
     if isinstance(hr, Missing):
         return hr
     assert hr is not None
-    return value_of(name, device, x, hr, prepared, printable(sr.path))
+    return value_of(spec, device, x, hr, prepared, printable(sr.path))
 
 
 def value_of(
-    name: str,
+    spec: MetricSpec,
     device: str,
     x: Tensor,
     hr: Tensor | None = None,
@@ -325,12 +363,12 @@ def value_of(
     """
     if hr is not None:
         _require_same_size(x, hr, file)
-    metric, prepared = loaded(name, device), {} if prepared is None else prepared
-    if hr is not None and name not in prepared:
-        prepared[name] = metric.prepare(hr)
-    value = metric.score(x, hr, prepared.get(name))
+    metric, prepared = loaded(spec, device), {} if prepared is None else prepared
+    if hr is not None and spec.name not in prepared:
+        prepared[spec.name] = metric.prepare(hr)
+    value = metric.score(x, hr, prepared.get(spec.name))
     if not math.isfinite(value):
-        raise ImageError(f"{name} is not a finite number for this image")
+        raise ImageError(f"{spec.name} is not a finite number for this image")
     return float(value)
 
 
@@ -341,34 +379,42 @@ def _require_same_size(x: Tensor, hr: Tensor, file: str) -> None:
         raise ImageError(f"is {found}, its HR image is {expected}", file)
 
 
-def _outcome(name: str, sr: ImageJob, hr_sha256: str | None, value: float | Missing) -> Outcome:
-    key = (sr.sha256, hr_sha256 if metrics.get(name).reference else None)
-    return Outcome(name, key, value)
+def _outcome(
+    spec: MetricSpec, sr: ImageJob, hr_sha256: str | None, value: float | Missing
+) -> ScoreOutcome:
+    return ScoreOutcome(spec.name, (sr.sha256, hr_sha256 if spec.reference else None), value)
 
 
-def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[Outcome]:
+def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[ScoreOutcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed = []
-    for name in image.features:
-        problem = x if isinstance(x, Missing) else _extract(name, image, x, job)
+    for spec in image.features:
+        problem = x if isinstance(x, Missing) else _extract(spec, image, x, job)
         if problem is not None:
-            failed.append(Outcome(name, (image.sha256, None), problem))
+            failed.append(ScoreOutcome(spec.name, (image.sha256, None), problem))
     return failed
 
 
-def _extract(name: str, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
+def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
     try:
-        vectors = loaded(name, job.device).features(x)
-        FeatureStore(job.feature_folders[name]).put(image.sha256, vectors)
+        vectors = loaded(spec, job.device).features(x)
+        FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
+    except CannotWrite:
+        raise
     except Exception as error:
         return _failure(error)
     return None
 
 
-@cache
-def loaded(name: str, device: str) -> Any:
-    """A metric, ready to score, kept by this process."""
-    return metrics.load(metrics.get(name), device)
+_loaded: dict[str, Any] = {}
+
+
+def loaded(spec: MetricSpec, device: str) -> Any:
+    """A metric, ready to score, kept by this process for as long as it is the same."""
+    key = json_sha256([spec.name, dict(spec.options), device])
+    if key not in _loaded:
+        _loaded[key] = metrics.load(spec, device)
+    return _loaded[key]
 
 
 def _failure(error: Exception) -> Missing:

@@ -20,7 +20,7 @@ from bench.data.find import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
 from bench.running.score import Scorer, Target, score_missing
-from bench.running.store import Store
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,9 @@ def score_folders(
     _require_usable(specs, hr)
     hashes: dict[Path, str] = {}
     found = [_targets(sr, hr, limit, hashes) for sr in srs]
-    scorer = Scorer(specs, Store(store), device)
+    kept = Store(store)
+    scorer = Scorer(specs, kept, device)
+    kept.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
     if specs and not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
     every = [target for targets, _ in found for target in targets]
@@ -202,16 +204,19 @@ def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str]
 
 
 def as_csv(scores: Sequence[FolderScores]) -> bytes:
-    """Rows `image,metric,value`; an image without a value has an empty one.
+    """Rows `image,metric,value,folder` with every digit, for any number of folders.
 
-    With several folders each row begins with `folder`.
+    An image without a value has an empty one; a metric over the whole set has no image.
     """
     import pandas as pd
 
-    rows = [(str(one.folder), *row) for one in scores for row in one.rows]
-    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value"])
-    frame = frame.astype({"value": float})
-    return csv_bytes(frame if len(scores) > 1 else frame.drop(columns="folder"))
+    rows = [
+        (*row, str(one.folder))
+        for one in scores
+        for row in (*one.rows, *(("", s.name, v) for s, v, *_ in one.means if s.kind == "set"))
+    ]
+    frame = pd.DataFrame(rows, columns=["image", "metric", "value", "folder"])
+    return csv_bytes(frame.astype({"value": float}))
 
 
 def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.base.workers import cores
-from bench.running.collect import Outcome
+from bench.processes.workers import cores
+from bench.running.collect import RunOutcome
 from bench.running.execute import collect
 from bench.running.options import Shard
 from bench.running.plan import Plan
@@ -83,7 +83,7 @@ def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
     return int(text)
 
 
-def whole(plan: Plan, own: Outcome) -> tuple[Outcome, int]:
+def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
     """What all parts have stored by now.
 
     Args:
@@ -92,12 +92,13 @@ def whole(plan: Plan, own: Outcome) -> tuple[Outcome, int]:
     Returns:
         the outcome, and how many scores other parts still owe.
     """
-    results = collect(plan.whole()).results
-    scores, ours = results.scores.copy(), own.results.scores
+    known_to_all = collect(plan.whole())
+    scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
-    outcome = Outcome(replace(results, scores=scores), own.failures)
+    results = replace(known_to_all.results, scores=scores)
+    outcome = replace(known_to_all, results=results, failures=own.failures)
     return outcome, int((pending & ~known).sum())
 
 

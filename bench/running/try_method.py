@@ -15,7 +15,7 @@ from typing import cast
 
 import numpy as np
 
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, WorkerDied
 from bench.base.hashing import derive_seed
 from bench.base.progress import Progress
 from bench.base.text import printable
@@ -26,16 +26,23 @@ from bench.methods.card import MethodCard
 from bench.methods.checks import Check
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
-from bench.running.plan import RunOptions
+from bench.processes.foreign import running
+from bench.processes.workers import Workers, cores
+from bench.running.fill import PRELOAD
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.running.upscale_files import upscale_files
 
 SIDE = 128
 SCALE = 4
+CALLS = 9
+"""Of the method, at most, in `_called`."""
 BATCH_LEVELS = 2
 """Of 255, by which an image may differ in a batch: a library may compute that in other ways."""
 
 
-def try_method(name: str, device: str, progress: Progress) -> list[Check]:
+def try_method(
+    name: str, device: str, progress: Progress, image_timeout: int = IMAGE_TIMEOUT
+) -> list[Check]:
     """Upscale two photographs in several ways, and compare.
 
     Where an image differs from itself, numbers depend on chance, on the order of the files, on
@@ -46,7 +53,9 @@ def try_method(name: str, device: str, progress: Progress) -> list[Check]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         inputs = _photographs(root / "input")
-        options = RunOptions(store=root / "store", device=device, workers=1, scale=SCALE)
+        options = RunOptions(
+            root / "store", device, workers=1, scale=SCALE, image_timeout=image_timeout
+        )
         try:
             start = time.perf_counter()
             _run(name, inputs, root / "together", options, progress)
@@ -54,7 +63,7 @@ def try_method(name: str, device: str, progress: Progress) -> list[Check]:
             found = f"2 photographs of {SIDE}x{SIDE} in {seconds:.1f} s, start included"
             checks.append(Check("trial", "ok", found))
             if entry.card.official is None:
-                checks += _called(entry, inputs, device)
+                checks += _called_apart(entry, inputs, options)
             else:
                 _run(name, inputs, root / "again", options, progress)
                 _run(name, inputs[1:], root / "alone", options, progress)
@@ -93,6 +102,25 @@ def _files(folder: Path, inputs: Sequence[Path]) -> list[np.ndarray]:
 # -- a method that is called ---------------------------------------------------------------------
 
 
+def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> list[Check]:
+    """`_called` where the method may do what it likes to its process.
+
+    Raises:
+        WorkerDied: it ended that, or took too long.
+    """
+    limit = CALLS * options.image_timeout
+    with Workers(1, cores(), PRELOAD, entry.foreign, limit) as workers:
+        [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
+    if isinstance(checks, WorkerDied):
+        raise WorkerDied(f"method '{printable(entry.name)}': {checks}")
+    return checks
+
+
+def _all_called(task: tuple[str, Sequence[Path], str]) -> list[Check]:
+    name, inputs, device = task
+    return list(_called(find_method(name), inputs, device))
+
+
 def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check]:
     """What calls of the method say; every comparison repeats a call with one thing changed.
 
@@ -101,50 +129,49 @@ def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check
     """
     files = {path.stem: images.read_rgb(path) for path in inputs}
     first, second = ((rgb, derive_seed(0, name)) for name, rgb in files.items())
-    method = _loaded(entry, device)
-    fresh, again = _upscaled(method, second), _upscaled(method, second)
-    after = [*_upscaled(method, first), *_upscaled(method, second)]
-    method = _loaded(entry, device)
-    repeat = _difference(fresh, again) or _difference(fresh, _upscaled(method, second))
+    method = _Loaded(entry, device)
+    fresh, again = method(second), method(second)
+    after = [*method(first), *method(second)]
+    method = _Loaded(entry, device)
+    repeat = _difference(fresh, again) or _difference(fresh, method(second))
     yield _repeated(repeat)
     if repeat:
         yield Check("order", "missing", _NOT_JUDGED)
         yield Check("batch", "missing", _NOT_JUDGED)
         return
     batch = _batch(method, (first, second))
-    seed = _difference(fresh, _upscaled(method, (second[0], second[1] + 1)))
-    untouched = [*_upscaled(_loaded(entry, device), first), *fresh]
+    seed = _difference(fresh, method((second[0], second[1] + 1)))
+    untouched = [*_Loaded(entry, device)(first), *fresh]
     yield _ordered(_difference(untouched, after))
     yield _mixed(batch if isinstance(batch, str) else _difference(untouched, batch, BATCH_LEVELS))
     yield _seed(entry.card, seed)
-
-
-def _loaded(entry: Entry, device: str) -> Method:
-    return cast(Method, entry.load(device))
 
 
 Photograph = tuple[np.ndarray, int]
 """(H, W, 3) uint8 and a seed."""
 
 
-def _upscaled(method: Method, *photographs: Photograph) -> list[np.ndarray]:
-    """One call with all of them; (H, W, 3) uint8 each."""
-    import torch
+class _Loaded:
+    """A method, loaded anew."""
 
-    lr = torch.cat([images.to_tensor(rgb) for rgb, _ in photographs])
-    try:
-        sr = method.upscale(lr, scale=SCALE, seeds=[seed for _, seed in photographs])
-        return [images.to_uint8(sr[i : i + 1]) for i in range(len(photographs))]
-    except BenchError:
-        raise
-    except Exception as error:  # a third-party network may raise anything
-        raise BenchError(f"{type(error).__name__}: {printable(error)}") from error
+    def __init__(self, entry: Entry, device: str) -> None:
+        self.name = entry.name
+        self.method = cast(Method, entry.load(device))
+
+    def __call__(self, *photographs: Photograph) -> list[np.ndarray]:
+        """One call with all of them; (H, W, 3) uint8 each."""
+        import torch
+
+        lr = torch.cat([images.to_tensor(rgb) for rgb, _ in photographs])
+        with running(self.name):
+            sr = self.method.upscale(lr, scale=SCALE, seeds=[seed for _, seed in photographs])
+            return [images.to_uint8(sr[i : i + 1]) for i in range(len(photographs))]
 
 
-def _batch(method: Method, photographs: Sequence[Photograph]) -> list[np.ndarray] | str:
+def _batch(method: _Loaded, photographs: Sequence[Photograph]) -> list[np.ndarray] | str:
     """All in one call, or why that cannot be."""
     try:
-        return _upscaled(method, *photographs)
+        return method(*photographs)
     except BenchError as error:
         return str(error)
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.base.errors import BenchError, ImageError, Unavailable, WorkerDied
-from bench.base.foreign import running
+from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.metering import Meter
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.base.workers import Workers
 from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.processes.foreign import running
+from bench.processes.workers import Workers
 from bench.running.cell import UpscaleTask
-from bench.running.store import ImageStore
+from bench.store.images import ImageStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,17 +49,22 @@ def upscale(
     try:
         for task, outcome in workers.map(upscale_one, tasks):
             del left[task.image_id]
+            if isinstance(outcome, WorkerDied):
+                outcome = _died(task, outcome)
             if isinstance(outcome, str):
                 failures.append(Failure(task.image_id, outcome))
             else:
                 store.record(task.key, task.image_id, outcome)
             progress(len(tasks) - len(left), len(tasks))
     except WorkerDied as error:
-        failures += [
-            Failure(i, f"method '{printable(t.method)}': {error}") for i, t in left.items()
-        ]
-    store.close()
+        failures += [Failure(name, _died(task, error)) for name, task in left.items()]
+    finally:
+        store.close()
     return sorted(failures, key=lambda failure: failure.image_id)
+
+
+def _died(task: UpscaleTask, error: WorkerDied) -> str:
+    return f"method '{printable(task.method)}': {error}"
 
 
 def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
@@ -67,6 +72,9 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
 
     Returns:
         What it cost, or one line that says why there is no image.
+
+    Raises:
+        CannotWrite: there is no room for it, or nothing may be written there.
     """
     try:
         method = _loaded(task.method, task.device)
@@ -77,6 +85,8 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         rgb = _taken(sr, task)
         require_size(rgb.shape[:2], sides, task)
         images.write_png(task.output, rgb)
+    except CannotWrite:  # the next image would meet the same
+        raise
     except BenchError as error:
         return str(error)
     except Exception as error:  # ours: a full disk, say; others' images go on

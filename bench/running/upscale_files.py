@@ -22,8 +22,9 @@ from bench.running.cell import Cell
 from bench.running.fill import fill
 from bench.running.options import RunOptions, Shard
 from bench.running.plan import manifest_of
-from bench.running.store import ImageStore, Store
 from bench.running.upscale import require_scale
+from bench.store.images import ImageStore
+from bench.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def upscale_dataset(
     found = data.find(dataset, options.scale)
     entry = _ready(method, found.scale)
     manifest = manifest_of(found, options, progress)
-    images = Store(options.store).images(entry.card.name, entry.fingerprint(), found.name)
+    store = Store(options.store)
+    images = store.images(entry.card.name, entry.fingerprint(), found.name)
+    store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
     title = f"{entry.card.title} on {found.title}"
     cell = Cell(entry, found.name, title, manifest.pairs, images, options.seed or 0)
     return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
@@ -154,7 +157,7 @@ def _fill(
     known = len(shard.of(cell.pairs)) - todo
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
-    failed = fill(cell, options, progress, shard)
+    failed = [failure for _, failure in fill([cell], options, progress, shard)]
     problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
     left = sum(failure.image_id != WHOLE_SET for failure in failed)
     return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from bench.base.errors import BenchError
-from bench.base.foreign import each, running
+from bench.base.errors import BenchError, CannotWrite
 from bench.base.progress import Progress
 from bench.base.types import WHOLE_SET, SetImage, SetMethod
 from bench.files import images
+from bench.processes.foreign import each, running
 from bench.running.cell import Cell, UpscaleTask
-from bench.running.store import ImageStore
 from bench.running.upscale import Failure, require_size
+from bench.store.images import ImageStore
 
 
 def upscale_set(
@@ -34,7 +34,7 @@ def upscale_set(
     failures = []
     with (
         _work_folder(store.folder) as work,
-        progress.live(entry.card.title) as live,
+        progress.live(entry.card.title, len(tasks)) as live,
     ):
         scale, seed = tasks[0].scale, cell.seed
         try:
@@ -45,6 +45,8 @@ def upscale_set(
                 if reason:
                     failures.append(Failure(image.id, reason))
                 live.advance(len(tasks) - len(waiting), len(tasks))
+        except CannotWrite:
+            raise
         except BenchError as error:
             broken = str(error)
     store.close()
@@ -60,6 +62,8 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
         rgb, lr = images.read_rgb(image.file), images.read_rgb(task.lr)
         require_size(rgb.shape[:2], lr.shape[:2], task)
         images.write_png(task.output, rgb)
+    except CannotWrite:
+        raise
     except BenchError as error:
         return str(error)
     pixels = rgb.shape[0] * rgb.shape[1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bench.base.cards import Card, Names
+from bench.base.cards import Amount, Card, Names, Natural, Title
 from bench.base.types import FileName
 
 
@@ -22,13 +22,20 @@ class SuiteCard(Card):
     """
 
     name: FileName
-    title: str
+    title: Title
     summary: str
     methods: Names
     datasets: Names
     metrics: Names
-    seed: int = 0
-    fetch_mb: float | None = None
+    seed: Natural = 0
+    fetch_mb: Amount | None = None
     layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
     variants: dict[str, dict[str, str]] = Field(default_factory=dict)
     note: str = ""
+
+    @model_validator(mode="after")
+    def _tells_its_own_apart(self) -> SuiteCard:
+        strange = sorted(self.variants.keys() - set(self.methods))
+        if strange:
+            raise ValueError(f"variants: '{strange[0]}' is none of the methods")
+        return self

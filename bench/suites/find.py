@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.base.cards import pick, read_card, read_folder
+from bench.base.cards import read_card, read_folder
+from bench.base.registry import Registry
 from bench.base.types import TRAINING_SEED
 from bench.methods.find import all_methods, matching
 from bench.suites.card import SuiteCard
 
-if TYPE_CHECKING:
-    pass
 
-
-def suite_cards() -> dict[str, SuiteCard]:
-    cards = read_folder("bench", "suites", SuiteCard)
-    return {name: _spelled_out(card) for name, card in cards.items()}
+@cache
+def suite_cards() -> Registry[SuiteCard]:
+    return Registry("suite", map(_spelled_out, read_folder("bench", "suites", SuiteCard).values()))
 
 
 def find_suite(name: str) -> SuiteCard:
     """The suite called `name`, or the card in the file `name` (ending in .toml)."""
     if name.endswith(".toml"):
         return _spelled_out(read_card(Path(name), SuiteCard))
-    return pick(suite_cards(), name, "suite")
+    return suite_cards().find(name)
 
 
 def _spelled_out(suite: SuiteCard) -> SuiteCard:

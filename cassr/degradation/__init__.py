@@ -27,11 +27,11 @@ from cassr.degradation.steps import (
     RESIZE_MODES,
     DegradationParameters,
     Direction,
+    Frozen,
     GaussianKernel,
     NoiseParameters,
     OrderParameters,
     Pixels,
-    Record,
     ResizeParameters,
     SincKernel,
     apply,
@@ -77,7 +77,7 @@ Six = Annotated[tuple[float, float, float, float, float, float], AfterValidator(
 KERNEL_SIZES = tuple(range(7, 22, 2))
 
 
-class BlurOptions(Record):
+class BlurOptions(Frozen):
     """sigma in pixels, cut-offs in radians a pixel; `beta_*` are the shapes."""
 
     probability: Probability
@@ -92,14 +92,14 @@ class BlurOptions(Record):
     sinc_cutoff_large: Range = (math.pi / 5, math.pi)
 
 
-class ResizeOptions(Record):
+class ResizeOptions(Frozen):
     """probabilities of up, down, keep; limits of the factor: lowest for down, highest for up."""
 
     probabilities: Three
     limits: RangeAroundOne
 
 
-class NoiseOptions(Record):
+class NoiseOptions(Frozen):
     """Poisson noise where it isn't Gaussian; sigma in levels of 255, scale in shot noises."""
 
     sigma: Range
@@ -109,26 +109,26 @@ class NoiseOptions(Record):
     grey_probability: Probability = 0.4
 
 
-class JpegOptions(Record):
+class JpegOptions(Frozen):
     quality: Qualities
     probability: Probability = 1.0
 
 
-class OrderOptions(Record):
+class OrderOptions(Frozen):
     blur: BlurOptions
     resize: ResizeOptions
     noise: NoiseOptions
     jpeg: JpegOptions
 
 
-class FinalOptions(Record):
+class FinalOptions(Frozen):
     sinc_probability: Probability = 0.8
     sinc_sizes: tuple[int, ...] = KERNEL_SIZES
     sinc_cutoff: Range = (math.pi / 3, math.pi)
     jpeg_last_probability: Probability = 0.5
 
 
-class DegradationOptions(Record):
+class DegradationOptions(Frozen):
     """What is drawn from: the distributions of one degradation."""
 
     first: OrderOptions

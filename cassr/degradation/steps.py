@@ -46,7 +46,7 @@ def _normalized(kernel: Planes) -> Planes:
     return kernel / math.fsum(kernel.ravel())
 
 
-class Record(BaseModel):
+class Frozen(BaseModel):
     """Immutable data; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +85,7 @@ GAUSSIAN_KINDS: dict[GaussianKind, KernelKind] = {
 }
 
 
-class GaussianKernel(Record):
+class GaussianKernel(Frozen):
     """A kernel of the Gaussian family (Real-ESRGAN, section 3.2).
 
     sigma_x, sigma_y: standard deviations in pixels along the rotated axes, above 0; equal for
@@ -108,7 +108,7 @@ class GaussianKernel(Record):
         return _normalized(GAUSSIAN_KINDS[self.kind].profile(along**2 + across**2, self.beta))
 
 
-class SincKernel(Record):
+class SincKernel(Frozen):
     """The circular low-pass filter that rings; cutoff: omega_c, radians a pixel, in (0, pi]."""
 
     size: int
@@ -222,7 +222,7 @@ def resize(
     return np.ascontiguousarray(out.transpose(2, 1, 0))
 
 
-class NoiseParameters(Record):
+class NoiseParameters(Frozen):
     """strength: sigma in levels of 255 (gaussian) or multiple of the shot noise (poisson)."""
 
     kind: Literal["gaussian", "poisson"]
@@ -300,20 +300,20 @@ def jpeg(image: Planes, quality: int) -> Planes:
         return to_planes(np.asarray(decoded))
 
 
-class ResizeParameters(Record):
+class ResizeParameters(Frozen):
     direction: Direction
     factor: float
     mode: ResizeMode
 
 
-class OrderParameters(Record):
+class OrderParameters(Frozen):
     kernel: GaussianKernel | SincKernel | None
     resize: ResizeParameters
     noise: NoiseParameters | None
     jpeg_quality: int | None
 
 
-class DegradationParameters(Record):
+class DegradationParameters(Frozen):
     """Every decision of one degradation; `model_dump_json` logs it, `apply` replays it."""
 
     scale: int

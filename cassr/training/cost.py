@@ -117,7 +117,8 @@ def _reference_flops(
     """Of stage 1 sampling the reference images of a pass."""
     if pipeline.config["activation_kind"] not in ("scedit", "controlnet"):
         return {}
-    stage, sampling = pipeline.activation_stage(), pipeline.sampling
+    stage: Any = pipeline.activation_stage()
+    sampling = pipeline.sampling
     halves = 1 if sampling.activation_guidance_scale == 1 else 2
     latents = _latents(pipeline, settings)
     prompt = pipeline.embed_prompt(settings.prompt).repeat(halves * len(images), 1, 1)

@@ -28,7 +28,7 @@ PLANNED_PROCESSES = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a run would be.
 
     Attributes:
@@ -115,7 +115,7 @@ class Plan:
 
 def make_plan(
     stage: str, start: Start, settings: TrainingSettings, places: Sequence[str], cpu: bool
-) -> Plan:
+) -> TrainingPlan:
     """Build all networks with random weights and run one step on random pixels.
 
     Raises:
@@ -135,7 +135,7 @@ def make_plan(
     if isinstance(objective, StageObjective):
         cost = step_cost(objective, settings, get_stage(stage).references and not settings.samples)
         memory |= {f"activations, {settings.batch_size} samples": _activations(cost, settings)}
-    return Plan(
+    return TrainingPlan(
         stage=stage,
         preset=start.preset,
         settings=settings,

@@ -24,13 +24,13 @@ from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.log import is_log
 from cassr.training.samples.data import TrainingPairs, recipe_of
-from cassr.training.samples.prepared import Hands, PreparedSamples, Progress, prepare
+from cassr.training.samples.prepared import Hands, LayerProgress, PreparedSamples, prepare
 from cassr.training.samples.references import External, References, Stage1
 from cassr.training.schedule import default_workers, settled
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
-from cassr.training.state import RunOptions
-from cassr.training.train import FIRST_IMAGES, Outcome, Validate, train
+from cassr.training.state import TrainingOptions
+from cassr.training.train import FIRST_IMAGES, TrainingOutcome, Validate, train
 
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
@@ -69,15 +69,15 @@ def run(
     start: Start,
     photographs: Photographs | Stream,
     settings: TrainingSettings,
-    options: RunOptions,
+    options: TrainingOptions,
     *,
     cache: Path | None = None,
     reference_method: External | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
-    report: Progress = lambda layer, done, total: None,
+    report: LayerProgress = lambda layer, done, total: None,
     skip: Callable[[str, str], None] = lambda name, reason: None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a stage from what a user names.
 
     Args:
@@ -99,7 +99,10 @@ def run(
     pipeline.set_progress_bar_config(disable=True)
     objective = build_objective(stage, pipeline, settings)  # refuses before preparing
     references = _references(get_stage(stage), pipeline, reference_method)
-    identity = {"start": starting_point(pipeline), "data": _data_identity(photographs)}
+    identity: dict[str, Any] = {
+        "start": starting_point(pipeline),
+        "data": _data_identity(photographs),
+    }
     if reference_method is not None:
         identity["reference"] = reference_method.identity()
     options = replace(options, identity=identity)
@@ -158,7 +161,7 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
     return min(settings.samples, needed)
 
 
-def _hands(options: RunOptions, on_gpu: bool) -> Hands:
+def _hands(options: TrainingOptions, on_gpu: bool) -> Hands:
     state, asked = PartialState(), options.workers
     workers = default_workers(on_gpu) if asked is None else asked
     return Hands(state.process_index, state.num_processes, workers, gather_object)
@@ -181,7 +184,9 @@ def refuse_strangers(out: Path) -> None:
         )
 
 
-def _check_tools(settings: TrainingSettings, options: RunOptions, device: torch.device) -> None:
+def _check_tools(
+    settings: TrainingSettings, options: TrainingOptions, device: torch.device
+) -> None:
     if settings.precision == "fp16" and device.type == "cpu":
         raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
     if options.tracker != "none" and find_spec(options.tracker) is None:

@@ -30,7 +30,7 @@ TOGETHER = ("batch_size", "accumulation")
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class TrainingOptions:
     """Where a run is kept and what it reports; nothing here changes the weights.
 
     Attributes:
@@ -68,7 +68,7 @@ class RunState:
         accelerator: Accelerator,
         objective: Objective,
         settings: TrainingSettings,
-        run: RunOptions,
+        run: TrainingOptions,
         stage: str,
     ) -> None:
         self.accelerator, self.objective = accelerator, objective
@@ -113,7 +113,7 @@ class RunState:
             self.averages = EMAModel(list(self.trained.values()), decay=ema)
         if existing := checkpoints.found(self.folder):
             saved = checkpoints.load(existing[-1])
-            _check_identity(existing[-1], saved.notes["identity"], self.identity())
+            _check_identity(existing[-1], saved.notes.get("identity", {}), self.identity())
             self._check_past(existing[-1], saved)
             self.forked = saved.notes.get("forked", {})
         elif self.run.fork is not None:
@@ -131,8 +131,9 @@ class RunState:
             self.accelerator.scaler.load_state_dict(scaler)
         self.optimizer.load_state_dict(saved.optimizer)
         if self.averages is not None:
-            for shadow, name in zip(self.averages.shadow_params, self.trained, strict=True):
-                shadow.copy_(saved.averages.get(name, saved.weights[name]))
+            shadows = dict(zip(self.trained, self.averages.shadow_params, strict=True))
+            known = saved.averages or (saved.weights if self.forked else {})
+            checkpoints.assign(shadows, known)
             self.averages.to(self.accelerator.device)
             self.averages.optimization_step = saved.step
         self.step, self.seconds = saved.step, saved.notes["seconds"]

@@ -34,7 +34,7 @@ from cassr.training.samples.data import Recipe, Sample, Share, loader
 from cassr.training.samples.references import References
 from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
 from cassr.training.stages import build_objective
-from cassr.training.state import RunOptions, RunState
+from cassr.training.state import RunState, TrainingOptions
 
 Validate = Callable[[CasSRPipeline, int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
@@ -43,7 +43,7 @@ FIRST_IMAGES = 256
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a call of `train` ended.
 
     Attributes:
@@ -65,7 +65,7 @@ class Outcome:
     main: bool = True
 
 
-def make_accelerator(settings: TrainingSettings, run: RunOptions, cpu: bool) -> Accelerator:
+def make_accelerator(settings: TrainingSettings, run: TrainingOptions, cpu: bool) -> Accelerator:
     """Processes, devices and precision as `accelerate launch` or this machine say."""
     return Accelerator(
         mixed_precision=settings.precision,
@@ -82,12 +82,12 @@ def train(
     pairs: Dataset | Stream,
     recipe: Recipe,
     settings: TrainingSettings,
-    run: RunOptions,
+    run: TrainingOptions,
     *,
     references: References | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a stage, or go on training it.
 
     Args:
@@ -117,7 +117,7 @@ def train(
     state = RunState(accelerator, objective, settings, run, stage)
     if state.step >= settings.steps and (run.out / "model").is_dir():
         there = run.out / "model"
-        return Outcome(state.step, True, False, state.skipped, math.nan, there, main)
+        return TrainingOutcome(state.step, True, False, state.skipped, math.nan, there, main)
     if main:
         checkpoints.remove(run.out / "model")
     accelerator.init_trackers(stage) if run.tracker != "none" else None
@@ -130,7 +130,7 @@ def train(
         _finish(state, images, validate)
     accelerator.end_training()
     model = run.out / "model" if finished else None
-    return Outcome(state.step, finished, interrupted, state.skipped, loss, model, main)
+    return TrainingOutcome(state.step, finished, interrupted, state.skipped, loss, model, main)
 
 
 def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
@@ -284,7 +284,7 @@ def _agreed(accelerator: Accelerator, stop: bool) -> bool:
 
 @contextmanager
 def _stop_flag() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C at once."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run after the current step; a second Ctrl-C at once."""
     asked: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -292,7 +292,11 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    kept = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [signal.Signals[name] for name in names]
+    kept = {
+        s: signal.signal(s, remember) for s in numbers if signal.getsignal(s) is not signal.SIG_IGN
+    }
     try:
         yield lambda: bool(asked)
     finally:

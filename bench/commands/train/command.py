@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bench.commands import options as o
-from bench.commands.train.groups import grouped
-from bench.commands.train.options import DryRun, Reading, Reporting, Settings, Source, Stage
+from bench.commands.groups import grouped
+from bench.commands.train.options import DryRun, Reading, Reporting, Settings, Stage, TrainingSource
 
 
 @grouped
 def train(
     stage: Stage,
-    source: Source,
+    source: TrainingSource,
     settings: Settings,
     reading: Reading,
     reporting: Reporting,
@@ -23,14 +23,7 @@ def train(
     The same command goes on where it was stopped or killed. On several GPUs or machines:
     accelerate launch -m bench train guidance ...
     """
-    o.one_of("--preset", source.preset, "sd15", "mini")
-    o.one_of(
-        "--activation", source.activation or "scedit", "scedit", "controlnet", "lr", "external"
-    )
-    o.one_of("--loss", settings.loss, "noise", "image")
-    o.one_of("--precision", settings.precision or "auto", "auto", "no", "bf16", "fp16")
-    o.one_of("--tracker", reporting.tracker, "none", "tensorboard", "wandb")
-    from bench.commands.train.stage import Run
+    from bench.commands.train.stage import TrainingCommand
 
-    run = Run(stage, source, settings, reading, reporting, device, as_json)
+    run = TrainingCommand(stage, source, settings, reading, reporting, device, as_json)
     run.plan() if dry_run else run.train()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from bench.commands.options import one_of
 
 Stage = Annotated[
     str,
@@ -24,12 +26,24 @@ DryRun = Annotated[
 ]
 
 
+PresetKind = Literal["sd15", "mini"]
+ActivationKind = Literal["scedit", "controlnet", "lr", "external"]
+LossKind = Literal["noise", "image"]
+PrecisionKind = Literal["auto", "no", "bf16", "fp16"]
+TrackerKind = Literal["none", "tensorboard", "wandb"]
+
+
 @dataclass(frozen=True)
-class Source:
+class TrainingSource:
     """What is trained, from what, on what."""
 
     preset: Annotated[
-        str, typer.Option(help="sd15, the paper's model, or mini.", metavar="sd15|mini")
+        PresetKind,
+        typer.Option(
+            parser=one_of("--preset", PresetKind),
+            help="sd15, the paper's model, or mini.",
+            metavar="sd15|mini",
+        ),
     ] = "sd15"
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: results/training/PRESET-STAGE.")
@@ -50,8 +64,9 @@ class Source:
         ),
     ] = None
     activation: Annotated[
-        str | None,
+        ActivationKind | None,
         typer.Option(
+            parser=one_of("--activation", ActivationKind),
             help="Kind of stage 1; default: MODEL's, or scedit. lr: the upscaled LR image; "
             "external: --reference-method.",
             metavar="scedit|controlnet|lr|external",
@@ -85,8 +100,12 @@ class Settings:
     """
 
     loss: Annotated[
-        str,
-        typer.Option(help="noise is Eq. 3; image compares what one step makes.", metavar="NAME"),
+        LossKind,
+        typer.Option(
+            parser=one_of("--loss", LossKind),
+            help="noise is Eq. 3; image compares what one step makes.",
+            metavar="NAME",
+        ),
     ] = "noise"
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all.")] = None
     batch_size: Annotated[
@@ -133,8 +152,9 @@ class Settings:
         float | None, typer.Option(min=0, help="Weight of a critic in the image loss; 0: none.")
     ] = None
     precision: Annotated[
-        str | None,
+        PrecisionKind | None,
         typer.Option(
+            parser=one_of("--precision", PrecisionKind),
             help="Of forward and backward pass; auto: bf16 where the GPU has it.",
             metavar="auto|no|bf16|fp16",
         ),
@@ -187,7 +207,12 @@ class Reporting:
     ] = "quick"
     validate_limit: Annotated[int, typer.Option(min=1, help="Images of each of its test sets.")] = 4
     tracker: Annotated[
-        str, typer.Option(help="Where losses go beside log.csv.", metavar="none|tensorboard|wandb")
+        TrackerKind,
+        typer.Option(
+            parser=one_of("--tracker", TrackerKind),
+            help="Where losses go beside log.csv.",
+            metavar="none|tensorboard|wandb",
+        ),
     ] = "none"
     minutes: Annotated[
         float,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import typer
@@ -16,28 +16,29 @@ from torch import Tensor
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
+from bench.base.types import Method
 from bench.commands import options as o
 from bench.commands.output import print_json
-from bench.commands.train.options import Reading, Reporting, Settings, Source
+from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 from cassr.base.errors import TrainingError
-from cassr.config import ActivationKind, LossKind, TrainingSettings, get_preset
+from cassr.config import TrainingSettings, get_preset
 from cassr.training.plan import make_plan
 from cassr.training.run import open_photographs, run
 from cassr.training.samples.references import External
-from cassr.training.stages import STAGES, get_stage
+from cassr.training.stages import get_stage
 from cassr.training.start import Start
-from cassr.training.state import RunOptions
-from cassr.training.train import Outcome, Validate
+from cassr.training.state import TrainingOptions
+from cassr.training.train import TrainingOutcome, Validate
 
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingCommand:
     """A training run as the command line asks for it; attributes as its options."""
 
     stage: str
-    source: Source
+    source: TrainingSource
     settings: Settings
     reading: Reading
     reporting: Reporting
@@ -45,7 +46,6 @@ class Run:
     as_json: bool
 
     def __post_init__(self) -> None:
-        o.one_of("stage", self.stage, *STAGES)
         if self.reading.streaming and self.settings.samples:
             raise BenchError(
                 "--samples: expected photographs by number, found --streaming; leave one"
@@ -96,8 +96,7 @@ class Run:
 
     def _settings(self) -> TrainingSettings:
         """The preset's settings of the stage with the options that were given."""
-        loss = cast(LossKind, self.settings.loss)
-        defaults = get_preset(self.source.preset).training_for(self.stage, loss)
+        defaults = get_preset(self.source.preset).training_for(self.stage, self.settings.loss)
         given: dict[str, Any] = asdict(self.settings) | {"loss": None}
         given["degradations"] = tuple(o.names("--degradation", given.pop("degradation"))) or None
         given["gradient_checkpointing"] = given["gradient_checkpointing"] or None
@@ -110,7 +109,7 @@ class Run:
         return Start(
             preset=self.source.preset,
             source=self.source.start or "",
-            activation=cast("ActivationKind | None", self.source.activation),
+            activation=self.source.activation,
             multiple_attention=self.source.attention,
             fresh=self.source.fresh,
             seed=self.settings.seed,
@@ -120,9 +119,9 @@ class Run:
         default = "paper" if self.source.preset == "sd15" else "free"
         return o.names("--data", self.source.data) or [default]
 
-    def _options(self) -> RunOptions:
+    def _options(self) -> TrainingOptions:
         asked = self.reporting
-        return RunOptions(
+        return TrainingOptions(
             out=self.out,
             workers=self.reading.workers,
             log_every=asked.log_every,
@@ -145,7 +144,12 @@ class Run:
         if reason := entry.unavailable():
             raise BenchError(f"--reference-method {printable(name)}: {reason}")
         device = resolve_device(self.device)
-        method = entry.load(device)
+        if entry.card.official is not None:
+            raise BenchError(
+                f"--reference-method {printable(name)}: expected a method that takes one image "
+                "after the other, found a repository of its own"
+            )
+        method = cast(Method, entry.load(device))
 
         def upscale(lr: Tensor, scale: int, seeds: Sequence[int]) -> Tensor:
             return method.upscale(lr.to("cpu"), scale=scale, seeds=seeds)
@@ -164,7 +168,7 @@ class Run:
         if not self.as_json:
             print(f"preparing {layer}: {done}/{total}", file=sys.stderr, flush=True)
 
-    def _print_outcome(self, outcome: Outcome) -> None:
+    def _print_outcome(self, outcome: TrainingOutcome) -> None:
         if outcome.main and self.as_json:
             print_json(_as_json(outcome))
         elif outcome.main:
@@ -172,7 +176,7 @@ class Run:
         if outcome.interrupted and not outcome.finished:
             raise typer.Exit(INTERRUPTED)
 
-    def _print_end(self, outcome: Outcome) -> None:
+    def _print_end(self, outcome: TrainingOutcome) -> None:
         if outcome.finished:
             typer.echo(f"{outcome.step} steps done: {printable(outcome.model)}")
         else:
@@ -196,7 +200,7 @@ def _report_skipped(name: str, reason: str) -> None:
     print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: TrainingOutcome) -> dict[str, Any]:
     return {
         "step": outcome.step,
         "finished": outcome.finished,

@@ -28,7 +28,7 @@ PICTURED = 2
 GAP = 4
 
 
-class Stage(Protocol):
+class ValidatedStage(Protocol):
     """What is asked of a stage of training, one of `cassr.training.stages`."""
 
     @property
@@ -50,7 +50,7 @@ class Validation:
         UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
-    def __init__(self, suite: str, limit: int, stage: Stage) -> None:
+    def __init__(self, suite: str, limit: int, stage: ValidatedStage) -> None:
         self.stage = stage
         self.pairs = _pairs(suite, limit)
         self.metrics = [

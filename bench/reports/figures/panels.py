@@ -7,6 +7,7 @@ small, so that nothing seen in a panel was made by it.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,11 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.base.errors import ImageError
 from bench.base.records import write_atomic
-from bench.base.text import printable, slug
+from bench.base.text import in_digits, printable, slug
+from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
 from bench.reports.figures.font import font_file, in_font
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.results.results import PictureSet, Results, ShownRegion
+from bench.results.results import PictureSet, Results
+from bench.results.view import PLAIN, ShownRegion, View
 
 FOLDER = "panels"
 PER_DATASET = 4
@@ -38,31 +41,35 @@ EMPTY = (238, 238, 238)
 
 @dataclass(frozen=True)
 class Tile:
-    """A crop under its name; `rgb` is None where there is no picture, `name` then says why."""
+    """A crop above its name and scores; without a picture `rgb` is None and `name` says why."""
 
     name: str
     rgb: np.ndarray | None
+    scores: str = ""
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``panels/DATASET/IMAGE.png`` and ``.pdf``: the first image and those that differ most.
 
     Images whose region was chosen come instead, one panel per region.
     """
     titles = {method.name: method.title for method in results.methods}
+    metrics = [metric for metric in results.metrics if metric.name in view.under_crops]
     written = []
     for dataset in results.datasets:
-        for pictures, region in _chosen(results, dataset.name):
-            image = panel(pictures, titles, region)
+        for pictures, region in _chosen(results, dataset.name, view.regions):
+            image = panel(pictures, titles, region, _scores(results, metrics, pictures))
             if image is not None:
                 name = slug(pictures.image) + (_suffix(region) if region else "")
                 written += _save(image, out / FOLDER / slug(dataset.name) / name)
     return written
 
 
-def _chosen(results: Results, dataset: str) -> list[tuple[PictureSet, ShownRegion | None]]:
+def _chosen(
+    results: Results, dataset: str, regions: Sequence[ShownRegion]
+) -> list[tuple[PictureSet, ShownRegion | None]]:
     """What is shown of a dataset; None where the region is to be found."""
-    own = [region for region in results.regions if region.dataset == dataset]
+    own = [region for region in regions if region.dataset == dataset]
     if not own:
         return [(pictures, None) for pictures in choose_pictures(results, dataset, PER_DATASET)]
     by_image = {p.image: p for p in results.pictures if p.dataset == dataset}
@@ -81,8 +88,27 @@ def _save(image: Image.Image, path: Path) -> list[Path]:
     return [path.with_name(name) for name in files]
 
 
+def _scores(
+    results: Results, metrics: Sequence[MetricSpec], pictures: PictureSet
+) -> dict[str, str]:
+    """By method, its scores of an image as papers print them; by "" what they are."""
+    scores = results.scores
+    own = scores[(scores["dataset"] == pictures.dataset) & (scores["image"] == pictures.image)]
+    values = own.set_index(["method", "metric"])["value"].to_dict()
+    told = {
+        method.name: " / ".join(
+            in_digits(values.get((method.name, m.name), math.nan), m.digits) for m in metrics
+        )
+        for method in results.methods
+    }
+    return {**told, "": " / ".join(f"{m.title} {m.arrow}" for m in metrics)}
+
+
 def panel(
-    pictures: PictureSet, titles: Mapping[str, str], shown: ShownRegion | None = None
+    pictures: PictureSet,
+    titles: Mapping[str, str],
+    shown: ShownRegion | None = None,
+    scores: Mapping[str, str] | None = None,
 ) -> Image.Image | None:
     """One panel, or None where no method has a picture that can be read.
 
@@ -91,7 +117,9 @@ def panel(
         titles: name to printed title of the methods, in the order of the panel.
         shown: the square to show, moved onto the LR image's pixels; where the methods differ most
             unless given.
+        scores: what stands below the names of methods; of "", below LR.
     """
+    told = scores or {}
     sr = {name: _read(pictures.sr.get(name)) for name in titles}
     hr = _read(pictures.hr)
     found = [rgb for rgb in (hr, *sr.values()) if rgb is not None]
@@ -101,12 +129,14 @@ def panel(
     size, scale = comparable[0].shape, pictures.scale
     lr = _fitting_lr(pictures, size)
     region = choose_region(comparable, scale) if shown is None else _fitted(shown, size, scale)
-    tiles = [_tile(titles[name], sr[name], size, region.scaled(scale)) for name in titles]
-    tiles += [] if hr is None else [_tile("HR", hr, size, region.scaled(scale))]
+    cut = region.scaled(scale)
+    tiles = [_tile(titles[name], rgb, size, cut, told.get(name, "")) for name, rgb in sr.items()]
+    tiles += [] if hr is None else [_tile("HR", hr, size, cut)]
     if lr is None:
         whole = hr if hr is not None else comparable[0]
-        return compose(pictures.image, whole, region.scaled(scale), tiles)
-    return compose(pictures.image, lr, region, [Tile("LR", region.cut(lr)), *tiles])
+        return compose(pictures.image, whole, cut, tiles)
+    tiles.insert(0, Tile("LR", region.cut(lr), told.get("", "")))
+    return compose(pictures.image, lr, region, tiles)
 
 
 def _fitted(shown: ShownRegion, size: tuple[int, ...], scale: int) -> Region:
@@ -133,12 +163,14 @@ def _fitting_lr(pictures: PictureSet, size: tuple[int, ...]) -> np.ndarray | Non
     return lr
 
 
-def _tile(name: str, rgb: np.ndarray | None, size: tuple[int, ...], region: Region) -> Tile:
+def _tile(
+    name: str, rgb: np.ndarray | None, size: tuple[int, ...], region: Region, scores: str = ""
+) -> Tile:
     if rgb is None:
-        return Tile(f"{name} (no image)", None)
+        return Tile(f"{name} (no image)", None, scores)
     if rgb.shape != size:
-        return Tile(f"{name} (other size)", None)
-    return Tile(name, region.cut(rgb))
+        return Tile(f"{name} (other size)", None, scores)
+    return Tile(name, region.cut(rgb), scores)
 
 
 def compose(name: str, whole: np.ndarray, region: Region, tiles: Sequence[Tile]) -> Image.Image:
@@ -146,7 +178,7 @@ def compose(name: str, whole: np.ndarray, region: Region, tiles: Sequence[Tile])
     rows = 1 if len(tiles) <= ONE_ROW else 2
     columns = -(-len(tiles) // rows)
     side = _tile_side(tiles)
-    names = [_wrapped(tile.name, side) for tile in tiles]
+    names = [_wrapped(tile.name, side) + _wrapped(tile.scores, side) for tile in tiles]
     names.append(_wrapped(name, side))
     step = side + _line_height() * max(map(len, names)) + MARGIN
     overview = _overview(whole, region, rows * step - (step - side))
@@ -189,10 +221,11 @@ def _overview(whole: np.ndarray, region: Region, height: int) -> Image.Image:
     enlarge = Image.Resampling.NEAREST if zoom > 1 else Image.Resampling.LANCZOS
     overview = Image.fromarray(whole).resize(size, enlarge)
     corners = [region.left, region.top, region.left + region.side, region.top + region.side]
-    box = [round(corner * zoom) for corner in corners]
-    ImageDraw.Draw(overview).rectangle(
-        (box[0], box[1], box[2] - 1, box[3] - 1), outline=BOX, width=3
-    )
+    left, top, right, bottom = (round(corner * zoom) for corner in corners)
+    draw = ImageDraw.Draw(overview)
+    # A rim on both sides, so that the box is seen on red as well.
+    draw.rectangle((left - 1, top - 1, right, bottom), outline=PAPER, width=5)
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=BOX, width=3)
     return overview
 
 
@@ -207,7 +240,7 @@ def _wrapped(name: str, width: int) -> list[str]:
             lines[-1:] = [kept, moved + char] if kept else [lines[-1], char]
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], _shortened(lines[LINES - 1], width)]
-    return [line.strip() for line in lines]
+    return [line.strip() for line in lines if line]
 
 
 def _shortened(line: str, width: int) -> str:

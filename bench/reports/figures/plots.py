@@ -1,8 +1,9 @@
 """Plots for papers: perception against distortion, ranks, one method against another, cost.
 
-Methods differ in colour (Okabe and Ito's, told apart by the colour-blind) and in marker (told
-apart in grey). Axes are turned so that better is always left and down. Each plot is a PNG and a
-PDF of equal content; one that its scores do not allow is not drawn.
+Methods differ in colour (Okabe and Ito's and four more, told apart by the colour-blind) and in
+marker (told apart in grey), the same in every plot of a report. Axes are turned so that better is
+always left and down. Sizes are those of a paper: a column is `WIDTH` inches wide, text has 8 pt.
+Each plot is a PNG and a PDF of equal content; one that its scores do not allow is not drawn.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from bench.base.records import write_atomic
 from bench.base.text import printable, slug
 from bench.base.types import MetricSpec
 from bench.reports.figures.font import in_font
-from bench.results.bootstrap import MIN_IMAGES
+from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.results import Item, Results
-from bench.results.table_stats import Statistics, statistics
+from bench.results.table_stats import Statistics, common_scores, statistics
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,11 +35,16 @@ if TYPE_CHECKING:
 Good = Literal["left", "down", "up"]
 
 FOLDER = "plots"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#4D3300", "#000099", "#004D4D", "#66664D"),
+)
 MARKERS = "osD^vP*X<>hp"
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.0,
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -46,17 +53,24 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "pdf.fonttype": 42,
     "text.parse_math": False,
-    "savefig.dpi": 200,
+    "savefig.dpi": 300,
 }
 UNDATED = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
-WIDTH, HEIGHT = 4.8, 3.4
+WIDTH, HEIGHT = 3.4, 2.6
+PAGE_WIDTH, PAGE_HEIGHT = 7.0, 9.5
+RANKS_ACROSS = 6
 LONGEST_NAME = 32
+LARGEST, SMALLEST = 6.5, 4.5
+"""Sizes of the markers from the first method to the last: none hides one drawn before it."""
+LEGEND_LENGTH = 52
+"""Characters of 8 pt in a column, markers and gaps (6 each) included."""
+BARS = "bars: 95 % of the difference to the methods' mean"
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``plots/DATASET/NAME.png`` and ``.pdf``: perception-distortion, ranks, the two best
     methods image by image, score against parameters."""
     found = statistics(results)
@@ -94,9 +108,11 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 
 def perception_distortion(results: Results, found: Statistics, dataset: str) -> Figure | None:
-    """The first no-reference metric against the first full-reference one, with 95 % intervals.
+    """The first no-reference metric against the first full-reference one.
 
-    None where one of them is not there, or fewer than two methods have both.
+    Bars are 95 % intervals of paired differences (see `_paired_halves`): they tell methods apart,
+    where intervals of the means would mostly show how the images differ. None where one of the
+    metrics is not there, or fewer than two methods have both.
     """
     per_image = [metric for metric in results.metrics if metric.kind == "image"]
     distortion = next((metric for metric in per_image if metric.reference), None)
@@ -111,9 +127,11 @@ def perception_distortion(results: Results, found: Statistics, dataset: str) -> 
     known = [place for place in places if _has_mean(place[2]) and _has_mean(place[3])]
     if len(known) < 2:
         return None
-    figure, axes = new_figure(_title(results, dataset))
+    figure, axes = new_figure(f"{_title(results, dataset)}\n{BARS}")
+    across, down = (_paired_halves(results, dataset, m) for m in (distortion, perception))
     for index, method, x, y in known:
-        _point(axes, index, method, (x["mean"], y["mean"]), (_half(x), _half(y)))
+        half = (across.get(method.name, 0.0), down.get(method.name, 0.0))
+        _point(axes, index, len(results.methods), method, (x["mean"], y["mean"]), half)
     _metric_axis(axes, distortion, "left", "distortion: ")
     _metric_axis(axes, perception, "down", "perception: ")
     add_legend(figure, axes)
@@ -123,7 +141,8 @@ def perception_distortion(results: Results, found: Statistics, dataset: str) -> 
 def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     """Ranks of the methods by every tested metric, with the range of 95 % of the resamples.
 
-    None where nothing was tested or there is one method.
+    As wide as a page at most, with more metrics in further rows. None where
+    nothing was tested or there is one method.
     """
     cells = _cells(found, dataset)
     tested = [
@@ -133,15 +152,20 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     ]
     if not tested or len(results.methods) < 2:
         return None
-    count = len(results.methods)
+    count, rows = len(results.methods), -(-len(tested) // RANKS_ACROSS)
+    columns = -(-len(tested) // rows)
+    width = min(PAGE_WIDTH, 1.6 + 1.2 * columns)
+    height = min(PAGE_HEIGHT, 0.3 + rows * (0.6 + 0.19 * count))
     with mpl.rc_context(STYLE):
-        figure = Figure((2.2 + 1.3 * len(tested), 1.0 + 0.28 * count), layout="constrained")
-        figure.suptitle(_title(results, dataset), fontsize=9)
-        rows = figure.subplots(1, len(tested), sharey=True, squeeze=False)[0]
-        for axes, metric in zip(rows, tested, strict=True):
+        figure = Figure((width, height), layout="constrained")
+        figure.suptitle(_title(results, dataset), fontsize=8)
+        places = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axes, metric in zip(places, tested, strict=False):
             _rank_column(axes, results, cells, metric)
-        rows[0].set_yticks(range(count), [_name(method) for method in results.methods])
-        rows[0].set_ylim(count - 0.5, -0.5)
+        for axes in places[len(tested) :]:
+            axes.remove()
+        places[0].set_yticks(range(count), [_name(method) for method in results.methods])
+        places[0].set_ylim(count - 0.5, -0.5)
     return figure
 
 
@@ -152,9 +176,9 @@ def _rank_column(
         cell = cells[metric.name, method.name]
         if _known(cell["rank"]):
             colour = COLOURS[index % len(COLOURS)]
-            axes.plot([cell["rank_low"], cell["rank_high"]], [index, index], color=colour, lw=2.5)
-            axes.plot(cell["rank"], index, MARKERS[index % len(MARKERS)], color=colour, ms=6)
-    axes.set_title(_metric_name(metric), fontsize=9)
+            axes.plot([cell["rank_low"], cell["rank_high"]], [index, index], color=colour, lw=2)
+            axes.plot(cell["rank"], index, MARKERS[index % len(MARKERS)], color=colour, ms=5)
+    axes.set_title(_metric_name(metric))
     axes.set_xlabel("rank")
     axes.set_xlim(0.5, len(results.methods) + 0.5)
     axes.set_xticks(range(1, len(results.methods) + 1, -(-len(results.methods) // 6)))
@@ -188,8 +212,8 @@ def against(results: Results, dataset: str, metric: MetricSpec, a: Item, b: Item
     figure, axes = new_figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
     margin = 0.05 * float(np.ptp(pairs)) or 1.0
     limits = (float(pairs.min()) - margin, float(pairs.max()) + margin)
-    axes.plot(limits, limits, color="#555555", lw=1, ls="--")
-    axes.plot(pairs[:, 0], pairs[:, 1], "o", color=COLOURS[0], ms=4, alpha=0.6, mew=0)
+    axes.plot(limits, limits, color="#555555", lw=0.8, ls="--")
+    axes.plot(pairs[:, 0], pairs[:, 1], "o", color=COLOURS[0], ms=3, alpha=0.6, mew=0)
     axes.set(aspect="equal", xlim=limits, ylim=limits)
     axes.set_xlabel(_name(a))
     axes.set_ylabel(f"{_name(b)}\nbetter on {wins} of {len(pairs)} images")
@@ -223,9 +247,11 @@ def score_against(
             and _has_mean(cells[metric.name, method.name])
         ]
         if len(known) > 1:
-            figure, axes = new_figure(_title(results, dataset))
+            figure, axes = new_figure(f"{_title(results, dataset)}\n{BARS}")
+            halves = _paired_halves(results, dataset, metric)
             for index, method, cost, cell in known:
-                _point(axes, index, method, (cost, cell["mean"]), (0.0, _half(cell)))
+                half = (0.0, halves.get(method.name, 0.0))
+                _point(axes, index, len(results.methods), method, (cost, cell["mean"]), half)
             axes.set_xscale("log")
             plain_numbers(axes.xaxis)
             axes.set_xlabel(label)
@@ -252,9 +278,17 @@ def _has_mean(cell: Mapping[Any, Any]) -> bool:
     return math.isfinite(cell["mean"])
 
 
-def _half(cell: Mapping[Any, Any]) -> float:
-    half = (cell["high"] - cell["low"]) / 2
-    return float(half) if math.isfinite(half) else 0.0
+def _paired_halves(results: Results, dataset: str, metric: MetricSpec) -> dict[str, float]:
+    """Half of a 95 % interval by method: of its difference to the mean of all on the same images.
+
+    Empty where nothing can be tested.
+    """
+    row = common_scores(results, dataset, metric)
+    if not row.tested:
+        return {}
+    differences = row.values - row.values.mean(axis=1, keepdims=True)
+    halves = bootstrap(differences, row.seed).half_width()
+    return {m: float(h) for m, h in zip(row.methods, halves, strict=True) if math.isfinite(h)}
 
 
 def new_figure(title: str) -> tuple[Figure, Axes]:
@@ -262,17 +296,26 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
     with mpl.rc_context(STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title)
     return figure, axes
 
 
 def _point(
-    axes: Axes, index: int, method: Item, place: tuple[float, float], half: tuple[float, float]
+    axes: Axes,
+    index: int,
+    count: int,
+    method: Item,
+    place: tuple[float, float],
+    half: tuple[float, float],
 ) -> None:
+    """The `index`-th of `count` methods; all bars lie below all markers."""
     colour = COLOURS[index % len(COLOURS)]
-    axes.errorbar(*place, half[1] or None, half[0] or None, color=colour, elinewidth=0.8,
-                  marker=MARKERS[index % len(MARKERS)], ms=8, mec="white", mew=0.6, ls="",
-                  label=_name(method))  # fmt: skip
+    size = LARGEST - (LARGEST - SMALLEST) * index / max(1, count - 1)
+    bars = axes.errorbar(*place, half[1] or None, half[0] or None, color=colour, elinewidth=0.8,
+                         marker=MARKERS[index % len(MARKERS)], ms=size, mec="white", mew=0.4,
+                         ls="", label=_name(method), zorder=3)  # fmt: skip
+    for bar in bars.lines[2]:
+        bar.set_zorder(2)
 
 
 def _metric_axis(axes: Axes, metric: MetricSpec, good: Good, before: str = "") -> None:
@@ -292,15 +335,14 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """Names below the plot, in up to three columns."""
+    """Names below the plot, in as many columns as their lengths allow."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(3, len(labels))
+    columns = min(len(labels), max(1, LEGEND_LENGTH // (max(map(len, labels)) + 6)))
     rows = -(-len(labels) // columns)
-    figure.set_figheight(HEIGHT + 0.19 * rows)
+    figure.set_figheight(HEIGHT + 0.16 * rows)
     with mpl.rc_context(STYLE):
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
-        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
+                      columnspacing=1.0, handletextpad=0.3)  # fmt: skip
 
 
 def _metric_name(metric: MetricSpec) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from bench.base.errors import DataError
 from bench.base.text import printable, suggestion
-from bench.results.results import PictureSet, Results, ShownRegion
+from bench.results.results import PictureSet, Results
+from bench.results.view import ShownRegion
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,9 +21,10 @@ from bench.base.text import printable
 from bench.base.version import package_version
 from bench.reports.html.data import script
 from bench.reports.html.pictures import Shelf, place_pictures
-from bench.reports.tables.layout import Cell, Group, Row, Table, count_comparisons, make_table
+from bench.reports.tables.layout import Group, Row, Table, TableCell, count_comparisons, make_table
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
+from bench.results.view import PLAIN, View
 
 FOLDER = "html"
 STATIC = ("report.css", "theme.js", "leaderboard.js", "images.js", "stage.js", "viewer.js")
@@ -43,7 +44,7 @@ class BoardCell:
         image_metric: index among the metrics with scores per image, None for FID and the like.
     """
 
-    shown: Cell
+    shown: TableCell
     value: str
     interval: str
     undecided: bool
@@ -68,16 +69,18 @@ class Board:
     rows: tuple[BoardRow, ...]
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
     folder = out / FOLDER
-    shelf = Shelf(folder, results.originals)
+    table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
+    results = replace(results, metrics=table.metrics)
+    shelf = Shelf(folder, view.originals)
     shown = place_pictures(results, shelf)
     pictures = [path for item in shown.values() if not isinstance(item, str)
                 for path in shelf.files(item)]  # fmt: skip
     texts = {
-        "index.html": page(results),
-        "data.js": script(results, shown, results.originals),
+        "index.html": _page(results, table),
+        "data.js": script(results, shown, view.originals),
         PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
         **{name: _static(name) for name in STATIC},
     }
@@ -86,10 +89,9 @@ def render(results: Results, out: Path) -> list[Path]:
     return [*(folder / name for name in texts), *dict.fromkeys(pictures)]
 
 
-def page(results: Results) -> str:
-    """The page's HTML."""
+def _page(results: Results, table: Table) -> str:
+    """The page's HTML, with the metrics that the table has."""
     found = statistics(results)
-    table = make_table(replace(results, groups=None), "methods-as-rows")
     return _environment().get_template("index.html").render(
         table=table,
         boards=_boards(results, table, found),
@@ -156,8 +158,8 @@ def _board_cells(
         cells.append(
             BoardCell(
                 shown=shown,
-                value="" if math.isnan(own["mean"]) else repr(float(own["mean"])),
-                interval=f"{half:.{metric.digits}f}" if math.isfinite(half) else "",
+                value="" if math.isnan(shown.mean) else repr(shown.mean),
+                interval=f"{half:.{shown.digits}f}" if math.isfinite(half) else "",
                 undecided=(dataset, metric.name) in found.comparisons
                 and own["against_best"] in NOT_TOLD_APART,
                 metric=place,
@@ -175,7 +177,10 @@ class _Provenance:
 
     def of(self, kind: str, name: str) -> list[tuple[str, str]]:
         found = self._all.get(kind, {})
-        return _lines(found.get(name, {}) if isinstance(found, Mapping) else {})
+        own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
+        if groups := own.pop("groups", None):
+            own["photographs"] = len(set(groups.values()))
+        return _lines(own)
 
     @property
     def run(self) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.files.safe_csv import write_csv
 from bench.results.results import Results, summarize
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     pass
@@ -16,7 +17,7 @@ SUMMARY = "summary.csv"
 COLUMNS = ["dataset", "method", "image", "metric", "value", "reason"]
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``scores.csv`` (a row per image, in order) and ``summary.csv`` (see `summarize`).
 
     Numbers have all their digits; a missing one is an empty field with its reason. Names are as

@@ -14,8 +14,9 @@ import xlsxwriter
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.reports.tables.csv_files import COLUMNS
-from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
 from bench.results.results import Results, summarize
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +43,11 @@ SIGNS = {"undecided": UNDECIDED}
 LEGENDS = {
     "best": "Bold and red is best, underlined and blue second best.",
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
-    "bootstrap, Holm over {}, level 5 %); nothing is marked where no test is possible.",
+    "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``table.xlsx`` with the sheets Table, Means and Scores.
 
     Names are written as text, never as formulas or links. A missing number is a dash in the table
@@ -55,7 +56,7 @@ def render(results: Results, out: Path) -> list[Path]:
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as workbook:
         workbook.set_properties({"title": printable(results.title), "created": CREATED})
-        _Sheets(workbook, results).write()
+        _Sheets(workbook, results, make_table(results, view)).write()
     write_atomic(out / FILE_NAME, file.getvalue())
     return [out / FILE_NAME]
 
@@ -63,10 +64,10 @@ def render(results: Results, out: Path) -> list[Path]:
 class _Sheets:
     """The sheets of one workbook."""
 
-    def __init__(self, workbook: Workbook, results: Results) -> None:
+    def __init__(self, workbook: Workbook, results: Results, table: Table) -> None:
         self._workbook = workbook
         self._results = results
-        self._table = make_table(results)
+        self._table = table
         self._formats: dict[tuple[str, int | None], Format] = {}
 
     def write(self) -> None:
@@ -92,51 +93,32 @@ class _Sheets:
         for column, head in enumerate(heads):
             self._text(sheet, 2, column, head, "head")
         row = 3
-        for group, cells in zip(table.groups, self._means(), strict=True):
-            row = self._write_group(sheet, row, group, cells)
+        for group in table.groups:
+            row = self._write_group(sheet, row, group)
         for number, text in enumerate(_below(table)):
             sheet.write_string(row + 1 + number, 0, text[:CELL_LENGTH])
         sheet.set_column(0, len(table.heads), 22)
         sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
         sheet.freeze_panes(3, 1 + len(table.heads))
 
-    def _write_group(
-        self, sheet: Worksheet, row: int, group: Group, means: Sequence[Sequence[tuple[float, int]]]
-    ) -> int:
+    def _write_group(self, sheet: Worksheet, row: int, group: Group) -> int:
         """Write a dataset's rows from `row` on; returns the row after them."""
-        for line, numbers in zip(group.rows, means, strict=True):
+        for line in group.rows:
             labels = [group.heading + _numbers(group.label.notes), *map(_label, line.labels)]
             for column, text in enumerate(labels):
                 self._text(sheet, row, column, text, "text")
-            for column, (cell, (mean, digits)) in enumerate(
-                zip(line.cells, numbers, strict=True), len(labels)
-            ):
-                self._write_cell(sheet, row, column, cell, mean, digits)
+            for column, cell in enumerate(line.cells, len(labels)):
+                self._write_cell(sheet, row, column, cell)
             row += 1
         return row
 
-    def _write_cell(
-        self, sheet: Worksheet, row: int, column: int, cell: Cell, mean: float, digits: int
-    ) -> None:
-        if math.isfinite(mean):
-            sheet.write_number(row, column, mean, self._format(cell.mark, digits))
+    def _write_cell(self, sheet: Worksheet, row: int, column: int, cell: TableCell) -> None:
+        if math.isfinite(cell.mean):
+            sheet.write_number(row, column, cell.mean, self._format(cell.mark, cell.digits))
         else:
             self._text(sheet, row, column, cell.text + SIGNS.get(cell.mark, ""), cell.mark)
-        if cell.notes:
-            notes = (self._table.footnotes[number - 1] for number in cell.notes)
-            sheet.write_comment(row, column, "\n".join(notes)[:CELL_LENGTH])
-
-    def _means(self) -> Iterator[list[list[tuple[float, int]]]]:
-        """Per dataset the unrounded means and decimals of the table's cells, laid out alike."""
-        means = summarize(self._results).set_index(["dataset", "metric", "method"])["mean"]
-        by_rows = self._results.layout == "methods-as-rows"
-        for dataset in self._results.datasets:
-            grid = [
-                [(float(means[dataset.name, m.name, method.name]), m.digits)
-                 for method in self._results.methods]
-                for m in self._results.metrics
-            ]  # fmt: skip
-            yield [list(line) for line in zip(*grid, strict=True)] if by_rows else grid
+        if cell.reason:
+            sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
 
     def _write_frame(self, sheet: Worksheet, frame: pd.DataFrame) -> None:
         for column, name in enumerate(frame.columns):

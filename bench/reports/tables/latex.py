@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bench.base.records import write_atomic
 from bench.base.text import slug
-from bench.reports.tables.layout import DASH, Cell, Group, Label, Table, make_table
+from bench.reports.tables.layout import DASH, Group, Label, Table, TableCell, make_table
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 TABLE = "table.tex"
 STANDALONE = "table_standalone.tex"
@@ -38,7 +39,7 @@ LEGENDS = {
     + ".",
     "significant": "The best is "
     + MARKS["best"].format("red and bold")
-    + r"; $^{\dagger}$ is not told apart from it (paired bootstrap, Holm over COMPARISONS, level "
+    + r"; $^{\dagger}$ is not told apart from it (paired test, Holm over COMPARISONS, level "
     + r"5\,\%); nothing is marked where no test is possible.",
 }
 UNICODE_MACRO = (
@@ -88,17 +89,17 @@ _GREEK = {
 _COMMANDS = _ASCII | _SYMBOLS | _GREEK
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     r"""Write ``table.tex``, to be \input, and ``table_standalone.tex``, which compiles alone."""
-    table = latex(results)
+    table = latex(results, view)
     write_atomic(out / TABLE, table)
     write_atomic(out / STANDALONE, standalone(table))
     return [out / TABLE, out / STANDALONE]
 
 
-def latex(results: Results) -> str:
+def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
-    return "\n".join(_lines(make_table(results))) + "\n"
+    return "\n".join(_lines(make_table(results, view))) + "\n"
 
 
 def standalone(table: str) -> str:
@@ -194,7 +195,7 @@ def _shortstack(lines: Sequence[str]) -> str:
     return rf"\shortstack[l]{{{stack}}}" if len(shown) > 1 else stack
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     text = "--" if cell.text == DASH else cell.text.replace("-", "$-$").replace("inf", r"$\infty$")
     return MARKS[cell.mark].format(text) + _numbers(cell.notes)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.base.errors import DataError
-from bench.base.text import printable
+from bench.base.text import in_digits, printable
 from bench.base.types import MetricSpec
-from bench.results.results import Item, Layout, Results, summarize
+from bench.results.results import Item, Results, summarize
+from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ Mark = Literal["", "best", "second", "undecided"]
 Marking = Literal["best", "significant"]
 """What is marked: best and second best, or the best and all that are not told apart from it."""
 DASH = "–"
+NOT_COMPUTED = "not computed"
 UNDECIDED = "†"
 """Beside a mean that no test tells apart from the best one."""
 
@@ -36,12 +38,26 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A mean as printed (a dash where there is none), its mark and its footnotes' numbers."""
+class TableCell:
+    """All that any format shows of a mean.
 
-    text: str
+    Attributes:
+        mean: unrounded; NaN where there is none.
+        digits: decimals printed.
+        reason: why there is none, or why it is over fewer images; "" for neither.
+        notes: numbers of the footnotes that say so.
+    """
+
+    mean: float
+    digits: int
     mark: Mark = ""
+    reason: str = ""
     notes: tuple[int, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The mean as printed, a dash where there is none."""
+        return in_digits(self.mean, self.digits)
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class Row:
     """Headings at the left (one per `Table.heads`) and a cell per `Table.columns`."""
 
     labels: tuple[Label, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,7 @@ class Table:
     Attributes:
         heads: headings of the row labels: ("Metric",), ("Method",) or the variants' columns.
         columns: methods or metrics.
+        metrics: those that are laid out, in their order.
         footnotes: the text of number i is ``footnotes[i - 1]``.
         notes: what holds for the whole table.
         single: one dataset alone, methods as rows: the dataset belongs into the caption.
@@ -82,6 +99,7 @@ class Table:
     title: str
     heads: tuple[str, ...]
     columns: tuple[Label, ...]
+    metrics: tuple[MetricSpec, ...]
     groups: tuple[Group, ...]
     footnotes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -125,39 +143,74 @@ def _mark(mean: float, best: float | None, second: float | None) -> Mark:
     return "best" if mean == best else "second" if mean == second else ""
 
 
-def make_table(results: Results, layout: Layout | None = None) -> Table:
-    """Lay results out, by default as `results.layout` says. Footnote numbers do not depend on it.
+def make_table(results: Results, view: View = PLAIN) -> Table:
+    """Lay results out. Numbers of footnotes do not depend on the layout.
+
+    A metric that no method has a value for is named in a note instead, unless no metric has one.
 
     Raises:
         DataError: there is no dataset, method or metric, or a score is there twice.
     """
     if not (results.datasets and results.methods and results.metrics):
         raise DataError("a report needs at least one dataset, method and metric; found none of one")
-    layout = layout or results.layout
     summary = summarize(results)
+    absent = _absent(results, summary, view)
+    metrics = tuple(metric for metric in results.metrics if metric.name not in absent)
+    summary = summary[summary["metric"].isin([metric.name for metric in metrics])]
     footnotes = _Footnotes()
-    methods = {m.name: _item_label(m, footnotes) for m in results.methods}
-    datasets = {d.name: _dataset_label(d, summary, footnotes, results) for d in results.datasets}
-    cells = _cells(results, summary, footnotes)
-    by_rows = layout == "methods-as-rows"
-    heads = _variant_heads(results) if by_rows else ("Metric",)
-    arrange = _method_rows if by_rows else _metric_rows
+    methods = _item_labels(results.methods, footnotes)
+    datasets = _item_labels(results.datasets, footnotes)
+    titles = {metric.name: metric.title for metric in metrics}
+    shared = {
+        d.name: footnotes.number(*_common_set_notes(d, summary, titles)) for d in results.datasets
+    }
+    cells = _cells(metrics, summary, view, footnotes)
+    by_rows = view.layout == "methods-as-rows"
+    labels = _metric_labels(metrics)
     return Table(
         title=printable(results.title),
-        heads=heads,
-        columns=_metric_labels(results) if by_rows else tuple(methods.values()),
+        heads=_variant_heads(results) if by_rows else ("Metric",),
+        columns=tuple(labels.values()) if by_rows else tuple(methods.values()),
+        metrics=metrics,
         groups=tuple(
             Group(
-                datasets[d.name], _count(summary, d.name), arrange(results, d.name, methods, cells)
+                Label(datasets[d.name].text, datasets[d.name].notes + shared[d.name]),
+                _count(summary, d.name),
+                _method_rows(results, d.name, methods, labels, cells)
+                if by_rows
+                else _metric_rows(d.name, methods, labels, cells),
             )
             for d in results.datasets
         ),
         footnotes=footnotes.texts,
-        notes=tuple(printable(note) for note in results.notes),
+        notes=tuple(map(printable, [*_not_here(results.metrics, absent), *results.notes])),
         single=by_rows and len(results.datasets) == 1,
-        marking="best" if results.groups is None else "significant",
-        comparisons=_comparisons(results, summary),
+        marking="best" if view.groups is None else "significant",
+        comparisons=_comparisons(view, summary),
     )
+
+
+def _absent(results: Results, summary: pd.DataFrame, view: View) -> dict[str, str]:
+    """Metrics that tables leave out, with what gets them or else why they are not here."""
+    known = set(summary.loc[summary["n"] > 0, "metric"])
+    if view.every_metric or not known:
+        return {}
+    reasons = summary.groupby("metric")["reason"].first()
+    remedy = view.remedy or {}
+    return {
+        metric.name: remedy.get(metric.name) or reasons[metric.name] or NOT_COMPUTED
+        for metric in results.metrics
+        if metric.name not in known
+    }
+
+
+def _not_here(metrics: Iterable[MetricSpec], absent: Mapping[str, str]) -> list[str]:
+    """A line for all metrics of which the same is to be said."""
+    titles: dict[str, list[str]] = {}
+    for metric in metrics:
+        if metric.name in absent:
+            titles.setdefault(absent[metric.name], []).append(metric.title)
+    return [f"not here: {', '.join(names)}; {text}" for text, names in titles.items()]
 
 
 def count_comparisons(sizes: Iterable[int]) -> str:
@@ -168,32 +221,37 @@ def count_comparisons(sizes: Iterable[int]) -> str:
     return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"
 
 
-def _comparisons(results: Results, summary: pd.DataFrame) -> str:
+def _comparisons(view: View, summary: pd.DataFrame) -> str:
     """Of the groups: every two methods that have a mean are compared."""
-    if results.groups is None:
+    if view.groups is None:
         return ""
     known = summary[summary["n"] > 0].groupby(["dataset", "metric"]).size()
-    return count_comparisons(math.comb(int(known[key]), 2) for key in results.groups)
+    return count_comparisons(math.comb(int(known[key]), 2) for key in view.groups)
 
 
-def _item_label(item: Item, footnotes: _Footnotes) -> Label:
-    named = item.note.startswith(f"{item.title}:")
-    note = item.note if named or not item.note else f"{item.title}: {item.note}"
-    return Label(printable(item.title), footnotes.number(note))
+def _item_labels(items: Sequence[Item], footnotes: _Footnotes) -> dict[str, Label]:
+    """By name; a footnote that holds for several names them all."""
+    titles: dict[str, list[str]] = {}
+    for item in items:
+        titles.setdefault(_own_note(item), []).append(item.title)
+    return {
+        item.name: Label(printable(item.title), footnotes.number(_named(note, titles[note])))
+        for item in items
+        for note in [_own_note(item)]
+    }
 
 
-def _dataset_label(
-    dataset: Item, summary: pd.DataFrame, footnotes: _Footnotes, results: Results
-) -> Label:
-    label = _item_label(dataset, footnotes)
-    shared = footnotes.number(*_common_set_notes(dataset, summary, results))
-    return Label(label.text, label.notes + shared)
+def _own_note(item: Item) -> str:
+    return item.note.removeprefix(f"{item.title}:").strip()
 
 
-def _common_set_notes(dataset: Item, summary: pd.DataFrame, results: Results) -> list[str]:
+def _named(note: str, titles: Sequence[str]) -> str:
+    return f"{', '.join(titles)}: {note}" if note else ""
+
+
+def _common_set_notes(dataset: Item, summary: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
     """One sentence per size of common set that is smaller than the dataset."""
     own = summary[(summary["dataset"] == dataset.name) & (summary["n"] > 0)]
-    titles = {metric.name: metric.title for metric in results.metrics}
     sizes: dict[tuple[int, int], list[str]] = {}
     smaller = own[own["n"] < own["images"]].drop_duplicates("metric")
     for row in smaller.to_dict("records"):
@@ -218,27 +276,28 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
 _Key = tuple[str, str, str]
 
 
-def _cells(results: Results, summary: pd.DataFrame, footnotes: _Footnotes) -> dict[_Key, Cell]:
+def _cells(
+    metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View, footnotes: _Footnotes
+) -> dict[_Key, TableCell]:
     """Cells by dataset, metric and method."""
-    specs = {metric.name: metric for metric in results.metrics}
-    cells: dict[_Key, Cell] = {}
+    specs = {metric.name: metric for metric in metrics}
+    cells: dict[_Key, TableCell] = {}
     for (dataset, metric), group in summary.groupby(["dataset", "metric"], sort=False):
         spec, rows = specs[str(metric)], group.to_dict("records")
-        for row, mark in zip(rows, _marks(results, spec, rows), strict=True):
-            text = DASH if math.isnan(row["mean"]) else f"{row['mean']:z.{spec.digits}f}"
-            notes = footnotes.number(_cell_note(row))
-            cells[str(dataset), str(metric), row["method"]] = Cell(text, mark, notes)
+        for row, mark in zip(rows, _marks(view, spec, rows), strict=True):
+            reason = printable(_cell_note(row))
+            cells[str(dataset), str(metric), row["method"]] = TableCell(
+                float(row["mean"]), spec.digits, mark, reason, footnotes.number(reason)
+            )
     return cells
 
 
-def _marks(
-    results: Results, metric: MetricSpec, rows: Sequence[Mapping[Hashable, Any]]
-) -> list[Mark]:
+def _marks(view: View, metric: MetricSpec, rows: Sequence[Mapping[Hashable, Any]]) -> list[Mark]:
     """The marks of one dataset and metric: plain, or of the best and what no test tells apart."""
     ranked = marks([row["mean"] for row in rows], metric.better)
-    if results.groups is None:
+    if view.groups is None:
         return ranked
-    group = results.groups.get((rows[0]["dataset"], metric.name), frozenset())
+    group = view.groups.get((rows[0]["dataset"], metric.name), frozenset())
     return [
         ("best" if mark == "best" else "undecided") if row["method"] in group else ""
         for row, mark in zip(rows, ranked, strict=True)
@@ -246,7 +305,7 @@ def _marks(
 
 
 def _cell_note(row: Mapping[Hashable, Any]) -> str:
-    reason = row["reason"] or "not computed"
+    reason = row["reason"] or NOT_COMPUTED
     if row["n"] == 0:
         return str(reason)
     if not row["missing"]:
@@ -254,26 +313,33 @@ def _cell_note(row: Mapping[Hashable, Any]) -> str:
     return f"no score for {row['missing']} of {row['images']} images: {reason}"
 
 
-def _metric_labels(results: Results) -> tuple[Label, ...]:
-    return tuple(Label(printable(f"{m.title} {m.arrow}")) for m in results.metrics)
+def _metric_labels(metrics: Iterable[MetricSpec]) -> dict[str, Label]:
+    return {m.name: Label(printable(f"{m.title} {m.arrow}")) for m in metrics}
 
 
 def _metric_rows(
-    results: Results, dataset: str, methods: Mapping[str, Label], cells: Mapping[_Key, Cell]
+    dataset: str,
+    methods: Mapping[str, Label],
+    metrics: Mapping[str, Label],
+    cells: Mapping[_Key, TableCell],
 ) -> tuple[Row, ...]:
     return tuple(
-        Row((label,), tuple(cells[dataset, metric.name, method] for method in methods))
-        for metric, label in zip(results.metrics, _metric_labels(results), strict=True)
+        Row((label,), tuple(cells[dataset, metric, method] for method in methods))
+        for metric, label in metrics.items()
     )
 
 
 def _method_rows(
-    results: Results, dataset: str, methods: Mapping[str, Label], cells: Mapping[_Key, Cell]
+    results: Results,
+    dataset: str,
+    methods: Mapping[str, Label],
+    metrics: Iterable[str],
+    cells: Mapping[_Key, TableCell],
 ) -> tuple[Row, ...]:
     return tuple(
         Row(
             _variant_labels(method, methods[method.name], _variant_heads(results)),
-            tuple(cells[dataset, metric.name, method.name] for metric in results.metrics),
+            tuple(cells[dataset, metric, method.name] for metric in metrics),
         )
         for method in results.methods
     )

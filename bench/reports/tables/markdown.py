@@ -7,29 +7,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.base.records import write_atomic
-from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 FILE_NAME = "table.md"
 MARKS = {"": "{}", "best": "**{}**", "second": "*{}*", "undecided": f"{{}}{UNDECIDED}"}
 LEGENDS = {
     "best": "**best**, *second best*; ↑ higher is better, ↓ lower is better.",
-    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired bootstrap, Holm "
+    "significant": f"**best**, {UNDECIDED} not told apart from the best (paired test, Holm "
     "over {}, level 5 %; nothing is marked where no test is possible); ↑ higher is better, "
     "↓ lower is better.",
 }
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``table.md``."""
-    write_atomic(out / FILE_NAME, markdown(results))
+    write_atomic(out / FILE_NAME, markdown(results, view))
     return [out / FILE_NAME]
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, view: View = PLAIN) -> str:
     """The table with title, legend, footnotes and notes."""
-    return "\n".join(_lines(make_table(results))) + "\n"
+    return "\n".join(_lines(make_table(results, view))) + "\n"
 
 
 def _lines(table: Table) -> Iterator[str]:
@@ -70,7 +71,7 @@ def _label(label: Label) -> str:
     return f"{escape(label.text)}{_numbers(label.notes)}"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     return f"{MARKS[cell.mark].format(cell.text)}{_numbers(cell.notes)}"
 
 

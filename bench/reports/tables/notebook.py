@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 MARKS = {"": "{}", "best": "<b>{}</b>", "second": "<u>{}</u>", "undecided": f"{{}}{UNDECIDED}"}
 LEGENDS = {
@@ -15,9 +16,9 @@ LEGENDS = {
 }
 
 
-def html(results: Results) -> str:
+def html(results: Results, view: View = PLAIN) -> str:
     """Caption, table, legend, footnotes and notes."""
-    return "\n".join(_lines(make_table(results))) + "\n"
+    return "\n".join(_lines(make_table(results, view))) + "\n"
 
 
 def _lines(table: Table) -> Iterator[str]:
@@ -50,7 +51,7 @@ def _label(label: Label) -> str:
     return f"{escape(label.text)}{_numbers(label.notes)}"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     return f"{MARKS[cell.mark].format(escape(cell.text))}{_numbers(cell.notes)}"
 
 

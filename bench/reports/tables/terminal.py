@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
@@ -14,20 +14,22 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.base.records import write_atomic
-from bench.reports.tables.layout import UNDECIDED, Cell, Group, Label, Table, make_table
+from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
 from bench.results.results import Results
+from bench.results.view import PLAIN, View
 
 FILE_NAME = "leaderboard.txt"
 FILE_WIDTH = 80
 DATASET_WIDTH = 16
 LABEL_WIDTH = 30
-HEAD_WIDTH = 14
+WORD_WIDTH = 32
+"""Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
 LEGENDS = {
     "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
     "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
-    "↓ lower is better\nPaired bootstrap, Holm over {}, level 5 %; a row without marks allows "
+    "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
     "no test.",
 }
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
@@ -55,29 +57,30 @@ class _Page:
         return EDGES + sum(column.width + GAP for column in self.columns) - 1
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write what `show` prints in 80 columns, without colour, to ``leaderboard.txt``."""
-    write_atomic(out / FILE_NAME, text(results))
+    write_atomic(out / FILE_NAME, text(results, view))
     return [out / FILE_NAME]
 
 
-def text(results: Results) -> str:
+def text(results: Results, view: View = PLAIN) -> str:
     """What `show` prints in 80 columns, without colour."""
     file = io.StringIO()
     # In a notebook a console would show its output there, whatever its file.
-    show(results, Console(file=file, width=FILE_WIDTH, color_system=None, force_jupyter=False))
+    console = Console(file=file, width=FILE_WIDTH, color_system=None, force_jupyter=False)
+    show(results, console, view)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def show(results: Results, console: Console) -> None:
+def show(results: Results, console: Console, view: View = PLAIN) -> None:
     """Print the table, its legend, footnotes and notes.
 
-    The layout of the results is kept where it fits into the console's width; where it does not,
+    The layout of the view is kept where it fits into the console's width; where it does not,
     there is one table per dataset with methods as rows, in blocks of as many metrics as fit.
     """
-    table = make_table(results)
+    table = make_table(results, view)
     _print(console, table.title, "bold")
-    for page in _pages(results, table, console.width):
+    for page in _pages(results, view, table, console.width):
         if page.heading:
             _print(console, page.heading)
         console.print(_rich_table(page, console.encoding), crop=False)
@@ -85,11 +88,11 @@ def show(results: Results, console: Console) -> None:
         _print(console, line)
 
 
-def _pages(results: Results, table: Table, width: int) -> list[_Page]:
+def _pages(results: Results, view: View, table: Table, width: int) -> list[_Page]:
     whole = _Page("", _columns(table, table.groups), _group_ends(table))
     if not table.single and whole.width <= width:
         return [whole]
-    by_rows = make_table(results, "methods-as-rows")
+    by_rows = make_table(results, replace(view, layout="methods-as-rows"))
     return [page for group in by_rows.groups for page in _blocks(by_rows, group, width)]
 
 
@@ -105,7 +108,9 @@ def _columns(table: Table, groups: Sequence[Group]) -> tuple[_Column, ...]:
 
 def _dataset_lines(group: Group) -> list[str]:
     """The dataset's heading spread over the rows of its group, what is left over in the last."""
-    wrapped = Text(_label(group.label)).wrap(_MEASURE, DATASET_WIDTH, overflow="fold")
+    label = _label(group.label)
+    width = max(DATASET_WIDTH, _longest_word(label))
+    wrapped = Text(label).wrap(_MEASURE, width, overflow="fold")
     lines = [line.plain.rstrip() for line in wrapped] + ([group.count] if group.count else [])
     last = len(group.rows) - 1
     head, tail = lines[:last], lines[last:]
@@ -128,7 +133,7 @@ def _cell_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
     ]
 
 
-def _number_column(head: str, cells: Sequence[Cell]) -> _Column:
+def _number_column(head: str, cells: Sequence[TableCell]) -> _Column:
     """Numbers aligned at their right end, with room for marks and footnotes after them."""
     number_width = max(cell_len(cell.text) for cell in cells)
     unmarked = " " if any(cell.mark for cell in cells) else ""
@@ -144,11 +149,14 @@ def _number_column(head: str, cells: Sequence[Cell]) -> _Column:
 
 
 def _column(head: str, cells: Sequence[Text], limit: int) -> _Column:
-    """A column as wide as its cells up to `limit`, widened for words of its head."""
+    """A column as wide as its cells up to `limit`, widened for words."""
     longest = max(cell_len(line) for cell in cells for line in cell.plain.split("\n"))
-    word = max(cell_len(word) for word in head.split() or [""])
-    width = max(min(longest, limit), min(word, HEAD_WIDTH), 1)
-    return _Column(head, tuple(cells), width)
+    words = max(map(_longest_word, [head, *(cell.plain for cell in cells)]))
+    return _Column(head, tuple(cells), max(min(longest, limit), words, 1))
+
+
+def _longest_word(text: str) -> int:
+    return min(WORD_WIDTH, max((cell_len(word) for word in text.split()), default=0))
 
 
 def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:

@@ -81,7 +81,7 @@ class Hands:
 
 
 ALONE = Hands()
-Progress = Callable[[str, int, int], None]
+LayerProgress = Callable[[str, int, int], None]
 """Told of (layer, chunks done, chunks in all)."""
 
 
@@ -132,7 +132,7 @@ def prepare(
     pipeline: CasSRPipeline | None = None,
     references: References | None = None,
     hands: Hands = ALONE,
-    report: Progress = lambda layer, done, total: None,
+    report: LayerProgress = lambda layer, done, total: None,
     skip: Callable[[str, str], None] = lambda name, reason: None,
 ) -> PreparedSamples:
     """Compute what is not there yet.
@@ -179,7 +179,7 @@ def _write_pairs(
     pairs: TrainingPairs,
     folder: Path,
     hands: Hands,
-    report: Progress,
+    report: LayerProgress,
     skip: Callable[[str, str], None],
 ) -> None:
     assert pairs.size is not None
@@ -239,7 +239,7 @@ def _write_layer(
     samples: PreparedSamples,
     compute: Callable[[Sample], Mapping[str, Tensor]],
     hands: Hands,
-    report: Progress,
+    report: LayerProgress,
 ) -> None:
     total = -(-samples.size // samples.chunk)
     for number in _missing(folder, total, hands):

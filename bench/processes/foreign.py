@@ -1,24 +1,26 @@
 """Code of others, called so that whatever it raises or does to this process is one line of its own.
 
-What cannot be met here is code that ends the process past Python (`os._exit`, a crash): see
-`bench.base.workers`.
+What cannot be met here is code that ends the process past Python (`os._exit`, a crash) or never
+comes back: see `bench.processes.workers`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
-from bench.base.errors import BenchError, Unavailable
+from bench.base.errors import DEBUG, BenchError, Unavailable
 from bench.base.text import printable
+from bench.processes.stopping import Stopped
 
 T = TypeVar("T")
 MAX_MESSAGE = 300
@@ -27,25 +29,27 @@ LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pur
 
 
 @contextmanager
-def running(method: str) -> Iterator[None]:
-    """Run code of a method in the body; its prints go to standard error.
+def running(name: str, what: str = "method") -> Iterator[None]:
+    """Run code of a method or metric in the body; its prints go to standard error.
 
     The working folder is put back afterwards, so that relative paths go on meaning the same.
 
     Raises:
-        Unavailable: the method raised anything at all, SystemExit too; says what and where.
-        KeyboardInterrupt: the user pressed Ctrl-C, whatever the method made of it.
+        Unavailable: the code raised anything at all, SystemExit too; says what and where.
+        KeyboardInterrupt: the user pressed Ctrl-C, whatever the code made of it.
     """
     with _noted_interrupts() as pressed:
         try:
             with chdir("."), redirect_stdout(sys.stderr):
                 yield
+        except Stopped:
+            raise
         except BenchError:
             if not pressed:
                 raise
         except BaseException as error:
             if not pressed:
-                raise Unavailable(f"method '{printable(method)}': {told(error)}") from error
+                raise Unavailable(f"{what} '{printable(name)}': {told(error)}") from error
         if pressed:
             raise KeyboardInterrupt
 
@@ -66,7 +70,7 @@ def told(error: BaseException) -> str:
 
     With CASSR_BENCH_DEBUG the traceback goes to standard error and the line is not cut.
     """
-    debug = bool(os.environ.get("CASSR_BENCH_DEBUG"))
+    debug = bool(os.environ.get(DEBUG))
     if debug:
         traceback.print_exception(error)
     parts = [type(error).__name__, _message(error, None if debug else MAX_MESSAGE)]
@@ -87,7 +91,17 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and os.path.isfile(error.filename or ""):
         return _shown(error.filename or "", error.lineno or 0)
     walked = traceback.walk_tb(error.__traceback__)
-    places = [(frame.f_code.co_filename, line) for frame, line in walked]
+    return _innermost([(frame.f_code.co_filename, line) for frame, line in walked])
+
+
+def place_in_dump(text: str) -> str:
+    """The same of the last stack that faulthandler wrote; "" where there is none."""
+    stack = text.rpartition("(most recent call first)")[2]
+    found = re.findall(r'^  File "(.*)", line (\d+) in ', stack, re.MULTILINE)
+    return _innermost([(file, int(line)) for file, line in reversed(found)])
+
+
+def _innermost(places: Sequence[tuple[str, int]]) -> str:
     foreign = [(file, line) for file, line in places if not file.startswith((OURS, "<"))]
     own = [(file, line) for file, line in foreign if not file.startswith(LIBRARIES)]
     found = own or foreign

@@ -1,12 +1,14 @@
-"""Modules beside a method file that it imports: they are part of what the method is.
+"""A user's Python file that is a method or metric, and the modules beside it that it imports.
 
-What is installed comes first, so that a method called `spandrel.py` still means the library when it
-imports `spandrel`. What is hashed and what is found are the same names.
+These are part of what it is. What is installed comes first, so that a file called `spandrel.py`
+still means the library when it imports `spandrel`. What is hashed and what is found are the same
+names.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -16,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 
 from bench.base.errors import Unavailable
+from bench.base.hashing import file_sha256
 from bench.base.text import printable
-from bench.files.images import file_sha256
 
 HARNESS = frozenset(("bench", "baselines", "cassr"))
 
@@ -32,7 +34,22 @@ def hashes(file: Path) -> dict[str, str]:
     }
 
 
-def make_importable(file: Path) -> None:
+def load(file: Path) -> ModuleType:
+    """Run a file as a module of its own.
+
+    Raises:
+        Unavailable: it is no Python file, or another module of a name that it needs is in use.
+    """
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
+    _make_importable(file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _make_importable(file: Path) -> None:
     """Let `file` import from its own folder; what was so of a file before is forgotten.
 
     Raises:

@@ -1,0 +1,76 @@
+"""Temporary files and folders, by whose names it is known whether somebody still works on them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+_NAME = re.compile(r"\.(?:part|unpacking)-(?:([0-9a-f]{8})-(\d+)-[0-9a-f]{8}|[a-z0-9_]{8})")
+FORGOTTEN = 24 * 3600
+"""Seconds after which what another machine has left is nobody's; clocks differ by less."""
+
+
+def temporary(folder: Path, kind: str) -> Path:
+    """A new name in `folder` that says which process made it: ".part-" or ".unpacking-", and who.
+
+    Args:
+        kind: "part" or "unpacking".
+    """
+    return folder / f".{kind}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@cache
+def _here() -> str:
+    """This machine and, as containers have process numbers of their own, this container."""
+    place = platform.node()
+    with suppress(OSError):
+        place += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(place.encode()).hexdigest()[:8]
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether this is a temporary file or folder that no living process works on."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return False
+    if match[1] == _here():
+        return not _is_alive(int(match[2]))
+    with suppress(OSError):
+        return path.lstat().st_mtime < time.time() - FORGOTTEN
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder of ours; somebody else may have done so meanwhile."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+@cache
+def sweep(folder: Path) -> None:
+    """Remove what was abandoned directly in a folder, the first time that it is asked for."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and is_abandoned(Path(entry.path)):
+                remove(Path(entry.path))

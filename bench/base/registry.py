@@ -1,0 +1,61 @@
+"""Things that are known by name: each once, with the nearest name where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
+
+from bench.base.errors import CardError, UnknownName
+from bench.base.text import printable, suggestion
+
+MOST_SHOWN = 24
+"""Names that a message lists where none is near; more are left to `list`."""
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Mapping[str, T]):
+    """Things of one kind by name, in their order. What each needs to run is its own to import.
+
+    Args:
+        kind: what one is called in messages.
+        listed: whether `cassr-bench list` shows them.
+
+    Raises:
+        CardError: two have the same name.
+    """
+
+    def __init__(self, kind: str, things: Iterable[T], listed: bool = True) -> None:
+        self.kind = kind
+        self._hint = f" (`cassr-bench list {kind}s` shows all)" if listed else ""
+        self._things: dict[str, T] = {}
+        for thing in things:
+            if self._things.setdefault(thing.name, thing) is not thing:
+                raise CardError(f"{kind} '{thing.name}' is registered twice; rename one")
+
+    def __getitem__(self, name: str) -> T:
+        return self._things[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def find(self, name: str) -> T:
+        """The thing called `name`.
+
+        Raises:
+            UnknownName: there is none; names the nearest, or all where they are few.
+        """
+        if name in self:
+            return self[name]
+        near = suggestion(name, self)
+        known = f"; known: {', '.join(self)}" if not near and len(self) <= MOST_SHOWN else ""
+        raise UnknownName(f"unknown {self.kind} '{printable(name)}'{near}{known}{self._hint}")

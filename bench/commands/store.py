@@ -1,0 +1,123 @@
+"""`store`: whether what is stored is sound, what lies where, and what can go."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.base.device import default_store
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands import options as o
+from bench.commands.output import FAILED, print_json, progress
+
+app = typer.Typer(
+    epilog="Example: cassr-bench store check",
+    help="Check, look over and prune what is stored.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+
+@app.command(epilog="Example: cassr-bench store check --repair")
+def check(
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Set aside what is damaged; the next run computes it again."),
+    ] = False,
+    store: o.Store = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Read everything and hold it against its checksums.
+
+    Exit code 1 where something is damaged and not repaired.
+    """
+    from bench.store.check import check as problems_of
+
+    with progress(as_json).step("check") as advance:
+        problems = problems_of(_root(store), advance)
+    for problem in problems if repair else ():
+        problem.mend()
+    if as_json:
+        print_json([{"path": str(p.path), "problem": p.what} for p in problems])
+    else:
+        for problem in problems:
+            typer.echo(f"{printable(problem.path)}: {problem.what}", err=True)
+        done = "set aside; run again to compute it" if repair else "mend it with --repair"
+        typer.echo(f"{len(problems)} damaged: {done}" if problems else "Everything is sound.")
+    if problems and not repair:
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog="Example: cassr-bench store info")
+def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
+    """Say what lies where, how large it is, and what used it last."""
+    from bench.store.upkeep import parts
+
+    root = _root(store)
+    found = parts(root)
+    if as_json:
+        print_json([part.__dict__ for part in found])
+        return
+    for part in found:
+        day = time.strftime("%Y-%m-%d", time.localtime(part.used))
+        used = f"used {day} by {printable(part.by)}" if part.used else "no use noted"
+        typer.echo(f"{part.name}: {part.files} files, {_bytes(part.bytes)}, {used}")
+    typer.echo(f"{_bytes(sum(part.bytes for part in found))}: {printable(root)}")
+
+
+@app.command(epilog="Example: cassr-bench store prune --older-than 90d --dry-run")
+def prune(
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Also what was not used for 12h, 90d, 8w, say.")
+    ] = "",
+    store: o.Store = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only what would go.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Remove what nothing needs.
+
+    That is what the last use of no suite, report or command named, what killed processes left,
+    and what was set aside. What was made within a day stays.
+    """
+    from bench.store import upkeep
+
+    root, age = _root(store), _seconds(older_than)
+    found = [(path, upkeep.size(path), why) for path, why in upkeep.spare(root, age).items()]
+    for path, _, _ in () if dry_run else found:
+        upkeep.prune(root, path)
+    if as_json:
+        print_json([{"path": str(path), "bytes": size, "why": why} for path, size, why in found])
+        return
+    for path, size, why in found:
+        typer.echo(f"{printable(path.relative_to(root))}: {_bytes(size)}, {why}")
+    done = "would be freed" if dry_run else "freed"
+    typer.echo(f"{_bytes(sum(size for _, size, _ in found))} {done}: {printable(root)}")
+
+
+def _root(store: Path | None) -> Path:
+    """The store's folder, in today's layout."""
+    from bench.store.store import Store
+
+    return Store(store or default_store()).root
+
+
+def _seconds(age: str) -> int:
+    match = re.fullmatch(r"(\d{1,6})([hdw])", age)
+    if age and match is None:
+        raise BenchError(f"--older-than: expected an age such as 90d, found '{printable(age)}'")
+    return int(match[1]) * UNITS[match[2]] if match else 0
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

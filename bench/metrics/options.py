@@ -1,0 +1,125 @@
+"""What is said of a metric in parentheses: `NAME(option=value, ...)`, read and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bench.base.errors import UnknownName
+from bench.base.text import printable
+from bench.base.types import MetricOption, MetricSpec, OptionValue
+
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_SHOWN = 60
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_TRUTH = {"true": True, "false": False}
+
+
+def parse(name: str) -> tuple[str, dict[str, str]]:
+    """What is before and what is in the parentheses: ("psnr_y", {"crop_border": "4"}).
+
+    Raises:
+        UnknownName: what stands in the parentheses is no list of options, or has one twice.
+    """
+    if name.count("(") > name.count(")"):
+        raise _malformed(name, name)
+    if not name.endswith(")"):
+        return name, {}
+    own, _, inside = name[:-1].rpartition("(")
+    given: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in inside.split(","))):
+        option, _, value = (text.strip() for text in part.partition("="))
+        if not option or not value or option in given:
+            raise _malformed(name, part)
+        given[option] = value
+    return own.strip(), given
+
+
+def _malformed(name: str, part: str) -> UnknownName:
+    return UnknownName(
+        f"metric '{printable(name)}': expected NAME(option=value, ...) with each option once, "
+        f"found '{printable(part)}'"
+    )
+
+
+def with_options(spec: MetricSpec, given: Mapping[str, str]) -> MetricSpec:
+    """The metric with options, which its name and title show; those that say the default are none.
+
+    Raises:
+        UnknownName: it has no such option, or the value is not of its kind.
+    """
+    values = {option: _value(spec, option, text) for option, text in sorted(given.items())}
+    chosen = {key: value for key, value in values.items() if value != spec.accepted[key].default}
+    if not chosen:
+        return spec
+    shown = [f"{option}={_text(value)}" for option, value in chosen.items()]
+    # Code of others may read other files then.
+    is_open = bool(spec.packages and chosen.keys() & spec.accepts.keys())
+    return replace(
+        spec,
+        weights=() if is_open else spec.weights,
+        files_known=spec.files_known and not is_open,
+        name=f"{spec.name}({','.join(shown)})",
+        title=f"{spec.title} ({', '.join(shown)})",
+        means=f"{spec.name} with {', '.join(shown)}",
+        options={**spec.options, **chosen},
+    )
+
+
+def told(name: str, option: MetricOption) -> str:
+    """An option in one line."""
+    about = f"; {option.means}" if option.means else ""
+    return f"{name}: {_kind(option)}, default {_text(option.default)}{about}"
+
+
+def _value(spec: MetricSpec, option: str, text: str) -> OptionValue:
+    accepted = spec.accepted
+    if option not in accepted:
+        known = "; ".join(told(name, each) for name, each in accepted.items())
+        raise UnknownName(
+            f"metric '{printable(spec.name)}': unknown option '{printable(option)}'; "
+            f"{f'expected {known}' if known else 'it has none'}"
+        )
+    value = _read(accepted[option], text)
+    if value is None:
+        raise UnknownName(
+            f"metric '{printable(spec.name)}': option {option}: expected "
+            f"{_kind(accepted[option])}, found '{printable(text[:_SHOWN])}'"
+        )
+    return value
+
+
+def _read(option: MetricOption, text: str) -> OptionValue | None:
+    """The value that a text stands for; None where it stands for none."""
+    if isinstance(option.default, bool):
+        return _TRUTH.get(text.lower())
+    if isinstance(option.default, int):
+        return int(text) if _WHOLE.fullmatch(text) else None
+    if isinstance(option.default, float):
+        return _number(text)
+    known = text in option.choices if option.choices else _WORD.fullmatch(text)
+    return text if known else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _kind(option: MetricOption) -> str:
+    if isinstance(option.default, bool):
+        return "true or false"
+    if isinstance(option.default, int):
+        return "a whole number from 0"
+    if isinstance(option.default, float):
+        return "a number"
+    return " or ".join(option.choices) or "a word"
+
+
+def _text(value: OptionValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,130 @@
+"""A metric in one Python file of the user's: `score(sr, hr)`, or `score(sr)` without reference.
+
+What it is is read from the source; the file is run by the processes that score.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from bench.base.errors import CardError, ImageError, Unavailable
+from bench.base.hashing import file_sha256
+from bench.base.text import printable
+from bench.base.types import Better, MetricSpec
+from bench.files import own_code
+from bench.processes.foreign import running
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIX = ".py"
+_DIRECTION = re.compile(r"\b(higher|lower) is better\b", re.IGNORECASE)
+
+
+def spec_of(file: Path) -> MetricSpec:
+    """What a file says that its metric is.
+
+    Raises:
+        CardError: names file and line, what was expected and what was found.
+    """
+    function = _function(file)
+    doc = ast.get_docstring(function) or ""
+    directions = {word.lower() for word in _DIRECTION.findall(doc)}
+    if len(directions) != 1:
+        raise CardError(
+            f"{printable(file)}:{function.lineno}: expected 'higher is better' or 'lower is "
+            f"better' in the docstring of score, found {'both' if directions else 'neither'}"
+        )
+    better = cast(Better, directions.pop())
+    modules = own_code.hashes(file)
+    return MetricSpec(
+        name=printable(file.name),
+        title=printable(file.stem),
+        better=better,
+        reference=_needs_hr(file, function),
+        means=printable(doc.partition("\n")[0]),
+        source=printable(file.name),
+        factory="bench.metrics.own:OwnMetric",
+        licence="unknown",
+        options={
+            "better": better,
+            "sha256": file_sha256(file),
+            **({"modules": modules} if modules else {}),
+        },
+        file=file,
+    )
+
+
+def _function(file: Path) -> ast.FunctionDef:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+        raise CardError(
+            f"{printable(file)}: expected a metric file, cannot read one ({reason})"
+        ) from error
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        reason = getattr(error, "msg", None) or str(error)
+        raise CardError(
+            f"{printable(file)}{f':{line}' if line else ''}: is not valid Python "
+            f"({printable(reason)})"
+        ) from error
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "score":
+            return node
+    raise CardError(
+        f"{printable(file)}: expected a function score(sr, hr) or score(sr), found none"
+    )
+
+
+def _needs_hr(file: Path, function: ast.FunctionDef) -> bool:
+    """Whether it has a second argument without a default."""
+    arguments = function.args
+    count = len(arguments.posonlyargs + arguments.args) - len(arguments.defaults)
+    if count not in (1, 2) or None in arguments.kw_defaults:
+        raise CardError(
+            f"{printable(file)}:{function.lineno}: expected score(sr, hr) or score(sr), found "
+            f"score({printable(ast.unparse(arguments))})"
+        )
+    return count == 2
+
+
+class OwnMetric:
+    """The function in a user's file; a `bench.base.types.Metric`."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        assert spec.file is not None
+        self.spec, self.device = spec, device
+        with running(spec.name, "metric"):
+            self._score = own_code.load(spec.file).score
+        if file_sha256(spec.file) != spec.options["sha256"]:
+            raise Unavailable(f"{printable(spec.file)}: was changed while it was used; run again")
+
+    def prepare(self, hr: Tensor) -> Tensor:
+        """The HR image on the device, (1, 3, H, W)."""
+        return hr.to(self.device)
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
+        """The function's number of its own copies of the images.
+
+        Raises:
+            Unavailable: the function raised something; says what, file and line.
+            ImageError: what it gives is no number.
+        """
+        from bench.metrics.filters import exact
+
+        images = [sr.to(self.device), prepared] if self.spec.reference else [sr.to(self.device)]
+        with running(self.spec.name, "metric"), exact():
+            found = self._score(*(image.clone() for image in images))
+        try:
+            return float(found)
+        except (TypeError, ValueError, RuntimeError) as error:
+            line = self._score.__code__.co_firstlineno
+            raise ImageError(
+                f"{printable(self.spec.file)}:{line}: expected a number from score, found "
+                f"{type(found).__name__}"
+            ) from error

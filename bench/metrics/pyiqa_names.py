@@ -1,0 +1,121 @@
+"""Any per-image metric of pyiqa by its own name.
+
+What pyiqa has is read from its files without importing it, since that imports torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.base.errors import Unavailable, UnknownName
+from bench.base.registry import Registry
+from bench.base.types import CROP_BORDER, MetricOption, MetricSpec
+from bench.metrics.catalogue import (
+    METRICS,
+    PYIQA,
+    PYIQA_LICENCE,
+    PYIQA_SET_METRICS,
+    PYIQA_WEIGHTS,
+)
+
+PREFIX = "pyiqa:"
+_PLAIN = (bool, int, float, str)
+_OURS = ("type", "device", CROP_BORDER)
+"""Parameters of pyiqa's that are said elsewhere."""
+
+
+class _Config(NamedTuple):
+    """What pyiqa says of a metric."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+def spec_of(name: str) -> MetricSpec:
+    """The metric "pyiqa:NAME".
+
+    Raises:
+        UnknownName: pyiqa has none, or it is one of whole folders.
+        Unavailable: pyiqa is not installed.
+    """
+    own, config = name.removeprefix(PREFIX), _configs().find(name).values
+    if own in PYIQA_SET_METRICS:
+        raise UnknownName(f"{name} scores folders, not images; use 'fid' or 'kid'")
+    alike = next((spec for spec in METRICS if spec.pyiqa_name == own), None)
+    return MetricSpec(
+        name=name,
+        title=name,
+        better="lower" if config.get("lower_better", False) else "higher",
+        reference=config["metric_mode"] == "FR",
+        means=f"pyiqa's {own} with pyiqa's defaults",
+        source="chaofengc/IQA-PyTorch",
+        factory="bench.metrics.perceptual:PyiqaMetric",
+        range=config.get("score_range", ""),
+        licence=PYIQA_LICENCE,
+        packages=alike.packages if alike and alike.packages else (PYIQA,),
+        weights=PYIQA_WEIGHTS.get(own, ()),
+        files_known=own in PYIQA_WEIGHTS,
+        accepts=dict(_options(config["metric_opts"])),
+        min_size=alike.min_size if alike else 1,
+        pyiqa_name=own,
+    )
+
+
+def _folder() -> Path:
+    package = importlib.util.find_spec("pyiqa")
+    if package is None or not package.submodule_search_locations:
+        raise Unavailable("metrics named pyiqa:NAME need pyiqa; run: pip install pyiqa")
+    return Path(package.submodule_search_locations[0])
+
+
+@cache
+def _configs() -> Registry[_Config]:
+    """pyiqa's own table of metrics."""
+    path = _folder() / "default_model_configs.py"
+    spec = importlib.util.spec_from_file_location("_pyiqa_configs", path)
+    if spec is None or spec.loader is None:
+        raise Unavailable(f"pyiqa's table of metrics cannot be read at {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    configs = module.DEFAULT_CONFIGS.items()
+    return Registry("metric", (_Config(PREFIX + own, c) for own, c in configs), listed=False)
+
+
+def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, MetricOption]]:
+    """Parameters of a network whose defaults are numbers, words or truths.
+
+    Not those that name files, nor the one that leaves its weights at random.
+    """
+    defaults = _parameters(config["type"])
+    for name, default in {**defaults, **config}.items():
+        random = name.startswith("pretrained") and isinstance(default, bool)
+        if isinstance(default, _PLAIN) and name not in _OURS and not random:
+            yield name, MetricOption(default)
+
+
+@cache
+def _parameters(network: str) -> dict[str, Any]:
+    """Parameters of a network's class with their defaults; none where it is not found."""
+    for file in sorted((_folder() / "archs").glob("*_arch.py")):
+        source = file.read_text("utf-8")
+        if f"class {network}(" in source:
+            nodes = ast.parse(source).body
+            return next(_defaults(n) for n in nodes if getattr(n, "name", "") == network)
+    return {}
+
+
+def _defaults(network: ast.AST) -> dict[str, Any]:
+    makers = [n for n in ast.walk(network) if getattr(n, "name", "") == "__init__"]
+    if not makers or not isinstance(makers[0], ast.FunctionDef):
+        return {}
+    arguments = makers[0].args
+    pairs = [
+        *zip(reversed(arguments.args), reversed(arguments.defaults), strict=False),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    return {name.arg: default.value for name, default in pairs if isinstance(default, ast.Constant)}

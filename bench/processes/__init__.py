@@ -1,0 +1,1 @@
+"""Work in other processes, code of others in this one, and how a command ends early."""

@@ -1,0 +1,183 @@
+"""A worker process, as the process that started it knows it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from types import ModuleType
+from typing import Any
+
+from bench.base.errors import WorkerDied
+from bench.processes import server, stopping, worker
+from bench.processes.foreign import place_in_dump
+
+GRACE = 2.0
+"""Seconds that a process may take to end by itself when there is nothing left to do."""
+PATIENCE = 60.0
+"""Seconds after which it is said what is being waited for; the next time after twice as long."""
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
+"""glibc's malloc: free bytes that a process keeps, and the size from which it asks the system."""
+
+
+@dataclass
+class Worker:
+    """A process, as its parent knows it; `task` is what it has in hand where it is `busy`."""
+
+    process: Any
+    tasks: Connection
+    places: Connection
+    task: Any = None
+    busy: bool = False
+    since: float = 0.0
+    patience: float = PATIENCE
+
+    def hand(self, function: Callable[[Any], Any], task: Any) -> None:
+        self.task, self.busy = task, True
+        self.since, self.patience = time.monotonic(), PATIENCE
+        with suppress(OSError):  # it died just now, which is noticed where its answer is taken
+            self.tasks.send((function, task))
+
+    def answer(self, limit: float | None) -> Any:
+        """The result of the task, or why there is none; then the process is gone."""
+        self.busy = False
+        try:
+            done, found = self.tasks.recv() if self.tasks.poll() else (True, self._died(limit))
+        except (EOFError, OSError):
+            return self._died(limit)
+        if not done:
+            raise found
+        return found
+
+    def _died(self, limit: float | None) -> WorkerDied:
+        if self.process.is_alive() and limit is not None and self.over(limit):
+            place = self.where()
+            self.end(0)
+            why = f"took longer than {limit:g} s; raise --image-timeout if it needs that"
+        else:
+            self.end(GRACE)
+            why, place = _how(self.process.exitcode), place_in_dump(self._dumped())
+        return WorkerDied(why + (f" ({place})" if place else ""))
+
+    def next_look(self, limit: float | None) -> float:
+        return self.since + min(self.patience, limit or self.patience)
+
+    def over(self, limit: float | None) -> bool:
+        return limit is not None and time.monotonic() >= self.since + limit
+
+    def tell_if_slow(self, tell: Callable[[Any, str], None]) -> None:
+        if time.monotonic() >= self.since + self.patience:
+            place = self.where()
+            tell(self.task, f"{self.patience:.0f} s so far" + (f" ({place})" if place else ""))
+            self.patience *= 2
+
+    def where(self) -> str:
+        """The FILE:LINE at which it is; "" where that cannot be told."""
+        if worker.WHERE is None:
+            return ""
+        self._dumped()
+        with suppress(OSError):
+            os.kill(self.process.pid, worker.WHERE)
+            self.places.poll(0.5)
+            time.sleep(0.05)  # several writes make one dump
+        return place_in_dump(self._dumped())
+
+    def _dumped(self) -> str:
+        found = b""
+        with suppress(OSError):
+            while self.places.poll():
+                part = os.read(self.places.fileno(), 1 << 16)
+                if not part:
+                    break
+                found += part
+        return found.decode(errors="replace")
+
+    def end(self, seconds: float) -> None:
+        """Wait for its end, then make one."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _how(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "its process was killed, perhaps for lack of memory: try fewer --workers"
+    if code is not None and code < 0:
+        names = {each.value: each.name for each in signal.Signals}
+        return f"its process crashed by {names.get(-code, f'signal {-code}')}"
+    return f"its process ended by itself with exit code {code}"
+
+
+def started(preload: Sequence[str], threads: int) -> Worker:
+    """A new process.
+
+    Raises:
+        WorkerDied: there can be none.
+    """
+    context = _context(preload)
+    tasks, far_tasks = context.Pipe()
+    places, far_places = context.Pipe(duplex=False)
+    process = context.Process(target=worker.serve, args=(far_tasks, far_places, threads))
+    try:
+        with _no_main():
+            process.start()
+    except (OSError, EOFError) as error:
+        raise WorkerDied(
+            f"no worker process can be started ({error or type(error).__name__}), perhaps for lack "
+            "of memory: try fewer --workers, or raise the limit (ulimit -v)"
+        ) from error
+    far_tasks.close()
+    far_places.close()
+    return Worker(process, tasks, places)
+
+
+def _context(preload: Sequence[str]) -> Any:
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    # The server's OpenMP must not start threads before it forks.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # An image's memory is reused for the next one rather than given back to the system each time.
+    for name, size in ALLOCATOR.items():
+        os.environ.setdefault(name, str(size))
+    os.environ[server.PRELOAD] = ",".join(preload)
+    in_main = threading.current_thread() is threading.main_thread()
+    os.environ[server.MORTAL] = "1" if in_main else ""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([server.__name__])
+    resource_tracker.ensure_running()  # which lets signals through again
+    with no_interrupts():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def no_interrupts() -> Iterator[None]:
+    """Meanwhile no signal ends this process, and never one that is started."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *stopping.ENDING})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Let a process that is started run nothing of the script that starts it, guarded or not."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,189 @@
+"""Work spread over processes: each computes with its own share of the cores, one image at a time.
+
+The processes are forked from a server that has imported the heavy libraries once. They die with
+the process that started them, also when that one is killed. One that dies or hangs costs the task
+that it had in hand; another takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from bench.base.errors import WorkerDied
+from bench.processes import stopping
+from bench.processes.handle import GRACE, Worker, no_interrupts, started
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+SPARE_DEATHS = 2
+"""More than there are processes, in a row, without any task done: the next would die as well."""
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_count(asked: int | None, device: str, tasks: int, most: int | None = None) -> int:
+    """Processes to use: as asked, else one per core on a CPU and one on any other device."""
+    if device != "cpu":
+        return 1
+    count = asked if asked else cores()
+    return max(1, min(count, tasks, most or count))
+
+
+def _silent(task: Any, text: str) -> None:
+    pass
+
+
+@dataclass
+class Workers:
+    """A pool of `count` processes, or this very process when `count` is 1 and not `apart`.
+
+    Attributes:
+        count: number of processes.
+        threads: compute threads of each.
+        preload: modules imported once before the processes are forked.
+        apart: never work in this very process, so that nothing in a task can end it.
+        limit: seconds after which a task is given up with its process; none in this very process.
+        tell: called with a task that takes long, and how long and where in words.
+    """
+
+    count: int
+    threads: int = 1
+    preload: Sequence[str] = ()
+    apart: bool = False
+    limit: float | None = None
+    tell: Callable[[Any, str], None] = _silent
+    _workers: list[Worker] = field(default_factory=list)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        until = time.monotonic() + (GRACE if exc[0] is None else 0)
+        with no_interrupts():
+            for each in self._workers:
+                each.tasks.close()
+            for each in self._workers:
+                each.end(max(0.0, until - time.monotonic()))
+        self._workers = []
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerDied]]:
+        """(task, result) as they are finished, in any order; one task a process is in hand.
+
+        The result of a task that its process did not survive is the error that says so.
+
+        Raises:
+            Interrupted: the user pressed Ctrl-C, or the command is to end once what is in hand is
+                finished.
+        """
+        with stopping.finishing() as asked:
+            open_ = _until(asked, iter(tasks))
+            try:
+                if self.count == 1 and not self.apart:
+                    yield from self._map_here(function, open_)
+                else:
+                    yield from self._map_pool(function, open_)
+            except stopping.Stopped as error:
+                raise stopping.interrupted(error.number) from None
+            except KeyboardInterrupt:
+                raise stopping.interrupted() from None
+            if asked:
+                raise stopping.interrupted(asked[0])
+
+    def _map_here(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[tuple[Task, Result]]:
+        with threads(self.threads):
+            for task in tasks:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    result = function(task)
+                yield task, result
+
+    def _map_pool(
+        self, function: Callable[[Task], Result], tasks: Iterator[Task]
+    ) -> Iterator[tuple[Task, Result | WorkerDied]]:
+        deaths: list[WorkerDied] = []
+        while self._hand_out(function, tasks):
+            for each in self._ready():
+                task, result = each.task, each.answer(self.limit)
+                if isinstance(result, WorkerDied):
+                    self._workers.remove(each)
+                deaths = [*deaths, result] if isinstance(result, WorkerDied) else []
+                yield task, result
+            if len(deaths) >= self.count + SPARE_DEATHS:
+                break
+        gone = WorkerDied(f"not tried, since {len(deaths)} processes in a row ended before it")
+        for task in [*(each.task for each in self._workers if each.busy), *tasks]:
+            yield task, gone
+
+    def _hand_out(self, function: Callable[[Any], Any], tasks: Iterator[Any]) -> bool:
+        """Keep `count` processes at work while there are tasks; False if all are idle."""
+        while sum(each.busy for each in self._workers) < self.count:
+            try:
+                task = next(tasks)
+            except StopIteration:
+                break
+            self._idle().hand(function, task)
+        return any(each.busy for each in self._workers)
+
+    def _idle(self) -> Worker:
+        for each in [each for each in self._workers if not each.busy]:
+            if each.process.is_alive():
+                return each
+            self._workers.remove(each)
+        self._workers.append(started(self.preload, self.threads))
+        return self._workers[-1]
+
+    def _ready(self) -> list[Worker]:
+        """Those of the busy that answered, died or are out of time; waits until there are some."""
+        busy = [each for each in self._workers if each.busy]
+        while True:
+            soonest = min(each.next_look(self.limit) for each in busy)
+            found = wait(
+                [thing for each in busy for thing in (each.tasks, each.process.sentinel)],
+                max(0.0, soonest - time.monotonic()),
+            )
+            ready = [
+                each
+                for each in busy
+                if each.tasks in found or each.process.sentinel in found or each.over(self.limit)
+            ]
+            if ready:
+                return ready
+            for each in busy:
+                each.tell_if_slow(self.tell)
+
+
+def _until(asked: list[int], tasks: Iterator[Task]) -> Iterator[Task]:
+    """The tasks, but none any more once somebody asked to end."""
+    while not asked:
+        try:
+            task = next(tasks)
+        except StopIteration:
+            return
+        yield task
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads; afterwards with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

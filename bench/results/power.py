@@ -1,0 +1,86 @@
+"""Which difference a test set can tell apart: known before a run, from a pilot or published scores.
+
+With the standard deviation s of the differences per image, a paired t test at level alpha over k
+comparisons rejects a true difference of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with
+probability POWER.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from bench.base.types import MetricSpec
+from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
+from bench.results.published import noise_floor
+from bench.results.results import Results
+from bench.results.table_stats import CommonScores, common_scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POWER = 0.8
+ALPHA = 1 - CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Detectable:
+    """The difference that is told apart with probability `POWER`; NaN where no spread is known.
+
+    Attributes:
+        n: independent images (photographs) of the set.
+        source: whose spread it is from, or why none is known.
+    """
+
+    dataset: str
+    metric: MetricSpec
+    difference: float
+    n: int
+    source: str
+
+
+def least_difference(spread: float, n: int, comparisons: int = 1) -> float:
+    """The difference that n images tell apart whose differences have this standard deviation."""
+    needed = stats.t.isf(ALPHA / 2 / max(1, comparisons), n - 1) + stats.t.ppf(POWER, n - 1)
+    return float(needed * spread / math.sqrt(n))
+
+
+def typical_spread(differences: NDArray[np.float64]) -> float:
+    """The median standard deviation of (n, pairs) differences; NaN where all of them are alike."""
+    spreads = differences.std(axis=0, ddof=1)
+    moved = spreads[spreads > 0]
+    return float(np.median(moved)) if len(moved) else math.nan
+
+
+def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
+    """Of each dataset and metric per image, over every two methods.
+
+    Args:
+        results: as far as the store knows them: the pilot.
+        sizes: independent images of each dataset.
+    """
+    pairs = math.comb(len(results.methods), 2)
+    return [
+        _one(common_scores(results, dataset.name, metric), sizes[dataset.name], pairs)
+        for dataset in results.datasets
+        for metric in results.metrics
+        if metric.kind == "image"
+    ]
+
+
+def _one(row: CommonScores, n: int, comparisons: int) -> Detectable:
+    spread, source = math.nan, "no spread is known: nothing stored, nothing published"
+    if row.tested:
+        spread = typical_spread(row.differences)
+        source = f"from {row.images} images of {len(row.methods)} methods in the store"
+    elif published := noise_floor().get((row.dataset, row.metric.name)):
+        half, images = published
+        spread = half * math.sqrt(2 * images) / stats.t.isf(ALPHA / 2, images - 1)
+        source = f"at most, from published scores of {images} images"
+    known = n >= MIN_IMAGES and not math.isnan(spread)
+    difference = least_difference(spread, n, comparisons) if known else math.nan
+    return Detectable(row.dataset, row.metric, difference, n, source)

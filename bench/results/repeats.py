@@ -1,0 +1,122 @@
+"""Methods that draw noise, run with several seeds: their spread, and whether it changes ranks.
+
+Scores of a table are means over the seeds, image by image. The interval of a mean knows images and
+seeds: its square is that of the bootstrap over images, which holds each image's own noise, plus
+that of what all images of a seed have in common. G-STD and L-STD are those of CCSR (Sun et al.,
+arXiv 2401.00877; cal_iqa/iqa_G-STD.py and iqa_L-STD.py of its repository).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.base.types import MetricSpec
+from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, bootstrap
+from bench.results.paired import by_group, numbered
+from bench.results.results import KEYS, Repeats, Results, common_set
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+
+def over_seeds(
+    runs: Mapping[int, Results], local_std: Mapping[tuple[str, str, str], float]
+) -> Results:
+    """The results of runs that differ in their seed alone, averaged.
+
+    An image that one of them has no score for has none; its reason is that run's.
+    """
+    first, *_ = runs.values()
+    values = np.column_stack([run.scores["value"] for run in runs.values()])
+    scores = first.scores.copy()
+    for run in runs.values():
+        lost = scores["value"].notna() & run.scores["value"].isna()
+        scores[lost] = run.scores[lost]
+    scores["value"] = values.mean(axis=1)
+    table = first.scores[KEYS].assign(**{str(s): values[:, i] for i, s in enumerate(runs)})
+    return replace(
+        first,
+        scores=scores,
+        provenance={**first.provenance, "seeds": list(runs)},
+        notes=(*first.notes, f"Means over the seeds {', '.join(map(str, runs))}."),
+        repeats=Repeats(tuple(runs), table, local_std),
+    )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One method on one dataset and metric, on the images that all methods share.
+
+    Attributes:
+        values: (n, seeds) scores; (1, seeds) of a metric of the whole set.
+        half: of the 95 % interval of the mean over images and seeds; NaN where there is none.
+    """
+
+    dataset: str
+    metric: MetricSpec
+    method: str
+    values: Array
+    half: float
+
+    @property
+    def seed_means(self) -> Array:
+        return np.asarray(self.values.mean(axis=0))
+
+    @property
+    def global_std(self) -> float:
+        """G-STD: the standard deviation of an image's score over the seeds, mean over images."""
+        return float(self.values.std(axis=1).mean())
+
+
+def spreads(results: Results, repeats: Repeats) -> list[Spread]:
+    """Those of every dataset, metric and method that has scores."""
+    found = []
+    columns = list(map(str, repeats.seeds))
+    groups = dict(list(repeats.scores.groupby(["dataset", "metric", "method"])))
+    for dataset in results.datasets:
+        for metric in results.metrics:
+            common = common_set(results, dataset.name, metric.name)
+            for method in (m.name for m in results.methods if m.name in common and len(common)):
+                own = groups[dataset.name, metric.name, method].set_index("image")
+                values = own.loc[common.index, columns].to_numpy(float)
+                rows = numbered(common.index, results.photographs(dataset.name))
+                half = _half(values, rows)
+                found.append(Spread(dataset.name, metric, method, values, half))
+    return found
+
+
+def _half(values: Array, groups: NDArray[np.int64] | None) -> float:
+    from scipy import stats
+
+    images = by_group(values.mean(axis=1)[:, None], groups)
+    if len(images) < MIN_IMAGES or not np.isfinite(values).all():
+        return float("nan")
+    n, seeds = values.shape
+    means = values.mean(axis=0)
+    rest = values - values.mean(axis=1, keepdims=True) - means + means.mean()
+    common = means.var(ddof=1) - (rest**2).sum() / ((n - 1) * (seeds - 1)) / n
+    drawn = stats.t.isf((1 - CONFIDENCE) / 2, seeds - 1) ** 2 * max(0.0, common) / seeds
+    return float(np.sqrt(bootstrap(images).half_width()[0] ** 2 + drawn))
+
+
+def rank_changes(found: Sequence[Spread]) -> list[dict[str, Any]]:
+    """By dataset, metric and two methods: how often single seeds rank them unlike their means.
+
+    `changes` is the share of all choices of a seed of each; equal means count as changed.
+    """
+    rows = []
+    for a, b in combinations(found, 2):
+        if (a.dataset, a.metric.name) == (b.dataset, b.metric.name):
+            difference = float(a.seed_means.mean() - b.seed_means.mean())
+            single = np.subtract.outer(a.seed_means, b.seed_means)
+            changes = float((np.sign(single) != np.sign(difference)).mean())
+            key = {"dataset": a.dataset, "metric": a.metric.name, "a": a.method, "b": b.method}
+            rows.append({**key, "difference": difference, "changes": changes})
+    return rows

@@ -1,0 +1,1 @@
+"""What was computed: kept, checked, looked over, pruned."""

@@ -1,0 +1,104 @@
+"""SR images in the store, and the records that say which files they are and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from bench.base.text import slug
+from bench.files.images import file_sha256, write_png
+from bench.files.record_log import Line, RecordLog
+
+
+class ImageLine(Line):
+    """What is recorded of an SR image, and what it cost where that was measured (see `Cost`)."""
+
+    key: str
+    id: str
+    file: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    seconds: FiniteFloat | None = None
+    pixels: int | None = None
+    peak_bytes: int | None = None
+    device: str = ""
+    machine: str = ""
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An SR image in the store; `sha256` is the hash of the file's bytes."""
+
+    path: Path
+    sha256: str
+    record: ImageLine
+
+
+class ImageStore:
+    """The SR images of one method on one dataset."""
+
+    def __init__(self, folder: Path, records: Path | None = None) -> None:
+        self.folder = folder
+        # Beside people's images there may be records of versions that knew no checksums.
+        self._log = RecordLog(
+            records or folder / "records", ImageLine, unsealed=records is not None
+        )
+        self._records: dict[str, list[ImageLine]] = {}
+        for record in self._log:
+            self._records.setdefault(record.key, []).append(record)
+
+    def get(self, key: str) -> StoredImage | None:
+        """The image of `key`, if it is there and its file is the one that was recorded."""
+        for known in self._records.get(key, ()):  # more than one where it was made again
+            path = self.folder / Path(known.file).name
+            with suppress(OSError, ValueError):
+                if _is_the_one(path, known):
+                    return StoredImage(path, known.sha256, known)
+        return None
+
+    def file_for(self, key: str, image_id: str) -> Path:
+        return self.folder / f"{slug(image_id)}-{key[:12]}.png"
+
+    def put(self, key: str, image_id: str, rgb: np.ndarray, extra: Mapping[str, Any]) -> None:
+        """Write (H, W, 3) uint8 and then its record (in this order, so a kill loses nothing)."""
+        path = self.file_for(key, image_id)
+        write_png(path, rgb)
+        self.record(key, image_id, extra)
+
+    def record(self, key: str, image_id: str, extra: Mapping[str, Any]) -> None:
+        """Record a file that was already written to `file_for(key, image_id)`."""
+        path = self.file_for(key, image_id)
+        stat = path.stat()
+        record = {
+            **extra,
+            "key": key,
+            "id": image_id,
+            "file": path.name,
+            "sha256": file_sha256(path),
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+        }
+        self._log.append(record)
+        self._records[key] = [ImageLine.model_validate(record)]
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def _is_the_one(path: Path, record: ImageLine) -> bool:
+    """Whether a file is the one recorded: by size and time, or else by its content.
+
+    A file that was altered under its old size and time is found where its bytes are read: when it
+    is scored (`bench.running.score`) and by `bench.store.check`.
+    """
+    stat = path.stat()
+    same = (stat.st_size, stat.st_mtime_ns) == (record.size, record.mtime_ns)
+    return same or file_sha256(path) == record.sha256

@@ -1,0 +1,139 @@
+"""Scores and features in the store, by the content of the images that they are of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import FiniteFloat
+
+from bench.base.errors import DataError
+from bench.base.records import write_atomic
+from bench.base.text import printable
+from bench.files.record_log import Line, RecordLog
+
+ScoreKey = tuple[str, str | None]
+"""(hash of the SR file, hash of the HR file or None); of a whole set for set metrics."""
+
+
+class ScoreLine(Line):
+    """A score of the image(s) `sr`, compared with `hr` where the metric compares."""
+
+    sr: str
+    hr: str | None
+    value: FiniteFloat
+
+
+class ScoreStore:
+    """The scores of one metric: (SR hash, HR hash) -> value."""
+
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self._log = RecordLog(folder, ScoreLine)
+        self._values: dict[ScoreKey, float] = {(r.sr, r.hr): r.value for r in self._log}
+
+    def get(self, key: ScoreKey) -> float | None:
+        return self._values.get(key)
+
+    def put(self, key: ScoreKey, value: float, extra: Mapping[str, Any] | None = None) -> None:
+        if key in self._values:
+            return
+        marker = self.folder / "fingerprint.json"
+        if not marker.exists():
+            write_atomic(marker, json.dumps(self.fingerprint, indent=1, sort_keys=True) + "\n")
+        self._log.append({**(extra or {}), "sr": key[0], "hr": key[1], "value": value})
+        self._values[key] = value
+
+    def close(self) -> None:
+        self._log.close()
+
+
+class FeatureStore:
+    """Feature vectors of images, float64, one file per image content.
+
+    A file is NumPy's with the SHA-256 of its bytes behind them, which NumPy does not read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def has(self, sha256: str) -> bool:
+        """Whether the file is there and as long as its header says; a damaged one is not."""
+        try:
+            with (self.folder / f"{sha256}.npy").open("rb") as file:
+                bare = npy_size(file.read(NPY_HEADER))
+                return bare > 0 and os.fstat(file.fileno()).st_size == bare + DIGEST
+        except OSError:
+            return False
+
+    def get(self, sha256: str) -> np.ndarray:
+        """The vectors.
+
+        Raises:
+            DataError: the file is damaged; it is set aside, so that the next run makes it anew.
+        """
+        path = self.folder / f"{sha256}.npy"
+        try:
+            return read_features(path)
+        except DataError as error:
+            with suppress(OSError):
+                set_aside(path)
+            raise DataError(f"{error} and is set aside; run again") from error
+
+    def put(self, sha256: str, features: np.ndarray) -> None:
+        buffer = io.BytesIO()
+        np.save(buffer, features, allow_pickle=False)
+        write_atomic(self.folder / f"{sha256}.npy", with_digest(buffer.getvalue()))
+
+
+def with_digest(npy: bytes) -> bytes:
+    return npy + hashlib.sha256(npy).digest()
+
+
+def read_features(path: Path) -> np.ndarray:
+    """The vectors in a file; DataError says how it is damaged."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
+        raise DataError(f"{printable(path)}: is not as it was written")
+    features: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    if not np.isfinite(features).all():
+        raise DataError(f"{printable(path)}: holds values that are not finite")
+    return features
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file, so that it counts as not there and can still be looked at."""
+    path.replace(path.with_name(path.name + DAMAGED))
+
+
+DAMAGED = ".damaged"
+"""Suffix of files that were set aside."""
+DIGEST = hashlib.sha256().digest_size
+NPY_HEADER = 128
+"""Bytes before the values, for arrays of one or two dimensions."""
+
+
+def npy_size(content: bytes) -> int:
+    """Size of NumPy's file of float64 that begins like this; -1 when it is none."""
+    return _npy_size(content[:NPY_HEADER])
+
+
+@lru_cache
+def _npy_size(header: bytes) -> int:
+    stream = io.BytesIO(header)
+    try:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except ValueError:
+        return -1
+    return NPY_HEADER + 8 * math.prod(shape) if dtype == np.float64 else -1

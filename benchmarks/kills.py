@@ -1,0 +1,169 @@
+"""Commands killed by SIGKILL at random instants and started again: same bytes, nothing left behind.
+
+Each kill has a store and outputs of its own. The main process alone is killed, so that what is
+started again meets the workers of the killed one. A kill is drawn from the time that the command
+takes undisturbed; a third of the commands are killed twice.
+
+    python benchmarks/kills.py --kills 60 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench.store.check import check
+
+METHOD = """
+import torch
+
+def upscale(lr, *, scale, seeds):
+    noise = torch.rand(lr.shape, generator=torch.Generator().manual_seed(seeds[0]))
+    return torch.nn.functional.interpolate(0.9 * lr + 0.1 * noise, scale_factor=scale)
+"""
+CHOICE = ["--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", "4"]
+SUITE = ["quick", "--methods", "nearest,noisy.py", *CHOICE]
+REPORTS = ["--reports", "csv,markdown,latex,excel,html,statistics"]
+COMMANDS = {
+    "run": ["run", *SUITE, *REPORTS, "--offline", "--workers", "2", "--out", "made/reports"],
+    "upscale": [
+        *("upscale", "--method", "noisy.py", "--input", "lr", "--output", "made/big"),
+        *("--workers", "2"),
+    ],
+    "score": [
+        *("score", "--sr", "sr", "--hr", "hr", "--metrics", "psnr_y,ssim_y,gmsd"),
+        *("--csv", "made/scores.csv", "--workers", "2", "--offline"),
+    ],
+    "report": ["report", *SUITE, *REPORTS, "--out", "made/reports"],
+    "gate": [
+        *("gate", *SUITE, "--reference", "made/reference.toml", "--update", "--offline"),
+        *("--workers", "2"),
+    ],
+    "export": ["export", *SUITE, "--images", "--out", "made/export"],
+    "import": ["import", *SUITE, "given", "--label", "theirs", "--out", "made/merged"],
+}
+FILLED = ("report", "export", "import")
+"""Commands that find a store with a finished run; the others begin with the test set alone."""
+
+
+def start(command: str, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *COMMANDS[command], "--store", "store"],
+        cwd=folder,
+        env={**environment, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(command: str, folder: Path) -> None:
+    process = start(command, folder)
+    _, errors = process.communicate(timeout=600)
+    if process.returncode != 0 or "Traceback" in errors:
+        raise SystemExit(f"{command} in {folder} ended with {process.returncode}:\n{errors}")
+
+
+def kill(command: str, folder: Path, after: float) -> bool:
+    """Whether it was still running."""
+    process = start(command, folder)
+    time.sleep(after)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive
+
+
+def prepare(root: Path) -> dict[str, Path]:
+    """A folder for each command to start from, by command."""
+    base = root / "base"
+    base.mkdir()
+    (base / "noisy.py").write_text(METHOD)
+    finish("run", base)
+    (test_set,) = base.glob("store/datasets/quick-bicubic-*")
+    for side in ("lr", "hr"):
+        shutil.copytree(test_set / side, base / side)
+    (base / "sr").mkdir()
+    for name in sorted(path.name for path in (base / "hr").iterdir()):
+        shutil.copy(base / "hr" / name, base / "sr" / name)
+    finish("export", base)
+    (base / "made" / "export").rename(base / "given")
+    shutil.rmtree(base / "made")
+    found = {}
+    for filled in (True, False):
+        folder = Path(shutil.copytree(base, root / f"from-{filled}", symlinks=True))
+        if not filled:
+            for name in ("images", "scores", "uses"):
+                shutil.rmtree(folder / "store" / name)
+        found |= {command: folder for command in COMMANDS if (command in FILLED) == filled}
+    return found
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """What a command made, and the store's images; records are in files of random names."""
+    files = [*folder.glob("made/**/*"), *folder.glob("store/images/*/*/*.png")]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if _is_made(p)}
+
+
+def _is_made(path: Path) -> bool:
+    return path.is_file() and not (path.suffix == ".jsonl" and ".cassr-bench" in path.parts)
+
+
+def left_behind(folder: Path) -> list[str]:
+    names = [path for path in folder.rglob("*") if path.name.startswith((".part-", ".unpacking-"))]
+    return [str(path.relative_to(folder)) for path in names]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--kills", type=int, default=60)
+    options.add_argument("--seed", type=int, default=0)
+    given = options.parse_args()
+    chance = random.Random(given.seed)
+    root = Path(tempfile.mkdtemp(prefix="kills-"))
+    origin = prepare(root)
+    calm: dict[str, tuple[dict[str, bytes], float]] = {}
+    for command, folder in origin.items():
+        copy = Path(shutil.copytree(folder, root / f"calm-{command}", symlinks=True))
+        began = time.monotonic()
+        finish(command, copy)
+        calm[command] = bytes_of(copy), time.monotonic() - began
+    counts: Counter[str] = Counter()
+    wrong = []
+    while counts["kills"] < given.kills:
+        command = chance.choice(list(COMMANDS))
+        folder = Path(shutil.copytree(origin[command], root / "killed", symlinks=True))
+        expected, seconds = calm[command]
+        for _ in range(chance.choice((1, 1, 2))):
+            after = chance.uniform(0.2, 1) * seconds
+            counts["kills"] += 1
+            counts[f"{command}: in its work"] += kill(command, folder, after)
+        finish(command, folder)
+        found = bytes_of(folder)
+        differ = sorted(
+            n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n)
+        )
+        problems = [f"{problem.path}: {problem.what}" for problem in check(folder / "store")]
+        if differ or problems or left_behind(folder):
+            wrong.append((command, after, differ[:3], problems[:3], left_behind(folder)[:3]))
+            print("WRONG", *wrong[-1], flush=True)
+        counts["restarts"] += 1
+        print(command, dict(counts), flush=True)
+        shutil.rmtree(folder)
+    print(dict(counts), f"{len(wrong)} wrong")
+    shutil.rmtree(root)
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Reports that leave the machine: no path of it in them, and scores that were made elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench
+from bench.base.hashing import json_sha256
+from bench.base.progress import Progress
+from bench.base.text import without_folders
+from bench.reports import REPORTS, render_all
+from bench.reports.leaderboard import Leaderboard
+from bench.running.execute import stored
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
+from bench.suites.find import chosen, find_suite
+
+from . import results_example as ex
+
+BROKEN = """
+from pathlib import Path
+
+def upscale(lr, *, scale, seeds):
+    open(Path(__file__).parent / "no such place" / "w.pth")
+"""
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Leaderboard]:
+    """A run over a folder with a space in its name, in which a method and images fail."""
+    place = tmp_path_factory.mktemp("home") / "my place"
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        hr = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        ex.write_picture(place / "set" / "hr" / f"{name}.png", hr)
+        ex.write_picture(place / "set" / "lr" / f"{name}.png", hr[::4, ::4])
+    ex.write_picture(place / "sr" / "b.png", hr)
+    for file in ("set/lr/c.png", "set/hr/c.png", "sr/a.png"):
+        (place / file).write_bytes(b"no image")
+    (place / "mine.py").write_text(BROKEN)
+    found = bench.run(
+        "quick",
+        methods=["bicubic", f"folder:{place / 'sr'}@Finished", str(place / "mine.py")],
+        datasets=f"folder:{place / 'set'}",
+        metrics=["psnr_y", "ssim_y"],
+        store=place / "store",
+        fetch=False,
+        device="cpu",
+        workers=1,
+    )
+    return place, found
+
+
+def test_no_report_names_a_folder_of_this_machine(
+    failing: tuple[Path, Leaderboard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
+    place, found = failing
+    assert len(found.failures) == 3
+    files = found.report(tmp_path / "out", [report.name for report in REPORTS])
+    texts = {path: path.read_bytes() for path in files}
+    for path in [path for path in files if path.suffix == ".xlsx"]:
+        with zipfile.ZipFile(path) as book:
+            texts |= {path / name: book.read(name) for name in book.namelist()}
+    for folder in (b"my place", str(place.parent).encode(), str(tmp_path).encode()):
+        assert [path for path, text in texts.items() if folder in text] == []
+    scores = (tmp_path / "out" / "scores.csv").read_text()
+    assert "folder:set,mine,a,psnr_y,," in scores and "no such place/w.pth" in scores
+
+
+def test_folders_are_cut_whatever_their_names(tmp_path: Path) -> None:
+    (tmp_path / "two words" / "deep").mkdir(parents=True)
+    for told, kept in {
+        f"{tmp_path}/two words/deep/a.png: broken": "a.png: broken",
+        f"see '{tmp_path}/two words/x.py' and {tmp_path}/y.py:4": "see 'x.py' and y.py:4",
+        "from https://example.org/a/b or n/a, 3/4": "from https://example.org/a/b or n/a, 3/4",
+        "/not/here/w.pth is absent": "w.pth is absent",
+        f"{tmp_path}/not/here/w.pth is absent": "w.pth is absent",
+        f"{tmp_path}/two words/not here/w.pth": "not here/w.pth",
+    }.items():
+        assert without_folders(told) == kept
+
+
+def remade_on_cuda(store: Path, metric: str) -> None:
+    """Make the store say that the scores of a metric were computed on CUDA, with other versions."""
+    (folder,) = (store / "scores").glob(f"{metric}-*")
+    marker = folder / "fingerprint.json"
+    told = {**json.loads(marker.read_text()), "device": "cuda", "pyiqa": "0.0.1"}
+    marker.write_text(json.dumps(told))
+    folder.rename(folder.with_name(f"{metric}-{json_sha256(told)[:12]}"))
+
+
+def test_scores_of_another_device_are_reported_without_it(
+    failing: tuple[Path, Leaderboard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, before = failing
+    store = tmp_path / "store"
+    shutil.copytree(place / "store", store)
+    suite = chosen(find_suite("quick"), ["bicubic"], [f"folder:{place / 'set'}"], ["psnr_y"])
+    both = suite.model_copy(update={"metrics": ["psnr_y", "ssim_y"]})
+    options = RunOptions(store)
+
+    remade_on_cuda(store, "psnr_y")
+    found = stored(make_plan(both, options, Progress(True))).results
+    expected = before.frame[before.frame["method"] == "bicubic"]
+    assert found.scores["value"].tolist() == expected["value"].tolist()
+    assert found.provenance["device"] == "cpu, cuda"
+    assert found.provenance["metrics"]["psnr_y"]["pyiqa"] == "0.0.1"
+    assert found.provenance["methods"]["bicubic"]["made_on"][0].startswith("cpu: ")
+    assert "PSNR-Y on cuda" in found.notes[-1] and "SSIM-Y on cpu" in found.notes[-1]
+    files = render_all(found, tmp_path / "out", ["markdown"])
+    assert found.notes[-1] in files[0].read_text().replace("<br>", "")
+
+    own = stored(make_plan(both, options, Progress(True)), "cpu").results
+    assert own.scores["value"].isna().tolist() == [True, False] * 2
+
+    far = stored(make_plan(both, options, Progress(True)), "cuda").results
+    assert far.scores["value"].isna().tolist() == [False, True] * 2
+
+    remade_on_cuda(store, "ssim_y")
+    only = stored(make_plan(both, options, Progress(True)), "cuda").results
+    assert only.provenance["device"] == "cuda" and not only.notes
+    assert only.scores["value"].notna().all()

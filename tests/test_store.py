@@ -1,0 +1,480 @@
+"""The store: what is damaged is found and made again, old ones are taken over, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, Cli, make_cli
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pictures import photo
+
+from bench.base import leftovers
+from bench.base.errors import CannotWrite, DataError, SetAside
+from bench.base.records import part_of, write_atomic
+from bench.base.text import slug
+from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
+from bench.data.pairing import pair_files
+from bench.files import images
+from bench.files.record_log import opened, sealed
+from bench.store import upkeep
+from bench.store.check import check
+from bench.store.layout import to_layout_2
+from bench.store.scores import DIGEST
+from bench.store.store import Store
+
+RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
+RUN = (*RUN, "--reports", "csv,markdown", "--workers", 1)
+NEAREST = (*RUN, "--methods", "nearest")
+QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+DAY_AND_MORE = 25 * 3600
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def keep_stamp(path: Path, content: bytes) -> None:
+    """Other content under the old size and time."""
+    stamp = path.stat()
+    assert len(content) == stamp.st_size and content != path.read_bytes()
+    path.write_bytes(content)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def flipped(content: bytes, at: int = -20) -> bytes:
+    """With one bit of the byte at `at` turned over."""
+    at %= len(content)
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def older(folder: Path, seconds: float) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A small finished run; `store` is not to be changed."""
+
+    cli: Cli
+    store: Path
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("store")
+    cli = make_cli(folder / "home", folder / "cwd")
+    done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    return Finished(cli, folder / "kept", folder / "out")
+
+
+@pytest.fixture
+def store(finished: Finished, tmp_path: Path) -> Path:
+    """A copy of the finished run's store, moved to another place with its times."""
+    return Path(shutil.copytree(finished.store, tmp_path / "moved"))
+
+
+# -- lines, manifests, names, pairs --------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, min_size=1), st.data())
+@QUICKLY
+def test_a_line_comes_back_whole_and_any_changed_byte_is_noticed(
+    record: dict[str, Any], data: st.DataObject
+) -> None:
+    line = sealed(record).removesuffix(b"\n")
+    assert b"\n" not in line and json.loads(opened(line, False) or b"") == record
+    at = data.draw(st.integers(0, len(line) - 1))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
+    for damaged in (line[:at] + bytes([other]) + line[at + 1 :], line[:at], line[at + 1 :]):
+        assert opened(damaged, False) is None
+
+
+def entries_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every entry of nested lists and objects."""
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield (*path, key)
+            yield from entries_of(value[key], (*path, key))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("manifest")
+    entries = []
+    for index in range(2):
+        image = folder / "lr" / f"{index}.png"
+        images.write_png(image, photo(8, 8, index))
+        entries.append({"id": str(index), "lr": file_entry(image, photo(8, 8, index)), "hr": None})
+    path = folder / "manifest.json"
+    write_manifest(path, describe("d", 4, entries, [("x", "is empty")], {"crop": 8}))
+    return path
+
+
+def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path: Path) -> None:
+    whole = manifest.read_text()
+    ways = [way for way in entries_of(json.loads(whole)) if way != ("check",)]
+    assert len(ways) > 30 and damage(manifest) == ""
+    for *above, key in ways:
+        found = json.loads(whole)
+        del reduce(getitem, above, found)[key]
+        (tmp_path / "manifest.json").write_text(json.dumps(found))
+        assert damage(tmp_path / "manifest.json"), (*above, key)
+
+
+def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
+    manifest: Path, tmp_path: Path
+) -> None:
+    found = json.loads(manifest.read_text())
+    del found["check"]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(found))
+    assert damage(path) == ""
+    found["pairs"].pop()
+    path.write_text(json.dumps(found))
+    assert "its pairs are not those" in damage(path)
+
+
+@given(st.text(), st.text())
+@QUICKLY
+def test_a_slug_is_a_plain_name_and_equal_only_for_equal_names(one: str, other: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,100}", slug(one)), slug(one)
+    assert (slug(one) == slug(other)) == (one == other)
+
+
+STEMS = st.sets(st.text("abAB.-_é ", min_size=1, max_size=4).filter(lambda s: s.strip(". ")))
+
+
+@given(STEMS, STEMS)
+@QUICKLY
+def test_pairs_are_the_names_that_both_folders_have_and_all_others_are_named(
+    tmp_path_factory: pytest.TempPathFactory, left: set[str], right: set[str]
+) -> None:
+    left, right = ({s for s in side if not s.startswith(".")} | {"same"} for side in (left, right))
+    folders = [tmp_path_factory.mktemp(name) for name in ("lr", "hr")]
+    for folder, stems in zip(folders, (left, right), strict=True):
+        for stem in stems:
+            (folder / f"{stem}.png").touch()
+    pairs, refused = pair_files(*folders)
+    assert pairs.keys() == left & right
+    assert {stem: (a.stem, b and b.stem) for stem, (a, b) in pairs.items()} == {
+        stem: (stem, stem) for stem in left & right
+    }
+    assert sorted(Path(name).stem for name, _ in refused) == sorted(left ^ right)
+
+
+# -- what is damaged -----------------------------------------------------------------------------
+
+
+def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
+    Store(tmp_path).scores("psnr_y", {}).put(("a", None), 30.5)
+    (path,) = tmp_path.glob("scores/*/*.jsonl")
+    line = path.read_bytes()
+    path.write_bytes(line.replace(b"30.5", b"31.5"))
+    with pytest.warns(SetAside, match=r"line 1 is set aside \(its checksum does not fit\)"):
+        assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
+    assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None  # a warning is an error
+    (kept,) = path.parent.glob("set-aside/*")
+    assert kept.read_bytes() == line.replace(b"30.5", b"31.5")
+
+
+def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
+    features = Store(tmp_path).features({})
+    features.put("a", np.arange(6.0))
+    path = features.folder / "a.npy"
+    keep_stamp(path, flipped(path.read_bytes(), -50))
+    assert [problem.path for problem in check(tmp_path)] == [path]
+    with pytest.raises(DataError, match=r"a\.npy: is not as it was written and is set aside; run"):
+        features.get("a")
+    assert not features.has("a") and check(tmp_path) == []
+    for damaged in (b"", b"x", b"x" * 31):
+        path.write_bytes(damaged)
+        assert not features.has("a")
+
+
+def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_before(
+    tmp_path: Path,
+) -> None:
+    """As methods on a GPU may do; the newer record need not come last."""
+    for shade in range(4):
+        store = Store(tmp_path).images("m", {}, "d")
+        store.put("k", "x", np.full((2, 2, 3), shade, np.uint8), {})
+        found = Store(tmp_path).images("m", {}, "d").get("k")
+        assert found is not None and images.file_sha256(found.path) == found.sha256
+
+
+def test_check_finds_all_that_was_altered_and_repair_has_it_made_again(
+    finished: Finished, store: Path, tmp_path: Path
+) -> None:
+    assert finished.cli("store", "check", "--store", store).returncode == 0
+    (scores,) = store.glob("scores/psnr_y-*/*.jsonl")
+    sr = min(store.glob("images/*/*/*.png"))
+    hr = min(store.glob("datasets/*/hr/*.png"))
+    for path in (sr, hr):
+        keep_stamp(path, flipped(path.read_bytes()))
+    scores.write_bytes(flipped(scores.read_bytes()))
+    found = finished.cli("store", "check", "--store", store)
+    assert found.returncode == 1 and "3 damaged: mend it with --repair" in found.stdout
+    for path in (sr, hr, scores):
+        assert str(path) in found.stderr
+    assert finished.cli("store", "check", "--repair", "--store", store).returncode == 0
+    assert check(store) == []
+    again = finished.cli(*NEAREST, "--store", store, "--out", tmp_path / "out")
+    assert "Nearest on" in again.stderr and again.returncode == 0
+    assert files_of(tmp_path / "out") == files_of(finished.out)
+    assert check(store) == []
+
+
+def test_an_altered_image_gets_no_new_score(
+    finished: Finished, store: Path, tmp_path: Path
+) -> None:
+    sr = min(store.glob("images/*/*/*.png"))
+    keep_stamp(sr, flipped(sr.read_bytes()))
+    for path in store.glob("scores/*/*.jsonl"):
+        path.unlink()
+    done = finished.cli(*NEAREST, "--store", store, "--out", tmp_path / "out")
+    assert "is not the file that was recorded" in (tmp_path / "out" / "scores.csv").read_text()
+    assert "store check --repair" in " ".join(done.stdout.split())
+
+
+# -- an older layout -----------------------------------------------------------------------------
+
+
+def to_layout_1(root: Path) -> None:
+    """As version 1 wrote it: no checksums, absolute paths in manifests, no notes of use."""
+    for path in [*root.glob("images/*/*/records/*.jsonl"), *root.glob("scores/*/*.jsonl")]:
+        lines = [b"{" + line[29:] for line in path.read_bytes().splitlines()]
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        assert all("check" not in json.loads(line) for line in lines)
+    for path in root.glob("features/*/*.npy"):
+        path.write_bytes(path.read_bytes()[:-DIGEST])
+    for path in root.glob("datasets/*/manifest.json"):
+        found = json.loads(path.read_text())
+        del found["check"]
+        for pair in found["pairs"]:
+            for side in ("lr", "hr"):
+                pair[side]["path"] = str(path.parent.resolve() / pair[side]["path"])
+        path.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    shutil.rmtree(root / "uses")
+    (root / "store.json").write_text('{"layout": 1}\n')
+
+
+def test_an_old_store_is_taken_over_and_nothing_is_computed_again(
+    finished: Finished, store: Path, tmp_path: Path
+) -> None:
+    Store(store).features({}).put("a", np.arange(6.0))
+    expected = files_of(store)
+    to_layout_1(store)
+    old = files_of(store)
+    assert sum(old[name] != content for name, content in expected.items() if name in old) >= 5
+    done = finished.cli(*NEAREST, "--store", store, "--out", tmp_path / "out")
+    assert done.returncode == 0 and done.stderr == ""
+    assert files_of(tmp_path / "out") == files_of(finished.out)
+    now = {name: data for name, data in files_of(store).items() if not name.startswith("uses")}
+    assert now == {name: data for name, data in expected.items() if not name.startswith("uses")}
+    assert check(store) == []
+
+
+def killing(files: int) -> Callable[..., None]:
+    """`os.replace` that is interrupted after so many files."""
+    replace, left = os.replace, files
+
+    def replaced(*paths: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        replace(*paths)
+
+    return replaced
+
+
+def test_taking_over_may_be_killed_at_any_file(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_layout_1(store)
+    calm = Path(shutil.copytree(store, tmp_path / "calm"))
+    Store(calm)
+    kills = 0
+    while kills < 100:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", killing(kills))
+            try:
+                Store(store)
+            except KeyboardInterrupt:
+                kills += 1
+                continue
+        break
+    assert 2 <= kills < 100
+    assert json.loads((store / "store.json").read_text()) == {"layout": 2}
+    assert read_manifest(next(store.glob("datasets/*/manifest.json"))) is not None
+    now, expected = files_of(store), files_of(calm)
+    assert {n: d for n, d in now.items() if "uses" not in n and "manifest" not in n} == {
+        n: d for n, d in expected.items() if "uses" not in n and "manifest" not in n
+    }
+    before = files_of(store)
+    to_layout_2(store)
+    assert files_of(store) == before, "done twice it changes nothing"
+
+
+# -- what is left behind -------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(
+    tmp_path: Path,
+) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    of_dead = re.sub(r"-\d+-", f"-{int(dead.stdout)}-", leftovers.temporary(tmp_path, "part").name)
+    mine = leftovers.temporary(tmp_path, "part").name
+    foreign = f".part-00000000-{int(dead.stdout)}-00000000"
+    names = [of_dead, mine, foreign, ".part", ".parted-x", ".part-notes.txt", "part-of-mine.png"]
+    for name in names:
+        (tmp_path / name).touch()
+    write_atomic(tmp_path / "a", "x")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*names, "a"} - {of_dead}
+    older(tmp_path, DAY_AND_MORE)
+    leftovers.sweep.cache_clear()
+    write_atomic(tmp_path / "b", "x")
+    assert {path.name for path in tmp_path.iterdir()} == left - {foreign} | {"b"}
+
+
+def test_prune_frees_what_no_last_use_names_and_says_so_before(
+    finished: Finished, store: Path, tmp_path: Path
+) -> None:
+    def sizes(*words: object) -> dict[str, str]:
+        done = finished.cli("store", *words, "--store", store, "--json")
+        assert done.returncode == 0, done.stderr
+        return {Path(row["path"]).name: row["why"] for row in json.loads(done.stdout)}
+
+    old, other = Store(store).images("nearest", {"version": 0}, "quick-bicubic"), Store(store)
+    old.put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
+    other.images("mine", {}, "d").put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
+    other.note_use({"suite": "mine"}, ())
+    (store / "images" / ".part-abcdefgh").touch()
+    assert sizes("prune", "--dry-run") == {}, "made today"
+    older(store, DAY_AND_MORE)
+    (kept,) = (p.name for p in upkeep.parts(store) if p.used and "images/nearest" in p.name)
+    images.write_png(store / kept / "nobodys.png", photo(8, 8))
+    older(store / kept, DAY_AND_MORE)
+    expected = {
+        "quick-bicubic": "nobody's last use needs it",
+        ".part-abcdefgh": "left behind",
+        "nobodys.png": "no record names it",
+    }
+    before = files_of(store)
+    assert sizes("prune", "--dry-run") == expected and files_of(store) == before
+    assert sizes("prune") == expected
+    assert all(part.used for part in upkeep.parts(store)) and not old.folder.exists()
+    assert finished.cli(*NEAREST, "--store", store, "--out", tmp_path / "out").stderr == ""
+    older(store / "uses", DAY_AND_MORE * 30)
+    older(store / "images", DAY_AND_MORE)
+    assert set(sizes("prune", "--older-than", "2w", "--dry-run")) >= {"quick-bicubic", "d"}
+
+
+def test_info_says_what_lies_where_and_who_used_it(finished: Finished) -> None:
+    done = finished.cli("store", "info", "--store", finished.store)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for name in (r"images/nearest-\w+/quick-bicubic", r"scores/gmsd-\w+", r"datasets/quick-bic\S+"):
+        assert any(re.match(rf"{name}: \d+ files, \d+ [kM]?B, used .* by quick$", x) for x in lines)
+    assert str(finished.store) in lines[-1]
+    wrong = finished.cli("store", "prune", "--older-than", "soon", "--store", finished.store)
+    assert wrong.returncode == 2 and "expected an age such as 90d, found 'soon'" in wrong.stderr
+
+
+# -- disks ---------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(
+            CannotWrite, match=r"a\.png: cannot be written \(.*\).*make room and run"
+        ):
+            images.write_png(tmp_path / "a.png", noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError), part_of(tmp_path / "b"):
+        (tmp_path / "is not there").read_bytes()  # no error of writing
+
+
+def test_a_disk_that_is_full_stops_a_run_with_one_line(
+    finished: Finished, store: Path, tmp_path: Path
+) -> None:
+    arguments = [*map(str, (*RUN, "--methods", "bicubic", "--store", store, "--out", tmp_path))]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; exec "$0" -m bench "$@"', sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    errors = [line for line in done.stderr.splitlines() if "cannot be written" in line]
+    assert done.returncode == 2 and len(errors) == 1, done.stderr
+    assert "bicubic-" in errors[0] and ".png: " in errors[0] and "make room" in errors[0]
+    assert "Traceback" not in done.stderr and "failed:" not in done.stderr
+
+
+# -- many at once --------------------------------------------------------------------------------
+
+
+def at_once(processes: int, store: Path, out: Path, folder: Path) -> None:
+    """Processes that all run everything on one store into one folder, and must all succeed."""
+    arguments = [*map(str, (*RUN, "--methods", "nearest,bicubic", "--store", store, "--out", out))]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=900)
+        assert process.returncode == 0 and "warning" not in errors, errors
+
+
+@pytest.mark.parametrize("processes", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_many_processes_take_over_one_store_and_write_one_report(
+    finished: Finished, store: Path, tmp_path: Path, processes: int
+) -> None:
+    """The store is of the older layout, so that all meet while it changes."""
+    to_layout_1(store)
+    at_once(processes, store, tmp_path / "out", tmp_path)
+    alone = finished.cli(
+        *RUN, "--methods", "nearest,bicubic", "--store", tmp_path / "alone", "--out", tmp_path / "b"
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "b")
+    assert check(store) == [] and not list(tmp_path.rglob(".part-*"))
