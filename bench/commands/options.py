@@ -130,7 +130,10 @@ Region = Annotated[
 Compare = Annotated[
     str | None,
     typer.Option(
-        "--compare", metavar="published", help="Show published values beside the measured ones."
+        "--compare",
+        metavar="NAME",
+        help="published: published values beside measured ones. measured: the methods of "
+        "results/measured, where images and metrics are the same.",
     ),
 ]
 Overwrite = Annotated[

@@ -102,7 +102,9 @@ def run(
 
 
 def report(
-    suite: Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite's name, a suite card FILE.toml, or an export.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")
     ] = None,
@@ -122,7 +124,7 @@ def report(
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Make a suite's reports again from the store.
+    """Make a suite's reports again from the store, or those of an export.
 
     Nothing is upscaled or scored.
     """
@@ -133,6 +135,9 @@ def report(
     from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
+    if _is_export(suite):
+        _report_export(Path(suite), out, as_json, view, overwrite)
+        return
     suite_card = chosen(
         find_suite(suite),
         o.names("--methods", methods),
@@ -153,26 +158,47 @@ def report(
     _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
 
 
+def _is_export(name: str) -> bool:
+    return name.endswith(".json") or Path(name, "result.json").is_file()
+
+
+def _report_export(
+    path: Path, out: Path | None, as_json: bool, view: _View, overwrite: bool
+) -> None:
+    from bench.exchange.bundle import read_bundle, to_results
+    from bench.reports import require_free
+    from bench.running.collect import Outcome
+
+    out = out or _default_out(path.stem)
+    require_free(out, view.reports, overwrite)
+    outcome = Outcome(to_results(read_bundle(path)), ())
+    _finish(outcome, out, path, as_json, False, view, overwrite)
+
+
 @dataclass(frozen=True)
 class _View:
     """How results are shown.
 
     Attributes:
         significant: mark all that are not told apart from the best.
-        published: show published values beside ours.
+        compare: "published" shows published values beside ours, "measured" kept exports' methods.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
         regions: what panels show.
     """
 
     significant: bool
-    published: bool
+    compare: str | None
     reports: tuple[str, ...]
     originals: bool
     regions: tuple[ShownRegion, ...] = ()
 
     def of(self, results: Results) -> Results:
         """The results as they are to be shown."""
+        if self.compare == "measured":
+            from bench.exchange.kept import beside
+
+            results = beside(results)
         groups = _groups(results) if self.significant else None
         return replace(results, originals=self.originals, regions=self.regions, groups=groups)
 
@@ -181,9 +207,9 @@ def _view(marks: str, compare: str | None, names: list[str] | None, originals: b
     from bench.reports import get_report
 
     o.one_of("--marks", marks, "best", "significant")
-    o.one_of("--compare", compare, "published")
+    o.one_of("--compare", compare, "published", "measured")
     chosen = tuple(get_report(name).name for name in o.names("--reports", names))
-    return _View(marks == "significant", compare == "published", chosen, originals)
+    return _View(marks == "significant", compare, chosen, originals)
 
 
 def _regions(texts: list[str] | None, plan: Plan) -> tuple[ShownRegion, ...]:
@@ -273,7 +299,7 @@ def _show(results: Results, view: _View) -> None:
 
     console = Console()
     terminal.show(results, console)
-    if view.published:
+    if view.compare == "published":
         published.show(results, console)
 
 

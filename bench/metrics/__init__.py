@@ -130,7 +130,7 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     Raises:
         WeightsError: a weight is missing or damaged.
     """
-    used = {weight.name: weights.sha256(weights.locate(weight)) for weight in _weights(spec)}
+    used = {weight.name: weights.identity(weight) for weight in _weights(spec)}
     record: dict[str, Any] = {
         "metric": spec.name,
         "options": dict(spec.options),

