@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
+
+if TYPE_CHECKING:
+    from bench.suites.card import SuiteCard
 
 
 def names(option: str, values: list[str] | None) -> list[str]:
@@ -48,6 +51,20 @@ def one_of(option: str, value: str | None, *known: str) -> None:
     """
     if value is not None and value not in known:
         raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
+
+
+def chosen_suite(
+    name: str, methods: list[str] | None, datasets: list[str] | None, metrics: list[str] | None
+) -> SuiteCard:
+    """The suite with what the options say in place of its own methods, datasets and metrics."""
+    from bench.suites.find import chosen, find_suite
+
+    return chosen(
+        find_suite(name),
+        names("--methods", methods),
+        names("--datasets", datasets),
+        names("--metrics", metrics),
+    )
 
 
 Store = Annotated[

@@ -139,14 +139,8 @@ def _stored(
     from bench.running.execute import collect
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
-    from bench.suites.find import chosen, find_suite
 
-    card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    card = o.chosen_suite(suite, methods, datasets, metrics)
     options = RunOptions(
         store=store or default_store(),
         device=resolve_device(device),

@@ -63,15 +63,9 @@ def run(
     from bench.running.execute import execute
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
-    from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
-    suite_card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    suite_card = o.chosen_suite(suite, methods, datasets, metrics)
     place = shards.place(shard, device, workers)
     out = out or _default_out(suite_card.name)
     if not dry_run:
@@ -132,18 +126,12 @@ def report(
     from bench.running.execute import collect
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
-    from bench.suites.find import chosen, find_suite
 
     view = _view(marks, compare, reports, originals)
-    if _is_export(suite):
+    if suite.endswith(".json") or Path(suite, "result.json").is_file():
         _report_export(Path(suite), out, as_json, view, overwrite)
         return
-    suite_card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
+    suite_card = o.chosen_suite(suite, methods, datasets, metrics)
     out = out or _default_out(suite_card.name)
     require_free(out, view.reports, overwrite)
     options = RunOptions(
@@ -156,10 +144,6 @@ def report(
     plan = make_plan(suite_card, options, progress(as_json))
     view = replace(view, regions=_regions(region, plan))
     _finish(collect(plan), out, options.store, as_json, False, view, overwrite)
-
-
-def _is_export(name: str) -> bool:
-    return name.endswith(".json") or Path(name, "result.json").is_file()
 
 
 def _report_export(

