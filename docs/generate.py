@@ -233,7 +233,8 @@ def measured_page() -> str:
 def _made_with(path: Path, bundle: Bundle) -> str:
     made = bundle.made_with
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    held = made.get("certificate", {}).get("osediff", {})
+    certificates = made.get("certificate", {})
+    held = certificates.get("osediff") if isinstance(certificates, dict) else None
     certified = f"; certified on {held['date']}: {', '.join(held['holds'])}" if held else ""
     return (
         f"Scores, hashes and fingerprints: `results/measured/{path.name}`. Made on "
