@@ -80,6 +80,8 @@ def verify(
     source = pick(read_folder("bench.gate", "sources", PublishedScores), name, "source")
     held = {metric: pick(source.metrics, metric, "logged metric") for metric in names}
     held = held or source.metrics
+    if given is not None and not given.exists():
+        raise DataError(f"--from {printable(given)}: expected a folder or archive, found nothing")
     with TemporaryDirectory() as place:
         path = given or _fetched(source, progress)
         logged = _unpack(source, path, Path(place))
