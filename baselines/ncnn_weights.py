@@ -47,7 +47,7 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     architecture = _architecture(graph)
     _require_same(weights, graph, architecture.layers)
     reader = _Reader(weights)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, layer in zip(architecture.names, architecture.with_weights(), strict=True):
         tensors.update(_tensors(name, layer, reader))
     reader.require_end()

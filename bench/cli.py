@@ -41,7 +41,7 @@ COMMANDS = (
     Command(
         "report",
         "bench.commands.run:report",
-        "Make a suite's reports again from the store.",
+        "Make a suite's reports again from the store, or those of an export.",
         "report quick --out paper",
     ),
     Command(

@@ -29,7 +29,7 @@ def fetch_weight(weight: Weight, progress: Progress | None = None) -> Path:
         return place(weight)
     failures = []
     for each in (weight, *weight.others):
-        if find(each):
+        if each is not weight and find(each):
             return place(weight)
         for get in _ways(each, progress):
             try:
