@@ -58,7 +58,7 @@ def leaderboard(session: nox.Session) -> None:
 
 CROPS = ("nearest", "bicubic", "lanczos", "dat-light", "realesr-animevideov3",
          "realesrgan-x4plus", "cassr-mini")  # fmt: skip
-CROPS_METRICS = "psnr_y,ssim_y,ms_ssim,fsim,gmsd,nlpd,niqe"
+CROPS_METRICS = "psnr_y,ssim_y,ms_ssim,fsim,gmsd,niqe"
 
 
 @nox.session

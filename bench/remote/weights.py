@@ -87,15 +87,15 @@ def locate(weight: Weight) -> Path:
 
 
 def identity(weight: Weight) -> str:
-    """The hash that stands for a located file's values: of the file itself, or of the published
-    one where another holds the same values bit for bit.
-
-    Raises:
-        WeightsError: as `locate`.
-    """
-    used, path = chosen(weight), locate(weight)
-    equal = used is not weight and not used.differs and not is_substitute(weight)
-    return weight.sha256 if equal else sha256(path)
+    """The hash that stands for the values of a file that is here: its own, or that of the
+    published file where another holds the same values bit for bit."""
+    used = chosen(weight)
+    path = _find(used)
+    if path is None:
+        raise WeightsError(f"{weight.name} is not on this machine")
+    digest = sha256(path)
+    equal = used is not weight and not used.differs and digest == used.sha256
+    return weight.sha256 if equal else digest
 
 
 def place(weight: Weight) -> Path:
