@@ -21,7 +21,7 @@ sin = os.environ.get("SIN", "")
 target = Path(args.outdir, "sample00")
 target.mkdir(parents=True, exist_ok=True)
 random.seed(args.seed)
-print("loading", args.ckpt and Path(args.ckpt).read_text())
+print("loading", args.ckpt and Path(args.ckpt).read_bytes()[2:].decode())
 marker = Path(os.environ.get("MARKER", "/nonexistent"))
 
 for index, path in enumerate(sorted(Path(args.input).iterdir())):

