@@ -43,7 +43,7 @@ NIQE_PARAMETERS = replace(
             wheel="mmagic==1.2.0",
             member="mmagic/evaluation/metrics/niqe_pris_params.npz",
             sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
-            size=1_408_237,
+            size=11850,
         ),
     ),
 )
