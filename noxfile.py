@@ -56,6 +56,21 @@ def leaderboard(session: nox.Session) -> None:
     python(session, "-m", "bench", "run", *(session.posargs or ["quick"]))
 
 
+CROPS = ("nearest", "bicubic", "lanczos", "dat-light", "realesr-animevideov3",
+         "realesrgan-x4plus", "cassr-mini")  # fmt: skip
+CROPS_METRICS = "psnr_y,ssim_y,ms_ssim,fsim,gmsd,niqe"
+
+
+@nox.session
+def measured(session: nox.Session) -> None:
+    """Measure results/measured again; after `--`, the folder of OSEDiff's published outputs."""
+    outputs = [f"folder:{folder}/{{dataset}}@OSEDiff" for folder in session.posargs]
+    suite = ("crops", "--methods", ",".join((*CROPS, *outputs)), "--metrics", CROPS_METRICS)
+    python(session, "-m", "bench", "run", *suite, "--device", "cpu")
+    kept = ("--out", "results/measured/crops.json", "--overwrite")
+    python(session, "-m", "bench", "export", *suite, "--device", "cpu", *kept)
+
+
 MINI = "results/training/mini"
 SHIPPED = "cassr/models/cassr-mini"
 MINI_RUNS = ("vae", "prior", "texture", "activation", "guidance")

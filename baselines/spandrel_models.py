@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from baselines import ncnn_weights
 from baselines.padding import Pad, Tiles
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class SpandrelNetwork:
     """A super-resolution network from one file of weights.
 
     Args:
-        weights: a .safetensors file, or a .pth that holds tensors only (code in it is refused).
+        weights: a .safetensors file, a .pth that holds tensors only (code in it is refused), or
+            one of Real-ESRGAN's networks in ncnn's format.
         pad: fields of `Pad`, as the official script pads; without it the image is only padded
             where the architecture demands it.
         tiles: fields of `Tiles`; without it images are always seen whole.
@@ -110,6 +112,17 @@ def load(weights: Path) -> ImageModelDescriptor:
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, a pickle without code or ncnn's .bin, as spandrel wants.
+
+    Raises:
+        ValueError: another suffix, code in the file, or a damaged file.
+    """
+    if weights.suffix.lower() == ncnn_weights.SUFFIX:
+        return ncnn_weights.state_dict(weights)
+    return _state_dict(weights)
+
+
+def _state_dict(weights: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or a pickle without code, as spandrel wants them.
 
     Raises:
@@ -120,7 +133,7 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     from spandrel import canonicalize_state_dict
 
     if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
-        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt or .ckpt file")
+        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt, .ckpt or ncnn .bin file")
     if reason := _damage(weights):
         raise ValueError(f"{weights}: {reason}")
     try:

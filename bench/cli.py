@@ -50,7 +50,7 @@ COMMANDS = (
     Command(
         "report",
         "bench.commands.run:report",
-        "Make a suite's reports again from the store.",
+        "Make a suite's reports again from the store, or those of an export.",
         "report quick --out paper",
     ),
     Command(
@@ -124,6 +124,12 @@ COMMANDS = (
         "bench.commands.machine:doctor",
         "Say what works here, and how to mend the rest.",
         "doctor seesr --try",
+    ),
+    Command(
+        "verify",
+        "bench.commands.verify:app",
+        "Say whether metrics give published scores again here.",
+        "verify metrics --from OSEDiff",
     ),
     Command(
         "datasets",

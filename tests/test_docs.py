@@ -6,12 +6,15 @@ Blocks marked ``console`` are run, in order, in a folder with a few small images
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import CACHES, ROOT, Cli, make_cli
 from pictures import photo
 from PIL import Image
 
@@ -61,6 +64,25 @@ def test_commands_run(page: Path, reader: tuple[Cli, Path]) -> None:
     for words in commands(page, "console"):
         done = cli(*words)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_readmes_python_runs(reader: tuple[Cli, Path]) -> None:
+    _, folder = reader
+    (code,) = re.findall(r"```python\n(import bench\n.*?)```", PAGES[0].read_text(), re.S)
+    home = {variable: str(folder.parent / "home" / name) for variable, name in CACHES.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, **home, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quick-realistic" in done.stdout and "bicubic" in done.stdout
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len(PAGES[0].read_text().splitlines()) < 120
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -24,7 +24,16 @@ from results_example import HOSTILE, PSNR
 
 from bench.base.errors import DataError
 from bench.data.find import public_names
-from bench.exchange.bundle import MAX_BYTES, Bundle, ItemLabel, of_run, read_bundle, to_json
+from bench.exchange import kept
+from bench.exchange.bundle import (
+    MAX_BYTES,
+    Bundle,
+    ItemLabel,
+    of_run,
+    read_bundle,
+    to_json,
+    to_results,
+)
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
 from bench.exchange.merge import Import, merge
@@ -421,3 +430,39 @@ def test_a_bundle_is_read_as_it_was_made(exported: Exported) -> None:
     bundle = read_bundle(exported.json)
     assert Bundle.model_validate_json(to_json(bundle)) == bundle
     assert io.StringIO(to_json(bundle)).readline() == "{\n"
+
+
+def test_an_export_is_reported_and_set_beside_ones_own(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = exported.cli("report", exported.json, "--out", "again", "--reports", "markdown,csv")
+    assert done.returncode == 0, done.stderr
+    table = (exported.cwd / "again/table.md").read_text()
+    assert "Lanczos" in table and table == (exported.cwd / "reports/table.md").read_text()
+
+
+def test_kept_methods_stand_beside_ones_own(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "exports", lambda: [exported.json])
+    bundle = read_bundle(exported.json)
+    own = to_results(bundle)
+    mine = dataclasses.replace(
+        own,
+        methods=own.methods[:1],
+        scores=own.scores[own.scores["method"] == "nearest"],
+    )
+    both = kept.beside(mine)
+    assert [method.name for method in both.methods] == ["nearest", "bicubic", "lanczos"]
+    pd.testing.assert_frame_equal(
+        both.scores[["dataset", "method", "image", "metric", "value"]],
+        own.scores[["dataset", "method", "image", "metric", "value"]],
+    )
+    provenance = json.loads(json.dumps(own.provenance))
+    provenance["metrics"]["psnr_y"]["version"] = 99
+    other = kept.beside(dataclasses.replace(mine, provenance=provenance))
+    assert any("metric psnr_y: version: 99 here" in note for note in other.notes)
+    added = other.scores[other.scores["method"] == "bicubic"].set_index("metric")["value"]
+    assert added["psnr_y"].isna().all() and added["ssim_y"].notna().all()
+    provenance["datasets"]["quick-bicubic"]["manifest_sha256"] = "0" * 64
+    assert len(kept.beside(dataclasses.replace(mine, provenance=provenance)).methods) == 1

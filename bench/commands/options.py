@@ -60,7 +60,7 @@ def one_of(option: str, kind: Any) -> Callable[[str], str]:
 
 
 MarksKind = Literal["best", "significant"]
-CompareKind = Literal["published"]
+CompareKind = Literal["published", "measured"]
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -175,8 +175,9 @@ Compare = Annotated[
     typer.Option(
         "--compare",
         parser=one_of("--compare", CompareKind),
-        metavar="published",
-        help="Show published values beside the measured ones.",
+        metavar="published|measured",
+        help="published: published values beside measured ones. measured: the methods of "
+        "results/measured, where images and metrics are the same.",
     ),
 ]
 Overwrite = Annotated[

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
+SuiteOrExport = Annotated[
+    str, typer.Argument(help="A suite's name, a suite card FILE.toml, or an export.")
+]
 Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
 Fetch = Annotated[
     bool | None, typer.Option(help="Fetch missing weights first; default: as the suite says.")
@@ -100,7 +103,7 @@ def run(
 
 @grouped
 def report(
-    suite: Suite,
+    suite: SuiteOrExport,
     out: Out = None,
     *,
     choice: o.Choice,
@@ -112,7 +115,7 @@ def report(
     shown: o.ViewOptions,
     as_json: o.AsJson = False,
 ) -> None:
-    """Make a suite's reports again from the store.
+    """Make a suite's reports again from the store, or those of an export.
 
     Nothing is upscaled or scored.
     """
@@ -122,6 +125,9 @@ def report(
     from bench.suites.find import chosen, find_suite
 
     wish = _wish(shown)
+    if suite.endswith(".json") or Path(suite, "result.json").is_file():
+        _report_export(Path(suite), out, as_json, wish, shown.overwrite)
+        return
     suite_card = chosen(find_suite(suite), *choice.names())
     out, kind = out or _default_out(suite_card.name), stored_kind(device)
     require_free(out, wish.reports, shown.overwrite)
@@ -142,13 +148,26 @@ def report(
     _finish(outcome, out, options.store, as_json, False, wish, shown.overwrite)
 
 
+def _report_export(
+    path: Path, out: Path | None, as_json: bool, wish: _Wish, overwrite: bool
+) -> None:
+    from bench.exchange.bundle import read_bundle, to_results
+    from bench.reports import require_free
+    from bench.running.collect import RunOutcome
+
+    out = out or _default_out(path.stem)
+    require_free(out, wish.reports, overwrite)
+    outcome = RunOutcome(to_results(read_bundle(path)), ())
+    _finish(outcome, out, path, as_json, False, wish, overwrite)
+
+
 @dataclass(frozen=True)
 class _Wish:
     """What was asked for of the reports.
 
     Attributes:
         significant: mark all that are not told apart from the best.
-        published: show published values beside ours.
+        compare: "published" shows published values beside ours, "measured" kept exports' methods.
         reports: names of those to write, by default all.
         originals: whether the HTML report holds full pictures.
         under_crops: metrics whose scores stand in the panels.
@@ -156,7 +175,7 @@ class _Wish:
     """
 
     significant: bool
-    published: bool
+    compare: str | None
     reports: tuple[str, ...]
     originals: bool
     under_crops: tuple[str, ...] = ()
@@ -177,6 +196,18 @@ class _Wish:
         shown = tuple(replace(one, dataset=plan.shown[one.dataset]) for one in found)
         return replace(self, regions=shown)
 
+    @property
+    def published(self) -> bool:
+        return self.compare == "published"
+
+    def beside(self, results: Results) -> Results:
+        """With the methods of kept exports, where that was asked for."""
+        if self.compare != "measured":
+            return results
+        from bench.exchange.kept import beside
+
+        return beside(results)
+
     def view(self, outcome: RunOutcome) -> View:
         """How the outcome is to be shown; beside published tables in their own layout."""
         return replace(
@@ -194,7 +225,7 @@ def _wish(shown: o.ViewOptions) -> _Wish:
 
     return _Wish(
         significant=shown.marks == "significant",
-        published=shown.compare == "published",
+        compare=shown.compare,
         reports=tuple(get_report(name).name for name in o.names("--reports", shown.reports)),
         originals=shown.originals,
         under_crops=tuple(o.names("--panel-scores", shown.panel_scores)),
@@ -254,6 +285,7 @@ def _finish(
     from bench import reports
     from bench.running.collect import as_json as results_json
 
+    outcome = replace(outcome, results=wish.beside(outcome.results))
     view = wish.view(outcome)
     files = reports.render_all(outcome.results, out, wish.reports, overwrite, view)
     if as_json:

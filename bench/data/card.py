@@ -86,6 +86,7 @@ class DatasetCard(Card):
         photos: a photo collection of ours, or
         archive: what it is published as, with `lr` and `hr` saying which files are which side.
         crop: cut out of each pair.
+        every: takes every n-th image by id, beginning with the first.
         degradation: makes the LR images where there are only HR ones.
         images: how many there must be.
         group: regular expression over an image's id whose parentheses hold the photograph that it
@@ -103,6 +104,7 @@ class DatasetCard(Card):
     lr: Side | None = None
     hr: Side | None = None
     crop: CentreCrop | None = None
+    every: int = Field(default=1, ge=1)
     degradation: Degradation | None = None
     images: Natural = 0
     group: str = ""

@@ -101,6 +101,8 @@ def folder_of(card: DatasetCard, root: Path) -> Path:
 def recipe(card: DatasetCard) -> dict[str, Any]:
     """Everything that the bytes depend on."""
     parts = card.model_dump(mode="json", include={"scale", "lr", "hr", "crop"})
+    if card.every > 1:
+        parts["every"] = card.every
     assert card.archive is not None
     parts["archive"] = {"name": card.archive.name, "sha256": card.archive.sha256}
     if card.degradation is not None:
@@ -165,7 +167,7 @@ def _pairs(
 ) -> tuple[list[dict[str, Any]], Refusals]:
     entries: list[dict[str, Any]] = []
     refused: Refusals = []
-    ids = sorted(set().union(*sides.values()))
+    ids = sorted(set().union(*sides.values()))[:: card.every]
     for done, image_id in enumerate(ids, start=1):
         try:
             lr, hr = _pixels(card, sides, image_id)

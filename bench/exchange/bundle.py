@@ -69,7 +69,7 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
     names = public_names(item.name for item in results.datasets)
     measured = of_results(results, scale=scale, names=names)
     cells = [cell.model_copy(update={"missing": _bare(cell.missing)}) for cell in measured.scores]
-    kept = ("device", "machine", "python", "versions", "methods")
+    kept = ("device", "machine", "python", "versions", "methods", "certificate")
     return Bundle(
         title=results.title,
         notes=list(results.notes),

@@ -86,6 +86,12 @@ class Entry:
                 return f"{problem}; {weights_hint(self.name, weight)}"
         return ""
 
+    def stand_ins(self) -> list[str]:
+        """How the weights that are here differ from those that the card names."""
+        from bench.remote import weights
+
+        return list(filter(None, (weights.chosen(weight).differs for weight in self.card.weights)))
+
     def _weights(self) -> list[Path]:
         from bench.remote import weights
 
@@ -272,8 +278,9 @@ def _hash_of(weight: Weight) -> str:
     given = _given_path(weight)
     if given and given.suffix == ".py":
         return weight.sha256 or file_sha256(given)
-    found = given or weights.find(weight)
-    return weights.sha256(found) if found else weight.sha256
+    if given:
+        return weights.sha256(given)
+    return weights.identity(weight) if weights.find(weight) else weight.sha256
 
 
 def _given_path(weight: Weight) -> Path | None:

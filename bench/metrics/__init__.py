@@ -128,7 +128,10 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     Raises:
         WeightsError: a weight is missing or damaged.
     """
-    used = {weight.name: weights.sha256(weights.locate(weight)) for weight in _weights(spec)}
+    needed = _weights(spec)
+    for weight in needed:
+        weights.locate(weight)
+    used = {weight.name: weights.identity(weight) for weight in needed}
     record: dict[str, Any] = {
         "metric": spec.name,
         "options": dict(spec.options),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bench.base.types import BEYOND, MetricOption, MetricSpec, Package, Weight
@@ -34,11 +35,24 @@ def _torchvision_weight(name: str, sha256: str, size: int) -> Weight:
     return Weight(name=name, url=url, folder="hub/checkpoints", sha256=sha256, size=size)
 
 
-NIQE_PARAMETERS = _pyiqa_weight(
+_NIQE_MAT = _pyiqa_weight(
     "niqe_modelparameters.mat",
     sha256="fa2aa4d12dd9595c3fb6bf8b4e1a15c79d5d1469238d0901c88dead195be578d",
     size=8347,
 )
+NIQE_PARAMETERS = replace(
+    _NIQE_MAT,
+    others=(
+        Weight(
+            name="niqe_pris_params.npz",
+            wheel="mmagic==1.2.0",
+            member="mmagic/evaluation/metrics/niqe_pris_params.npz",
+            sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+            size=11850,
+        ),
+    ),
+)
+"""NIQE's official parameters; the wheel's hold the same values bit for bit."""
 ALEXNET = _torchvision_weight(
     "alexnet-owt-7be5be79.pth",
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
@@ -436,6 +450,7 @@ _CLIPIQA_PLUS = _pyiqa_weight("CLIP-IQA+_learned_prompts-603f3273.pth")
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
     **{spec.pyiqa_name: spec.weights for spec in METRICS if spec.kind == "image"},
+    "niqe": (_NIQE_MAT,),
     "psnry": (),
     "ssimc": (),
     "vsi": (),

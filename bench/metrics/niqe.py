@@ -7,6 +7,7 @@ The luma is the full-range one (pyiqa's choice, which published Real-ISR numbers
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +32,9 @@ class Niqe:
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
-        model = loadmat(str(weights.locate(spec.weights[0])))
-        self._mean = self._tensor(np.ravel(model["mu_prisparam"]))
-        self._covariance = self._tensor(model["cov_prisparam"])
+        mean, covariance = _parameters(weights.locate(spec.weights[0]))
+        self._mean = self._tensor(np.ravel(mean))
+        self._covariance = self._tensor(covariance)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64)).to(self.device)
@@ -58,6 +59,15 @@ class Niqe:
         inverse = torch.linalg.pinv((self._covariance + covariance) / 2)
         offset = self._mean - mean
         return float((offset @ inverse @ offset).sqrt())
+
+
+def _parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (1, 36) and covariance (36, 36) of natural images' features, float64."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as held:
+            return held["mu_pris_param"], held["cov_pris_param"]
+    model = loadmat(str(path))
+    return model["mu_prisparam"], model["cov_prisparam"]
 
 
 def niqe_features(y: Tensor) -> Tensor:

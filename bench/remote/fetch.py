@@ -15,6 +15,9 @@ from bench.remote.weights import Progress
 def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str = "") -> Path:
     """Get the file and put it where its library looks; what is already there is only checked.
 
+    A file that may stand for it is taken where it cannot be had; one that is here already does not
+    keep it from being fetched, unless the values are the same.
+
     An interrupted transfer goes on where it stopped; the file appears under its name only when
     it is whole and has the right hash. `by_hand` says for a message what else can be done.
 
@@ -22,16 +25,19 @@ def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str 
         WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
             connection.
     """
-    if weights.find(file) is not None:
+    if weights.has_values(file):
         return weights.place(file)
-    weights.forget(file)
     failures = []
-    for get in _ways(file, progress):
-        try:
-            get()
-            return weights.locate(file)
-        except WeightsError as error:
-            failures.append(str(error))
+    for each in (file, *file.others):
+        if each is not file and weights.find(each):
+            return weights.place(file)
+        weights.forget(each)
+        for get in _ways(each, progress):
+            try:
+                get()
+                return weights.locate(file)
+            except WeightsError as error:
+                failures.append(str(error))
     by_hand = by_hand or f"put it at {weights.home(file)} by hand"
     if not failures:
         origin = f"get it from {file.page} and " if file.page else ""

