@@ -422,11 +422,11 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
             return quantize(resize_bicubic(batch.upscaled, batch.size).clone())
         if kind == "external":
             raise ValueError("activation 'external': give the reference images as reference=")
-        stage = self._ready(self.activation_stage())
+        stage = self.activation_stage()
         steps, scale = options.activation_steps, options.activation_guidance_scale
         with self._resident(stage):
             latents = run_stage(
-                self, 1, stage, batch, [batch.padded], steps, scale, options, on_step
+                self, 1, self._ready(stage), batch, [batch.padded], steps, scale, options, on_step
             )
         return quantize(self._image(batch, latents, options))
 
