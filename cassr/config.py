@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from cassr.base.numbers import finite, integer
+from cassr.sampling.numbers import finite, integer
 
 GENERAL_DESCRIPTION = "clean, high-resolution"  # section 3.4
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"

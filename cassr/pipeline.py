@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from cassr.adapters import OPTIONS, PARTS, read_index, read_modules, read_scheduler, save_adapters
 from cassr.attention import MultipleAttention
 from cassr.base.model_card import CUSTOM_PIPELINE, CUSTOM_PIPELINE_CODE, write_card
-from cassr.base.numbers import integer
 from cassr.cascade import Batch, finish, run_stage
 from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.parts import load_base
@@ -55,6 +54,7 @@ from cassr.sampling.images import (
     to_tensors,
 )
 from cassr.sampling.loop import Denoiser, LatentCodec, LatentSpace, OnStep, unchanged, vae_factor
+from cassr.sampling.numbers import integer
 from cassr.sampling.tiling import pad_to_multiple
 from cassr.stages import ControlNetActivation, Guidance, TunerActivation
 from cassr.unet import size_multiple
@@ -210,9 +210,9 @@ class CasSRPipeline(DiffusionPipeline, StableDiffusionLoraLoaderMixin):
             self._compiled[key] = stage
         return self._compiled[key]
 
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+    def save_pretrained(self, save_directory: Any, *arguments: Any, **options: Any) -> None:
         """As diffusers does, with a model card and the file that `custom_pipeline` takes."""
-        super().save_pretrained(save_directory, **options)
+        super().save_pretrained(save_directory, *arguments, **options)
         write_card(Path(save_directory), self.config)
         (Path(save_directory) / CUSTOM_PIPELINE).write_text(CUSTOM_PIPELINE_CODE, encoding="utf-8")
 

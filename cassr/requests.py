@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from cassr.base.numbers import integer
 from cassr.prompts import with_caption
 from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
 from cassr.sampling.loop import OnStep, unchanged
+from cassr.sampling.numbers import integer
 
 if TYPE_CHECKING:
     from cassr.prompts import Captioner

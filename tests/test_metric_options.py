@@ -14,7 +14,7 @@ from PIL import Image
 import bench
 from bench import metrics
 from bench.base.errors import BenchError, CardError, UnknownName
-from bench.commands.options import names
+from bench.commands.shared.options import names
 
 
 def tensor(pixels: np.ndarray) -> torch.Tensor:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.base.errors import BenchError
-from bench.commands import options as o
-from bench.commands.output import FAILED, print_json
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, print_json
 
 if TYPE_CHECKING:
     from bench.audit.recompute import Audit, Finding, Unread

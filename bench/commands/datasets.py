@@ -9,8 +9,8 @@ import typer
 
 from bench.base.device import default_store
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.output import FAILED, MAX_LINES, print_json, progress
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, MAX_LINES, print_json, progress
 
 app = typer.Typer(
     epilog="Example: cassr-bench datasets verify quick-bicubic",

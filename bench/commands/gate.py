@@ -13,9 +13,9 @@ import typer
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.groups import grouped
-from bench.commands.output import go_offline, print_json, progress, report_failures
+from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped
+from bench.commands.shared.output import go_offline, print_json, progress, report_failures
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:

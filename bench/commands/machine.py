@@ -9,8 +9,8 @@ import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
-from bench.commands import options as o
-from bench.commands.output import FAILED, print_json, progress
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, print_json, progress
 from bench.running.options import IMAGE_TIMEOUT
 
 

@@ -10,8 +10,8 @@ import typer
 from bench.base.device import default_store, resolve_device, stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.output import print_json, progress
+from bench.commands.shared import options as o
+from bench.commands.shared.output import print_json, progress
 
 if TYPE_CHECKING:
     from bench.results.results import Results

@@ -12,8 +12,8 @@ import typer
 from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.output import FAILED, print_json, progress
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, print_json, progress
 
 app = typer.Typer(
     epilog="Example: cassr-bench store check",

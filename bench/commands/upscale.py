@@ -10,8 +10,8 @@ import typer
 from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:

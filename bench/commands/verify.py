@@ -9,8 +9,8 @@ import typer
 
 from bench.base.device import resolve_device
 from bench.base.text import printable
-from bench.commands import options as o
-from bench.commands.output import FAILED, print_json, progress
+from bench.commands.shared import options as o
+from bench.commands.shared.output import FAILED, print_json, progress
 
 if TYPE_CHECKING:
     from bench.results.certificate import Certificate

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cassr.base.numbers import positive
+from cassr.sampling.numbers import positive
 
 ImageLike = PIL.Image.Image | np.ndarray | Tensor
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -70,7 +70,7 @@ def _pixels(image: PIL.Image.Image, name: str) -> np.ndarray:
         return np.repeat(np.array(image).astype(np.uint16)[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(image)[..., 3].min() < 255:
             raise ValueError(f"{name}: expected an opaque image, found transparency; flatten it")
     elif image.mode not in EIGHT_BIT_MODES:
         raise ValueError(f"{name}: expected 8-bit RGB or grey, found mode {image.mode!r}")

@@ -261,8 +261,8 @@ def vae_factor(vae: Autoencoder) -> int:
 def execution_device(module: Any) -> torch.device:
     """Where a module computes: its own device, unless its weights come there part by part."""
     for part in module.modules():
-        hook = getattr(part, "_hf_hook", None)
-        if getattr(hook, "execution_device", None) is not None:
+        hook: Any = getattr(part, "_hf_hook", None)
+        if hook is not None and hook.execution_device is not None:
             return torch.device(hook.execution_device)
     device: torch.device = module.device
     return device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.commands import options as o
-from bench.commands.groups import grouped
+from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped
 from bench.commands.train.options import DryRun, Reading, Reporting, Settings, Stage, TrainingSource
 
 

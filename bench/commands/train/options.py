@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.commands.options import one_of
+from bench.commands.shared.options import one_of
 
 Stage = Annotated[
     str,

@@ -17,8 +17,8 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.commands import options as o
-from bench.commands.output import print_json
+from bench.commands.shared import options as o
+from bench.commands.shared.output import print_json
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset

@@ -1,0 +1,1 @@
+"""What several commands share: options, and how results and progress are told."""
