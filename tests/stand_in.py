@@ -22,9 +22,11 @@ target = Path(args.outdir, "sample00")
 target.mkdir(parents=True, exist_ok=True)
 random.seed(args.seed)
 print("loading", args.ckpt and Path(args.ckpt).read_text())
+started = time.time_ns()
 marker = Path(os.environ.get("MARKER", "/nonexistent"))
 
-for index, path in enumerate(sorted(Path(args.input).iterdir())):
+paths = sorted(Path(args.input).iterdir(), reverse=sin.startswith("own order"))
+for index, path in enumerate(paths):
     print(f"processing {path.name}", flush=True)
     image = Image.open(path)
     assert image.mode == "RGB" and path.suffix == ".png", path
@@ -38,7 +40,7 @@ for index, path in enumerate(sorted(Path(args.input).iterdir())):
         sr = Image.new("RGB", size, tuple(os.urandom(3)))
     if sin == "stderr":
         print("Warning: half of this is deprecated", file=sys.stderr)
-    if sin == "skips" and index == 1:
+    if sin == "skips" and name == "second":
         continue
     if sin == "extra":
         image.resize(size).save(target / f"{name}_lq.png")
@@ -50,7 +52,7 @@ for index, path in enumerate(sorted(Path(args.input).iterdir())):
         marker.write_text("")
         (target / f"{name}.png").write_bytes(b"\\x89PNG half a file")
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-    if sin == "dies at second" and "second" in name:
+    if sin in ("dies at second", "own order, dies at second") and "second" in name:
         os.abort()
     if sin == "dies at once":
         raise ModuleNotFoundError("No module named 'xformers'")
@@ -58,8 +60,25 @@ for index, path in enumerate(sorted(Path(args.input).iterdir())):
         time.sleep(3600)
     if sin == "child of its own" and index == 1:
         import subprocess
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)", args.input])
+        child = [sys.executable, "-c", "import time; time.sleep(3600)", args.input]
+        subprocess.Popen(child, start_new_session=True)
         time.sleep(3600)
+    if sin == "skips in company" and index > 0:
+        continue
+    if sin == "endless log":
+        print("step " * 1000000, flush=True)
+    if sin == "writes JPEG":
+        sr.save(target / f"{name}.png", format="JPEG")
+        continue
+    if sin == "placeholder first":
+        Image.new("RGB", size).save(target / f"{name}.png")
+        while not marker.exists():
+            time.sleep(0.05)
+    if sin == "keeps time":  # .1 s an image after 7 s of loading
+        sr.save(args.outdir + "/part.png")
+        os.utime(args.outdir + "/part.png", ns=(0, started + 7 * 10**9 + index * 10**8))
+        os.replace(args.outdir + "/part.png", target / f"{name}.png")
+        continue
     sr.save(target / f"{name}.png")
     (target / "prompts.txt").write_text("a photo")
 """
