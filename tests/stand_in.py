@@ -16,13 +16,25 @@ parser.add_argument("--outdir", default="results")
 parser.add_argument("--upscale", type=int, default=1)
 parser.add_argument("--seed", type=int, default=None)
 parser.add_argument("--ckpt", default=None)
-args = parser.parse_args()
 sin = os.environ.get("SIN", "")
+if sin == "does not start":
+    import module_of_theirs
+if sin == "asks for a GPU":
+    raise ValueError("Currently support CUDA only.")
+args = parser.parse_args()
 target = Path(args.outdir, "sample00")
 target.mkdir(parents=True, exist_ok=True)
 random.seed(args.seed)
 print("loading", args.ckpt and Path(args.ckpt).read_text())
 started = time.time_ns()
+
+def train():
+    import logger_of_theirs
+    try:
+        import optional_of_theirs
+    except ImportError:
+        pass
+
 marker = Path(os.environ.get("MARKER", "/nonexistent"))
 
 paths = sorted(Path(args.input).iterdir(), reverse=sin.startswith("own order"))

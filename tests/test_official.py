@@ -25,9 +25,9 @@ from stand_in import make_repository, write_card
 from bench.base.errors import CardError, DataError, Unavailable
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
-from bench.methods import environment
+from bench.methods import environment, lock
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation
+from bench.methods.installation import Installation, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.store import ImageStore
@@ -232,7 +232,7 @@ def test_an_image_that_is_written_anew_counts_as_it_is_at_the_end(
         assert image.file is not None, image.reason
         seen.append((image.id, bool(np.asarray(Image.open(image.file)).any())))
         marker.touch()
-    assert seen[0] == ("first", False) and seen[-1] == ("first", True)
+    assert seen[0] == ("first", False) and ("first", True) in seen
     assert dict(seen) == {"first": True, "second": True, "third": True}
 
 
@@ -509,11 +509,88 @@ def test_setup_says_which_interpreter_it_wants(
 ) -> None:
     card = stand_in.card()
     card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(Unavailable, match=r"Python 3.4 is needed.*--python FILE, or use --conda"):
         setup(str(card), SetupOptions(), Progress(quiet=True))
-    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(Unavailable, match="no conda, mamba or micromamba"):
         setup(str(card), SetupOptions(conda=True), Progress(quiet=True))
+
+
+def test_an_interpreter_is_tried_before_it_is_taken(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = stand_in.folder / "python3.4"
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.4: command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    card = stand_in.card()
+    card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
+    monkeypatch.setenv("PATH", f"{stand_in.folder}:/usr/bin:/bin")
+    with pytest.raises(Unavailable, match=r"python3.4: pyenv: python3.4: command not found"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+    uv = stand_in.folder / "uv"
+    uv.write_text("#!/bin/sh\necho asked: $@\nexit 1\n")
+    uv.chmod(0o755)
+    with pytest.raises(Unavailable, match=r"asked: venv --seed --python 3.4"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+
+
+def test_a_script_is_started_by_setup(stand_in: StandIn) -> None:
+    lines = setup(str(stand_in.card()), AS_IS, Progress(quiet=True))
+    assert any(line.startswith("start: run.py prints its help: usage: run.py") for line in lines)
+    named = [line for line in lines if "not installed" in line]
+    assert len(named) == 1 and "logger_of_theirs, named in run.py, line" in named[0]
+    with pytest.raises(Unavailable, match=r"run.py does not start: .*module_of_theirs"):
+        setup(str(stand_in.card("does not start")), AS_IS, Progress(quiet=True))
+
+
+def test_a_script_that_asks_for_a_gpu_is_started_so_far(stand_in: StandIn) -> None:
+    card = stand_in.card("asks for a GPU")
+    with pytest.raises(Unavailable, match="does not start: ValueError: Currently support CUDA"):
+        setup(str(card), AS_IS, Progress(quiet=True))
+    card.write_text(card.read_text().replace("gpu = false", "gpu = true"))
+    lines = setup(str(card), AS_IS, Progress(quiet=True))
+    assert any("run.py starts until it asks for a GPU" in line for line in lines)
+
+
+def test_a_lock_is_installed_as_it_is_what_builds_first(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = Installation(find_method(str(stand_in.card())).card)
+    where.root.mkdir(parents=True)
+    hashed = " \\\n    --hash=sha256:" + "0" * 64 + "\n"
+    text = "".join(f"{line}{hashed}" for line in ("pip-net==1.0", "setuptools==69.5.1"))
+    monkeypatch.setattr(lock, "read", lambda card: lock.head(card) + text)
+    monkeypatch.setattr(environment, "_as_locked", lambda where: True)
+    called: list[list[str]] = []
+    run = "bench.methods.environment.call"
+    monkeypatch.setattr(run, lambda command, *rest: called.append(command))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with stand_in.folder.joinpath("log").open("w") as log:
+        assert environment.install(where, log) == "packages: 2 installed as locked"
+    assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)
+    first, then = (Path(command[-1]).read_text() for command in called)
+    assert first == f"setuptools==69.5.1{hashed}" and then.endswith(text)
+
+
+def test_a_card_that_was_changed_has_no_lock() -> None:
+    card = find_method("seesr").card
+    assert card.official is not None and lock.read(card)
+    other = card.official.model_copy(update={"packages": ["torch==2.1"]})
+    assert lock.read(card.model_copy(update={"official": other})) == ""
+
+
+@pytest.mark.parametrize(
+    ("kernels", "runs"),
+    [
+        (["sm_80", "sm_86"], {(8, 0): True, (8, 9): True, (9, 0): False, (7, 5): False}),
+        (["sm_70", "compute_70"], {(9, 0): True, (7, 0): True, (6, 1): False}),
+        (["sm_90a", "sm_100"], {(9, 0): True, (10, 0): True, (12, 0): False}),
+    ],
+)
+def test_kernels_say_on_which_gpus_they_run(
+    kernels: list[str], runs: dict[tuple[int, int], bool]
+) -> None:
+    assert {gpu: runs_on(kernels, gpu) for gpu in runs} == runs
 
 
 def test_an_unknown_placeholder_is_refused(stand_in: StandIn, tmp_path: Path) -> None:

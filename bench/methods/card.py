@@ -84,6 +84,8 @@ class Official(Card):
         modules: what the environment must be able to import.
         unreached: modules that its code names, that a test does not reach and that are left out.
         kernels: GPU generations that its torch has kernels for, as torch names them ("sm_80").
+        started: how far its script came with --help in the locked environment, without a GPU, while
+            the card was written; "" where that was not tried.
         command: arguments of that Python, with `{input}`, `{output}`, `{scale}`, `{seed}`,
             `{repo}`, `{run}` (a name of this run's own), `{config}` and `{weight:NAME}` (path of
             a file of weights).
@@ -119,6 +121,7 @@ class Official(Card):
     modules: list[str] = Field(default_factory=list)
     unreached: list[str] = Field(default_factory=list)
     kernels: list[str] = Field(default_factory=list)
+    started: str = ""
     command: list[str] = Field(min_length=1)
     only_size: int = 0
     command_else: list[str] = Field(default_factory=list)

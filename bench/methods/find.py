@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -20,7 +21,7 @@ from bench.base.text import printable
 from bench.base.types import Method, SetMethod, Weight
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
-from bench.methods import own_function, siblings
+from bench.methods import lock, own_function, siblings
 from bench.methods.card import MethodCard
 
 CARD_FOLDERS = (("baselines", "cards"),)
@@ -59,7 +60,11 @@ class Entry:
             found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
         if self.card.official is not None:
             told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
+            told += ("unreached", "kernels", "started", "without", "as_of")  # the lock is hashed
             found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
+            locked = lock.read(self.card)
+            if locked:
+                found["lock"] = hashlib.sha256(locked.encode()).hexdigest()
         return found
 
     def unavailable(self) -> str:
