@@ -136,7 +136,7 @@ class Installation:
         if not self.python.is_file():
             return Check("environment", "missing", "not built", self._setup)
         if not self.record().get("packages_installed"):
-            return Check("environment", "missing", "packages not installed", self._setup)
+            return Check("environment", "missing", "setup did not come to its end", self._setup)
         failed = importing(self)
         if failed:
             return Check("environment", "broken", failed, self._setup)
