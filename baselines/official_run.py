@@ -210,6 +210,8 @@ class Run:
             return
         height, width = rgb.shape[:2]
         if (width, height) != job.size:
+            if not final:  # it may yet be written as it is to be
+                return
             found = f"is {width}x{height}, expected {job.size[0]}x{job.size[1]}"
             self.attempt.refused[job.id] = f"{printable(path.name)}: {found}"
             return

@@ -16,8 +16,6 @@ from bench.base.text import printable
 from bench.methods import lock, probe
 from bench.methods.installation import Installation, call, importing, remove
 
-START_SECONDS = 900
-"""For a script to import everything, the first time from a slow disk."""
 _FREEZE = (
     "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
     "m.distributions()}; print(*sorted('%s==%s' % each for each in found), sep='\\n')"

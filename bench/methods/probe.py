@@ -2,7 +2,7 @@
 
 `python probe.py RESULT SCRIPT` starts the script with --help and writes JSON to RESULT: its exit
 code and help, what ended it, the modules that its code imports somewhere and that are not
-installed, and the GPU generations that its torch has kernels for.
+installed, and the GPU generations that its torch has kernels for (known without a GPU too).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 GUARDS = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 
@@ -31,9 +30,8 @@ def start(script: str) -> tuple[int, str, str]:
         with contextlib.redirect_stdout(printed):
             runpy.run_path(script, run_name="__main__")
     except SystemExit as ended:
-        if isinstance(ended.code, str):
-            return 1, printed.getvalue(), ended.code
-        return int(ended.code or 0), printed.getvalue(), f"exit code {ended.code}"
+        text = ended.code if isinstance(ended.code, str) else ""
+        return int(bool(ended.code)), printed.getvalue(), text or f"exit code {ended.code}"
     except BaseException as error:
         return 1, printed.getvalue(), f"{type(error).__name__}: {error}"
     return 0, printed.getvalue(), ""
@@ -54,42 +52,31 @@ def missing(script: str) -> dict[str, str]:
         for name, line in imports(file):
             top = name.split(".")[0]
             waiting += files(name)
-            if not findable(top):
+            if top not in sys.modules and importlib.util.find_spec(top) is None:
                 absent.setdefault(top, f"{file[len(inside) :]}, line {line}")
     return absent
 
 
 def imports(file: str) -> Iterator[tuple[str, int]]:
-    """Names that a file imports, but for those whose absence it provides for."""
+    """Dotted names that a file imports, but for those whose absence it provides for; of `from a
+    import b` a and a.b, for b may be a file."""
     with open(file, "rb") as source:
         tree = ast.parse(source.read())
     tries = [n for n in ast.walk(tree) if isinstance(n, ast.Try) and any(map(guards, n.handlers))]
     safe = {id(inner) for each in tries for part in each.body for inner in ast.walk(part)}
     for node in ast.walk(tree):
-        if id(node) not in safe and isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from ((name, node.lineno) for name in names(node))
-
-
-def names(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """The dotted names of one statement; of `from a import b` a and a.b, for b may be a file."""
-    inner = [alias.name for alias in node.names]
-    if isinstance(node, ast.Import):
-        return inner
-    if node.level or not node.module:
-        return []
-    return [node.module, *(f"{node.module}.{name}" for name in inner)]
+        if id(node) in safe or not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            own = [] if node.level or not node.module else [node.module]
+            names = [*own, *(f"{module}.{name}" for module in own for name in names)]
+        yield from ((name, node.lineno) for name in names)
 
 
 def guards(handler: ast.ExceptHandler) -> bool:
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or getattr(kind, "id", "") in GUARDS for kind in kinds)
-
-
-def findable(top: str) -> bool:
-    try:
-        return top in sys.modules or importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def files(name: str) -> list[str]:
@@ -107,17 +94,12 @@ def files(name: str) -> list[str]:
     return found
 
 
-def kernels() -> list[str]:
-    """GPU generations, as torch names them; also asked where there is no GPU."""
-    torch: Any = sys.modules.get("torch")
-    flags = getattr(getattr(torch, "_C", None), "_cuda_getArchFlags", lambda: None)()
-    return flags.split() if flags else []
-
-
 if __name__ == "__main__":
     result, script = os.path.abspath(sys.argv[1]), sys.argv[2]
     code, printed, ended = start(script)
-    found = {"code": code, "help": printed, "ended": ended, "kernels": kernels()}
+    found = {"code": code, "help": printed, "ended": ended, "missing": missing(script)}
+    torch = getattr(sys.modules.get("torch"), "_C", None)
+    flags = getattr(torch, "_cuda_getArchFlags", lambda: None)() or ""
     with open(result, "w") as target:
-        json.dump({**found, "missing": missing(script)}, target)
+        json.dump({**found, "kernels": flags.split()}, target)
     os._exit(0)  # threads that the script started are not waited for
