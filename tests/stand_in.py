@@ -8,7 +8,6 @@ from pathlib import Path
 SCRIPT = """
 import argparse, os, random, sys, time
 from pathlib import Path
-from PIL import Image
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--input", required=True)
@@ -22,6 +21,7 @@ if sin == "does not start":
 if sin == "asks for a GPU":
     raise ValueError("Currently support CUDA only.")
 args = parser.parse_args()
+from PIL import Image
 target = Path(args.outdir, "sample00")
 target.mkdir(parents=True, exist_ok=True)
 random.seed(args.seed)
@@ -86,7 +86,7 @@ for index, path in enumerate(paths):
         Image.new("RGB", size).save(target / f"{name}.png")
         while not marker.exists():
             time.sleep(0.05)
-    if sin == "keeps time":  # .1 s an image after 7 s of loading
+    if sin == "keeps time":  # .1 s an image, after 7 s for the first
         sr.save(args.outdir + "/part.png")
         os.utime(args.outdir + "/part.png", ns=(0, started + 7 * 10**9 + index * 10**8))
         os.replace(args.outdir + "/part.png", target / f"{name}.png")
