@@ -17,7 +17,7 @@ parser.add_argument("--seed", type=int, default=None)
 parser.add_argument("--ckpt", default=None)
 sin = os.environ.get("SIN", "")
 if sin == "does not start":
-    import module_of_theirs
+    __import__("module_of_theirs")
 if sin == "asks for a GPU":
     raise ValueError("Currently support CUDA only.")
 args = parser.parse_args()
