@@ -59,9 +59,9 @@ class Entry:
         if self.card.lookup:
             found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
         if self.card.official is not None:
-            told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
-            told += ("unreached", "kernels", "started", "without", "as_of")  # the lock is hashed
-            found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
+            told = {"settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules"}
+            told |= {"unreached", "kernels", "started", "without", "as_of"}  # the lock is hashed
+            found["official"] = self.card.official.model_dump(mode="json", exclude=told)
             locked = lock.read(self.card)
             if locked:
                 found["lock"] = hashlib.sha256(locked.encode()).hexdigest()

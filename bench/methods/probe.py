@@ -46,7 +46,8 @@ def missing(script: str) -> dict[str, str]:
     absent: dict[str, str] = {}
     while waiting:
         file = waiting.pop()
-        if file in seen or not (file.startswith(inside) and file.endswith(".py")):
+        own = file.startswith(inside) and file.endswith(".py") and os.path.isfile(file)
+        if file in seen or not own:
             continue
         seen.add(file)
         for name, line in imports(file):
