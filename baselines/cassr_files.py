@@ -10,7 +10,7 @@ from typing import Any
 
 import cassr
 from bench.base.errors import Unavailable
-from bench.remote import weights
+from bench.remote import hub, weights
 
 CARRIED = Path(cassr.__file__).parent / "models"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt"]
@@ -69,7 +69,7 @@ def _from_hub(model: str, revision: str, fetch: bool) -> Path:
             )
         )
     except Exception as error:  # anything from no network to no such repository
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = hub.reason(error, model)
         raise Unavailable(f"model {model!r} cannot be had from the hub: {reason}") from error
 
 

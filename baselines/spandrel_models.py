@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -119,6 +121,8 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
 
     if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
         raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt or .ckpt file")
+    if reason := _damage(weights):
+        raise ValueError(f"{weights}: {reason}")
     try:
         if weights.suffix.lower() == ".safetensors":
             return load_file(weights)
@@ -127,9 +131,32 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
         raise ValueError(f"{weights}: {_refusal(error)}") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{weights}: is damaged or no file of weights") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{weights}: expected named tensors, found a {type(found).__name__}")
-    return canonicalize_state_dict(found)
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{weights}: expected tensors by name, found {_kind(found)}")
+    tensors = canonicalize_state_dict(found)
+    if any(isinstance(value, Tensor) and value.is_complex() for value in tensors.values()):
+        raise ValueError(f"{weights}: holds complex numbers, which no network for images has")
+    return tensors
+
+
+def _kind(found: object) -> str:
+    names = {type(name).__name__ for name in found} if isinstance(found, dict) else set()
+    return f"names of type {', '.join(sorted(names))}" if names else f"a {type(found).__name__}"
+
+
+def _damage(weights: Path) -> str:
+    """What is wrong with a zip, as torch writes them: without compression, and with checksums that
+    torch itself does not read; "" for any other file."""
+    if not zipfile.is_zipfile(weights):
+        return ""
+    try:
+        with zipfile.ZipFile(weights) as file:
+            if sum(member.file_size for member in file.infolist()) > 2 * weights.stat().st_size:
+                return "refused, it unpacks to more than twice its size"
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        return f"is damaged ({error})"
+    return f"is damaged ({damaged} has another checksum)" if damaged else ""
 
 
 def _refusal(error: Exception) -> str:

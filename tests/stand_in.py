@@ -25,7 +25,7 @@ from PIL import Image
 target = Path(args.outdir, "sample00")
 target.mkdir(parents=True, exist_ok=True)
 random.seed(args.seed)
-print("loading", args.ckpt and Path(args.ckpt).read_text())
+print("loading", args.ckpt and Path(args.ckpt).read_bytes()[2:].decode())
 started = time.time_ns()
 
 def train():

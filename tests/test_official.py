@@ -22,7 +22,7 @@ from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
-from bench.base.errors import CardError, DataError, Unavailable
+from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
 from bench.methods import environment, lock
@@ -118,7 +118,7 @@ def test_paths_may_be_relative(cli: Cli, stand_in: StandIn) -> None:
     text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{weight:net.ckpt}"]')
     (folder / "card.toml").write_text(text)
     (folder / "mirror").mkdir()
-    (folder / "mirror" / "net.ckpt").write_text("some weights")
+    (folder / "mirror" / "net.ckpt").write_bytes(b"\x80\x02some weights")
     around = {"CASSR_BENCH_CACHE": "cache", "CASSR_BENCH_MIRROR": "mirror"}
     made = cli("setup", "card.toml", "--python", sys.executable, "--as-is", **around)
     assert made.returncode == 0, made.stderr
@@ -347,13 +347,15 @@ def test_the_program_dies_with_the_runner(stand_in: StandIn) -> None:
 
 def test_weights_are_given_by_path_and_recorded(cli: Cli, stand_in: StandIn) -> None:
     weights = stand_in.folder / "net.ckpt"
-    weights.write_text("some weights")
+    weights.write_bytes(b"\x80\x02some weights")
     more = f'[[weights]]\nname = "net.ckpt"\nurl = "{weights.as_uri()}"\n'
     card = stand_in.card(more=more)
     text = card.read_text().replace('"--seed", "{seed}"]', '"--ckpt", "{weight:net.ckpt}"]')
     card.write_text(text)
     (Path(os.environ["CASSR_BENCH_CACHE"]) / "weights").mkdir(parents=True)
-    (Path(os.environ["CASSR_BENCH_CACHE"]) / "weights" / "net.ckpt").write_text("some weights")
+    (Path(os.environ["CASSR_BENCH_CACHE"]) / "weights" / "net.ckpt").write_bytes(
+        b"\x80\x02some weights"
+    )
     setup(str(card), AS_IS, Progress(quiet=True))
     code, found, output = upscale(cli, stand_in, card)
     assert code == 0, found
@@ -428,7 +430,7 @@ def test_archives_of_weights_are_unpacked_inside_the_clone(stand_in: StandIn) ->
         (target.parents[1] / "weights.json").unlink(missing_ok=True)
         where = Installation(find_method(str(stand_in.card(more=more))).card)
         if message:
-            with pytest.raises(DataError, match=message):
+            with pytest.raises(WeightsError, match=message):
                 ready(stand_in, more=more)
             assert not (where.root / "a.bin").exists()
         else:

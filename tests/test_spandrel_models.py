@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,22 @@ def _hostile(name: str, path: Path) -> None:
     elif name == "truncated":
         torch.save({"x": torch.zeros(30000)}, path)
         path.write_bytes(path.read_bytes()[:60000])
+    elif name == "flipped bit":
+        torch.save({"x": torch.zeros(30000)}, path)
+        whole = bytearray(path.read_bytes())
+        whole[60000] ^= 1
+        path.write_bytes(whole)
+    elif name == "bomb":
+        torch.save({"x": torch.zeros(30000)}, path)
+        with zipfile.ZipFile(path) as plain:
+            members = {member: plain.read(member) for member in plain.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for member, content in members.items():
+                packed.writestr(member, content)
+    elif name == "complex":
+        torch.save({"x": torch.zeros(3, dtype=torch.complex64)}, path)
+    elif name == "numbers as names":
+        torch.save({1: torch.zeros(3)}, path)
 
 
 @pytest.mark.parametrize(
@@ -289,9 +306,13 @@ def _hostile(name: str, path: Path) -> None:
         ("module", r"refused, it holds code \(torch.nn.modules.linear.Linear\)"),
         ("web page", "is no file of tensors"),
         ("empty", "is damaged or no file of weights"),
-        ("list", "expected named tensors, found a list"),
+        ("list", "expected tensors by name, found a list"),
         ("other tensors", "no architecture that spandrel knows fits it"),
         ("truncated", "is damaged or no file of weights"),
+        ("flipped bit", "is damaged .*has another checksum"),
+        ("bomb", "refused, it unpacks to more than twice its size"),
+        ("complex", "holds complex numbers"),
+        ("numbers as names", "expected tensors by name, found names of type int"),
     ],
 )
 def test_hostile_weights_are_refused_and_named(

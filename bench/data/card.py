@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue, model_validator
 
 from bench.base.cards import Card
-from bench.base.types import FileName
-from bench.remote.card import Archive
+from bench.base.types import Archive, FileName
 
 
 class PackagedImage(Card):

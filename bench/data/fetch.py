@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, DataError
 from bench.base.progress import Progress
+from bench.base.records import copy_atomic
 from bench.base.text import printable
-from bench.data.card import DatasetCard
-from bench.data.find import dataset_cards
-from bench.remote import archives
+from bench.base.types import Archive
+from bench.data.find import dataset_cards, find_card
+from bench.data.from_archive import how_to_get
+from bench.remote import weights
+from bench.remote.fetch import fetch_file
 
 
 def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
     """Fetch the archives of datasets, each archive once; one failure does not stop the others.
 
+    Args:
+        names: of cards, or their files (ending in .toml).
+
     Returns:
         A row per archive: file, for (datasets), size, state, failed.
     """
-    cards = dataset_cards()
-    wanted: dict[str, list[DatasetCard]] = {}
-    for card in (cards[name] for name in names if name in cards):
-        if card.archive is not None:
-            wanted.setdefault(card.archive.name, []).append(card)
-    return [_fetch(users, progress, dry_run) for users in wanted.values()]
+    wanted: dict[str, tuple[Archive, list[str]]] = {}
+    for name in names:
+        archive = find_card(name).archive
+        if archive is not None:
+            wanted.setdefault(archive.name, (archive, []))[1].append(name)
+    return [_fetch(archive, users, progress, dry_run) for archive, users in wanted.values()]
 
 
-def _fetch(users: Sequence[DatasetCard], progress: Progress, dry_run: bool) -> dict[str, Any]:
-    archive, first = users[0].archive, users[0].name
-    assert archive is not None
-    row = {"file": archive.name, "for": [card.name for card in users], "size": archive.size}
+def _fetch(
+    archive: Archive, users: Sequence[str], progress: Progress, dry_run: bool
+) -> dict[str, Any]:
+    row = {"file": archive.name, "for": list(users), "size": archive.size, "failed": False}
     try:
-        if archives.find(archive) is not None:
-            archives.locate(archive, first)
-            return {**row, "state": "is here, checked", "failed": False}
+        if weights.find(archive) is not None:
+            weights.locate(archive)
+            return {**row, "state": "is here, checked"}
+        sources = weights.sources(archive)
+        if not sources:
+            raise DataError(how_to_get(archive, users[0]))
         if dry_run:
-            state = f"would be fetched from {archive.url}" if archive.url else ""
-            state = state or archives.how_to_get(archive, first)
-            return {**row, "state": state, "failed": False}
+            return {**row, "state": f"would be fetched from {sources[0]}"}
+        by_hand = f"get it from {archive.page or archive.url} and run: cassr-bench fetch {users[0]}"
         with progress.step(archive.name) as advance:
-            path = archives.fetch(archive, first, advance)
+            path = fetch_file(
+                archive, lambda _, done, total: advance(done, total), f"{by_hand} --from PATH"
+            )
     except BenchError as error:
-        return {**row, "state": str(error), "failed": True}
-    return {**row, "state": f"fetched to {printable(path)}", "failed": False}
+        return {**row, "state": str(error), "failed": not dry_run}
+    return {**row, "state": f"fetched to {printable(path)}"}
 
 
 def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:
@@ -53,17 +64,29 @@ def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:
     Raises:
         BenchError: not exactly one dataset that has an archive, or another file than expected.
     """
-    cards = dataset_cards()
-    archive = cards[names[0]].archive if len(names) == 1 and names[0] in cards else None
+    ours = len(names) == 1 and (names[0] in dataset_cards() or names[0].endswith(".toml"))
+    archive = find_card(names[0]).archive if ours else None
     if archive is None:
         raise BenchError("--from: give the name of one dataset that is published as an archive")
-    path = archives.adopt(archive, given)
-    return [
-        {
-            "file": archive.name,
-            "for": list(names),
-            "size": archive.size,
-            "state": f"taken from {printable(given)}, kept at {printable(path)}",
-            "failed": False,
-        }
-    ]
+    state = f"taken from {printable(given)}, kept at {printable(_adopted(archive, given))}"
+    row = {"file": archive.name, "for": list(names), "size": archive.size}
+    return [{**row, "state": state, "failed": False}]
+
+
+def _adopted(archive: Archive, given: Path) -> Path:
+    target = weights.home(archive)
+    if given.is_file():
+        if not target.exists():
+            weights.forget(archive)
+        weights.check(archive, given)
+        copy_atomic(given, target)
+        return target
+    if not given.is_dir():
+        what = "something else" if given.exists() else "nothing"
+        raise DataError(f"--from {printable(given)}: expected an archive or folder, found {what}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    part.symlink_to(given.resolve(), target_is_directory=True)
+    os.replace(part, target)
+    return target

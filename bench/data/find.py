@@ -17,7 +17,6 @@ from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
 from bench.data.manifest import Progress
 from bench.data.pairing import pair_files, scan_folder
-from bench.remote import archives
 
 __all__ = [
     "Dataset",
@@ -79,9 +78,14 @@ def find(name: str, scale: int = 4) -> Dataset:
             scale,
             lambda root, progress: build_from_hub(name, scale, root, progress),
         )
+    return _from_card(find_card(name), name)
+
+
+def find_card(name: str) -> DatasetCard:
+    """The card called `name`, or the one in the file `name` (ending in .toml)."""
     if name.endswith(".toml"):
-        return _from_card(read_card(Path(name), DatasetCard))
-    return _from_card(pick(dataset_cards(), name, "dataset"))
+        return read_card(Path(name), DatasetCard)
+    return pick(dataset_cards(), name, "dataset")
 
 
 def _given(
@@ -90,7 +94,7 @@ def _given(
     return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
 
-def _from_card(card: DatasetCard) -> Dataset:
+def _from_card(card: DatasetCard, asked: str) -> Dataset:
     return Dataset(
         name=card.name,
         title=card.title,
@@ -98,12 +102,17 @@ def _from_card(card: DatasetCard) -> Dataset:
         licence=card.licence,
         summary=card.summary,
         note=card.note,
-        manifest=lambda root, progress: build(card, root, progress),
-        problem=lambda root: problem(card, root),
+        manifest=lambda root, progress: build(card, root, progress, asked),
+        problem=lambda root: problem(card, root, asked),
     )
 
 
-def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total: None) -> Manifest:
+def build(
+    card: DatasetCard,
+    root: Path,
+    progress: Progress = lambda done, total: None,
+    asked: str = "",
+) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.
 
     Files are written before the manifest, so a manifest always describes whole files; a set whose
@@ -113,16 +122,16 @@ def build(card: DatasetCard, root: Path, progress: Progress = lambda done, total
         DataError: what it is made from is missing, or is not what the card names.
     """
     if card.archive is not None:
-        return archive_sets.build_from_archive(card, root, progress)
+        return archive_sets.build_from_archive(card, root, asked or card.name, progress)
     return build_from_photos(card, root, progress)
 
 
-def problem(card: DatasetCard, root: Path) -> str:
+def problem(card: DatasetCard, root: Path, asked: str = "") -> str:
     """Why a card's set cannot be made here, in one line; "" when it can or is there already."""
     if card.archive is None or archive_sets.is_built(card, root):
         return ""
     try:
-        archives.locate(card.archive, card.name)
+        archive_sets.locate(card, asked or card.name)
     except DataError as error:
         return str(error)
     return ""

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.base.errors import DataError, ImageError
+from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
 from bench.base.text import printable, slug
-from bench.base.types import Manifest
+from bench.base.types import Archive, Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import lr_of, recipe_of
 from bench.data.manifest import (
@@ -29,13 +29,15 @@ from bench.data.manifest import (
 )
 from bench.data.pairing import require_pair, write_pair
 from bench.files import image_folders, images
-from bench.remote import archives
+from bench.remote import archives, weights
 
 
 def build_from_archive(
-    card: DatasetCard, root: Path, progress: Progress = lambda done, total: None
+    card: DatasetCard, root: Path, asked: str, progress: Progress = lambda done, total: None
 ) -> Manifest:
     """Make a card's pairs below `root` as PNGs, once, and describe them.
+
+    `asked` is the name that the user gave the set.
 
     Raises:
         DataError: the archive is missing, hostile, damaged, or has not the images expected.
@@ -44,8 +46,7 @@ def build_from_archive(
     known = read_manifest(folder / "manifest.json")
     if known is not None and unchanged(known):
         return to_manifest(known)
-    assert card.archive is not None
-    path = archives.locate(card.archive, card.name)
+    path = locate(card, asked)
     with _unpacked(card, path, root) as sides:
         entries, refused = _pairs(card, sides, folder, progress)
     if card.images and len(entries) + len(refused) != card.images:
@@ -58,6 +59,35 @@ def build_from_archive(
     description = describe(card.name, card.scale, entries, refused, recipe(card))
     write_manifest(folder / "manifest.json", description)
     return to_manifest(description)
+
+
+def locate(card: DatasetCard, asked: str) -> Path:
+    """The card's archive on this machine, checked.
+
+    Raises:
+        DataError: it is missing (says how to get it) or is another file than expected.
+    """
+    assert card.archive is not None
+    if weights.find(card.archive) is None:
+        weights.forget(card.archive)
+        raise DataError(how_to_get(card.archive, asked))
+    try:
+        return weights.locate(card.archive)
+    except WeightsError as error:
+        raise DataError(str(error)) from error
+
+
+def how_to_get(archive: Archive, asked: str) -> str:
+    """What is missing, and the command or page that mends it."""
+    size = f" ({archive.size / 1e9:.1f} GB)" if archive.size else ""
+    command = f"cassr-bench fetch {asked}"
+    if archive.url:
+        return f"{archive.name}{size} is not on this machine; run: {command}"
+    origin = f"get it from {archive.page}, then run" if archive.page else "if you have it, run"
+    return (
+        f"{archive.name}{size} is not on this machine and has no direct address; {origin}: "
+        f"{command} --from PATH"
+    )
 
 
 def is_built(card: DatasetCard, root: Path) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from bench.base.cards import parse_toml, read_text
@@ -187,8 +186,7 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
         whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
     else:
-        lines = _table({"measured": body}, "")
-        text = _head(path, policy) + MARKER + "\n" + "\n".join(lines) + "\n"
+        text = f"{_head(path, policy)}{MARKER}\n\n{_toml({'measured': body})}"
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:
@@ -204,7 +202,7 @@ def _head(path: Path, policy: Policy) -> str:
     values = {"allowed_missing": policy.allowed_missing, **policy.model_dump(exclude_defaults=True)}
     values["tolerance"] = policy.tolerance.model_dump(exclude_none=True, exclude={"alpha"})
     intro = "# What may change: yours to edit (docs/gate.md); `gate --update` keeps it.\n"
-    return intro + "\n".join(_table(values, "")) + "\n\n"
+    return f"{intro}{_toml(values)}\n"
 
 
 def _kept_policy(path: Path) -> str:
@@ -227,34 +225,12 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _table(table: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Lines of a TOML table: plain values, then tables, then arrays of tables."""
-    tables = {k: v for k, v in table.items() if isinstance(v, dict)}
-    arrays = {k: v for k, v in table.items() if isinstance(v, list) and v and _all_tables(v)}
-    for key, value in table.items():
-        if key not in tables and key not in arrays and value is not None:
-            yield f"{_key(key)} = {_value(value)}"
-    for key, value in tables.items():
-        if not value or not all(isinstance(item, dict) for item in value.values()):
-            yield f"\n[{name}{_key(key)}]"
-        yield from _table(value, f"{name}{_key(key)}.")
-    for key, items in arrays.items():
-        for item in items:
-            yield f"\n[[{name}{_key(key)}]]"
-            yield from _table(item, f"{name}{_key(key)}.")
+def _toml(values: dict[str, Any]) -> str:
+    return tomli_w.dumps(_without_nulls(values))
 
 
-def _all_tables(items: list[Any]) -> bool:
-    return all(isinstance(item, dict) for item in items)
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _without_nulls(value: Any) -> Any:
+    """TOML has none; what is left out reads as its default."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

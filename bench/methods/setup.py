@@ -17,8 +17,8 @@ from bench.methods import environment
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, git, remove
-from bench.remote import archives, weights
-from bench.remote.fetch import fetch_weight
+from bench.remote import archives, hub, weights
+from bench.remote.fetch import fetch_file
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _got(missing: list[str], lines: Iterator[str]) -> Iterator[str]:
 
 def _weight(weight: Weight, progress: Progress) -> Iterator[str]:
     with progress.step(weight.name) as advance:
-        fetch_weight(weight, partial(_advance, advance))
+        fetch_file(weight, partial(_advance, advance))
     yield f"{weight.name}: is there"
 
 
@@ -199,8 +199,8 @@ def _snapshot(where: Installation, wanted: Snapshot) -> str:
             wanted.repository, revision=revision, allow_patterns=wanted.files or None
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        lines = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise WeightsError(f"{wanted.repository} could not be fetched: {lines}") from error
+        reason = hub.reason(error, wanted.repository)
+        raise WeightsError(f"{wanted.repository} could not be fetched: {reason}") from error
     found = Path(folder).name
     link(Path(folder), where.repo / wanted.into, where.repo)
     where.remember(revisions={**known, wanted.repository: found})

@@ -24,7 +24,7 @@ from bench.metrics.catalogue import (
     PYIQA_WEIGHTS,
 )
 from bench.remote import found_files, weights
-from bench.remote.fetch import fetch_weight
+from bench.remote.fetch import fetch_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,7 +160,7 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     if _never_built(spec):
         importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
         forget()
-    return [fetch_weight(weight, progress) for weight in _weights(spec)]
+    return [fetch_file(weight, progress) for weight in _weights(spec)]
 
 
 def forget() -> None:

@@ -48,8 +48,14 @@ LPIPS_ALEX = _pyiqa_weight(
     "LPIPS_v0.1_alex-df73285e.pth",
     sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
 )
-LPIPS_VGG = _pyiqa_weight("LPIPS_v0.1_vgg-a78928a0.pth")
-DISTS_WEIGHTS = _pyiqa_weight("DISTS_weights-f5e65c96.pth")
+LPIPS_VGG = _pyiqa_weight(
+    "LPIPS_v0.1_vgg-a78928a0.pth",
+    sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+)
+DISTS_WEIGHTS = _pyiqa_weight(
+    "DISTS_weights-f5e65c96.pth",
+    sha256="f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+)
 MUSIQ_KONIQ = _pyiqa_weight("musiq_koniq_ckpt-e95806b9.pth", 108_610_983)
 MANIQA_PIPAL = _pyiqa_weight("MANIQA_PIPAL-ae6d356b.pth", 543_335_435)
 CLIP_RN50 = Weight(

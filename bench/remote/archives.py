@@ -1,8 +1,8 @@
-"""Archives of test sets: fetched whole or not at all, read without trusting them."""
+"""Archives and folders of files, read to their end without trusting them."""
 
 from __future__ import annotations
 
-import os
+import lzma
 import re
 import stat
 import tarfile
@@ -13,134 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from bench.base.errors import DataError, WeightsError
-from bench.base.records import copy_atomic
-from bench.base.text import inside, printable
-from bench.base.types import Weight
-from bench.remote import weights
-from bench.remote.card import Archive
-from bench.remote.download import download
+from bench.base.errors import DataError
+from bench.base.text import printable
 
 MAX_MEMBERS = 1_000_000
 MAX_MEMBER_BYTES = 1 << 30
 """One image file of more than 1 GiB is none."""
 MAX_BYTES = 200 << 30
-Progress = Callable[[int, int], None]
-
-
-def home(archive: Archive) -> Path:
-    """Where the archive is kept."""
-    return inside(weights.cache_dir() / "archives", archive.name)
-
-
-def find(archive: Archive) -> Path | None:
-    """The archive on this machine, in our cache or in a mirror directory; unchecked."""
-    mirror = weights.mirror()
-    places = [home(archive)]
-    if mirror and "://" not in mirror:
-        places.append(Path(mirror).expanduser() / archive.name)
-    return next((path for path in places if path.exists()), None)
-
-
-def locate(archive: Archive, dataset: str) -> Path:
-    """The archive on this machine, checked.
-
-    Raises:
-        DataError: it is missing (says how to get it) or is another file than expected.
-    """
-    path = find(archive)
-    if path is None:
-        raise DataError(how_to_get(archive, dataset))
-    if path.is_file():
-        _check(archive, path)
-    return path
-
-
-def how_to_get(archive: Archive, dataset: str) -> str:
-    """What is missing, and the command or page that mends it."""
-    size = f" ({archive.size / 1e9:.1f} GB)" if archive.size else ""
-    command = f"cassr-bench fetch {dataset}"
-    if archive.url:
-        return f"{archive.name}{size} is not on this machine; run: {command}"
-    return (
-        f"{archive.name}{size} is not on this machine and has no direct address; get it from "
-        f"{archive.page}, then run: {command} --from PATH"
-    )
-
-
-def fetch(archive: Archive, dataset: str, progress: Progress) -> Path:
-    """Download the archive from the first address that gives it, resumed and checked.
-
-    Raises:
-        DataError: no address, or every one failed.
-    """
-    found = find(archive)
-    if found is not None:
-        return locate(archive, dataset)
-    base = weights.mirror().rstrip("/")
-    mirrored = [f"{base}/{archive.name}"] if "://" in base else []
-    addresses = [*mirrored, *([archive.url] if archive.url else []), *archive.mirrors]
-    failures = []
-    for address in addresses:
-        try:
-            download(
-                address,
-                home(archive),
-                _as_weight(archive),
-                lambda _, done, total: progress(done, total),
-            )
-            return home(archive)
-        except WeightsError as error:
-            failures.append(str(error))
-    if not failures:
-        raise DataError(how_to_get(archive, dataset))
-    by_hand = f"or get it from {archive.page or archive.url} and run: cassr-bench fetch {dataset}"
-    raise DataError(f"{'; '.join(failures)}; {by_hand} --from PATH")
-
-
-def adopt(archive: Archive, given: Path) -> Path:
-    """Take an archive, or a folder of its files, that somebody already has.
-
-    Raises:
-        DataError: there is nothing, or it is another file than expected.
-    """
-    if not given.exists():
-        raise DataError(f"--from {printable(given)}: expected an archive or folder, found nothing")
-    target = home(archive)
-    if given.is_file():
-        _check(archive, given)
-        copy_atomic(given, target)
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    part.symlink_to(given.resolve(), target_is_directory=True)
-    os.replace(part, target)
-    return target
-
-
-def _check(archive: Archive, path: Path) -> None:
-    if archive.size and path.stat().st_size != archive.size:
-        raise DataError(
-            f"{printable(path)}: has {path.stat().st_size} bytes, expected {archive.size}"
-        )
-    try:
-        weights.check(_as_weight(archive), path)
-    except WeightsError as error:
-        raise DataError(str(error)) from error
-
-
-def _as_weight(archive: Archive) -> Weight:
-    return Weight(
-        name=archive.name,
-        url=archive.url,
-        folder="archives",
-        sha256=archive.sha256,
-        size=archive.size,
-    )
-
-
-# -- reading -------------------------------------------------------------------------------------
+MAX_GROWTH = 100
+"""Times an archive's size that its files may have, beyond the first `FREE_BYTES`."""
+FREE_BYTES = 256 << 20
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(RuntimeError, ValueError),  # a method or password that zipfile has not, absurd fields
+)
 
 
 @dataclass(frozen=True)
@@ -161,34 +47,53 @@ def members(path: Path, limit: int | None = MAX_MEMBER_BYTES) -> Iterator[Member
         DataError: not an archive, damaged, or with a member that no honest archive has: a path
             that leaves it, a link, a device, absurd numbers or sizes.
     """
-    count, total = 0, 0
     try:
-        for member in _reader(path)(path):
+        reader = _reader(path)
+        most = _most_bytes(path)
+        count, total = 0, 0
+        for member in reader(path):
             count, total = count + 1, total + member.size
-            _require_sane(path, member, count, total, limit)
+            _require_sane(path, member, limit)
+            if count > MAX_MEMBERS or total > most:
+                why = "is one too many: absurd number or size of files"
+                raise _refused(path, member.path, why)
             yield member
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{printable(path)}: is damaged ({printable(error)})") from error
+    except _DAMAGE as error:
+        raise DataError(f"{printable(path)}: {_is_damaged(error)}") from error
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Member]]:
     if path.is_dir():
         return _in_folder
-    if zipfile.is_zipfile(path):
-        return _in_zip
-    if tarfile.is_tarfile(path):
-        return _in_tar
+    if path.is_file():  # no pipe or device, which may never end
+        if zipfile.is_zipfile(path):
+            return _in_zip
+        if tarfile.is_tarfile(path):
+            return _in_tar
     raise DataError(f"{printable(path)}: expected a zip or tar archive, found neither")
 
 
-def _require_sane(path: Path, member: Member, count: int, total: int, limit: int | None) -> None:
+def _most_bytes(path: Path) -> int:
+    """How many bytes an honest archive of this size unpacks to."""
+    if path.is_dir():
+        return MAX_BYTES
+    return min(MAX_BYTES, FREE_BYTES + MAX_GROWTH * path.stat().st_size)
+
+
+def _is_damaged(error: Exception) -> str:
+    if isinstance(error, RuntimeError) and "password" in str(error):
+        return "is encrypted; unpack it by hand and give the folder with --from"
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be read ({error.strerror})"
+    return f"is damaged ({printable(error) or type(error).__name__})"
+
+
+def _require_sane(path: Path, member: Member, limit: int | None) -> None:
     parts = PurePosixPath(member.path.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:", parts[0]):
         raise _refused(path, member.path, "leaves the archive")
     if limit is not None and member.size > limit:
         raise _refused(path, member.path, f"has {member.size} bytes, an image has fewer")
-    if count > MAX_MEMBERS or total > MAX_BYTES:
-        raise _refused(path, member.path, "is one too many: absurd number or size of files")
 
 
 def _refused(path: Path, member: str, why: str) -> DataError:
@@ -221,6 +126,18 @@ def _in_tar(path: Path) -> Iterator[Member]:
             if not info.isreg():
                 raise _refused(path, info.name, "is a link or no regular file")
             yield Member(info.name, info.size, lambda info=info: _tar_file(archive, info))  # type: ignore[misc]
+        _require_end(archive)
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes a damaged header for the end, and reads no compressed file to its checksum."""
+    file = archive.fileobj
+    assert file is not None  # it was opened to be read
+    file.seek(archive.offset)
+    if any(file.read(tarfile.BLOCKSIZE)):
+        raise tarfile.ReadError(f"bad header at byte {archive.offset}")
+    while file.read(1 << 20):
+        pass
 
 
 def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -244,10 +161,13 @@ def extract(member: Member, target: Path) -> None:
                 if left < 0:
                     raise DataError(f"'{printable(member.path)}' is longer than declared")
                 file.write(chunk)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(
-            f"'{printable(member.path)}' cannot be read, the archive is damaged ({error})"
-        ) from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            where = printable(target.parent)
+            reason = f"cannot be unpacked to {where} ({error.strerror}); make room"
+        else:
+            reason = f"the archive {_is_damaged(error)}"
+        raise DataError(f"'{printable(member.path)}': {reason}") from error
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -1,95 +1,198 @@
-"""Fetching one file over http: resumed, checked, atomic."""
+"""Fetching one file over http: resumed, checked, atomic; no more than stated, and not for ever."""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from filelock import FileLock
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    NewConnectionError,
+    ProxyError,
+)
+from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
-from bench.base.types import Weight
-from bench.remote import weights
+from bench.base.text import printable
+from bench.base.types import RemoteFile
+from bench.remote import hub, weights
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 18
 _TRIES = 3
-_TIMEOUT = (10, 60)
+_TIMEOUT = (10, 30)
 """Seconds for the connection and between two pieces of data."""
+_WINDOW, _LEAST = 30.0, 10 << 10
+"""Seconds over which the speed is judged, and the least bytes a second."""
+_MOST = 64 << 30
+"""Bytes of a file whose size neither card nor server states."""
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a busy server is asked again, doubled each time, and the most it may ask for."""
 
 
 def download(
-    address: str, target: Path, weight: Weight, progress: weights.Progress | None = None
+    address: str, target: Path, file: RemoteFile, progress: weights.Progress | None = None
 ) -> None:
     """Fetch `address` to `target`, which appears only when it is whole and right.
 
-    A part that an earlier try left is continued where the weight's hash is known (so that a
+    A part that an earlier try left is continued where the file's hash is known (so that a
     part of another file cannot slip in); otherwise the transfer starts again.
 
     Raises:
-        WeightsError: unreachable, a web page, wrong size or hash, or dropped again and again.
+        WeightsError: unreachable, a web page, wrong size or hash, too slow, no room, or dropped
+            again and again.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if hub.is_shut(address):
+        raise WeightsError(f"{address} is not asked: HF_HUB_OFFLINE is set")
     part = target.with_name(target.name + ".part")
-    with FileLock(f"{part}.lock"):
-        _transfer(address, part, weight, progress)
-        _verify(part, weight, address)
-        part.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{part}.lock"):
+            if target.is_file():  # another process was faster
+                return
+            _Transfer(address, part, file, progress).run()
+            _verify(part, file, address)
+            part.replace(target)
+    except OSError as error:
+        advice = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        reason = error.strerror or printable(error)
+        raise WeightsError(f"{printable(part)}: cannot be written ({reason}){advice}") from error
 
 
-def _transfer(address: str, part: Path, weight: Weight, progress: weights.Progress | None) -> None:
-    """Fill `part`, going on after a dropped connection."""
-    if not weights.expected(weight):
-        part.unlink(missing_ok=True)
-    for attempt in range(1, _TRIES + 1):
-        try:
-            _request(address, part, weight, progress)
-            return
-        except requests.RequestException as error:
-            final = isinstance(error, requests.HTTPError) or _unreachable(error)
-            if attempt == _TRIES or final:
-                raise WeightsError(_interrupted(address, part, error)) from error
+@dataclass
+class _Transfer:
+    """Fills `part`, going on after a dropped connection; `version` is of the file begun with."""
 
+    address: str
+    part: Path
+    file: RemoteFile
+    progress: weights.Progress | None
+    version: str = ""
 
-def _request(address: str, part: Path, weight: Weight, progress: weights.Progress | None) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(address, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
-        if answer.status_code == 416:
-            _judge_overlong(part, answer)
-            return
-        answer.raise_for_status()
-        _refuse_web_page(address, answer)
+    def run(self) -> None:
+        if not weights.expected(self.file):
+            self.part.unlink(missing_ok=True)
+        for left in reversed(range(_TRIES)):
+            self._tell(self.have, 0)
+            try:
+                self._request()
+                return
+            except (requests.RequestException, HTTPError) as error:
+                pause = _pause(error, _TRIES - left)
+                if pause is None or not left:
+                    raise WeightsError(self._interrupted(error)) from error
+                time.sleep(pause)
+
+    @property
+    def have(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _request(self) -> None:
+        have = self._resumable()
+        asked = hub.address(self.address)
+        headers = {"Accept-Encoding": "identity", **hub.headers(asked)}
+        if have:
+            headers |= {"Range": f"bytes={have}-"}
+            headers |= {"If-Range": self.version} if self.version else {}
+        with requests.get(
+            asked, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
+        ) as answer:
+            if answer.status_code == 416:
+                self._judge_part(answer)
+                return
+            answer.raise_for_status()
+            _refuse_web_page(self.address, answer)
+            self._write(answer, self._start(answer, have))
+
+    def _resumable(self) -> int:
+        """Bytes to go on after; none where nothing tells whether the rest is of the same file."""
+        if not (self.version or weights.expected(self.file)):
+            self.part.unlink(missing_ok=True)
+        return self.have
+
+    def _start(self, answer: requests.Response, have: int) -> int:
+        """The byte that an answer begins at."""
+        before, self.version = self.version, _version(answer)
         if answer.status_code != 206:
-            have = 0
-        total = have + int(answer.headers.get("Content-Length", 0))
-        _append(answer, part, have, total, weight.name, progress)
+            return 0
+        begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", f"bytes {have}-"))
+        if not begins or int(begins[1]) != have or (before and before != self.version):
+            self.part.unlink()
+            raise requests.ConnectionError("the server went on with another file or place")
+        return have
+
+    def _write(self, answer: requests.Response, have: int) -> None:
+        encoded = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
+        decoded = encoded and not self.file.name.endswith(("gz", "gzip"))  # which servers call so
+        total = 0 if decoded or not _length(answer) else have + _length(answer)
+        if self.file.size and total not in (0, self.file.size):
+            raise WeightsError(f"{self.address} has {total} bytes, expected {self.file.size}")
+        limit = self.file.size or total or _MOST
+        pace = _Pace(have)
+        with self.part.open("ab" if have else "wb") as file:
+            while chunk := answer.raw.read1(_CHUNK, decode_content=decoded):
+                have += len(chunk)
+                if have > limit:
+                    self.part.unlink()
+                    raise WeightsError(f"{self.address} sends more than {limit} bytes; refused")
+                file.write(chunk)
+                self._tell(have, total)
+                pace.judge(have)
+        if total and have < total:
+            raise requests.ConnectionError(f"{have} of {total} bytes came")
+
+    def _judge_part(self, answer: requests.Response) -> None:
+        """The server has nothing after what we have: whole already, or of another file."""
+        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        if str(self.have) != total:
+            have = self.have
+            self.part.unlink()
+            raise requests.ConnectionError(
+                f"the part that was here had {have} bytes, the file there has {total or 'others'}"
+            )
+
+    def _tell(self, have: int, total: int) -> None:
+        if self.progress:
+            self.progress(self.file.name, have, total or self.file.size)
+
+    def _interrupted(self, error: Exception) -> str:
+        kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""
+        return f"{self.address} could not be fetched: {_brief(self.address, error)}{kept}"
 
 
-def _append(
-    answer: requests.Response,
-    part: Path,
-    have: int,
-    total: int,
-    name: str,
-    progress: weights.Progress | None,
-) -> None:
-    with part.open("ab" if have else "wb") as file:
-        for chunk in answer.iter_content(_CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            if progress:
-                progress(name, have, total)
-    if total and have < total:
-        raise requests.ConnectionError(f"{have} of {total} bytes came")
+class _Pace:
+    """Gives up on a server from which nearly nothing comes."""
+
+    def __init__(self, have: int) -> None:
+        self.since, self.had = time.monotonic(), have
+
+    def judge(self, have: int) -> None:
+        now = time.monotonic()
+        if now - self.since < _WINDOW:
+            return
+        if have - self.had < _LEAST * (now - self.since):
+            raise requests.ConnectionError(f"less than {_LEAST >> 10} kB a second came")
+        self.since, self.had = now, have
 
 
-def _judge_overlong(part: Path, answer: requests.Response) -> None:
-    """The server has nothing after what we have: whole already, or too long and to be redone."""
-    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    if str(part.stat().st_size) != total:
-        part.unlink()
-        raise requests.ConnectionError("the part that was here is longer than the file")
+def _version(answer: requests.Response) -> str:
+    """What tells a file from a later one at its address; "" where the server says nothing sure."""
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+
+def _length(answer: requests.Response) -> int:
+    """Bytes that are to come; 0 when that is not said, or absurdly."""
+    said = answer.headers.get("Content-Length", "")
+    return int(said) if said.isascii() and said.isdigit() else 0
 
 
 def _refuse_web_page(address: str, answer: requests.Response) -> None:
@@ -101,28 +204,41 @@ def _refuse_web_page(address: str, answer: requests.Response) -> None:
         )
 
 
-def _verify(part: Path, weight: Weight, address: str) -> None:
-    """Check size and hash; a wrong file is deleted, so that the next try starts afresh."""
-    size = part.stat().st_size
-    if weight.size and size != weight.size:
+def _verify(part: Path, file: RemoteFile, address: str) -> None:
+    """Check size and content; a wrong file is deleted, so that the next try starts afresh."""
+    if reason := weights.judge(file, part):
         part.unlink()
-        raise WeightsError(f"{address} has {size} bytes, expected {weight.size}")
-    if not weights.expected(weight) and part.read_bytes()[:200].lstrip().lower().startswith(
-        (b"<!doctype html", b"<html")
-    ):
-        part.unlink()
-        raise WeightsError(f"{address} is a web page, not {weight.name}")
+        raise WeightsError(f"what was fetched from {address} {reason}; nothing of it is kept")
+
+
+def _certificates() -> str | bool:
+    """The authorities that are trusted, where the user names them."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        path = os.environ.get(name)
+        if path and not Path(path).exists():
+            raise WeightsError(f"{name}={printable(path)}: expected certificates, found no file")
+        if path:
+            return path
+    return True
+
+
+def _pause(error: Exception, tried: int) -> float | None:
+    """Seconds until another try; None where none would help."""
+    answer = getattr(error, "response", None)
+    if answer is not None:
+        seconds = _asked_pause(answer, _PAUSE * 2 ** (tried - 1))
+        return seconds if answer.status_code in _BUSY and seconds <= _LONGEST_PAUSE else None
+    dropped = (requests.ConnectionError, requests.Timeout, HTTPError)
+    final = isinstance(error, requests.exceptions.SSLError) or _unreachable(error)
+    return 0.0 if isinstance(error, dropped) and not final else None
+
+
+def _asked_pause(answer: requests.Response, usual: float) -> float:
+    asked = answer.headers.get("Retry-After")
     try:
-        weights.check(weight, part)
-    except WeightsError as error:
-        part.unlink()
-        raise WeightsError(f"fetched from {address}: {error}") from None
-
-
-def _interrupted(address: str, part: Path, error: Exception) -> str:
-    have = part.stat().st_size if part.exists() else 0
-    kept = f"; {have} bytes are kept, run the command again to go on" if have else ""
-    return f"{address} could not be fetched: {_brief(error)}{kept}"
+        return Retry().parse_retry_after(asked) if asked else usual
+    except InvalidHeader:
+        return usual
 
 
 def _unreachable(error: Exception) -> bool:
@@ -131,8 +247,20 @@ def _unreachable(error: Exception) -> bool:
     return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
 
 
-def _brief(error: Exception) -> str:
+def _brief(address: str, error: Exception) -> str:
+    answer = getattr(error, "response", None)
+    if answer is not None and (refusal := hub.refusal(address, answer.status_code)):
+        return refusal
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            "its certificate is not trusted; where your network has one of its own, set "
+            "SSL_CERT_FILE to it"
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "no connection through the proxy (HTTPS_PROXY, HTTP_PROXY)"
     if _unreachable(error):
         return "no connection to that host"
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+    text = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
+    text = text if len(text) <= 160 else text[:157] + "..."
+    asked = answer.headers.get("Retry-After") if answer is not None else None
+    return f"{text}; it asks to come again in or at {printable(asked)}" if asked else text

@@ -1,10 +1,10 @@
-"""Where weights are: the one place that finds, checks and fetches files of networks.
+"""Where files from elsewhere are: the one place that finds and checks weights and archives.
 
 A file is looked for where the library that loads it looks (below the torch cache), in the mirror
 directory, in our own cache, in the Hugging Face cache and, where a distribution carries it, among
 the installed files of that; in this order. Whatever is found is
 checked against its sha256 before anything loads it; where the publisher names no hash, the one
-seen first is recorded and checked ever after.
+seen first is recorded and checked ever after, until the file is deleted.
 
 Environment:
     TORCH_HOME, HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME: as torch and huggingface_hub use them.
@@ -16,22 +16,16 @@ Environment:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlparse
-
-from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from bench.base.errors import WeightsError
-from bench.base.records import read_as
-from bench.base.text import inside
-from bench.base.types import Weight
-from bench.remote import wheels
+from bench.base.text import inside, printable
+from bench.base.types import RemoteFile
+from bench.remote import hub, soundness, wheels
+from bench.remote.ledger import Ledger
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, bytes had so far and bytes in all (0 when unknown)."""
@@ -49,68 +43,89 @@ def torch_home() -> Path:
     return Path(own).expanduser() if own else _xdg_cache() / "torch"
 
 
-def home(weight: Weight) -> Path:
-    """Where the library that loads `weight` looks for it, and where `fetch` puts it."""
-    if weight.folder:
-        return inside(torch_home() / weight.folder, weight.name)
-    return inside(cache_dir() / "weights" / (weight.wheel or "."), weight.name)
+def home(file: RemoteFile) -> Path:
+    """Where the library that loads `file` looks for it, and where `fetch` puts it."""
+    if file.folder:
+        return inside(torch_home() / file.folder, file.name)
+    return inside(cache_dir() / file.kept / (file.wheel or "."), file.name)
 
 
-def find(weight: Weight) -> Path | None:
+def find(file: RemoteFile) -> Path | None:
     """The first place where the file lies, unchecked; None when it is nowhere."""
-    return next((path for path in _places(weight) if path.is_file()), None)
+    return next((path for path in _places(file) if _is_there(file, path)), None)
 
 
-def locate(weight: Weight) -> Path:
+def _is_there(file: RemoteFile, path: Path) -> bool:
+    return path.is_file() or (file.may_be_folder and path.is_dir())
+
+
+def locate(file: RemoteFile) -> Path:
     """Path of the file, checked.
 
     Raises:
         WeightsError: it is missing or not the file expected.
     """
-    path = find(weight)
+    path = find(file)
     if path is None:
-        raise WeightsError(f"{weight.name} is not on this machine")
-    check(weight, path)
+        forget(file)
+        raise WeightsError(f"{file.name} is not on this machine")
+    check(file, path)
     return path
 
 
-def place(weight: Weight) -> Path:
+def place(file: RemoteFile) -> Path:
     """Make a located file appear where its library looks (a link, or a copy); give that path."""
-    path, target = locate(weight), home(weight)
-    if path != target and weight.folder:
+    path, target = locate(file), home(file)
+    if path != target and file.folder:
         target.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(path, target)
         return target
     return path
 
 
-def problem(weight: Weight) -> str:
+def problem(file: RemoteFile) -> str:
     """Why the file cannot be used, in one line; "" when it can."""
     try:
-        locate(weight)
+        locate(file)
     except WeightsError as error:
         return str(error)
     return ""
 
 
-def check(weight: Weight, path: Path) -> None:
-    """Compare the file's hash with the published one, or with the one seen first.
+def check(file: RemoteFile, path: Path) -> None:
+    """Compare a file with what is published of it, or with the one seen first.
 
     Raises:
         WeightsError: it differs, and substitutes were not asked for.
     """
-    if may_be_substitute(weight):
-        return
-    found, wanted = sha256(path), expected(weight)
-    if not wanted:
-        _remember(weight, found)
-    elif not found.startswith(wanted):
-        raise WeightsError(_mismatch(weight, path, wanted, found))
+    if reason := "" if path.is_dir() else judge(file, path):
+        raise WeightsError(f"{printable(path)} {reason}; delete it and fetch it again")
 
 
-def expected(weight: Weight) -> str:
+def judge(file: RemoteFile, path: Path) -> str:
+    """Why what lies at `path` is not the file, to come after its name; "" when it is."""
+    if may_be_substitute(file):
+        return ""
+    size, wanted = path.stat().st_size, expected(file)
+    if file.size and size != file.size:
+        return f"has {size} bytes, expected {file.size}{_which_is(path)}"
+    if wanted:
+        digest = sha256(path)
+        return "" if digest.startswith(wanted) else _mismatch(file, path, wanted, digest)
+    reason = soundness.damage(path, file.name)
+    if not reason:
+        _ledger().remember(_key(file), sha256(path))
+    return reason
+
+
+def expected(file: RemoteFile) -> str:
     """Leading hex digits (up to all 64) that the file's sha256 must have; "" when unknown."""
-    return weight.sha256 or weight.sha256_prefix or _ledger()["seen"].get(_key(weight), "")
+    return file.sha256 or file.sha256_prefix or _ledger().seen(_key(file))
+
+
+def forget(file: RemoteFile) -> None:
+    """Drop the hash that was seen first: the file is gone, the next one is the first again."""
+    _ledger().forget(_key(file))
 
 
 def hash_in_name(name: str) -> str:
@@ -120,29 +135,21 @@ def hash_in_name(name: str) -> str:
     return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") else ""
 
 
-def may_be_substitute(weight: Weight) -> bool:
+def may_be_substitute(file: RemoteFile) -> bool:
     """Whether another file than the published one was allowed to run under this name."""
     allowed = os.environ.get("CASSR_BENCH_SUBSTITUTE_WEIGHTS", "")
-    return weight.name in (name.strip() for name in allowed.split(","))
+    return file.name in (name.strip() for name in allowed.split(","))
 
 
-def is_substitute(weight: Weight) -> bool:
+def is_substitute(file: RemoteFile) -> bool:
     """Whether the file found is another one than its publisher's (only if that was allowed)."""
-    path, wanted = find(weight), weight.sha256 or weight.sha256_prefix
+    path, wanted = find(file), file.sha256 or file.sha256_prefix
     return path is not None and bool(wanted) and not sha256(path).startswith(wanted)
 
 
 def sha256(path: Path) -> str:
     """Hash of a file's bytes; remembered by path, size and time of change."""
-    path = path.resolve()
-    stat = path.stat()
-    stamp = (stat.st_size, stat.st_mtime_ns)
-    known = _ledger()["files"].get(str(path))
-    if known and known[:2] == stamp:
-        return known[2]
-    digest = _hash(path)
-    _write_ledger("files", str(path), (*stamp, digest))
-    return digest
+    return _ledger().sha256(path)
 
 
 def mirror() -> str:
@@ -150,35 +157,26 @@ def mirror() -> str:
     return os.environ.get("CASSR_BENCH_MIRROR", "")
 
 
-def sources(weight: Weight) -> list[str]:
+def sources(file: RemoteFile) -> list[str]:
     """Addresses to fetch from, best first."""
     base = mirror().rstrip("/")
-    own = [f"{base}/{weight.name}"] if _is_address(base) else []
-    return own + ([weight.url] if weight.url else [])
+    own = [f"{base}/{file.name}"] if _is_address(base) else []
+    return own + [address for address in (file.url, *file.mirrors) if address]
 
 
-def _places(weight: Weight) -> Iterator[Path]:
-    yield home(weight)
+def _places(file: RemoteFile) -> Iterator[Path]:
+    yield home(file)
     base = mirror()
     if base and not _is_address(base):
-        yield Path(base).expanduser() / weight.folder / weight.name
-        yield Path(base).expanduser() / weight.name
-    yield cache_dir() / "weights" / weight.name
-    yield from _hub_snapshots(weight)
-    carried = wheels.installed(weight) if weight.wheel else None
+        yield Path(base).expanduser() / file.folder / file.name
+        yield Path(base).expanduser() / file.name
+    yield cache_dir() / file.kept / file.name
+    cached = hub.cached(file.url, _hub_cache())
+    if cached:
+        yield cached
+    carried = wheels.installed(file) if file.wheel else None
     if carried:
         yield carried
-
-
-def _hub_snapshots(weight: Weight) -> list[Path]:
-    """Copies in the Hugging Face cache of a file published on that hub."""
-    url = urlparse(weight.url)
-    parts = url.path.strip("/").split("/")
-    if url.hostname != "huggingface.co" or len(parts) < 5:
-        return []
-    owner, repository, _, _, *inside = parts
-    snapshots = _hub_cache() / f"models--{owner}--{repository}" / "snapshots"
-    return sorted(snapshots.glob("*/" + "/".join(inside)))
 
 
 def _hub_cache() -> Path:
@@ -206,52 +204,23 @@ def _link_or_copy(path: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _mismatch(weight: Weight, path: Path, wanted: str, found: str) -> str:
-    published = weight.sha256 or weight.sha256_prefix
-    mend = "delete it and fetch it again" if published else f"see {_ledger_path()}"
-    origin = "published" if published else "recorded when first seen"
+def _mismatch(file: RemoteFile, path: Path, wanted: str, found: str) -> str:
+    origin = "published" if file.sha256 or file.sha256_prefix else "recorded when first seen"
     return (
-        f"{path} is not the expected file: its sha256 is {found[:16]}..., {origin} is "
-        f"{wanted[:16]}{'...' if len(wanted) > 16 else ''}; {mend}"
+        f"is not the expected file: its sha256 is {found[:16]}..., {origin} is "
+        f"{wanted[:16]}{'...' if len(wanted) > 16 else ''}{_which_is(path)}"
     )
 
 
-def _key(weight: Weight) -> str:
-    return f"{weight.folder}/{weight.name}"
+def _which_is(path: Path) -> str:
+    text = soundness.text_in(path)
+    return f" (it is {text})" if text else ""
 
 
-def _ledger_path() -> Path:
-    return cache_dir() / "weights.json"
+def _key(file: RemoteFile) -> str:
+    shelf = "" if file.kept == "weights" else file.kept
+    return f"{file.folder or shelf}/{file.name}"
 
 
-class _Ledger(BaseModel):
-    """Hashes of files by name, as first seen; size, time of change and hash by path."""
-
-    seen: dict[str, StrictStr] = Field(default_factory=dict)
-    files: dict[str, tuple[StrictInt, StrictInt, StrictStr]] = Field(default_factory=dict)
-
-
-def _ledger() -> dict[str, dict]:
-    return (read_as(_ledger_path(), _Ledger) or _Ledger()).model_dump()
-
-
-def _remember(weight: Weight, digest: str) -> None:
-    _write_ledger("seen", _key(weight), digest)
-
-
-def _write_ledger(part: str, key: str, value: object) -> None:
-    """Add one entry; a cache that cannot be written costs time, never the run."""
-    ledger = _ledger()
-    ledger[part][key] = value
-    try:
-        _ledger_path().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache_dir(), delete=False) as file:
-            json.dump(ledger, file, indent=1, sort_keys=True)
-        Path(file.name).replace(_ledger_path())
-    except OSError:
-        return
+def _ledger() -> Ledger:
+    return Ledger(cache_dir() / "weights.json")

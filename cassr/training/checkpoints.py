@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from cassr.base.errors import TrainingError
 
@@ -52,7 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     final = folder / f"step-{checkpoint.step:08d}"
     _clean(folder)
     if not _is_whole(final):
-        part = _write(_hidden(final, PART), checkpoint)
+        part = _written(_hidden(final, PART), checkpoint)
         remove(final)
         os.replace(part, final)
     for old in found(folder)[:-keep]:
@@ -82,7 +84,7 @@ def read_notes(path: Path) -> dict[str, Any]:
     """
     try:
         return dict(json.loads((path / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -106,14 +108,17 @@ def load(path: Path) -> Checkpoint:
         raise _damaged(path, error) from error
 
 
-def assign(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy values into parameters of the same names and shapes.
 
     Raises:
         TrainingError: names or shapes differ.
     """
     if differing := sorted(set(parameters) ^ set(values)):
-        raise TrainingError(f"checkpoint: parameter {differing[0]} is not on both sides")
+        raise TrainingError(
+            f"checkpoint: parameter {differing[0]} is not on both sides; delete the checkpoint to "
+            "go on from the one before"
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != values[name].shape:
@@ -122,6 +127,16 @@ def assign(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor])
                     f"{tuple(values[name].shape)}"
                 )
             parameter.copy_(values[name])
+
+
+def _written(part: Path, checkpoint: Checkpoint) -> Path:
+    try:
+        return _write(part, checkpoint)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(
+            f"{part.parent}: a checkpoint cannot be written ({_brief(error)}); make room, what was "
+            "saved before is kept"
+        ) from error
 
 
 def _write(part: Path, checkpoint: Checkpoint) -> Path:
@@ -161,7 +176,12 @@ def _flush(file: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> TrainingError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     return TrainingError(
-        f"{path}: cannot be read ({reason}); delete it to go on from the one before"
+        f"{path}: cannot be read ({_brief(error)}); delete it to go on from the one before"
     )
+
+
+def _brief(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):  # torch advises to load it all the same
+        return f"{OPTIMIZER} is not of tensors alone"
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

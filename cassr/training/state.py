@@ -107,15 +107,15 @@ class RunState:
         if not (existing := checkpoints.found(self.folder)):
             return
         saved = checkpoints.load(existing[-1])
-        _check_identity(existing[-1], saved.notes["identity"], self.identity())
+        _check_identity(existing[-1], saved.notes.get("identity", {}), self.identity())
         checkpoints.assign(self.trained, saved.weights)
         scaler = saved.optimizer.pop("scaler", None)
         if scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(scaler)
         self.optimizer.load_state_dict(saved.optimizer)
         if self.averages is not None:
-            for shadow, name in zip(self.averages.shadow_params, self.trained, strict=True):
-                shadow.copy_(saved.averages[name])
+            shadows = dict(zip(self.trained, self.averages.shadow_params, strict=True))
+            checkpoints.assign(shadows, saved.averages)
             self.averages.to(self.accelerator.device)
             self.averages.optimization_step = saved.step
         self.step, self.seconds = saved.step, saved.notes["seconds"]

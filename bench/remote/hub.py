@@ -1,0 +1,78 @@
+"""The Hugging Face hub: its addresses, cache, token and closed doors.
+
+Environment, as huggingface_hub uses it:
+    HF_ENDPOINT: another address of the hub. HF_HUB_OFFLINE: ask it nothing.
+    HF_TOKEN: sent to the hub alone. HF_HOME, HF_HUB_CACHE: where its cache is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from bench.base.text import printable
+
+HUB = "https://huggingface.co"
+_FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_GATED = (401, 403)
+
+
+def address(url: str) -> str:
+    """Where `url` is asked for."""
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    return endpoint + url.removeprefix(HUB) if endpoint and url.startswith(f"{HUB}/") else url
+
+
+def is_shut(url: str) -> bool:
+    """Whether `url` is the hub's and the user wants it asked nothing."""
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return offline and url.startswith(f"{HUB}/")
+
+
+def headers(asked: str) -> dict[str, str]:
+    """What goes with a request: the user's token, to the hub alone."""
+    if not asked.startswith(f"{address(HUB + '/')}"):
+        return {}
+    from huggingface_hub import get_token  # heavy: only to fetch
+
+    token = get_token()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def cached(url: str, cache: Path) -> Path | None:
+    """The copy in the hub's own cache of a file that is published there."""
+    found = _FILE.fullmatch(url)
+    if not found or not cache.is_dir():
+        return None
+    from huggingface_hub import try_to_load_from_cache  # heavy: only where there is a cache
+
+    kind, repository, revision, file = found.groups()
+    path = try_to_load_from_cache(
+        repository, file, cache, revision, kind.removesuffix("s") if kind else None
+    )
+    return Path(path) if isinstance(path, str) else None
+
+
+def refusal(url: str, status: int | None) -> str:
+    """What a refused request for a file of the hub needs; "" for any other."""
+    found = _FILE.fullmatch(url)
+    if not found or status not in _GATED:
+        return ""
+    return needs_consent("/".join(part for part in found.groups()[:2] if part))
+
+
+def needs_consent(repository: str) -> str:
+    return (
+        f"{repository} is gated or private: accept its terms at {HUB}/{repository}, then set "
+        "HF_TOKEN to a token of yours (or run: hf auth login)"
+    )
+
+
+def reason(error: Exception, repository: str) -> str:
+    """Why huggingface_hub did not give a repository, in one line."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if isinstance(error, RepositoryNotFoundError):
+        return needs_consent(repository)
+    return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)
