@@ -510,6 +510,7 @@ class TestRuns:
 
     def test_another_method_is_stage_1(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         given = command(folder, tmp_path / "run", "--activation", "external")
+        given[1] = "guidance"
         refused = cli(*given)
         assert refused.returncode == 2
         assert "external': expected --reference-method" in refused.stderr
@@ -518,7 +519,7 @@ class TestRuns:
         index = json.loads((tmp_path / "run" / "model" / "model_index.json").read_text())
         assert index["activation_kind"] == "external"
         assert list((tmp_path / "run").parent.glob("prepared/references-*/*.safetensors"))
-        unknown = cli(*command(folder, tmp_path / "run", "--reference-method", "lanzcos"))
+        unknown = cli(*given, "--reference-method", "lanzcos")
         assert unknown.returncode == 2
         assert "lanczos" in unknown.stderr
 

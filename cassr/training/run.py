@@ -97,8 +97,8 @@ def run(
     settings = settled(settings, on_gpu=device.type == "cuda")
     pipeline = load_start(start, stage)
     pipeline.set_progress_bar_config(disable=True)
-    objective = build_objective(stage, pipeline, settings)  # refuses before preparing
     references = _references(get_stage(stage), pipeline, reference_method)
+    objective = build_objective(stage, pipeline, settings)  # refuses before preparing
     identity: dict[str, Any] = {
         "start": starting_point(pipeline),
         "data": _data_identity(photographs),
