@@ -99,7 +99,7 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
-    missing = [each for each in spec.packages if importlib.util.find_spec(each.module) is None]
+    missing = _not_installed(spec)
     if missing:
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
