@@ -28,7 +28,6 @@ __all__ = [
     "METRICS",
     "fetch",
     "fingerprint",
-    "forget",
     "get",
     "installed",
     "load",
@@ -160,13 +159,8 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     """
     if _never_built(spec):
         importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
-        forget()
+        _asked.cache_clear()
     return [fetch_file(weight, progress) for weight in _weights(spec)]
-
-
-def forget() -> None:
-    """Ask again whether metrics whose files are not listed can run; the answers are kept."""
-    _asked.cache_clear()
 
 
 def substituted(spec: MetricSpec) -> list[str]:
