@@ -29,11 +29,13 @@ class Layer:
 
     Attributes:
         sources: numbers of the layers whose outputs it takes; splits are looked through.
+        name: of its weights in the network's own code; "" where it has none, and in a graph.
     """
 
     kind: str
     sources: tuple[int, ...] = ()
     parameters: Parameters = field(default_factory=dict)
+    name: str = field(default="", compare=False, repr=False)
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
@@ -44,12 +46,13 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
             single, too few or too many bytes.
     """
     graph = read_graph(weights.with_suffix(".param"))
-    architecture = _architecture(graph)
-    _require_same(weights, graph, architecture.layers)
+    layers = _architecture(graph).layers
+    _require_same(weights, graph, layers)
     reader = _Reader(weights)
     tensors: dict[str, Tensor] = {}
-    for name, layer in zip(architecture.names, architecture.with_weights(), strict=True):
-        tensors.update(_tensors(name, layer, reader))
+    for layer in layers:
+        if layer.name:
+            tensors.update(_tensors(layer, reader))
     reader.require_end()
     return tensors
 
@@ -99,27 +102,22 @@ def _parameter(text: str) -> tuple[int, tuple[float, ...]]:
 
 
 class _Architecture:
-    """A network as ncnn's converter writes it: its layers, and the names of those with weights."""
+    """A network as ncnn's converter writes it."""
 
     def __init__(self) -> None:
         self.layers = [Layer("Input")]
-        self.names: list[str] = []
 
-    def add(self, kind: str, *sources: int, **parameters: float) -> int:
-        """Add a layer with parameters `p0=...`; give its number."""
-        told = {int(name[1:]): (float(value),) for name, value in parameters.items()}
-        self.layers.append(Layer(kind, sources, told))
+    def add(
+        self, kind: str, sources: tuple[int, ...], told: Parameters | None = None, name: str = ""
+    ) -> int:
+        """Add a layer; give its number."""
+        self.layers.append(Layer(kind, sources, told or {}, name))
         return len(self.layers) - 1
 
     def convolution(self, name: str, source: int, inside: int, out: int, leaky: bool) -> int:
-        self.names.append(name)
         shape = {0: (out,), 1: (3,), 4: (1,), 5: (1,), 6: (9 * inside * out,)}
         slope = {9: (2,), -23310: (1, 0.2)} if leaky else {}
-        self.layers.append(Layer("Convolution", (source,), {**shape, **slope}))
-        return len(self.layers) - 1
-
-    def with_weights(self) -> Iterator[Layer]:
-        return (layer for layer in self.layers if layer.kind in ("Convolution", "PReLU"))
+        return self.add("Convolution", (source,), {**shape, **slope}, name)
 
 
 def _architecture(graph: Sequence[Layer]) -> _Architecture:
@@ -137,11 +135,10 @@ def _compact(convolutions: int, width: int, scale: int) -> _Architecture:
     x = 0
     for place in range(convolutions + 1):
         x = net.convolution(f"body.{2 * place}", x, width if place else 3, width, leaky=False)
-        x = net.add("PReLU", x, p0=width)
-        net.names.append(f"body.{2 * place + 1}")
+        x = net.add("PReLU", (x,), {0: (width,)}, f"body.{2 * place + 1}")
     x = net.convolution(f"body.{2 * convolutions + 2}", x, width, 3 * scale * scale, leaky=False)
-    x = net.add("PixelShuffle", x, p0=scale)
-    net.add("BinaryOp", x, net.add("Interp", 0, p0=1, p1=scale, p2=scale))
+    x = net.add("PixelShuffle", (x,), {0: (scale,)})
+    net.add("BinaryOp", (x, _enlarged(net, 0, scale)))
     return net
 
 
@@ -153,9 +150,9 @@ def _rrdb(blocks: int, width: int, growth: int) -> _Architecture:
         for dense in (1, 2, 3):
             x = _dense(net, f"body.{block}.rdb{dense}", x, width, growth)
         x = _scaled_sum(net, x, before)
-    x = net.add("BinaryOp", first, net.convolution("conv_body", x, width, width, leaky=False))
+    x = net.add("BinaryOp", (first, net.convolution("conv_body", x, width, width, leaky=False)))
     for name in ("conv_up1", "conv_up2"):
-        x = net.convolution(name, net.add("Interp", x, p0=1, p1=2, p2=2), width, width, leaky=True)
+        x = net.convolution(name, _enlarged(net, x, 2), width, width, leaky=True)
     x = net.convolution("conv_hr", x, width, width, leaky=True)
     net.convolution("conv_last", x, width, 3, leaky=False)
     return net
@@ -164,31 +161,31 @@ def _rrdb(blocks: int, width: int, growth: int) -> _Architecture:
 def _dense(net: _Architecture, name: str, x: int, width: int, growth: int) -> int:
     features = [x]
     for place in range(4):
-        seen = net.add("Concat", *features) if place else x
+        seen = net.add("Concat", tuple(features)) if place else x
         inside = width + place * growth
         features.append(net.convolution(f"{name}.conv{place + 1}", seen, inside, growth, True))
-    joined = net.add("Concat", *features)
+    joined = net.add("Concat", tuple(features))
     out = net.convolution(f"{name}.conv5", joined, width + 4 * growth, width, leaky=False)
     return _scaled_sum(net, out, x)
 
 
 def _scaled_sum(net: _Architecture, branch: int, trunk: int) -> int:
-    net.layers.append(Layer("Eltwise", (branch, trunk), {0: (1,), -23301: (2, 0.2, 1)}))
-    return len(net.layers) - 1
+    return net.add("Eltwise", (branch, trunk), {0: (1,), -23301: (2, 0.2, 1)})
+
+
+def _enlarged(net: _Architecture, x: int, scale: int) -> int:
+    """By repeating pixels."""
+    return net.add("Interp", (x,), {0: (1,), 1: (scale,), 2: (scale,)})
 
 
 def _require_same(weights: Path, found: Sequence[Layer], wanted: Sequence[Layer]) -> None:
-    for number, (here, there) in enumerate(zip(found, wanted, strict=False)):
-        if here != there:
-            raise ValueError(
-                f"{weights.with_suffix('.param')}: is neither RRDBNet nor SRVGGNetCompact: "
-                f"layer {number} is {here}, expected {there}"
-            )
-    if len(found) != len(wanted):
-        raise ValueError(
-            f"{weights.with_suffix('.param')}: is neither RRDBNet nor SRVGGNetCompact: "
-            f"has {len(found)} layers, expected {len(wanted)}"
-        )
+    pairs = enumerate(zip(found, wanted, strict=False))
+    other = next((f"layer {n} is {a}, expected {b}" for n, (a, b) in pairs if a != b), "")
+    if not other and len(found) != len(wanted):
+        other = f"has {len(found)} layers, expected {len(wanted)}"
+    if other:
+        graph = weights.with_suffix(".param")
+        raise ValueError(f"{graph}: is neither RRDBNet nor SRVGGNetCompact: {other}")
 
 
 # -- the weights ---------------------------------------------------------------------------------
@@ -224,11 +221,11 @@ class _Reader:
             raise ValueError(f"{self.path}: {left} bytes are left after the last layer")
 
 
-def _tensors(name: str, layer: Layer, reader: _Reader) -> Iterator[tuple[str, Tensor]]:
+def _tensors(layer: Layer, reader: _Reader) -> Iterator[tuple[str, Tensor]]:
     out = int(layer.parameters[0][0])
     if layer.kind == "PReLU":
-        yield f"{name}.weight", torch.from_numpy(reader.take(out, "<f4"))
+        yield f"{layer.name}.weight", torch.from_numpy(reader.take(out, "<f4"))
         return
     kernels = reader.flagged(int(layer.parameters[6][0])).reshape(out, -1, 3, 3)
-    yield f"{name}.weight", torch.from_numpy(kernels)
-    yield f"{name}.bias", torch.from_numpy(reader.take(out, "<f4"))
+    yield f"{layer.name}.weight", torch.from_numpy(kernels)
+    yield f"{layer.name}.bias", torch.from_numpy(reader.take(out, "<f4"))

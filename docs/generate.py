@@ -21,7 +21,8 @@ import bench  # noqa: E402
 from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.card import DatasetCard  # noqa: E402
-from bench.data.find import dataset_cards, photo_collections  # noqa: E402
+from bench.data.find import dataset_cards  # noqa: E402
+from bench.data.from_photos import photo_collections  # noqa: E402
 from bench.exchange.bundle import Bundle, read_bundle, to_results  # noqa: E402
 from bench.exchange.kept import exports  # noqa: E402
 from bench.methods.card import MethodCard, Official, Variant  # noqa: E402

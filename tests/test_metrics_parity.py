@@ -16,7 +16,6 @@ from PIL import Image
 
 from bench import metrics
 from bench.base.errors import DataError, ImageError
-from bench.metrics.catalogue import PARITY
 from bench.metrics.frechet import frechet_distance, kernel_distance
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -87,7 +86,9 @@ def test_golden_images_against_pyiqa_and_the_log(
         value = ours(metric, sr, hr)
         assert value == pytest.approx(rows[dataset, image, title], abs=logged_tolerance), image
         if index % 6 == 0:
-            assert value == pytest.approx(float(theirs(sr, hr)), abs=PARITY[name]), image
+            assert value == pytest.approx(float(theirs(sr, hr)), abs=metrics.get(name).parity), (
+                image
+            )
 
 
 SHAPES = [(192, 288), (201, 333)]
@@ -99,7 +100,9 @@ def test_pyiqa_called_directly(name: str, shape: tuple[int, int], request: Any) 
     real = request.getfixturevalue("real_weights") if name == "niqe" else None
     hr, sr = tensor(photo(*shape, 1)), tensor(photo(*shape, 2))
     value = ours(metrics.load(metrics.get(name)), sr, hr)
-    assert value == pytest.approx(float(pyiqa_metric(name, real)(sr, hr)), abs=PARITY[name])
+    assert value == pytest.approx(
+        float(pyiqa_metric(name, real)(sr, hr)), abs=metrics.get(name).parity
+    )
 
 
 SIZES = [(16, 21), (64, 64), (255, 257), (600, 413)]
@@ -112,7 +115,9 @@ def test_similarity_at_any_size(name: str, shape: tuple[int, int]) -> None:
     metric, theirs = metrics.load(metrics.get(name)), pyiqa_metric(name)
     hr, sr = tensor(photo(*shape, 1)), tensor(photo(*shape, 2))
     for x, y in ((sr, hr), (sr, torch.zeros_like(hr)), (torch.zeros_like(sr), hr)):
-        assert ours(metric, x, y) == pytest.approx(float(theirs(x, y)), abs=PARITY[name])
+        assert ours(metric, x, y) == pytest.approx(
+            float(theirs(x, y)), abs=metrics.get(name).parity
+        )
 
 
 def test_niqe_where_areas_are_flat(real_weights: Path) -> None:
@@ -124,7 +129,7 @@ def test_niqe_where_areas_are_flat(real_weights: Path) -> None:
     image = tensor(pixels)
     value = ours(metrics.load(metrics.get("niqe")), image, image)
     theirs = float(pyiqa_metric("niqe", real_weights)(image))
-    assert value == pytest.approx(theirs, abs=PARITY["niqe"])
+    assert value == pytest.approx(theirs, abs=metrics.get("niqe").parity)
 
 
 def test_niqe_of_nothing_but_white_is_refused() -> None:
@@ -183,7 +188,9 @@ def clean_fid_distance(x: np.ndarray, y: np.ndarray) -> float:
 )
 def test_frechet_distance_equals_clean_fid(n1: int, n2: int, d: int) -> None:
     x, y = sets(n1, n2, d)
-    assert frechet_distance(x, y) == pytest.approx(clean_fid_distance(x, y), rel=PARITY["fid"])
+    assert frechet_distance(x, y) == pytest.approx(
+        clean_fid_distance(x, y), rel=metrics.get("fid").parity
+    )
 
 
 def test_frechet_distance_with_fewer_images_than_dimensions() -> None:
@@ -209,7 +216,7 @@ def test_kernel_distance_equals_clean_fid_on_whole_sets() -> None:
 
     x, y = sets(90, 90, 64)
     expected = clean_fid_kid(x, y, num_subsets=1, max_subset_size=90)
-    assert kernel_distance(x, y) == pytest.approx(expected, rel=PARITY["kid"])
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=metrics.get("kid").parity)
 
 
 def test_kernel_distance_is_unbiased() -> None:

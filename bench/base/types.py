@@ -131,9 +131,9 @@ class SetMethod(Protocol):
 
 
 def _plain(name: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()-]*", name):
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()+-]*", name):
         return name
-    raise ValueError(f"expected a plain file name of letters, digits and ._()-, found {name!r}")
+    raise ValueError(f"expected a plain file name of letters, digits and ._()+-, found {name!r}")
 
 
 def _downward(path: str) -> str:
@@ -264,7 +264,11 @@ class MetricSpec:
         file: of a user's own metric.
         unbiased: of a set metric: whether its mean is the same for any number of images; where it
             is not, only sets of equal size may be compared.
+        parity: how far a score may be from the reference implementation: pyiqa called directly,
+            and for FID and KID clean-fid's distances of the same features (relative).
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     name: str
     title: str
@@ -289,6 +293,7 @@ class MetricSpec:
     pyiqa_name: str = ""
     file: Path | None = None
     unbiased: bool = False
+    parity: float = 0
 
     @property
     def accepted(self) -> dict[str, MetricOption]:

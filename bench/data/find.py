@@ -14,26 +14,12 @@ from bench.base.progress import Advance
 from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
-from bench.data import downscale
 from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
-from bench.data.from_photos import build_from_photos, packaged_photo, photo_collections
+from bench.data.from_photos import build_from_photos
 from bench.data.groups import FILE, by_file, by_pattern
-from bench.data.pairing import pair_files, scan_folder
-
-__all__ = [
-    "Dataset",
-    "build",
-    "dataset_cards",
-    "downscale",
-    "find",
-    "packaged_photo",
-    "pair_files",
-    "photo_collections",
-    "public_names",
-    "scan_folder",
-]
+from bench.data.pairing import scan_folder
 
 
 @cache

@@ -19,14 +19,7 @@ from bench.base.text import printable, slug
 from bench.base.types import Archive, Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import lr_of, recipe_of
-from bench.data.manifest import (
-    Refusals,
-    describe,
-    read_manifest,
-    to_manifest,
-    unchanged,
-    write_manifest,
-)
+from bench.data.manifest import FILE, Refusals, first_of, keep, made
 from bench.data.pairing import require_pair, write_pair
 from bench.files import image_folders, images
 from bench.remote import archives, weights
@@ -43,9 +36,8 @@ def build_from_archive(
         DataError: the archive is missing, hostile, damaged, or has not the images expected.
     """
     folder = folder_of(card, root)
-    known = read_manifest(folder / "manifest.json")
-    if known is not None and unchanged(known):
-        return to_manifest(known)
+    if known := made(folder):
+        return known
     path = locate(card, asked)
     with _unpacked(card, path, root) as sides:
         entries, refused = _pairs(card, sides, folder, progress)
@@ -55,10 +47,8 @@ def build_from_archive(
             f"{len(entries) + len(refused)}; is it another version of the set?"
         )
     if not entries:
-        raise DataError(f"{printable(path)}: {card.title}: no usable image{_first(refused)}")
-    description = describe(card.name, card.scale, entries, refused, recipe(card))
-    write_manifest(folder / "manifest.json", description)
-    return to_manifest(description)
+        raise DataError(f"{printable(path)}: {card.title}: no usable image{first_of(refused)}")
+    return keep(folder, card.name, card.scale, entries, refused, recipe(card))
 
 
 def locate(card: DatasetCard, asked: str) -> Path:
@@ -91,7 +81,7 @@ def how_to_get(archive: Archive, asked: str) -> str:
 
 
 def is_built(card: DatasetCard, root: Path) -> bool:
-    return (folder_of(card, root) / "manifest.json").is_file()
+    return (folder_of(card, root) / FILE).is_file()
 
 
 def folder_of(card: DatasetCard, root: Path) -> Path:
@@ -108,10 +98,6 @@ def recipe(card: DatasetCard) -> dict[str, Any]:
     if card.degradation is not None:
         parts["degradation"] = recipe_of(card.degradation)
     return parts
-
-
-def _first(refused: Refusals) -> str:
-    return f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
 
 
 # -- files ---------------------------------------------------------------------------------------

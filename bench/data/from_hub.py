@@ -14,14 +14,7 @@ from bench.base.hashing import json_sha256
 from bench.base.progress import Advance
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
-from bench.data.manifest import (
-    Refusals,
-    describe,
-    read_manifest,
-    to_manifest,
-    unchanged,
-    write_manifest,
-)
+from bench.data.manifest import Refusals, first_of, keep, made
 from bench.data.pairing import require_pair, write_pair
 from bench.files import images
 
@@ -70,20 +63,18 @@ def build_from_hub(
     """
     wanted = parse(name)
     folder = root / f"{slug(name)}-{json_sha256([name, scale])[:12]}"
-    known = read_manifest(folder / "manifest.json")
-    if known is not None and unchanged(known):
-        return to_manifest(known)
+    if known := made(folder):
+        return known
     rows, revision, split = _load(wanted)
     lr, hr = columns(wanted, rows.features)
     entries, refused = _pairs(_selected(rows, lr, hr), folder, scale, len(rows), progress)
     if not entries:
-        first = f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
-        raise DataError(f"{printable(name)}: no usable image in {len(rows)} rows{first}")
+        raise DataError(
+            f"{printable(name)}: no usable image in {len(rows)} rows{first_of(refused)}"
+        )
     recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}
     recipe |= {"split": split, "columns": [lr, hr]}
-    description = describe(name, scale, entries, refused, recipe)
-    write_manifest(folder / "manifest.json", description)
-    return to_manifest(description)
+    return keep(folder, name, scale, entries, refused, recipe)
 
 
 def _load(wanted: HubName) -> tuple[Any, str, str]:

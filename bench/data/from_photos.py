@@ -18,13 +18,7 @@ from bench.base.text import slug
 from bench.base.types import Manifest
 from bench.data.card import DatasetCard, PackagedImage, PhotoCollection
 from bench.data.degrade import lr_of, recipe_of
-from bench.data.manifest import (
-    describe,
-    read_manifest,
-    to_manifest,
-    unchanged,
-    write_manifest,
-)
+from bench.data.manifest import keep, made
 from bench.data.pairing import write_pair
 from bench.files import images
 
@@ -38,10 +32,7 @@ def photo_collections() -> Registry[PhotoCollection]:
 def build_from_photos(
     card: DatasetCard, root: Path, progress: Advance = lambda done, total: None
 ) -> Manifest:
-    """Make a card's LR and HR files below `root`, once, and describe them.
-
-    Files are written before the manifest, so a manifest always describes whole files; a set whose
-    files were changed since is made again.
+    """As `bench.data.find.build`, of a card with `photos`.
 
     Raises:
         DataError: a photograph is missing, or is not the one that the card names.
@@ -49,17 +40,14 @@ def build_from_photos(
     photos = photo_collections().find(card.photos)
     recipe = _recipe(card, photos)
     folder = root / f"{slug(card.name)}-{json_sha256(recipe)[:12]}"
-    known = read_manifest(folder / "manifest.json")
-    if known is not None and unchanged(known):
-        return to_manifest(known)
+    if known := made(folder):
+        return known
     entries = []
     for done, photo in enumerate(sorted(photos.images, key=lambda p: p.id)):
         progress(done, len(photos.images))
         entries.append(_make_pair(card, photo, folder))
     progress(len(entries), len(entries))
-    description = describe(card.name, card.scale, entries, [], recipe)
-    write_manifest(folder / "manifest.json", description)
-    return to_manifest(description)
+    return keep(folder, card.name, card.scale, entries, [], recipe)
 
 
 def _recipe(card: DatasetCard, photos: PhotoCollection) -> dict[str, Any]:

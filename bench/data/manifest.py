@@ -16,6 +16,7 @@ from bench.base.records import read_as, read_or_why, write_atomic
 from bench.base.types import ImagePair, Manifest
 from bench.files import images
 
+FILE = "manifest.json"
 Refusals = list[tuple[str, str]]
 """(file, reason) of what cannot take part."""
 
@@ -102,6 +103,31 @@ def describe(
     }
 
 
+def made(folder: Path) -> Manifest | None:
+    """The set that was made in `folder`; None where there is none or its files were changed."""
+    known = read_manifest(folder / FILE)
+    return to_manifest(known) if known is not None and unchanged(known) else None
+
+
+def keep(
+    folder: Path,
+    name: str,
+    scale: int,
+    entries: Iterable[dict[str, Any]],
+    refused: Refusals,
+    recipe: Mapping[str, Any],
+) -> Manifest:
+    """Describe a set in `folder`; call this after the files that it consists of are there."""
+    description = describe(name, scale, entries, refused, recipe)
+    write_manifest(folder / FILE, description)
+    return to_manifest(description)
+
+
+def first_of(refused: Refusals) -> str:
+    """The first of what cannot take part, to come after a message."""
+    return f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
+
+
 def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
     """The hash over all ids and pixels of pairs in the order of their ids."""
     content = [
@@ -111,10 +137,7 @@ def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_manifest(path: Path, description: Mapping[str, Any]) -> None:
-    """Write it whole; call this after the files that it describes are there.
-
-    Files below its folder are named from there, so that both can be moved together.
-    """
+    """Write it whole; files below its folder are named from there, so both can be moved."""
     folder = path.parent.resolve()
 
     def from_there(name: str) -> str:

@@ -17,12 +17,13 @@ from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.alignment import misalignment
 from bench.data.manifest import (
+    FILE,
     Refusals,
-    describe,
     file_entry,
+    first_of,
+    keep,
     read_manifest,
     to_manifest,
-    write_manifest,
 )
 from bench.files import image_folders, images
 
@@ -42,21 +43,20 @@ def scan_folder(
         DataError: no such folder, or no usable image in it.
     """
     lr_folder, hr_folder = _sides(folder)
-    cache = root / f"folder-{json_sha256([str(folder.resolve()), scale])[:16]}" / "manifest.json"
+    cache = root / f"folder-{json_sha256([str(folder.resolve()), scale])[:16]}"
     sources = [f for f in (lr_folder, hr_folder) if f is not None]
     files = [_stat_line(p) for source in sources for p in image_folders.looked_at(source)]
     below = [name for source in sources for name, _ in image_folders.subfolders(source)]
     state = {"checks": CHECKS, "files": files, "subfolders": below}
-    known = read_manifest(cache)
+    known = read_manifest(cache / FILE)
     if known is not None and known["recipe"] == state:
         return to_manifest(known)
     pairs, refused = pair_files(lr_folder, hr_folder)
     entries, bad = check_pairs(pairs, scale, progress)
     if not entries:
-        raise DataError(_nothing_usable(folder, [*refused, *bad]))
-    description = describe(f"folder:{folder}", scale, entries, [*refused, *bad], state)
-    write_manifest(cache, description)
-    return to_manifest(description)
+        why = f"no usable image pair, {len(refused + bad)} refused{first_of(refused + bad)}"
+        raise DataError(f"{printable(folder)}: {why}")
+    return keep(cache, f"folder:{folder}", scale, entries, refused + bad, state)
 
 
 def _sides(folder: Path) -> tuple[Path, Path | None]:
@@ -72,11 +72,6 @@ def _sides(folder: Path) -> tuple[Path, Path | None]:
             "images alone, found neither"
         )
     return folder, None
-
-
-def _nothing_usable(folder: Path, refused: list[tuple[str, str]]) -> str:
-    first = f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
-    return f"{printable(folder)}: no usable image pair, {len(refused)} refused{first}"
 
 
 def _subfolder(folder: Path, name: str) -> Path | None:

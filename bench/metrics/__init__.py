@@ -28,7 +28,6 @@ __all__ = [
     "METRICS",
     "fetch",
     "fingerprint",
-    "forget",
     "get",
     "installed",
     "load",
@@ -99,7 +98,7 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
-    missing = [each for each in spec.packages if importlib.util.find_spec(each.module) is None]
+    missing = _not_installed(spec)
     if missing:
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
@@ -160,13 +159,8 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     """
     if _never_built(spec):
         importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
-        forget()
+        _asked.cache_clear()
     return [fetch_file(weight, progress) for weight in _weights(spec)]
-
-
-def forget() -> None:
-    """Ask again whether metrics whose files are not listed can run; the answers are kept."""
-    _asked.cache_clear()
 
 
 def substituted(spec: MetricSpec) -> list[str]:

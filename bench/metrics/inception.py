@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.base.types import MetricSpec
-from bench.metrics.filters import check_image
+from bench.metrics.filters import check_image, exact
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
 from bench.remote import weights
 
@@ -44,10 +44,7 @@ class _InceptionSet:
         """(k, h, w, 3) uint8 -> (k, 2048)."""
         resized = np.stack([np.asarray(self._resize(crop)) for crop in crops])
         batch = torch.from_numpy(resized).permute(0, 3, 1, 2)
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        with torch.inference_mode(), exact, torch.jit.optimized_execution(False):
+        with exact(), torch.jit.optimized_execution(False):
             values: Any = self._network(batch.to(self.device))
         return values.double().cpu().numpy()
 

@@ -117,12 +117,12 @@ def _surroundings(spec: MetricSpec, downloader: Downloader, read: list[Path]) ->
         enter(contextlib.redirect_stdout(io.StringIO()))
         if downloader is _refuse:
             enter(_environment("HF_HUB_OFFLINE", "1"))
+            enter(swapped(constants, "HF_HUB_OFFLINE", True))
         cache = str(weights.torch_home() / "hub" / "pyiqa")
         enter(swapped(download_util, "DEFAULT_CACHE_DIR", cache))
         enter(swapped(download_util, "download_url_to_file", downloader))
         enter(swapped(torch.hub, "download_url_to_file", downloader))
         enter(swapped(urllib.request, "urlopen", downloader))
-        enter(_hub_offline(downloader is _refuse))
         enter(_environment("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0" if _trusted(spec) else "1"))
         enter(_recorded(read))
         yield
@@ -139,12 +139,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _hub_offline(offline: bool) -> Iterator[None]:
-    with swapped(constants, "HF_HUB_OFFLINE", offline or constants.HF_HUB_OFFLINE):
-        yield
 
 
 @contextlib.contextmanager

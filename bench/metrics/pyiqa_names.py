@@ -14,16 +14,13 @@ from typing import Any, NamedTuple
 
 from bench.base.errors import Unavailable, UnknownName
 from bench.base.registry import Registry
-from bench.base.types import CROP_BORDER, MetricOption, MetricSpec
-from bench.metrics.catalogue import (
-    METRICS,
-    PYIQA,
-    PYIQA_LICENCE,
-    PYIQA_SET_METRICS,
-    PYIQA_WEIGHTS,
-)
+from bench.base.types import CROP_BORDER, MetricOption, MetricSpec, Package
+from bench.metrics.catalogue import METRICS, PYIQA_WEIGHTS
 
 PREFIX = "pyiqa:"
+SET_METRICS = ("fid", "sfid", "fid_dinov2", "inception_score")
+"""pyiqa's metrics of folders, which are refused."""
+_PYIQA = Package("pyiqa", "pyiqa")
 _PLAIN = (bool, int, float, str)
 _OURS = ("type", "device", CROP_BORDER)
 """Parameters of pyiqa's that are said elsewhere."""
@@ -44,7 +41,7 @@ def spec_of(name: str) -> MetricSpec:
         Unavailable: pyiqa is not installed.
     """
     own, config = name.removeprefix(PREFIX), _configs().find(name).values
-    if own in PYIQA_SET_METRICS:
+    if own in SET_METRICS:
         raise UnknownName(f"{name} scores folders, not images; use 'fid' or 'kid'")
     alike = next((spec for spec in METRICS if spec.pyiqa_name == own), None)
     return MetricSpec(
@@ -56,8 +53,8 @@ def spec_of(name: str) -> MetricSpec:
         source="chaofengc/IQA-PyTorch",
         factory="bench.metrics.perceptual:PyiqaMetric",
         range=config.get("score_range", ""),
-        licence=PYIQA_LICENCE,
-        packages=alike.packages if alike and alike.packages else (PYIQA,),
+        licence="PolyForm-Noncommercial-1.0.0 (pyiqa)",
+        packages=alike.packages if alike and alike.packages else (_PYIQA,),
         weights=PYIQA_WEIGHTS.get(own, ()),
         files_known=own in PYIQA_WEIGHTS,
         accepts=dict(_options(config["metric_opts"])),

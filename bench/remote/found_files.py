@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import RootModel
 
-from bench.base.records import read_as
+from bench.base.records import read_as, write_atomic
 from bench.base.types import MetricSpec, Weight
 from bench.remote import weights
 
@@ -30,11 +30,8 @@ def record(spec: MetricSpec, paths: Iterable[Path]) -> None:
     """Keep what a metric read."""
     home = weights.torch_home()
     names = [os.path.relpath(path, home) for path in dict.fromkeys(paths)]
-    target = _path()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({**_read(), _key(spec): names}, indent=1, sort_keys=True))
-    temporary.replace(target)
+    found = {**_read(), _key(spec): names}
+    write_atomic(_path(), json.dumps(found, indent=1, sort_keys=True))
 
 
 def _weight(path: Path) -> Weight:

@@ -16,7 +16,7 @@ from bench.base.errors import BenchError, ImageError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.data.find import pair_files
+from bench.data.pairing import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
 from bench.running.score import Scorer, Target, score_missing

@@ -20,7 +20,7 @@ from bench.base.hashing import derive_seed
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.data import find as data
+from bench.data.from_photos import packaged_photo, photo_collections
 from bench.files import images
 from bench.methods.card import MethodCard
 from bench.methods.checks import Check
@@ -229,10 +229,10 @@ def _difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray], allowed:
 
 
 def _photographs(folder: Path) -> list[Path]:
-    photos = data.photo_collections()["packaged"].images[:2]
+    photos = photo_collections()["packaged"].images[:2]
     files = []
     for photo in photos:
-        rgb = data.packaged_photo(photo, 1)
+        rgb = packaged_photo(photo, 1)
         path = folder / f"{photo.id}.png"
         images.write_png(path, images.resize(rgb, SIDE, SIDE, "bicubic"))
         files.append(path)
