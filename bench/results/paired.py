@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, wilcoxon
+from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,38 +169,3 @@ def numbered(images: Iterable[str], photographs: Mapping[str, str]) -> NDArray[n
 def of_photographs(images: int, groups: int) -> str:
     """What follows a number of images where they are from fewer photographs."""
     return f" of {groups} photographs" if groups < images else ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison: mean of a - b, its 95 % interval, and two tests of "no difference".
-
-    Interval and both p are NaN where fewer than `MIN_IMAGES` images differ, unless none does.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    wilcoxon_p: float
-
-
-def compare(a: Array, b: Array, groups: NDArray[np.int64] | None = None) -> Comparison:
-    """Compare two methods on the same images.
-
-    Args:
-        a, b: (n,) finite scores of the same images in the same order.
-        groups: as of `by_group`; at least `MIN_IMAGES`, or as many images.
-
-    Raises:
-        ValueError: another length, fewer images, or a score that is not finite.
-    """
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"compare: expected two rows of equal length, found {a.shape}, {b.shape}")
-    differences = by_group((a - b)[:, None], groups) if len(a) else np.empty((0, 1))
-    if len(differences) < MIN_IMAGES or not np.isfinite(differences).all():
-        raise ValueError(f"compare: expected {MIN_IMAGES} or more finite scores, found {len(a)}")
-    found = paired(differences)
-    (low,), (high,) = found.interval()
-    values = (found.mean[0], low, high, found.p()[0], wilcoxon(differences)[0])
-    return Comparison(*map(float, values))

@@ -273,7 +273,8 @@ def _pair(a: SeedCell, b: SeedCell, found: Mapping[str, Any] | None, alpha: floa
     if found is None:
         return SeedPair(a, b, reason=NO_SCORES)
     names = ("difference", "holm_low", "holm_high", "p", "holm_p")
-    pair = SeedPair(a, b, *(float(found.get(name, np.nan)) for name in names))
+    difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
+    pair = SeedPair(a, b, difference, low, high, p, holm_p)
     reason = _why_none(pair, found["reason"], alpha)
     return replace(pair, reason=reason) if reason else replace(pair, verdict=found["verdict"])
 
