@@ -215,14 +215,14 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
     }
     versions = bundle.made_with.get("versions", {})
     body = BODY.format(
-        title=escape(printable(bundle.title)),
+        title=escape(bundle.title),
         version=versions.get("cassr-bench", "?"),
-        device=escape(printable(bundle.made_with.get("device", "?"))),
+        device=escape(str(bundle.made_with.get("device", "?"))),
         table=markdown(results, view),
         images="\n- `images`: the SR images." if images else "",
         result=RESULT,
         sets="\n".join(
-            f"| {escape(printable(name))} | {d.images} | `{d.sha256[:16]}` |"
+            f"| {escape(name)} | {d.images} | `{d.sha256[:16]}` |"
             for name, d in bundle.measured.datasets.items()
         ),
     )
