@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
+from bench.results.bootstrap import CONFIDENCE, too_few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Paired:
     @property
     def too_few(self) -> Flags:
         """(k,) whether some images differ, but fewer than any test needs."""
-        return (self.other > 0) & (self.other < MIN_IMAGES)
+        return too_few(self.other)
 
     def p(self) -> Array:
         """(k,) two-sided p-values of "the mean is zero"; NaN where too few images differ."""
@@ -90,8 +90,7 @@ class Paired:
         most = np.nan_to_num(stats.beta.isf(edge, self.above + 1, below), nan=1.0)
         low = np.where(self.one_size, scale * (2 * least - 1), low)
         high = np.where(self.one_size, scale * (2 * most - 1), high)
-        unknown = self.too_few
-        return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+        return np.where(self.too_few, np.nan, low), np.where(self.too_few, np.nan, high)
 
     def _slope(self, tail: float | Array) -> Array:
         """(k,) b for a tail above (1) or below (-1) the mean."""
