@@ -331,7 +331,7 @@ def _judged(reference: Reference, cell: _Cell, tests: Mapping[CellKey, float]) -
         if cell.tolerance.kind == "statistical":
             reasons += _statistical(cell, p, len(tests))
         else:
-            reasons += JUDGES[cell.tolerance.kind](cell)
+            reasons += _same(cell) if cell.tolerance.kind == "same" else _worse(cell)
     reasons += _below_floors(reference, cell)
     return Judged(
         *cell.key,
@@ -373,15 +373,9 @@ def _same(cell: _Cell) -> list[str]:
     return [f"{what}; {better}: if that is meant, run with --update"]
 
 
-def _absolute(cell: _Cell) -> list[str]:
-    return _worse(cell, cell.amount)
-
-
-def _relative(cell: _Cell) -> list[str]:
-    return _worse(cell, cell.amount * abs(cell.before or 0.0))
-
-
-def _worse(cell: _Cell, allowed: float) -> list[str]:
+def _worse(cell: _Cell) -> list[str]:
+    relative = cell.tolerance.kind == "relative"
+    allowed = cell.amount * (abs(cell.before or 0.0) if relative else 1.0)
     if cell.worse_by <= allowed:
         return []
     return [f"mean worse by {cell.number(cell.worse_by)}, {allowed:.3g} allowed"]
@@ -396,9 +390,6 @@ def _statistical(cell: _Cell, p: float | None, tests: int) -> list[str]:
     if not p < cell.tolerance.alpha:
         return []
     return [f"{by} (paired test, Holm over {tests}: p = {p:.2g})"]
-
-
-JUDGES = {"same": _same, "absolute": _absolute, "relative": _relative}
 
 
 def _below_floors(policy: Policy, cell: _Cell) -> list[str]:
