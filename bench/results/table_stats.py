@@ -221,6 +221,7 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
+@np.errstate(invalid="ignore")  # of two infinite scores
 def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
