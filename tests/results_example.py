@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from bench.base.types import MetricSpec
+from bench.results.bootstrap import wilcoxon
+from bench.results.paired import paired
 from bench.results.results import Item, PictureSet, Results
 
 HOSTILE = (
@@ -178,3 +181,17 @@ def picture_set(
 
     sr = {method: picture(f"sr{i}", side) for i, method in enumerate(methods)}
     return PictureSet("clean", image, scale, picture("lr", size), picture("hr", side), sr)
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> SimpleNamespace:
+    """What the tests say of two methods on the same images, (n,) scores each."""
+    differences = (a - b)[:, None]
+    found = paired(differences)
+    (low,), (high,) = found.interval()
+    return SimpleNamespace(
+        difference=found.mean[0],
+        low=low,
+        high=high,
+        p=found.p()[0],
+        wilcoxon_p=wilcoxon(differences)[0],
+    )

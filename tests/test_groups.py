@@ -20,7 +20,7 @@ from bench.exchange.measured import Measured, of_results
 from bench.gate.judge import judge
 from bench.gate.reference import Reference, Tolerance
 from bench.reports import get_report
-from bench.results.paired import by_group, compare, numbered, paired
+from bench.results.paired import by_group, numbered, paired
 from bench.results.results import Results
 from bench.results.table_stats import statistics
 
@@ -165,5 +165,5 @@ def test_the_gate_tests_photographs() -> None:
         )
         now = after.model_copy(update={"groups": groups, "methods": {"a": measured.methods["a"]}})
         p.append(judge(Reference(measured=known, **policy), now, {}).rows[0].p)
-    pair = compare(*(np.array(list(c.images.values())) for c in (b, a[0])))
+    pair = ex.compare(*(np.array(list(c.images.values())) for c in (b, a[0])))
     assert p[1] == pytest.approx(pair.p) and p[0] > 10 * p[1]

@@ -15,10 +15,11 @@ from baselines.cassr_files import CARRIED
 from bench import metrics
 from bench.files import images
 from bench.methods.find import find, method_cards
-from bench.results.paired import compare
 from cassr.build import build_pipeline
 from cassr.pipeline import CasSRPipeline
 from cassr.training.release import release
+
+from . import results_example as ex
 
 MODEL = CARRIED / "cassr-mini"
 LARGEST_MIB = 15
@@ -116,7 +117,7 @@ def scores(golden: Path, real_weights: Path) -> dict[str, dict[str, np.ndarray]]
 
 def better(scores: dict[str, np.ndarray], one: str, other: str) -> bool:
     """By a paired test, two-sided at 5 %."""
-    found = compare(scores[one], scores[other])
+    found = ex.compare(scores[one], scores[other])
     return found.difference > 0 and found.p < 0.05
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench.base.errors import DataError
 from bench.reports.figures import plots
-from bench.reports.figures.loss_curves import SMOOTHING, _smoothed, loss_curves
+from bench.reports.figures.loss_curves import loss_curves
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
 
@@ -214,12 +214,3 @@ def test_a_log_without_curves_is_refused(tmp_path: Path, text: str) -> None:
     log.write_text(text)
     with pytest.raises(DataError, match=r"log\.csv: expected"):
         loss_curves(log, tmp_path / "loss")
-
-
-def test_smoothing_is_the_exponential_mean_corrected_for_its_start() -> None:
-    values = np.array([4.0, 0.0, 2.0])
-    smoothed = _smoothed(values)
-    s = SMOOTHING
-    assert smoothed[0] == pytest.approx(4.0)
-    weights = np.array([s * s, s, 1.0])
-    assert smoothed[2] == pytest.approx((weights * values).sum() / weights.sum())

@@ -15,7 +15,6 @@ from bench.base.errors import DataError
 from bench.base.types import TRAINING_SEED
 from bench.reports import get_report, render_all
 from bench.results.bootstrap import holm
-from bench.results.paired import compare
 from bench.results.results import Item, Results
 from bench.results.seed_stats import (
     IDENTICAL,
@@ -212,7 +211,7 @@ def test_the_test_is_that_of_the_averaged_scores_with_holm_over_the_family() -> 
     own = results.scores[results.scores["metric"] == "psnr_y"]
     table = own.pivot(index="image", columns="method", values="value")
     a, b = ((table[f"{name}-0"] + table[f"{name}-1"]).to_numpy() / 2 for name in "ab")
-    expected = compare(a, b)
+    expected = ex.compare(a, b)
     assert pairs[0].difference == pytest.approx(expected.difference)
     assert pairs[0].low < expected.low < expected.high < pairs[0].high
     assert pairs[0].p == pytest.approx(expected.p)

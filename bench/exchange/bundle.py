@@ -7,7 +7,7 @@ somebody else: its size is bounded, every field is checked, nothing in it is run
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +42,7 @@ MAX_BYTES = 256 * 2**20
 MAX_UNPACKED = 4 * MAX_BYTES
 MAX_ROWS = 2_000_000
 COLUMNS = ("dataset", "method", "image", "metric", "value", "reason")
+Row = tuple[str, str, str, str, float | None, str]
 
 
 class ItemLabel(ExchangeCard):
@@ -128,12 +129,7 @@ def _spec(name: str, told: MetricPrint | None) -> MetricSpec:
 def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [
-        (cell.dataset, cell.method, image, cell.metric, value, cell.missing.get(image, ""))
-        for cell in cells
-        for image, value in _values(cell).items()
-    ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float})
+    frame = pd.DataFrame(rows(cells), columns=list(COLUMNS)).astype({"value": float})
     orders = {name: _ordered(cells, name) for name in ("dataset", "method", "metric")}
     ranks = frame.assign(
         **{name: frame[name].map(order.index) for name, order in orders.items()},
@@ -141,6 +137,14 @@ def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
     )
     order = ranks.sort_values(["dataset", "method", "whole", "image", "metric"], kind="stable")
     return frame.loc[order.index].reset_index(drop=True)
+
+
+def rows(cells: Iterable[MeasuredCell]) -> Iterator[Row]:
+    """Of `COLUMNS`, cell by cell; image "" is a whole set."""
+    for cell in cells:
+        for image, value in _values(cell).items():
+            reason = cell.missing.get(image, "")
+            yield cell.dataset, cell.method, image, cell.metric, value, reason
 
 
 def _values(cell: MeasuredCell) -> dict[str, float | None]:

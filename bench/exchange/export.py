@@ -10,7 +10,7 @@ from bench.base.errors import DataError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
 from bench.data.find import public_names
-from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, to_json
+from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, rows, to_json
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.reports.tables.markdown import escape, markdown
@@ -96,7 +96,7 @@ def _refuse_others(out: Path) -> None:
     known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
     others = (
         sorted(path.name for path in out.iterdir() if path.name not in known)
-        if (out.is_dir())
+        if out.is_dir()
         else []
     )
     if others:
@@ -104,17 +104,6 @@ def _refuse_others(out: Path) -> None:
             f"--out {printable(out)}: holds other files ({printable(others[0])}); "
             "choose a new folder"
         )
-
-
-def rows(bundle: Bundle) -> Iterator[tuple[str, str, str, str, float | None, str]]:
-    """(dataset, method, image, metric, value, reason); image "" is a whole set."""
-    for cell in bundle.measured.scores:
-        where = cell.dataset, cell.method
-        values = cell.images or ({} if cell.mean is None else {"": cell.mean})
-        for image, value in values.items():
-            yield *where, image, cell.metric, value, ""
-        for image, reason in cell.missing.items():
-            yield *where, image, cell.metric, None, reason
 
 
 def _write_scores(path: Path, bundle: Bundle) -> None:
@@ -125,7 +114,7 @@ def _write_scores(path: Path, bundle: Bundle) -> None:
 
     types = [pa.float64() if name == "value" else pa.string() for name in COLUMNS]
     schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
-    columns = list(zip(*rows(bundle), strict=True))
+    columns = list(zip(*rows(bundle.measured.scores), strict=True))
     table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -215,14 +204,14 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
     }
     versions = bundle.made_with.get("versions", {})
     body = BODY.format(
-        title=escape(printable(bundle.title)),
+        title=escape(bundle.title),
         version=versions.get("cassr-bench", "?"),
-        device=escape(printable(bundle.made_with.get("device", "?"))),
+        device=escape(str(bundle.made_with.get("device", "?"))),
         table=markdown(results, view),
         images="\n- `images`: the SR images." if images else "",
         result=RESULT,
         sets="\n".join(
-            f"| {escape(printable(name))} | {d.images} | `{d.sha256[:16]}` |"
+            f"| {escape(name)} | {d.images} | `{d.sha256[:16]}` |"
             for name, d in bundle.measured.datasets.items()
         ),
     )

@@ -11,6 +11,9 @@ from bench.base.text import spreadsheet_text
 if TYPE_CHECKING:
     import pandas as pd
 
+SEVEN_DIGITS = "%.7g"
+"""For what is computed from scores: more would differ between machines that round otherwise."""
+
 
 def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     write_atomic(path, csv_bytes(frame, float_format))

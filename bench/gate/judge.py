@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from bench.base.text import printable
 from bench.exchange.measured import CellKey, Measured, MeasuredCell, MetricPrint, mean, unlike
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
 from bench.results.bootstrap import MIN_IMAGES, corrected
-from bench.results.paired import by_group, compare, numbered, of_photographs
+from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.power import POWER, least_difference, typical_spread
 
 State = Literal["pass", "fail"]
@@ -112,18 +113,108 @@ def judge(
     known = reference.measured
     problems = _incomparable(known, found, unavailable)
     problems += _unlike_names(known, found, unavailable, part)
-    pairs = _pairs(known, found)
-    problems += _unheld(pairs)
-    if not pairs and not problems:
+    cells = _cells(reference, found)
+    problems += filter(None, map(_unheld, cells))
+    if not cells and not problems:
         problems = ["nothing that the reference holds was measured; name methods that it has"]
-    groups = {**known.groups, **found.groups}
-    problems += _untestable(reference, pairs, groups)
+    problems += filter(None, map(_untestable, cells))
     if problems:
         return GateVerdict((), tuple(problems))
-    p = _p_values(reference, pairs, groups)
-    rows = tuple(_judged(reference, key, *pair, p, groups) for key, pair in pairs.items())
-    notes = [*_notes(known, found), *_power(reference, pairs, groups, len(p))]
-    return GateVerdict(rows, notes=tuple(notes))
+    p = _p_values(cells)
+    rows = tuple(_judged(reference, cell, p) for cell in cells)
+    return GateVerdict(rows, notes=(*_notes(known, found), *_power(cells, len(p))))
+
+
+# -- a cell --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What the reference holds of one cell, beside what was measured."""
+
+    known: MeasuredCell
+    found: MeasuredCell
+    metric: MetricPrint
+    tolerance: Tolerance
+    photographs: Mapping[str, str]
+
+    @property
+    def key(self) -> CellKey:
+        return self.known.key
+
+    @property
+    def name(self) -> str:
+        return " / ".join(map(printable, self.key))
+
+    @cached_property
+    def values(self) -> dict[str, tuple[float, float]]:
+        """(before, after) of the images that both have; of a whole set, of its one value."""
+        if not self.known.images and self.known.mean is not None and self.found.mean is not None:
+            return {"": (self.known.mean, self.found.mean)}
+        after = self.found.images
+        return {i: (value, after[i]) for i, value in self.known.images.items() if i in after}
+
+    @property
+    def before(self) -> float | None:
+        """The mean over `values`."""
+        return mean({i: before for i, (before, _) in self.values.items()})
+
+    @property
+    def after(self) -> float | None:
+        return mean({i: after for i, (_, after) in self.values.items()})
+
+    @cached_property
+    def changes(self) -> np.ndarray | None:
+        """(n, 1) changes of the photographs, else images, where a test shall and can judge them."""
+        values = np.array(list(self.values.values()), dtype=np.float64).reshape(-1, 2)
+        if self.tolerance.kind != "statistical" or not np.isfinite(values).all():
+            return None
+        rows = by_group(values[:, 1:] - values[:, :1], numbered(self.values, self.photographs))
+        return rows if len(rows) >= MIN_IMAGES else None
+
+    @property
+    def worse_by(self) -> float:
+        """By how much the mean is worse; negative when it is better."""
+        change = _change(self.before or 0.0, self.after or 0.0)
+        return change if self.metric.better == "lower" else -change
+
+    @property
+    def amount(self) -> float:
+        given = self.tolerance.amount
+        return 10.0 ** -(self.metric.digits + 1) if given is None else given
+
+    def number(self, value: float) -> str:
+        return f"{value:.{self.metric.digits + 2}f}"
+
+    def counted(self, images: Collection[str]) -> str:
+        """How many images, and of how many photographs, in words."""
+        return f"{len(images)} images{of_photographs(len(images), self.independent(images))}"
+
+    def independent(self, images: Collection[str]) -> int:
+        groups = numbered(images, self.photographs)
+        return len(images) if groups is None else int(groups.max()) + 1
+
+
+def _change(before: float, after: float) -> float:
+    return 0.0 if before == after else after - before
+
+
+def _cells(reference: Reference, found: Measured) -> list[_Cell]:
+    """Everything that was asked for and the reference or the measurement has."""
+    known = reference.measured
+    held, here = known.cells(), found.cells()
+    groups = {**known.groups, **found.groups}
+    return [
+        _Cell(
+            held.get(key) or MeasuredCell(dataset=key[0], method=key[1], metric=key[2]),
+            here.get(key) or MeasuredCell(dataset=key[0], method=key[1], metric=key[2]),
+            known.metrics.get(key[2]) or found.metrics[key[2]],
+            reference.tolerance_of(*key),
+            groups.get(key[0], {}),
+        )
+        for key in dict.fromkeys([*held, *(k for k, cell in here.items() if _scored(cell))])
+        if all(name in getattr(found, what) for what, name in zip(KINDS, key, strict=True))
+    ]
 
 
 # -- whether it can be judged --------------------------------------------------------------------
@@ -157,35 +248,15 @@ def _unlike_names(
                 yield printable(f"{what}: {name} is in the reference and was not measured here")
 
 
-Pairs = Mapping[CellKey, tuple[MeasuredCell, MeasuredCell]]
-Groups = Mapping[str, Mapping[str, str]]
-"""Dataset -> image -> photograph."""
-
-
-def _pairs(known: Measured, found: Measured) -> dict[CellKey, tuple[MeasuredCell, MeasuredCell]]:
-    """(in the reference, measured) of everything that was asked for and either has."""
-    held, here = known.cells(), found.cells()
-    return {
-        key: (held.get(key) or _empty(key), here.get(key) or _empty(key))
-        for key in dict.fromkeys([*held, *(k for k, cell in here.items() if _scored(cell))])
-        if all(name in getattr(found, what) for what, name in zip(KINDS, key, strict=True))
-    }
-
-
-def _empty(key: CellKey) -> MeasuredCell:
-    return MeasuredCell(dataset=key[0], method=key[1], metric=key[2])
-
-
-def _unheld(pairs: Pairs) -> Iterator[str]:
+def _unheld(cell: _Cell) -> str:
     """Scores that the reference should hold, since they are there now or it has their place."""
-    for key, (known, found) in pairs.items():
-        absent = sorted(_scored(found) - _scored(known))
-        where = " / ".join(map(printable, key))
-        if absent and absent != [""]:
-            count = f"{len(absent)} of {len(found.images)} scores"
-            yield f"{where}: {count} are not in the reference ({_named(absent)}); {WRITE_ANEW}"
-        elif absent or not _scored(known):
-            yield f"{where}: {NO_SCORE}; {WRITE_ANEW}"
+    absent = sorted(_scored(cell.found) - _scored(cell.known))
+    if absent and absent != [""]:
+        count = f"{len(absent)} of {len(cell.found.images)} scores"
+        return f"{cell.name}: {count} are not in the reference ({_named(absent)}); {WRITE_ANEW}"
+    if absent or not _scored(cell.known):
+        return f"{cell.name}: {NO_SCORE}; {WRITE_ANEW}"
+    return ""
 
 
 def _scored(cell: MeasuredCell) -> set[str]:
@@ -197,20 +268,16 @@ def _named(images: Sequence[str]) -> str:
     return ", ".join(map(printable, images[:NAMED])) + (", …" if len(images) > NAMED else "")
 
 
-def _untestable(reference: Reference, pairs: Pairs, groups: Groups) -> list[str]:
-    """Cells that shall be tested and have too little to test."""
-    problems = []
-    for key, (cell, _) in pairs.items():
-        count = _count(cell.images, numbered(cell.images, groups.get(key[0], {})))
-        if reference.tolerance_of(*key).kind == "statistical" and count < MIN_IMAGES:
-            images = len(cell.images)
-            shown = f"{images} images{of_photographs(images, count)}"
-            what = shown if images else "one value for the whole set"
-            problems.append(
-                f"{' / '.join(map(printable, key))}: {what}, a paired test needs {MIN_IMAGES} "
-                "images; give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
-            )
-    return problems
+def _untestable(cell: _Cell) -> str:
+    """Why a cell that shall be tested cannot be."""
+    images = cell.known.images
+    if cell.tolerance.kind != "statistical" or cell.independent(images) >= MIN_IMAGES:
+        return ""
+    what = cell.counted(images) if images else "one value for the whole set"
+    return (
+        f"{cell.name}: {what}, a paired test needs {MIN_IMAGES} "
+        "images; give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
+    )
 
 
 def _notes(known: Measured, found: Measured) -> list[str]:
@@ -227,17 +294,12 @@ def _notes(known: Measured, found: Measured) -> list[str]:
     return [printable(note) for note in notes]
 
 
-def _power(reference: Reference, pairs: Pairs, groups: Groups, tests: int) -> Iterator[str]:
+def _power(cells: Sequence[_Cell], tests: int) -> Iterator[str]:
     """Which change of each dataset and metric the tests find; from how the scores changed now."""
     changes: dict[tuple[str, str], list[np.ndarray]] = {}
-    for key, pair in pairs.items():
-        if reference.tolerance_of(*key).kind == "statistical":
-            common = _common(*pair)
-            before, after = map(_array, common)
-            own = numbered(common[0], groups.get(key[0], {}))
-            if np.isfinite(after - before).all() and _count(before, own) >= MIN_IMAGES:
-                change = by_group((after - before)[:, None], own)
-                changes.setdefault((key[0], key[2]), []).append(change)
+    for cell in cells:
+        if cell.changes is not None:
+            changes.setdefault((cell.key[0], cell.key[2]), []).append(cell.changes)
     for (dataset, metric), columns in changes.items():
         spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
         n = len(columns[0])
@@ -252,78 +314,32 @@ def _power(reference: Reference, pairs: Pairs, groups: Groups, tests: int) -> It
 # -- judging -------------------------------------------------------------------------------------
 
 
-def _common(known: MeasuredCell, found: MeasuredCell) -> tuple[dict[str, float], dict[str, float]]:
-    """The values of the images that both have; of a whole set, its one value."""
-    if not known.images and known.mean is not None and found.mean is not None:
-        return {"": known.mean}, {"": found.mean}
-    ids = [image for image in known.images if image in found.images]
-    return {i: known.images[i] for i in ids}, {i: found.images[i] for i in ids}
-
-
-def _change(before: float, after: float) -> float:
-    return 0.0 if before == after else after - before
-
-
-def _p_values(reference: Reference, pairs: Pairs, groups: Groups) -> dict[CellKey, float]:
+def _p_values(cells: Sequence[_Cell]) -> dict[CellKey, float]:
     """Holm-corrected p-values of the cells that a test decides.
 
     All of them are one family, unlike in a table: one cell that fails by chance fails the gate.
     NaN where too few images differ for a test.
     """
-    raw = {}
-    for key, pair in pairs.items():
-        common = _common(*pair)
-        before, after = map(_array, common)
-        finite = bool(np.isfinite(before).all() and np.isfinite(after).all())
-        if reference.tolerance_of(*key).kind != "statistical" or not finite:
-            continue
-        own = numbered(common[0], groups.get(key[0], {}))
-        if _count(before, own) >= MIN_IMAGES:
-            raw[key] = compare(after, before, own).p
+    raw = {c.key: float(paired(c.changes).p()[0]) for c in cells if c.changes is not None}
     return dict(zip(raw, corrected(np.array(list(raw.values()))).tolist(), strict=True))
 
 
-def _count(values: Sized, groups: np.ndarray | None) -> int:
-    """How many are independent: photographs, else images."""
-    return len(values) if groups is None else int(groups.max()) + 1
-
-
-def _array(values: Mapping[str, float]) -> np.ndarray:
-    return np.array(list(values.values()), dtype=np.float64)
-
-
-def _judged(
-    reference: Reference,
-    key: CellKey,
-    known: MeasuredCell,
-    found: MeasuredCell,
-    tests: Mapping[CellKey, float],
-    groups: Groups,
-) -> Judged:
-    metric = reference.measured.metrics[key[2]]
-    before, after = _common(known, found)
-    p = tests.get(key)
-    reasons = _missing(known, found, reference.allowed_missing)
-    if before:
-        tolerance = reference.tolerance_of(*key)
-        count = _count(before, numbered(before, groups.get(key[0], {})))
-        change = _Change(
-            before,
-            after,
-            metric,
-            p,
-            len(tests),
-            f"{len(before)} images{of_photographs(len(before), count)}",
-        )
-        reasons += JUDGES[tolerance.kind](change, tolerance)
-    reasons += _below_floors(reference, key, after, metric)
+def _judged(reference: Reference, cell: _Cell, tests: Mapping[CellKey, float]) -> Judged:
+    p = tests.get(cell.key)
+    reasons = _missing(cell.known, cell.found, reference.allowed_missing)
+    if cell.values:
+        if cell.tolerance.kind == "statistical":
+            reasons += _statistical(cell, p, len(tests))
+        else:
+            reasons += _same(cell) if cell.tolerance.kind == "same" else _worse(cell)
+    reasons += _below_floors(reference, cell)
     return Judged(
-        *key,
+        *cell.key,
         state="fail" if reasons else "pass",
         reason="; ".join(reasons),
-        reference=mean(before),
-        found=mean(after),
-        images=0 if metric.kind == "set" else len(before),
+        reference=cell.before,
+        found=cell.after,
+        images=0 if cell.metric.kind == "set" else len(cell.values),
         p=None if p is None or math.isnan(p) else p,
     )
 
@@ -340,111 +356,64 @@ def _missing(known: MeasuredCell, found: MeasuredCell, allowed: int) -> list[str
     return [f"{count}: {_named(absent)}" + (f" ({why})" if why else "")]
 
 
-@dataclass(frozen=True)
-class _Change:
-    """How the scores of one cell changed, image by image; `p` is one of so many `tests`.
-
-    `images` says in words how many there are.
-    """
-
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    metric: MetricPrint
-    p: float | None
-    tests: int
-    images: str
-
-    @property
-    def worse_by(self) -> float:
-        """By how much the mean is worse; negative when it is better."""
-        change = _change(mean(self.before) or 0.0, mean(self.after) or 0.0)
-        return change if self.metric.better == "lower" else -change
-
-    def amount(self, tolerance: Tolerance) -> float:
-        given = tolerance.amount
-        return 10.0 ** -(self.metric.digits + 1) if given is None else given
-
-    def number(self, value: float) -> str:
-        return f"{value:.{self.metric.digits + 2}f}"
-
-
-def _same(change: _Change, tolerance: Tolerance) -> list[str]:
-    amount = change.amount(tolerance)
-    moves = {i: abs(_change(change.before[i], change.after[i])) for i in change.before}
+def _same(cell: _Cell) -> list[str]:
+    amount = cell.amount
+    moves = {i: abs(_change(*values)) for i, values in cell.values.items()}
     moved = [image for image, by in moves.items() if not by <= amount]
     if not moved:
         return []
     most = max(moved, key=lambda image: moves[image])
-    values = f"{change.number(change.before[most])} -> {change.number(change.after[most])}"
+    values = " -> ".join(map(cell.number, cell.values[most]))
     where = f"{len(moved)} of {len(moves)} images moved by more than {amount:g}, most: "
     what = f"{where}{printable(most)} {values}" if most else f"moved by more than {amount:g}"
-    by = change.worse_by
-    hint = (
-        f"; mean worse by {change.number(by)}"
-        if by > 0
-        else (f"; mean better by {change.number(-by)}: if that is meant, run with --update")
-    )
-    return [what + hint]
+    by = cell.worse_by
+    if by > 0:
+        return [f"{what}; mean worse by {cell.number(by)}"]
+    better = f"mean better by {cell.number(-by)}"
+    return [f"{what}; {better}: if that is meant, run with --update"]
 
 
-def _absolute(change: _Change, tolerance: Tolerance) -> list[str]:
-    return _worse(change, change.amount(tolerance))
-
-
-def _relative(change: _Change, tolerance: Tolerance) -> list[str]:
-    return _worse(change, change.amount(tolerance) * abs(mean(change.before) or 0.0))
-
-
-def _worse(change: _Change, allowed: float) -> list[str]:
-    if change.worse_by <= allowed:
+def _worse(cell: _Cell) -> list[str]:
+    relative = cell.tolerance.kind == "relative"
+    allowed = cell.amount * (abs(cell.before or 0.0) if relative else 1.0)
+    if cell.worse_by <= allowed:
         return []
-    return [f"mean worse by {change.number(change.worse_by)}, {allowed:.3g} allowed"]
+    return [f"mean worse by {cell.number(cell.worse_by)}, {allowed:.3g} allowed"]
 
 
-def _statistical(change: _Change, tolerance: Tolerance) -> list[str]:
-    if not change.worse_by > change.amount(tolerance):
+def _statistical(cell: _Cell, p: float | None, tests: int) -> list[str]:
+    if not cell.worse_by > cell.amount:
         return []
-    by = f"mean worse by {change.number(change.worse_by)} over {change.images}"
-    if change.p is None:
+    by = f"mean worse by {cell.number(cell.worse_by)} over {cell.counted(cell.values)}"
+    if p is None:
         return [f"{by}; no test is possible, since scores are infinite or images are missing"]
-    if not change.p < tolerance.alpha:
+    if not p < cell.tolerance.alpha:
         return []
-    return [f"{by} (paired test, Holm over {change.tests}: p = {change.p:.2g})"]
+    return [f"{by} (paired test, Holm over {tests}: p = {p:.2g})"]
 
 
-JUDGES = {
-    "same": _same,
-    "absolute": _absolute,
-    "relative": _relative,
-    "statistical": _statistical,
-}
-
-
-def _below_floors(
-    policy: Policy, key: CellKey, after: Mapping[str, float], metric: MetricPrint
-) -> list[str]:
-    now = mean(after)
+def _below_floors(policy: Policy, cell: _Cell) -> list[str]:
+    now, higher = cell.after, cell.metric.better == "higher"
     reasons = []
-    for floor in (floor for floor in policy.floors if floor.covers(*key)):
+    for floor in (floor for floor in policy.floors if floor.covers(*cell.key)):
         if now is None:
             reasons.append(f"no mean to hold against the floor {floor.value:g}")
-        elif (now < floor.value) if metric.better == "higher" else (now > floor.value):
-            side = "below the floor" if metric.better == "higher" else "above the ceiling"
-            reasons.append(f"mean {now:.{metric.digits}f} is {side} {floor.value:g}")
+        elif (now < floor.value) if higher else (now > floor.value):
+            side = "below the floor" if higher else "above the ceiling"
+            reasons.append(f"mean {now:.{cell.metric.digits}f} is {side} {floor.value:g}")
     return reasons
 
 
 def keep_scores(measured: Measured) -> Measured:
     """What a reference keeps: cells with scores, and what they belong to, without reasons."""
-    cells: Sequence[MeasuredCell] = [
+    cells = [
         cell.model_copy(update={"missing": {}}) for cell in measured.scores if cell.mean is not None
     ]
-    used = {what: {getattr(c, what) for c in cells} for what in ("dataset", "method", "metric")}
-    return measured.model_copy(
-        update={
-            "datasets": {k: v for k, v in measured.datasets.items() if k in used["dataset"]},
-            "methods": {k: v for k, v in measured.methods.items() if k in used["method"]},
-            "metrics": {k: v for k, v in measured.metrics.items() if k in used["metric"]},
-            "scores": list(cells),
+    used = {name for cell in cells for name in zip(KINDS, cell.key, strict=True)}
+    kept = {
+        what: {
+            name: known for name, known in getattr(measured, what).items() if (what, name) in used
         }
-    )
+        for what in KINDS
+    }
+    return measured.model_copy(update={**kept, "scores": cells})

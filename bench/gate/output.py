@@ -93,7 +93,7 @@ def _markdown(verdict: GateVerdict) -> Iterator[str]:
 
 def _kept(text: str) -> str:
     """Text for a Markdown file, which leaves the machine."""
-    return escape(printable(without_folders(text)))
+    return escape(without_folders(text))
 
 
 def junit(verdict: GateVerdict, name: str) -> bytes:

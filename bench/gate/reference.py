@@ -181,12 +181,12 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
         CardError: a suffix other than .toml and .json, or names that TOML cannot hold.
     """
     _require_suffix(path)
-    body = _rounded(measured.model_dump(mode="json", exclude_defaults=True))
+    body = _plain(measured.model_dump(mode="json", exclude_defaults=True))
     if path.suffix == ".json":
         whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
     else:
-        text = f"{_head(path, policy)}{MARKER}\n\n{_toml({'measured': body})}"
+        text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps({'measured': body})}"
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:
@@ -202,7 +202,7 @@ def _head(path: Path, policy: Policy) -> str:
     values = {"allowed_missing": policy.allowed_missing, **policy.model_dump(exclude_defaults=True)}
     values["tolerance"] = policy.tolerance.model_dump(exclude_none=True, exclude={"alpha"})
     intro = "# What may change: yours to edit (docs/gate.md); `gate --update` keeps it.\n"
-    return f"{intro}{_toml(values)}\n"
+    return f"{intro}{tomli_w.dumps(_plain(values))}\n"
 
 
 def _kept_policy(path: Path) -> str:
@@ -215,22 +215,12 @@ def _kept_policy(path: Path) -> str:
     )
 
 
-def _rounded(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Numbers in `DIGITS`; no nulls, which TOML has not: what is left out reads as its default."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and math.isfinite(value):
         return float(f"{value:.{DIGITS}g}")
     return value
-
-
-def _toml(values: dict[str, Any]) -> str:
-    return tomli_w.dumps(_without_nulls(values))
-
-
-def _without_nulls(value: Any) -> Any:
-    """TOML has none; what is left out reads as its default."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

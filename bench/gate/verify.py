@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import platform
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from bench import metrics
 from bench.base.cards import Card, read_folder
 from bench.base.errors import DataError, UnknownName, WeightsError
 from bench.base.hashing import json_sha256
+from bench.base.metering import machine_name
 from bench.base.progress import Progress
 from bench.base.registry import Registry
 from bench.base.text import printable, suggestion
@@ -24,7 +24,7 @@ from bench.remote import archives
 from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
 from bench.running.collect import versions
-from bench.running.score_folders import FolderScores, score_folder
+from bench.running.score_folders import FolderScores, as_frame, score_folder
 
 _LOGGED_IMAGE = re.compile(r"INFO: [^|/]*/(?P<image>[^|/]+) \| (?P<scores>[^|]*)")
 _SCORE = re.compile(r"(\w+): (-?[\d.]+(?:e-?\d+)?)")
@@ -106,7 +106,7 @@ def verify(
         title=source.title,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         device=device.partition(":")[0],
-        machine=_machine(device),
+        machine=machine_name(device),
         versions=versions(),
         prints=prints,
         lines=lines,
@@ -122,14 +122,6 @@ def _fetched(source: PublishedScores, progress: Progress) -> Path:
             )
     except WeightsError as error:
         raise DataError(str(error)) from error
-
-
-def _machine(device: str) -> str:
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()}, {platform.system()}"
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -211,14 +203,11 @@ def _compare(
 
 def _by_metric(scores: FolderScores) -> dict[str, dict[str, float]]:
     """metric -> file name, or "" for the whole set -> value."""
-    found: dict[str, dict[str, float]] = {spec.name: {} for spec, *_ in scores.means}
-    for image, metric, value in scores.rows:
-        if value is not None:
-            found[metric][image] = value
-    for spec, mean, *_ in scores.means:
-        if spec.kind == "set" and mean is not None:
-            found[spec.name][""] = mean
-    return found
+    known = as_frame([scores]).dropna(subset="value")
+    return {
+        str(metric): dict(zip(own["image"], own["value"], strict=True))
+        for metric, own in known.groupby("metric")
+    }
 
 
 def _line(

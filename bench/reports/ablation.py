@@ -6,16 +6,15 @@ Written only for results whose methods name a training seed; see `bench.results.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
-from bench.base.text import printable
 from bench.base.types import TRAINING_SEED
-from bench.files.safe_csv import write_csv
-from bench.reports.tables.layout import count_comparisons
-from bench.reports.tables.markdown import escape
+from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.reports.tables.layout import DASH, count_comparisons
+from bench.reports.tables.markdown import escape, line, number, p_value
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Item, Results
 from bench.results.seed_stats import (
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 ROWS = "ablation.csv"
 PAGE = "ablation.md"
-DIGITS = "%.7g"
-"""Of the CSV file: more would differ between machines whose sums round differently."""
-DASH = "–"
 TEXTS = ("dataset", "metric", "configuration", "against", "verdict", "reason")
 WHOLE = ("n", "seeds")
 COLUMNS = (
@@ -53,7 +49,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     if not configurations(results):
         return []
     found = seed_statistics(results)
-    write_csv(_frame(found), out / ROWS, DIGITS)
+    write_csv(_frame(found), out / ROWS, SEVEN_DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
     return [out / ROWS, out / PAGE]
 
@@ -108,14 +104,14 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
 
 
 def _page(results: Results, found: SeedStatistics) -> Iterator[str]:
-    yield f"### {_text(results.title)}: differences, images and training seeds"
+    yield f"### {escape(results.title)}: differences, images and training seeds"
     yield ""
     yield _explanation(found)
     for dataset in results.datasets:
         cells = [cell for cell in found.cells if cell.dataset == dataset.name]
         pairs = [pair for pair in found.pairs if pair.a.dataset == dataset.name]
         yield ""
-        yield f"#### {_text(dataset.title)}"
+        yield f"#### {escape(dataset.title)}"
         yield ""
         yield from _means(results, found.configurations, cells)
         yield from _missing(cells)
@@ -146,13 +142,13 @@ def _means(
 ) -> Iterator[str]:
     """A row per configuration, a column per metric in the order of the table."""
     heads = _heads(known)
-    metrics = [f"{_text(metric.title)} {metric.arrow}" for metric in results.metrics]
-    yield _line([*(map(_text, heads or ("Configuration",))), *metrics])
-    yield _line(["---"] * (len(heads) or 1) + ["---:"] * len(metrics))
+    metrics = [f"{escape(metric.title)} {metric.arrow}" for metric in results.metrics]
+    yield line([*(map(escape, heads or ("Configuration",))), *metrics])
+    yield line(["---"] * (len(heads) or 1) + ["---:"] * len(metrics))
     for own in known:
         labels = [own.settings[head] for head in heads] or [own.label]
         row = [_mean(cell) for cell in cells if cell.configuration is own]
-        yield _line([*map(_text, labels), *row])
+        yield line([*map(escape, labels), *row])
 
 
 def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
@@ -166,8 +162,8 @@ def _mean(cell: SeedCell) -> str:
     if math.isnan(cell.mean):
         return DASH
     digits = cell.metric.digits
-    half = "" if math.isnan(cell.half) else f" ± {_number(cell.half, digits)}"
-    return f"{_number(cell.mean, digits)}{half} ({_number(cell.spread, digits)})"
+    half = "" if math.isnan(cell.half) else f" ± {number(cell.half, digits)}"
+    return f"{number(cell.mean, digits)}{half} ({number(cell.spread, digits)})"
 
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
@@ -183,7 +179,7 @@ def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
         titles = ", ".join(dict.fromkeys(cell.metric.title for cell in own))
         labels = dict.fromkeys(cell.configuration.label for cell in own)
         where = "" if len(labels) == every else f" ({'; '.join(labels)})"
-        yield f"- {_text(f'{titles}{where}: {reason}')}"
+        yield f"- {escape(f'{titles}{where}: {reason}')}"
 
 
 def _verdicts(pairs: Sequence[SeedPair]) -> Iterator[str]:
@@ -193,25 +189,25 @@ def _verdicts(pairs: Sequence[SeedPair]) -> Iterator[str]:
     if not known:
         yield "No two configurations have scores to compare."
         return
-    yield _line(PAIR_HEADS)
-    yield _line(["---"] * 3 + ["---:"] * 4 + ["---"])
+    yield line(PAIR_HEADS)
+    yield line(["---"] * 3 + ["---:"] * 4 + ["---"])
     for pair in known:
-        yield _line(_pair_cells(pair))
+        yield line(_pair_cells(pair))
 
 
 def _pair_cells(pair: SeedPair) -> list[str]:
     metric = pair.a.metric
-    ends = [_number(end, metric.digits, "+") for end in (pair.low, pair.high)]
+    ends = [number(end, metric.digits, "+") for end in (pair.low, pair.high)]
     interval = "" if math.isnan(pair.low) else f" ({' to '.join(ends)})"
-    verdict = f"none: {_text(pair.reason)}" if pair.verdict == "none" else f"**{pair.verdict}**"
+    verdict = f"none: {escape(pair.reason)}" if pair.verdict == "none" else f"**{pair.verdict}**"
     return [
-        f"{_text(metric.title)} {metric.arrow}",
-        _text(pair.a.configuration.label),
-        _text(pair.b.configuration.label),
+        f"{escape(metric.title)} {metric.arrow}",
+        escape(pair.a.configuration.label),
+        escape(pair.b.configuration.label),
         DASH if pair.a.n is None else str(pair.a.n),
-        f"{_number(pair.difference, metric.digits, '+')}{interval}",
-        _p(pair.holm_p),
-        _number(pair.spread, metric.digits),
+        f"{number(pair.difference, metric.digits, '+')}{interval}",
+        p_value(pair.holm_p),
+        number(pair.spread, metric.digits),
         verdict,
     ]
 
@@ -229,7 +225,7 @@ def _notes(results: Results, known: Sequence[Configuration]) -> Iterator[str]:
         lines.append(f"Not here, since they name no training seed: {'; '.join(left)}")
     if lines:
         yield ""
-    yield from (f"- {_text(line)}" for line in lines)
+    yield from (f"- {escape(text)}" for text in lines)
 
 
 def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:
@@ -243,21 +239,3 @@ def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:
         note if len(own) == every > 1 else f"{'; '.join(own)}: {note}"
         for note, own in labels.items()
     ]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _number(value: float, digits: int, sign: str = "") -> str:
-    return DASH if math.isnan(value) else f"{value:{sign}z.{digits}f}".replace("inf", "∞")
-
-
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return DASH
-    return f"{value:.2g}" if value >= 0.001 else "< 0.001"

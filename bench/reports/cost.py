@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
-from bench.base.text import printable
 from bench.files.safe_csv import write_csv
 from bench.reports.figures.plots import save, score_against
-from bench.reports.tables.markdown import escape
+from bench.reports.tables.markdown import escape, line
 from bench.results.results import Cost, Results
 from bench.results.view import PLAIN, View
 
@@ -103,13 +102,13 @@ def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _page(results: Results, table: pd.DataFrame) -> Iterator[str]:
-    yield f"### {escape(printable(results.title))}: what the methods cost"
+    yield f"### {escape(results.title)}: what the methods cost"
     yield ""
     if table.empty:
         yield "No method that ran here has recorded its cost."
         return
     titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
-    yield f"| {' | '.join(HEADS)} |"
+    yield line(HEADS)
     yield f"|---|---|{'---:|' * (len(HEADS) - 3)}---|"
     for row in _rows(table):
         cells = [
@@ -119,7 +118,7 @@ def _page(results: Results, table: pd.DataFrame) -> Iterator[str]:
             _number(row["start_up"], ".3g"),
             *(_memory(row["peak_bytes"]), str(row["images"]), _where(row)),
         ]
-        yield f"| {' | '.join(escape(printable(cell)) for cell in cells)} |"
+        yield line(map(escape, cells))
     yield ""
     yield LEGEND
 

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
-from bench.files.safe_csv import write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_csv
 from bench.reports.tables import terminal
-from bench.reports.tables.markdown import escape
+from bench.reports.tables.markdown import escape, line, number
 from bench.results.against import Against, against
 from bench.results.published import as_results, sources
 from bench.results.results import Results
@@ -32,7 +32,6 @@ EXPLANATION = (
     "Noise is the half-width of the 95 % interval of a mean: how far it would move with other "
     "images of the kind. A difference within it says nothing."
 )
-DIGITS = "%.7g"
 MOSTLY = 0.5
 HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
 
@@ -40,7 +39,7 @@ HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
-    write_csv(_frame(rows), out / ROWS, DIGITS)
+    write_csv(_frame(rows), out / ROWS, SEVEN_DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, rows)) + "\n")
     return [out / ROWS, out / PAGE]
 
@@ -58,8 +57,8 @@ def show(results: Results, console: Console) -> None:
         table.add_row(*(Text(text) for text in _cells(row)))
     console.print(Text("Published against measured", "bold"))
     console.print(table)
-    for line in (EXPLANATION, *_remarks(rows)):
-        console.print(Text(line), highlight=False)
+    for remark in (EXPLANATION, *_remarks(rows)):
+        console.print(Text(remark), highlight=False)
 
 
 def show_paper(results: Results, console: Console, view: View) -> None:
@@ -73,18 +72,14 @@ def show_paper(results: Results, console: Console, view: View) -> None:
 
 def _cells(row: Against) -> tuple[str, ...]:
     decimals = len(row.published.partition(".")[2])
-
-    def number(value: float | None, sign: str = "") -> str:
-        return "–" if value is None else f"{value:{sign}z.{decimals}f}"
-
     return (
         printable(row.dataset),
         printable(row.metric),
         printable(row.method),
         row.published,
-        number(row.measured),
-        number(row.difference, "+"),
-        number(row.noise),
+        number(row.measured, decimals),
+        number(row.difference, decimals, "+"),
+        number(row.noise, decimals),
         row.verdict,
     )
 
@@ -100,11 +95,11 @@ def _remarks(rows: Sequence[Against]) -> list[str]:
     lines |= dict.fromkeys(
         f"Protocol of {row.source}, {text}" for row in rows for text in row.protocol
     )
-    return [printable(line) for line in lines]
+    return list(map(printable, lines))
 
 
 def _page(results: Results, rows: Sequence[Against]) -> Iterator[str]:
-    yield f"### {escape(printable(results.title))}: published against measured"
+    yield f"### {escape(results.title)}: published against measured"
     yield ""
     if not rows:
         yield NOTHING
@@ -112,14 +107,14 @@ def _page(results: Results, rows: Sequence[Against]) -> Iterator[str]:
     yield EXPLANATION
     yield ""
     heads = ("source", "table", *HEADS, "n", "published n")
-    yield f"| {' | '.join(heads)} |"
+    yield line(heads)
     yield f"|{'---|' * len(heads)}"
     for row in rows:
-        cells = (printable(row.source), row.table, *_cells(row))
+        cells = (row.source, row.table, *_cells(row))
         sizes = (str(row.n), "not stated" if row.published_n is None else str(row.published_n))
-        yield f"| {' | '.join(escape(cell) for cell in (*cells, *sizes))} |"
+        yield line(map(escape, (*cells, *sizes)))
     yield ""
-    yield from (f"- {escape(line)}" for line in _remarks(rows))
+    yield from (f"- {escape(remark)}" for remark in _remarks(rows))
 
 
 def _frame(rows: Sequence[Against]) -> pd.DataFrame:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from bench.base.records import write_atomic
-from bench.base.text import printable
-from bench.files.safe_csv import write_csv
-from bench.reports.tables.markdown import escape
+from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.reports.tables.markdown import DASH, escape, number
 from bench.results.repeats import Spread, rank_changes, spreads
 from bench.results.results import KEYS, Repeats, Results
 from bench.results.view import PLAIN, View
 
-DIGITS = "%.7g"
 LOCAL = "l_std"
 
 
@@ -32,10 +30,10 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     found = spreads(results, results.repeats)
     changes = rank_changes(found)
     rows = [*map(_row, found), *_local(results, results.repeats)]
-    write_csv(pd.DataFrame(rows), out / "seeds.csv", DIGITS)
-    write_csv(_images(results.repeats), out / "seeds_images.csv", DIGITS)
+    write_csv(pd.DataFrame(rows), out / "seeds.csv", SEVEN_DIGITS)
+    write_csv(_images(results.repeats), out / "seeds_images.csv", SEVEN_DIGITS)
     columns = ["dataset", "metric", "a", "b", "difference", "changes"]
-    write_csv(pd.DataFrame(changes, columns=columns), out / "seeds_ranks.csv", DIGITS)
+    write_csv(pd.DataFrame(changes, columns=columns), out / "seeds_ranks.csv", SEVEN_DIGITS)
     write_atomic(out / "seeds.md", "\n".join(_page(results, results.repeats, rows, changes)) + "\n")
     return [out / f"seeds{name}" for name in (".csv", "_images.csv", "_ranks.csv", ".md")]
 
@@ -83,9 +81,9 @@ def _page(
     digits = {metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4}
 
     def named(*names: str) -> str:
-        return " | ".join(escape(printable(titles[name])) for name in names)
+        return " | ".join(escape(titles[name]) for name in names)
 
-    yield f"### {escape(printable(results.title))}: {len(repeats.seeds)} seeds"
+    yield f"### {escape(results.title)}: {len(repeats.seeds)} seeds"
     yield ""
     yield (
         f"Means over the seeds {', '.join(map(str, repeats.seeds))} and the images that all "
@@ -98,11 +96,11 @@ def _page(
     yield "|---|---|---|---:|---:|---:|---:|"
     for row in rows:
         places = digits[row["metric"]]
-        spread = [_number(row.get(name), places + 2) for name in ("std_of_means", "g_std")]
-        half = _number(row.get("high", np.nan) - row["mean"], places)
-        mean = _number(row["mean"], places) + (f" ± {half}" if half != "–" else "")
+        spread = [number(row.get(name), places + 2) for name in ("std_of_means", "g_std")]
+        half = number(row.get("high", np.nan) - row["mean"], places)
+        mean = number(row["mean"], places) + (f" ± {half}" if half != DASH else "")
         head = named(row["dataset"], row["metric"], row["method"])
-        yield f"| {head} | {_number(row['n'], 0)} | {mean} | {' | '.join(spread)} |"
+        yield f"| {head} | {number(row['n'], 0)} | {mean} | {' | '.join(spread)} |"
     yield ""
     moved = [row for row in changes if row["changes"] > 0]
     still = len(changes) - len(moved)
@@ -112,9 +110,5 @@ def _page(
     yield "|---|---|---|---|---:|---:|"
     for row in moved:
         head = named(row["dataset"], row["metric"], row["a"], row["b"])
-        difference = _number(row["difference"], digits[row["metric"]])
+        difference = number(row["difference"], digits[row["metric"]])
         yield f"| {head} | {difference} | {row['changes']:.0%} |"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None or not np.isfinite(value) else f"{value:z.{digits}f}"

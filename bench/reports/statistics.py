@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
-from bench.base.text import printable
 from bench.base.types import MetricSpec
-from bench.files.safe_csv import write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_csv
 from bench.reports.tables.layout import UNDECIDED, count_comparisons
-from bench.reports.tables.markdown import escape
+from bench.reports.tables.markdown import escape, number, p_value
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
@@ -24,26 +24,24 @@ CELLS = "statistics.csv"
 PAIRS = "statistics_pairs.csv"
 PAGE = "statistics.md"
 DISAGREES = "‡"
-DIGITS = "%.7g"
-"""Of the CSV files: more would differ between machines whose sums round differently."""
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
-    write_csv(found.cells, out / CELLS, DIGITS)
-    write_csv(found.pairs, out / PAIRS, DIGITS)
+    write_csv(found.cells, out / CELLS, SEVEN_DIGITS)
+    write_csv(found.pairs, out / PAIRS, SEVEN_DIGITS)
     write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
     return [out / CELLS, out / PAIRS, out / PAGE]
 
 
 def _page(results: Results, found: Statistics) -> Iterator[str]:
-    yield f"### {escape(printable(results.title))}: how sure the table is"
+    yield f"### {escape(results.title)}: how sure the table is"
     yield ""
     yield from _explanation(found)
     for dataset in results.datasets:
         yield ""
-        yield f"#### {escape(printable(dataset.title))}"
+        yield f"#### {escape(dataset.title)}"
         for metric in results.metrics:
             yield from _metric(results, found, dataset.name, metric)
 
@@ -68,10 +66,10 @@ def _metric(results: Results, found: Statistics, dataset: str, metric: MetricSpe
     cells = _rows(found.cells, dataset, metric.name)
     pairs = _rows(found.pairs, dataset, metric.name)
     yield ""
-    heading = f"**{escape(printable(metric.title))} {metric.arrow}**"
+    heading = f"**{escape(metric.title)} {metric.arrow}**"
     reasons = dict.fromkeys(cell["reason"] for cell in cells if cell["reason"])
     if all(cell["low"] != cell["low"] for cell in cells):
-        yield f"{heading}: no interval and no test ({escape(printable('; '.join(reasons)))})."
+        yield f"{heading}: no interval and no test ({escape('; '.join(reasons))})."
         return
     known = [cell for cell in cells if cell["n"] and cell["groups"] == cell["groups"]]
     sizes = ", ".join(dict.fromkeys(counted(c["n"], int(c["groups"])) for c in known))
@@ -93,15 +91,15 @@ def _rows(frame: pd.DataFrame, dataset: str, metric: str) -> list[dict[Any, Any]
 
 
 def _line(cell: dict[Any, Any], name: str, metric: MetricSpec, against: str) -> str:
-    title = escape(printable(name))
+    title = escape(name)
     if cell["low"] != cell["low"]:
-        return f"| {title} | – | {escape(printable(cell['reason']))} | | | | |"
+        return f"| {title} | – | {escape(cell['reason'])} | | | | |"
     undecided = f"{title} {UNDECIDED}" if cell["against_best"] in NOT_TOLD_APART else title
     shown = f"**{title}**" if cell["against_best"] == "best" else undecided
-    interval = f"{_number(cell['low'], metric)} to {_number(cell['high'], metric)}"
+    mean, low, high = (number(cell[name], metric.digits) for name in ("mean", "low", "high"))
     ranks = _range(int(cell["rank_low"]), int(cell["rank_high"]))
     return (
-        f"| {shown} | {_number(cell['mean'], metric)} | {interval} "
+        f"| {shown} | {mean} | {low} to {high} "
         f"| {cell['best_probability']:.0%} | {ranks} | {against} |"
     )
 
@@ -115,22 +113,12 @@ def _against(
             sign = 1 if pair["a"] == method else -1
             ends = sorted(sign * pair[end] for end in ("holm_low", "holm_high"))
             disagrees = (pair["holm_p"] < alpha) != (pair["wilcoxon_holm_p"] < alpha)
-            difference = f"{sign * pair['difference']:+z.{metric.digits}f}"
-            p = _p(pair["holm_p"]) or pair["verdict"]
-            sure = " to ".join(f"{end:+z.{metric.digits}f}" for end in ends).replace("inf", "∞")
+            difference = number(sign * pair["difference"], metric.digits, "+")
+            p = pair["verdict"] if math.isnan(pair["holm_p"]) else p_value(pair["holm_p"])
+            sure = " to ".join(number(end, metric.digits, "+") for end in ends)
             interval = f" ({sure})" if ends[0] == ends[0] else ""
             return f"{difference}{interval} | {p}{DISAGREES if disagrees else ''}"
     return "– | –"
-
-
-def _p(value: float) -> str:
-    if value != value:
-        return ""
-    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
-
-
-def _number(value: float, metric: MetricSpec) -> str:
-    return f"{value:z.{metric.digits}f}".replace("inf", "∞")
 
 
 def _range(low: int, high: int) -> str:

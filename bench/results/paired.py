@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, wilcoxon
+from bench.results.bootstrap import CONFIDENCE, too_few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Paired:
     @property
     def too_few(self) -> Flags:
         """(k,) whether some images differ, but fewer than any test needs."""
-        return (self.other > 0) & (self.other < MIN_IMAGES)
+        return too_few(self.other)
 
     def p(self) -> Array:
         """(k,) two-sided p-values of "the mean is zero"; NaN where too few images differ."""
@@ -90,8 +90,7 @@ class Paired:
         most = np.nan_to_num(stats.beta.isf(edge, self.above + 1, below), nan=1.0)
         low = np.where(self.one_size, scale * (2 * least - 1), low)
         high = np.where(self.one_size, scale * (2 * most - 1), high)
-        unknown = self.too_few
-        return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
+        return np.where(self.too_few, np.nan, low), np.where(self.too_few, np.nan, high)
 
     def _slope(self, tail: float | Array) -> Array:
         """(k,) b for a tail above (1) or below (-1) the mean."""
@@ -169,38 +168,3 @@ def numbered(images: Iterable[str], photographs: Mapping[str, str]) -> NDArray[n
 def of_photographs(images: int, groups: int) -> str:
     """What follows a number of images where they are from fewer photographs."""
     return f" of {groups} photographs" if groups < images else ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired comparison: mean of a - b, its 95 % interval, and two tests of "no difference".
-
-    Interval and both p are NaN where fewer than `MIN_IMAGES` images differ, unless none does.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p: float
-    wilcoxon_p: float
-
-
-def compare(a: Array, b: Array, groups: NDArray[np.int64] | None = None) -> Comparison:
-    """Compare two methods on the same images.
-
-    Args:
-        a, b: (n,) finite scores of the same images in the same order.
-        groups: as of `by_group`; at least `MIN_IMAGES`, or as many images.
-
-    Raises:
-        ValueError: another length, fewer images, or a score that is not finite.
-    """
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"compare: expected two rows of equal length, found {a.shape}, {b.shape}")
-    differences = by_group((a - b)[:, None], groups) if len(a) else np.empty((0, 1))
-    if len(differences) < MIN_IMAGES or not np.isfinite(differences).all():
-        raise ValueError(f"compare: expected {MIN_IMAGES} or more finite scores, found {len(a)}")
-    found = paired(differences)
-    (low,), (high,) = found.interval()
-    values = (found.mean[0], low, high, found.p()[0], wilcoxon(differences)[0])
-    return Comparison(*map(float, values))

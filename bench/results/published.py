@@ -9,11 +9,11 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
@@ -69,8 +69,7 @@ class SourceCard(Card):
     metrics: dict[str, PublishedMetric]
 
 
-@dataclass(frozen=True)
-class PublishedRow:
+class PublishedRow(Card):
     """One printed value. `value` keeps its digits; `marked` is whether it is highlighted."""
 
     table: str
@@ -79,8 +78,8 @@ class PublishedRow:
     variant: str
     metric: str
     better: Better
-    value: Decimal
-    marked: bool
+    value: Annotated[Decimal, Field(allow_inf_nan=False)]
+    marked: bool = Field(alias="printed_bold")
 
 
 @dataclass(frozen=True)
@@ -164,20 +163,14 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def _row(path: Path, line: int, row: dict[str, str]) -> PublishedRow:
-    where = f"{printable(path)}, line {line}"
-    if row["better"] not in get_args(Better):
-        raise DataError(
-            f"{where}: better: expected higher or lower, found '{printable(row['better'])}'"
-        )
     try:
-        value = Decimal(row["value"])
-    except InvalidOperation as error:
+        return PublishedRow.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
         raise DataError(
-            f"{where}: value: expected a number, found '{printable(row['value'])}'"
+            f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
+            f"found '{printable(first['input'])}'"
         ) from error
-    better: Better = "higher" if row["better"] == "higher" else "lower"
-    texts = {name: row[name] for name in COLUMNS[:5]}
-    return PublishedRow(**texts, better=better, value=value, marked=row["printed_bold"] == "1")
 
 
 def as_results(

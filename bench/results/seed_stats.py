@@ -15,25 +15,18 @@ of m_b, and |mean m_a - mean m_b| > spread.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any, Literal
 
 import numpy as np
 
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import TRAINING_SEED, MetricSpec
-from bench.results.bootstrap import bootstrap, corrected, holm_confidence
-from bench.results.paired import paired
+from bench.results.bootstrap import bootstrap
 from bench.results.results import Item, Results, summarize
-from bench.results.table_stats import CommonScores, common_scores, few_differ
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
+from bench.results.table_stats import CommonScores, common_scores, compare_all
 
 MIN_SEEDS = 2
 NO_SCORES = "no scores"
@@ -105,7 +98,7 @@ class SeedPair:
 
     a: SeedCell
     b: SeedCell
-    difference: float
+    difference: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
     p: float = float("nan")
@@ -177,50 +170,6 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
     return methods
 
 
-@dataclass(frozen=True)
-class _Row:
-    """The scores of one dataset and metric, and which of their columns each configuration has."""
-
-    scores: CommonScores
-    configurations: tuple[Configuration, ...]
-    reasons: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def columns(self) -> list[list[int]]:
-        """Of the configurations that have scores' columns, one per training seed."""
-        place = {name: i for i, name in enumerate(self.scores.methods)}
-        return [
-            [place[method.name] for method in own.methods.values() if method.name in place]
-            if len(self.scores.values)
-            else []
-            for own in self.configurations
-        ]
-
-    @cached_property
-    def averaged(self) -> list[Array | None]:
-        """Per configuration (n,) scores averaged over its seeds, None where it has none."""
-        values = self.scores.values
-        return [values[:, own].mean(axis=1) if own else None for own in self.columns]
-
-    @cached_property
-    def scored(self) -> list[int]:
-        return [i for i, values in enumerate(self.averaged) if values is not None]
-
-    @cached_property
-    def pairs(self) -> list[tuple[int, int]]:
-        return list(combinations(range(len(self.configurations)), 2))
-
-    @cached_property
-    def tested(self) -> list[tuple[int, int]]:
-        return [] if self.scores.reason else list(combinations(self.scored, 2))
-
-    @property
-    def differences(self) -> Array:
-        """(n, tested) differences of the scores averaged over seeds."""
-        known = [np.empty(0) if values is None else values for values in self.averaged]
-        return np.column_stack([known[i] - known[j] for i, j in self.tested])
-
-
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     """Intervals over images, spreads over training seeds, and what both allow to say.
 
@@ -234,126 +183,116 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
         DataError: two methods have the same settings and the same training seed.
     """
     known = configurations(results)
-    rows = _rows(results, known) if known else []
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
-    for row in rows:
-        own = _cells(row)
+    comparisons = {}
+    reasons = _reasons(results)
+    for dataset, metric in product(results.datasets, results.metrics if known else ()):
+        scores = common_scores(results, dataset.name, metric)
+        columns = [_columns(scores, own) for own in known]
+        averaged = _averaged(scores, columns)
+        own = _cells(scores, averaged, known, columns, reasons[dataset.name, metric.name])
         cells += own
-        pairs += _pairs(row, own, alpha)
-    comparisons = {
-        (row.scores.dataset, row.scores.metric.name): len(row.tested) for row in rows if row.tested
-    }
+        pairs += _pairs(own, averaged, alpha)
+        if averaged.tested:
+            comparisons[dataset.name, metric.name] = len(averaged.pairs)
     return SeedStatistics(known, tuple(cells), tuple(pairs), comparisons, alpha)
 
 
-def _rows(results: Results, known: tuple[Configuration, ...]) -> list[_Row]:
+def _reasons(results: Results) -> dict[tuple[str, str], dict[str, str]]:
+    """By dataset and metric: why each method has no or fewer scores."""
     reasons: dict[tuple[str, str], dict[str, str]] = {}
     for row in summarize(results).to_dict("records"):
         own = reasons.setdefault((row["dataset"], row["metric"]), {})
         some = f"no score for {row['missing']} of {row['images']} images: " if row["n"] else ""
         own[row["method"]] = f"{some}{row['reason']}" if row["reason"] else ""
-    return [
-        _Row(common_scores(results, d.name, metric), known, reasons[d.name, metric.name])
-        for d in results.datasets
-        for metric in results.metrics
-    ]
+    return reasons
 
 
-def _cells(row: _Row) -> list[SeedCell]:
-    scores, half = row.scores, {}
-    if row.scored and not scores.reason:
-        averaged = np.column_stack([values for values in row.averaged if values is not None])
-        half = dict(zip(row.scored, bootstrap(averaged, scores.seed).half_width(), strict=True))
+def _columns(scores: CommonScores, own: Configuration) -> list[int]:
+    """Of a configuration's seeds that have scores."""
+    place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
+    return [place[method.name] for method in own.methods.values() if method.name in place]
+
+
+def _averaged(scores: CommonScores, columns: Sequence[Sequence[int]]) -> CommonScores:
+    """The scores averaged over the seeds; methods are the numbers of configurations with scores."""
+    scored = [i for i, own in enumerate(columns) if own]
+    means = [scores.values[:, columns[i]].mean(axis=1) for i in scored]
+    values = np.column_stack(means) if means else np.empty((0, 0))
+    return replace(scores, methods=tuple(map(str, scored)), values=values)
+
+
+def _cells(
+    scores: CommonScores,
+    averaged: CommonScores,
+    known: Sequence[Configuration],
+    columns: Sequence[Sequence[int]],
+    reasons: Mapping[str, str],
+) -> list[SeedCell]:
+    half = {}
+    if averaged.methods and not scores.reason:
+        widths = bootstrap(averaged.values, scores.seed).half_width()
+        half = dict(zip(averaged.methods, widths.tolist(), strict=True))
     return [
         SeedCell(
             scores.dataset,
             scores.metric,
             own,
-            n=None if scores.metric.kind == "set" else scores.images if columns else 0,
-            seed_means=tuple(float(scores.values[:, column].mean()) for column in columns),
-            half=float(half.get(i, np.nan)),
-            reason=_cell_reason(row, own, len(columns)),
+            n=None if scores.metric.kind == "set" else scores.images if seeds else 0,
+            seed_means=tuple(float(scores.values[:, column].mean()) for column in seeds),
+            half=half.get(str(i), float("nan")),
+            reason=_cell_reason(scores, own, len(seeds), reasons),
         )
-        for i, (own, columns) in enumerate(zip(row.configurations, row.columns, strict=True))
+        for i, (own, seeds) in enumerate(zip(known, columns, strict=True))
     ]
 
 
-def _cell_reason(row: _Row, own: Configuration, seeds: int) -> str:
+def _cell_reason(
+    scores: CommonScores, own: Configuration, seeds: int, known: Mapping[str, str]
+) -> str:
     """The reasons of its methods' missing scores; else why there is no interval or spread."""
-    reasons = dict.fromkeys(row.reasons.get(method.name, "") for method in own.methods.values())
+    reasons = dict.fromkeys(known.get(method.name, "") for method in own.methods.values())
     missing = "; ".join(reason for reason in reasons if reason)
     if missing or not seeds:
         return missing or NO_SCORES
-    untested = ONE_VALUE if row.scores.metric.kind == "set" else row.scores.reason
+    untested = ONE_VALUE if scores.metric.kind == "set" else scores.reason
     return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 
 
-def _pairs(row: _Row, cells: Sequence[SeedCell], alpha: float) -> list[SeedPair]:
-    pairs = [
-        SeedPair(
-            cells[i],
-            cells[j],
-            difference=_difference(row.averaged[i], row.averaged[j]),
-            reason=_why_none(row, i, j),
-        )
-        for i, j in row.pairs
-    ]
-    if not row.tested:
-        return pairs
-    tested = paired(row.differences)
-    p = tested.p()
-    numbers = np.column_stack([*tested.interval(holm_confidence(p, alpha)), p, corrected(p)])
-    number = {pair: k for k, pair in enumerate(row.tested)}
+def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
+    """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
+    compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
     return [
-        _judged(
-            _tested(pair, *map(float, numbers[k])),
-            few_differ(int(tested.other[k]), row.scores),
-            alpha,
-        )
-        if (k := number.get(key)) is not None
-        else pair
-        for key, pair in zip(row.pairs, pairs, strict=True)
+        _pair(a, b, compared.get((str(i), str(j))), alpha)
+        for (i, a), (j, b) in combinations(enumerate(cells), 2)
     ]
 
 
-def _tested(pair: SeedPair, low: float, high: float, p: float, holm_p: float) -> SeedPair:
-    return replace(pair, low=low, high=high, p=p, holm_p=holm_p)
+def _pair(a: SeedCell, b: SeedCell, found: Mapping[str, Any] | None, alpha: float) -> SeedPair:
+    if found is None:
+        return SeedPair(a, b, reason=NO_SCORES)
+    names = ("difference", "holm_low", "holm_high", "p", "holm_p")
+    difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
+    pair = SeedPair(a, b, difference, low, high, p, holm_p)
+    reason = _why_none(pair, found["reason"], alpha)
+    return replace(pair, reason=reason) if reason else replace(pair, verdict=found["verdict"])
 
 
-def _difference(a: Array | None, b: Array | None) -> float:
-    if a is None or b is None:
-        return float("nan")
-    with np.errstate(invalid="ignore"):
-        return float((a - b).mean())
-
-
-def _why_none(row: _Row, i: int, j: int) -> str:
-    """Why no verdict can be given, whatever the test says ("" where one can)."""
-    a, b = row.averaged[i], row.averaged[j]
-    if a is None or b is None:
-        return NO_SCORES
-    if row.scores.metric.kind == "set":
+def _why_none(pair: SeedPair, untested: str, alpha: float) -> str:
+    """Why neither is better: no test, or noise that may explain the difference; "" if one is."""
+    if pair.a.metric.kind == "set":
         return ONE_VALUE
-    if row.scores.reason:
-        return row.scores.reason
-    if min(len(row.columns[i]), len(row.columns[j])) < MIN_SEEDS:
+    if untested:
+        return untested
+    if min(len(pair.a.seed_means), len(pair.b.seed_means)) < MIN_SEEDS:
         return NO_SECOND_SEED
-    return IDENTICAL if (a == b).all() else ""
-
-
-def _judged(pair: SeedPair, too_few: str, alpha: float) -> SeedPair:
-    """The pair with its verdict, or with the noise that may explain the difference."""
-    if pair.reason or too_few:
-        return replace(pair, reason=pair.reason or too_few)
+    if pair.low == pair.high:  # only differences that are all zero have an interval of no width
+        return IDENTICAL
     noise = [] if pair.holm_p < alpha else [IMAGE_NOISE]
     if not seeds_differ(pair.a.seed_means, pair.b.seed_means):
         noise.append(SEED_NOISE)
-    if noise:
-        return replace(pair, reason=" and ".join(noise))
-    higher = pair.a.metric.better == "higher"
-    verdict: SeedVerdict = "better" if (pair.difference > 0) == higher else "worse"
-    return replace(pair, verdict=verdict)
+    return " and ".join(noise)
 
 
 def seeds_differ(a: Sequence[float], b: Sequence[float]) -> bool:

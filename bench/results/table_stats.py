@@ -147,7 +147,7 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     pairs: list[dict[str, Any]] = []
     for row in rows:
         found = None if row.reason else bootstrap(row.values, row.seed)
-        compared = _pairs(row, alpha)
+        compared = compare_all(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row, found), compared)
     return Statistics(
@@ -221,8 +221,9 @@ def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
-    """Every two methods of one row, which are one family of comparisons."""
+@np.errstate(invalid="ignore")  # of two infinite scores
+def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
+    """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
         {
@@ -257,11 +258,11 @@ def _pairs(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
         pair["comparisons"] = len(rows)
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = few_differ(int(tested.other[i]), row)
+        pair["reason"] = _few_differ(int(tested.other[i]), row)
     return rows
 
 
-def few_differ(other: int, row: CommonScores) -> str:
+def _few_differ(other: int, row: CommonScores) -> str:
     """Why two methods cannot be told apart that differ on some images, "" where they can."""
     what = "images" if len(row.values) == row.images else "photographs"
     few = too_few(np.array(other))

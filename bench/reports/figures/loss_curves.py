@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.reports.figures.plots import COLOURS, add_legend, new_figure, plain_numbers, save, short
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LINES = ("-", "--", "-.", ":")
 SMOOTHING = 0.98
@@ -32,18 +32,19 @@ def loss_curves(log: Path, out: Path, curves: Sequence[str] = ()) -> list[Path]:
     Raises:
         DataError: no such columns.
     """
-    names, columns = _read_log(log, curves)
+    table = _read_log(log, curves)
     figure, axes = new_figure(printable(log.stem))
-    steps = columns[0]
-    for index, (name, values) in enumerate(zip(names[1:], columns[1:], strict=True)):
-        known = ~np.isnan(values)
+    first, *names = table.columns
+    for index, name in enumerate(names):
+        known = table[[first, name]].dropna()
+        smoothed = known[name].ewm(alpha=1 - SMOOTHING).mean()
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(steps[known], values[known], color=colour, lw=0.5, alpha=0.3)
-        (line,) = axes.plot(steps[known], _smoothed(values[known]), color=colour, lw=1.5,
+        axes.plot(known[first], known[name], color=colour, lw=0.5, alpha=0.3)
+        (line,) = axes.plot(known[first], smoothed, color=colour, lw=1.5,
                             ls=LINES[index % len(LINES)])  # fmt: skip
         line.set_label(short(name))
-    axes.set_xlabel(short(names[0]))
-    lowest, highest = min(map(np.nanmin, columns[1:])), max(map(np.nanmax, columns[1:]))
+    axes.set_xlabel(short(first))
+    lowest, highest = table[names].min().min(), table[names].max().max()
     if 0 < LOG_RANGE * lowest < highest:
         axes.set_yscale("log")
         plain_numbers(axes.yaxis)
@@ -51,43 +52,20 @@ def loss_curves(log: Path, out: Path, curves: Sequence[str] = ()) -> list[Path]:
     return save(figure, out)
 
 
-def _read_log(log: Path, curves: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+def _read_log(log: Path, curves: Sequence[str]) -> pd.DataFrame:
+    """Steps and the columns to draw, as numbers; NaN where a row has none."""
+    import pandas as pd
+
     try:
-        with log.open(newline="") as file:
-            names, *rows = [row for row in csv.reader(file) if row]
+        table = pd.read_csv(log, index_col=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{printable(log)}: expected a CSV with a header, found none") from error
-    columns = [
-        np.array([_number(row[i]) if i < len(row) else math.nan for row in rows])
-        for i in range(len(names))
-    ]
-    kept = [
-        i
-        for i, column in enumerate(columns)
-        if len(column)
-        and not np.isnan(column).all()
-        and (not i or not curves or names[i] in curves)
-    ]
-    if len(kept) < 2 or kept[0] != 0:
+    numbers = table.apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
+    first = table.columns[0]
+    kept = [name for name in numbers if name == first or not curves or name in curves]
+    if len(kept) < 2 or kept[0] != first:
         raise DataError(
             f"{printable(log)}: expected steps in the first column and a loss in another, "
-            f"found the columns {printable(', '.join(names))}"
+            f"found the columns {printable(', '.join(table.columns))}"
         )
-    return [names[i] for i in kept], [columns[i] for i in kept]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """Exponential mean, corrected for its start, (n,)."""
-    means, total, weight = np.empty(len(values)), 0.0, 0.0
-    for index, value in enumerate(values):
-        total = SMOOTHING * total + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        means[index] = total / weight
-    return means
+    return numbers[kept].astype(float)

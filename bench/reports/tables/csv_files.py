@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.files.safe_csv import write_csv
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
-
-if TYPE_CHECKING:
-    pass
 
 SCORES = "scores.csv"
 SUMMARY = "summary.csv"

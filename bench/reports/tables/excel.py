@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,15 @@ import xlsxwriter
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.reports.tables.csv_files import COLUMNS
-from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
+from bench.reports.tables.layout import (
+    UNDECIDED,
+    Group,
+    Marking,
+    Table,
+    TableCell,
+    bracketed,
+    make_table,
+)
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
 
@@ -40,7 +47,7 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 SIGNS = {"undecided": UNDECIDED}
 """What follows a number as part of its format, so that it stays a number."""
-LEGENDS = {
+LEGENDS: dict[Marking, str] = {
     "best": "Bold and red is best, underlined and blue second best.",
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
     "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
@@ -88,14 +95,14 @@ class _Sheets:
 
     def _write_table(self, sheet: Worksheet) -> None:
         table = self._table
-        heads = ["Dataset", *table.heads, *(_label(label) for label in table.columns)]
+        heads = ["Dataset", *table.heads, *map(str, table.columns)]
         self._text(sheet, 0, 0, table.title, "title")
         for column, head in enumerate(heads):
             self._text(sheet, 2, column, head, "head")
         row = 3
         for group in table.groups:
             row = self._write_group(sheet, row, group)
-        for number, text in enumerate(_below(table)):
+        for number, text in enumerate(table.below(LEGENDS)):
             sheet.write_string(row + 1 + number, 0, text[:CELL_LENGTH])
         sheet.set_column(0, len(table.heads), 22)
         sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
@@ -104,7 +111,7 @@ class _Sheets:
     def _write_group(self, sheet: Worksheet, row: int, group: Group) -> int:
         """Write a dataset's rows from `row` on; returns the row after them."""
         for line in group.rows:
-            labels = [group.heading + _numbers(group.label.notes), *map(_label, line.labels)]
+            labels = [group.heading + bracketed(group.label.notes), *map(str, line.labels)]
             for column, text in enumerate(labels):
                 self._text(sheet, row, column, text, "text")
             for column, cell in enumerate(line.cells, len(labels)):
@@ -145,18 +152,3 @@ def _write_value(sheet: Worksheet, row: int, column: int, value: object) -> None
 def _number_format(style: str, digits: int) -> str:
     sign = SIGNS.get(style, "")
     return f"0.{'0' * digits}".rstrip(".") + (f'"{sign}"' if sign else "")
-
-
-def _below(table: Table) -> Iterator[str]:
-    yield LEGENDS[table.marking].format(table.comparisons)
-    for number, text in enumerate(table.footnotes, 1):
-        yield f"[{number}] {text}"
-    yield from table.notes
-
-
-def _label(label: Label) -> str:
-    return label.text + _numbers(label.notes)
-
-
-def _numbers(notes: Sequence[int]) -> str:
-    return f" [{','.join(map(str, notes))}]" if notes else ""

@@ -7,7 +7,7 @@ Table 1), or methods (variants) as rows and metrics as columns (its Tables 2 and
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +35,14 @@ class Label:
 
     text: str
     notes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text + bracketed(self.notes)
+
+
+def bracketed(notes: Sequence[int]) -> str:
+    """Numbers of footnotes in plain text."""
+    return f" [{','.join(map(str, notes))}]" if notes else ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,13 @@ class Table:
     single: bool
     marking: Marking = "best"
     comparisons: str = ""
+
+    def below(self, legends: Mapping[Marking, str]) -> Iterator[str]:
+        """Legend, footnotes and notes in plain text."""
+        yield legends[self.marking].format(self.comparisons)
+        for number, text in enumerate(self.footnotes, 1):
+            yield f"[{number}] {text}"
+        yield from self.notes
 
 
 class _Footnotes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
+from bench.reports.tables.markdown import below, superscript
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -29,15 +30,12 @@ def _lines(table: Table) -> Iterator[str]:
         yield from _group(group)
     yield "</table>"
     yield f"<p>{LEGENDS[table.marking].format(escape(table.comparisons))}"
-    for number, text in enumerate(table.footnotes, 1):
-        yield f"<br><sup>{number}</sup> {escape(text)}"
-    for note in table.notes:
-        yield f"<br>{escape(note)}"
+    yield from below(table, escape)
     yield "</p>"
 
 
 def _group(group: Group) -> Iterator[str]:
-    heading = f"{escape(group.heading)}{_numbers(group.label.notes)}"
+    heading = escape(group.heading) + superscript(group.label.notes)
     for i, row in enumerate(group.rows):
         first = heading if i == 0 else ""
         yield _row("td", [first, *map(_label, row.labels), *map(_cell, row.cells)])
@@ -48,12 +46,8 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _label(label: Label) -> str:
-    return f"{escape(label.text)}{_numbers(label.notes)}"
+    return f"{escape(label.text)}{superscript(label.notes)}"
 
 
 def _cell(cell: TableCell) -> str:
-    return f"{MARKS[cell.mark].format(escape(cell.text))}{_numbers(cell.notes)}"
-
-
-def _numbers(notes: Sequence[int]) -> str:
-    return f"<sup>{','.join(map(str, notes))}</sup>" if notes else ""
+    return f"{MARKS[cell.mark].format(escape(cell.text))}{superscript(cell.notes)}"

@@ -14,7 +14,15 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.base.records import write_atomic
-from bench.reports.tables.layout import UNDECIDED, Group, Label, Table, TableCell, make_table
+from bench.reports.tables.layout import (
+    UNDECIDED,
+    Group,
+    Marking,
+    Table,
+    TableCell,
+    bracketed,
+    make_table,
+)
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -26,7 +34,7 @@ WORD_WIDTH = 32
 """Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
-LEGENDS = {
+LEGENDS: dict[Marking, str] = {
     "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
     "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
     "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
@@ -84,7 +92,7 @@ def show(results: Results, console: Console, view: View = PLAIN) -> None:
         if page.heading:
             _print(console, page.heading)
         console.print(_rich_table(page, console.encoding), crop=False)
-    for line in _below(table):
+    for line in table.below(LEGENDS):
         _print(console, line)
 
 
@@ -108,7 +116,7 @@ def _columns(table: Table, groups: Sequence[Group]) -> tuple[_Column, ...]:
 
 def _dataset_lines(group: Group) -> list[str]:
     """The dataset's heading spread over the rows of its group, what is left over in the last."""
-    label = _label(group.label)
+    label = str(group.label)
     width = max(DATASET_WIDTH, _longest_word(label))
     wrapped = Text(label).wrap(_MEASURE, width, overflow="fold")
     lines = [line.plain.rstrip() for line in wrapped] + ([group.count] if group.count else [])
@@ -120,7 +128,7 @@ def _dataset_lines(group: Group) -> list[str]:
 def _label_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
     rows = [row for group in groups for row in group.rows]
     return [
-        _column(head, [Text(_label(row.labels[i])) for row in rows], LABEL_WIDTH)
+        _column(head, [Text(str(row.labels[i])) for row in rows], LABEL_WIDTH)
         for i, head in enumerate(table.heads)
     ]
 
@@ -128,7 +136,7 @@ def _label_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
 def _cell_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
     rows = [row for group in groups for row in group.rows]
     return [
-        _number_column(_label(label), [row.cells[i] for row in rows])
+        _number_column(str(label), [row.cells[i] for row in rows])
         for i, label in enumerate(table.columns)
     ]
 
@@ -137,7 +145,7 @@ def _number_column(head: str, cells: Sequence[TableCell]) -> _Column:
     """Numbers aligned at their right end, with room for marks and footnotes after them."""
     number_width = max(cell_len(cell.text) for cell in cells)
     unmarked = " " if any(cell.mark for cell in cells) else ""
-    tails = [f"{SIGNS.get(cell.mark, unmarked)}{_numbers(cell.notes)}" for cell in cells]
+    tails = [f"{SIGNS.get(cell.mark, unmarked)}{bracketed(cell.notes)}" for cell in cells]
     tail_width = max(len(tail.rstrip()) for tail in tails)
     texts = [
         Text.assemble(
@@ -163,7 +171,7 @@ def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:
     """One dataset's columns, as many at a time as fit beside the row labels."""
     labels = _label_columns(table, [group])
     waiting = _cell_columns(table, [group])
-    heading = group.heading + _numbers(group.label.notes)
+    heading = group.heading + bracketed(group.label.notes)
     while waiting:
         block = _Page(heading, (*labels, waiting.pop(0)), frozenset())
         while waiting and block.width + waiting[0].width + GAP <= width:
@@ -188,21 +196,6 @@ def _rich_table(page: _Page, encoding: str) -> RichTable:
     for i, cells in enumerate(zip(*(column.cells for column in page.columns), strict=True)):
         table.add_row(*(_recode(cell, encoding) for cell in cells), end_section=i in page.ends)
     return table
-
-
-def _below(table: Table) -> Iterator[str]:
-    yield LEGENDS[table.marking].format(table.comparisons)
-    for number, text in enumerate(table.footnotes, 1):
-        yield f"[{number}] {text}"
-    yield from table.notes
-
-
-def _label(label: Label) -> str:
-    return label.text + _numbers(label.notes)
-
-
-def _numbers(notes: Sequence[int]) -> str:
-    return f" [{','.join(map(str, notes))}]" if notes else ""
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
