@@ -13,10 +13,13 @@ import pytest
 from conftest import ROOT, Cli
 
 from bench.audit.files import audit_files, audit_published, read_file
-from bench.audit.grid import GridCell, read_grid, split_metric
+from bench.audit.grid import GridCell, read_grid
 from bench.audit.latex import grids
+from bench.audit.marks import place_of
+from bench.audit.names import split_metric
 from bench.audit.prose import ClaimsCard
-from bench.audit.recompute import Audit, Mark, Value, audit, place_of
+from bench.audit.recompute import audit
+from bench.audit.values import Audit, Mark, Value
 from bench.base.cards import read_card
 from bench.base.errors import BenchError, DataError
 from bench.reports import get_report
@@ -156,11 +159,21 @@ def test_random_tables_marked_rightly_pass_and_a_moved_mark_is_found() -> None:
         assert len(audit(row(moved)).findings) == 1
 
 
+PAIR: list[tuple[str, Mark]] = [
+    ("57.1217", ""), ("57.1217", ""), ("50.3458", ""), ("64.7460", "best")
+]  # fmt: skip
+
+
+def of_musiq(marks: list[tuple[str, Mark]], metric: str = "MUSIQ") -> list[Value]:
+    return [dataclasses.replace(value, metric=metric) for value in row(marks)]
+
+
 def test_equal_values_count_only_where_chance_would_not_make_them() -> None:
-    coarse = row([("27.1", ""), ("27.1", ""), ("25.0", ""), ("29.0", "best")])
+    coarse = of_musiq([("27.1", ""), ("27.1", ""), ("25.0", ""), ("29.0", "best")])
     assert not audit(coarse).findings
-    fine = row([("57.1217", ""), ("57.1217", ""), ("50.3458", ""), ("64.7460", "best")])
+    fine = of_musiq(PAIR)
     assert [finding.kind for finding in audit(fine).findings] == ["identical"]
+    assert not audit(of_musiq(PAIR, "Params")).findings
 
 
 def test_one_method_in_two_tables_must_agree_in_the_digits_both_print() -> None:
@@ -544,7 +557,7 @@ NUMBERS = {
     r"24.1{\scriptsize\textcolor{red}{$\uparrow$0.3}}": "24.1",
     r"\textbf{24.1}$_{\textcolor{blue}{+0.3}}$": "24.1 best",
     r"\cellcolor{red!20}\underline{24.1}": "24.1 second",
-    r"\colorbox{yellow}{24.1}": "24.1",
+    r"\colorbox{yellow}{24.1}": "24.1 colour yellow",
     r"\makecell{\textbf{24.1}\\(+0.3)}": "24.1 best",
     r"\best{24.1}": "24.1 best",
     r"\best[blue]{24.1}": "24.1 second",

@@ -1,0 +1,352 @@
+r"""Cells of LaTeX tables: their text without markup, and how it is highlighted.
+
+A reader for tables, not for LaTeX: it knows the macros that tables are made of, expands the file's
+own \newcommand, and keeps the arguments of every macro that it does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bench.audit.grid import GridCell
+from bench.audit.numbers import looks_numeric, numbers
+from bench.audit.values import RANKS, Mark
+from bench.base.errors import DataError
+
+MAX_DEPTH = 40
+MAX_CELL = 20_000
+MOST_ARGUMENTS = 9
+WIDTH_FIRST = {"tabular*", "tabularx", "tabulary", "supertabular*", "xtabular*", "xltabular"}
+NEW_COMMAND = re.compile(
+    r"\\(?:(?:re)?newcommand|providecommand|DeclareRobustCommand)\*?\s*\{?\\([A-Za-z]+)\}?"
+    r"\s*(?:\[(\d)\])?\s*(?:\[([^\]]*)\])?\s*(?=\{)"
+    r"|\\def\s*\\([A-Za-z]+)\s*((?:#\d)*)\s*(?=\{)"
+)
+LET = re.compile(r"\\let\s*\\([A-Za-z]+)\s*=?\s*(\\[A-Za-z]+)")
+TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|[{}_^]|[^\\{}_^]+", re.S)
+LOWER, UPPER = "\x00", "\x01"
+"""Around a sub- or superscript: part of a name, but no part of a number."""
+TEN = re.compile(r"(?:^|[\s×·x*+-])10\s*$")
+SYMBOLS = {
+    "uparrow": "↑",
+    "downarrow": "↓",
+    "pm": "±",
+    "times": "×",
+    "cdot": "·",
+    "triangle": "△",
+    "blacktriangle": "▲",
+    "blacktriangledown": "▼",
+    "checkmark": "✓",
+    "surd": "✓",
+    "cmark": "✓",
+    "xmark": "×",
+    "textminus": "-",
+    "textendash": "–",
+    "textemdash": "—",
+    "dots": "…",
+    "ldots": "…",
+    "infty": "∞",
+    "dag": "",
+    "dagger": "",
+    "ddagger": "",
+    "ast": "",
+    " ": " ",
+    ",": " ",
+    ";": " ",
+    "quad": " ",
+    "qquad": " ",
+    "\\": " ",
+    **{char: char for char in "%&_#${}"},
+}
+STYLES = {
+    **dict.fromkeys(("textbf", "mathbf", "bm", "boldsymbol", "bfseries", "bf"), "bold"),
+    **dict.fromkeys(("underline", "uline", "ul", "underbar"), "underline"),
+}
+DROPPED = frozenset(
+    (
+        *("cite", "citep", "citet", "citealp", "ref", "label", "end", "cellcolor", "color"),
+        *("footnote", "footnotemark", "textsuperscript", "tnote"),
+        *("vspace", "hspace", "rule", "phantom", "hphantom", "vphantom"),
+    )
+)
+LEADING = {
+    **{"multirow": 2, "multicolumn": 2, "resizebox": 2, "fcolorbox": 2},
+    **dict.fromkeys(("textcolor", "scalebox", "colorbox", "raisebox", "rotatebox", "parbox"), 1),
+}
+"""Arguments before the one that is shown."""
+FIRST_SHOWN = {"benchchar": 2}
+"""Macros of our own tables of which the first argument is shown, and how many they have."""
+COLOURED = {"textcolor", "color", "cellcolor", "colorbox", "fcolorbox"}
+PLAIN = {
+    **dict.fromkeys(("red", "1,0,0", "ff0000"), "best"),
+    **dict.fromkeys(("blue", "0,0,1", "0000ff"), "second"),
+}
+COLOURS = {
+    **PLAIN,
+    **dict.fromkeys(("best", "first", "1st"), "best"),
+    **dict.fromkeys(("second", "2nd"), "second"),
+    **dict.fromkeys(("third", "3rd"), "third"),
+    **dict.fromkeys(("black", "gray", "grey", "lightgray", "darkgray", "white"), ""),
+}
+"""What a colour says where its name tells; others are told by their table."""
+WEIGHTS = {"bold": "best", "underline": "second"}
+
+
+@dataclass
+class Cell:
+    """What is gathered while a cell is read: pieces of text, each with how it is highlighted."""
+
+    pieces: list[tuple[str, Mark]] = field(default_factory=list)
+    rows: int = 1
+    columns: int = 1
+    unknown: str = ""
+    line: int = 0
+    block: int = 0
+
+    def add(self, text: str, styles: _Styles) -> None:
+        self.pieces.append((text, _mark(styles)))
+
+    @property
+    def written(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+    def shown(self) -> GridCell:
+        """The cell; scripts belong to names, and a macro that says nothing stands for itself."""
+        bare, whole = self._characters(scripts=False), self._characters(scripts=True)
+        chars = bare if _is_number("".join(char for char, _ in bare)) else whole
+        text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
+        digit = next((i for i, char in enumerate(text) if char.isdigit()), None)
+        own: list[Mark] = [mark for mark in marks if mark]
+        mark: Mark = marks[digit] if digit is not None else (own or [""])[0]
+        macro = "" if text else self.unknown
+        spans = self.columns > 1 or self.rows not in (0, 1)
+        return GridCell(text or macro, mark, self.line, marks, spans, macro, self.block)
+
+    def _characters(self, *, scripts: bool) -> list[tuple[str, Mark]]:
+        """Each character with its mark; runs of blanks are one, those at the ends none."""
+        found: list[tuple[str, Mark]] = []
+        depth = 0
+        for char, mark in ((char, mark) for text, mark in self.pieces for char in text):
+            depth += {LOWER: 1, UPPER: -1}.get(char, 0)
+            if char in (LOWER, UPPER) or (depth and not scripts):
+                continue
+            if not char.isspace():
+                found.append((char, mark))
+            elif found and found[-1][0] != " ":
+                found.append((" ", mark))
+        return found[:-1] if found and found[-1][0] == " " else found
+
+
+def _is_number(text: str) -> bool:
+    plain = looks_numeric(text) and not any(char.isalpha() for char in text)
+    return plain or not isinstance(numbers(text), str)
+
+
+_Styles = dict[str, str]
+"""What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
+
+
+class _Macro(NamedTuple):
+    """One of the file's own: how many arguments, what it stands for, the first one's default."""
+
+    arguments: int
+    body: str
+    default: str | None = None
+
+
+Macros = Mapping[str, _Macro]
+
+
+def own_macros(tex: str) -> Macros:
+    macros = {}
+    for match in NEW_COMMAND.finditer(tex):
+        count = int(match[2] or 0) if match[1] else (match[5] or "").count("#")
+        body, _ = group(tex, match.end())
+        macros[match[1] or match[4]] = _Macro(count, body, match[3])
+    for match in LET.finditer(tex):
+        macros.setdefault(match[1], _Macro(0, match[2]))
+    return macros
+
+
+def group(tex: str, at: int) -> tuple[str, int]:
+    """The content of the brace group that begins at or after blanks at `at`, and its end."""
+    blank = re.compile(r"\s*").match(tex, at)
+    at = blank.end() if blank else at
+    if at >= len(tex) or tex[at] != "{":
+        token = TOKEN.match(tex, at)
+        return (token[0][:1], at + 1) if token and token[0][0] not in "\\{}" else ("", at)
+    depth = 0
+    for match in re.compile(r"\\.|[{}]", re.S).finditer(tex, at):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return tex[at + 1 : match.start()], match.end()
+    raise DataError("a { has no matching }")
+
+
+def after_arguments(tex: str, at: int, name: str) -> int:
+    """Past the column specification, and past the width of tabular* and tabularx."""
+    for _ in range(2 if name in WIDTH_FIRST else 1):
+        bracket = re.compile(r"\s*\[[^\]]*\]").match(tex, at)
+        at = bracket.end() if bracket else at
+        _, at = group(tex, at)
+    return at
+
+
+class Reader:
+    """Reads one cell: `cell` gathers what `walk` finds."""
+
+    def __init__(self, macros: Macros) -> None:
+        self.macros = macros
+        self.cell = Cell()
+        self.depth = 0
+
+    def walk(self, tex: str, styles: _Styles) -> None:
+        """Add the text of `tex`; declarations change `styles` for what follows."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH or sum(len(text) for text, _ in self.cell.pieces) > MAX_CELL:
+            raise DataError("a cell is nested or expanded beyond reason")
+        at = 0
+        while at < len(tex):
+            match = TOKEN.match(tex, at)
+            if match is None:
+                raise DataError("a cell ends in a backslash")
+            piece = match[0]
+            if piece == "{":
+                body, at = group(tex, at)
+                self.walk(body, dict(styles))
+            elif piece in "_^":
+                macro = re.compile(r"\s*(\\[A-Za-z]+)").match(tex, match.end())
+                body, at = (macro[1], macro.end()) if macro else group(tex, match.end())
+                self._script(body, piece == "^", styles)
+            elif piece[0] == "\\":
+                at = self._macro(piece[1:].rstrip("*"), tex, match.end(), styles)
+            else:
+                self.cell.add(piece.replace("$", "").replace("~", " "), styles)
+                at = match.end()
+        self.depth -= 1
+
+    def _script(self, body: str, raised: bool, styles: _Styles) -> None:
+        """A script beside the text, or the power of a ten as a part of it."""
+        power = body.strip(" $").replace("−", "-")
+        if raised and re.fullmatch(r"[+-]?\d{1,2}", power) and TEN.search(self.cell.written):
+            self.cell.add(f"^{power}", styles)
+            return
+        self.cell.add(LOWER, styles)
+        self.walk(body, dict(styles))
+        self.cell.add(UPPER, styles)
+
+    def _macro(self, name: str, tex: str, at: int, styles: _Styles) -> int:
+        """Read one macro with its arguments; the position after it."""
+        if name in SYMBOLS:
+            self.cell.add(SYMBOLS[name], styles)
+            return at
+        if name in self.macros:
+            return self._expand(name, tex, at, styles)
+        if name == "begin":
+            inner, at = group(tex, at)
+            return after_arguments(tex, at, inner) if inner.startswith("tabular") else at
+        arguments, at = _arguments(tex, at, _most_arguments(name))
+        if name == "textsuperscript" and arguments and TEN.search(self.cell.written):
+            self._script(arguments[0], True, styles)
+        inner_styles = self._note(name, arguments, styles)
+        for number, shown in enumerate(_shown(name, arguments)):
+            self.cell.add(" " if number else "", styles)
+            self.walk(shown, dict(inner_styles))
+        return at
+
+    def _note(self, name: str, arguments: list[str], styles: _Styles) -> _Styles:
+        """What a macro says about its cell; the styles of its arguments."""
+        own: _Styles = {STYLES[name]: name} if name in STYLES else {}
+        if name in COLOURED and arguments:
+            own = {"colour" if name in ("textcolor", "color") else "ground": arguments[-2:][0]}
+        if own and (not arguments or name in ("color", "cellcolor")):
+            styles.update(own)
+        if name == "multirow" and arguments:
+            self.cell.rows = _count(arguments[0])
+        elif name == "multicolumn" and arguments:
+            self.cell.columns = max(1, _count(arguments[0]))
+        elif not own and name not in DROPPED and not any(arguments):
+            self.cell.unknown = name
+        return {**styles, **own}
+
+    def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:
+        count, body, default = self.macros[name]
+        for number in range(1, count + 1):
+            given = re.compile(r"\s*\[([^\]]*)\]").match(tex, at) if number == 1 else None
+            if number == 1 and default is not None:
+                argument, at = (given[1], given.end()) if given else (default, at)
+            else:
+                argument, at = group(tex, at)
+            body = body.replace(f"#{number}", argument)
+            if len(body) > MAX_CELL:
+                raise DataError("a cell is nested or expanded beyond reason")
+        alone = re.fullmatch(r"\s*\\([A-Za-z]+)\s*", body)
+        if alone is None:
+            self.walk(body, styles)
+            return at
+        self.depth += 1  # it stands for a macro, which takes what follows
+        if self.depth > MAX_DEPTH:
+            raise DataError("a cell is nested or expanded beyond reason")
+        at = self._macro(alone[1], tex, at, styles)
+        self.depth -= 1
+        return at
+
+
+def _most_arguments(name: str) -> int:
+    if name in FIRST_SHOWN:
+        return FIRST_SHOWN[name]
+    known = name in LEADING or name in STYLES or name in DROPPED
+    return LEADING.get(name, 0) + 1 if known else MOST_ARGUMENTS
+
+
+def _shown(name: str, arguments: list[str]) -> list[str]:
+    """The arguments that are printed; all of a macro that is not known, since any may be."""
+    if name in DROPPED or not arguments:
+        return []
+    if name in FIRST_SHOWN:
+        return arguments[:1]
+    return arguments[-1:] if name in LEADING or name in STYLES else arguments
+
+
+def _arguments(tex: str, at: int, most: int) -> tuple[list[str], int]:
+    """Up to `most` brace groups that follow, optional ones passed over."""
+    found: list[str] = []
+    follows = re.compile(r"\s*(\[[^\]]*\]\s*)*(\{|\*\s*(?=\{))")
+    while len(found) < most:
+        match = follows.match(tex, at)
+        if match is None:
+            break
+        if match[2][0] == "*":
+            found.append("*")
+            at = match.end()
+            continue
+        body, at = group(tex, match.end() - 1)
+        found.append(body)
+    return found, at
+
+
+def _mark(styles: _Styles) -> Mark:
+    """The text's colour decides, then its weight, then the colour behind it."""
+    colour = _colour(styles.get("colour", ""))
+    weights = [rank for style, rank in WEIGHTS.items() if style in styles]
+    if colour in RANKS or not weights:
+        return colour or (weights or [""])[0] or _colour(styles.get("ground", ""), behind=True)
+    return weights[0]
+
+
+def _colour(name: str, *, behind: bool = False) -> Mark:
+    """ "red!80!black" -> "best"; "orange!25" -> "colour orange!25"; those of text say more."""
+    name = name.replace(" ", "").casefold()
+    base = name.partition("!")[0]
+    if behind and base in PLAIN:
+        return f"colour {name}"
+    return COLOURS.get(base, f"colour {name}") if base else ""
+
+
+def _count(text: str) -> int:
+    """Rows or columns spanned; below 0 where a cell spans those above it."""
+    whole = re.fullmatch(r"-?\d{1,9}", text.strip())
+    return max(-1000, min(int(text), 1000)) if whole else 1
