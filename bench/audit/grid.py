@@ -21,6 +21,7 @@ from bench.results.published import plain
 
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
+CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -259,11 +260,21 @@ def _methods_as_rows(
         here = "" if once else heading
         if dataset_column is not None:
             dataset = here = row[dataset_column].text or dataset
+        change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
         for column, cell in shape.values_of(row):
+            if change:
+                reason = "is a change, not a value"
+                yield Unread(shape.table, method, shape.heads[column], cell.text, reason, cell.line)
+                continue
             named = is_metric(bottom[column])
             metric = bottom[column] if named else shape.heads[column]
             about = _About(method, _all(here, uppers[column] if named else ""), method, metric)
             yield from _values(cell, shape, column, about, block if here != block else "")
+
+
+def _is_change(name: str, texts: Sequence[str]) -> bool:
+    """Whether a row tells what was gained: all of it has signs, or its name says so."""
+    return bool(CHANGE.match(name)) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))
 
 
 def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCell]]]:

@@ -2,8 +2,9 @@
 
 A table seldom says whether its marks hold for all rows or within each block, whether rows of
 reference take part, whether a row is bold because it is the authors' own. Each reading costs the
-rows that it contradicts, and something for each assumption. What the cheapest readings have in
-common is found; what only some of them contradict is told and not judged.
+rows that it contradicts, and something for each assumption. What the cheapest readings (those up to
+one row apart, unless one contradicts nothing) have in common is found; what only some of them
+contradict is told and not judged.
 """
 
 from __future__ import annotations
@@ -63,20 +64,24 @@ def judge(
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
-    least = min(one.cost for one in judged)
-    first, *others = cheapest = [one for one in judged if one.cost == least]
+    first = min(judged, key=lambda one: (one.cost, len(one.wrong)))
+    most = first.cost + bool(first.wrong)
+    others = [one for one in judged if one is not first and one.cost <= most]
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
-    notes = [f"{table}: {first.reading.says}"] if first.reading.says else []
-    notes += _unmarked(table, first.reading.values)
-    open_rows = dict.fromkeys(key for one in cheapest for key in one.wrong if key not in shared)
-    ways = " or ".join(one.reading.says or "its marks hold for all rows" for one in cheapest)
+    open_rows = dict.fromkeys(
+        key for one in (first, *others) for key in one.wrong if key not in shared
+    )
+    ways = " or ".join(
+        one.reading.says or "its marks hold for all rows" for one in (first, *others)
+    )
     places = [", ".join(filter(None, (table, *key))) for key in open_rows]
     says = [f"{place}, marks: {ways}; --block or --without ROW decides" for place in places]
-    return Verdict(findings, notes, says)
+    assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
+    return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
 
 
 def _unmarked(table: str, values: Sequence[Value]) -> Iterator[str]:
@@ -99,7 +104,7 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
         swapped = [replace(v, mark=SWAPPED.get(v.mark, v.mark)) for v in plain.values]
         if {"best", "second"} <= {value.mark for value in swapped}:
             says = _both(plain.says, "its marks for best and second best change places")
-            yield Reading(says, swapped, plain.cost + 2)
+            yield Reading(says, swapped, plain.cost + 3)
 
 
 def _groupings(values: list[Value]) -> Iterator[Reading]:
@@ -109,7 +114,7 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
         methods.setdefault(value.block, set()).add(value.method)
     marked = {value.block for value in values if value.mark}
     if len(methods) > 1 and all(len(methods[block]) > 1 for block in marked):
-        yield _within_blocks(values, 1)
+        yield _within_blocks(values, int(len(marked) < len(methods)))
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
     if idle:
         says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"
@@ -146,7 +151,7 @@ def _both(one: str, other: str) -> str:
 def _decoded(values: list[Value]) -> list[Value]:
     """Colours of which the reader knows no rank, as the rank that most of their values have.
 
-    A colour of one method alone shows whose row it is.
+    The only colour of a table shows whose row it is, where one method alone has it.
     """
     holders: dict[Mark, list[int]] = {}
     methods: dict[Mark, set[str]] = {}
@@ -158,7 +163,8 @@ def _decoded(values: list[Value]) -> list[Value]:
     meant: dict[Mark, Mark] = {}
     for colour, places in holders.items():
         place, times = Counter(places).most_common(1)[0]
-        told = place < len(RANKS) and 2 * times > len(places) and len(methods[colour]) > 1
+        told = place < len(RANKS) and 2 * times > len(places)
+        told = told and (len(holders) > 1 or len(methods[colour]) > 1)
         meant[colour] = RANKS[place] if told else ""
     return [
         replace(v, mark=meant.get(v.mark, "") if v.mark.startswith("colour ") else v.mark)
