@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from bench.audit.grid import GridCell
 from bench.audit.numbers import looks_numeric, numbers
 from bench.audit.values import RANKS, Mark
+from bench.base.cards import Card, Names, read_card
 from bench.base.errors import DataError
 
 MAX_DEPTH = 40
@@ -30,68 +32,26 @@ TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|[{}_^]|[^\\{}_^]+", re.S)
 LOWER, UPPER = "\x00", "\x01"
 """Around a sub- or superscript: part of a name, but no part of a number."""
 TEN = re.compile(r"(?:^|[\s×·x*+-])10\s*$")
-SYMBOLS = {
-    "uparrow": "↑",
-    "downarrow": "↓",
-    "pm": "±",
-    "times": "×",
-    "cdot": "·",
-    "triangle": "△",
-    "blacktriangle": "▲",
-    "blacktriangledown": "▼",
-    "checkmark": "✓",
-    "surd": "✓",
-    "cmark": "✓",
-    "xmark": "×",
-    "textminus": "-",
-    "textendash": "–",
-    "textemdash": "—",
-    "dots": "…",
-    "ldots": "…",
-    "infty": "∞",
-    "dag": "",
-    "dagger": "",
-    "ddagger": "",
-    "ast": "",
-    " ": " ",
-    ",": " ",
-    ";": " ",
-    "quad": " ",
-    "qquad": " ",
-    "\\": " ",
-    **{char: char for char in "%&_#${}"},
-}
-STYLES = {
-    **dict.fromkeys(("textbf", "mathbf", "bm", "boldsymbol", "bfseries", "bf"), "bold"),
-    **dict.fromkeys(("underline", "uline", "ul", "underbar"), "underline"),
-}
-DROPPED = frozenset(
-    (
-        *("cite", "citep", "citet", "citealp", "ref", "label", "end", "cellcolor", "color"),
-        *("footnote", "footnotemark", "textsuperscript", "tnote"),
-        *("vspace", "hspace", "rule", "phantom", "hphantom", "vphantom"),
-    )
-)
-LEADING = {
-    **{"multirow": 2, "multicolumn": 2, "resizebox": 2, "fcolorbox": 2},
-    **dict.fromkeys(("textcolor", "scalebox", "colorbox", "raisebox", "rotatebox", "parbox"), 1),
-}
-"""Arguments before the one that is shown."""
+
+
+class _Known(Card):
+    """What the macros of tables mean, as a card: see there."""
+
+    dropped: Names
+    bold: Names
+    underline: Names
+    coloured: Names
+    leading: dict[str, int]
+    colours: dict[str, str]
+    symbols: dict[str, str]
+
+
+KNOWN = read_card(Path(__file__).with_name("latex.toml"), _Known)
+STYLES = {**dict.fromkeys(KNOWN.bold, "bold"), **dict.fromkeys(KNOWN.underline, "underline")}
 FIRST_SHOWN = {"benchchar": 2}
 """Macros of our own tables of which the first argument is shown, and how many they have."""
-COLOURED = {"textcolor", "color", "cellcolor", "colorbox", "fcolorbox"}
-PLAIN = {
-    **dict.fromkeys(("red", "1,0,0", "ff0000"), "best"),
-    **dict.fromkeys(("blue", "0,0,1", "0000ff"), "second"),
-}
-COLOURS = {
-    **PLAIN,
-    **dict.fromkeys(("best", "first", "1st"), "best"),
-    **dict.fromkeys(("second", "2nd"), "second"),
-    **dict.fromkeys(("third", "3rd"), "third"),
-    **dict.fromkeys(("black", "gray", "grey", "lightgray", "darkgray", "white"), ""),
-}
-"""What a colour says where its name tells; others are told by their table."""
+PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
+"""Colours that mean a rank in text alone: behind it they may be any."""
 WEIGHTS = {"bold": "best", "underline": "second"}
 
 
@@ -240,8 +200,8 @@ class Reader:
 
     def _macro(self, name: str, tex: str, at: int, styles: _Styles) -> int:
         """Read one macro with its arguments; the position after it."""
-        if name in SYMBOLS:
-            self.cell.add(SYMBOLS[name], styles)
+        if name in KNOWN.symbols:
+            self.cell.add(KNOWN.symbols[name], styles)
             return at
         if name in self.macros:
             return self._expand(name, tex, at, styles)
@@ -260,7 +220,7 @@ class Reader:
     def _note(self, name: str, arguments: list[str], styles: _Styles) -> _Styles:
         """What a macro says about its cell; the styles of its arguments."""
         own: _Styles = {STYLES[name]: name} if name in STYLES else {}
-        if name in COLOURED and arguments:
+        if name in KNOWN.coloured and arguments:
             own = {"colour" if name in ("textcolor", "color") else "ground": arguments[-2:][0]}
         if own and (not arguments or name in ("color", "cellcolor")):
             styles.update(own)
@@ -268,7 +228,7 @@ class Reader:
             self.cell.rows = _count(arguments[0])
         elif name == "multicolumn" and arguments:
             self.cell.columns = max(1, _count(arguments[0]))
-        elif not own and name not in DROPPED and not any(arguments):
+        elif not own and name not in KNOWN.dropped and not any(arguments):
             self.cell.unknown = name
         return {**styles, **own}
 
@@ -298,17 +258,17 @@ class Reader:
 def _most_arguments(name: str) -> int:
     if name in FIRST_SHOWN:
         return FIRST_SHOWN[name]
-    known = name in LEADING or name in STYLES or name in DROPPED
-    return LEADING.get(name, 0) + 1 if known else MOST_ARGUMENTS
+    known = name in KNOWN.leading or name in STYLES or name in KNOWN.dropped
+    return KNOWN.leading.get(name, 0) + 1 if known else MOST_ARGUMENTS
 
 
 def _shown(name: str, arguments: list[str]) -> list[str]:
     """The arguments that are printed; all of a macro that is not known, since any may be."""
-    if name in DROPPED or not arguments:
+    if name in KNOWN.dropped or not arguments:
         return []
     if name in FIRST_SHOWN:
         return arguments[:1]
-    return arguments[-1:] if name in LEADING or name in STYLES else arguments
+    return arguments[-1:] if name in KNOWN.leading or name in STYLES else arguments
 
 
 def _arguments(tex: str, at: int, most: int) -> tuple[list[str], int]:
@@ -343,7 +303,7 @@ def _colour(name: str, *, behind: bool = False) -> Mark:
     base = name.partition("!")[0]
     if behind and base in PLAIN:
         return f"colour {name}"
-    return COLOURS.get(base, f"colour {name}") if base else ""
+    return KNOWN.colours.get(base, f"colour {name}") if base else ""
 
 
 def _count(text: str) -> int:
