@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, Cli
 
+from bench.audit.cells import GridCell
 from bench.audit.files import audit_files, audit_published, read_file
-from bench.audit.grid import GridCell, read_grid
+from bench.audit.grid import read_grid
 from bench.audit.latex import grids
 from bench.audit.marks import place_of
 from bench.audit.names import split_metric

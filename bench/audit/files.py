@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.audit import latex, markdown
-from bench.audit.grid import Grid, GridCell, read_grid, unread_grid
+from bench.audit.cells import Grid, GridCell
+from bench.audit.grid import read_grid, unread_grid
 from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
 from bench.audit.recompute import audit

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
 from typing import NamedTuple
 
-from bench.audit.names import direction, is_metric, metric_names, split_metric, tells_metrics
-from bench.audit.numbers import Comma, Number, comma_of, is_missing, looks_numeric, numbers
-from bench.audit.values import Mark, Unread, Value
+from bench.audit.cells import About, Grid, GridCell, Shape, values_in
+from bench.audit.names import is_metric, tells_metrics
+from bench.audit.numbers import comma_of
+from bench.audit.values import Unread, Value
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
@@ -22,48 +22,6 @@ from bench.results.published import plain
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
 CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class GridCell:
-    """A cell as read.
-
-    Attributes:
-        text: without markup.
-        mark: how the first number in it is highlighted, or the text where there is none.
-        line: of the file.
-        marks: how each character is highlighted, where that differs within the cell.
-        spans: whether it covers several rows or columns.
-        macro: one that the file does not define and that may stand for all of the text.
-        block: how many rules stand above it.
-    """
-
-    text: str
-    mark: Mark = ""
-    line: int = 0
-    marks: tuple[Mark, ...] = ()
-    spans: bool = False
-    macro: str = ""
-    block: int = 0
-
-    @property
-    def number(self) -> Decimal | None:
-        found = numbers(self.text)
-        return found[0].value if not isinstance(found, str) and len(found) == 1 else None
-
-    @property
-    def numeric(self) -> bool:
-        return looks_numeric(self.text)
-
-    @property
-    def missing(self) -> bool:
-        return is_missing(self.text)
-
-    def mark_at(self, place: int) -> Mark:
-        return self.marks[place] if place < len(self.marks) else self.mark
-
-
-Grid = Sequence[Sequence[GridCell]]
 
 
 class TableRead(NamedTuple):
@@ -126,7 +84,7 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
     comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
-    shape = _Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
+    shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
     found = [*_numbers_above(rows[:first], table)]
     if tells_metrics(heads[labels:]):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in _span(rows)]
@@ -139,25 +97,6 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
             "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
         )
     return [*found, *_methods_as_columns(body, shape, metric)]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """A table's frame: how many columns hold names, what stands above each, what a comma means.
-
-    `passed` are columns of words, which hold no values.
-    """
-
-    table: str
-    labels: int
-    heads: Sequence[str]
-    comma: Comma
-    passed: frozenset[int]
-
-    def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
-        for column in range(self.labels, len(row)):
-            if column not in self.passed and not row[column].missing:
-                yield column, row[column]
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
@@ -185,17 +124,13 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
     if len(set(keys)) == len(keys):
         return list(values)
     if all(value.block for value in values):
-        named = [replace(v, dataset=_all(v.dataset, v.block), block="") for v in values]
+        named = [replace(v, dataset=all_of(v.dataset, v.block), block="") for v in values]
         return _apart(named, table)
     key = next(key for key in keys if keys.count(key) > 1)
     raise DataError(
-        f"{printable(table)}: two values are both {printable(_all(*key))}"
+        f"{printable(table)}: two values are both {printable(all_of(*key))}"
         "; give datasets a column headed Dataset, and methods names of their own"
     )
-
-
-def _all(*texts: str) -> str:
-    return ", ".join(text for text in texts if text)
 
 
 def _span(rows: Grid) -> range:
@@ -246,12 +181,12 @@ def _metric_column(body: Grid, labels: int) -> int | None:
 
 
 def _methods_as_rows(
-    body: Grid, shape: _Shape, bottom: Sequence[str], uppers: Sequence[str]
+    body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
 ) -> Iterator[Value | Unread]:
     dataset_column = _dataset_column(body, shape.labels, shape.heads)
     rows = _below_headings(body, shape.labels)
     names = [i for i in range(shape.labels) if i != dataset_column]
-    methods = [(heading, _all(*(row[i].text for i in names))) for heading, row in rows]
+    methods = [(heading, all_of(*(row[i].text for i in names))) for heading, row in rows]
     kinds = {heading for heading, _ in methods}
     once = len(set(methods)) == len({method for _, method in methods})
     dataset = ""
@@ -268,8 +203,8 @@ def _methods_as_rows(
                 continue
             named = is_metric(bottom[column])
             metric = bottom[column] if named else shape.heads[column]
-            about = _About(method, _all(here, uppers[column] if named else ""), method, metric)
-            yield from _values(cell, shape, column, about, block if here != block else "")
+            about = About(method, all_of(here, uppers[column] if named else ""), method, metric)
+            yield from values_in(cell, shape, column, about, block if here != block else "")
 
 
 def _is_change(name: str, texts: Sequence[str]) -> bool:
@@ -301,15 +236,15 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
     return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
 
 
-def _methods_as_columns(body: Grid, shape: _Shape, metric: int) -> Iterator[Value | Unread]:
+def _methods_as_columns(body: Grid, shape: Shape, metric: int) -> Iterator[Value | Unread]:
     dataset = above = ""
     for heading, row in _below_headings(body, shape.labels):
         dataset, above = (heading, heading) if heading != above else (dataset, above)
-        dataset = _all(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
-        name = _all(dataset, row[metric].text)
+        dataset = all_of(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
+        name = all_of(dataset, row[metric].text)
         for column, cell in shape.values_of(row):
-            about = _About(name, dataset, shape.heads[column], row[metric].text)
-            yield from _values(cell, shape, column, about, "")
+            about = About(name, dataset, shape.heads[column], row[metric].text)
+            yield from values_in(cell, shape, column, about, "")
 
 
 def _heading(row: Sequence[GridCell], labels: int) -> str:
@@ -319,60 +254,5 @@ def _heading(row: Sequence[GridCell], labels: int) -> str:
     return texts[0] if len(texts) == 1 and not numeric else ""
 
 
-class _About(NamedTuple):
-    """What stands beside a cell, as printed: its row's name, and what its values belong to."""
-
-    row: str
-    dataset: str
-    method: str
-    metric: str
-
-
-def _values(
-    cell: GridCell, shape: _Shape, column: int, about: _About, block: str
-) -> Iterator[Value | Unread]:
-    """The values of a cell, one for each metric that is named for it; or why there are none."""
-    names = metric_names(about.metric) or [about.metric]
-    found = numbers(cell.text, shape.comma)
-    reason = _unread_reason(cell, found, shape.heads[column], len(names))
-    if reason or isinstance(found, str):
-        yield Unread(shape.table, about.row, shape.heads[column], cell.text, reason, cell.line)
-        return
-    for name, number in zip(names, found, strict=True):
-        if number.value is not None:
-            bare, stated = split_metric(name)
-            yield Value(
-                table=shape.table,
-                dataset=_bare(about.dataset),
-                method=_bare(about.method),
-                metric=bare,
-                value=number.value,
-                better=direction(bare, stated),
-                mark=cell.mark_at(number.start),
-                stated=stated,
-                line=cell.line,
-                block=block,
-            )
-
-
-def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, metrics: int) -> str:
-    if cell.macro:
-        return f"\\{cell.macro} is not defined in the file"
-    if isinstance(found, str):
-        return found
-    if not head:
-        return "nothing stands above its column"
-    if cell.spans:
-        return "spans several rows or columns"
-    if len(found) != metrics:
-        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
-    return ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number > 1 else "")
-
-
-def _bare(text: str) -> str:
-    """A name without the number of its citation."""
-    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())
+def all_of(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bench.audit.grid import GridCell
-from bench.audit.latex_cell import Cell, Macros, Reader, after_arguments, own_macros
+from bench.audit.cells import GridCell
+from bench.audit.latex_cell import Cell, Reader
+from bench.audit.latex_macros import Macros, after_arguments, own_macros
 from bench.base.errors import DataError
 
 TABULAR = re.compile(

@@ -7,12 +7,11 @@ own \newcommand, and keeps the arguments of every macro that it does not know.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from bench.audit.grid import GridCell
+from bench.audit.cells import GridCell
+from bench.audit.latex_macros import TOKEN, Macros, after_arguments, group, read_arguments
 from bench.audit.numbers import looks_numeric, numbers
 from bench.audit.values import RANKS, Mark
 from bench.base.cards import Card, Names, read_card
@@ -21,14 +20,6 @@ from bench.base.errors import DataError
 MAX_DEPTH = 40
 MAX_CELL = 20_000
 MOST_ARGUMENTS = 9
-WIDTH_FIRST = {"tabular*", "tabularx", "tabulary", "supertabular*", "xtabular*", "xltabular"}
-NEW_COMMAND = re.compile(
-    r"\\(?:(?:re)?newcommand|providecommand|DeclareRobustCommand)\*?\s*\{?\\([A-Za-z]+)\}?"
-    r"\s*(?:\[(\d)\])?\s*(?:\[([^\]]*)\])?\s*(?=\{)"
-    r"|\\def\s*\\([A-Za-z]+)\s*((?:#\d)*)\s*(?=\{)"
-)
-LET = re.compile(r"\\let\s*\\([A-Za-z]+)\s*=?\s*(\\[A-Za-z]+)")
-TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|[{}_^]|[^\\{}_^]+", re.S)
 LOWER, UPPER = "\x00", "\x01"
 """Around a sub- or superscript: part of a name, but no part of a number."""
 TEN = re.compile(r"(?:^|[\s×·x*+-])10\s*$")
@@ -109,52 +100,6 @@ _Styles = dict[str, str]
 """What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
 
 
-class _Macro(NamedTuple):
-    """One of the file's own: how many arguments, what it stands for, the first one's default."""
-
-    arguments: int
-    body: str
-    default: str | None = None
-
-
-Macros = Mapping[str, _Macro]
-
-
-def own_macros(tex: str) -> Macros:
-    macros = {}
-    for match in NEW_COMMAND.finditer(tex):
-        count = int(match[2] or 0) if match[1] else (match[5] or "").count("#")
-        body, _ = group(tex, match.end())
-        macros[match[1] or match[4]] = _Macro(count, body, match[3])
-    for match in LET.finditer(tex):
-        macros.setdefault(match[1], _Macro(0, match[2]))
-    return macros
-
-
-def group(tex: str, at: int) -> tuple[str, int]:
-    """The content of the brace group that begins at or after blanks at `at`, and its end."""
-    blank = re.compile(r"\s*").match(tex, at)
-    at = blank.end() if blank else at
-    if at >= len(tex) or tex[at] != "{":
-        token = TOKEN.match(tex, at)
-        return (token[0][:1], at + 1) if token and token[0][0] not in "\\{}" else ("", at)
-    depth = 0
-    for match in re.compile(r"\\.|[{}]", re.S).finditer(tex, at):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if depth == 0:
-            return tex[at + 1 : match.start()], match.end()
-    raise DataError("a { has no matching }")
-
-
-def after_arguments(tex: str, at: int, name: str) -> int:
-    """Past the column specification, and past the width of tabular* and tabularx."""
-    for _ in range(2 if name in WIDTH_FIRST else 1):
-        bracket = re.compile(r"\s*\[[^\]]*\]").match(tex, at)
-        at = bracket.end() if bracket else at
-        _, at = group(tex, at)
-    return at
-
-
 class Reader:
     """Reads one cell: `cell` gathers what `walk` finds."""
 
@@ -208,7 +153,7 @@ class Reader:
         if name == "begin":
             inner, at = group(tex, at)
             return after_arguments(tex, at, inner) if inner.startswith("tabular") else at
-        arguments, at = _arguments(tex, at, _most_arguments(name))
+        arguments, at = read_arguments(tex, at, _most_arguments(name))
         if name == "textsuperscript" and arguments and TEN.search(self.cell.written):
             self._script(arguments[0], True, styles)
         inner_styles = self._note(name, arguments, styles)
@@ -269,23 +214,6 @@ def _shown(name: str, arguments: list[str]) -> list[str]:
     if name in FIRST_SHOWN:
         return arguments[:1]
     return arguments[-1:] if name in KNOWN.leading or name in STYLES else arguments
-
-
-def _arguments(tex: str, at: int, most: int) -> tuple[list[str], int]:
-    """Up to `most` brace groups that follow, optional ones passed over."""
-    found: list[str] = []
-    follows = re.compile(r"\s*(\[[^\]]*\]\s*)*(\{|\*\s*(?=\{))")
-    while len(found) < most:
-        match = follows.match(tex, at)
-        if match is None:
-            break
-        if match[2][0] == "*":
-            found.append("*")
-            at = match.end()
-            continue
-        body, at = group(tex, match.end() - 1)
-        found.append(body)
-    return found, at
 
 
 def _mark(styles: _Styles) -> Mark:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bench.audit.grid import GridCell
+from bench.audit.cells import GridCell
 from bench.audit.values import Mark
 
 if TYPE_CHECKING:
