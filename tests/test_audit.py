@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from conftest import ROOT, Cli
 
+from bench.audit.cells import GridCell
 from bench.audit.files import audit_files, audit_published, read_file
-from bench.audit.grid import GridCell, read_grid, split_metric
+from bench.audit.grid import read_grid
 from bench.audit.latex import grids
+from bench.audit.marks import place_of
+from bench.audit.names import split_metric
 from bench.audit.prose import ClaimsCard
-from bench.audit.recompute import Audit, Mark, Value, audit, place_of
+from bench.audit.recompute import audit
+from bench.audit.values import Audit, Mark, Value
 from bench.base.cards import read_card
 from bench.base.errors import BenchError, DataError
 from bench.reports import get_report
@@ -156,11 +160,21 @@ def test_random_tables_marked_rightly_pass_and_a_moved_mark_is_found() -> None:
         assert len(audit(row(moved)).findings) == 1
 
 
+PAIR: list[tuple[str, Mark]] = [
+    ("57.1217", ""), ("57.1217", ""), ("50.3458", ""), ("64.7460", "best")
+]  # fmt: skip
+
+
+def of_musiq(marks: list[tuple[str, Mark]], metric: str = "MUSIQ") -> list[Value]:
+    return [dataclasses.replace(value, metric=metric) for value in row(marks)]
+
+
 def test_equal_values_count_only_where_chance_would_not_make_them() -> None:
-    coarse = row([("27.1", ""), ("27.1", ""), ("25.0", ""), ("29.0", "best")])
+    coarse = of_musiq([("27.1", ""), ("27.1", ""), ("25.0", ""), ("29.0", "best")])
     assert not audit(coarse).findings
-    fine = row([("57.1217", ""), ("57.1217", ""), ("50.3458", ""), ("64.7460", "best")])
+    fine = of_musiq(PAIR)
     assert [finding.kind for finding in audit(fine).findings] == ["identical"]
+    assert not audit(of_musiq(PAIR, "Params")).findings
 
 
 def test_one_method_in_two_tables_must_agree_in_the_digits_both_print() -> None:
@@ -544,7 +558,7 @@ NUMBERS = {
     r"24.1{\scriptsize\textcolor{red}{$\uparrow$0.3}}": "24.1",
     r"\textbf{24.1}$_{\textcolor{blue}{+0.3}}$": "24.1 best",
     r"\cellcolor{red!20}\underline{24.1}": "24.1 second",
-    r"\colorbox{yellow}{24.1}": "24.1",
+    r"\colorbox{yellow}{24.1}": "24.1 colour yellow",
     r"\makecell{\textbf{24.1}\\(+0.3)}": "24.1 best",
     r"\best{24.1}": "24.1 best",
     r"\best[blue]{24.1}": "24.1 second",
@@ -664,3 +678,111 @@ def test_a_table_that_was_not_wholly_read_does_not_pass(cli: Cli, tmp_path: Path
     assert done.stdout.endswith(
         "1 contradiction in 11 values of 1 table; not judged: 1 of 12 cells\n"
     )
+
+
+BLOCKS = r"""\begin{tabular}{lccc} Method & PSNR$\uparrow$ & LPIPS$\downarrow$ & FID \\ \midrule
+BSRGAN & \textbf{26.39} & \textbf{0.267} & \textbf{139} \\ HAT & 25.69 & 0.273 & 141 \\ \midrule
+StableSR & 24.70 & 0.302 & 149 \\ SeeSR & 25.18 & 0.301 & 145 \\
+Ours & \textbf{25.62} & \textbf{0.284} & \textbf{142} \\
+\bottomrule \end{tabular}"""
+CATEGORIES = r"""\begin{tabular}{lcc} Method & NIQE$\downarrow$ & MUSIQ$\uparrow$ \\ \midrule
+\multicolumn{3}{c}{GAN} \\ P & 5.10 & 61.1 \\ Q & \underline{4.60} & 60.2 \\
+\multicolumn{3}{c}{Diffusion} \\ R & 4.90 & \underline{66.3} \\
+\rowcolor{blue!8} S & \textbf{4.31} & \textbf{69.4} \\ \bottomrule \end{tabular}"""
+REFERENCE = r"""
+\newcommand{\fst}[1]{\cellcolor{red!25}#1} \newcommand{\snd}[1]{\cellcolor{orange!25}#1}
+\begin{tabular}{lccc} Method & PSNR$\uparrow$ & SSIM$\uparrow$ & LPIPS$\downarrow$ \\ \hline
+HR & 45.10 & .9960 & .0021 \\ \hline
+A & \fst{27.50} & \fst{.7790} & .2410 \\ B & \snd{26.61} & .7620 & \snd{.2310} \\
+C & 25.00 & \snd{.7650} & \fst{.2110} \\ \hline \end{tabular}"""
+GAINS = r"""\begin{tabular}{lccr}
+Method & \makecell{MUSIQ\\$\uparrow$} & NIQE$\downarrow$ & Time \\ \midrule
+A & 61.20 & 5.20 & \textbf{0.12} \\
+A + Ours & \textbf{64.90} (+3.70) & \textbf{4.80}$_{\textcolor{red}{-0.40}}$ & 0.15 \\ \midrule
+B & 68.30 & 4.90 & \textbf{1.10} \\
+B + Ours & \textbf{69.95} {\tiny\textcolor{green}{$\uparrow$2.4\%}} & \textbf{4.51} & 1.21 \\
+\bottomrule \end{tabular}"""
+PAIRS = r"""\begin{tabular}{lcc} Method & Set5 & Set14 \\ & PSNR/SSIM & PSNR/SSIM \\ \midrule
+RCAN & 32.63/\textcolor{blue}{.9002} & \textcolor{blue}{28.87}/.7889 \\
+SAN & \textcolor{blue}{32.64}/\textcolor{red}{.9003} &
+\textcolor{red}{28.92}/\textcolor{blue}{.7891} \\
+\textbf{Ours} & \textbf{\textcolor{red}{32.70}}/\textbf{.8990} &
+\textbf{28.85}/\textbf{\textcolor{red}{.7899}} \\ \bottomrule \end{tabular}"""
+SETTINGS = r"""\begin{tabular}{ccccc} Steps & CFG & \multicolumn{2}{c}{RealLR200} & Cost \\
+& & MUSIQ $\uparrow$ & MANIQA $\uparrow$ & NFE $\downarrow$ \\ \hline
+1 & \xmark & 64.10 & 0.5910 & \textbf{1} \\ 5 & \cmark & 68.20 & \textbf{0.6543} & 10 \\
+50 & \cmark & \textbf{68.90} & 0.6502 & 100 \\ \hline \end{tabular}"""
+SWAPPED = r"""\begin{tabular}{llcc} Scale & Method & PSNR$\uparrow$ & LPIPS$\downarrow$ \\ \midrule
+\multirow{3}{*}{$\times 2$} & A & 31.1 & \textcolor{red}{0.21} \\
+& B & \textcolor{red}{31.4} & 0.25 \\
+& C & \textcolor{blue}{32.0} & \textcolor{blue}{0.19} \\ \midrule
+\multirow{3}{*}{$\times 4$} & A & \textcolor{blue}{27.9} & \textcolor{red}{0.33} \\
+& B & 27.0 & \textcolor{blue}{0.31} \\ & C & \textcolor{red}{27.5} & 0.36 \\ \end{tabular}"""
+MARKDOWN = """A | pipe in text.
+
+| Method | PSNR ↑ | LPIPS ↓ | #Params |
+|:--|:-:|:-:|--:|
+| BSRGAN | 26.39 | 0.2670 | 16.7 |
+| [SeeSR](https://x.y) | 25.18 | 0.3009 | 16.7 |
+| **Ours** | **26.80** | **0.2511** | **1.2** |
+| Ours-L | <u>26.51</u> | *0.2600* | 1,234.5 |
+"""
+PLANTED = {
+    "blocks": (BLOCKS, r"\textbf{0.284}", "0.284", "Ours 0.284 is the best and not marked"),
+    "categories": (CATEGORIES, r"P & 5.10", r"P & \underline{5.10}", "P 5.10 is 4th best"),
+    "reference": (REFERENCE, r"\fst{27.50}", "27.50", "A 27.50 is the best and not marked"),
+    "gains": (GAINS, "69.95", "67.95", "B 68.30 is the best and not marked"),
+    "pairs": (PAIRS, r"\textcolor{red}{28.92}", "28.92", "SAN 28.92 is the best and not marked"),
+    "settings": (SETTINGS, r"0.6502", r"\textbf{0.6502}", "50, ✓ 0.6502 is second best"),
+    "swapped": (SWAPPED, r"\textcolor{blue}{32.0}", "32.0", "C 32.0 is the best and not marked"),
+    "markdown": (MARKDOWN, "26.80", "25.80", "Ours 25.80 is 3rd best"),
+}
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_a_marked_table_holds_and_a_planted_contradiction_is_found(
+    name: str, tmp_path: Path
+) -> None:
+    table, right, wrong, detail = PLANTED[name]
+    file = "t.md" if name == "markdown" else "t.tex"
+    _, found = read(tmp_path, table, file)
+    assert not found.findings and not found.abstained and not found.unread
+    assert table.count(right) == 1
+    _, found = read(tmp_path, table.replace(right, wrong), file)
+    (finding,) = found.findings
+    assert detail in finding.detail
+
+
+UNCLEAR = r"""\begin{tabular}{lcc} Method & PSNR$\uparrow$ & SSIM \\ \midrule
+HR & 40.1 & .7 \\ \midrule
+A & \textbf{27.1} & .71 \\ B & 26.0 & \textbf{.72} \\ \end{tabular}"""
+
+
+def test_where_several_readings_remain_nothing_is_judged_and_options_decide(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "t.tex").write_text(UNCLEAR)
+    done = cli("audit", tmp_path / "t.tex")
+    assert done.returncode == 2
+    assert "not judged: t.tex, PSNR, marks: its marks " in done.stdout
+    assert "its marks hold for all rows" in " ".join(done.stdout.split())
+    assert done.stdout.endswith("marks in 1 place; nothing contradicts in 6 values of 1 table\n")
+    for option in (["--block"], ["--without", "HR"]):
+        assert cli("audit", tmp_path / "t.tex", *option).returncode == 0
+    done = cli("audit", tmp_path / "t.tex", "--without", "HR", "--metric", "PSNR=lower")
+    assert (done.returncode, "B 26.0 is the best and not marked" in done.stdout) == (1, True)
+    for option in (["--without", "GT"], ["--metric", "SSIM=up"], ["--metric", "FID=lower"]):
+        done = cli("audit", tmp_path / "t.tex", *option)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_rows_of_changes_are_named_and_no_method(tmp_path: Path) -> None:
+    table = BLOCKS.replace(r"\bottomrule", r"$\Delta$ & +0.44 & -0.017 & -3 \\")
+    _, found = read(tmp_path, table)
+    assert not found.findings
+    assert [cell.reason for cell in found.unread] == ["is a change, not a value"] * 3
+
+
+def test_tables_that_name_no_dataset_are_not_compared(tmp_path: Path) -> None:
+    _, found = read(tmp_path, BLOCKS + BLOCKS.replace("25.18", "25.19"))
+    assert not found.findings and found.tables == 2

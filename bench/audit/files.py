@@ -1,35 +1,29 @@
-"""What an audit reads: the published tables, or somebody's CSV and LaTeX files."""
+"""What an audit reads: the published tables, or somebody's CSV, LaTeX and Markdown files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.audit.grid import GridCell, direction, read_grid, split_metric, unread_grid
-from bench.audit.latex import grids, passed_over, read_cell
+from bench.audit import latex, markdown
+from bench.audit.cells import Grid, GridCell
+from bench.audit.grid import read_grid, unread_grid
+from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
-from bench.audit.recompute import Audit, Mark, Unread, Value, audit
+from bench.audit.recompute import audit
+from bench.audit.values import Audit, Mark, Unread, Value
 from bench.base.cards import read_card
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import Better
-from bench.results.published import Source, folder, sources
+from bench.results.published import Source, folder, plain, sources
 
 MAX_BYTES = 20_000_000
 TIDY = {"dataset", "method", "metric", "value"}
-MARKDOWN = (
-    ("best", re.compile(r"\*\*(.+)\*\*|__(.+)__|<b>(.+)</b>")),
-    ("second", re.compile(r"\*(.+)\*|_(.+)_|<u>(.+)</u>")),
-)
-EMPHASIS = re.compile(
-    r"(?P<mark>\*\*|__)(?P<best>[+-]?[\d.,]+)(?P=mark)"
-    r"|(?P<one>(?<![\w*])\*|(?<![\w_])_)(?P<second>[+-]?[\d.,]+)(?P=one)"
-)
 
 
 def audit_published() -> Audit:
@@ -86,20 +80,37 @@ def _with_claims(
 
 
 def audit_files(
-    paths: Sequence[Path], claims: Path | None = None, *, significant: bool = False
+    paths: Sequence[Path],
+    claims: Path | None = None,
+    *,
+    significant: bool = False,
+    blocks: bool = False,
+    without: Sequence[str] = (),
+    metrics: Mapping[str, Better] | None = None,
 ) -> Audit:
-    """Audit tables of CSV (tidy or wide) and LaTeX files, together.
+    """Audit tables of CSV (tidy or wide), LaTeX and Markdown files, together.
 
     Args:
         claims: a card of what the text states; its tables are named as in the output.
-        significant: see `audit`.
+        significant, blocks, without: see `audit`.
+        metrics: directions of columns, over what is known or printed.
 
     Raises:
-        BenchError: a file that cannot be read as a table; names it and what was expected.
+        BenchError: a file that cannot be read as a table (names it and what was expected), or a
+            row or column that no table has.
     """
     files = [read_file(path) for path in paths]
     values = [value for file in files for value in file.values]
-    found = audit(values, significant=significant)
+    _require("--without", without, {value.method for value in values})
+    _require("--metric", metrics or {}, {value.metric for value in values})
+    known = {plain(name): better for name, better in (metrics or {}).items()}
+    values = [
+        replace(value, better=known[plain(value.metric)], stated=None)
+        if plain(value.metric) in known
+        else value
+        for value in values
+    ]
+    found = audit(values, significant=significant, blocks=blocks, without=without)
     found = replace(
         found,
         notes=(*(note for file in files for note in file.notes), *found.notes),
@@ -108,6 +119,13 @@ def audit_files(
     if claims is not None:
         found = _with_claims(found, read_card(claims, ClaimsCard).claims, values, {})
     return found
+
+
+def _require(option: str, names: Iterable[str], there: set[str]) -> None:
+    for name in names:
+        if plain(name) not in {plain(one) for one in there}:
+            expected = ", ".join(sorted(there))
+            raise DataError(f"{option}: expected one of {printable(expected)}; found '{name}'")
 
 
 class FileRead(NamedTuple):
@@ -124,17 +142,19 @@ def read_file(path: Path) -> FileRead:
     Raises:
         DataError: it cannot be read, or no table of it can.
     """
-    text = _text(path)
+    text, name = _text(path), printable(path.name)
     try:
         if path.suffix.casefold() == ".tex":
-            return _latex(text, printable(path.name))
+            return _tables(latex.grids(text), name, latex.passed_over(text))
+        if path.suffix.casefold() in (".md", ".markdown"):
+            return _tables(markdown.grids(text), name, markdown.passed_over(text))
         if path.suffix.casefold() in (".csv", ".tsv"):
-            return _csv(text, printable(path.name))
+            return _csv(text, name)
     except DataError as error:
         message = str(error)
-        prefix = "" if message.startswith(printable(path.name)) else f"{printable(path.name)}: "
+        prefix = "" if message.startswith(name) else f"{name}: "
         raise DataError(prefix + message) from error
-    raise DataError(f"{printable(path)}: expected a .csv, .tsv or .tex file")
+    raise DataError(f"{printable(path)}: expected a .csv, .tsv, .tex or .md file")
 
 
 def _text(path: Path) -> str:
@@ -149,11 +169,10 @@ def _text(path: Path) -> str:
         raise DataError(f"{printable(path)}: is not UTF-8 text") from error
 
 
-def _latex(text: str, name: str) -> FileRead:
-    found = grids(text)
-    unread = [Unread(name, "", "", "", reason) for reason in passed_over(text)]
+def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> FileRead:
+    unread = [Unread(name, "", "", "", reason) for reason in passed_over]
     if not found:
-        raise DataError(f"{name}: {unread[0].reason if unread else 'no tabular was found'}")
+        raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
     values: list[Value] = []
     skipped: list[str] = []
     for number, grid in enumerate(found, 1):
@@ -187,12 +206,7 @@ def _csv(text: str, name: str) -> FileRead:
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return FileRead(tidy, [], [])
-    grid = [[_cell(text, line) for text in row] for line, row in rows]
-    own = read_grid(grid, name)
-    if not own.values:
-        first = own.unread[0] if own.unread else None
-        raise DataError(f"{first.place}: {first.reason}" if first else "no values were found")
-    return FileRead(own.values, own.unread, [])
+    return _tables([[[_cell(text, line) for text in row] for line, row in rows]], name, [])
 
 
 def _require_width(rows: Sequence[tuple[int, Sequence[str]]], width: int) -> None:
@@ -240,24 +254,5 @@ def _cell(text: str, line: int) -> GridCell:
     r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
     text = text.strip()
     if "\\" in text:
-        return replace(read_cell(text), line=line)
-    for mark, pattern in MARKDOWN:
-        match = pattern.fullmatch(text)
-        if match:
-            inner = next(group for group in match.groups() if group)
-            return GridCell(inner.strip(), "best" if mark == "best" else "second", line)
-    return _emphasised(text, line)
-
-
-def _emphasised(text: str, line: int) -> GridCell:
-    """A cell in which single numbers are marked: "**24.1**/0.71"."""
-    shown, start = "", 0
-    marks: list[Mark] = []
-    for match in EMPHASIS.finditer(text):
-        best, second = match["best"], match["second"]
-        plain = text[start : match.start()]
-        shown += plain + (best or second)
-        marks.extend("" for _ in plain)
-        marks.extend("best" if best else "second" for _ in best or second)
-        start = match.end()
-    return GridCell(shown + text[start:], "", line, tuple(marks))
+        return replace(latex.read_cell(text), line=line)
+    return markdown.read_cell(text, line)

@@ -7,85 +7,21 @@ rows), or in the first columns (methods as columns).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from bench.audit.numbers import Comma, Number, comma_of, is_missing, looks_numeric, numbers
-from bench.audit.recompute import Mark, Unread, Value
+from bench.audit.cells import About, Grid, GridCell, Shape, values_in
+from bench.audit.names import is_metric, tells_metrics
+from bench.audit.numbers import comma_of
+from bench.audit.values import Unread, Value
 from bench.base.errors import DataError
 from bench.base.text import printable
-from bench.base.types import Better
-from bench.metrics.catalogue import METRICS
 from bench.results.published import plain
 
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
-ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
-
-
-@dataclass(frozen=True)
-class GridCell:
-    """A cell as read.
-
-    Attributes:
-        text: without markup.
-        mark: how the first number in it is highlighted, or the text where there is none.
-        line: of the file.
-        marks: how each character is highlighted, where that differs within the cell.
-        spans: whether it covers several rows or columns.
-        macro: one that the file does not define and that may stand for all of the text.
-    """
-
-    text: str
-    mark: Mark = ""
-    line: int = 0
-    marks: tuple[Mark, ...] = ()
-    spans: bool = False
-    macro: str = ""
-
-    @property
-    def number(self) -> Decimal | None:
-        found = numbers(self.text)
-        return found[0].value if not isinstance(found, str) and len(found) == 1 else None
-
-    @property
-    def numeric(self) -> bool:
-        return looks_numeric(self.text)
-
-    @property
-    def missing(self) -> bool:
-        return is_missing(self.text)
-
-    def mark_at(self, place: int) -> Mark:
-        return self.marks[place] if place < len(self.marks) else self.mark
-
-
-Grid = Sequence[Sequence[GridCell]]
-
-
-@cache
-def known_metrics() -> dict[str, Better]:
-    """Directions of the registered metrics, by every name that they go by."""
-    names: dict[str, Better] = {"ssim": "higher", "psnr": "higher"}
-    for spec in METRICS:
-        for name in (spec.name, spec.title, spec.pyiqa_name):
-            names.setdefault(plain(name), spec.better)
-    return {name: better for name, better in names.items() if name}
-
-
-def split_metric(text: str) -> tuple[str, Better | None]:
-    """ "LPIPS ↓ [74]" -> ("LPIPS", "lower"): the name, and the direction the arrow states."""
-    stated = next((better for arrow, better in ARROWS.items() if arrow in text), None)
-    bare = re.sub(r"[↑↓]|\[[^\]]*\]|\((?:dB|↑|↓|\s)*\)", "", text)
-    return " ".join(bare.split()), stated
-
-
-def direction(name: str, stated: Better | None) -> Better | None:
-    """The metric's own direction where it is known, else the stated one."""
-    return known_metrics().get(plain(name), stated)
+CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
 
 
 class TableRead(NamedTuple):
@@ -133,14 +69,14 @@ def _blocks(rows: list[list[GridCell]]) -> Iterator[list[list[GridCell]]]:
 
 def _names_metrics(row: Sequence[GridCell]) -> bool:
     texts = [cell.text for cell in row[1:] if cell.text]
-    return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(_is_metric, texts))
+    return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(is_metric, texts))
 
 
 def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
     if first is None:
         raise DataError(f"{printable(table)}: no row with numbers was found")
-    while first > 1 and _heading(rows[first - 1], 1):
+    while first > 1 and not is_metric(_heading(rows[first - 1], 1) or "PSNR"):
         first -= 1
     body = rows[first:]
     heads = [_joined([row[column] for row in rows[:first]]) for column in _span(rows)]
@@ -148,9 +84,9 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
     comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
-    shape = _Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
+    shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
     found = [*_numbers_above(rows[:first], table)]
-    if _tells_metrics(heads[labels:]):
+    if tells_metrics(heads[labels:]):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in _span(rows)]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
@@ -163,30 +99,11 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     return [*found, *_methods_as_columns(body, shape, metric)]
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """A table's frame: how many columns hold names, what stands above each, what a comma means.
-
-    `passed` are columns of words, which hold no values.
-    """
-
-    table: str
-    labels: int
-    heads: Sequence[str]
-    comma: Comma
-    passed: frozenset[int]
-
-    def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
-        for column in range(self.labels, len(row)):
-            if column not in self.passed and not row[column].missing:
-                yield column, row[column]
-
-
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
     return frozenset(
         column
         for column in range(labels, len(heads))
-        if not _is_metric(heads[column])
+        if not is_metric(heads[column])
         and not any(row[column].numeric or row[column].macro for row in body)
     )
 
@@ -201,18 +118,19 @@ def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
                 yield Unread(table, row[0].text, "", cell.text, reason, cell.line)
 
 
-def _apart(values: Iterable[Value], table: str) -> list[Value]:
-    """The values, each with a dataset, metric and method of its own."""
-    seen: dict[tuple[str, str, str], Value] = {}
-    for value in values:
-        key = (value.dataset, value.metric, value.method)
-        if key in seen:
-            raise DataError(
-                f"{printable(table)}: two values are both {printable(', '.join(filter(None, key)))}"
-                "; give datasets a column headed Dataset, and methods names of their own"
-            )
-        seen[key] = value
-    return list(seen.values())
+def _apart(values: Sequence[Value], table: str) -> list[Value]:
+    """The values, each with a dataset, metric and method of its own; blocks may tell them apart."""
+    keys = [(value.dataset, value.metric, value.method) for value in values]
+    if len(set(keys)) == len(keys):
+        return list(values)
+    if all(value.block for value in values):
+        named = [replace(v, dataset=all_of(v.dataset, v.block), block="") for v in values]
+        return _apart(named, table)
+    key = next(key for key in keys if keys.count(key) > 1)
+    raise DataError(
+        f"{printable(table)}: two values are both {printable(all_of(*key))}"
+        "; give datasets a column headed Dataset, and methods names of their own"
+    )
 
 
 def _span(rows: Grid) -> range:
@@ -235,13 +153,17 @@ def _is_data(row: Sequence[GridCell]) -> bool:
 def _label_columns(body: Grid, heads: Sequence[str]) -> int:
     """How many columns at the left hold names: those before the first that holds values.
 
-    That is one that is mostly numbers, or one below a metric's name that has any.
+    That is one that is mostly numbers, or one below a metric's name that has any. Settings, as of
+    an ablation, are numbers too: those at the left of all others that are no metric's.
     """
+    settings = not is_metric(heads[0])
     for column in range(len(body[0])):
         cells = [row[column] for row in body if row[column].text]
         numeric = sum(cell.numeric or cell.missing for cell in cells)
-        most = 2 * numeric > len(cells) or (column and _is_metric(heads[column]))
-        if cells and most and any(cell.numeric for cell in cells):
+        metric = bool(column) and is_metric(heads[column])
+        holds = any(cell.numeric for cell in cells) and (2 * numeric > len(cells) or metric)
+        settings = settings and holds and not metric and any(map(is_metric, heads[column:]))
+        if holds and not settings:
             return column
     return len(body[0])
 
@@ -250,57 +172,55 @@ def _joined(cells: Sequence[GridCell]) -> str:
     return " ".join(dict.fromkeys(cell.text for cell in cells if cell.text))
 
 
-def metric_names(text: str) -> list[str]:
-    """The metrics that a heading names, usually one; "PSNR / SSIM ↑" names two, [] is none."""
-    parts = [part for part in re.split(r"\s*[/|,&(]\s*|\)\s*", text) if part]
-    if len(parts) > 1 and all(_is_one_metric(part) for part in parts):
-        return parts
-    return [text] if _is_one_metric(text) else []
-
-
-def _is_metric(text: str) -> bool:
-    return bool(metric_names(text))
-
-
-def _is_one_metric(text: str) -> bool:
-    name, stated = split_metric(text)
-    return bool(name) and (stated is not None or plain(name) in known_metrics())
-
-
-def _tells_metrics(texts: Sequence[str]) -> bool:
-    return 2 * sum(_is_metric(text) or _ends_in_metric(text) for text in texts) >= len(texts)
-
-
-def _ends_in_metric(text: str) -> bool:
-    return any(_is_metric(word) for word in text.split()[-1:])
-
-
 def _metric_column(body: Grid, labels: int) -> int | None:
     for column in range(labels):
         texts = [row[column].text for row in body if row[column].text]
-        if texts and _tells_metrics(texts):
+        if texts and tells_metrics(texts):
             return column
     return None
 
 
 def _methods_as_rows(
-    body: Grid, shape: _Shape, bottom: Sequence[str], uppers: Sequence[str]
+    body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
 ) -> Iterator[Value | Unread]:
     dataset_column = _dataset_column(body, shape.labels, shape.heads)
+    rows = _below_headings(body, shape.labels)
+    names = [i for i in range(shape.labels) if i != dataset_column]
+    methods = [(heading, all_of(*(row[i].text for i in names))) for heading, row in rows]
+    kinds = {heading for heading, _ in methods}
+    once = len(set(methods)) == len({method for _, method in methods})
     dataset = ""
-    for row in body:
-        if _heading(row, shape.labels):
-            dataset = _heading(row, shape.labels)
-            continue
-        if dataset_column is not None and row[dataset_column].text:
-            dataset = row[dataset_column].text
-        names = [row[i].text for i in range(shape.labels) if i != dataset_column]
-        method = ", ".join(name for name in names if name)
+    for (heading, method), (_, row) in zip(methods, rows, strict=True):
+        block = f"block {row[0].block - rows[0][1][0].block + 1}" if kinds == {""} else heading
+        here = "" if once else heading
+        if dataset_column is not None:
+            dataset = here = row[dataset_column].text or dataset
+        change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
         for column, cell in shape.values_of(row):
-            upper = uppers[column] if _is_metric(bottom[column]) else ""
-            metric = bottom[column] if _is_metric(bottom[column]) else shape.heads[column]
-            here = ", ".join(part for part in (dataset, upper) if part)
-            yield from _values(cell, shape, column, method, here, method, metric)
+            if change:
+                reason = "is a change, not a value"
+                yield Unread(shape.table, method, shape.heads[column], cell.text, reason, cell.line)
+                continue
+            named = is_metric(bottom[column])
+            metric = bottom[column] if named else shape.heads[column]
+            about = About(method, all_of(here, uppers[column] if named else ""), method, metric)
+            yield from values_in(cell, shape, column, about, block if here != block else "")
+
+
+def _is_change(name: str, texts: Sequence[str]) -> bool:
+    """Whether a row tells what was gained: all of it has signs, or its name says so."""
+    return bool(CHANGE.match(name)) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))
+
+
+def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCell]]]:
+    """The rows that hold more than a heading, each with the heading that it stands below."""
+    found, heading = [], ""
+    for row in body:
+        if _heading(row, labels):
+            heading = _heading(row, labels)
+        else:
+            found.append((heading, row))
+    return found
 
 
 def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None:
@@ -316,18 +236,15 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
     return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
 
 
-def _methods_as_columns(body: Grid, shape: _Shape, metric: int) -> Iterator[Value | Unread]:
-    dataset = ""
-    for row in body:
-        if _heading(row, shape.labels):
-            dataset = _heading(row, shape.labels)
-            continue
-        others = [row[i].text for i in range(shape.labels) if i != metric]
-        dataset = ", ".join(text for text in others if text) or dataset
-        name = ", ".join(filter(None, (dataset, row[metric].text)))
+def _methods_as_columns(body: Grid, shape: Shape, metric: int) -> Iterator[Value | Unread]:
+    dataset = above = ""
+    for heading, row in _below_headings(body, shape.labels):
+        dataset, above = (heading, heading) if heading != above else (dataset, above)
+        dataset = all_of(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
+        name = all_of(dataset, row[metric].text)
         for column, cell in shape.values_of(row):
-            head = shape.heads[column]
-            yield from _values(cell, shape, column, name, dataset, head, row[metric].text)
+            about = About(name, dataset, shape.heads[column], row[metric].text)
+            yield from values_in(cell, shape, column, about, "")
 
 
 def _heading(row: Sequence[GridCell], labels: int) -> str:
@@ -337,50 +254,5 @@ def _heading(row: Sequence[GridCell], labels: int) -> str:
     return texts[0] if len(texts) == 1 and not numeric else ""
 
 
-def _values(
-    cell: GridCell, shape: _Shape, column: int, row: str, dataset: str, method: str, metric: str
-) -> Iterator[Value | Unread]:
-    """The values of a cell, one for each metric that is named for it; or why there are none."""
-    names = metric_names(metric) or [metric]
-    found = numbers(cell.text, shape.comma)
-    reason = _unread_reason(cell, found, shape.heads[column], len(names))
-    if reason or isinstance(found, str):
-        yield Unread(shape.table, row, shape.heads[column], cell.text, reason, cell.line)
-        return
-    for name, number in zip(names, found, strict=True):
-        if number.value is not None:
-            bare, stated = split_metric(name)
-            yield Value(
-                table=shape.table,
-                dataset=_bare(dataset),
-                method=_bare(method),
-                metric=bare,
-                value=number.value,
-                better=direction(bare, stated),
-                mark=cell.mark_at(number.start),
-                stated=stated,
-                line=cell.line,
-            )
-
-
-def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, metrics: int) -> str:
-    if cell.macro:
-        return f"\\{cell.macro} is not defined in the file"
-    if isinstance(found, str):
-        return found
-    if not head:
-        return "nothing stands above its column"
-    if cell.spans:
-        return "spans several rows or columns"
-    if len(found) != metrics:
-        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
-    return ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number > 1 else "")
-
-
-def _bare(text: str) -> str:
-    """A name without the number of its citation."""
-    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())
+def all_of(*texts: str) -> str:
+    return ", ".join(text for text in texts if text)

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.audit.recompute import Finding, Kind, Statement, Value, place_of, ranked
+from bench.audit.marks import place_of
+from bench.audit.values import Finding, Kind, Statement, Value, ranked
 from bench.base.cards import Card, Names
 from bench.base.errors import DataError
 from bench.base.text import printable

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.base.errors import BenchError
+from bench.base.types import Better
 from bench.commands.shared import options as o
 from bench.commands.shared.output import FAILED, print_json
 
 if TYPE_CHECKING:
-    from bench.audit.recompute import Audit, Finding, Unread
+    from bench.audit.values import Audit, Finding, Unread
 
 WIDTH = 80
 NOT_JUDGED = 2
@@ -26,13 +27,24 @@ def audit(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="Tables: .tex (tabulars) or .csv (tidy, or wide with arrows); default: the paper.",
+            help="Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
         ),
     ] = None,
     claims: Annotated[
         Path | None, typer.Option("--claims", help="A card (TOML) of what the text states.")
     ] = None,
     marks: o.Marks = "best",
+    block: Annotated[
+        bool, typer.Option("--block", help="Marks hold within each block between rules.")
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="ROW", help="A method that the marks leave out."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="COLUMN=lower", help="Which way a column is better."),
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Recompute what tables and prose claim.
@@ -44,15 +56,29 @@ def audit(
     if claims and not files:
         raise BenchError("--claims: expected with FILE; the paper's claims are part of its audit")
     if files:
-        found = audit_files.audit_files(files, claims, significant=marks == "significant")
+        found = audit_files.audit_files(
+            files,
+            claims,
+            significant=marks == "significant",
+            blocks=block,
+            without=without or [],
+            metrics=dict(map(_direction, metric or [])),
+        )
     else:
         found = audit_files.audit_published()
     if as_json:
         print_json(_as_json(found))
     else:
         _show(found)
-    if found.findings or found.unread:
+    if found.findings or found.unread or found.abstained:
         raise typer.Exit(FAILED if found.findings else NOT_JUDGED)
+
+
+def _direction(text: str) -> tuple[str, Better]:
+    name, _, better = text.rpartition("=")
+    if not name or better not in ("lower", "higher"):
+        raise BenchError(f"--metric: expected COLUMN=lower or COLUMN=higher, found '{text}'")
+    return name, "lower" if better == "lower" else "higher"
 
 
 def _as_json(found: Audit) -> dict[str, object]:
@@ -69,6 +95,8 @@ def _show(found: Audit) -> None:
         _wrapped("holds: ", f"{statement.place}: {statement.says}")
     for note in found.notes:
         _wrapped("note: ", note)
+    for place in found.abstained:
+        _wrapped("not judged: ", place)
     for cells, reason in _unread_lines(found.unread):
         _wrapped("not judged: ", f"{cells}: {reason}")
     _wrapped("", _verdict(found))
@@ -91,9 +119,11 @@ def _verdict(found: Audit) -> str:
     count, unread = len(found.findings), len(found.unread)
     claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
     what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"
-    if not unread:
+    if not unread and not found.abstained:
         return f"{_counted(count, 'contradiction') if count else 'no contradictions'} in {what}"
-    cells = f"{unread} of {found.values + unread} cells"
+    open_marks = f"marks in {_counted(len(found.abstained), 'place')}" if found.abstained else ""
+    cells = f"{unread} of {found.values + unread} cells" if unread else ""
+    cells = " and ".join(filter(None, (cells, open_marks)))
     if count:
         return f"{_counted(count, 'contradiction')} in {what}; not judged: {cells}"
     return f"not judged: {cells}; nothing contradicts in {what}"

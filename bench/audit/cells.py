@@ -1,0 +1,133 @@
+"""Cells of tables as read, and the values that they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from bench.audit.names import direction, metric_names, split_metric
+from bench.audit.numbers import Comma, Number, is_missing, looks_numeric, numbers
+from bench.audit.values import Mark, Unread, Value
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """A cell as read.
+
+    Attributes:
+        text: without markup.
+        mark: how the first number in it is highlighted, or the text where there is none.
+        line: of the file.
+        marks: how each character is highlighted, where that differs within the cell.
+        spans: whether it covers several rows or columns.
+        macro: one that the file does not define and that may stand for all of the text.
+        block: how many rules stand above it.
+    """
+
+    text: str
+    mark: Mark = ""
+    line: int = 0
+    marks: tuple[Mark, ...] = ()
+    spans: bool = False
+    macro: str = ""
+    block: int = 0
+
+    @property
+    def number(self) -> Decimal | None:
+        found = numbers(self.text)
+        return found[0].value if not isinstance(found, str) and len(found) == 1 else None
+
+    @property
+    def numeric(self) -> bool:
+        return looks_numeric(self.text)
+
+    @property
+    def missing(self) -> bool:
+        return is_missing(self.text)
+
+    def mark_at(self, place: int) -> Mark:
+        return self.marks[place] if place < len(self.marks) else self.mark
+
+
+Grid = Sequence[Sequence[GridCell]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A table's frame: how many columns hold names, what stands above each, what a comma means.
+
+    `passed` are columns of words, which hold no values.
+    """
+
+    table: str
+    labels: int
+    heads: Sequence[str]
+    comma: Comma
+    passed: frozenset[int]
+
+    def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
+        for column in range(self.labels, len(row)):
+            if column not in self.passed and not row[column].missing:
+                yield column, row[column]
+
+
+class About(NamedTuple):
+    """What stands beside a cell, as printed: its row's name, and what its values belong to."""
+
+    row: str
+    dataset: str
+    method: str
+    metric: str
+
+
+def values_in(
+    cell: GridCell, shape: Shape, column: int, about: About, block: str
+) -> Iterator[Value | Unread]:
+    """The values of a cell, one for each metric that is named for it; or why there are none."""
+    names = metric_names(about.metric) or [about.metric]
+    found = numbers(cell.text, shape.comma)
+    reason = _unread_reason(cell, found, shape.heads[column], len(names))
+    if reason or isinstance(found, str):
+        yield Unread(shape.table, about.row, shape.heads[column], cell.text, reason, cell.line)
+        return
+    for name, number in zip(names, found, strict=True):
+        if number.value is not None:
+            bare, stated = split_metric(name)
+            yield Value(
+                table=shape.table,
+                dataset=_bare(about.dataset),
+                method=_bare(about.method),
+                metric=bare,
+                value=number.value,
+                better=direction(bare, stated),
+                mark=cell.mark_at(number.start),
+                stated=stated,
+                line=cell.line,
+                block=block,
+            )
+
+
+def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, metrics: int) -> str:
+    if cell.macro:
+        return f"\\{cell.macro} is not defined in the file"
+    if isinstance(found, str):
+        return found
+    if not head:
+        return "nothing stands above its column"
+    if cell.spans:
+        return "spans several rows or columns"
+    if len(found) != metrics:
+        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
+    return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("s" if number > 1 else "")
+
+
+def _bare(text: str) -> str:
+    """A name without the number of its citation."""
+    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())

@@ -1,0 +1,240 @@
+r"""Cells of LaTeX tables: their text without markup, and how it is highlighted.
+
+A reader for tables, not for LaTeX: it knows the macros that tables are made of, expands the file's
+own \newcommand, and keeps the arguments of every macro that it does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.audit.cells import GridCell
+from bench.audit.latex_macros import TOKEN, Macros, after_arguments, group, read_arguments
+from bench.audit.numbers import looks_numeric, numbers
+from bench.audit.values import RANKS, Mark
+from bench.base.cards import Card, Names, read_card
+from bench.base.errors import DataError
+
+MAX_DEPTH = 40
+MAX_CELL = 20_000
+MOST_ARGUMENTS = 9
+LOWER, UPPER = "\x00", "\x01"
+"""Around a sub- or superscript: part of a name, but no part of a number."""
+TEN = re.compile(r"(?:^|[\s×·x*+-])10\s*$")
+
+
+class _Known(Card):
+    """What the macros of tables mean, as a card: see there."""
+
+    dropped: Names
+    bold: Names
+    underline: Names
+    coloured: Names
+    leading: dict[str, int]
+    colours: dict[str, str]
+    symbols: dict[str, str]
+
+
+KNOWN = read_card(Path(__file__).with_name("latex.toml"), _Known)
+STYLES = {**dict.fromkeys(KNOWN.bold, "bold"), **dict.fromkeys(KNOWN.underline, "underline")}
+FIRST_SHOWN = {"benchchar": 2}
+"""Macros of our own tables of which the first argument is shown, and how many they have."""
+PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
+"""Colours that mean a rank in text alone: behind it they may be any."""
+WEIGHTS = {"bold": "best", "underline": "second"}
+
+
+@dataclass
+class Cell:
+    """What is gathered while a cell is read: pieces of text, each with how it is highlighted."""
+
+    pieces: list[tuple[str, Mark]] = field(default_factory=list)
+    rows: int = 1
+    columns: int = 1
+    unknown: str = ""
+    line: int = 0
+    block: int = 0
+
+    def add(self, text: str, styles: _Styles) -> None:
+        self.pieces.append((text, _mark(styles)))
+
+    @property
+    def written(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+    def shown(self) -> GridCell:
+        """The cell; scripts belong to names, and a macro that says nothing stands for itself."""
+        bare, whole = self._characters(scripts=False), self._characters(scripts=True)
+        chars = bare if _is_number("".join(char for char, _ in bare)) else whole
+        text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
+        digit = next((i for i, char in enumerate(text) if char.isdigit()), None)
+        own: list[Mark] = [mark for mark in marks if mark]
+        mark: Mark = marks[digit] if digit is not None else (own or [""])[0]
+        macro = "" if text else self.unknown
+        spans = self.columns > 1 or self.rows not in (0, 1)
+        return GridCell(text or macro, mark, self.line, marks, spans, macro, self.block)
+
+    def _characters(self, *, scripts: bool) -> list[tuple[str, Mark]]:
+        """Each character with its mark; runs of blanks are one, those at the ends none."""
+        found: list[tuple[str, Mark]] = []
+        depth = 0
+        for char, mark in ((char, mark) for text, mark in self.pieces for char in text):
+            depth += {LOWER: 1, UPPER: -1}.get(char, 0)
+            if char in (LOWER, UPPER) or (depth and not scripts):
+                continue
+            if not char.isspace():
+                found.append((char, mark))
+            elif found and found[-1][0] != " ":
+                found.append((" ", mark))
+        return found[:-1] if found and found[-1][0] == " " else found
+
+
+def _is_number(text: str) -> bool:
+    plain = looks_numeric(text) and not any(char.isalpha() for char in text)
+    return plain or not isinstance(numbers(text), str)
+
+
+_Styles = dict[str, str]
+"""What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
+
+
+class Reader:
+    """Reads one cell: `cell` gathers what `walk` finds."""
+
+    def __init__(self, macros: Macros) -> None:
+        self.macros = macros
+        self.cell = Cell()
+        self.depth = 0
+
+    def walk(self, tex: str, styles: _Styles) -> None:
+        """Add the text of `tex`; declarations change `styles` for what follows."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH or sum(len(text) for text, _ in self.cell.pieces) > MAX_CELL:
+            raise DataError("a cell is nested or expanded beyond reason")
+        at = 0
+        while at < len(tex):
+            match = TOKEN.match(tex, at)
+            if match is None:
+                raise DataError("a cell ends in a backslash")
+            piece = match[0]
+            if piece == "{":
+                body, at = group(tex, at)
+                self.walk(body, dict(styles))
+            elif piece in "_^":
+                macro = re.compile(r"\s*(\\[A-Za-z]+)").match(tex, match.end())
+                body, at = (macro[1], macro.end()) if macro else group(tex, match.end())
+                self._script(body, piece == "^", styles)
+            elif piece[0] == "\\":
+                at = self._macro(piece[1:].rstrip("*"), tex, match.end(), styles)
+            else:
+                self.cell.add(piece.replace("$", "").replace("~", " "), styles)
+                at = match.end()
+        self.depth -= 1
+
+    def _script(self, body: str, raised: bool, styles: _Styles) -> None:
+        """A script beside the text, or the power of a ten as a part of it."""
+        power = body.strip(" $").replace("−", "-")
+        if raised and re.fullmatch(r"[+-]?\d{1,2}", power) and TEN.search(self.cell.written):
+            self.cell.add(f"^{power}", styles)
+            return
+        self.cell.add(LOWER, styles)
+        self.walk(body, dict(styles))
+        self.cell.add(UPPER, styles)
+
+    def _macro(self, name: str, tex: str, at: int, styles: _Styles) -> int:
+        """Read one macro with its arguments; the position after it."""
+        if name in KNOWN.symbols:
+            self.cell.add(KNOWN.symbols[name], styles)
+            return at
+        if name in self.macros:
+            return self._expand(name, tex, at, styles)
+        if name == "begin":
+            inner, at = group(tex, at)
+            return after_arguments(tex, at, inner) if inner.startswith("tabular") else at
+        arguments, at = read_arguments(tex, at, _most_arguments(name))
+        if name == "textsuperscript" and arguments and TEN.search(self.cell.written):
+            self._script(arguments[0], True, styles)
+        inner_styles = self._note(name, arguments, styles)
+        for number, shown in enumerate(_shown(name, arguments)):
+            self.cell.add(" " if number else "", styles)
+            self.walk(shown, dict(inner_styles))
+        return at
+
+    def _note(self, name: str, arguments: list[str], styles: _Styles) -> _Styles:
+        """What a macro says about its cell; the styles of its arguments."""
+        own: _Styles = {STYLES[name]: name} if name in STYLES else {}
+        if name in KNOWN.coloured and arguments:
+            own = {"colour" if name in ("textcolor", "color") else "ground": arguments[-2:][0]}
+        if own and (not arguments or name in ("color", "cellcolor")):
+            styles.update(own)
+        if name == "multirow" and arguments:
+            self.cell.rows = _count(arguments[0])
+        elif name == "multicolumn" and arguments:
+            self.cell.columns = max(1, _count(arguments[0]))
+        elif not own and name not in KNOWN.dropped and not any(arguments):
+            self.cell.unknown = name
+        return {**styles, **own}
+
+    def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:
+        count, body, default = self.macros[name]
+        for number in range(1, count + 1):
+            given = re.compile(r"\s*\[([^\]]*)\]").match(tex, at) if number == 1 else None
+            if number == 1 and default is not None:
+                argument, at = (given[1], given.end()) if given else (default, at)
+            else:
+                argument, at = group(tex, at)
+            body = body.replace(f"#{number}", argument)
+            if len(body) > MAX_CELL:
+                raise DataError("a cell is nested or expanded beyond reason")
+        alone = re.fullmatch(r"\s*\\([A-Za-z]+)\s*", body)
+        if alone is None:
+            self.walk(body, styles)
+            return at
+        self.depth += 1  # it stands for a macro, which takes what follows
+        if self.depth > MAX_DEPTH:
+            raise DataError("a cell is nested or expanded beyond reason")
+        at = self._macro(alone[1], tex, at, styles)
+        self.depth -= 1
+        return at
+
+
+def _most_arguments(name: str) -> int:
+    if name in FIRST_SHOWN:
+        return FIRST_SHOWN[name]
+    known = name in KNOWN.leading or name in STYLES or name in KNOWN.dropped
+    return KNOWN.leading.get(name, 0) + 1 if known else MOST_ARGUMENTS
+
+
+def _shown(name: str, arguments: list[str]) -> list[str]:
+    """The arguments that are printed; all of a macro that is not known, since any may be."""
+    if name in KNOWN.dropped or not arguments:
+        return []
+    if name in FIRST_SHOWN:
+        return arguments[:1]
+    return arguments[-1:] if name in KNOWN.leading or name in STYLES else arguments
+
+
+def _mark(styles: _Styles) -> Mark:
+    """The text's colour decides, then its weight, then the colour behind it."""
+    colour = _colour(styles.get("colour", ""))
+    weights = [rank for style, rank in WEIGHTS.items() if style in styles]
+    if colour in RANKS or not weights:
+        return colour or (weights or [""])[0] or _colour(styles.get("ground", ""), behind=True)
+    return weights[0]
+
+
+def _colour(name: str, *, behind: bool = False) -> Mark:
+    """ "red!80!black" -> "best"; "orange!25" -> "colour orange!25"; those of text say more."""
+    name = name.replace(" ", "").casefold()
+    base = name.partition("!")[0]
+    if behind and base in PLAIN:
+        return f"colour {name}"
+    return KNOWN.colours.get(base, f"colour {name}") if base else ""
+
+
+def _count(text: str) -> int:
+    """Rows or columns spanned; below 0 where a cell spans those above it."""
+    whole = re.fullmatch(r"-?\d{1,9}", text.strip())
+    return max(-1000, min(int(text), 1000)) if whole else 1

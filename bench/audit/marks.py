@@ -1,0 +1,272 @@
+"""Marks of a table against its values, under every way in which the marks may be meant.
+
+A table seldom says whether its marks hold for all rows or within each block, whether rows of
+reference take part, whether a row is bold because it is the authors' own. Each reading costs the
+rows that it contradicts, and something for each assumption. What the cheapest readings (those up to
+one row apart, unless one contradicts nothing) have in common is found; what only some of them
+contradict is told and not judged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import NamedTuple
+
+from bench.audit.values import RANKS, Finding, Mark, Statement, Value, ranked, row_place, rows_of
+
+SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
+MOST_WRONG = 3
+"""Where more rows than these, and more than half of all, are wrong, nothing is understood."""
+
+
+class Reading(NamedTuple):
+    """One way to take a table's marks: the values with their marks so read, and what it assumes."""
+
+    says: str
+    values: list[Value]
+    cost: int
+
+
+class Judged(NamedTuple):
+    """A reading's contradictions by dataset and metric, and how many rows it could judge."""
+
+    reading: Reading
+    wrong: dict[tuple[str, str], list[Finding]]
+    rows: int
+
+    @property
+    def cost(self) -> int:
+        return self.reading.cost + sum(map(len, self.wrong.values()))
+
+
+class Verdict(NamedTuple):
+    """What a table's marks contradict, what was assumed to say so, and where nothing is said."""
+
+    findings: list[Finding]
+    notes: list[str]
+    abstained: list[str]
+
+
+def judge(
+    values: Sequence[Value], ranks: int | None, *, significant: bool = False, blocks: bool = False
+) -> Verdict:
+    """Hold a table's marks against its values.
+
+    Args:
+        ranks: how many ranks the marks mean, where that is known; the plain reading is then taken.
+        significant: marks mean "not significantly worse than the best".
+        blocks: marks hold within each block.
+    """
+    table = values[0].table
+    if not any(value.mark for value in values):
+        return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
+    judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
+    first = min(judged, key=lambda one: (one.cost, len(one.wrong)))
+    most = first.cost + bool(first.wrong)
+    others = [one for one in judged if one is not first and one.cost <= most]
+    wrong = sum(map(len, first.wrong.values()))
+    if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
+        return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
+    shared = set(first.wrong).intersection(*(one.wrong for one in others))
+    findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
+    open_rows = dict.fromkeys(
+        key for one in (first, *others) for key in one.wrong if key not in shared
+    )
+    ways = " or ".join(
+        one.reading.says or "its marks hold for all rows" for one in (first, *others)
+    )
+    places = [", ".join(filter(None, (table, *key))) for key in open_rows]
+    says = [f"{place}, marks: {ways}; --block or --without ROW decides" for place in places]
+    assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
+    return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
+
+
+def _unmarked(table: str, values: Sequence[Value]) -> Iterator[str]:
+    """Metrics with a direction in which nothing is marked, beside others that are."""
+    marked = {value.metric for value in values if value.mark}
+    for name in dict.fromkeys(v.metric for v in values if v.better and v.metric not in marked):
+        yield f"{table}: {name}: nothing is marked, so there are no marks to check"
+
+
+def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Iterator[Reading]:
+    """The plain reading first, or that for each block where it is asked for."""
+    own = list(values)
+    if ranks is not None:
+        yield Reading("", own, 0)
+        return
+    for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
+        plain = reading._replace(values=_decoded(reading.values))
+        yield plain
+        yield from _emphasised(plain)
+        swapped = [replace(v, mark=SWAPPED.get(v.mark, v.mark)) for v in plain.values]
+        if {"best", "second"} <= {value.mark for value in swapped}:
+            says = _both(plain.says, "its marks for best and second best change places")
+            yield Reading(says, swapped, plain.cost + 3)
+
+
+def _groupings(values: list[Value]) -> Iterator[Reading]:
+    yield Reading("", values, 0)
+    methods: dict[str, set[str]] = {}
+    for value in values:
+        methods.setdefault(value.block, set()).add(value.method)
+    marked = {value.block for value in values if value.mark}
+    if len(methods) > 1 and all(len(methods[block]) > 1 for block in marked):
+        yield _within_blocks(values, int(len(marked) < len(methods)))
+    idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
+    if idle:
+        says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"
+        yield Reading(says, [value for value in values if value.block in marked], 1)
+
+
+def _within_blocks(values: list[Value], cost: int) -> Reading:
+    marked = {value.block for value in values if value.mark}
+    named = [
+        replace(value, dataset=", ".join(filter(None, (value.dataset, value.block))))
+        for value in values
+        if value.block in marked
+    ]
+    return Reading("its marks hold within each block", named, cost)
+
+
+def _emphasised(reading: Reading) -> Iterator[Reading]:
+    """A row that is marked throughout, beside others with marks: they may say whose it is."""
+    marks: dict[str, set[Mark]] = {}
+    for value in reading.values:
+        marks.setdefault(value.method, set()).add(value.mark)
+    whole = [method for method, own in marks.items() if own == {"best"}]
+    others = any("best" in own for method, own in marks.items() if method not in whole)
+    if whole and others:
+        says = _both(reading.says, f"the marks of {', '.join(whole)} may only say whose row it is")
+        values = [replace(v, mark="any" if v.method in whole else v.mark) for v in reading.values]
+        yield Reading(says, values, reading.cost + 1)
+
+
+def _both(one: str, other: str) -> str:
+    return " and ".join(filter(None, (one, other)))
+
+
+def _decoded(values: list[Value]) -> list[Value]:
+    """Colours of which the reader knows no rank, as the rank that most of their values have.
+
+    The only colour of a table shows whose row it is, where one method alone has it.
+    """
+    holders: dict[Mark, list[int]] = {}
+    methods: dict[Mark, set[str]] = {}
+    for row in rows_of(values):
+        order = ranked(row)
+        for value in (value for value in row if value.mark.startswith("colour ") and value.better):
+            holders.setdefault(value.mark, []).append(order.index(value.value))
+            methods.setdefault(value.mark, set()).add(value.method)
+    meant: dict[Mark, Mark] = {}
+    for colour, places in holders.items():
+        place, times = Counter(places).most_common(1)[0]
+        told = place < len(RANKS) and 2 * times > len(places)
+        told = told and (len(holders) > 1 or len(methods[colour]) > 1)
+        meant[colour] = RANKS[place] if told else ""
+    return [
+        replace(v, mark=meant.get(v.mark, "") if v.mark.startswith("colour ") else v.mark)
+        for v in values
+    ]
+
+
+def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
+    marked = ranks or ranks_marked(reading.values)
+    values = reading.values
+    if marked == 2 and not significant:
+        values = undistinguished(values)
+    metrics = {value.metric for value in values if value.mark}
+    wrong: dict[tuple[str, str], list[Finding]] = {}
+    rows = [r for r in rows_of(values) if r[0].metric in metrics and r[0].better and len(r) > 1]
+    for row in rows:
+        for finding in _contradicted(row, marked, significant):
+            key = (row[0].dataset.removesuffix(row[0].block).rstrip(", "), row[0].metric)
+            wrong.setdefault(key, []).append(finding)
+    return Judged(reading, wrong, len(rows))
+
+
+def place_of(rank: int) -> str:
+    """ "the best", "second best", "3rd best", ..."""
+    teens = rank % 100 in (11, 12, 13)
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(0 if teens else rank % 10, "th")
+    return {1: "the best", 2: "second best"}.get(rank, f"{rank}{suffix} best")
+
+
+def ranks_marked(values: Iterable[Value]) -> int:
+    """How many ranks a table marks, judged from most of its rows."""
+    values = list(values)
+    kinds = {value.mark for value in values}
+    if "third" in kinds or "second" in kinds:
+        return 3 if "third" in kinds else 2
+    counts = [sum(v.mark not in ("", "any") for v in row) for row in rows_of(values)]
+    marked = [min(count, 2) for count in counts if count]
+    return max(sorted(set(marked)), key=marked.count) if marked else 0
+
+
+def undistinguished(values: list[Value]) -> list[Value]:
+    """The same marks for best and second best, where a table has only one kind for both."""
+    if any(value.mark == "second" for value in values):
+        return values
+    return [replace(v, mark="marked" if v.mark == "best" else v.mark) for v in values]
+
+
+def _contradicted(row: Sequence[Value], ranks: int, significant: bool) -> Iterator[Finding]:
+    order = ranked(row)
+    if significant:
+        ranks = 1
+        row = [replace(v, mark="best" if v.mark and v.value == order[0] else "") for v in row]
+    wrong = _wrong_marks(row, order, ranks)
+    if wrong:
+        truth = [_holder(row, number, rank) for rank, number in enumerate(order[:ranks], 1)]
+        printed = ", ".join(_marked(value) for value in row if value.mark) or "nothing is marked"
+        yield Finding(
+            "marks",
+            Statement(f"{row_place(row)}, marks", printed),
+            Statement(f"{row_place(row)}, values", "; ".join(truth)),
+            "; ".join(wrong),
+        )
+
+
+def _holder(row: Sequence[Value], number: Decimal, rank: int) -> str:
+    name = place_of(rank).removeprefix("the ")
+    return f"{name} is {', '.join(value.shown for value in row if value.value == number)}"
+
+
+def _marked(value: Value) -> str:
+    if value.mark not in RANKS:
+        return f"{value.shown} is marked"
+    place = place_of(RANKS.index(value.mark) + 1).removeprefix("the ")
+    return f"{value.shown} is marked as {place}"
+
+
+def _wrong_marks(row: Sequence[Value], order: Sequence[Decimal], ranks: int) -> list[str]:
+    """What is wrong with a row's marks; values that print alike may share or split them."""
+    tied = sum(value.value == order[0] for value in row)
+    wrong: dict[Decimal, str] = {}
+    for value in row:
+        rank = order.index(value.value) + 1
+        if not _fits(value.mark, rank, ranks, tied):
+            wrong[value.value] = f"{value.shown} is {place_of(rank)}"
+    for rank in range(1, min(ranks, len(order)) + 1):
+        missing = next(value for value in row if value.value == order[rank - 1])
+        if missing.value not in wrong and not _is_marked(row, order, rank):
+            wrong[missing.value] = f"{missing.shown} is {place_of(rank)} and not marked"
+    return list(wrong.values())
+
+
+def _fits(mark: Mark, rank: int, ranks: int, tied: int) -> bool:
+    """Whether a mark may stand at a rank; those below a tie for the best may be counted so."""
+    if mark in RANKS:
+        own = RANKS.index(mark) + 1
+        return rank == own or rank < own < rank + tied
+    return mark != "marked" or rank <= ranks
+
+
+def _is_marked(row: Sequence[Value], order: Sequence[Decimal], rank: int) -> bool:
+    fitting: set[Mark] = {"marked", "any", RANKS[rank - 1]}
+    if any(value.mark in fitting for value in row if value.value == order[rank - 1]):
+        return True
+    above = sum(bool(v.mark) for v in row if order.index(v.value) < rank - 1)
+    return rank > 1 and (len(row) <= rank or above >= rank)

@@ -1,0 +1,60 @@
+"""Headings of tables: which metrics they name, and which direction their arrows state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from bench.base.types import Better
+from bench.metrics.catalogue import METRICS
+from bench.results.published import plain
+
+ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
+
+
+@cache
+def known_metrics() -> dict[str, Better]:
+    """Directions of the registered metrics, by every name that they go by."""
+    names: dict[str, Better] = {"ssim": "higher", "psnr": "higher"}
+    for spec in METRICS:
+        for name in (spec.name, spec.title, spec.pyiqa_name):
+            names.setdefault(plain(name), spec.better)
+    return {name: better for name, better in names.items() if name}
+
+
+def split_metric(text: str) -> tuple[str, Better | None]:
+    """ "LPIPS ↓ [74]" -> ("LPIPS", "lower"): the name, and the direction the arrow states."""
+    stated = next((better for arrow, better in ARROWS.items() if arrow in text), None)
+    bare = re.sub(r"[↑↓]|\[[^\]]*\]|\((?:dB|↑|↓|\s)*\)", "", text)
+    return " ".join(bare.split()), stated
+
+
+def direction(name: str, stated: Better | None) -> Better | None:
+    """The metric's own direction where it is known, else the stated one."""
+    return known_metrics().get(plain(name), stated)
+
+
+def metric_names(text: str) -> list[str]:
+    """The metrics that a heading names, usually one; "PSNR / SSIM ↑" names two, [] is none."""
+    parts = [part for part in re.split(r"\s*[/|,&(]\s*|\)\s*", text) if part]
+    if len(parts) > 1 and all(_is_one_metric(part) for part in parts):
+        return parts
+    return [text] if _is_one_metric(text) else []
+
+
+def is_metric(text: str) -> bool:
+    return bool(metric_names(text))
+
+
+def _is_one_metric(text: str) -> bool:
+    name, stated = split_metric(text)
+    return bool(name) and (stated is not None or plain(name) in known_metrics())
+
+
+def tells_metrics(texts: Sequence[str]) -> bool:
+    return 2 * sum(is_metric(text) or _ends_in_metric(text) for text in texts) >= len(texts)
+
+
+def _ends_in_metric(text: str) -> bool:
+    return any(is_metric(word) for word in text.split()[-1:])

@@ -1,0 +1,136 @@
+"""What an audit speaks of: printed values, contradictions, cells that were not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from bench.base.types import Better
+
+Mark = str
+"""How a value is highlighted: one of RANKS; "marked" where those look alike; "any" where that says
+nothing; "colour NAME" where the table must tell what it means; "" for not at all."""
+RANKS: tuple[Mark, ...] = ("best", "second", "third")
+Kind = Literal["marks", "margin", "rank", "comparison", "differs", "identical", "direction"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One printed value.
+
+    Attributes:
+        table: as people find it: "Table 1", "paper.tex, table 2".
+        method: as printed; `who` is the same for one configuration under several names.
+        better: None where neither an arrow nor a known metric tells.
+        stated: the direction an arrow claims, None without an arrow.
+        line: of the file it was read from, 0 where that says nothing.
+        block: the part of the table between rules or below a heading, "" where there is one.
+    """
+
+    table: str
+    dataset: str
+    method: str
+    metric: str
+    value: Decimal
+    better: Better | None
+    mark: Mark = ""
+    who: str = ""
+    stated: Better | None = None
+    line: int = 0
+    block: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.who or self.method
+
+    @property
+    def place(self) -> str:
+        at = f" (line {self.line})" if self.line else ""
+        parts = (self.table, self.dataset, self.metric, self.method)
+        return ", ".join(part for part in parts if part) + at
+
+    @property
+    def shown(self) -> str:
+        return f"{self.method} {self.value}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What is said, and where."""
+
+    place: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Two statements that cannot both hold."""
+
+    kind: Kind
+    first: Statement
+    second: Statement
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A cell that is there and was not judged; `row` and `column` are "" where none are known."""
+
+    table: str
+    row: str
+    column: str
+    text: str
+    reason: str
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        row = f"row '{self.row}'" if self.row else ""
+        column = f"column '{self.column}'" if self.column else ""
+        line = f"line {self.line}" if self.line else ""
+        return ", ".join(part for part in (self.table, row, column, line) if part)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything found.
+
+    Attributes:
+        held: claims that are true.
+        notes: what was not checked about values that were read.
+        unread: cells that were seen and are not among the `values`.
+        abstained: where marks were not judged, and why.
+    """
+
+    findings: tuple[Finding, ...]
+    values: int
+    tables: int
+    claims: int = 0
+    held: tuple[Statement, ...] = ()
+    notes: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    abstained: tuple[str, ...] = ()
+
+
+def rows_of(values: Iterable[Value]) -> list[list[Value]]:
+    """Values that are compared with each other: of one dataset and metric."""
+    rows: dict[tuple[str, str], list[Value]] = {}
+    for value in values:
+        rows.setdefault((value.dataset, value.metric), []).append(value)
+    return list(rows.values())
+
+
+def ranked(row: Sequence[Value]) -> list[Decimal]:
+    """The distinct values of a row, the best first."""
+    better = next((value.better for value in row if value.better), None)
+    return sorted({value.value for value in row}, reverse=better == "higher")
+
+
+def row_place(row: Sequence[Value]) -> str:
+    """Where a row is: table, dataset, metric and its lines in the file."""
+    first, last = min(value.line for value in row), max(value.line for value in row)
+    lines = f"line {first}" if first == last else f"lines {first}–{last}"
+    names = (row[0].table, row[0].dataset, row[0].metric, lines if first else "")
+    return ", ".join(name for name in names if name)
