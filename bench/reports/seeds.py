@@ -14,12 +14,13 @@ from bench.files.safe_csv import write_csv
 from bench.reports.tables.markdown import escape
 from bench.results.repeats import Spread, rank_changes, spreads
 from bench.results.results import KEYS, Repeats, Results
+from bench.results.view import PLAIN, View
 
 DIGITS = "%.7g"
 LOCAL = "l_std"
 
 
-def render(results: Results, out: Path) -> list[Path]:
+def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``seeds.csv`` (means), ``seeds_images.csv``, ``seeds_ranks.csv`` and ``seeds.md``.
 
     Nothing where there is but one seed.
