@@ -55,17 +55,15 @@ def score(
     together, have a first column `folder`. Nothing is kept unless a `store` is named.
     """
     from bench.running import score_folders as folders
+    from bench.running.options import RunOptions
 
     with _kept(store) as place:
         scores = folders.score_folders(
             [Path(folder) for folder in _several(sr)],
             None if hr is None else Path(hr),
             _several(metrics),
-            store=place,
-            device=resolve_device(device),
-            workers=workers,
-            limit=limit,
-            progress=Progress(not progress),
+            RunOptions(place, resolve_device(device), workers, limit=limit),
+            Progress(not progress),
         )
     return folders.as_frame(scores)
 
