@@ -15,13 +15,7 @@ from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.output import FAILED, print_json, progress
 
-app = typer.Typer(
-    epilog="Example: cassr-bench store check",
-    help="Check, look over and prune what is stored.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+app = typer.Typer()
 UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
