@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -117,9 +117,11 @@ def gate(
     _check_tolerance(written.tolerance, written.update, known)
     go_offline(offline)
     asked = Asked(*choice.names())
-    with _store(store) as folder:
+    # An empty one, where none is given: a gate must not pass on images of older code.
+    empty = TemporaryDirectory(prefix="cassr-bench-gate-")
+    with empty if store is None else nullcontext(store) as folder:
         options = RunOptions(
-            store=folder,
+            store=Path(folder),
             device=resolve_device(device),
             workers=workers,
             seed=seed,
@@ -152,18 +154,6 @@ def _report(
     if written.junit is None:
         return None
     return SingleFile(written.junit, "--junit", inputs=read, overwrite=overwrite)
-
-
-@contextmanager
-def _store(given: Path | None) -> Iterator[Path]:
-    """The store given, else an empty one: a gate must not pass on images of older code."""
-    import tempfile
-
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="cassr-bench-gate-") as folder:
-        yield Path(folder)
 
 
 def _measure(
