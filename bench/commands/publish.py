@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 """Exit code of `diff` when something differs."""
 
-Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
-
 
 @grouped
 def export(
-    suite: Suite,
+    suite: o.Suite,
     out: Annotated[Path, typer.Option("--out", help="A folder, or a file ending in .json.")],
     images: Annotated[bool, typer.Option("--images", help="With the SR images.")] = False,
     *,
@@ -59,7 +57,7 @@ def export(
 
 @grouped
 def import_(
-    suite: Suite,
+    suite: o.Suite,
     sources: Annotated[
         list[Path], typer.Argument(help="Exported folders or JSON files of others.")
     ],

@@ -22,28 +22,24 @@ if TYPE_CHECKING:
     from bench.running.plan import Plan
     from bench.suites.card import SuiteCard
 
-Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
-SuiteOrExport = Annotated[
-    str, typer.Argument(help="A suite's name, a suite card FILE.toml, or an export.")
-]
 Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
-Fetch = Annotated[
-    bool | None, typer.Option(help="Fetch missing weights first; default: as the suite says.")
-]
-RequireAll = Annotated[bool, typer.Option("--require-all", help="Fail when any score is missing.")]
 
 
 @grouped
 def run(
-    suite: Suite,
+    suite: o.Suite,
     out: Out = None,
     *,
     choice: o.Choice,
     work: o.Work,
     seeds: o.Seeds = 1,
-    fetch: Fetch = None,
+    fetch: Annotated[
+        bool | None, typer.Option(help="Fetch missing weights first; default: as the suite says.")
+    ] = None,
     offline: o.Offline = False,
-    require_all: RequireAll = False,
+    require_all: Annotated[
+        bool, typer.Option("--require-all", help="Fail when any score is missing.")
+    ] = False,
     shown: o.ViewOptions,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
@@ -85,7 +81,9 @@ def run(
 
 @grouped
 def report(
-    suite: SuiteOrExport,
+    suite: Annotated[
+        str, typer.Argument(help="A suite's name, a suite card FILE.toml, or an export.")
+    ],
     out: Out = None,
     *,
     choice: o.StoredChoice,
@@ -223,7 +221,8 @@ def _finish(
         print_json(results_json(outcome, files))
     else:
         _show(outcome.results, view)
-        typer.echo(f"\nReports: {printable(out)}  ({_names(files, out)})")
+        top = sorted({path.relative_to(out).parts[0] for path in files})
+        typer.echo(f"\nReports: {printable(out)}  ({', '.join(top)})")
         typer.echo(f"Images and scores: {printable(store)}")
     report_failures(outcome.failures, store)
     return outcome
@@ -250,8 +249,3 @@ def _show(results: Results, view: View) -> None:
     if view.every_metric:  # beside published tables, in their own layout
         published.show_paper(results, console, view)
         published.show(results, console)
-
-
-def _names(files: list[Path], out: Path) -> str:
-    top = sorted({path.relative_to(out).parts[0] for path in files})
-    return ", ".join(top)

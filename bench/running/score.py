@@ -139,9 +139,8 @@ class Scorer:
     def _hr_job(self, target: Target) -> ImageJob | None:
         if target.hr is None or target.hr_sha256 is None:
             return None
-        return ImageJob(
-            target.hr, target.hr_sha256, (), self._features_missing(target.hr_sha256, True)
-        )
+        missing = self._features_missing(target.hr_sha256, True)
+        return ImageJob(target.hr, target.hr_sha256, features=missing)
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
@@ -152,8 +151,7 @@ class Scorer:
             and (target.hr is not None or not spec.reference)
             and self._scores[spec.name].get(_key(spec, target)) is None
         ]
-        has_hr = target.hr is not None
-        missing = self._features_missing(target.sr_sha256, has_hr)
+        missing = self._features_missing(target.sr_sha256, target.hr is not None)
         return ImageJob(target.sr, target.sr_sha256, tuple(wanted), missing)
 
     def _features_missing(self, sha256: str, has_hr: bool) -> tuple[MetricSpec, ...]:

@@ -66,6 +66,7 @@ def one_of(option: str, kind: Any) -> Callable[[str], str]:
 
 MarksKind = Literal["best", "significant"]
 CompareKind = Literal["published", "measured"]
+Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[
     Path | None,
     typer.Option(
