@@ -35,6 +35,7 @@ from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
 from cassr.training import checkpoints
 from cassr.training.adversarial import PatchCritic, adversarial_loss
+from cassr.training.cost import GPUS, StepCost, step_cost
 from cassr.training.losses import (
     amplitude_difference,
     gradient_difference,
@@ -799,6 +800,25 @@ class TestCommand:
             cli("train", "vae", "--preset", "mini", "--data", folder, "--dry-run", "--json").stdout
         )
         assert as_json["settings"]["steps"] == PRESETS["mini"].training_for("vae").steps
+
+    def test_a_dry_run_counts_what_a_step_costs(self) -> None:
+        def counted(**changes: object) -> StepCost:
+            settings = replace(SETTINGS, **changes)
+            objective = build_objective("guidance", start_of("guidance"), settings)
+            return step_cost(objective, settings, made_references=not settings.samples)
+
+        one, two = counted(batch_size=1), counted(batch_size=2)
+        for name, flops in one.flops.items():
+            assert two.flops[name] == pytest.approx(2 * flops), name
+        assert two.activations == pytest.approx(2 * one.activations, rel=0.05)
+        made = next(name for name in one.flops if name.startswith("reference images"))
+        assert one.flops[made] > 0
+        assert {made, "VAE, LR and HR image"} & counted(samples=4).flops.keys() == set()
+        gpu = GPUS["A100"]
+        accumulated = replace(SETTINGS, accumulation=3)
+        assert two.seconds(gpu, accumulated) == pytest.approx(3 * two.seconds(gpu, SETTINGS))
+        plain = replace(SETTINGS, precision="no")
+        assert two.seconds(gpu, plain) == pytest.approx(2 * two.seconds(gpu, SETTINGS))
 
     @pytest.mark.slow
     @pytest.mark.parametrize("stage", ["activation", "guidance"])

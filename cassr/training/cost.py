@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -67,9 +68,9 @@ def step_cost(
         made_references: reference images are made in every step, not prepared.
     """
     pipeline = objective.pipeline
-    for module in (objective, *pipeline.components.values()):
-        if isinstance(module, nn.Module):
-            module.to(META)
+    modules = [m for m in (objective, *pipeline.components.values()) if isinstance(m, nn.Module)]
+    for module in modules:
+        module.to(META)
     images = _pixels(settings, settings.crop)
     latents = _latents(pipeline, settings)
     counted = {}
@@ -83,6 +84,8 @@ def step_cost(
     both = _flops(lambda: _loss(objective, latents, images).backward())
     again = forward if settings.gradient_checkpointing else 0.0
     counted |= {"forward": forward, "backward": both - forward + again}
+    for parameter in chain.from_iterable(module.parameters() for module in modules):
+        kept.pop(parameter.untyped_storage()._cdata, None)
     return StepCost(counted, float(sum(kept.values())))
 
 
@@ -137,7 +140,7 @@ def _flops(call: Callable[[], Any], kept: dict[int, Any] | None = None) -> float
     """FLOPs of a call; into `kept` the bytes of what it keeps for the way back, by storage."""
 
     def note(tensor: Tensor) -> Tensor:
-        if kept is not None and not isinstance(tensor, nn.Parameter):
+        if kept is not None:
             storage = tensor.untyped_storage()
             held.append(storage)
             kept[storage._cdata] = storage.nbytes()
