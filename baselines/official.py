@@ -8,6 +8,7 @@ decodes and has the right size, and names everything else.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from bench.methods.card import MethodCard, Official
 from bench.methods.installation import Installation, clean_environment
 from bench.remote import weights
 
-CRASHES = 3
-"""Runs that die without having made an image, before the rest is given up."""
+FRUITLESS = 5
+"""Runs in a row without an image, before the rest is given up: all inputs, two halves and two
+quarters of them. With one or two bad inputs, one of these has none."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _PLACEHOLDER = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
 
@@ -59,7 +61,8 @@ class OfficialRepository:
         """Upscale images; see `SetMethod.upscale_set`.
 
         When the program dies or hangs, what it has made is kept and it is started again with the
-        rest; when it then dies without having made anything, the first of the rest is put aside.
+        rest, until those that it dies of are found (see `_again`). An image that it writes anew
+        after it was taken comes once more.
         """
         work = work.absolute()  # the program runs in its clone, where ours is no folder
         jobs, too_small = self._prepare(inputs, work / "input", scale)
@@ -79,26 +82,24 @@ class OfficialRepository:
 
     def _all(self, command: list[str], jobs: list[Job], seen: Watch) -> Iterator[SetImage]:
         """Run one command until every input is done or given up."""
-        crashes = 0
-        while jobs:
-            run = OfficialRun(self, command, jobs, seen)
+        waiting, fruitless = deque([jobs] if jobs else []), 0
+        while waiting:
+            group = waiting.popleft()
+            run = OfficialRun(self, command, group, seen)
             yield from run.images()
-            done = {image.id for image in run.attempt.made} | run.attempt.refused.keys()
-            jobs = [job for job in jobs if job.id not in done]
             yield from (SetImage(i, None, why) for i, why in run.attempt.refused.items())
             if run.strangers:
                 yield SetImage(WHOLE_SET, None, run.strangers)
-            if not run.attempt.reason:
-                yield from (SetImage(job.id, None, run.skipped(job)) for job in jobs)
-                return
-            crashes = 0 if done else crashes + 1
-            if jobs and not done:
-                # The image it stumbles over is the first of the rest, since inputs are sorted.
-                culprit, jobs = jobs[0], jobs[1:]
-                yield SetImage(culprit.id, None, run.attempt.reason)
-            if crashes >= CRASHES:
-                given_up = f"given up after {CRASHES} runs without an image: {run.attempt.reason}"
-                yield from (SetImage(job.id, None, given_up) for job in jobs)
+            rest = [job for job in group if job.id not in run.done]
+            again = _again(rest, group, run)
+            waiting.extend(again)
+            if not again:
+                yield from (SetImage(job.id, None, run.missing(job)) for job in rest)
+            fruitless = 0 if run.made else fruitless + 1
+            if fruitless >= FRUITLESS:
+                why = f"given up after {FRUITLESS} runs without an image: "
+                left = [job for group in waiting for job in group]
+                yield from (SetImage(job.id, None, why + run.missing(job)) for job in left)
                 return
 
     def _prepare(
@@ -160,3 +161,20 @@ class OfficialRepository:
                 for weight in self.where.card.weights
             },
         }
+
+
+def _again(rest: list[Job], group: list[Job], run: OfficialRun) -> list[list[Job]]:
+    """How to go on with what a run left over: [] to give it up.
+
+    In which order a program takes its inputs, nobody knows. When it dies before the first image,
+    the one that it dies of is looked for by halves; what it has passed over is tried once more,
+    each by itself.
+    """
+    if len(group) == 1 or not rest:
+        return []
+    if not run.attempt.reason:
+        return [[job] for job in rest] if run.made else []
+    if run.made:
+        return [rest]
+    middle = len(rest) // 2
+    return [half for half in (rest[:middle], rest[middle:]) if half]

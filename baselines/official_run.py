@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import fnmatch
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from baselines.process import Process, last_line
 from bench.base.errors import ImageError
+from bench.base.metering import GpuMemory
 from bench.base.records import copy_atomic, write_atomic
 from bench.base.text import printable
 from bench.base.types import SetImage
@@ -29,6 +24,8 @@ from bench.methods.card import Official
 from bench.methods.installation import Installation
 
 POLL_SECONDS = 0.25
+State = tuple[int, int]
+"""Of a file: when it was last written, in ns, and its size."""
 
 
 class Program(Protocol):
@@ -36,6 +33,7 @@ class Program(Protocol):
 
     where: Installation
     official: Official
+    device: str
 
     def fill(self, text: str, known: Mapping[str, str]) -> str: ...
 
@@ -72,7 +70,6 @@ class Job:
 class Attempt:
     """What one run of the program came to."""
 
-    made: list[SetImage] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     """Why it ended early; "" when it ended by itself with exit code 0."""
@@ -118,7 +115,10 @@ class OfficialRun:
         self.command = [str(method.where.python), *(method.fill(p, self.known) for p in command)]
         self._record = {**method.record(), "run": f"{work.name}/{self.name}"}
         self._describe(work / f"{self.name}.json", source)
-        self._sizes: dict[Path, int] = {}
+        self._states: dict[Path, State] = {}
+        self._taken: dict[str, State] = {}
+        self._gpu = GpuMemory(method.device)
+        self._last = time.time_ns()
         self._since = time.monotonic()
 
     def _known_values(self, source: Path, seen: Watch, scale: int) -> dict[str, str]:
@@ -149,32 +149,34 @@ class OfficialRun:
         write_atomic(path, json.dumps(description, indent=1, sort_keys=True) + "\n")
 
     def images(self) -> Iterator[SetImage]:
-        """Start the program and yield each image as soon as its file is whole."""
-        with self.log.open("wb") as log:
-            child = subprocess.Popen(  # noqa: S603 - no shell; arguments come from a card
-                self.command,
-                cwd=self.method.where.repo,
-                env=self.method.environment(self.known),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-            try:
-                while child.poll() is None:
-                    yield from self._finished(final=False)
-                    self.watch(last_line(self.log))
-                    if self._overdue():
-                        break
-                    time.sleep(POLL_SECONDS)
-            finally:
-                _kill(child)
-        self._judge_end(child.returncode)
+        """Start the program; yield each image as soon as its file is whole, and again when the
+        program has written it anew."""
+        environment = self.method.environment(self.known)
+        process = Process(self.command, self.log, self.method.where.repo, environment)
+        try:
+            while process.runs():
+                yield from self._finished(final=False)
+                self.watch(last_line(self.log))
+                self._gpu.look()
+                if self._overdue():
+                    break
+                time.sleep(POLL_SECONDS)
+        finally:
+            code = process.end()
+        self._judge_end(code)
         yield from self._finished(final=True)
         self.strangers = self._strangers()
         if not self.root.is_relative_to(self.log.parent):
             shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def done(self) -> set[str]:
+        """Images that are made or refused."""
+        return self._taken.keys() | self.attempt.refused.keys()
+
+    @property
+    def made(self) -> bool:
+        return bool(self._taken)
 
     # -- outputs ---------------------------------------------------------------------------------
 
@@ -183,19 +185,23 @@ class OfficialRun:
         return self.root / outputs.folder / outputs.name.replace("{stem}", job.stem)
 
     def _finished(self, final: bool) -> Iterator[SetImage]:
-        """Images whose file is there, no longer grows and decodes."""
-        done = {image.id for image in self.attempt.made} | self.attempt.refused.keys()
+        """Images whose file is there, no longer grows and decodes; at the end those too that were
+        written again after they had been taken."""
+        ready = []
         for job in self.jobs.values():
             path = self._path(job)
-            if job.id in done or not path.is_file():
+            if job.id in self.attempt.refused or not path.is_file():
                 continue
-            size = path.stat().st_size
-            settled = self._sizes.get(path) == size
-            self._sizes[path] = size
-            if final or settled:
-                yield from self._take(job, path, final)
+            state = _state(path)
+            if final or (self._states.get(path) == state and job.id not in self._taken):
+                ready.append((state, job, path))
+            self._states[path] = state
+        for state, job, path in sorted(ready, key=lambda each: each[0]):
+            if self._taken.get(job.id) != state:
+                yield from self._take(job, path, state, final)
 
-    def _take(self, job: Job, path: Path, final: bool) -> Iterator[SetImage]:
+    def _take(self, job: Job, path: Path, state: State, final: bool) -> Iterator[SetImage]:
+        again = self._taken.pop(job.id, None) is not None
         try:
             rgb = images.read_rgb(path)
         except ImageError as error:
@@ -204,16 +210,24 @@ class OfficialRun:
             return
         height, width = rgb.shape[:2]
         if (width, height) != job.size:
-            expected = f"{job.size[0]}x{job.size[1]}"
-            self.attempt.refused[job.id] = (
-                f"{printable(path.name)}: is {width}x{height}, expected {expected}"
-            )
+            if not final:  # it may yet be written as it is to be
+                return
+            found = f"is {width}x{height}, expected {job.size[0]}x{job.size[1]}"
+            self.attempt.refused[job.id] = f"{printable(path.name)}: {found}"
             return
-        seconds, self._since = time.monotonic() - self._since, time.monotonic()
-        record = {"seconds": round(seconds, 3), "position": len(self.attempt.made)}
-        image = SetImage(job.id, self._cropped(job, path, rgb), record={**self._record, **record})
-        self.attempt.made.append(image)
-        yield image
+        record = {**self._record, **self._cost(state, again), "lossy": images.losses(path)}
+        self._taken[job.id] = state
+        self._since = time.monotonic()
+        yield SetImage(job.id, self._cropped(job, path, rgb), record=record)
+
+    def _cost(self, state: State, again: bool) -> dict[str, Any]:
+        """Seconds from the file before to this one, by the times that the files bear; what the
+        first took is start-up as well. Nothing of a file that was written twice."""
+        position = len(self._taken)
+        seconds = round((state[0] - self._last) / 1e9, 4)
+        self._last = max(self._last, state[0])
+        told = {} if again or seconds <= 0 else {"seconds" if position else "first": seconds}
+        return {**self._gpu.record(), **told, "position": position}
 
     def _cropped(self, job: Job, path: Path, rgb: np.ndarray) -> Path:
         """The file without what was mirrored onto its input."""
@@ -226,7 +240,7 @@ class OfficialRun:
     # -- ends ------------------------------------------------------------------------------------
 
     def _overdue(self) -> bool:
-        first = not self.attempt.made
+        first = not self._taken
         limit = self.official.start_seconds if first else self.official.image_seconds
         if time.monotonic() - self._since <= limit:
             return False
@@ -244,9 +258,11 @@ class OfficialRun:
                 f"log: {printable(self.log)}"
             )
 
-    def skipped(self, job: Job) -> str:
+    def missing(self, job: Job) -> str:
+        """Why there is no image of an input."""
         wanted = printable(self._path(job).relative_to(self.root))
-        return f"the program ended without an error but wrote no {wanted}; log: {self.log}"
+        passed_over = f"the program ended without an error but wrote no {wanted}; log: {self.log}"
+        return self.attempt.reason or passed_over
 
     def _strangers(self) -> str:
         """Files that belong to no input, by name; "" when there are none."""
@@ -276,22 +292,6 @@ def _only(pool: Path, jobs: list[Job], folder: Path) -> Path:
     return folder
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log, as a terminal would show it (a progress bar's last state)."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        text = file.read().decode(errors="replace")
-    lines = [part.strip() for part in re.split(r"[\r\n]", text) if part.strip()]
-    return printable(lines[-1])[:200] if lines else "(nothing)"
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the program and everything that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _die_with_parent() -> None:
-    """In the child, before it runs: be killed when the runner is (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def _state(path: Path) -> State:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size

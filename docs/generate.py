@@ -116,6 +116,8 @@ def _official_details(official: Official) -> list[str]:
     }
     return [
         f"- commit: `{official.commit}`, Python {official.python}",
+        f"- environment: {official.started or 'not built while this was written'}"
+        f"{_kernels(official.kernels)}",
         *(
             f"- model: `{snapshot.repository}` from the Hugging Face hub"
             f"{f' at `{snapshot.revision[:12]}`' if snapshot.revision else ''}, "
@@ -126,6 +128,10 @@ def _official_details(official: Official) -> list[str]:
         f"- seed: {seeds[official.seeding]}",
         *(f"- note: {text}" for text in official.quirks),
     ]
+
+
+def _kernels(kernels: Sequence[str]) -> str:
+    return f"; its torch has kernels for {', '.join(kernels)}" if kernels else ""
 
 
 # -- datasets ------------------------------------------------------------------------------------

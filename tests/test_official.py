@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from bench.running.store import ImageStore
 from conftest import ROOT, Cli
 from pictures import ODD_NAMES, photo
 from PIL import Image
@@ -22,9 +25,13 @@ from stand_in import make_repository, write_card
 
 from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
+from bench.base.types import SetImage, SetMethod
+from bench.methods import environment, lock
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation
-from bench.methods.setup import SetupOptions, _packages, _packages_are_there, link, setup
+from bench.methods.installation import Installation, runs_on
+from bench.methods.setup import SetupOptions, link, setup
+from bench.running.cell import UpscaleTask
+from bench.running.upscale_set import _store
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -190,7 +197,83 @@ def test_a_program_that_never_works_is_given_up(cli: Cli, stand_in: StandIn) -> 
     assert code == 1 and names(output) == []
     assert set(reasons(found)) == {"first", "second", "third"}
     assert all("No module named 'xformers'" in why for why in reasons(found).values())
-    assert len(list((output / "runs").glob("*/run-*.log"))) == 3
+    assert len(list((output / "runs").glob("*/run-*.log"))) == 5
+
+
+def test_the_image_that_kills_is_found_whatever_the_order(cli: Cli, stand_in: StandIn) -> None:
+    for name in ("fourth", "fifth"):
+        Image.fromarray(photo(24, 32)).save(stand_in.inputs / f"{name}.png")
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "own order, dies at second"))
+    assert code == 1 and list(reasons(found)) == ["second"]
+    assert names(output) == ["fifth.png", "first.png", "fourth.png", "third.png"]
+
+
+def test_what_is_passed_over_is_tried_once_more_by_itself(cli: Cli, stand_in: StandIn) -> None:
+    code, found, output = upscale(cli, stand_in, ready(stand_in, "skips in company"))
+    assert code == 0, found
+    assert names(output) == ALL
+    runs = next((output / "runs").iterdir())
+    inputs = [json.loads((runs / f"run-{i}.json").read_text())["inputs"] for i in (2, 3)]
+    assert inputs == [["second.png"], ["third.png"]]
+
+
+def images_of(stand_in: StandIn, card: Path, work: Path) -> Iterator[SetImage]:
+    method = cast(SetMethod, find_method(str(card)).load("cpu"))
+    inputs = {path.stem: path for path in stand_in.inputs.iterdir()}
+    return method.upscale_set(inputs, work, scale=4, seed=0, watch=lambda line: None)
+
+
+def test_an_image_that_is_written_anew_counts_as_it_is_at_the_end(
+    stand_in: StandIn, tmp_path: Path
+) -> None:
+    card = ready(stand_in, "placeholder first")
+    marker, seen = card.with_suffix(".marker"), []
+    for image in images_of(stand_in, card, tmp_path / "work"):
+        assert image.file is not None, image.reason
+        seen.append((image.id, bool(np.asarray(Image.open(image.file)).any())))
+        marker.touch()
+    assert seen[0] == ("first", False) and ("first", True) in seen
+    assert dict(seen) == {"first": True, "second": True, "third": True}
+
+
+def test_the_store_holds_what_came_last(cli: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    black, sr = tmp_path / "black.png", tmp_path / "sr.png"
+    Image.new("RGB", (32, 32)).save(black)
+    Image.fromarray(photo(32, 32)).save(sr)
+    lr = tmp_path / "lr.png"
+    Image.fromarray(photo(8, 8)).save(lr)
+    task = UpscaleTask(
+        "m", "cpu", "a", lr, 4, 0, "k" * 64, tmp_path / "store" / "a-kkkkkkkkkkkk.png"
+    )
+    store = ImageStore(tmp_path / "store")
+    for file in (black, sr):
+        assert _store(SetImage("a", file), task, store) == ""
+    kept = store.get(task.key)
+    assert kept is not None and np.asarray(Image.open(kept.path)).any()
+    assert _store(SetImage("a", None, "is 8x8"), task, store) == "is 8x8"
+    assert store.get(task.key) is None
+
+
+def test_a_long_log_keeps_its_ends(cli: Cli, stand_in: StandIn) -> None:
+    code, _, output = upscale(cli, stand_in, ready(stand_in, "endless log"))
+    assert code == 0
+    log = next((output / "runs").glob("*/run-1.log"))
+    text = log.read_text()
+    assert log.stat().st_size < 3 << 20 and "bytes left out ...]" in text
+    assert "processing first.png" in text and text.rstrip().endswith("step")
+
+
+def test_lossy_outputs_are_said_to_be(stand_in: StandIn, tmp_path: Path) -> None:
+    made = list(images_of(stand_in, ready(stand_in, "writes JPEG"), tmp_path / "work"))
+    assert [image.record["lossy"] for image in made] == ["JPEG"] * 3
+    honest = next(images_of(stand_in, ready(stand_in), tmp_path / "other"))
+    assert honest.record["lossy"] == ""
+
+
+def test_loading_is_told_apart_from_upscaling(stand_in: StandIn, tmp_path: Path) -> None:
+    made = list(images_of(stand_in, ready(stand_in, "keeps time"), tmp_path / "work"))
+    assert made[0].record["first"] >= 7 and "seconds" not in made[0].record
+    assert [image.record["seconds"] for image in made[1:]] == [0.1, 0.1]
 
 
 @pytest.mark.parametrize("sin", ["hangs", "child of its own"])
@@ -428,11 +511,88 @@ def test_setup_says_which_interpreter_it_wants(
 ) -> None:
     card = stand_in.card()
     card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
+    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(Unavailable, match=r"Python 3.4 is needed.*--python FILE, or use --conda"):
         setup(str(card), SetupOptions(), Progress(quiet=True))
-    monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(Unavailable, match="no conda, mamba or micromamba"):
         setup(str(card), SetupOptions(conda=True), Progress(quiet=True))
+
+
+def test_an_interpreter_is_tried_before_it_is_taken(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = stand_in.folder / "python3.4"
+    shim.write_text("#!/bin/sh\necho 'pyenv: python3.4: command not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    card = stand_in.card()
+    card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
+    monkeypatch.setenv("PATH", f"{stand_in.folder}:/usr/bin:/bin")
+    with pytest.raises(Unavailable, match=r"python3.4: pyenv: python3.4: command not found"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+    uv = stand_in.folder / "uv"
+    uv.write_text("#!/bin/sh\necho asked: $@\nexit 1\n")
+    uv.chmod(0o755)
+    with pytest.raises(Unavailable, match=r"asked: venv --seed --python 3.4"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+
+
+def test_a_script_is_started_by_setup(stand_in: StandIn) -> None:
+    lines = setup(str(stand_in.card()), AS_IS, Progress(quiet=True))
+    assert any(line.startswith("start: run.py prints its help: usage: run.py") for line in lines)
+    named = [line for line in lines if "not installed" in line]
+    assert len(named) == 1 and "logger_of_theirs, named in run.py, line" in named[0]
+    with pytest.raises(Unavailable, match=r"run.py does not start: .*module_of_theirs"):
+        setup(str(stand_in.card("does not start")), AS_IS, Progress(quiet=True))
+
+
+def test_a_script_that_asks_for_a_gpu_is_started_so_far(stand_in: StandIn) -> None:
+    card = stand_in.card("asks for a GPU")
+    with pytest.raises(Unavailable, match="does not start: ValueError: Currently support CUDA"):
+        setup(str(card), AS_IS, Progress(quiet=True))
+    card.write_text(card.read_text().replace("gpu = false", "gpu = true"))
+    lines = setup(str(card), AS_IS, Progress(quiet=True))
+    assert any("run.py starts until it asks for a GPU" in line for line in lines)
+
+
+def test_a_lock_is_installed_as_it_is_what_builds_first(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = Installation(find_method(str(stand_in.card())).card)
+    where.root.mkdir(parents=True)
+    hashed = " \\\n    --hash=sha256:" + "0" * 64 + "\n"
+    text = "".join(f"{line}{hashed}" for line in ("pip-net==1.0", "setuptools==69.5.1"))
+    monkeypatch.setattr(lock, "read", lambda card: lock.head(card) + text)
+    monkeypatch.setattr(environment, "_as_locked", lambda where: True)
+    called: list[list[str]] = []
+    run = "bench.methods.environment.call"
+    monkeypatch.setattr(run, lambda command, *rest: called.append(command))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with stand_in.folder.joinpath("log").open("w") as log:
+        assert environment.install(where, log) == "packages: 2 installed as locked"
+    assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)
+    first, then = (Path(command[-1]).read_text() for command in called)
+    assert first == f"setuptools==69.5.1{hashed}" and then.endswith(text)
+
+
+def test_a_card_that_was_changed_has_no_lock() -> None:
+    card = find_method("seesr").card
+    assert card.official is not None and lock.read(card)
+    other = card.official.model_copy(update={"packages": ["torch==2.1"]})
+    assert lock.read(card.model_copy(update={"official": other})) == ""
+
+
+@pytest.mark.parametrize(
+    ("kernels", "runs"),
+    [
+        (["sm_80", "sm_86"], {(8, 0): True, (8, 9): True, (9, 0): False, (7, 5): False}),
+        (["sm_70", "compute_70"], {(9, 0): True, (7, 0): True, (6, 1): False}),
+        (["sm_90a", "sm_100"], {(9, 0): True, (10, 0): True, (12, 0): False}),
+    ],
+)
+def test_kernels_say_on_which_gpus_they_run(
+    kernels: list[str], runs: dict[tuple[int, int], bool]
+) -> None:
+    assert {gpu: runs_on(kernels, gpu) for gpu in runs} == runs
 
 
 def test_an_unknown_placeholder_is_refused(stand_in: StandIn, tmp_path: Path) -> None:
@@ -458,12 +618,12 @@ def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
 def test_packages_are_installed_anew_when_the_card_wants_others(stand_in: StandIn) -> None:
     card = ready(stand_in)
     where = Installation(find_method(str(card)).card)
-    assert _packages_are_there(where)
+    assert environment.are_there(where)
     card.write_text(card.read_text().replace("modules =", 'packages = ["numpy<2"]\nmodules ='))
     changed = Installation(find_method(str(card)).card)
-    assert not _packages_are_there(changed)
+    assert not environment.are_there(changed)
     card.write_text(card.read_text().replace('packages = ["numpy<2"]\n', "").replace("PIL", "P1L"))
-    assert not _packages_are_there(Installation(find_method(str(card)).card))
+    assert not environment.are_there(Installation(find_method(str(card)).card))
 
 
 def test_a_model_folder_without_its_weights_is_not_taken_for_whole(stand_in: StandIn) -> None:
@@ -486,9 +646,11 @@ def test_what_a_build_imports_is_installed_first(
     card = stand_in.card()
     card.write_text(card.read_text().replace("modules =", lists))
     called: list[list[str]] = []
-    monkeypatch.setattr("bench.methods.setup.call", lambda command, *rest: called.append(command))
+    run = "bench.methods.environment.call"
+    monkeypatch.setattr(run, lambda command, *rest: called.append(command))
     with stand_in.folder.joinpath("log").open("w") as log:
-        assert _packages(Installation(find_method(str(card)).card), log) == "packages: installed"
+        found = environment.install(Installation(find_method(str(card)).card), log)
+    assert found == "packages: installed"
     assert [command[-1] for command in called] == ["torch", "r.txt", "extra"]
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Cli
 
-from bench.base.metering import Meter, machine_name
+from bench.base.metering import GpuMemory, Meter, machine_name
 from bench.reports import REPORTS, get_report, render_all
 from bench.reports.cost import render, summarize_costs
 from bench.results.results import Cost, Item, Results
@@ -52,9 +52,9 @@ def test_medians_per_image_and_megapixel_by_machine() -> None:
 def test_the_page_names_machine_and_says_that_timings_vary(tmp_path: Path) -> None:
     written = render(with_costs(), tmp_path)
     page = (tmp_path / "cost.md").read_text()
-    row = "| Quick (bicubic) | Net | 12.4 M | 50 | 3 | 6 | 0.88 GiB | 3 | cuda, GPU \\| 9000 |"
+    row = "| Quick (bicubic) | Net | 12.4 M | 50 | 3 | 6 | – | 0.88 GiB | 3 | cuda, GPU \\| 9000 |"
     assert row in page
-    assert "| Quick (realistic) | Bicubic | – | – | 0.5 | – | – | 1 | – |" in page
+    assert "| Quick (realistic) | Bicubic | – | – | 0.5 | – | – | – | 1 | – |" in page
     assert "cpu, CPU, 2 threads" in page and "Timings vary" in page
     names = [path.name for path in written]
     assert names == ["cost.csv", "cost_images.csv", "cost.md", "cost_seconds.png",
@@ -67,6 +67,34 @@ def test_the_page_names_machine_and_says_that_timings_vary(tmp_path: Path) -> No
             "0.25",
             "0.5",
         ]
+
+
+def test_start_up_is_told_apart_from_an_image_that_is_one_of_many() -> None:
+    costs = (
+        Cost("clean", "net", "a", first=61.5, device="cuda", machine="GPU"),
+        *(Cost("clean", "net", image, 0.2, device="cuda", machine="GPU") for image in "bc"),
+    )
+    (row,) = summarize_costs(ex.example(costs=costs)).to_dict("records")
+    assert (row["seconds"], row["start_up"], row["images"]) == (0.2, 61.3, 3)
+
+
+def test_memory_of_another_program_is_asked_of_nvidia_smi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert GpuMemory("cpu").record() == {"device": "cpu", "machine": machine_name("cpu")}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("bench.base.metering.LOOK_SECONDS", 0)
+    assert GpuMemory("cuda").record() == {"device": "cuda", "machine": ""}
+    program, held = tmp_path / "nvidia-smi", tmp_path / "held"
+    program.write_text(f'#!/bin/sh\nread held < {held}\necho "GPU 9000, $held"\n')
+    program.chmod(0o755)
+    held.write_text("500\n")
+    memory = GpuMemory("cuda")
+    for now in ("9000\n", "700\n"):
+        held.write_text(now)
+        memory.look()
+    peak = {"peak_bytes": 8500 * MEBI}
+    assert memory.record() == {"device": "cuda", "machine": "GPU 9000", **peak}
 
 
 def test_without_costs_the_page_says_so(tmp_path: Path) -> None:

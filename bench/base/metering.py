@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import subprocess
 import time
 from functools import cache
 from pathlib import Path
@@ -10,6 +13,9 @@ from typing import Any
 
 RESET_PEAK = "5"
 """Written to Linux's clear_refs: the peak of resident memory starts anew (man 5 proc)."""
+
+LOOK_SECONDS = 2.0
+"""Between two questions to nvidia-smi, which takes a part of a second itself."""
 
 
 class Meter:
@@ -99,3 +105,45 @@ def _peak(device: str) -> int | None:
         return None
     found = next((line for line in lines if line.startswith("VmHWM:")), None)
     return None if found is None else int(found.split()[1]) * 1024
+
+
+class GpuMemory:
+    """The most that a GPU held while a program ran, beyond what it held before, by nvidia-smi.
+
+    What other programs took in the meantime is in it. Nothing is known without nvidia-smi.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.machine, self._before = _nvidia_smi(device)
+        self._peak = self._before
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        if self._before is None or time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._peak = max(self._peak or 0, _nvidia_smi(self.device)[1] or 0)
+        self._looked = time.monotonic()
+
+    def record(self) -> dict[str, Any]:
+        """``device``, ``machine`` and, where it is known, ``peak_bytes``."""
+        known = self._before is not None and self._peak is not None
+        peak = {"peak_bytes": self._peak - self._before} if known else {}  # type: ignore[operator]
+        return {"device": self.device, "machine": self.machine, **peak}
+
+
+def _nvidia_smi(device: str) -> tuple[str, int | None]:
+    """Name and used bytes of a GPU; of the processor its name."""
+    if not device.startswith("cuda"):
+        return machine_name(device), None
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    index = int(device.partition(":")[2] or 0)
+    program = shutil.which("nvidia-smi") or "nvidia-smi"
+    command = [program, "-i", seen[index] if index < len(seen) else str(index)]
+    command += ["--query-gpu=name,memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)  # noqa: S603
+        name, _, used = done.stdout.splitlines()[0].rpartition(",")
+        return name.strip(), int(used) << 20
+    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+        return "", None

@@ -124,7 +124,8 @@ class SetMethod(Protocol):
             watch: called with the last line that the program wrote.
 
         Yields:
-            Each input once, as soon as it is finished or given up.
+            Each input as soon as it is finished or given up; once more when that has changed, and
+            then the later one counts.
         """
         ...
 

@@ -123,8 +123,8 @@ def setup(
 ) -> None:
     """Install a method's official repository.
 
-    Clones it at the pinned commit and builds an environment of its own. What is there already is
-    not done again.
+    Clones it at the pinned commit, builds an environment of its own as locked and starts the
+    script in it. What is there already is not done again.
     """
     from bench.methods.setup import SetupOptions
     from bench.methods.setup import setup as install

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
+LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")
+_FEWER = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "PA": "palette"}
 BRIGHTEST = 4.0
 """The largest value taken for an image whose white is 1. What networks and sharpening overshoot
 stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
@@ -69,6 +71,13 @@ def rgb_of(image: Image.Image) -> np.ndarray:
     # A copy knows of no file, which holds the depth of one that is there.
     _refuse_meaningful_loss(file, image if file.is_file() else image.copy())
     return np.asarray(_to_rgb(file, image))
+
+
+def losses(path: Path) -> str:
+    """How a readable file may hold less than the RGB pixels that were written; "" if it cannot."""
+    with Image.open(path, formats=READABLE_FORMATS) as image:
+        kind = image.format if image.format in LOSSY_FORMATS else _FEWER.get(image.mode, "")
+        return str(kind)
 
 
 def _require_file(path: Path) -> None:

@@ -76,8 +76,16 @@ class Official(Card):
         python: version, e.g. "3.10".
         build: what pip installs first, since building a requirement imports it.
         requirements: files in the repository that pip installs, in this order.
-        packages: what pip installs after those; the pins without which it does not run.
+        packages: what pip installs after those, in place of what they say of the same package;
+            the pins without which it does not run.
+        without: packages of the requirement files that are left out of the lock.
+        as_of: day (YYYY-MM-DD) as of which the lock takes what is not pinned; that of the commit
+            where it is left out.
         modules: what the environment must be able to import.
+        unreached: modules that its code names, that a test does not reach and that are left out.
+        kernels: GPU generations that its torch has kernels for, as torch names them ("sm_80").
+        started: how far its script came with --help in the locked environment, without a GPU, while
+            the card was written; "" where that was not tried.
         command: arguments of that Python, with `{input}`, `{output}`, `{scale}`, `{seed}`,
             `{repo}`, `{run}` (a name of this run's own), `{config}` and `{weight:NAME}` (path of
             a file of weights).
@@ -108,7 +116,12 @@ class Official(Card):
     build: list[str] = Field(default_factory=list)
     requirements: list[str] = Field(default_factory=list)
     packages: list[str] = Field(default_factory=list)
+    without: list[str] = Field(default_factory=list)
+    as_of: str = Field("", pattern=r"^(\d{4}-\d\d-\d\d)?$")
     modules: list[str] = Field(default_factory=list)
+    unreached: list[str] = Field(default_factory=list)
+    kernels: list[str] = Field(default_factory=list)
+    started: str = ""
     command: list[str] = Field(min_length=1)
     only_size: Natural = 0
     command_else: list[str] = Field(default_factory=list)
@@ -127,6 +140,10 @@ class Official(Card):
     image_seconds: Amount = 600
     settings: str
     quirks: list[str] = Field(default_factory=list)
+
+    @property
+    def commands(self) -> list[list[str]]:
+        return [command for command in (self.command, self.command_else) if command]
 
 
 def _is_requirement(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,7 +22,7 @@ from bench.base.types import Method, SetMethod, Weight
 from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
-from bench.methods import own_function
+from bench.methods import lock, own_function
 from bench.methods.card import MethodCard
 from bench.processes.foreign import running
 
@@ -62,8 +63,12 @@ class Entry:
         if self.card.lookup:
             found["found"] = resolve(f"{self.card.lookup}:fingerprint")(self.card.options)
         if self.card.official is not None:
-            told = ("settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules")
-            found["official"] = self.card.official.model_dump(mode="json", exclude=set(told))
+            told = {"settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules"}
+            told |= {"unreached", "kernels", "started", "without", "as_of"}  # the lock is hashed
+            found["official"] = self.card.official.model_dump(mode="json", exclude=told)
+            locked = lock.read(self.card)
+            if locked:
+                found["lock"] = hashlib.sha256(locked.encode()).hexdigest()
         return found
 
     def unavailable(self) -> str:

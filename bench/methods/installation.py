@@ -10,6 +10,7 @@ Everything of a method lies below the cache::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from typing import IO, Any
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.records import write_atomic
 from bench.base.text import printable, slug
+from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
 from bench.methods.checks import Check, State
 from bench.remote import weights
@@ -63,7 +65,9 @@ class Installation:
     def wanted_packages(self) -> list[str]:
         """What the environment's packages follow from; when it changes, they are installed anew."""
         official = self.official
-        return [official.commit, *official.build, *official.requirements, *official.packages]
+        locked = hashlib.sha256(lock.read(self.card).encode()).hexdigest()
+        lists = [*official.build, *official.requirements, *official.packages]
+        return [official.commit, *lists, locked]
 
     def remember(self, **found: Any) -> None:
         record = {**self.record(), **found}
@@ -73,6 +77,12 @@ class Installation:
     def python(self) -> Path:
         """The interpreter that runs the repository's code."""
         return Path(self.record().get("python") or self.root / "environment" / "bin" / "python")
+
+    def environment(self) -> dict[str, str]:
+        """Variables for the repository's code, where nothing of a run is known."""
+        told = self.official.environment.items()
+        extra = {name: value.replace("{repo}", str(self.repo)) for name, value in told}
+        return clean_environment(self.python, extra)
 
     def weight(self, name: str) -> Path:
         """A file of weights by its name, checked.
@@ -92,7 +102,7 @@ class Installation:
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
         yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
-            yield _gpu()
+            yield _gpu(self.record().get("kernels") or self.official.kernels)
 
     def problem(self) -> str:
         """The first thing that keeps it from running, with the command; "" when it can run."""
@@ -126,8 +136,8 @@ class Installation:
         if not self.python.is_file():
             return Check("environment", "missing", "not built", self._setup)
         if not self.record().get("packages_installed"):
-            return Check("environment", "missing", "packages not installed", self._setup)
-        failed = importing(self.python, self.official.modules, self.repo)
+            return Check("environment", "missing", "setup did not come to its end", self._setup)
+        failed = importing(self)
         if failed:
             return Check("environment", "broken", failed, self._setup)
         return Check("environment", "ok", printable(self.python))
@@ -163,29 +173,46 @@ def weights_hint(method: str, weight: Any) -> str:
     return f"get it from {weight.page} and put it at {weights.home(weight)}"
 
 
-def _gpu() -> Check:
+def _gpu(kernels: Sequence[str]) -> Check:
     import torch
 
-    if torch.cuda.is_available():
-        return Check("GPU", "ok", torch.cuda.get_device_name(0))
-    return Check("GPU", "missing", "no CUDA device", "run it on a machine with one")
+    if not torch.cuda.is_available():
+        return Check("GPU", "missing", "no CUDA device", "run it on a machine with one")
+    name, has = torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)
+    if kernels and not runs_on(kernels, has):
+        found = f"{name} is sm_{has[0]}{has[1]}, its torch has kernels for {', '.join(kernels)}"
+        return Check("GPU", "broken", found, "run it on an older GPU")
+    return Check("GPU", "ok", name)
 
 
-def importing(python: Path, modules: Sequence[str], folder: Path) -> str:
-    """What an interpreter cannot import, in one line; "" when it can import all."""
-    if not modules:
+def runs_on(kernels: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether code for these GPU generations runs on one: binaries (sm_86) on the same major
+    version from their minor one on, intermediate code (compute_86) on all later ones."""
+    major, minor = capability
+    for kernel in kernels:
+        kind, _, number = kernel.partition("_")
+        made = divmod(int(number.rstrip("af")), 10)
+        same = made[0] == major and made[1] <= minor
+        if same or (kind == "compute" and made <= capability):
+            return True
+    return False
+
+
+def importing(where: Installation) -> str:
+    """What an environment cannot import of the card's modules, in one line; "" when it can all."""
+    if not where.official.modules:
         return ""
     try:
         done = subprocess.run(  # noqa: S603 - no shell; module names are passed as data
-            [str(python), "-c", _IMPORT, *modules],
-            cwd=folder if folder.is_dir() else None,
-            env=clean_environment(python),
+            [str(where.python), "-c", _IMPORT, *where.official.modules],
+            cwd=where.repo if where.repo.is_dir() else None,
+            env=where.environment(),
             capture_output=True,
             text=True,
             timeout=300,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{printable(python)} does not run ({printable(error)})"
+        return f"{printable(where.python)} does not run ({printable(error)})"
     lines = done.stderr.strip().splitlines()
     return printable(lines[-1]) if done.returncode and lines else ""
 
@@ -223,7 +250,13 @@ def git(arguments: Sequence[str]) -> str:
     return done.stdout.strip()
 
 
-def call(command: Sequence[str], log: IO[str], what: str, folder: Path | None = None) -> None:
+def call(
+    command: Sequence[str],
+    log: IO[str],
+    what: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run one step of a setup, its output appended to `log`.
 
     Raises:
@@ -234,7 +267,12 @@ def call(command: Sequence[str], log: IO[str], what: str, folder: Path | None = 
     start = log.tell()
     try:
         done = subprocess.run(  # noqa: S603 - no shell
-            list(command), stdout=log, stderr=subprocess.STDOUT, cwd=folder, timeout=HOURS * 3600
+            list(command),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
+            timeout=HOURS * 3600,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what}: {printable(error)}") from error

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +13,10 @@ from bench.base.errors import Unavailable, WeightsError
 from bench.base.progress import Advance, Progress
 from bench.base.text import printable
 from bench.base.types import Weight
+from bench.methods import environment
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation, call, git, importing, remove
+from bench.methods.installation import Installation, git, remove
 from bench.remote import archives, hub, weights
 from bench.remote.fetch import fetch_file
 
@@ -69,14 +67,19 @@ def _steps(
     with progress.step(f"{where.card.title}: repository"):
         yield _clone(where, options.source)
     with progress.step(f"{where.card.title}: environment"):
-        yield _environment(where, options, log)
+        if options.as_is:
+            yield environment.use_as_is(where, options.python)
+        else:
+            yield environment.build(where, options.python, options.conda, log)
     if not options.as_is:
         with progress.step(f"{where.card.title}: packages"):
-            yield _packages(where, log)
+            yield environment.install(where, log)
+    with progress.step(f"{where.card.title}: first start"):
+        yield from environment.start(where, log)
     where.remember(
         packages_installed=True,
         packages_wanted=where.wanted_packages,
-        packages=_freeze(where.python),
+        packages=environment.freeze(where),
     )
     if options.weights:
         yield from _weights(where, progress)
@@ -126,93 +129,6 @@ def _head(repo: Path) -> str:
         return git(["-C", str(repo), "rev-parse", "HEAD"])
     except Unavailable:
         return ""
-
-
-# -- environment ---------------------------------------------------------------------------------
-
-
-def _environment(where: Installation, options: SetupOptions, log: IO[str]) -> str:
-    if options.as_is:
-        if options.python is None:
-            raise Unavailable("--as-is: give the interpreter with --python FILE")
-        where.remember(python=str(_existing(options.python)))
-        return f"environment: {printable(options.python)}, used as it is"
-    folder = where.root / "environment"
-    if (folder / "bin" / "python").is_file() and where.record().get("environment_made"):
-        return f"environment: is there, {printable(folder)}"
-    remove(folder)
-    if options.conda:
-        call(_conda(where.official, folder), log, "conda create")
-    else:
-        python = _interpreter(where.official, options.python)
-        call([str(python), "-m", "venv", str(folder)], log, "python -m venv")
-    where.remember(python=str(folder / "bin" / "python"), environment_made=True)
-    return f"environment: built in {printable(folder)}"
-
-
-def _existing(python: Path) -> Path:
-    if not python.is_file():
-        raise Unavailable(f"--python {printable(python)}: expected an interpreter, found no file")
-    return python.absolute()
-
-
-def _conda(official: Official, folder: Path) -> list[str]:
-    conda = shutil.which("conda") or shutil.which("mamba") or shutil.which("micromamba")
-    if conda is None:
-        raise Unavailable("--conda: no conda, mamba or micromamba on the PATH")
-    return [conda, "create", "--yes", "--prefix", str(folder), f"python={official.python}", "pip"]
-
-
-def _interpreter(official: Official, given: Path | None) -> Path:
-    """The interpreter to make a venv with: as given, else one of the card's version."""
-    if given is not None:
-        return _existing(given)
-    found = shutil.which(f"python{official.python}")
-    if found:
-        return Path(found)
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if running == official.python:
-        return Path(sys.executable)
-    raise Unavailable(
-        f"Python {official.python} is needed, found no python{official.python} on the PATH; "
-        "install it, or give another one with --python FILE, or use --conda"
-    )
-
-
-# -- packages ------------------------------------------------------------------------------------
-
-
-def _packages(where: Installation, log: IO[str]) -> str:
-    official = where.official
-    if _packages_are_there(where):
-        return "packages: are there"
-    pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
-    if official.build:
-        call([*pip, *official.build], log, "pip install", where.repo)
-    for file in official.requirements:
-        call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
-    if official.packages:
-        call([*pip, *official.packages], log, "pip install", where.repo)
-    return "packages: installed"
-
-
-def _packages_are_there(where: Installation) -> bool:
-    """Whether they were installed for this card, and work."""
-    record = where.record()
-    known = record.get("packages_wanted", where.wanted_packages) == where.wanted_packages
-    works = known and not importing(where.python, where.official.modules, where.repo)
-    return bool(record.get("packages_installed")) and works
-
-
-def _freeze(python: Path) -> list[str]:
-    """What the environment holds, for the record; [] where it has no pip."""
-    done = subprocess.run(  # noqa: S603 - no shell
-        [str(python), "-m", "pip", "freeze", "--disable-pip-version-check"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    return done.stdout.splitlines() if not done.returncode else []
 
 
 # -- weights -------------------------------------------------------------------------------------

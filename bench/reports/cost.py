@@ -29,12 +29,16 @@ PLOT = "cost_seconds"
 GROUP = ["dataset", "method", "device", "machine", "threads"]
 HEADS = (
     *("dataset", "method", "parameters", "steps", "seconds per image", "seconds per megapixel"),
-    *("peak memory", "images", "measured on"),
+    *("start-up", "peak memory", "images", "measured on"),
 )
 LEGEND = (
     "Seconds are medians over the images, of upscaling alone: no file is read or written in them, "
-    "no network is loaded. Megapixels are those of the SR image. Peak memory on CUDA is what "
-    "tensors held, weights included; on a CPU it is the whole process, libraries included. "
+    "no network is loaded; a GPU is waited for. Of an official repository's program they are those "
+    "from one file to the next, with reading and writing; its start-up, in seconds, is what its "
+    "first image took beyond such a one, loading included. Megapixels are those of the SR image. "
+    "Peak memory on CUDA is what tensors held, weights included; of a program what the GPU held "
+    "more than before its start, as nvidia-smi tells; on a CPU it is the whole process, libraries "
+    "included. "
     "Timings vary between runs and with whatever else the machine did: compare only rows measured "
     "on one machine, alone on it."
 )
@@ -58,7 +62,8 @@ def summarize_costs(results: Results) -> pd.DataFrame:
 
     Returns:
         ``dataset, method, device, machine, threads, images, seconds, seconds_per_megapixel``
-        (medians), ``peak_bytes`` (the largest), ``parameters, steps``; NaN where unknown.
+        (medians), ``start_up`` (seconds, median), ``peak_bytes`` (the largest), ``parameters,
+        steps``; NaN where unknown.
     """
     costs = _frame(results)
     costs["seconds_per_megapixel"] = costs["seconds"] / (costs["pixels"].astype(float) / 1e6)
@@ -68,10 +73,12 @@ def summarize_costs(results: Results) -> pd.DataFrame:
             images=("image", "size"),
             seconds=("seconds", "median"),
             seconds_per_megapixel=("seconds_per_megapixel", "median"),
+            start_up=("first", "median"),
             peak_bytes=("peak_bytes", "max"),
         )
         .reset_index()
     )
+    table["start_up"] -= table["seconds"]
     for name in ("parameters", "steps"):
         known = {method.name: getattr(method, name) for method in results.methods}
         table[name] = table["method"].map(known).astype("Int64")
@@ -84,7 +91,7 @@ def _frame(results: Results) -> pd.DataFrame:
     names = [field.name for field in fields(Cost)]
     frame = pd.DataFrame([asdict(cost) for cost in results.costs], columns=names)
     whole = dict.fromkeys(("pixels", "peak_bytes", "threads"), "Int64")
-    return frame.astype({**whole, "seconds": float})
+    return frame.astype({**whole, "seconds": float, "first": float})
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -109,6 +116,7 @@ def _page(results: Results, table: pd.DataFrame) -> Iterator[str]:
             *(titles[row["dataset"]], titles[row["method"]]),
             *(_parameters(row["parameters"]), _number(row["steps"], "d")),
             *(_number(row["seconds"], ".3g"), _number(row["seconds_per_megapixel"], ".3g")),
+            _number(row["start_up"], ".3g"),
             *(_memory(row["peak_bytes"]), str(row["images"]), _where(row)),
         ]
         yield f"| {' | '.join(escape(printable(cell)) for cell in cells)} |"

@@ -46,7 +46,9 @@ class Cost:
     """What one SR image cost, where its method ran here; None for what was not recorded.
 
     Attributes:
-        seconds: of upscaling alone; no file is read or written in them.
+        seconds: of upscaling alone, no file read or written in them; of a program of its own
+            those from one file to the next, with reading and writing.
+        first: seconds from the start of a program of its own to this image, its first.
         pixels: of the SR image.
         peak_bytes: see `bench.base.metering`.
         device, machine: as asked for ("cuda"), and its name.
@@ -56,12 +58,13 @@ class Cost:
     dataset: str
     method: str
     image: str
-    seconds: float
+    seconds: float | None = None
     pixels: int | None = None
     peak_bytes: int | None = None
     device: str = ""
     machine: str = ""
     threads: int | None = None
+    first: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -62,7 +63,7 @@ def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
     return Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry, plan.suite.variants) for entry in plan.methods),
+        methods=tuple(_method_item(entry, plan) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
@@ -151,15 +152,25 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
     return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
-def _method_item(entry: Entry, variants: Mapping[str, Mapping[str, str]]) -> Item:
+def _method_item(entry: Entry, plan: Plan) -> Item:
+    notes = [entry.card.note, *entry.card.deviations, *entry.stand_ins(), *_losses(entry, plan)]
     return Item(
         entry.card.name,
         entry.card.title,
-        "; ".join(filter(None, [entry.card.note, *entry.card.deviations, *entry.stand_ins()])),
+        "; ".join(filter(None, notes)),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
-        variant=variants.get(entry.card.name, {}),
+        variant=plan.suite.variants.get(entry.card.name, {}),
     )
+
+
+def _losses(entry: Entry, plan: Plan) -> Iterator[str]:
+    """How many of a method's images its program wrote in a way that may have cost pixels."""
+    cells = [cell for cell in plan.cells if cell.entry is entry and entry.card.official]
+    kept = [stored for cell in cells for pair in cell.pairs if (stored := cell.stored(pair))]
+    for kind, count in sorted(Counter(stored.record.lossy for stored in kept).items()):
+        if kind:
+            yield f"{count} of {len(kept)} images were written by its program as {kind}"
 
 
 def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
@@ -229,7 +240,7 @@ def _recorded(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
     for pair in cell.pairs:
         stored = cell.stored(pair)
-        if stored is not None and stored.record.seconds is not None:
+        if stored and (stored.record.seconds is not None or stored.record.first is not None):
             yield pair.id, stored.record.model_dump(include=names, exclude_unset=True)
 
 

@@ -29,9 +29,10 @@ def upscale_set(
         method = cast(SetMethod, entry.load(device))
     except BenchError as error:
         return [Failure(task.image_id, str(error)) for task in tasks]
-    waiting, broken = {task.image_id: task for task in tasks}, ""
+    known, broken = {task.image_id: task for task in tasks}, ""
+    waiting = set(known)
     inputs = {task.image_id: task.lr for task in tasks}
-    failures = []
+    failures: list[Failure] = []
     with (
         _work_folder(store.folder) as work,
         progress.live(entry.card.title, len(tasks)) as live,
@@ -41,7 +42,10 @@ def upscale_set(
             with running(entry.name):
                 made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)
             for image in each(entry.name, iter(made)):
-                reason = _store(image, waiting.pop(image.id, None), store)
+                reason = _store(image, known.get(image.id), store)
+                waiting.discard(image.id)
+                if image.id != WHOLE_SET:  # what comes last is what counts
+                    failures = [found for found in failures if found.image_id != image.id]
                 if reason:
                     failures.append(Failure(image.id, reason))
                 live.advance(len(tasks) - len(waiting), len(tasks))
@@ -56,8 +60,11 @@ def upscale_set(
 
 def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
     """Take one image over; why not, in one line."""
-    if image.id == WHOLE_SET or task is None or image.file is None:
+    if task is None:
         return image.reason or "is no input"
+    task.output.unlink(missing_ok=True)  # what was taken before the program wrote it anew
+    if image.file is None:
+        return image.reason
     try:
         rgb, lr = images.read_rgb(image.file), images.read_rgb(task.lr)
         require_size(rgb.shape[:2], lr.shape[:2], task)

@@ -17,7 +17,8 @@ from bench.files.record_log import Line, RecordLog
 
 
 class ImageLine(Line):
-    """What is recorded of an SR image, and what it cost where that was measured (see `Cost`)."""
+    """What is recorded of an SR image: what it cost where that was measured (see `Cost`), and how
+    its program wrote it where that may have cost pixels ("JPEG", "grey")."""
 
     key: str
     id: str
@@ -25,7 +26,9 @@ class ImageLine(Line):
     sha256: str
     size: int
     mtime_ns: int
+    lossy: str = ""
     seconds: FiniteFloat | None = None
+    first: FiniteFloat | None = None
     pixels: int | None = None
     peak_bytes: int | None = None
     device: str = ""

@@ -1,0 +1,201 @@
+"""The environment of an official repository: an interpreter, packages, and a first start in it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from bench.base.errors import Unavailable
+from bench.base.text import printable
+from bench.methods import lock, probe
+from bench.methods.installation import Installation, call, importing, remove
+
+_FREEZE = (
+    "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
+    "m.distributions()}; print(*sorted('%s==%s' % each for each in found), sep='\\n')"
+)
+_TRY = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+
+
+# -- interpreter ---------------------------------------------------------------------------------
+
+
+def use_as_is(where: Installation, python: Path | None) -> str:
+    """Take an interpreter with all that is installed in it."""
+    if python is None:
+        raise Unavailable("--as-is: give the interpreter with --python FILE")
+    where.remember(python=str(_existing(python)))
+    return f"environment: {printable(python)}, used as it is"
+
+
+def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -> str:
+    """Make an environment without packages, unless there is one."""
+    folder = where.root / "environment"
+    if (folder / "bin" / "python").is_file() and where.record().get("environment_made"):
+        return f"environment: is there, {printable(folder)}"
+    remove(folder)
+    version = where.official.python
+    if conda:
+        call(_conda(version, folder), log, "conda create")
+    else:
+        call(_venv(version, python, folder), log, "making the environment")
+    where.remember(python=str(folder / "bin" / "python"), environment_made=True)
+    return f"environment: built in {printable(folder)}"
+
+
+def _existing(python: Path) -> Path:
+    if not python.is_file():
+        raise Unavailable(f"--python {printable(python)}: expected an interpreter, found no file")
+    return python.absolute()
+
+
+def _conda(version: str, folder: Path) -> list[str]:
+    conda = shutil.which("conda") or shutil.which("mamba") or shutil.which("micromamba")
+    if conda is None:
+        raise Unavailable("--conda: no conda, mamba or micromamba on the PATH")
+    return [conda, "create", "--yes", "--prefix", str(folder), f"python={version}", "pip"]
+
+
+def _venv(version: str, given: Path | None, folder: Path) -> list[str]:
+    """What makes a venv: the interpreter as given, one of that version, or uv, which gets one."""
+    python, failed = _interpreter(version, given)
+    if python:
+        return [str(python), "-m", "venv", str(folder)]
+    uv = shutil.which("uv")
+    if uv and given is None:
+        return [uv, "venv", "--seed", "--python", version, str(folder)]
+    tried = "".join(f"; {reason}" for reason in failed) or f", found no python{version}"
+    raise Unavailable(
+        f"Python {version} is needed{tried}; install it, or give another one with --python FILE, "
+        "or use --conda, or install uv, which gets one by itself"
+    )
+
+
+def _interpreter(version: str, given: Path | None) -> tuple[Path | None, list[str]]:
+    """The first interpreter that runs, is of that version and makes venvs; why others do not."""
+    failed: list[str] = []
+    for python in [_existing(given)] if given else _candidates(version):
+        found, reason = _try(python)
+        if found == version or (given and found):
+            return python, failed
+        failed.append(f"{printable(python)}: {reason or f'is Python {found}'}")
+    return None, failed
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    on_path = shutil.which(f"python{version}")
+    if on_path:
+        yield Path(on_path)
+    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
+        yield Path(sys.executable)
+    # A shim of pyenv's is on the PATH whether or not its version is selected.
+    yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
+
+
+def _try(python: Path) -> tuple[str, str]:
+    """Version of an interpreter, or why it is of no use."""
+    command = [str(python), "-c", _TRY]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", f"does not run ({printable(error)})"
+    lines = done.stderr.strip().splitlines() or ["no message"]
+    return (done.stdout.strip(), "") if not done.returncode else ("", printable(lines[-1]))
+
+
+# -- packages ------------------------------------------------------------------------------------
+
+
+def install(where: Installation, log: IO[str]) -> str:
+    """Install the card's lock, or without one what the card lists; nothing that is there."""
+    if are_there(where):
+        return "packages: are there"
+    locked = lock.read(where.card) if _as_locked(where) else ""
+    return _locked(where, locked, log) if locked else _listed(where, log)
+
+
+def _as_locked(where: Installation) -> bool:
+    """Whether the environment is of the kind that locks are made for."""
+    here = sys.platform == "linux" and platform.machine() == "x86_64"
+    return here and _try(where.python)[0] == where.official.python
+
+
+def are_there(where: Installation) -> bool:
+    """Whether they were installed for this card, and work."""
+    record = where.record()
+    known = record.get("packages_wanted", where.wanted_packages) == where.wanted_packages
+    works = known and not importing(where)
+    return bool(record.get("packages_installed")) and works
+
+
+def _locked(where: Installation, locked: str, log: IO[str]) -> str:
+    """First what sources are built with, then all; nothing but what the lock names."""
+    uv = shutil.which("uv")
+    own = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    install = [uv, "pip", "install", "--python", str(where.python)] if uv else own
+    builders = [*lock.BUILDERS, *where.official.build]
+    for name, part in (("builders", lock.only(locked, builders)), ("lock", locked)):
+        file = where.root / f"{name}.txt"
+        file.write_text(part)
+        strictly = ["--require-hashes", "--no-deps", "--no-build-isolation", "-r", str(file)]
+        call([*install, *strictly], log, "installing the lock", where.repo)
+    count = len(list(lock.packages(locked)))
+    return f"packages: {count} installed as locked{', by uv' if uv else ''}"
+
+
+def _listed(where: Installation, log: IO[str]) -> str:
+    official = where.official
+    pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    if official.build:
+        call([*pip, *official.build], log, "pip install", where.repo)
+    for file in official.requirements:
+        call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
+    if official.packages:
+        call([*pip, *official.packages], log, "pip install", where.repo)
+    return "packages: installed"
+
+
+def freeze(where: Installation) -> list[str]:
+    """What the environment holds, for the record; [] where it cannot be listed."""
+    command = [str(where.python), "-c", _FREEZE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)  # noqa: S603
+    return done.stdout.splitlines() if not done.returncode else []
+
+
+# -- start ---------------------------------------------------------------------------------------
+
+
+def start(where: Installation, log: IO[str]) -> Iterator[str]:
+    """Start each of the card's scripts with --help, as it will be started.
+
+    Raises:
+        Unavailable: one does not start; names what ended it.
+    """
+    for command in where.official.commands:
+        script = command[0]
+        found = _started(where, script, log)
+        where.remember(kernels=found["kernels"])
+        if found["code"] == 0:
+            lines = found["help"].splitlines()
+            usage = next((line for line in lines if line.startswith("usage:")), "(nothing)")
+            yield f"start: {script} prints its help: {printable(usage)}"
+        elif where.official.gpu and "CUDA" in found["ended"]:
+            yield f"start: {script} starts until it asks for a GPU: {printable(found['ended'])}"
+        else:
+            raise Unavailable(f"{script} does not start: {printable(found['ended'])}")
+        for name in sorted(found["missing"].keys() - set(where.official.unreached)):
+            yield f"start: not installed: {printable(name)}, named in {found['missing'][name]}"
+
+
+def _started(where: Installation, script: str, log: IO[str]) -> dict[str, Any]:
+    result = where.root / "start.json"
+    result.unlink(missing_ok=True)
+    command = [str(where.python), str(Path(probe.__file__)), str(result), script]
+    call(command, log, f"starting {script}", where.repo, where.environment())
+    return dict(json.loads(result.read_text()))
