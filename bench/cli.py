@@ -13,10 +13,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -30,120 +29,60 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command as listed; its module is imported only when it is the one asked for."""
 
     name: str
-    function: str
+    code: str
     summary: str
-    example: str
+
+    @property
+    def function(self) -> str:
+        return f"bench.commands.{self.code}"
 
 
 COMMANDS = (
-    Command(
-        "run",
-        "bench.commands.run:run",
-        "Run a whole suite: upscale, score, report.",
-        "run quick --methods bicubic,dat-light --limit 3",
-    ),
+    Command("run", "run:run", "Run a whole suite: upscale, score, report."),
     Command(
         "report",
-        "bench.commands.run:report",
+        "run:report",
         "Make a suite's reports again from the store, or those of an export.",
-        "report quick --out paper",
     ),
-    Command(
-        "upscale",
-        "bench.commands.upscale:upscale",
-        "Upscale files, folders or a dataset by one method.",
-        "upscale --method bicubic --input photos --output big",
-    ),
-    Command(
-        "score",
-        "bench.commands.score:score",
-        "Score folders of images, with or without HR.",
-        "score --sr my_output --hr gt --metrics psnr_y,niqe",
-    ),
-    Command(
-        "train",
-        "bench.commands.train.command:train",
-        "Train a stage of CasSR.",
-        "train guidance --preset sd15 --dry-run",
-    ),
-    Command(
-        "gate",
-        "bench.commands.gate:gate",
-        "Judge scores against a reference.",
-        "gate quick --reference results/reference/quick.toml",
-    ),
-    Command(
-        "audit",
-        "bench.commands.audit:audit",
-        "Recompute what tables and prose claim.",
-        "audit my_table.tex",
-    ),
-    Command(
-        "export",
-        "bench.commands.publish:export",
-        "Write what is stored of a suite for others.",
-        "export quick --out my_scores",
-    ),
-    Command(
-        "import",
-        "bench.commands.publish:import_",
-        "Set others' methods into the leaderboard of a suite.",
-        "import quick their_scores --label theirs",
-    ),
-    Command(
-        "diff",
-        "bench.commands.publish:diff",
-        "Say what is different between two results.",
-        "diff my_scores their_scores",
-    ),
-    Command(
-        "list",
-        "bench.commands.machine:list_",
-        "List methods, datasets, metrics, suites or reports.",
-        "list metrics",
-    ),
-    Command(
-        "fetch",
-        "bench.commands.machine:fetch",
-        "Get weights and test sets ahead of time, hashes checked.",
-        "fetch lpips dists",
-    ),
-    Command(
-        "setup",
-        "bench.commands.machine:setup",
-        "Install a method's official repository.",
-        "setup seesr --python /usr/bin/python3.10",
-    ),
-    Command(
-        "doctor",
-        "bench.commands.machine:doctor",
-        "Say what works here, and how to mend the rest.",
-        "doctor seesr --try",
-    ),
-    Command(
-        "verify",
-        "bench.commands.verify:app",
-        "Say whether metrics give published scores again here.",
-        "verify metrics --from OSEDiff",
-    ),
-    Command(
-        "datasets",
-        "bench.commands.datasets:app",
-        "Look at test sets.",
-        "datasets verify quick-bicubic",
-    ),
-    Command(
-        "store",
-        "bench.commands.store:app",
-        "Check, look over and prune what is stored.",
-        "store check",
-    ),
+    Command("upscale", "upscale:upscale", "Upscale files, folders or a dataset by one method."),
+    Command("score", "score:score", "Score folders of images, with or without HR."),
+    Command("train", "train.command:train", "Train a stage of CasSR."),
+    Command("gate", "gate:gate", "Judge scores against a reference."),
+    Command("audit", "audit:audit", "Recompute what tables and prose claim."),
+    Command("export", "publish:export", "Write what is stored of a suite for others."),
+    Command("import", "publish:import_", "Set others' methods into the leaderboard of a suite."),
+    Command("diff", "publish:diff", "Say what is different between two results."),
+    Command("list", "machine:list_", "List methods, datasets, metrics, suites or reports."),
+    Command("fetch", "machine:fetch", "Get weights and test sets ahead of time, hashes checked."),
+    Command("setup", "machine:setup", "Install a method's official repository."),
+    Command("doctor", "machine:doctor", "Say what works here, and how to mend the rest."),
+    Command("verify", "verify:app", "Say whether metrics give published scores again here."),
+    Command("datasets", "datasets:app", "Look at test sets."),
+    Command("store", "store:app", "Check, look over and prune what is stored."),
 )
+EXAMPLES = {
+    "run": "run quick --methods bicubic,dat-light --limit 3",
+    "report": "report quick --out paper",
+    "upscale": "upscale --method bicubic --input photos --output big",
+    "score": "score --sr my_output --hr gt --metrics psnr_y,niqe",
+    "train": "train guidance --preset sd15 --dry-run",
+    "gate": "gate quick --reference results/reference/quick.toml",
+    "audit": "audit my_table.tex",
+    "export": "export quick --out my_scores",
+    "import": "import quick their_scores --label theirs",
+    "diff": "diff my_scores their_scores",
+    "list": "list metrics",
+    "fetch": "fetch lpips dists",
+    "setup": "setup seesr --python /usr/bin/python3.10",
+    "doctor": "doctor seesr --try",
+    "verify": "verify metrics --from OSEDiff",
+    "datasets": "datasets verify quick-bicubic",
+    "store": "store check",
+}
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -160,10 +99,16 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     asked = next((word for word in arguments if not word.startswith("-")), "")
     for command in COMMANDS:
         function = resolve(command.function) if command.name == asked else _stub(command.summary)
+        epilog = f"Example: cassr-bench {EXAMPLES[command.name]}"
         if isinstance(function, typer.Typer):
-            app.add_typer(function, name=command.name)
+            app.add_typer(
+                function,
+                name=command.name,
+                help=command.summary,
+                epilog=epilog,
+                no_args_is_help=True,
+            )
         else:
-            epilog = f"Example: cassr-bench {command.example}"
             app.command(command.name, epilog=epilog)(_alone_ends(function))
     return app
 

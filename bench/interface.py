@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,17 +55,15 @@ def score(
     together, have a first column `folder`. Nothing is kept unless a `store` is named.
     """
     from bench.running import score_folders as folders
+    from bench.running.options import RunOptions
 
-    with _kept(store) as place:
+    with TemporaryDirectory() if store is None else nullcontext(store) as place:
         scores = folders.score_folders(
             [Path(folder) for folder in _several(sr)],
             None if hr is None else Path(hr),
             _several(metrics),
-            store=place,
-            device=resolve_device(device),
-            workers=workers,
-            limit=limit,
-            progress=Progress(not progress),
+            RunOptions(Path(place), resolve_device(device), workers, limit=limit),
+            Progress(not progress),
         )
     return folders.as_frame(scores)
 
@@ -293,13 +291,3 @@ def _several(given: Any) -> list[Any]:
 def _written(path: Path, rgb: np.ndarray) -> Path:
     write_png(path, rgb)
     return path
-
-
-@contextmanager
-def _kept(store: PathLike | None) -> Iterator[Path]:
-    """The store, or one that is gone afterwards."""
-    if store is not None:
-        yield Path(store)
-        return
-    with TemporaryDirectory() as folder:
-        yield Path(folder)

@@ -17,7 +17,8 @@ from bench.base.errors import DataError
 from bench.base.progress import Progress
 from bench.metrics.frechet import frechet_distance, kernel_distance
 from bench.metrics.sets import SetSize, incomparable, stacked
-from bench.running.score_folders import score_folder
+from bench.running.options import RunOptions
+from bench.running.score_folders import score_folders
 
 FID, KID = metrics.get("fid"), metrics.get("kid")
 
@@ -91,8 +92,8 @@ def scored(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", FID.weights[0].name)
 
     def score(sr: Path, hr: Path, *names: str) -> dict[str, tuple[float | None, int, str]]:
-        options: dict[str, Any] = {"store": tmp_path / "store", "device": "cpu", "workers": 1}
-        found = score_folder(sr, hr, names, progress=Progress(quiet=True), **options)
+        options = RunOptions(tmp_path / "store", workers=1)
+        [found] = score_folders([sr], hr, names, options, Progress(quiet=True))
         return {spec.name: (value, n, reason) for spec, value, n, reason in found.means}
 
     return score

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, SetAside
+from bench.base.hashing import file_sha256
 from bench.base.text import printable
 
 _FICLONE = 0x40049409
@@ -136,7 +136,7 @@ def part_of(path: Path) -> Iterator[Path]:
     try:
         yield part
         for watcher in _watchers_of(path):
-            watcher.before(path, _sha256(part))
+            watcher.before(path, file_sha256(part))
         os.chmod(part, 0o644)
         os.replace(part, path)
     except BaseException as error:
@@ -162,8 +162,3 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
         f"{printable(path)}: cannot be written ({(error.strerror or str(error)).lower()}); what is "
         f"finished is kept: {remedy} and run again"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,11 +79,11 @@ def in_digits(value: float, digits: int) -> str:
 
 
 def in_words(size: float) -> str:
-    """Bytes as people say them: 820 kB, 46 MB, 1.2 GB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+    """Bytes as people say them: 64 B, 820 kB, 46 MB, 1.2 GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.{unit == 'GB':d}f} {unit}"
-    return f"{size / 1e3:.0f} kB"
+    return f"{size:.0f} B"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

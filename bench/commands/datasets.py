@@ -12,18 +12,7 @@ from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.output import FAILED, MAX_LINES, print_json, progress
 
-app = typer.Typer(
-    epilog="Example: cassr-bench datasets verify quick-bicubic",
-    help="Look at test sets.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
-
-
-@app.callback()
-def _root() -> None:
-    """Look at test sets."""
+app = typer.Typer()
 
 
 @app.command(epilog="Example: cassr-bench datasets verify realsr --against theirs.json")

@@ -48,9 +48,7 @@ def examine_method(name: str) -> list[Check]:
     entry = find_method(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
-    reason, _, command = entry.unavailable().partition("; ")
-    command = command.removeprefix("run: ")
-    return [Check(name, "missing" if reason else "ok", reason or "ready", command)]
+    return [_ready(name, entry.unavailable())]
 
 
 def _python() -> Check:
@@ -125,15 +123,17 @@ def _store(path: Path) -> Check:
 
 
 def _registered() -> list[Check]:
-    checks = []
-    for kind in ("metrics", "methods", "datasets"):
-        for row in rows(kind):
-            reason, _, command = row["unavailable"].partition("; ")
-            command = command.removeprefix("run: ")
-            state: State = "missing" if reason else "ok"
-            what = f"{kind.removesuffix('s')} {row['name']}"
-            checks.append(Check(what, state, reason or "ready", command))
-    return checks
+    return [
+        _ready(f"{kind.removesuffix('s')} {row['name']}", row["unavailable"])
+        for kind in ("metrics", "methods", "datasets")
+        for row in rows(kind)
+    ]
+
+
+def _ready(what: str, unavailable: str) -> Check:
+    reason, _, command = unavailable.partition("; ")
+    state: State = "missing" if reason else "ok"
+    return Check(what, state, reason or "ready", command.removeprefix("run: "))
 
 
 def _summary(checks: list[Check]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,42 +25,19 @@ if TYPE_CHECKING:
     from bench.gate.reference import Reference, Tolerance
 
 
-Reference_ = Annotated[
-    Path, typer.Option("--reference", help="The reference, FILE.toml or FILE.json.")
-]
-Suite = Annotated[str | None, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
-Sr = Annotated[Path | None, typer.Option("--sr", help="Instead of a suite: a folder of SR images.")]
-Hr = Annotated[Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")]
-Update = Annotated[
-    bool, typer.Option("--update", help="Write the reference anew and show what changed.")
-]
-Allowed = Annotated[
-    str | None,
-    typer.Option(
-        "--tolerance", help="Of a new reference: same, absolute=X, relative=X or statistical."
-    ),
-]
-Markdown = Annotated[
-    Path | None, typer.Option("--markdown", help="Append the verdict here, as Markdown.")
-]
-Junit = Annotated[Path | None, typer.Option("--junit", help="Write the verdict here, as JUnit.")]
-Scale = Annotated[
-    int | None,
-    typer.Option("--scale", min=1, max=16, help="Upscaling factor; default: the reference's."),
-]
-OwnStore = Annotated[
-    Path | None,
-    typer.Option("--store", help="Use what is stored here; default: compute everything anew."),
-]
-
-
 @dataclass(frozen=True)
 class Subject:
     """What is judged: a suite, or a folder with or without HR images."""
 
-    suite: Suite = None
-    sr: Sr = None
-    hr: Hr = None
+    suite: Annotated[
+        str | None, typer.Argument(help="A suite's name, or a suite card FILE.toml.")
+    ] = None
+    sr: Annotated[
+        Path | None, typer.Option("--sr", help="Instead of a suite: a folder of SR images.")
+    ] = None
+    hr: Annotated[
+        Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
+    ] = None
 
     def inputs(self) -> list[Path]:
         """Every file of the folders."""
@@ -80,24 +57,43 @@ class Subject:
 class Written:
     """What is written beside the terminal."""
 
-    update: Update = False
-    tolerance: Allowed = None
-    markdown: Markdown = None
-    junit: Junit = None
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the reference anew and show what changed.")
+    ] = False
+    tolerance: Annotated[
+        str | None,
+        typer.Option(
+            "--tolerance", help="Of a new reference: same, absolute=X, relative=X or statistical."
+        ),
+    ] = None
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Append the verdict here, as Markdown.")
+    ] = None
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write the verdict here, as JUnit.")
+    ] = None
 
 
 @grouped
 def gate(
-    reference: Reference_,
+    reference: Annotated[
+        Path, typer.Option("--reference", help="The reference, FILE.toml or FILE.json.")
+    ],
     subject: Subject,
     written: Written,
     choice: o.Choice,
-    scale: Scale = None,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", min=1, max=16, help="Upscaling factor; default: the reference's."),
+    ] = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
-    store: OwnStore = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Use what is stored here; default: compute everything anew."),
+    ] = None,
     offline: o.Offline = False,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
@@ -117,9 +113,11 @@ def gate(
     _check_tolerance(written.tolerance, written.update, known)
     go_offline(offline)
     asked = Asked(*choice.names())
-    with _store(store) as folder:
+    # An empty one, where none is given: a gate must not pass on images of older code.
+    empty = TemporaryDirectory(prefix="cassr-bench-gate-")
+    with empty if store is None else nullcontext(store) as folder:
         options = RunOptions(
-            store=folder,
+            store=Path(folder),
             device=resolve_device(device),
             workers=workers,
             seed=seed,
@@ -152,18 +150,6 @@ def _report(
     if written.junit is None:
         return None
     return SingleFile(written.junit, "--junit", inputs=read, overwrite=overwrite)
-
-
-@contextmanager
-def _store(given: Path | None) -> Iterator[Path]:
-    """The store given, else an empty one: a gate must not pass on images of older code."""
-    import tempfile
-
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="cassr-bench-gate-") as folder:
-        yield Path(folder)
 
 
 def _measure(

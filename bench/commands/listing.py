@@ -38,6 +38,13 @@ def variants(card: MethodCard) -> list[str]:
     ]
 
 
+SHOWN = ("name", "title", "summary", "licence")
+
+
+def _of(card: object, *fields: str) -> Row:
+    return {field: getattr(card, field) for field in fields}
+
+
 def methods() -> list[Row]:
     from bench.methods.find import Entry, method_cards
 
@@ -45,20 +52,11 @@ def methods() -> list[Row]:
         reasons = (Entry(each.name, each).unavailable() for each in card.methods())
         return next(filter(None, reasons), "")
 
+    fields = ("parameters", "steps", "needs", "ran", "scales", "paper", "repository")
     return [
         {
-            "name": card.name,
-            "title": card.title,
-            "summary": card.summary,
-            "licence": card.licence,
-            "parameters": card.parameters,
-            "steps": card.steps,
-            "needs": card.needs,
-            "ran": card.ran,
+            **_of(card, *SHOWN, *fields),
             "facts": facts(card),
-            "scales": card.scales,
-            "paper": card.paper,
-            "repository": card.repository,
             "variants": variants(card),
             "unavailable": unavailable(card),
         }
@@ -72,16 +70,7 @@ def datasets() -> list[Row]:
 
     root = default_store() / "datasets"
     return [
-        {
-            "name": card.name,
-            "title": card.title,
-            "summary": card.summary,
-            "licence": card.licence,
-            "source": card.source,
-            "scale": card.scale,
-            "images": card.images,
-            "unavailable": problem(card, root),
-        }
+        {**_of(card, *SHOWN, "source", "scale", "images"), "unavailable": problem(card, root)}
         for card in dataset_cards().values()
     ]
 
@@ -98,16 +87,9 @@ def metric(spec: MetricSpec) -> Row:
     from bench.metrics.options import told
 
     return {
-        "name": spec.name,
-        "title": spec.title,
-        "better": spec.better,
-        "reference": "full" if spec.reference else "none",
-        "kind": spec.kind,
-        "range": spec.range,
-        "unit": spec.unit,
+        **_of(spec, "name", "title", "better", "kind", "range", "unit", "licence", "source"),
         "summary": spec.means,
-        "licence": spec.licence,
-        "source": spec.source,
+        "reference": "full" if spec.reference else "none",
         "options": [told(name, option) for name, option in spec.accepted.items()],
         "unavailable": unavailable(spec),
     }
@@ -116,16 +98,9 @@ def metric(spec: MetricSpec) -> Row:
 def suites() -> list[Row]:
     from bench.suites.find import suite_cards
 
+    parts = ("methods", "datasets", "metrics")
     return [
-        {
-            "name": card.name,
-            "title": card.title,
-            "summary": card.summary,
-            "methods": card.methods,
-            "datasets": card.datasets,
-            "metrics": card.metrics,
-            "unavailable": _lacking(card),
-        }
+        {**_of(card, "name", "title", "summary", *parts), "unavailable": _lacking(card)}
         for card in suite_cards().values()
     ]
 

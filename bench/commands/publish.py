@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store, resolve_device, stored_kind
+from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import print_json, progress
 
 if TYPE_CHECKING:
@@ -21,21 +22,14 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 """Exit code of `diff` when something differs."""
 
-Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 
-
+@grouped
 def export(
-    suite: Suite,
+    suite: o.Suite,
     out: Annotated[Path, typer.Option("--out", help="A folder, or a file ending in .json.")],
     images: Annotated[bool, typer.Option("--images", help="With the SR images.")] = False,
-    methods: o.Methods = None,
-    datasets: o.Datasets = None,
-    metrics: o.Metrics = None,
-    limit: o.Limit = None,
-    scale: o.Scale = 4,
-    device: o.StoredDevice = "auto",
-    seed: o.Seed = None,
-    store: o.Store = None,
+    *,
+    choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -48,19 +42,22 @@ def export(
     if images and out.suffix == ".json":
         raise BenchError("--images: a JSON holds no images; give --out a folder")
     publish.require_free(out, overwrite)
-    stored = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
+    stored = _stored(suite, choice)
     if out.suffix == ".json":
-        files = publish.export_json(stored.results, out, scale, overwrite)
+        files = publish.export_json(stored.results, out, choice.scale, overwrite)
     else:
-        files = publish.export_folder(stored.results, out, scale, images, overwrite, stored.view)
+        files = publish.export_folder(
+            stored.results, out, choice.scale, images, overwrite, stored.view
+        )
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:
         typer.echo("\n".join(printable(path) for path in files))
 
 
+@grouped
 def import_(
-    suite: Suite,
+    suite: o.Suite,
     sources: Annotated[
         list[Path], typer.Argument(help="Exported folders or JSON files of others.")
     ],
@@ -71,14 +68,8 @@ def import_(
     label: Annotated[
         str, typer.Option("--label", help="Put in brackets behind the imported methods' names.")
     ] = "",
-    methods: o.Methods = None,
-    datasets: o.Datasets = None,
-    metrics: o.Metrics = None,
-    limit: o.Limit = None,
-    scale: o.Scale = 4,
-    device: o.StoredDevice = "auto",
-    seed: o.Seed = None,
-    store: o.Store = None,
+    *,
+    choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -93,8 +84,8 @@ def import_(
     out = out or Path("results") / "reports" / "merged"
     require_free(out, overwrite=overwrite)
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
-    stored = _stored(suite, methods, datasets, metrics, limit, scale, device, seed, store)
-    merged = merge(stored.results, imports, label, scale)
+    stored = _stored(suite, choice)
+    merged = merge(stored.results, imports, label, choice.scale)
     _report(merged, stored.view, out, as_json, overwrite)
 
 
@@ -127,37 +118,12 @@ def diff(
         raise typer.Exit(DIFFERENT)
 
 
-def _stored(
-    suite: str,
-    methods: list[str] | None,
-    datasets: list[str] | None,
-    metrics: list[str] | None,
-    limit: int | None,
-    scale: int,
-    device: str,
-    seed: int | None,
-    store: Path | None,
-) -> RunOutcome:
+def _stored(suite: str, choice: o.StoredChoice) -> RunOutcome:
     from bench.running.execute import stored
-    from bench.running.options import RunOptions
     from bench.running.plan import make_plan
-    from bench.suites.find import chosen, find_suite
 
-    card = chosen(
-        find_suite(suite),
-        o.names("--methods", methods),
-        o.names("--datasets", datasets),
-        o.names("--metrics", metrics),
-    )
-    kind = stored_kind(device)
-    options = RunOptions(
-        store=store or default_store(),
-        device=resolve_device("auto"),
-        seed=seed,
-        limit=limit,
-        scale=scale,
-    )
-    return stored(make_plan(card, options, progress(True)), kind)
+    card, kind = choice.suite(suite), stored_kind(choice.device)
+    return stored(make_plan(card, choice.options(), progress(True)), kind)
 
 
 def _report(results: Results, view: View, out: Path, as_json: bool, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ from bench.base.device import default_store, resolve_device
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.running.options import RunOptions
 
 if TYPE_CHECKING:
     from bench.running.score_folders import FolderScores
@@ -52,11 +53,8 @@ def score(
         sr,
         hr,
         o.names("--metrics", metrics),
-        store=store,
-        device=resolve_device(device),
-        workers=workers,
-        limit=limit,
-        progress=progress(as_json),
+        RunOptions(store, resolve_device(device), workers, limit=limit),
+        progress(as_json),
     )
     if output is not None:
         output.write(folders.as_csv(scores))

@@ -11,17 +11,11 @@ import typer
 
 from bench.base.device import default_store
 from bench.base.errors import BenchError
-from bench.base.text import printable
+from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.output import FAILED, print_json, progress
 
-app = typer.Typer(
-    epilog="Example: cassr-bench store check",
-    help="Check, look over and prune what is stored.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+app = typer.Typer()
 UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
@@ -68,8 +62,8 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
     for part in found:
         day = time.strftime("%Y-%m-%d", time.localtime(part.used))
         used = f"used {day} by {printable(part.by)}" if part.used else "no use noted"
-        typer.echo(f"{part.name}: {part.files} files, {_bytes(part.bytes)}, {used}")
-    typer.echo(f"{_bytes(sum(part.bytes for part in found))}: {printable(root)}")
+        typer.echo(f"{part.name}: {part.files} files, {in_words(part.bytes)}, {used}")
+    typer.echo(f"{in_words(sum(part.bytes for part in found))}: {printable(root)}")
 
 
 @app.command(epilog="Example: cassr-bench store prune --older-than 90d --dry-run")
@@ -96,9 +90,9 @@ def prune(
         print_json([{"path": str(path), "bytes": size, "why": why} for path, size, why in found])
         return
     for path, size, why in found:
-        typer.echo(f"{printable(path.relative_to(root))}: {_bytes(size)}, {why}")
+        typer.echo(f"{printable(path.relative_to(root))}: {in_words(size)}, {why}")
     done = "would be freed" if dry_run else "freed"
-    typer.echo(f"{_bytes(sum(size for _, size, _ in found))} {done}: {printable(root)}")
+    typer.echo(f"{in_words(sum(size for _, size, _ in found))} {done}: {printable(root)}")
 
 
 def _root(store: Path | None) -> Path:
@@ -113,11 +107,3 @@ def _seconds(age: str) -> int:
     if age and match is None:
         raise BenchError(f"--older-than: expected an age such as 90d, found '{printable(age)}'")
     return int(match[1]) * UNITS[match[2]] if match else 0
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

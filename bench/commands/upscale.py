@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
-from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.running.upscale_files import Upscaled
 
 
+@grouped
 def upscale(
     method: Annotated[
         str, typer.Option("--method", help="A method's name, spandrel:FILE or FILE.py.")
@@ -32,14 +32,9 @@ def upscale(
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Fill the store for a dataset instead.")
     ] = None,
-    scale: o.Scale = 4,
     limit: o.Limit = None,
-    device: o.Device = "auto",
-    workers: o.WorkerCount = None,
-    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
-    shard: o.Shard = None,
-    seed: o.Seed = None,
-    store: o.Store = None,
+    *,
+    work: o.Work,
     offline: o.Offline = False,
     overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
@@ -49,21 +44,11 @@ def upscale(
 
     Writes one PNG per input under its stem; goes on where it was stopped.
     """
-    from bench.running import shards, upscale_files
+    from bench.running import upscale_files
 
     if bool(dataset) == bool(input) or bool(input) != bool(output):
         raise BenchError("upscale: give either --input with --output, or --dataset")
-    place = shards.place(shard, device, workers)
-    options = RunOptions(
-        store=store or default_store(),
-        device=place.device,
-        workers=place.workers,
-        shard=place.shard,
-        seed=seed,
-        limit=limit,
-        scale=scale,
-        image_timeout=image_timeout,
-    )
+    options = work.options(limit)
     go_offline(offline)
     shown = progress(as_json)
     if dataset:

@@ -15,19 +15,8 @@ from bench.commands.shared.output import FAILED, print_json, progress
 if TYPE_CHECKING:
     from bench.results.certificate import Certificate
 
-app = typer.Typer(
-    epilog="Example: cassr-bench verify metrics --from OSEDiff",
-    help="Say whether metrics give published scores again here.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+app = typer.Typer()
 HEADS = ("dataset", "metric", "images", "largest difference", "mean", "tolerance", "verdict")
-
-
-@app.callback()
-def _root() -> None:
-    """Say whether metrics give published scores again here."""
 
 
 @app.command("metrics", epilog="Example: cassr-bench verify metrics --from OSEDiff")

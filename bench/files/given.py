@@ -50,7 +50,11 @@ class Given:
         made = [_as(self.like, image) for image in images]
         if not self.many:
             return made[0]
-        return np.stack(made) if isinstance(self.like, np.ndarray) else _stacked(made)
+        if isinstance(self.like, np.ndarray):
+            return np.stack(made)
+        import torch
+
+        return torch.stack(made)
 
 
 def unpack(given: Any) -> Given:
@@ -115,9 +119,3 @@ def _as(like: Any, rgb: np.ndarray) -> Any:
     if isinstance(like, np.ndarray):
         return rgb if like.dtype == np.uint8 else (rgb / 255).astype(like.dtype)
     return to_tensor(rgb)[0].to(like)
-
-
-def _stacked(made: list[Any]) -> Any:
-    import torch
-
-    return torch.stack(made)

@@ -98,18 +98,9 @@ def measure_folder(
     """Score a folder; every HR image without a readable SR image counts as missing.
 
     Raises:
-        BenchError: as `folders.score_folder`.
+        BenchError: as `folders.score_folders`.
     """
-    scores = folders.score_folder(
-        sr,
-        hr,
-        names,
-        store=options.store,
-        device=options.device,
-        workers=options.workers,
-        limit=options.limit,
-        progress=progress,
-    )
+    [scores] = folders.score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
     hashes = _hashes(hr, options.limit) if hr else {}
     unavailable = _unavailable(specs)

@@ -24,7 +24,8 @@ from bench.remote import archives
 from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
 from bench.running.collect import versions
-from bench.running.score_folders import FolderScores, as_frame, score_folder
+from bench.running.options import RunOptions
+from bench.running.score_folders import FolderScores, as_frame, score_folders
 
 _LOGGED_IMAGE = re.compile(r"INFO: [^|/]*/(?P<image>[^|/]+) \| (?P<scores>[^|]*)")
 _SCORE = re.compile(r"(\w+): (-?[\d.]+(?:e-?\d+)?)")
@@ -186,15 +187,9 @@ def _compare(
     ours: dict[str, dict[str, float]] = {}
     if usable and (place / dataset / "sr").is_dir() and (place / dataset / "hr").is_dir():
         folder = place / dataset
-        ours = _by_metric(
-            score_folder(
-                *(folder / "sr", folder / "hr", usable),
-                store=place / "store",
-                device=device,
-                workers=workers,
-                progress=progress,
-            )
-        )
+        options = RunOptions(place / "store", device, workers)
+        [scores] = score_folders([folder / "sr"], folder / "hr", usable, options, progress)
+        ours = _by_metric(scores)
     return [
         _line(dataset, metric, held[metric], values, ours.get(metric, {}))
         for metric, values in wanted.items()

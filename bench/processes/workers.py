@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
@@ -88,7 +89,7 @@ class Workers:
                 finished.
         """
         with stopping.finishing() as asked:
-            open_ = _until(asked, iter(tasks))
+            open_ = takewhile(lambda _: not asked, tasks)
             try:
                 if self.count == 1 and not self.apart:
                     yield from self._map_here(function, open_)
@@ -164,16 +165,6 @@ class Workers:
                 return ready
             for each in busy:
                 each.tell_if_slow(self.tell)
-
-
-def _until(asked: list[int], tasks: Iterator[Task]) -> Iterator[Task]:
-    """The tasks, but none any more once somebody asked to end."""
-    while not asked:
-        try:
-            task = next(tasks)
-        except StopIteration:
-            return
-        yield task
 
 
 @contextmanager

@@ -139,9 +139,8 @@ class Scorer:
     def _hr_job(self, target: Target) -> ImageJob | None:
         if target.hr is None or target.hr_sha256 is None:
             return None
-        return ImageJob(
-            target.hr, target.hr_sha256, (), self._features_missing(target.hr_sha256, True)
-        )
+        missing = self._features_missing(target.hr_sha256, True)
+        return ImageJob(target.hr, target.hr_sha256, features=missing)
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
@@ -152,8 +151,7 @@ class Scorer:
             and (target.hr is not None or not spec.reference)
             and self._scores[spec.name].get(_key(spec, target)) is None
         ]
-        has_hr = target.hr is not None
-        missing = self._features_missing(target.sr_sha256, has_hr)
+        missing = self._features_missing(target.sr_sha256, target.hr is not None)
         return ImageJob(target.sr, target.sr_sha256, tuple(wanted), missing)
 
     def _features_missing(self, sha256: str, has_hr: bool) -> tuple[MetricSpec, ...]:
@@ -278,69 +276,57 @@ def score_job(job: ScoreJob) -> list[ScoreOutcome]:
     Raises:
         CannotWrite: features cannot be stored, which stops all.
     """
-    hr: Tensor | Missing | None = None
-    outcomes: list[ScoreOutcome] = []
-    if job.hr is not None:
-        try:
-            hr = _read(job.hr, job.device)
-        except Exception as error:
-            hr = _failure(error)
-        outcomes += _store_features(job.hr, hr, job)
+    hr = None if job.hr is None else _read(job.hr, job.device)
+    outcomes = [] if job.hr is None or hr is None else _store_features(job.hr, hr, job)
     prepared: dict[str, Any] = {}
     for sr in job.srs:
         outcomes += _score_image(sr, job, hr, prepared)
     return outcomes
 
 
-def _read(image: ImageJob, device: str) -> Tensor:
-    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted.
-
-    Raises:
-        ImageError: it was altered, or cannot be decoded.
-    """
-    if images.image_sha256(image.path) != image.sha256:
-        raise ImageError(
-            "is not the file that was recorded; if it lies in the store, run: cassr-bench store "
-            "check --repair",
-            printable(image.path),
-        )
-    return images.to_tensor(images.read_rgb(image.path)).to(device)
+def _read(image: ImageJob, device: str) -> Tensor | Missing:
+    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted; or why not."""
+    try:
+        if images.image_sha256(image.path) != image.sha256:
+            raise ImageError(
+                "is not the file that was recorded; if it lies in the store, run: cassr-bench "
+                "store check --repair",
+                printable(image.path),
+            )
+        return images.to_tensor(images.read_rgb(image.path)).to(device)
+    except Exception as error:
+        return _failure(error)
 
 
 def _score_image(
     sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
 ) -> list[ScoreOutcome]:
-    hr_sha256 = job.hr.sha256 if job.hr else None
-    try:
-        x = _read(sr, job.device)
-    except Exception as error:
-        outcomes = _store_features(sr, _failure(error), job)
-        return outcomes + [_outcome(spec, sr, hr_sha256, _failure(error)) for spec in sr.scores]
+    x = _read(sr, job.device)
     outcomes = _store_features(sr, x, job)
+    hr_sha256 = job.hr.sha256 if job.hr else None
     for spec in sr.scores:
-        value: float | Missing
-        try:
-            value = _value(spec, job.device, sr, x, hr, prepared)
-        except Exception as error:
-            value = _failure(error)
-        outcomes.append(_outcome(spec, sr, hr_sha256, value))
+        value = _value(spec, job.device, x, hr if spec.reference else None, prepared, sr.path)
+        key = sr.sha256, hr_sha256 if spec.reference else None
+        outcomes.append(ScoreOutcome(spec.name, key, value))
     return outcomes
 
 
 def _value(
     spec: MetricSpec,
     device: str,
-    sr: ImageJob,
-    x: Tensor,
+    x: Tensor | Missing,
     hr: Tensor | Missing | None,
     prepared: dict[str, Any],
+    file: Path,
 ) -> float | Missing:
-    if not spec.reference:
-        return value_of(spec, device, x)
+    if isinstance(x, Missing):
+        return x
     if isinstance(hr, Missing):
         return hr
-    assert hr is not None
-    return value_of(spec, device, x, hr, prepared, printable(sr.path))
+    try:
+        return value_of(spec, device, x, hr, prepared, printable(file))
+    except Exception as error:
+        return _failure(error)
 
 
 def value_of(
@@ -377,12 +363,6 @@ def _require_same_size(x: Tensor, hr: Tensor, file: str) -> None:
         found = f"{x.shape[3]}x{x.shape[2]}"
         expected = f"{hr.shape[3]}x{hr.shape[2]}"
         raise ImageError(f"is {found}, its HR image is {expected}", file)
-
-
-def _outcome(
-    spec: MetricSpec, sr: ImageJob, hr_sha256: str | None, value: float | Missing
-) -> ScoreOutcome:
-    return ScoreOutcome(spec.name, (sr.sha256, hr_sha256 if spec.reference else None), value)
 
 
 def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[ScoreOutcome]:

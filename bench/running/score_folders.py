@@ -19,6 +19,7 @@ from bench.base.types import MetricSpec, Missing
 from bench.data.pairing import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
+from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target, score_missing
 from bench.store.store import Store
 
@@ -57,42 +58,16 @@ class FolderScores:
         }
 
 
-def score_folder(
-    sr: Path,
-    hr: Path | None,
-    names: Sequence[str],
-    *,
-    store: Path,
-    device: str,
-    workers: int | None,
-    limit: int | None = None,
-    progress: Progress,
-) -> FolderScores:
-    """`score_folders` of a single folder."""
-    return score_folders(
-        [sr],
-        hr,
-        names,
-        store=store,
-        device=device,
-        workers=workers,
-        limit=limit,
-        progress=progress,
-    )[0]
-
-
 def score_folders(
     srs: Sequence[Path],
     hr: Path | None,
     names: Sequence[str],
-    *,
-    store: Path,
-    device: str,
-    workers: int | None,
-    limit: int | None = None,
+    options: RunOptions,
     progress: Progress,
 ) -> list[FolderScores]:
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
+
+    Of the options these count: store, device, workers and limit.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -101,14 +76,14 @@ def score_folders(
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
     hashes: dict[Path, str] = {}
-    found = [_targets(sr, hr, limit, hashes) for sr in srs]
-    kept = Store(store)
-    scorer = Scorer(specs, kept, device)
-    kept.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
-    if specs and not scorer.usable:
+    found = [_targets(sr, hr, options.limit, hashes) for sr in srs]
+    store = Store(options.store)
+    scorer = Scorer(specs, store, options.device)
+    store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
+    if not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
     every = [target for targets, _ in found for target in targets]
-    score_missing(scorer, every, workers, progress)
+    score_missing(scorer, every, options.workers, progress)
     return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
 
 

@@ -81,7 +81,7 @@ def _program(card: MethodCard, inputs: Sequence[Path], root: Path) -> Iterator[C
     assert card.official is not None
     together = _files(root / "together", inputs)
     again = _difference(together, _files(root / "again", inputs))
-    yield _repeated(again)
+    yield _judged(_REPEAT, again)
     if again:
         yield Check("order", "missing", _NOT_JUDGED)
         return
@@ -134,7 +134,7 @@ def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check
     after = [*method(first), *method(second)]
     method = _Loaded(entry, device)
     repeat = _difference(fresh, again) or _difference(fresh, method(second))
-    yield _repeated(repeat)
+    yield _judged(_REPEAT, repeat)
     if repeat:
         yield Check("order", "missing", _NOT_JUDGED)
         yield Check("batch", "missing", _NOT_JUDGED)
@@ -142,8 +142,9 @@ def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check
     batch = _batch(method, (first, second))
     seed = _difference(fresh, method((second[0], second[1] + 1)))
     untouched = [*_Loaded(entry, device)(first), *fresh]
-    yield _ordered(_difference(untouched, after))
-    yield _mixed(batch if isinstance(batch, str) else _difference(untouched, batch, BATCH_LEVELS))
+    yield _judged(_ORDER, _difference(untouched, after))
+    mixed = batch if isinstance(batch, str) else _difference(untouched, batch, BATCH_LEVELS)
+    yield _judged(_BATCH, mixed)
     yield _seed(entry.card, seed)
 
 
@@ -176,20 +177,6 @@ def _batch(method: _Loaded, photographs: Sequence[Photograph]) -> list[np.ndarra
         return str(error)
 
 
-def _ordered(difference: str) -> Check:
-    if difference:
-        found = f"images affect each other: one depends on those before it: {difference}"
-        return Check("order", "broken", found, _MEND_ORDER)
-    return Check("order", "ok", _INDEPENDENT)
-
-
-def _mixed(difference: str) -> Check:
-    if difference:
-        found = f"an image is another in a batch of 2: {difference}"
-        return Check("batch", "broken", found, _MEND_BATCH)
-    return Check("batch", "ok", "images of a batch do not affect each other")
-
-
 def _seed(card: MethodCard, effect: str) -> Check:
     if effect and not card.seeded:
         found = f"another seed changes the pixels ({effect}), but the card says seeded = false"
@@ -205,17 +192,29 @@ _EXPECTED = (
     'images affect each other, as expected of a card with seeding = "run": '
     "shards and resumed runs give other noise"
 )
-_MEND_SEED = "take all randomness from `seeds`, one generator for each image"
-_MEND_ORDER = "keep nothing between calls that changes pixels"
-_MEND_BATCH = "treat each image of a batch by itself, with its own seed"
 _MEND_CARD = 'seed each image, or write seeding = "run"'
+_REPEAT = (
+    *("repeat", "the same image and seed give the same pixels"),
+    "noise ignores the seed: the same image and seed gave other pixels",
+    "take all randomness from `seeds`, one generator for each image",
+)
+_ORDER = (
+    *("order", _INDEPENDENT),
+    "images affect each other: one depends on those before it",
+    "keep nothing between calls that changes pixels",
+)
+_BATCH = (
+    *("batch", "images of a batch do not affect each other"),
+    "an image is another in a batch of 2",
+    "treat each image of a batch by itself, with its own seed",
+)
 
 
-def _repeated(difference: str) -> Check:
+def _judged(check: tuple[str, str, str, str], difference: str) -> Check:
+    what, right, wrong, mend = check
     if difference:
-        found = f"the same image and seed gave other pixels: {difference}; noise ignores the seed"
-        return Check("repeat", "broken", found, _MEND_SEED)
-    return Check("repeat", "ok", "the same image and seed give the same pixels")
+        return Check(what, "broken", f"{wrong}: {difference}", mend)
+    return Check(what, "ok", right)
 
 
 def _difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray], allowed: int = 0) -> str:

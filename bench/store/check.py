@@ -30,9 +30,9 @@ class Problem:
 
 def check(root: Path, progress: Advance = lambda done, total: None) -> list[Problem]:
     """Read everything in a store and hold it against its checksums; nothing is changed."""
-    kinds = {
+    kinds: dict[str, Callable[[Path], Iterator[Problem]]] = {
         "images/*/*": _images,
-        "scores/*": _scores,
+        "scores/*": lambda folder: _lines(RecordLog(folder, ScoreLine)),
         "features/*/*.npy": _features,
         "datasets/*/manifest.json": _manifest,
     }
@@ -68,10 +68,6 @@ def _forget(log: RecordLog[ImageLine], name: str) -> None:
         kept = [b for b, r in lines if isinstance(r, str) or Path(r.file).name != name]
         if len(kept) < len(lines):
             rewrite(path, kept)
-
-
-def _scores(folder: Path) -> Iterator[Problem]:
-    return _lines(RecordLog(folder, ScoreLine))
 
 
 def _lines(log: RecordLog[Any]) -> Iterator[Problem]:

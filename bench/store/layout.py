@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+
+import numpy as np
 
 from bench.base.records import write_atomic
 from bench.data.manifest import read_manifest, write_manifest
 from bench.files.record_log import rewrite, sealed, whole_lines
-from bench.store.scores import npy_size, with_digest
+from bench.store.scores import with_digest
 from bench.store.upkeep import KINDS, Use, write_use
 
 LAYOUT_VERSION = 2
@@ -27,7 +30,7 @@ def to_layout_2(root: Path) -> None:
             rewrite(path, with_checks)
     for path in root.glob("features/*/*.npy"):
         content = path.read_bytes()
-        if len(content) == npy_size(content):
+        if _is_bare(content):
             write_atomic(path, with_digest(content))
     manifests = {path: read_manifest(path) for path in root.glob("datasets/*/manifest.json")}
     for path, description in manifests.items():
@@ -37,6 +40,16 @@ def to_layout_2(root: Path) -> None:
     names = [path.relative_to(root).as_posix() for paths in found for path in paths]
     names += [description["sha256"] for description in manifests.values() if description]
     write_use(root, Use(by={"by": "a version before"}, parts=sorted(names)))
+
+
+def _is_bare(content: bytes) -> bool:
+    """Whether this is a whole file of NumPy's with nothing behind it."""
+    stream = io.BytesIO(content)
+    try:
+        np.load(stream, allow_pickle=False)
+    except (ValueError, EOFError):
+        return False
+    return stream.tell() == len(content)
 
 
 def _sealed(line: bytes) -> bytes:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +66,13 @@ class FeatureStore:
 
     def has(self, sha256: str) -> bool:
         """Whether the file is there and as long as its header says; a damaged one is not."""
+        path = self.folder / f"{sha256}.npy"
         try:
-            with (self.folder / f"{sha256}.npy").open("rb") as file:
-                bare = npy_size(file.read(NPY_HEADER))
-                return bare > 0 and os.fstat(file.fileno()).st_size == bare + DIGEST
-        except OSError:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
             return False
+        whole = values.offset + values.nbytes + DIGEST
+        return bool(values.dtype == np.float64 and path.stat().st_size == whole)
 
     def get(self, sha256: str) -> np.ndarray:
         """The vectors.
@@ -119,21 +117,3 @@ def set_aside(path: Path) -> None:
 DAMAGED = ".damaged"
 """Suffix of files that were set aside."""
 DIGEST = hashlib.sha256().digest_size
-NPY_HEADER = 128
-"""Bytes before the values, for arrays of one or two dimensions."""
-
-
-def npy_size(content: bytes) -> int:
-    """Size of NumPy's file of float64 that begins like this; -1 when it is none."""
-    return _npy_size(content[:NPY_HEADER])
-
-
-@lru_cache
-def _npy_size(header: bytes) -> int:
-    stream = io.BytesIO(header)
-    try:
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError:
-        return -1
-    return NPY_HEADER + 8 * math.prod(shape) if dtype == np.float64 else -1

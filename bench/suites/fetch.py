@@ -101,7 +101,7 @@ def remedies(suite: SuiteCard) -> dict[str, str]:
     card = suite_cards().get(suite.name)
     whole = (
         card is not None
-        and set(lacking) <= set(card.metrics)
+        and set(suite.metrics) == set(card.metrics)  # else it would fetch more than is needed
         and set(card.datasets) <= set(suite.datasets)  # else it would fetch test sets too
     )
     asked = [suite.name] if whole else lacking

@@ -7,12 +7,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
+from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
+
+if TYPE_CHECKING:
+    from bench.suites.card import SuiteCard
 
 _IN_PARENTHESES = re.compile(r"\([^()\"]*\)")
 _COMMA = "\x1f"
@@ -61,6 +66,7 @@ def one_of(option: str, kind: Any) -> Callable[[str], str]:
 
 MarksKind = Literal["best", "significant"]
 CompareKind = Literal["published", "measured"]
+Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[
     Path | None,
     typer.Option(
@@ -208,6 +214,59 @@ class Choice:
             names("--methods", self.methods),
             names("--datasets", self.datasets),
             names("--metrics", self.metrics),
+        )
+
+    def suite(self, name: str) -> SuiteCard:
+        """The suite of that name, or in that file, with what was named in place of its own."""
+        from bench.suites.find import chosen, find_suite
+
+        return chosen(find_suite(name), *self.names())
+
+
+@dataclass(frozen=True)
+class StoredChoice(Choice):
+    """What is taken of a suite as far as it is stored, wherever its scores were made."""
+
+    scale: Scale = 4
+    device: StoredDevice = "auto"
+    seed: Seed = None
+    store: Store = None
+
+    def options(self) -> RunOptions:
+        return RunOptions(
+            store=self.store or default_store(),
+            device=resolve_device("auto"),
+            seed=self.seed,
+            limit=self.limit,
+            scale=self.scale,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and how this process upscales and scores."""
+
+    scale: Scale = 4
+    device: Device = "auto"
+    workers: WorkerCount = None
+    image_timeout: ImageTimeout = IMAGE_TIMEOUT
+    shard: Shard = None
+    seed: Seed = None
+    store: Store = None
+
+    def options(self, limit: int | None) -> RunOptions:
+        from bench.running import shards
+
+        place = shards.place(self.shard, self.device, self.workers)
+        return RunOptions(
+            store=self.store or default_store(),
+            device=place.device,
+            workers=place.workers,
+            shard=place.shard,
+            seed=self.seed,
+            limit=limit,
+            scale=self.scale,
+            image_timeout=self.image_timeout,
         )
 
 
