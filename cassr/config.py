@@ -1,4 +1,4 @@
-"""Presets and options: the paper's model ("sd15") and the miniature ("mini").
+"""Presets and options: the paper's model ("sd15") and the miniature ("mini"), in presets/.
 
 Numbers that the paper states are marked with its section; the others are choices, explained in
 docs/cassr.md.
@@ -6,8 +6,10 @@ docs/cassr.md.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.resources import files
 from typing import Any, Literal
 
 from cassr.sampling.numbers import finite, integer
@@ -265,131 +267,24 @@ class Preset:
         raise KeyError(stage)
 
 
-_SD15_SCHEDULER = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "prediction_type": "epsilon",
-}
+def _read_preset(name: str) -> Preset:
+    """The preset of a file beside this one; `[training.all]` holds for every stage."""
+    text = files("cassr").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    said = _as_tuples(tomllib.loads(text))
+    sampling = SamplingOptions(**said.pop("sampling", {}))
+    stages = said.pop("training", {})
+    common = TrainingSettings(**stages.pop("all", {}))
+    training = {stage: replace(common, **changes) for stage, changes in stages.items()}
+    return Preset(**said, sampling=sampling, training={"": common, **training})
 
-SD15 = Preset(
-    name="sd15",
-    base="stable-diffusion-v1-5/stable-diffusion-v1-5",
-    base_revision="main",
-    unet={
-        "sample_size": 64,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": (320, 640, 1280, 1280),
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        "layers_per_block": 2,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,
-    },
-    vae={
-        "sample_size": 512,
-        "in_channels": 3,
-        "out_channels": 3,
-        "latent_channels": 4,
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-        "scaling_factor": 0.18215,
-    },
-    scheduler=_SD15_SCHEDULER | {"timestep_spacing": "linspace"},
-    scheduler_class="UniPCMultistepScheduler",
-    hint_channels=(16, 32, 96, 256),
-    pre_channels=(16, 16, 32, 32, 96, 96, 256),
-    pre_strides=(1, 1, 2, 1, 2, 1, 2),
-    prompt_tokens=77,
-    sampling=SamplingOptions(process_size=512),
-)
 
-_MINI_TRAINING = TrainingSettings(
-    learning_rate=1e-3,
-    batch_size=8,
-    warmup=50,
-    decay=0.5,
-    ema=0.998,
-    crop=128,
-    degradations=("mild", "light", "clean"),
-    shrink=4.0,
-    rotate=True,
-    tries=3,
-    samples=8_000,
-    first_step_share=0.5,
-    unit_hints=True,
-    gradient_weight=0.5,
-    amplitude_weight=5.0,
-    grid_weight=1.0,
-    precision="no",
-)
+def _as_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
-MINI = Preset(
-    name="mini",
-    base="",
-    base_revision="",
-    unet={
-        "sample_size": 64,
-        "in_channels": 12,
-        "out_channels": 12,
-        "block_out_channels": (48, 80, 112),
-        "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 2,
-        "up_block_types": ("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",),
-        "layers_per_block": 1,
-        "cross_attention_dim": 64,
-        "attention_head_dim": 4,
-        "norm_num_groups": 16,
-    },
-    vae={"patch": 4, "latent_channels": 12, "width": 64, "scaling_factor": 1.0},
-    vae_class="PatchVAE",
-    scheduler=_SD15_SCHEDULER
-    | {
-        "prediction_type": "v_prediction",
-        "timestep_spacing": "trailing",
-        "clip_sample": False,
-        "set_alpha_to_one": True,
-    },
-    scheduler_class="DDIMScheduler",
-    hint_channels=(16, 32, 64),
-    pre_channels=(16, 32, 64),
-    pre_strides=(1, 2, 2),
-    prompt_tokens=4,
-    latent_target="residual",
-    latent_sigma=0.3,
-    sampling=SamplingOptions(
-        num_inference_steps=1,
-        guidance_scale=1.0,
-        activation_steps=1,
-        activation_guidance_scale=1.0,
-        tile=512,
-        tile_overlap=64,
-        vae_tile=512,
-        vae_overlap=64,
-    ),
-    dense_kernel=3,
-    training={
-        "": _MINI_TRAINING,
-        "vae": replace(
-            _MINI_TRAINING, crop=64, steps=800, ema=0.995, samples=6_400, gradient_weight=1.0
-        ),
-        "prior-image": replace(
-            _MINI_TRAINING,
-            learning_rate=6e-4,
-            steps=3000,
-            degraded_share=0.1,
-        ),
-        "texture-image": replace(
-            _MINI_TRAINING, steps=500, adversarial_weight=0.03, prompt_dropout=0.0
-        ),
-        "activation-image": replace(_MINI_TRAINING, steps=400, samples=2_730),
-        "guidance-image": replace(_MINI_TRAINING, learning_rate=4e-4, steps=450, samples=2_730),
-    },
-)
 
+SD15, MINI = _read_preset("sd15"), _read_preset("mini")
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SD15, MINI)}
 
 
