@@ -10,11 +10,12 @@ All decisions are drawn first, as data (`sample_parameters`); `apply` is then a 
 from __future__ import annotations
 
 import math
+import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib import metadata
+from importlib.resources import files
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -138,64 +139,9 @@ class DegradationOptions(Frozen):
     scale: Annotated[int, Field(ge=1)] = 4
 
 
-FULL = DegradationOptions(
-    first=OrderOptions(
-        blur=BlurOptions(probability=1.0, sigma=(0.2, 3.0)),
-        resize=ResizeOptions(probabilities=(0.2, 0.7, 0.1), limits=(0.15, 1.5)),
-        noise=NoiseOptions(sigma=(1.0, 30.0), poisson_scale=(0.05, 3.0)),
-        jpeg=JpegOptions(quality=(30, 95)),
-    ),
-    second=OrderOptions(
-        blur=BlurOptions(probability=0.8, sigma=(0.2, 1.5)),
-        resize=ResizeOptions(probabilities=(0.3, 0.4, 0.3), limits=(0.3, 1.2)),
-        noise=NoiseOptions(sigma=(1.0, 25.0), poisson_scale=(0.05, 2.5)),
-        jpeg=JpegOptions(quality=(30, 95)),
-    ),
-)
-
-_mild_blur = partial(BlurOptions, beta_generalized=(0.5, 2.0), beta_plateau=(1.0, 1.5))
-MILD = DegradationOptions(
-    first=OrderOptions(
-        blur=_mild_blur(probability=1.0, sigma=(0.2, 1.5)),
-        resize=ResizeOptions(probabilities=(0.2, 0.7, 0.1), limits=(0.3, 1.5)),
-        noise=NoiseOptions(sigma=(1.0, 15.0), poisson_scale=(0.05, 2.0)),
-        jpeg=JpegOptions(quality=(60, 95)),
-    ),
-    second=OrderOptions(
-        blur=_mild_blur(probability=0.5, sigma=(0.2, 1.0)),
-        resize=ResizeOptions(probabilities=(0.3, 0.4, 0.3), limits=(0.6, 1.2)),
-        noise=NoiseOptions(sigma=(1.0, 12.0), poisson_scale=(0.05, 1.0)),
-        jpeg=JpegOptions(quality=(60, 100)),
-    ),
-)
-
-_NONE = ResizeOptions(probabilities=(0.0, 0.0, 1.0), limits=(1.0, 1.0))
-
-
-def _one_blur(probability: float) -> DegradationOptions:
-    """A blur and a resize, then noise and JPEG, each with this probability."""
-    return DegradationOptions(
-        first=OrderOptions(
-            blur=BlurOptions(probability=1.0, sigma=(0.4, 3.0)),
-            resize=_NONE,
-            noise=NoiseOptions(probability=0.0, sigma=(1.0, 1.0), poisson_scale=(0.05, 0.05)),
-            jpeg=JpegOptions(probability=0.0, quality=(95, 95)),
-        ),
-        second=OrderOptions(
-            blur=BlurOptions(probability=0.0, sigma=(0.2, 0.2)),
-            resize=_NONE,
-            noise=NoiseOptions(
-                probability=probability, sigma=(1.0, 6.0), poisson_scale=(0.05, 0.4)
-            ),
-            jpeg=JpegOptions(probability=probability, quality=(75, 98)),
-        ),
-        final=FinalOptions(sinc_probability=0.1),
-        usm=False,
-    )
-
-
-LIGHT, CLEAN = _one_blur(0.7), _one_blur(0.0)
-PRESETS = {"full": FULL, "mild": MILD, "light": LIGHT, "clean": CLEAN}
+_SAID = tomllib.loads(files(__name__).joinpath("presets.toml").read_text("utf-8"))
+PRESETS = {name: DegradationOptions.model_validate(said) for name, said in _SAID.items()}
+FULL, MILD = PRESETS["full"], PRESETS["mild"]
 
 
 def _uniform(generator: np.random.Generator, limits: tuple[float, float]) -> float:
