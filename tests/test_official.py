@@ -17,7 +17,6 @@ from typing import cast
 
 import numpy as np
 import pytest
-from bench.running.store import ImageStore
 from conftest import ROOT, Cli
 from pictures import ODD_NAMES, photo
 from PIL import Image
@@ -32,6 +31,7 @@ from bench.methods.installation import Installation, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.upscale_set import _store
+from bench.store.images import ImageStore
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 

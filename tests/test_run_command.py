@@ -678,7 +678,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(
 
 
 def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
-    from bench.commands import options
+    from bench.commands.shared import options
 
     given = ['"folder:a,b@C", bicubic,', "lanczos"]
     assert options.names("--methods", given) == ["folder:a,b@C", "bicubic", "lanczos"]

@@ -155,7 +155,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     if found is None:
         return None
     folder = path.parent.resolve()
-    return _with_paths(found.model_dump(), lambda name: str(folder / name))
+    return _with_paths(found.model_dump(exclude_unset=True), lambda name: str(folder / name))
 
 
 def damage(path: Path) -> str:

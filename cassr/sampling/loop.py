@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cassr.sampling.tiling import Grid, HintCache, blend
 
@@ -260,7 +260,7 @@ def vae_factor(vae: Autoencoder) -> int:
 
 def execution_device(module: Any) -> torch.device:
     """Where a module computes: its own device, unless its weights come there part by part."""
-    for part in module.modules():
+    for part in module.modules() if isinstance(module, nn.Module) else ():
         hook: Any = getattr(part, "_hf_hook", None)
         if hook is not None and hook.execution_device is not None:
             return torch.device(hook.execution_device)

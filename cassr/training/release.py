@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from cassr.base.errors import TrainingError
+from cassr.base.model_card import CARD
 from cassr.pipeline import CasSRPipeline
 from cassr.training.train import save_model
 
@@ -36,6 +37,8 @@ def release(source: Path, target: Path) -> int:
         for config in (Path(folder) / "model").rglob("*.json"):
             _forget_origin(config)
         for made in (Path(folder) / "model").iterdir():
+            if made.name == CARD and (target / CARD).exists():
+                continue
             if made.is_dir():
                 shutil.rmtree(target / made.name, ignore_errors=True)
             made.replace(target / made.name)

@@ -46,6 +46,8 @@ class TrainingCommand:
     as_json: bool
 
     def __post_init__(self) -> None:
+        with _translated():
+            get_stage(self.stage)
         if self.reading.streaming and self.settings.samples:
             raise BenchError(
                 "--samples: expected photographs by number, found --streaming; leave one"
