@@ -509,7 +509,7 @@ class TestRuns:
         assert len(load_file(pairs)["hr"]) == SETTINGS.steps * SETTINGS.batch_size
 
     def test_another_method_is_stage_1(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
-        given = command(folder, tmp_path / "run", "--activation", "external")
+        given = command(folder, tmp_path / "run", "--activation", "external", "--steps", "2")
         given[1] = "guidance"
         refused = cli(*given)
         assert refused.returncode == 2
