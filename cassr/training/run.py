@@ -99,13 +99,7 @@ def run(
     pipeline.set_progress_bar_config(disable=True)
     references = _references(get_stage(stage), pipeline, reference_method)
     objective = build_objective(stage, pipeline, settings)  # refuses before preparing
-    identity: dict[str, Any] = {
-        "start": starting_point(pipeline),
-        "data": _data_identity(photographs),
-    }
-    if reference_method is not None:
-        identity["reference"] = reference_method.identity()
-    options = replace(options, identity=identity)
+    options = replace(options, identity=_identity(pipeline, photographs, reference_method))
     pairs: TrainingPairs | PreparedSamples | Stream
     if isinstance(photographs, Stream):
         pairs = photographs
@@ -201,6 +195,14 @@ def starting_point(pipeline: CasSRPipeline) -> dict[str, str]:
     modules = {name: getattr(pipeline, name) for name in names}
     digests = {name: module_digest(m)[:16] for name, m in modules.items() if m is not None}
     return digests | {"activation_kind": pipeline.config["activation_kind"]}
+
+
+def _identity(
+    pipeline: CasSRPipeline, photographs: Photographs | Stream, method: External | None
+) -> dict[str, Any]:
+    """What a run starts from and learns from; it goes on only with the same."""
+    known = {"start": starting_point(pipeline), "data": _data_identity(photographs)}
+    return known if method is None else {**known, "reference": method.identity()}
 
 
 def _data_identity(photographs: Photographs | Stream) -> dict[str, Any]:
