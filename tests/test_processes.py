@@ -82,6 +82,14 @@ def test_what_ends_its_process_or_never_ends_costs_one_image(
     assert isinstance(found[0], dict) and isinstance(found[2], dict)
 
 
+def test_the_workers_settings_do_not_reach_other_processes(
+    upscaled: Callable[..., Outcomes],
+) -> None:
+    before = {name for name in os.environ if name.startswith("CASSR_BENCH_")}
+    upscaled(count=1)
+    assert {name for name in os.environ if name.startswith("CASSR_BENCH_")} == before
+
+
 @pytest.mark.parametrize(
     "body",
     [

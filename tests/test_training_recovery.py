@@ -200,7 +200,7 @@ def suite(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def write(*folders: str) -> str:
         sets = [f"folder:{folder}" for folder in folders]
         Path("own.toml").write_text(
-            'name = "own"\ntitle = ""\nsummary = ""\nmethods = ["bicubic"]\n'
+            'name = "own"\ntitle = "Own"\nsummary = "Own."\nmethods = ["bicubic"]\n'
             f'datasets = {sets}\nmetrics = ["psnr_y"]\n'
         )
         return "own.toml"

@@ -148,14 +148,19 @@ def _context(preload: Sequence[str]) -> Any:
     # An image's memory is reused for the next one rather than given back to the system each time.
     for name, size in ALLOCATOR.items():
         os.environ.setdefault(name, str(size))
-    os.environ[server.PRELOAD] = ",".join(preload)
-    in_main = threading.current_thread() is threading.main_thread()
-    os.environ[server.MORTAL] = "1" if in_main else ""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([server.__name__])
     resource_tracker.ensure_running()  # which lets signals through again
-    with no_interrupts():
-        forkserver.ensure_running()
+    in_main = threading.current_thread() is threading.main_thread()
+    os.environ[server.PRELOAD] = ",".join(preload)
+    os.environ[server.MORTAL] = "1" if in_main else ""
+    try:
+        with no_interrupts():
+            forkserver.ensure_running()
+    finally:
+        # Meant for the server alone: any other process that is started would act on them too.
+        for name in (server.PRELOAD, server.MORTAL):
+            os.environ.pop(name, None)
     return context
 
 
