@@ -50,9 +50,7 @@ def _fetch(
             return {**row, "state": f"would be fetched from {sources[0]}"}
         by_hand = f"get it from {archive.page or archive.url} and run: cassr-bench fetch {users[0]}"
         with progress.step(archive.name) as advance:
-            path = fetch_file(
-                archive, lambda _, done, total: advance(done, total), f"{by_hand} --from PATH"
-            )
+            path = fetch_file(archive, advance, f"{by_hand} --from PATH")
     except BenchError as error:
         return {**row, "state": str(error), "failed": not dry_run}
     return {**row, "state": f"fetched to {printable(path)}"}

@@ -103,7 +103,7 @@ def describe(
     }
 
 
-def made(folder: Path) -> Manifest | None:
+def made_in(folder: Path) -> Manifest | None:
     """The set that was made in `folder`; None where there is none or its files were changed."""
     known = read_manifest(folder / FILE)
     return to_manifest(known) if known is not None and unchanged(known) else None

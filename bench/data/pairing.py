@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -172,18 +172,37 @@ def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
         raise ImageError(problem, file)
 
 
-def write_pair(
-    folder: Path, image_id: str, lr: np.ndarray, hr: np.ndarray | None
-) -> dict[str, Any]:
-    """Write a pair's pictures as PNGs into `lr` and `hr` below `folder`; its manifest entry.
+Pictures = tuple[np.ndarray, np.ndarray | None]
+"""LR and HR of one image as a set wants them, (H, W, 3) uint8."""
+
+
+def write_pairs(
+    folder: Path, made: Iterable[tuple[str, Callable[[], Pictures]]], total: int, progress: Advance
+) -> tuple[list[dict[str, Any]], Refusals]:
+    """Write pictures as PNGs into `lr` and `hr` below `folder`.
 
     Args:
-        lr, hr: (H, W, 3) uint8.
+        made: ids, and what makes the pictures of each or raises ImageError.
+
+    Returns:
+        Entries for a manifest, and (id, reason) of what cannot be used.
     """
-    entry: dict[str, Any] = {"id": image_id, "hr": None}
-    for side, pixels in (("lr", lr), ("hr", hr)):
-        if pixels is not None:
-            path = folder / side / f"{slug(image_id)}.png"
-            images.write_png(path, pixels)
-            entry[side] = file_entry(path, pixels)
-    return entry
+    entries: list[dict[str, Any]] = []
+    refused: Refusals = []
+    for done, (image_id, make) in enumerate(made, start=1):
+        try:
+            lr, hr = make()
+        except ImageError as error:
+            refused.append((printable(image_id), error.reason))
+        else:
+            entry: dict[str, Any] = {"id": image_id, "lr": _written(folder / "lr", image_id, lr)}
+            entry["hr"] = None if hr is None else _written(folder / "hr", image_id, hr)
+            entries.append(entry)
+        progress(done, total)
+    return entries, refused
+
+
+def _written(folder: Path, image_id: str, rgb: np.ndarray) -> dict[str, Any]:
+    path = folder / f"{slug(image_id)}.png"
+    images.write_png(path, rgb)
+    return file_entry(path, rgb)

@@ -86,6 +86,33 @@ def check_image(spec: MetricSpec, image: Tensor) -> None:
         )
 
 
+class FullReference:
+    """A metric that compares what it sees of an image with what it sees of its HR image; an
+    implementation of `bench.base.types.Metric`. What that is, each says itself."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        self.spec, self.device = spec, device
+
+    def prepare(self, hr: Tensor) -> Any:
+        """What is seen of an image (1, 3, H, W) float32 in [0, 1].
+
+        Raises:
+            ImageError: it is too small.
+        """
+        check_image(self.spec, hr)
+        return self.seen(hr.to(self.device))
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+        """The comparison with what was seen of the HR image."""
+        return float(self.compared(self.prepare(sr), prepared))
+
+    def seen(self, image: Tensor) -> Any:
+        raise NotImplementedError
+
+    def compared(self, own: Any, reference: Any) -> Tensor | float:
+        raise NotImplementedError
+
+
 class Cropped:
     """A metric of images without their border; a `bench.base.types.Metric`."""
 

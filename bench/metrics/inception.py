@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.base.types import MetricSpec
+from bench.files.images import to_uint8
 from bench.metrics.filters import check_image, exact
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
 from bench.remote import weights
@@ -38,7 +39,7 @@ class _InceptionSet:
         Args:
             image: (1, 3, H, W) float32 in [0, 1].
         """
-        return self._vectors(to_pixels(image)[None])[0]
+        return self._vectors(to_uint8(image)[None])[0]
 
     def _vectors(self, crops: NDArray[np.uint8]) -> Features:
         """(k, h, w, 3) uint8 -> (k, 2048)."""
@@ -64,7 +65,7 @@ class _PatchSet(_InceptionSet):
             ImageError: the image is smaller than one crop.
         """
         check_image(self.spec, image)
-        crops = grid(to_pixels(image), self.spec.options["patch"], self.spec.options["stride"])
+        crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])
         starts = range(0, len(crops), _CROPS_AT_ONCE)
         return np.concatenate([self._vectors(crops[k : k + _CROPS_AT_ONCE]) for k in starts])
 
@@ -91,11 +92,6 @@ class PatchFid(_PatchSet, Fid):
 
 class PatchKid(_PatchSet, Kid):
     """KID over crops; a `bench.base.types.SetMetric`."""
-
-
-def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(1, 3, H, W) float32 in [0, 1] -> (H, W, 3) uint8."""
-    return image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:

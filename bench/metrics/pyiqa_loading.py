@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import os
-import shlex
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,8 +21,9 @@ import torch
 from huggingface_hub import constants
 
 from bench.base.errors import BenchError, Unavailable, WeightsError
-from bench.base.types import MetricSpec, Weight
-from bench.remote import found_files, weights
+from bench.base.types import MetricSpec
+from bench.metrics.pyiqa_names import record_files, weight_at
+from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
 # pyiqa imports it; on some CPUs it then warns of what no metric needs.
@@ -60,33 +60,16 @@ def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
     return _build(spec, device, options, _refuse)[0]
 
 
-def find_files(spec: MetricSpec) -> None:
+def find_files(spec: MetricSpec, fetching: bool = False) -> None:
     """Build a metric that our catalogue does not describe and keep which files it read.
 
-    Raises:
-        Unavailable, WeightsError: as `build`.
-    """
-    found_files.record(spec, _build(spec, "cpu", {}, _refuse)[1])
-
-
-def problem_offline(spec: MetricSpec) -> str:
-    """Why a metric that our catalogue does not describe cannot run here; "" when it can."""
-    try:
-        find_files(spec)
-    except WeightsError as error:
-        return f"{error}; run: cassr-bench fetch {shlex.quote(spec.name)}"
-    except BenchError as error:
-        return str(error)
-    return ""
-
-
-def fetch_files(spec: MetricSpec) -> None:
-    """Let pyiqa download what it needs, by our checked and resumable downloads.
+    Args:
+        fetching: let pyiqa download them, by our checked and resumable downloads.
 
     Raises:
         Unavailable, WeightsError: as `build`.
     """
-    _build(spec, "cpu", {}, _download_to)
+    record_files(spec, _build(spec, "cpu", {}, _download_to if fetching else _refuse)[1])
 
 
 def _build(
@@ -174,10 +157,7 @@ def _refuse(source: Any, *_: Any, **__: Any) -> None:
 
 
 def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
-    path = Path(target)
-    folder = os.path.relpath(path.parent, weights.torch_home())
-    prefix = weights.hash_in_name(path.name)
-    fetch_file(Weight(name=path.name, url=url, folder=folder, sha256_prefix=prefix))
+    fetch_file(weight_at(Path(os.path.relpath(target, weights.torch_home())), url))
 
 
 def _not_built(spec: MetricSpec, error: Exception) -> str:

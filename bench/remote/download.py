@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
+from bench.base.progress import Advance
 from bench.base.text import printable
 from bench.base.types import RemoteFile
 from bench.remote import hub, weights
@@ -38,9 +39,7 @@ _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a busy server is asked again, doubled each time, and the most it may ask for."""
 
 
-def download(
-    address: str, target: Path, file: RemoteFile, progress: weights.Progress | None = None
-) -> None:
+def download(address: str, target: Path, file: RemoteFile, progress: Advance | None = None) -> None:
     """Fetch `address` to `target`, which appears only when it is whole and right.
 
     A part that an earlier try left is continued where the file's hash is known (so that a
@@ -74,7 +73,7 @@ class _Transfer:
     address: str
     part: Path
     file: RemoteFile
-    progress: weights.Progress | None
+    progress: Advance | None
     version: str = ""
 
     def run(self) -> None:
@@ -161,7 +160,7 @@ class _Transfer:
 
     def _tell(self, have: int, total: int) -> None:
         if self.progress:
-            self.progress(self.file.name, have, total or self.file.size)
+            self.progress(have, total or self.file.size)
 
     def _interrupted(self, error: Exception) -> str:
         kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""

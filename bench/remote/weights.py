@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.base.errors import WeightsError
@@ -26,9 +26,6 @@ from bench.base.text import inside, printable
 from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
-
-Progress = Callable[[str, int, int], None]
-"""Called with the file's name, bytes had so far and bytes in all (0 when unknown)."""
 
 
 def cache_dir() -> Path:
