@@ -24,20 +24,6 @@ from bench.metrics.catalogue import METRICS
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
-__all__ = [
-    "METRICS",
-    "fetch",
-    "fingerprint",
-    "get",
-    "installed",
-    "load",
-    "names",
-    "of_features",
-    "registered",
-    "substituted",
-    "unavailable",
-]
-
 _PYIQA_LOADING = "bench.metrics.pyiqa_loading"
 _known = Registry("metric", METRICS)
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import scipy.io
 import torch
@@ -33,21 +34,6 @@ from pyiqa import create_metric  # noqa: E402
 from pyiqa.utils import download_util  # noqa: E402
 
 Downloader = Callable[..., None]
-
-
-@contextlib.contextmanager
-def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Replace an attribute of a module or object for a while."""
-    is_own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if is_own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
 
 
 def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
@@ -93,54 +79,36 @@ def _build(
 
 @contextlib.contextmanager
 def _surroundings(spec: MetricSpec, downloader: Downloader, read: list[Path]) -> Iterator[None]:
+    weights_only = "0" if _trusted(spec) else "1"
+    offline = {"HF_HUB_OFFLINE": "1"} if downloader is _refuse else {}
+    cache = str(weights.torch_home() / "hub" / "pyiqa")
     with contextlib.ExitStack() as stack:
-        enter = stack.enter_context
-        enter(warnings.catch_warnings())
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        enter(contextlib.redirect_stdout(io.StringIO()))
-        if downloader is _refuse:
-            enter(_environment("HF_HUB_OFFLINE", "1"))
-            enter(swapped(constants, "HF_HUB_OFFLINE", True))
-        cache = str(weights.torch_home() / "hub" / "pyiqa")
-        enter(swapped(download_util, "DEFAULT_CACHE_DIR", cache))
-        enter(swapped(download_util, "download_url_to_file", downloader))
-        enter(swapped(torch.hub, "download_url_to_file", downloader))
-        enter(swapped(urllib.request, "urlopen", downloader))
-        enter(_environment("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0" if _trusted(spec) else "1"))
-        enter(_recorded(read))
+        for each in (
+            contextlib.redirect_stdout(io.StringIO()),
+            patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": weights_only, **offline}),
+            patch.object(constants, "HF_HUB_OFFLINE", bool(offline) or constants.HF_HUB_OFFLINE),
+            patch.object(download_util, "DEFAULT_CACHE_DIR", cache),
+            patch.object(download_util, "download_url_to_file", downloader),
+            patch.object(torch.hub, "download_url_to_file", downloader),
+            patch.object(urllib.request, "urlopen", downloader),
+            patch.object(torch, "load", _noting(torch.load, read)),
+            patch.object(scipy.io, "loadmat", _noting(scipy.io.loadmat, read)),
+        ):
+            stack.enter_context(each)
         yield
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _noting(function: Callable[..., Any], read: list[Path]) -> Callable[..., Any]:
+    """A function that opens files, and notes which."""
 
+    def noted(source: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(source, str | os.PathLike):
+            read.append(Path(source))
+        return function(source, *args, **options)
 
-@contextlib.contextmanager
-def _recorded(read: list[Path]) -> Iterator[None]:
-    """Note the files that torch.load and loadmat open."""
-
-    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(source: Any, *args: Any, **options: Any) -> Any:
-            if isinstance(source, str | os.PathLike):
-                read.append(Path(source))
-            return function(source, *args, **options)
-
-        return noted
-
-    with (
-        swapped(torch, "load", noting(torch.load)),
-        swapped(scipy.io, "loadmat", noting(scipy.io.loadmat)),
-    ):
-        yield
+    return noted
 
 
 def _trusted(spec: MetricSpec) -> bool:

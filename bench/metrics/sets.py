@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.base.errors import DataError
-from bench.base.types import Json, MetricSpec
+from bench.base.types import MetricSpec
 
 if TYPE_CHECKING:
     from bench.metrics.frechet import Features
@@ -24,9 +24,6 @@ class SetSize:
 
     images: int
     rows: int
-
-    def as_json(self) -> dict[str, Json]:
-        return dict(asdict(self))
 
 
 def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
