@@ -27,6 +27,8 @@ from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 
+_WEB = ("http://", "https://")
+
 
 def cache_dir() -> Path:
     """Folder of our own cache; it may not exist yet."""
@@ -55,10 +57,6 @@ def chosen(file: RemoteFile) -> RemoteFile:
 def find(file: RemoteFile) -> Path | None:
     """The first place where the chosen file lies, unchecked; None when it is nowhere."""
     return _find(chosen(file))
-
-
-def _is_there(file: RemoteFile, path: Path) -> bool:
-    return path.is_file() or (file.may_be_folder and path.is_dir())
 
 
 def has_values(file: RemoteFile) -> bool:
@@ -183,18 +181,21 @@ def mirror() -> str:
 def sources(file: RemoteFile) -> list[str]:
     """Addresses to fetch from, best first."""
     base = mirror().rstrip("/")
-    own = [f"{base}/{file.name}"] if _is_address(base) else []
+    own = [f"{base}/{file.name}"] if base.startswith(_WEB) else []
     return own + [address for address in (file.url, *file.mirrors) if address]
 
 
 def _find(file: RemoteFile) -> Path | None:
-    return next((path for path in _places(file) if _is_there(file, path)), None)
+    for path in _places(file):
+        if path.is_file() or (file.may_be_folder and path.is_dir()):
+            return path
+    return None
 
 
 def _places(file: RemoteFile) -> Iterator[Path]:
     yield home(file)
     base = mirror()
-    if base and not _is_address(base):
+    if base and not base.startswith(_WEB):
         yield Path(base).expanduser() / file.folder / file.name
         yield Path(base).expanduser() / file.name
     yield cache_dir() / file.kept / file.name
@@ -216,10 +217,6 @@ def _hub_cache() -> Path:
 
 def _xdg_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-
-
-def _is_address(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
 
 
 def _link_or_copy(path: Path, target: Path) -> None:
