@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
 MINUTE = 60.0
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def silent(done: int, total: int) -> None:
+    """Tells nobody; an `Advance`."""
+
+
+def several_at_once(
+    function: Callable[[Item], Result], items: Collection[Item], progress: Advance
+) -> Iterator[Result]:
+    """The results in order, computed by threads."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(function, items), start=1):
+            yield result
+            progress(done, len(items))
 
 
 class Progress:
@@ -28,7 +47,7 @@ class Progress:
             total: how much there is to do, where that is known before anything is done.
         """
         if self.quiet:
-            yield Live(lambda done, total: None)
+            yield Live(silent)
         else:
             with (_bar if sys.stderr.isatty() else _lines)(title, total) as live:
                 yield live

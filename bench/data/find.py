@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
 from bench.base.lazy import require_known
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
@@ -118,7 +118,7 @@ def _without_path(dataset: str) -> str:
 def build(
     card: DatasetCard,
     root: Path,
-    progress: Advance = lambda done, total: None,
+    progress: Advance = silent,
     asked: str = "",
 ) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.

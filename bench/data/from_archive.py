@@ -15,7 +15,7 @@ import numpy as np
 from bench.base import leftovers
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Archive, Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
@@ -27,7 +27,7 @@ from bench.remote import archives, weights
 
 
 def build_from_archive(
-    card: DatasetCard, root: Path, asked: str, progress: Advance = lambda done, total: None
+    card: DatasetCard, root: Path, asked: str, progress: Advance = silent
 ) -> Manifest:
     """Make a card's pairs below `root` as PNGs, once, and describe them.
 

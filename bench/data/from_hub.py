@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.manifest import first_of, keep, made_in
@@ -54,9 +54,7 @@ def parse(name: str) -> HubName:
     return HubName(**match.groupdict())
 
 
-def build_from_hub(
-    name: str, scale: int, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent) -> Manifest:
     """Write a hub dataset's images below `root` as PNGs, once, and describe them.
 
     Images get the row's number as id. The revision found is recorded in the recipe.

@@ -12,7 +12,7 @@ import numpy as np
 from bench.base.cards import read_folder
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.registry import Registry
 from bench.base.text import slug
 from bench.base.types import Manifest
@@ -29,9 +29,7 @@ def photo_collections() -> Registry[PhotoCollection]:
     return Registry("photo collection", cards.values(), listed=False)
 
 
-def build_from_photos(
-    card: DatasetCard, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def build_from_photos(card: DatasetCard, root: Path, progress: Advance = silent) -> Manifest:
     """As `bench.data.find.build`, of a card with `photos`.
 
     Raises:

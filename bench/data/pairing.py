@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, several_at_once, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.alignment import misalignment
@@ -31,9 +31,7 @@ CHECKS = 2
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 
-def scan_folder(
-    folder: Path, scale: int, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent) -> Manifest:
     """Describe a folder that holds `lr` and `hr`, or LR images alone: a no-reference set.
 
     Images that cannot take part are named in `Manifest.refused`; what was learnt is kept below
@@ -124,24 +122,19 @@ def check_pairs(
         Entries for a manifest, and (file, reason) of what cannot be used: not readable, HR not
         `scale` times its LR, or another picture, place or scale than its LR.
     """
-    entries: list[dict[str, Any]] = []
-    refused: Refusals = []
+    found = list(several_at_once(partial(_checked, scale), pairs.items(), progress))
+    refused = [outcome for outcome in found if isinstance(outcome, tuple)]
+    return [outcome for outcome in found if not isinstance(outcome, tuple)], refused
 
-    def check(item: tuple[str, tuple[Path, Path | None]]) -> dict[str, Any] | tuple[str, str]:
-        stem, (lr, hr) = item
-        try:
-            return _pair_entry(stem, lr, hr, scale)
-        except ImageError as error:
-            return (error.file, error.reason)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, outcome in enumerate(pool.map(check, pairs.items()), start=1):
-            progress(done, len(pairs))
-            if isinstance(outcome, tuple):
-                refused.append(outcome)
-            else:
-                entries.append(outcome)
-    return entries, refused
+def _checked(
+    scale: int, pair: tuple[str, tuple[Path, Path | None]]
+) -> dict[str, Any] | tuple[str, str]:
+    stem, (lr, hr) = pair
+    try:
+        return _pair_entry(stem, lr, hr, scale)
+    except ImageError as error:
+        return (error.file, error.reason)
 
 
 def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
