@@ -73,10 +73,6 @@ def spec_of(name: str) -> MetricSpec:
 # -- files of metrics that the catalogue does not describe ---------------------------------------
 
 
-class _Found(RootModel[dict[str, list[str]]]):
-    """Names of files, below torch's cache, by metric and pyiqa's version."""
-
-
 def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
     """The files a metric was seen to read; None when it was never built here."""
     found = _found().get(_key(spec))
@@ -97,7 +93,8 @@ def weight_at(path: Path, url: str = "") -> Weight:
 
 
 def _found() -> dict[str, list[str]]:
-    found = read_as(_list(), _Found)
+    """Names of files, below torch's cache, by metric and pyiqa's version."""
+    found = read_as(_list(), RootModel[dict[str, list[str]]])
     return found.root if found else {}
 
 

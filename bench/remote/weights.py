@@ -97,8 +97,7 @@ def place(file: RemoteFile) -> Path:
     file = chosen(file)
     path, target = locate(file), home(file)
     if path != target and file.folder:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(path, target)
+        link_or_copy(path, target)
         return target
     return path
 
@@ -219,8 +218,11 @@ def _xdg_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
-def _link_or_copy(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
+    """Make a file or folder appear at `target`, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(path.resolve())
     except OSError:
