@@ -40,17 +40,13 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
             except WeightsError as error:
                 failures.append(str(error))
     by_hand = by_hand or f"put it at {weights.home(file)} by hand"
+    mirror = "or set CASSR_BENCH_MIRROR to a folder or address that has it"
+    if weights.mirror():
+        mirror = f"CASSR_BENCH_MIRROR ({weights.mirror()}) has not got it either"
     if not failures:
         origin = f"get it from {file.page} and " if file.page else ""
-        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {_mirror()}")
-    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {_mirror()}")
-
-
-def _mirror() -> str:
-    given = weights.mirror()
-    if given:
-        return f"CASSR_BENCH_MIRROR ({given}) has not got it either"
-    return "or set CASSR_BENCH_MIRROR to a folder or address that has it"
+        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {mirror}")
+    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {mirror}")
 
 
 def _ways(file: RemoteFile, progress: Advance | None) -> Iterator[Callable[[], None]]:
