@@ -38,13 +38,7 @@ def recipe_of(degradation: Degradation) -> dict[str, Any]:
 
 
 def downscale(hr: np.ndarray, *, scale: int, seed: int, filter: str) -> np.ndarray:
-    """Plain antialiased downscaling (Pillow); the seed changes nothing.
-
-    Args:
-        hr: (H, W, 3) uint8.
-
-    Returns:
-        (H // scale, W // scale, 3) uint8.
-    """
+    """(H, W, 3) uint8 -> (H // scale, W // scale, 3): plain antialiased downscaling (Pillow); the
+    seed changes nothing."""
     height, width = hr.shape[:2]
     return images.resize(hr, width // scale, height // scale, filter)

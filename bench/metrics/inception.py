@@ -34,11 +34,7 @@ class _InceptionSet:
         self._resize = build_resizer("clean")
 
     def features(self, image: Tensor) -> Features:
-        """Pool features of one image, numpy (2048,) float64.
-
-        Args:
-            image: (1, 3, H, W) float32 in [0, 1].
-        """
+        """(1, 3, H, W) float32 in [0, 1] -> pool features, numpy (2048,) float64."""
         return self._vectors(to_uint8(image)[None])[0]
 
     def _vectors(self, crops: NDArray[np.uint8]) -> Features:
@@ -54,12 +50,9 @@ class _PatchSet(_InceptionSet):
     """Features of an image's crops instead of the image's."""
 
     def features(self, image: Tensor) -> Features:
-        """Pool features of every crop, numpy (crops, 2048) float64.
+        """(1, 3, H, W) float32 in [0, 1] -> pool features of every crop, (crops, 2048) float64.
 
         The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
-
-        Args:
-            image: (1, 3, H, W) float32 in [0, 1].
 
         Raises:
             ImageError: the image is smaller than one crop.
@@ -95,14 +88,7 @@ class PatchKid(_PatchSet, Kid):
 
 
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:
-    """All crops that fit, row by row from the top left.
-
-    Args:
-        pixels: (H, W, 3).
-
-    Returns:
-        (crops, side, side, 3), a copy.
-    """
+    """(H, W, 3) -> (crops, side, side, 3), a copy: all that fit, row by row from the top left."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (side, side), axis=(0, 1))
     picked = windows[::stride, ::stride].transpose(0, 1, 3, 4, 2)
     return picked.reshape(-1, side, side, 3)

@@ -61,14 +61,9 @@ class Fsim(FullReference):
 
 
 def squared_gradient(y: Tensor, smooth: tuple[float, float, float]) -> Tensor:
-    """Squared gradient magnitude by a separable 3x3 filter; outside the image is black.
+    """(H, W) float32 -> (H, W): squared gradient magnitude by a separable 3x3 filter.
 
-    Args:
-        y: (H, W) float32.
-        smooth: taps across the direction of the difference.
-
-    Returns:
-        (H, W) float32.
+    `smooth` are the taps across the direction of the difference; outside the image is black.
     """
     padded = pad(y, (1, 1, 1, 1))
     down = padded[2:] - padded[:-2]
