@@ -78,16 +78,7 @@ class Tiles:
         return height * width > self.above and (height > self.size or width > self.size)
 
     def __call__(self, x: Tensor, scale: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """Upscale tile by tile.
-
-        Args:
-            x: (B, C, H, W).
-            scale: of `run`.
-            run: (B, C, h, w) -> (B, C, scale*h, scale*w).
-
-        Returns:
-            (B, C, scale*H, scale*W).
-        """
+        """(B, C, H, W) -> (B, C, scale*H, scale*W), tile by tile; `run` does so with each."""
         height, width = x.shape[2:]
         output = x.new_zeros(*x.shape[:2], height * scale, width * scale)
         for top, left in product(range(0, height, self.size), range(0, width, self.size)):

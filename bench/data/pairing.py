@@ -150,11 +150,7 @@ def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, A
 
 
 def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
-    """Raise ImageError, naming `file`, unless both show the same at `scale`.
-
-    Args:
-        lr, hr: (H, W, 3) uint8.
-    """
+    """Raise ImageError, naming `file`, unless both, (H, W, 3) uint8, show the same at `scale`."""
     expected = tuple(side * scale for side in lr.shape[:2])
     if hr.shape[:2] != expected:
         found = f"{hr.shape[1]}x{hr.shape[0]}"

@@ -42,13 +42,7 @@ def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
 
 
 def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
-    """One array of features per set, from those of its images.
-
-    Args:
-        sets: two sets of equally many images, each image's (d,) or (k, d).
-
-    Returns:
-        (rows, d) for each set, and their size.
+    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size.
 
     Raises:
         DataError: the sets have different numbers of rows.
