@@ -1,4 +1,4 @@
-"""CasSR as a method: `cassr.CasSRPipeline` behind the two functions that the harness calls.
+"""CasSR as a method: `cassr.CasSRPipeline` behind the function that the harness calls.
 
 A reference image of stage 1 is kept in the cache under the hash of all it depends on, so variants
 that share stage 1 (other prompts of stage 2, with and without attention) compute it once.
