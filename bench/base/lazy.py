@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from bench.base.errors import CardError
@@ -35,7 +35,8 @@ def resolve(name: str) -> Any:
     Raises:
         CardError: there is no such module or attribute.
     """
+    module, _, attribute = name.partition(":")
     try:
-        return resolve_name(name)
+        return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise CardError(f"'{name}' cannot be loaded ({error}); expected 'module:attr'") from error
