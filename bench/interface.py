@@ -42,6 +42,7 @@ def score(
     hr: PathLike | None = None,
     *,
     metrics: str | Sequence[str],
+    sr_name: str = "",
     device: str = "auto",
     workers: int | None = None,
     limit: int | None = None,
@@ -64,6 +65,7 @@ def score(
             _several(metrics),
             RunOptions(Path(place), resolve_device(device), workers, limit=limit),
             Progress(not progress),
+            sr_name,
         )
     return folders.as_frame(scores)
 

@@ -38,6 +38,7 @@ class Subject:
     hr: Annotated[
         Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
     ] = None
+    sr_name: o.SrName = ""
 
     def inputs(self) -> list[Path]:
         """Every file of the folders."""
@@ -165,7 +166,10 @@ def _measure(
     if subject.suite:
         return gate_run.measure_suite(subject.suite, asked, options, progress(quiet))
     assert subject.sr is not None
-    return gate_run.measure_folder(subject.sr, subject.hr, asked.metrics, options, progress(quiet))
+    shown = progress(quiet)
+    return gate_run.measure_folder(
+        subject.sr, subject.hr, asked.metrics, options, shown, subject.sr_name
+    )
 
 
 def _check_tolerance(text: str | None, update: bool, known: Reference | None) -> None:

@@ -26,6 +26,7 @@ def score(
         Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
     ] = None,
     metrics: o.Metrics = None,
+    sr_name: o.SrName = "",
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write rows image,metric,value,folder here.")
     ] = None,
@@ -39,8 +40,8 @@ def score(
 ) -> None:
     """Score folders of images, with or without HR.
 
-    Images are paired by file stem; per-image scores go to --csv, the means are printed. Several
-    folders over one HR folder are scored together, which is faster than one by one.
+    Images are paired by file stem, or by one affix that all SR names share. Per-image scores go to
+    --csv, the means are printed. Several folders over one HR folder are faster together.
     """
     from bench.files.outputs import SingleFile, files_in
     from bench.running import score_folders as folders
@@ -55,6 +56,7 @@ def score(
         o.names("--metrics", metrics),
         RunOptions(store, resolve_device(device), workers, limit=limit),
         progress(as_json),
+        sr_name,
     )
     if output is not None:
         output.write(folders.as_csv(scores))

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -270,15 +271,15 @@ def image_sha256(path: Path) -> str:
 
 
 def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
-    """Index files by stem.
+    """Index files by stem; composed and decomposed accents (NFC, NFD) are the same there.
 
     Returns:
         The files whose stem is unique, and (file, reason) for those that share one.
     """
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(file.stem, []).append(file)
-    unique = {stem: group[0] for stem, group in groups.items() if len(group) == 1}
+        groups.setdefault(normalize("NFC", file.stem), []).append(file)
+    unique = {group[0].stem: group[0] for group in groups.values() if len(group) == 1}
     clashes = [
         (file, f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)")
         for stem, group in groups.items()

@@ -94,13 +94,14 @@ def measure_folder(
     names: Sequence[str],
     options: RunOptions,
     progress: Progress,
+    sr_name: str = "",
 ) -> Found:
     """Score a folder; every HR image without a readable SR image counts as missing.
 
     Raises:
         BenchError: as `folders.score_folders`.
     """
-    [scores] = folders.score_folders([sr], hr, names, options, progress)
+    [scores] = folders.score_folders([sr], hr, names, options, progress, sr_name)
     specs = [spec for spec, *_ in scores.means]
     hashes = _hashes(hr, options.limit) if hr else {}
     unavailable = _unavailable(specs)
@@ -146,7 +147,7 @@ def _cell(
             missing = {"": f"{len(hashes) - count} images are missing; a set is scored whole"}
             return cell.model_copy(update={"missing": missing})
         return cell.model_copy(update={"mean": value})
-    own = [(Path(i).stem, v) for i, m, v in scores.rows if m == spec.name and v is not None]
+    own = [(scores.names[i], v) for i, m, v in scores.rows if m == spec.name and v is not None]
     values = {as_unicode(stem): value for stem, value in own}
     missing = {stem: NO_IMAGE for stem in hashes if stem not in values}
     return cell.model_copy(update={"mean": mean(values), "images": values, "missing": missing})

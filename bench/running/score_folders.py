@@ -7,7 +7,7 @@ it alone computed, once for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.pairing import pair_files
 from bench.files.images import image_sha256
+from bench.files.names import STEM
 from bench.files.safe_csv import csv_bytes
 from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target, score_missing
@@ -38,6 +39,8 @@ class FolderScores:
         problems: (file, reason) of everything without a score, each file once.
         reasons: why a row has no value, by file name and metric.
         refused: (file, reason) of files that have no rows.
+        names: stem of the HR image of each scored file; its own without HR.
+        notes: what is to be said of the folder as a whole.
     """
 
     folder: Path
@@ -46,6 +49,8 @@ class FolderScores:
     problems: tuple[tuple[str, str], ...]
     reasons: Mapping[tuple[str, str], str]
     refused: tuple[tuple[str, str], ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -55,6 +60,7 @@ class FolderScores:
             ],
             "scores": [{"image": i, "metric": m, "value": v} for i, m, v in self.rows],
             "problems": [list(problem) for problem in self.problems],
+            "notes": list(self.notes),
         }
 
 
@@ -64,10 +70,14 @@ def score_folders(
     names: Sequence[str],
     options: RunOptions,
     progress: Progress,
+    sr_name: str = "",
 ) -> list[FolderScores]:
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
     Of the options these count: store, device, workers and limit.
+
+    Args:
+        sr_name: how SR images are named, with `{stem}` for the HR image's stem.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -76,15 +86,17 @@ def score_folders(
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
     hashes: dict[Path, str] = {}
-    found = [_targets(sr, hr, options.limit, hashes) for sr in srs]
+    found = [_found(sr, hr, sr_name, options.limit, hashes) for sr in srs]
     store = Store(options.store)
     scorer = Scorer(specs, store, options.device)
     store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
     if not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-    every = [target for targets, _ in found for target in targets]
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        progress.say(note)
+    every = [target for one in found for target in one.targets.values()]
     score_missing(scorer, every, options.workers, progress)
-    return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
+    return [_collect(one, specs, scorer) for one in found]
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
@@ -95,18 +107,30 @@ def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
             raise BenchError(f"--metrics: {spec.name} compares with HR images; give --hr DIR")
 
 
-def _targets(
-    sr: Path, hr: Path | None, limit: int | None, hashes: dict[Path, str]
-) -> tuple[list[Target], list[tuple[str, str]]]:
-    pairs, refused = pair_files(sr, hr)
-    targets, problems = [], list(refused)
+@dataclass(frozen=True)
+class _Found:
+    """What there is to score, by stem of the HR image, and (file, reason) of the rest."""
+
+    folder: Path
+    targets: Mapping[str, Target]
+    refused: list[tuple[str, str]]
+    notes: tuple[str, ...]
+
+
+def _found(
+    sr: Path, hr: Path | None, sr_name: str, limit: int | None, hashes: dict[Path, str]
+) -> _Found:
+    pairs, refused, note = pair_files(sr, hr, sr_name)
+    if not pairs:
+        note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
+    targets = {}
     for stem in sorted(pairs)[:limit]:
-        sr_file, hr_file = pairs[stem]
         try:
-            targets.append(_target(sr_file, hr_file, hashes))
+            targets[stem] = _target(*pairs[stem], hashes)
         except ImageError as error:
-            problems.append((error.file, error.reason))
-    return targets, problems
+            refused.append((error.file, error.reason))
+    notes = [f"{printable(sr)}: {each}" for each in (note,) if each]
+    return _Found(sr, targets, refused, tuple(notes))
 
 
 def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
@@ -123,17 +147,12 @@ def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
     )
 
 
-def _collect(
-    folder: Path,
-    specs: Sequence[MetricSpec],
-    scorer: Scorer,
-    targets: Sequence[Target],
-    refused: Sequence[tuple[str, str]],
-) -> FolderScores:
+def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> FolderScores:
+    targets = list(found.targets.values())
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
     rows: list[tuple[str, str, float | None]] = []
     reasons: dict[tuple[str, str], str] = {}
-    problems = list(refused)
+    problems = list(found.refused)
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
             value = scorer.score(spec, target)
@@ -147,7 +166,14 @@ def _collect(
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
     return FolderScores(
-        folder, tuple(rows), means, _one_line_each(problems), reasons, tuple(refused)
+        found.folder,
+        tuple(rows),
+        means,
+        _one_line_each(problems),
+        reasons,
+        tuple(found.refused),
+        {target.image: stem for stem, target in found.targets.items()},
+        found.notes,
     )
 
 

@@ -89,6 +89,14 @@ Metrics = Annotated[
     list[str] | None,
     typer.Option("--metrics", help="Metric names or pyiqa:NAME; comma list or repeated."),
 ]
+SrName = Annotated[
+    str,
+    typer.Option(
+        "--sr-name",
+        metavar="PATTERN",
+        help="How SR images are named, as in {stem}_x4; {stem} is the HR image's.",
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
