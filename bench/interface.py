@@ -130,7 +130,7 @@ def upscale(
     """Upscale one image, a batch or a list of images, as `cassr-bench upscale` does.
 
     The method is a name, `spandrel:FILE`, `FILE.py` or a function upscale(lr, *, scale, seeds).
-    Gives what was given (an image of Pillow's for a path), in the 8 bits that a file holds. An
+    Gives what was given (an image of Pillow's, in sRGB, for a path), in the 8 bits of a file. An
     image's noise follows from `seed` and the file's stem; those that are no files are called 0,
     1, 2 and so on.
     """
@@ -145,7 +145,8 @@ def upscale(
             for i, file in enumerate(given.files)
         ]
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
-        done = upscale_files(_name(method), inputs, place / "sr", options, Progress(not progress))
+        shown = Progress(not progress)
+        done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
         if done.failures:
             lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
             raise BenchError("; ".join(lines))

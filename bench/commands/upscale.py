@@ -33,6 +33,9 @@ def upscale(
         str | None, typer.Option("--dataset", help="Fill the store for a dataset instead.")
     ] = None,
     limit: o.Limit = None,
+    to_srgb: Annotated[
+        bool, typer.Option("--to-srgb", help="Convert inputs' colour profiles; default: keep them.")
+    ] = False,
     *,
     work: o.Work,
     offline: o.Offline = False,
@@ -42,12 +45,13 @@ def upscale(
 ) -> None:
     """Upscale files, folders or a dataset by one method.
 
-    Writes one PNG per input under its stem; goes on where it was stopped.
+    Writes one PNG per input under its stem; goes on where it was stopped. EXIF orientation is
+    applied and EXIF dropped; an RGB colour profile is kept, a grey one converted.
     """
     from bench.running import upscale_files
 
-    if bool(dataset) == bool(input) or bool(input) != bool(output):
-        raise BenchError("upscale: give either --input with --output, or --dataset")
+    if bool(dataset) == bool(input) or bool(input) != bool(output) or (dataset and to_srgb):
+        raise BenchError("upscale: give either --input with --output (and --to-srgb), or --dataset")
     options = work.options(limit)
     go_offline(offline)
     shown = progress(as_json)
@@ -56,7 +60,7 @@ def upscale(
     else:
         assert input is not None and output is not None
         done = upscale_files.upscale_files(
-            method, input, output, options, shown, dry_run, overwrite
+            method, input, output, options, shown, dry_run, overwrite, to_srgb
         )
     _print_upscaled(done, dry_run, as_json, options.store)
 

@@ -163,14 +163,15 @@ def _one_line(error: Exception) -> str:
     return printable(str(error) or type(error).__name__)
 
 
-def encode_png(rgb: np.ndarray, file: Path) -> None:
-    Image.fromarray(rgb, "RGB").save(file, format="PNG")
+def encode_png(rgb: np.ndarray, file: Path, profile: bytes = b"") -> None:
+    Image.fromarray(rgb, "RGB").save(file, format="PNG", icc_profile=profile or None)
 
 
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as PNG; the file appears whole or not at all."""
+def write_png(path: Path, rgb: np.ndarray, profile: bytes = b"") -> None:
+    """Write (H, W, 3) uint8 as PNG, with the ICC profile of its colours; the file appears whole or
+    not at all."""
     with part_of(path) as part:
-        encode_png(rgb, part)
+        encode_png(rgb, part, profile)
 
 
 def to_tensor(rgb: np.ndarray) -> Tensor:

@@ -6,7 +6,7 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.pairing import pair_files
+from bench.files.colour import name_of, profile_of
 from bench.files.images import image_sha256
 from bench.files.names import STEM
 from bench.files.safe_csv import csv_bytes
@@ -129,8 +130,22 @@ def _found(
             targets[stem] = _target(*pairs[stem], hashes)
         except ImageError as error:
             refused.append((error.file, error.reason))
-    notes = [f"{printable(sr)}: {each}" for each in (note,) if each]
+    notes = [f"{printable(sr)}: {each}" for each in (note, _colours(targets.values())) if each]
     return _Found(sr, targets, refused, tuple(notes))
+
+
+def _colours(targets: Iterable[Target]) -> str:
+    """How many SR images are in other colours than their HR images, and the first of them."""
+    pairs = [(target.sr, target.hr) for target in targets if target.sr and target.hr]
+    apart = [pair for pair in pairs if profile_of(pair[0]) != profile_of(pair[1])]
+    if not apart:
+        return ""
+    sr, hr = apart[0]
+    names = f"{printable(sr.name)} {name_of(profile_of(sr))}, HR {name_of(profile_of(hr))}"
+    return (
+        f"{len(apart)} of {len(pairs)} images have another colour profile than their HR image "
+        f"(the first: {names}); pixels are compared as they are stored"
+    )
 
 
 def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
