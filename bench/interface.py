@@ -43,6 +43,7 @@ def score(
     *,
     metrics: str | Sequence[str],
     sr_name: str = "",
+    modcrop: bool = False,
     device: str = "auto",
     workers: int | None = None,
     limit: int | None = None,
@@ -63,9 +64,13 @@ def score(
             [Path(folder) for folder in _several(sr)],
             None if hr is None else Path(hr),
             _several(metrics),
-            RunOptions(Path(place), resolve_device(device), workers, limit=limit),
+            RunOptions(
+                *(Path(place), resolve_device(device), workers),
+                limit=limit,
+                sr_name=sr_name,
+                modcrop=modcrop,
+            ),
             Progress(not progress),
-            sr_name,
         )
     return folders.as_frame(scores)
 

@@ -39,6 +39,7 @@ class Subject:
         Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
     ] = None
     sr_name: o.SrName = ""
+    modcrop: o.Modcrop = False
 
     def inputs(self) -> list[Path]:
         """Every file of the folders."""
@@ -126,6 +127,8 @@ def gate(
             scale=scale or (known and known.measured.scale) or 4,
             apart=True,
             image_timeout=image_timeout,
+            sr_name=subject.sr_name,
+            modcrop=subject.modcrop,
         )
         found = _measure(subject, asked, options, known, as_json)
     report_failures(found.failures, options.store)
@@ -166,10 +169,7 @@ def _measure(
     if subject.suite:
         return gate_run.measure_suite(subject.suite, asked, options, progress(quiet))
     assert subject.sr is not None
-    shown = progress(quiet)
-    return gate_run.measure_folder(
-        subject.sr, subject.hr, asked.metrics, options, shown, subject.sr_name
-    )
+    return gate_run.measure_folder(subject.sr, subject.hr, asked.metrics, options, progress(quiet))
 
 
 def _check_tolerance(text: str | None, update: bool, known: Reference | None) -> None:

@@ -27,6 +27,7 @@ def score(
     ] = None,
     metrics: o.Metrics = None,
     sr_name: o.SrName = "",
+    modcrop: o.Modcrop = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write rows image,metric,value,folder here.")
     ] = None,
@@ -54,9 +55,13 @@ def score(
         sr,
         hr,
         o.names("--metrics", metrics),
-        RunOptions(store, resolve_device(device), workers, limit=limit),
+        RunOptions(
+            *(store, resolve_device(device), workers),
+            limit=limit,
+            sr_name=sr_name,
+            modcrop=modcrop,
+        ),
         progress(as_json),
-        sr_name,
     )
     if output is not None:
         output.write(folders.as_csv(scores))

@@ -94,14 +94,13 @@ def measure_folder(
     names: Sequence[str],
     options: RunOptions,
     progress: Progress,
-    sr_name: str = "",
 ) -> Found:
     """Score a folder; every HR image without a readable SR image counts as missing.
 
     Raises:
         BenchError: as `folders.score_folders`.
     """
-    [scores] = folders.score_folders([sr], hr, names, options, progress, sr_name)
+    [scores] = folders.score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
     hashes = _hashes(hr, options.limit) if hr else {}
     unavailable = _unavailable(specs)

@@ -27,6 +27,7 @@ from bench.store.store import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST_SCALE = 16
 NOT_COMPUTED = Missing("pending", "not computed yet")
 
 
@@ -362,7 +363,15 @@ def _require_same_size(x: Tensor, hr: Tensor, file: str) -> None:
     if x.shape != hr.shape:
         found = f"{x.shape[3]}x{x.shape[2]}"
         expected = f"{hr.shape[3]}x{hr.shape[2]}"
-        raise ImageError(f"is {found}, its HR image is {expected}", file)
+        way = "; score --modcrop cuts both to what they share"
+        hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
+        raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
+
+
+def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether sizes differ, and by less than a scale, as where HR was no multiple of it."""
+    apart = [abs(a - b) for a, b in zip(one, other, strict=True)]
+    return 0 < max(apart) < LARGEST_SCALE
 
 
 def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[ScoreOutcome]:

@@ -7,8 +7,9 @@ it alone computed, once for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
@@ -18,11 +19,11 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.pairing import pair_files
 from bench.files.colour import name_of, profile_of
-from bench.files.images import image_sha256
+from bench.files.images import crop, image_sha256, read_rgb, write_png
 from bench.files.names import STEM
 from bench.files.safe_csv import csv_bytes
 from bench.running.options import RunOptions
-from bench.running.score import Scorer, Target, score_missing
+from bench.running.score import Scorer, Target, nearly_same, score_missing
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,14 +72,10 @@ def score_folders(
     names: Sequence[str],
     options: RunOptions,
     progress: Progress,
-    sr_name: str = "",
 ) -> list[FolderScores]:
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
-    Of the options these count: store, device, workers and limit.
-
-    Args:
-        sr_name: how SR images are named, with `{stem}` for the HR image's stem.
+    Of the options these count: store, device, workers, limit, sr_name and modcrop.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -87,16 +84,17 @@ def score_folders(
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
     hashes: dict[Path, str] = {}
-    found = [_found(sr, hr, sr_name, options.limit, hashes) for sr in srs]
-    store = Store(options.store)
-    scorer = Scorer(specs, store, options.device)
-    store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
-    if not scorer.usable:
-        raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-    for note in dict.fromkeys(note for one in found for note in one.notes):
-        progress.say(note)
-    every = [target for one in found for target in one.targets.values()]
-    score_missing(scorer, every, options.workers, progress)
+    with TemporaryDirectory() as place:
+        found = [_found(sr, hr, options, hashes, Path(place) / str(i)) for i, sr in enumerate(srs)]
+        store = Store(options.store)
+        scorer = Scorer(specs, store, options.device)
+        store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
+        if not scorer.usable:
+            raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
+        for note in dict.fromkeys(note for one in found for note in one.notes):
+            progress.say(note)
+        every = [target for one in found for target in one.targets.values()]
+        score_missing(scorer, every, options.workers, progress)
     return [_collect(one, specs, scorer) for one in found]
 
 
@@ -119,24 +117,42 @@ class _Found:
 
 
 def _found(
-    sr: Path, hr: Path | None, sr_name: str, limit: int | None, hashes: dict[Path, str]
+    sr: Path, hr: Path | None, options: RunOptions, hashes: dict[Path, str], copies: Path
 ) -> _Found:
-    pairs, refused, note = pair_files(sr, hr, sr_name)
-    if not pairs:
+    found, refused, note = pair_files(sr, hr, options.sr_name)
+    if not found:
         note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
-    targets = {}
-    for stem in sorted(pairs)[:limit]:
+    pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
+    targets: dict[str, Target] = {}
+    for stem, pair in pairs.items():
         try:
-            targets[stem] = _target(*pairs[stem], hashes)
+            kept = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
+            targets[stem] = replace(_target(*kept, hashes), image=pair[0].name)
         except ImageError as error:
             refused.append((error.file, error.reason))
-    notes = [f"{printable(sr)}: {each}" for each in (note, _colours(targets.values())) if each]
+    cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
+    said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
+    notes = [f"{printable(sr)}: {each}" for each in (note, said, _colours(pairs.values())) if each]
     return _Found(sr, targets, refused, tuple(notes))
 
 
-def _colours(targets: Iterable[Target]) -> str:
+def _cut(sr: Path, hr: Path | None, into: Path) -> tuple[Path, Path | None]:
+    """Copies of both, cut at the right and bottom to the size they share, where theirs differ by
+    less than a scale; else themselves."""
+    pictures = {path: read_rgb(path) for path in (sr, hr) if path}
+    sizes = [picture.shape[:2] for picture in pictures.values()]
+    if len(sizes) < 2 or not nearly_same(*sizes):
+        return sr, hr
+    height, width = map(min, *sizes)
+    copies = [into / "sr.png", into / "hr.png"]
+    for path, picture in zip(copies, pictures.values(), strict=True):
+        write_png(path, crop(picture, 0, 0, width, height))
+    return copies[0], copies[1]
+
+
+def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
     """How many SR images are in other colours than their HR images, and the first of them."""
-    pairs = [(target.sr, target.hr) for target in targets if target.sr and target.hr]
+    pairs = [(sr, hr) for sr, hr in found if hr]
     apart = [pair for pair in pairs if profile_of(pair[0]) != profile_of(pair[1])]
     if not apart:
         return ""
@@ -175,7 +191,7 @@ def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> Fold
                 rows.append((target.image, spec.name, None))
                 reasons[target.image, spec.name] = value.text
                 if value.kind != "unavailable":
-                    problems.append(_problem(target, spec, value))
+                    problems.append(_problem(found.folder / target.image, spec, value))
             else:
                 rows.append((target.image, spec.name, value))
                 values[spec.name].append(value)
@@ -205,10 +221,10 @@ def _mean(
     return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
 
 
-def _problem(target: Target, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
+def _problem(file: Path, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
     if missing.file:
         return missing.file, missing.reason
-    return printable(target.sr), f"{spec.name}: {missing.reason}"
+    return printable(file), f"{spec.name}: {missing.reason}"
 
 
 def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

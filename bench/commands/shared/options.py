@@ -97,6 +97,12 @@ SrName = Annotated[
         help="How SR images are named, as in {stem}_x4; {stem} is the HR image's.",
     ),
 ]
+Modcrop = Annotated[
+    bool,
+    typer.Option(
+        "--modcrop", help="Cut SR and HR at the right and bottom to the size that both have."
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
