@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Cli
 from pictures import ODD_NAMES, not_read_in_folders, photo
@@ -171,6 +172,16 @@ def test_modcrop_cuts_to_the_shared_size_at_the_top_left(tmp_path: Path) -> None
     assert "its HR image is 63x66" in reasons["other.png"] and "--modcrop" not in told["other.png"]
     assert math.isnan(without["odd.png"]) and "score --modcrop" in told["odd.png"]
     assert without["same.png"] == with_it["same.png"]
+
+
+@pytest.mark.parametrize("metric", ["vif", "pyiqa:cw_ssim"])
+def test_what_is_not_defined_of_a_flat_image_stays_out_of_the_mean(metric: str) -> None:
+    flat, other = np.full((64, 64, 3), 128, np.uint8), photo(64, 64)
+    measure = bench.metric(metric)
+    assert measure(other, photo(64, 64, 5)) > 0
+    for sr in (flat, other):
+        with pytest.raises(bench.BenchError, match="not defined: its HR image is one flat colour"):
+            measure(sr, flat)
 
 
 def test_second_run_computes_nothing_and_a_changed_image_only_itself(
