@@ -65,7 +65,9 @@ def score(
             None if hr is None else Path(hr),
             _several(metrics),
             RunOptions(
-                *(Path(place), resolve_device(device), workers),
+                Path(place),
+                resolve_device(device),
+                workers,
                 limit=limit,
                 sr_name=sr_name,
                 modcrop=modcrop,

@@ -56,10 +56,7 @@ def score(
         hr,
         o.names("--metrics", metrics),
         RunOptions(
-            *(store, resolve_device(device), workers),
-            limit=limit,
-            sr_name=sr_name,
-            modcrop=modcrop,
+            store, resolve_device(device), workers, limit=limit, sr_name=sr_name, modcrop=modcrop
         ),
         progress(as_json),
     )

@@ -113,8 +113,7 @@ def pair_files(
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
     files, clashes = images.by_stem(image_folders.image_files(folder))
-    refused = [(printable(path), reason) for path, reason in clashes]
-    return files, refused + image_folders.subfolders(folder)
+    return files, clashes + image_folders.subfolders(folder)
 
 
 def check_pairs(

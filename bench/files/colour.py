@@ -48,11 +48,8 @@ def is_grey(profile: bytes) -> bool:
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes) -> bool:
     """Whether it changes no colour; one that cannot be read changes none either."""
-    if is_grey(profile):
-        colours = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    else:
-        levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-        colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(9, -1, 3)
+    levels = np.arange(0, 256, 17, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(16, -1, 3)
     try:
         return bool(np.abs(to_srgb(colours, profile).astype(int) - colours).max() <= _SAME)
     except ImageCms.PyCMSError:
@@ -62,14 +59,8 @@ def _is_srgb(profile: bytes) -> bool:
 def to_srgb(rgb: np.ndarray, profile: bytes) -> np.ndarray:
     """(H, W, 3) uint8 in a profile's colours -> the same in sRGB's, relative colorimetric; of a
     grey profile, the tones of each channel."""
-    if is_grey(profile):
-        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-        return _converted(ramp, profile)[0, :, 0][rgb]
-    return _converted(Image.fromarray(np.ascontiguousarray(rgb)), profile)
-
-
-def _converted(image: Image.Image, profile: bytes) -> np.ndarray:
     source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    made = ImageCms.profileToProfile(image, source, srgb, intent, "RGB")
-    return np.asarray(made)
+    stored = np.arange(256, dtype=np.uint8)[None] if is_grey(profile) else rgb
+    picture, intent = Image.fromarray(stored), ImageCms.Intent.RELATIVE_COLORIMETRIC
+    made = np.asarray(ImageCms.profileToProfile(picture, source, srgb, intent, "RGB"))
+    return made[0, :, 0][rgb] if is_grey(profile) else made

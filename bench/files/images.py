@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unicodedata import normalize
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,6 +21,7 @@ from bench.base.errors import ImageError
 from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
+from bench.files.names import same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,7 +271,7 @@ def image_sha256(path: Path) -> str:
         raise _refused(path, f"cannot be read ({error.strerror})") from error
 
 
-def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
     """Index files by stem; composed and decomposed accents (NFC, NFD) are the same there.
 
     Returns:
@@ -279,12 +279,13 @@ def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, st
     """
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(normalize("NFC", file.stem), []).append(file)
-    unique = {group[0].stem: group[0] for group in groups.values() if len(group) == 1}
-    clashes = [
-        (file, f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)")
-        for stem, group in groups.items()
-        if len(group) > 1
-        for file in group
-    ]
+        groups.setdefault(same(file.stem), []).append(file)
+    unique: dict[str, Path] = {}
+    clashes: list[tuple[str, str]] = []
+    for stem, group in groups.items():
+        if len(group) == 1:
+            unique[group[0].stem] = group[0]
+        else:
+            why = f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)"
+            clashes += [(printable(file), why) for file in group]
     return unique, clashes

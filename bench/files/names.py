@@ -24,24 +24,20 @@ class Matched:
 
     Attributes:
         files: those that were found.
-        pattern: how they are named, with `{stem}` for that name, less `mark`.
-        mark: an ending that all names have and no file has ("_HR").
+        pattern: how they are named, with `{stem}` for that name (less an "_HR" that all have).
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
     pattern: str = STEM
-    mark: str = ""
 
     @property
     def note(self) -> str:
         """What is to be said of it; "" where files have the names that were looked for."""
-        if self.pattern == STEM and not self.mark:
-            return ""
-        name, path = next(iter(self.files.items()))
-        return (
-            f"files are named '{printable(self.pattern)}': {printable(path.name)} is taken for "
-            f"'{printable(name)}', and the others likewise"
-        )
+        for name, path in self.files.items():
+            if same(name) != same(path.stem):
+                taken = f"{printable(path.name)} is taken for '{printable(name)}', and so on"
+                return f"files are named '{printable(self.pattern)}': {taken}"
+        return ""
 
 
 def same(name: str) -> str:
@@ -69,7 +65,7 @@ def matched(files: Mapping[str, Path], wanted: Collection[str], pattern: str = "
         for tried in [pattern] if pattern else _patterns(known, cores):
             found = _found(known, cores, tried)
             if found:
-                return Matched(found, tried, mark)
+                return Matched(found, tried)
     return Matched(pattern=pattern or STEM)
 
 

@@ -234,11 +234,10 @@ def _folder(name: str) -> Entry:
     note = "finished images given as a folder; not run here"
     card = _own_card(title, "", "finished images", note=note)
     folder, naming = _folder_and_naming(path)
-    if DATASET in folder:
-        files = cache(lambda dataset: _finished(folder.replace(DATASET, dataset)))
-        return Entry(name, card, files, naming)
-    found = _finished(folder)
-    return Entry(name, card, lambda dataset: found, naming)
+    files = cache(lambda dataset: _finished(folder.replace(DATASET, dataset)))
+    if DATASET not in folder:
+        files("")  # it is there, and can be read
+    return Entry(name, card, files, naming)
 
 
 def _folder_and_naming(path: str) -> tuple[str, str]:
@@ -257,7 +256,7 @@ def _path_and_title(given: str) -> tuple[str, str]:
 
 def _finished(folder: str) -> Mapping[str, Path]:
     files, clashes = by_stem(image_files(Path(folder)))
-    strange = [*((printable(path), why) for path, why in clashes), *subfolders(Path(folder))]
+    strange = [*clashes, *subfolders(Path(folder))]
     if strange:
         raise ImageError(strange[0][1], strange[0][0])
     return files

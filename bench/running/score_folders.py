@@ -6,8 +6,9 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -83,9 +84,9 @@ def score_folders(
     """
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
-    hashes: dict[Path, str] = {}
+    sha256 = cache(image_sha256)  # of HR images once for all folders
     with TemporaryDirectory() as place:
-        found = [_found(sr, hr, options, hashes, Path(place) / str(i)) for i, sr in enumerate(srs)]
+        found = [_found(sr, hr, options, sha256, Path(place) / str(i)) for i, sr in enumerate(srs)]
         store = Store(options.store)
         scorer = Scorer(specs, store, options.device)
         store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
@@ -117,7 +118,7 @@ class _Found:
 
 
 def _found(
-    sr: Path, hr: Path | None, options: RunOptions, hashes: dict[Path, str], copies: Path
+    sr: Path, hr: Path | None, options: RunOptions, sha256: Callable[[Path], str], copies: Path
 ) -> _Found:
     found, refused, note = pair_files(sr, hr, options.sr_name)
     if not found:
@@ -126,8 +127,9 @@ def _found(
     targets: dict[str, Target] = {}
     for stem, pair in pairs.items():
         try:
-            kept = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
-            targets[stem] = replace(_target(*kept, hashes), image=pair[0].name)
+            own, other = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
+            hr_sha256 = sha256(other) if other else None
+            targets[stem] = Target("", "", pair[0].name, own, sha256(own), other, hr_sha256)
         except ImageError as error:
             refused.append((error.file, error.reason))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
@@ -161,20 +163,6 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
     return (
         f"{len(apart)} of {len(pairs)} images have another colour profile than their HR image "
         f"(the first: {names}); pixels are compared as they are stored"
-    )
-
-
-def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
-    if hr is not None and hr not in hashes:
-        hashes[hr] = image_sha256(hr)
-    return Target(
-        dataset="",
-        method="",
-        image=sr.name,
-        sr=sr,
-        sr_sha256=image_sha256(sr),
-        hr=hr,
-        hr_sha256=hashes[hr] if hr else None,
     )
 
 

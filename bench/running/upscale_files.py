@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,9 @@ def upscale_files(
     known = Inputs([*inputs, *files_in(inputs)])
     known.refuse(output, "--output")
     require_folder(output, "--output")
-    pairs, refused = _pairs(inputs, options)
-    found = {pair.id: colour.profile_of(pair.lr) for pair in pairs if pair.lr}
-    profiles = {name: profile for name, profile in found.items() if profile}
+    pairs, refused, profiles = _pairs(inputs, options, to_srgb)
     if profiles:
         progress.say(_of_profiles(profiles, to_srgb))
-    pairs = [_with_colours(pair, profiles.get(pair.id, b""), to_srgb) for pair in pairs]
     images = NamedImages(output, profiles, to_srgb)
     cell = Cell(entry, "", entry.card.title, pairs, images, options.seed or 0)
     for task in cell.pending(Shard(), options.device):
@@ -83,13 +80,6 @@ def _of_profiles(profiles: Mapping[str, bytes], to_srgb: bool) -> str:
     names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
     done = "converted to sRGB" if to_srgb else "kept (--to-srgb converts; grey ones always are)"
     return f"{len(profiles)} inputs have a colour profile ({names}): {done}"
-
-
-def _with_colours(pair: ImagePair, profile: bytes, to_srgb: bool) -> ImagePair:
-    """A pair whose hash also stands for what is done with its profile."""
-    if not profile:
-        return pair
-    return replace(pair, lr_sha256=json_sha256([pair.lr_sha256, "profile", to_srgb]))
 
 
 def upscale_dataset(
@@ -110,11 +100,8 @@ def upscale_dataset(
 class NamedImages(ImageStore):
     """A plain folder of `STEM.png`, with the records that let a stopped run go on.
 
-    An image is made beside the records and put in its place once it is recorded.
-
-    Args:
-        profiles: ICC profiles of inputs, by id.
-        to_srgb: convert by all of them, not by the grey ones alone.
+    An image is made beside the records, given its input's ICC profile (or converted by it, where
+    that is grey or `to_srgb`), recorded, and only then put in its place.
     """
 
     def __init__(self, folder: Path, profiles: Mapping[str, bytes], to_srgb: bool) -> None:
@@ -162,13 +149,13 @@ def _ready(method: str, scale: int) -> Entry:
 
 
 def _pairs(
-    inputs: Sequence[Path], options: RunOptions
-) -> tuple[list[ImagePair], list[tuple[str, str]]]:
+    inputs: Sequence[Path], options: RunOptions, to_srgb: bool
+) -> tuple[list[ImagePair], list[tuple[str, str]], dict[str, bytes]]:
+    """The inputs, (file, reason) of those that cannot be used, and colour profiles by id."""
     files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
-    unique, clashes = by_stem(files)
-    refused = [(printable(path), reason) for path, reason in clashes]
+    unique, refused = by_stem(files)
     refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
-    pairs = []
+    pairs, profiles = [], {}
     for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:
             read_rgb(unique[stem])
@@ -176,10 +163,13 @@ def _pairs(
         except ImageError as error:
             refused.append((error.file, error.reason))
             continue
+        if profile := colour.profile_of(unique[stem]):
+            profiles[stem] = profile
+            digest = json_sha256([digest, "profile", to_srgb])  # what is written is another
         pairs.append(ImagePair(stem, unique[stem], None, digest, None, options.scale))
     if not pairs and refused:
         raise ImageError(f"no usable input, {len(refused)} refused; first: {': '.join(refused[0])}")
-    return pairs, refused
+    return pairs, refused, profiles
 
 
 def _fill(
