@@ -37,7 +37,6 @@ def picture(path: Path, side: int, rng: np.random.Generator) -> Path:
 def synthetic(root: Path, images: int, methods: int, side: int) -> Results:
     rng = np.random.default_rng(0)
     names = [f"method {i}" for i in range(methods)]
-    (root / "store.json").write_text("{}")
     sets = []
     for index in range(images):
         folder = root / f"{index:04d}"
@@ -68,12 +67,8 @@ def seconds(function: Callable[[], object]) -> float:
 
 def copy_all(results: Results, target: Path) -> None:
     target.mkdir()
-    number = 0
-    for item in results.pictures:
-        for path in (item.lr, item.hr, *item.sr.values()):
-            if path is not None:
-                (target / str(number)).write_bytes(path.read_bytes())
-                number += 1
+    for number, path in enumerate(results.files()):
+        (target / str(number)).write_bytes(path.read_bytes())
 
 
 def main() -> None:

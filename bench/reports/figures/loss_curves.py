@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.base.errors import DataError
 from bench.base.text import printable
-from bench.reports.figures.plots import COLOURS, add_legend, new_figure, plain_numbers, save, short
+from bench.reports.figures.style import COLOURS, add_legend, new_figure, plain_numbers, save, short
 
 if TYPE_CHECKING:
     import pandas as pd
