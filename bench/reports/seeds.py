@@ -33,13 +33,14 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     write_csv(_images(results.repeats), out / "seeds_images.csv", SEVEN_DIGITS)
     columns = ["dataset", "metric", "a", "b", "difference", "changes"]
     write_csv(pd.DataFrame(changes, columns=columns), out / "seeds_ranks.csv", SEVEN_DIGITS)
-    named = (*results.datasets, *results.methods, *results.metrics)
+    titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
+    titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
     page = filled(
         "pages/seeds.md",
         results=results,
         rows=rows,
         changes=changes,
-        titles={item.name: item.title for item in named} | {LOCAL: "L-STD"},
+        titles=titles,
         digits={metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4},
         nan=np.nan,
     )

@@ -42,8 +42,8 @@ def marks(means: Sequence[float], better: Literal["higher", "lower"]) -> list[Ma
     """
     known = [mean for mean in means if not math.isnan(mean)]
     ranked = sorted(set(known), reverse=better == "higher")
-    places: tuple[Mark, ...] = ("best", "second")[: max(0, len(known) - 1)]
-    names = dict(zip(ranked, places, strict=False))
+    places: tuple[Mark, ...] = ("best", "second")
+    names = dict(zip(ranked, places[: max(0, len(known) - 1)], strict=False))
     return [names.get(mean, "") for mean in means]
 
 

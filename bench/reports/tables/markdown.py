@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
@@ -45,7 +45,7 @@ def filled(template: str, escape: Callable[[str], str] = escape, **values: objec
 
 
 @cache
-def environment(escape: Callable[[str], str], **syntax: str) -> Environment:
+def environment(escape: Callable[[str], str], **syntax: Any) -> Environment:
     """Templates below `bench/reports/`, in which every value is escaped that is no `Markup`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
