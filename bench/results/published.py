@@ -158,7 +158,17 @@ def read_rows(path: Path) -> list[PublishedRow]:
     Raises:
         DataError: the file cannot be read, a column is missing, a value is not a number.
     """
-    return [_row(path, number, row) for number, row in _records(path, COLUMNS)]
+    found = []
+    for line, row in _records(path, COLUMNS):
+        try:
+            found.append(PublishedRow.model_validate(row))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise DataError(
+                f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
+                f"found '{printable(first['input'])}'"
+            ) from error
+    return found
 
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -175,17 +185,6 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
                 yield reader.line_num, {name: (row[name] or "").strip() for name in columns}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{printable(path)}: cannot be read ({printable(error)})") from error
-
-
-def _row(path: Path, line: int, row: dict[str, str]) -> PublishedRow:
-    try:
-        return PublishedRow.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(
-            f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
-            f"found '{printable(first['input'])}'"
-        ) from error
 
 
 def as_results(

@@ -150,7 +150,9 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
         compared = compare_all(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row), compared)
-    own = pd.DataFrame(cells, columns=_OWN_COLUMNS)
+    summarized = ("mean", "n", "reason")
+    columns = [*(name for name in CELL_COLUMNS if name not in summarized), "untested"]
+    own = pd.DataFrame(cells, columns=columns)
     merged = summarize(results).merge(own, how="left", on=["dataset", "metric", "method"])
     untested = merged["untested"].fillna("")
     merged["reason"] = untested.where(untested != "", merged["reason"])
@@ -188,12 +190,6 @@ def counted(images: int, groups: int) -> str:
     """n in words: images, and of how many photographs where these are fewer."""
     photographs = of_photographs(images, groups)
     return f"{images} images{photographs}" if photographs else str(images)
-
-
-_OWN_COLUMNS = [
-    *("dataset", "metric", "method", "low", "high", "rank"),
-    *("best_probability", "rank_low", "rank_high", "against_best", "untested", "groups"),
-]
 
 
 def _cells(row: CommonScores) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     columns = -(-len(tested) // rows)
     width = min(PAGE_WIDTH, 1.6 + 1.2 * columns)
     height = min(PAGE_HEIGHT, 0.3 + rows * (0.6 + 0.19 * count))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fname=STYLE):
         figure = Figure((width, height), layout="constrained")
         figure.suptitle(_title(results, dataset), fontsize=8)
         places = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,21 +21,7 @@ COLOURS = (
     *("#4D3300", "#000099", "#004D4D", "#66664D"),
 )
 MARKERS = "osD^vP*X<>hp"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.titlesize": 8.0,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "pdf.fonttype": 42,
-    "text.parse_math": False,
-    "savefig.dpi": 300,
-}
+STYLE = Path(__file__).with_name("paper.mplstyle")
 UNDATED = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -49,7 +34,7 @@ LEGEND_LENGTH = 52
 
 def new_figure(title: str) -> tuple[Figure, Axes]:
     """An empty plot under its title."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fname=STYLE):
         figure = Figure((WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots()
         axes.set_title(title)
@@ -59,7 +44,7 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and PDF without dates; `path` has no suffix."""
     written = []
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fname=STYLE):
         for suffix, metadata in UNDATED.items():
             file = io.BytesIO()
             figure.savefig(file, format=suffix, metadata=metadata)
@@ -83,7 +68,7 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     columns = min(len(labels), max(1, LEGEND_LENGTH // (max(map(len, labels)) + 6)))
     rows = -(-len(labels) // columns)
     figure.set_figheight(HEIGHT + 0.16 * rows)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(fname=STYLE):
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
                       columnspacing=1.0, handletextpad=0.3)  # fmt: skip
 
