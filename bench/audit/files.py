@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.audit import latex, markdown
+from bench.audit import latex, latex_cell, markdown
 from bench.audit.cells import Grid, GridCell
 from bench.audit.grid import TableRead, read_grid, unread_grid
 from bench.audit.names import direction, split_metric
@@ -238,5 +238,5 @@ def _cell(text: str, line: int) -> GridCell:
     r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
     text = text.strip()
     if "\\" in text:
-        return replace(latex.read_cell(text), line=line)
+        return latex_cell.read_cell(text, {}, line)
     return markdown.read_cell(text, line)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bench.audit.cells import About, Grid, GridCell, Shape, values_in
 from bench.audit.names import is_metric, tells_metrics
 from bench.audit.numbers import comma_of
-from bench.audit.values import Unread, Value
+from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
@@ -250,7 +250,3 @@ def _heading(row: Sequence[GridCell], labels: int) -> str:
     texts = list(dict.fromkeys(cell.text for cell in row if cell.text))
     numeric = any(cell.numeric for cell in row[labels:])
     return texts[0] if len(texts) == 1 and not numeric else ""
-
-
-def all_of(*texts: str) -> str:
-    return ", ".join(text for text in texts if text)

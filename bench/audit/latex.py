@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bench.audit.cells import GridCell
-from bench.audit.latex_cell import read
+from bench.audit.latex_cell import read_cell
 from bench.audit.latex_macros import Macros, after_arguments, own_macros
 from bench.base.errors import DataError
 
@@ -64,11 +64,6 @@ def passed_over(tex: str) -> list[str]:
     return found
 
 
-def read_cell(tex: str) -> GridCell:
-    """One cell that stands outside of any table."""
-    return read(tex, {})
-
-
 def _environments(tex: str) -> Iterator[tuple[int, int]]:
     """Start and end of the content of every outermost tabular."""
     depth, start = 0, 0
@@ -93,7 +88,7 @@ def _rows(content: str, line: int, macros: Macros) -> Iterator[list[GridCell]]:
         if bare.strip():
             lead = bare[: len(bare) - len(bare.lstrip())]
             at = line + content.count("\n", 0, offset) + lead.count("\n")
-            yield [read(cell, macros, at, block) for cell, _ in _split(bare, row=False)]
+            yield [read_cell(cell, macros, at, block) for cell, _ in _split(bare, row=False)]
 
 
 def _split(text: str, *, row: bool) -> Iterator[tuple[str, int]]:

@@ -55,7 +55,7 @@ _Styles = dict[str, str]
 """What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
 
 
-def read(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCell:
+def read_cell(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCell:
     """A cell of LaTeX.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.audit.marks import place_of
-from bench.audit.values import Finding, Kind, Statement, Value, ranked
+from bench.audit.values import Finding, Kind, Statement, Value, all_of, ranked
 from bench.base.cards import Card, Names
 from bench.base.errors import DataError
 from bench.base.text import printable
@@ -74,8 +74,7 @@ def check(
         said = Statement(claim.place, f"“{claim.says}”")
         reading = f"(read as: {claim.reading})" if claim.reading else ""
         if against:
-            common = ", ".join(filter(None, (table, *claim.datasets)))
-            place = against[0].place if len(against) == 1 else common
+            place = against[0].place if len(against) == 1 else all_of(table, *claim.datasets)
             truth = Statement(place, "; ".join(fact.says for fact in against))
             findings.append(Finding(KINDS[claim.kind], said, truth, reading))
         else:

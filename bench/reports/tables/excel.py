@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
@@ -21,9 +22,6 @@ from bench.reports.tables.layout import make_table
 from bench.reports.tables.table import UNDECIDED, Marking, Table, TableCell, bracketed
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FILE_NAME = "table.xlsx"
 CREATED = datetime(2000, 1, 1)
