@@ -10,8 +10,7 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +42,10 @@ class Objective(nn.Module):
 
     Attributes:
         references: makes the reference images of samples that come without.
+        needs_images: whether `start` and `finish` look at the images they are given.
     """
+
+    needs_images = False
 
     def __init__(
         self, pipeline: CasSRPipeline, settings: TrainingSettings, network: nn.Module
@@ -52,11 +54,6 @@ class Objective(nn.Module):
         self.network: Any = network
         self.pipeline, self.settings = pipeline, settings
         self.references: References = Stage1(pipeline)
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether `start` and `finish` look at the images they are given."""
-        return False
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer changes, by name."""
@@ -73,17 +70,13 @@ class VaeObjective(Objective):
     """Reconstruction; Kullback-Leibler divergence where the posterior's spread is learnt."""
 
     KL_WEIGHT = 1e-6
+    needs_images = True
 
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
         super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
 
-    @property
-    def needs_images(self) -> bool:
-        return True
-
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
-        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
         if isinstance(self.network, PatchVAE) and not self.network.is_refined:
             self.network.fit_components(images * 2 - 1)
 
@@ -107,15 +100,9 @@ class VaeObjective(Objective):
         return losses | {"kl": kl.detach(), "psnr": -10 * mse.log10()}
 
 
-@dataclass(frozen=True)
-class Draws:
-    """What is random in a batch, one row per sample.
-
-    Attributes:
-        noise: (B, c, h, w) unit normal.
-        t: (B,) time steps.
-        chance: (B,) uniform in [0, 1), for prompt dropout.
-    """
+class Draws(NamedTuple):
+    """What is random in a batch: unit-normal noise (B, c, h, w), time steps t (B,), and a number
+    (B,) uniform in [0, 1) that prompts are chosen by."""
 
     noise: Tensor
     t: Tensor
@@ -128,9 +115,7 @@ class StageObjective(Objective):
     Trained is what has gradients switched on.
 
     Args:
-        pipeline: with the network in it.
-        settings: see `cassr.config.TrainingSettings`.
-        network: one of `cassr.stages`.
+        network: one of `cassr.stages`, in the pipeline.
         conditions: the images it is given; those of a ControlNet that sees two come with the
             description, whatever prompt the U-Net is given.
         decoder: the part of the VAE that is trained too.
@@ -149,15 +134,12 @@ class StageObjective(Objective):
     ) -> None:
         super().__init__(pipeline, settings, network)
         self.conditions, self.untrained = conditions, untrained
+        self.needs_images = settings.unit_hints
         if decoder is not None:
             self.decoder = decoder
         self.critic = None
         if settings.loss == "image" and settings.adversarial_weight:
             self.critic = PatchCritic(seed=settings.seed)
-
-    @property
-    def needs_images(self) -> bool:
-        return self.settings.unit_hints
 
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
@@ -179,7 +161,7 @@ class StageObjective(Objective):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed)
                 for block in outputs:
-                    _reset(block)
+                    block.reset_parameters()  # type: ignore[operator]
             last = self.pipeline.unet.conv_out
             last.weight.mul_(OUTPUT_START)
             last.bias.zero_()
@@ -199,8 +181,7 @@ class StageObjective(Objective):
         """Eq. 3: || eps - eps_theta(z_t, z_r, z_lr, t, c) ||^2."""
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         prompt, degraded = self._prompts(draws.chance)
-        goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
-        clean = space.enter(goal, z_lr)
+        clean = space.enter(torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr), z_lr)
         z_t = noised(scheduler, clean, draws.noise, draws.t)
         target = training_target(scheduler, clean, draws.noise, draws.t)
         loss = F.mse_loss(self.predict(z_t, draws.t, prompt, images).float(), target)
@@ -219,14 +200,8 @@ class StageObjective(Objective):
         image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
         settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
         target = torch.where(worse, images[0], hr)
-        losses = image_loss(
-            image,
-            target,
-            settings.gradient_weight,
-            settings.amplitude_weight,
-            settings.grid_weight,
-            period=hr.shape[3] // z.shape[3],
-        )
+        weights = (settings.gradient_weight, settings.amplitude_weight, settings.grid_weight)
+        losses = image_loss(image, target, *weights, period=hr.shape[3] // z.shape[3])
         if self.critic is None:
             return losses
         # What is to look degraded takes no part: there both sides are given the photograph.
@@ -254,21 +229,18 @@ class StageObjective(Objective):
         return codec.encode(batch["hr"]), z_lr
 
     def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
-        noises, times, chances = [], [], []
-        for seed in seeds:
+        steps = self.pipeline.scheduler.config["num_train_timesteps"]
+
+        def one(seed: Tensor) -> tuple[Tensor, int, float]:
             generator = _generator(seed)
             noise = torch.randn(like.shape[1:], generator=generator)
             place, first, chance = torch.rand(3, generator=generator).tolist()
-            steps = self.pipeline.scheduler.config["num_train_timesteps"]
-            t = self._first_step() if first < self.settings.first_step_share else int(place * steps)
-            noises.append(noise)
-            times.append(t)
-            chances.append(chance)
-        return Draws(
-            torch.stack(noises).to(like.device),
-            torch.tensor(times, device=like.device),
-            torch.tensor(chances, device=like.device),
-        )
+            at_first = first < self.settings.first_step_share
+            return noise, self._first_step() if at_first else int(place * steps), chance
+
+        noises, times, chances = zip(*map(one, seeds), strict=True)
+        t, chance = (torch.tensor(drawn, device=like.device) for drawn in (times, chances))
+        return Draws(torch.stack(noises).to(like.device), t, chance)
 
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, T, D), and which samples show a degraded image under its description.
@@ -296,10 +268,6 @@ class StageObjective(Objective):
         fresh = type(scheduler).from_config(scheduler.config)
         fresh.set_timesteps(self.pipeline.sampling.num_inference_steps)
         return int(fresh.timesteps[0])
-
-
-def _reset(convolution: Any) -> None:
-    convolution.reset_parameters()
 
 
 def _hint_layers(network: Any) -> tuple[list[Any], nn.ModuleList]:

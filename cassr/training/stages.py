@@ -19,20 +19,11 @@ from cassr.pipeline import CasSRPipeline
 from cassr.sampling.loop import vae_factor
 from cassr.stages import freeze
 from cassr.training.losses import WINDOW
-from cassr.training.objectives import (
-    Batch,
-    Objective,
-    StageObjective,
-    VaeObjective,
-    scale_of,
-)
+from cassr.training.objectives import Batch, Objective, StageObjective, VaeObjective
+from cassr.training.samples.data import scale_of
 from cassr.training.samples.references import References
 
 MAKES: dict[LossKind, str] = {"noise": "predicts noise", "image": "makes images"}
-
-
-def _nothing(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -47,13 +38,13 @@ class Stage:
             test image, the result last; each (1, 3, H, W) float32 in [0, 1].
         rounded: they are judged as the 8-bit images that would be written.
         losses: that it can be trained by.
-        adapters: modules of `cassr.parts.build_adapters` that it trains; new ones are made where
+        adapters: modules of `cassr.build.build_adapters` that it trains; new ones are made where
             the start has none that fit, or on request.
         from_nothing: it trains what others take from Stable Diffusion, so it is for presets
             without a base.
         latents: its samples are prepared with their latents.
         references: it learns from the reference images of a trained stage 1.
-        complete: (pipeline, fresh, seed) adds what a start lacks, new if `fresh`.
+        complete: (pipeline, fresh, seed) adds what a start lacks, new if `fresh`; None for nothing.
     """
 
     name: str
@@ -65,21 +56,19 @@ class Stage:
     from_nothing: bool = False
     latents: bool = True
     references: bool = False
-    complete: Callable[[CasSRPipeline, bool, int], None] = _nothing
+    complete: Callable[[CasSRPipeline, bool, int], None] | None = None
 
 
 def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    network = pipeline.activation_stage()
+    network, kept = pipeline.activation_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
-    return StageObjective(pipeline, replace(settings, degraded_share=0.0), network, _lr)
+    return StageObjective(pipeline, kept, network, _lr)
 
 
 def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    network = pipeline.guidance_stage()
+    network, kept = pipeline.guidance_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
-    return StageObjective(
-        pipeline, replace(settings, degraded_share=0.0), network, _lr_and_reference
-    )
+    return StageObjective(pipeline, kept, network, _lr_and_reference)
 
 
 def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
@@ -149,28 +138,17 @@ def _add_texture(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
             vae.add_texture()
 
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage("activation", _activation, _activated, adapters=("activation",)),
-        Stage(
-            "guidance",
-            _guidance,
-            _guided,
-            adapters=("controlnet", "attention"),
-            references=True,
-        ),
-        Stage(
-            "prior",
-            _prior,
-            _guided_by_lr,
-            adapters=("controlnet", "attention"),
-            from_nothing=True,
-        ),
-        Stage("texture", _texture, _guided_by_lr, losses=("image",), complete=_add_texture),
-        Stage("vae", VaeObjective, _decoded, rounded=False, from_nothing=True, latents=False),
-    )
-}
+GUIDING = ("controlnet", "attention")
+"""The adapters of stage 2."""
+
+_ALL = (
+    Stage("activation", _activation, _activated, adapters=("activation",)),
+    Stage("guidance", _guidance, _guided, adapters=GUIDING, references=True),
+    Stage("prior", _prior, _guided_by_lr, adapters=GUIDING, from_nothing=True),
+    Stage("texture", _texture, _guided_by_lr, losses=("image",), complete=_add_texture),
+    Stage("vae", VaeObjective, _decoded, rounded=False, from_nothing=True, latents=False),
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
 
 
 def get_stage(name: str) -> Stage:

@@ -40,6 +40,7 @@ Validate = Callable[[CasSRPipeline, int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
 
 FIRST_IMAGES = 256
+"""HR crops that networks are initialised and scaled by."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,20 @@ def train(
     objective = build_objective(stage, pipeline, settings)
     objective.references = references or objective.references
     pipeline.to(accelerator.device)
-    _prepare_modules(pipeline, settings)
-    images = _first_images(pairs, recipe) if objective.needs_images else torch.empty(0)
-    images = images.to(accelerator.device)
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(pipeline)
+    pipeline.optimize()
+    pipeline.set_progress_bar_config(disable=True)
+    images = torch.empty(0)
+    if objective.needs_images:
+        images = next(loader(pairs, recipe, Share(FIRST_IMAGES)))["hr"].to(accelerator.device)
     objective.start(images)
     state = RunState(accelerator, objective, settings, run, stage)
-    if state.step >= settings.steps and (run.out / "model").is_dir():
-        there = run.out / "model"
-        return TrainingOutcome(state.step, True, False, state.skipped, math.nan, there, main)
+    model = run.out / "model"
+    if state.step >= settings.steps and model.is_dir():
+        return TrainingOutcome(state.step, True, False, state.skipped, math.nan, model, main)
     if main:
-        checkpoints.remove(run.out / "model")
+        checkpoints.remove(model)
     accelerator.init_trackers(stage) if run.tracker != "none" else None
     with _stop_flag() as asked, state.log:
         loss = _loop(state, pairs, recipe, asked, validate)
@@ -129,13 +134,8 @@ def train(
     if finished:
         _finish(state, images, validate)
     accelerator.end_training()
-    model = run.out / "model" if finished else None
-    return TrainingOutcome(state.step, finished, interrupted, state.skipped, loss, model, main)
-
-
-def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
-    """HR crops (B, 3, H, W) in [0, 1] that networks are initialised and scaled by."""
-    return next(loader(pairs, recipe, Share(FIRST_IMAGES)))["hr"]
+    made = model if finished else None
+    return TrainingOutcome(state.step, finished, interrupted, state.skipped, loss, made, main)
 
 
 def _loop(
@@ -250,13 +250,6 @@ def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
         pipeline.save_pretrained(part)
     checkpoints.remove(folder)
     part.replace(folder)
-
-
-def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
-    if settings.gradient_checkpointing:
-        checkpoint_gradients(pipeline)
-    pipeline.optimize(channels_last=True)
-    pipeline.set_progress_bar_config(disable=True)
 
 
 def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
