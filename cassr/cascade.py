@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +11,16 @@ import torch
 from torch import Tensor
 
 from cassr.config import SamplingOptions
-from cassr.requests import Prompts, spans
+from cassr.requests import OnStep, Prompts, spans
 from cassr.sampling.color import CORRECTIONS
 from cassr.sampling.images import processed_size, quantize, resize_bicubic, scaled_size
 from cassr.sampling.loop import (
     LatentCodec,
-    OnStep,
-    draw_noise,
+    NoisePredictor,
     execution_device,
-    sample,
+    initial_latents,
     stage_generators,
     tiled_predictor,
-    unchanged,
     vae_factor,
 )
 from cassr.sampling.numbers import integer
@@ -55,12 +54,12 @@ class Cascade:
 
     Attributes:
         pipeline: a `CasSRPipeline`.
-        on_step: see `cassr.sampling.loop.sample`.
+        on_step: called after every step of both stages.
     """
 
     pipeline: Any
     options: SamplingOptions
-    on_step: OnStep = unchanged
+    on_step: OnStep = lambda index, t, latents: latents
 
     def batches(
         self,
@@ -145,16 +144,30 @@ class Cascade:
         factor, (height, width) = vae_factor(pipeline.vae), z_lr.shape[2:]
         grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
         limit = options.hint_cache_mb * 2**20 if steps > 1 else 0
-        generators = stage_generators(batch.seeds, number)
         with pipeline.resident(stage):
             device = execution_device(pipeline.unet)
             prompt = batch.prompts.stacked(guidance_scale).to(device, pipeline.unet.dtype)
             predict = tiled_predictor(
                 pipeline.ready(stage), conditions, prompt, grid, guidance_scale, limit
             )
-            noise = draw_noise(z_lr.shape[1:], generators).to(z_lr.device)
             space = pipeline.latent_space
             start = space.enter(z_lr, z_lr) if options.start == "lr" else None
-            scheduler, progress = pipeline.scheduler, pipeline.progress_bar
-            y = sample(predict, scheduler, noise, start, steps, generators, progress, self.on_step)
-            return space.leave(y, z_lr)
+            return space.leave(self._denoise(number, predict, batch, start, steps), z_lr)
+
+    def _denoise(
+        self, number: int, predict: NoisePredictor, batch: Batch, start: Tensor | None, steps: int
+    ) -> Tensor:
+        """Run the scheduler from noise, or noise with `start` in it, to latents."""
+        scheduler, z_lr = self.pipeline.scheduler, batch.z_lr
+        generators = stage_generators(batch.seeds, number)
+        noise = torch.stack([torch.randn(z_lr.shape[1:], generator=g) for g in generators])
+        scheduler.set_timesteps(steps, device=z_lr.device)
+        latents = initial_latents(scheduler, noise.to(z_lr.device), start)
+        # Some schedulers add noise in their steps.
+        accepted = inspect.signature(scheduler.step).parameters
+        extra = {"generator": generators} if "generator" in accepted else {}
+        for index, t in enumerate(self.pipeline.progress_bar(scheduler.timesteps)):
+            prediction = predict(scheduler.scale_model_input(latents, t), t)
+            latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
+            latents = self.on_step(index, t, latents)
+        return latents

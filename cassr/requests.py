@@ -13,7 +13,6 @@ from torch import Tensor
 from cassr.config import SamplingOptions
 from cassr.prompts import with_caption
 from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
-from cassr.sampling.loop import OnStep, unchanged
 from cassr.sampling.numbers import integer
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """diffusers' callback: (pipeline, step, t, {"latents": (B, c, h, w)}) -> the same dict, or None."""
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
 Generators = torch.Generator | list[torch.Generator]
 
 
@@ -156,7 +157,7 @@ def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> lis
 
 
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
-    """diffusers' callback as `cassr.sampling.loop.sample` calls it.
+    """diffusers' callback as `cassr.cascade` calls it.
 
     Raises:
         ValueError: other inputs than the latents.
@@ -164,10 +165,10 @@ def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> 
     if unknown := sorted(set(inputs) - {"latents"}):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")
-    if callback is None:
-        return unchanged
 
     def on_step(index: int, t: Tensor, latents: Tensor) -> Tensor:
+        if callback is None:
+            return latents
         given = callback(pipeline, index, t, dict.fromkeys(inputs, latents))
         return (given or {}).get("latents", latents)
 

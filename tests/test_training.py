@@ -87,7 +87,7 @@ def run_here(
     recipe = recipe_of(settings)
     pairs = TrainingPairs(in_folders([folder]), recipe, settings.samples or None)
     options = TrainingOptions(out, quiet=True, **more)
-    return train(stage, start_of(stage), pairs, recipe, settings, options, cpu=True)
+    return train(stage, start_of(stage), pairs, settings, options, cpu=True)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -429,7 +429,7 @@ class TestRuns:
 
         with pytest.raises(KeyboardInterrupt):
             train(
-                "guidance", start_of("guidance"), pairs, recipe_of(settings), settings, options,
+                "guidance", start_of("guidance"), pairs, settings, options,
                 validate=stopped, cpu=True,
             )  # fmt: skip
         ended = run_here(folder, tmp_path, longer, validate_every=100)
@@ -451,7 +451,7 @@ class TestRuns:
             made = load_start(Start("mini", random=True, activation="controlnet"), "activation")
             mine = replace(settings, gradient_checkpointing=name == "saving")
             options = TrainingOptions(tmp_path / name, quiet=True)
-            train("activation", made, pairs, recipe_of(mine), mine, options, cpu=True)
+            train("activation", made, pairs, mine, options, cpu=True)
             assert made.activation.is_gradient_checkpointing == (name == "saving")
         assert_close_but_for_rounding(weights(tmp_path / "plain"), weights(tmp_path / "saving"))
 

@@ -96,17 +96,8 @@ def in_folders(places: Sequence[str | Path]) -> Photographs:
 
 
 def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
-    """The image column of a `datasets.Dataset`.
-
-    Args:
-        column: its name; found if None.
-        label: what the dataset is called in messages.
-
-    Raises:
-        TrainingError: no such column.
-    """
-    column = image_column(dataset.features, column, label)
-    rows = undecoded(dataset, column)
+    """The image column of a `datasets.Dataset`; arguments and errors as for `image_column`."""
+    rows, column = image_column(dataset, column, label)
     return [RowPhotograph(rows, column, index, label) for index in range(len(rows))]
 
 
@@ -126,11 +117,11 @@ def digest(photographs: Photographs) -> str:
 
 
 class Stream:
-    """An image column of a `datasets.IterableDataset`, repeated without end; see `in_dataset`."""
+    """An image column of a `datasets.IterableDataset`, repeated without end; see `image_column`."""
 
     def __init__(self, dataset: Any, column: str | None, label: str) -> None:
-        self.label, self.column = label, image_column(dataset.features, column, label)
-        self.rows = undecoded(dataset, self.column)
+        self.label = label
+        self.rows, self.column = image_column(dataset, column, label)
 
     def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
         """(name, undecoded cell) of every row from number `start` on.
@@ -177,28 +168,29 @@ def open_hub(name: str, streaming: bool = False) -> Any:
     return in_dataset(rows, column or None, f"hf:{name}")
 
 
-def image_column(features: Any, wanted: str | None, label: str) -> str:
-    """The image column of a dataset's features.
+def image_column(dataset: Any, wanted: str | None, label: str) -> tuple[Any, str]:
+    """The rows of a dataset with one image column alone, and its name.
+
+    Its images are left as bytes, so that a damaged one is ours to name.
+
+    Args:
+        wanted: name of the column; found if None.
+        label: what the dataset is called in messages.
 
     Raises:
-        TrainingError: none, several, or not the one that is wanted.
+        TrainingError: no image column, several, or not the one that is wanted.
     """
     import datasets
 
-    found = [name for name, kind in (features or {}).items() if isinstance(kind, datasets.Image)]
-    if wanted in found or (wanted is None and len(found) == 1):
-        return wanted or found[0]
-    raise TrainingError(
-        f"{label}: expected {f'an image column {wanted!r}' if wanted else 'one image column'}, "
-        f"found {', '.join(found) or 'none'}; name it as {label}:COLUMN"
-    )
-
-
-def undecoded(dataset: Any, column: str) -> Any:
-    """The dataset with its images as bytes, so that a damaged one is ours to name."""
-    import datasets
-
-    return dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    kinds = dataset.features or {}
+    found = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
+    if wanted not in found and (wanted or len(found) != 1):
+        raise TrainingError(
+            f"{label}: expected {f'an image column {wanted!r}' if wanted else 'one image column'}, "
+            f"found {', '.join(found) or 'none'}; name it as {label}:COLUMN"
+        )
+    name = wanted or found[0]
+    return dataset.select_columns([name]).cast_column(name, datasets.Image(decode=False)), name
 
 
 def decode_cell(cell: Any, name: str) -> Pixels:

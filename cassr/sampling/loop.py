@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,6 @@ Denoiser = Any  # one of `cassr.stages`, which say what its `embed` and `predict
 Autoencoder = Any  # diffusers' AutoencoderKL, or the miniature's PatchVAE
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
-OnStep = Callable[[int, Tensor, Tensor], Tensor]
-"""(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
-
-
-def unchanged(index: int, t: Tensor, latents: Tensor) -> Tensor:
-    return latents
 
 
 def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
@@ -35,11 +28,6 @@ def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
     """
     digests = [hashlib.sha256(f"{int(seed)}/{stage}".encode()).digest() for seed in seeds]
     return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
-
-
-def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Unit-normal (len(generators), *shape) float32 on the CPU, one generator per image."""
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
 def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:
@@ -64,38 +52,6 @@ def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) ->
         )
     steps = scheduler.timesteps[:1].expand(noise.shape[0])
     return scheduler.add_noise(z_lr, noise, steps)
-
-
-def sample(
-    predict: NoisePredictor,
-    scheduler: Scheduler,
-    noise: Tensor,
-    z_lr: Tensor | None,
-    steps: int,
-    generators: Sequence[torch.Generator],
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-    on_step: OnStep = unchanged,
-) -> Tensor:
-    """Run a scheduler from noise to latents.
-
-    Args:
-        noise: (B, c, h, w) float32.
-        z_lr: see `initial_latents`.
-        generators: one per image, for schedulers that add noise in their steps.
-        progress: wraps the time steps.
-
-    Returns:
-        (B, c, h, w) float32.
-    """
-    scheduler.set_timesteps(steps, device=noise.device)
-    latents = initial_latents(scheduler, noise, z_lr)
-    accepted = inspect.signature(scheduler.step).parameters
-    extra = {"generator": list(generators)} if "generator" in accepted else {}
-    for index, t in enumerate(progress(scheduler.timesteps)):
-        prediction = predict(scheduler.scale_model_input(latents, t), t)
-        latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
-        latents = on_step(index, t, latents)
-    return latents
 
 
 def guided_prediction(
@@ -189,11 +145,9 @@ class LatentCodec:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Inverse of `encode`: (B, c, h, w) -> (B, 3, f*h, f*w) float32 in [0, 1], clamped."""
-        config = self.vae.config
 
         def on_tile(window: Window) -> Tensor:
-            scaled = window.crop(latents) / config["scaling_factor"]
-            z = scaled + (config.get("shift_factor") or 0.0)
+            z = unscaled(self.vae, window.crop(latents))
             z = z.to(execution_device(self.vae), self.vae.dtype)
             image = self.vae.decode(z, return_dict=False)[0]
             return image.float().add_(1).div_(2)
@@ -203,6 +157,11 @@ class LatentCodec:
     def _grid(self, size: Sequence[int], cell: int) -> Grid:
         height, width = (side // cell for side in size)
         return Grid(height, width, self.tile // self.factor, self.overlap // self.factor)
+
+
+def unscaled(vae: Autoencoder, latents: Tensor) -> Tensor:
+    """What the decoder takes, of latents (B, c, h, w) as they are sampled."""
+    return latents / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0.0)
 
 
 def vae_factor(vae: Autoencoder) -> int:

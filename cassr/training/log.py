@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import sys
 import time
 from collections.abc import Mapping
@@ -41,7 +40,6 @@ class TrainingLog:
 
     def __init__(self, path: Path, step: int, steps: int, *, quiet: bool, write: bool) -> None:
         self.step, self.steps, self.quiet = step, steps, quiet
-        self.last_loss = math.nan
         self._sums: dict[str, Tensor] = {}
         self._count, self._samples = 0, 0
         self._since = self._stepped = time.monotonic()
@@ -81,7 +79,6 @@ class TrainingLog:
         for name, total in self._sums.items():
             mean: Any = accelerator.reduce(total / self._count, "mean")
             values[name] = float(mean)
-        self.last_loss = values["loss"]
         values["learning_rate"] = self._rate
         now = time.monotonic()
         values["samples_per_second"] = self._samples / max(now - self._since, 1e-9)

@@ -20,7 +20,13 @@ from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
-from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
+from cassr.sampling.loop import (
+    LatentCodec,
+    noised,
+    predicted_clean,
+    training_target,
+    unscaled,
+)
 from cassr.stages import TunerActivation
 from cassr.training.adversarial import PatchCritic, adversarial_loss
 from cassr.training.losses import image_loss
@@ -197,7 +203,8 @@ class StageObjective(Objective):
         prompt, degraded = self._prompts(draws.chance)
         prediction = self.predict(z_t, t, prompt, images)
         z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
-        image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
+        vae = self.pipeline.vae
+        image = ((vae.decode(unscaled(vae, z)).sample + 1) / 2).float()
         settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
         target = torch.where(worse, images[0], hr)
         weights = (settings.gradient_weight, settings.amplitude_weight, settings.grid_weight)
@@ -293,11 +300,6 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         layer.weight.div_(std.view(-1, 1, 1, 1))
         layer.bias.sub_(mean).div_(std)
         x = F.silu(layer(x))
-
-
-def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:
-    config = pipeline.vae.config
-    return z / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
 
 
 def _generator(seed: Tensor | int) -> torch.Generator:

@@ -123,10 +123,8 @@ def run(
             if PartialState().is_main_process:
                 hands = replace(hands, report=report)
             pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands)
-    made = train(
-        stage, pipeline, pairs, recipe, settings, options,
-        references=references, validate=validate, cpu=cpu,
-    )  # fmt: skip
+    made = train(stage, pipeline, pairs, settings, options, references=references,
+                 validate=validate, cpu=cpu)  # fmt: skip
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
 

@@ -136,7 +136,7 @@ class TrainingPairs(Dataset):
 
     def __init__(self, photographs: Photographs, recipe: Recipe, size: int | None = None) -> None:
         self.photographs, self.recipe, self.size = photographs, recipe, size
-        self._read = lru_cache(maxsize=2)(lambda chosen: photographs[chosen].read())
+        self._last: tuple[int, Pixels | None] = (-1, None)
 
     def __getitem__(self, index: int) -> Sample:
         """See `make_sample`.
@@ -166,11 +166,12 @@ class TrainingPairs(Dataset):
         order = _order(len(self.photographs), self.recipe.seed, epoch)
         yield from (int(chosen) for chosen in np.roll(order, -place))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_read"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**{k: state[k] for k in ("photographs", "recipe", "size")})  # type: ignore[misc]
+    def _read(self, chosen: int) -> Pixels:
+        number, pixels = self._last
+        if pixels is None or number != chosen:
+            pixels = self.photographs[chosen].read()
+            self._last = chosen, pixels
+        return pixels
 
 
 @lru_cache(maxsize=4)
@@ -269,8 +270,11 @@ class _Told(Dataset):
             return error
 
 
-def collate(samples: Sequence[Sample]) -> Sample:
-    """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]."""
+def collate(samples: Sequence[Any]) -> Any:
+    """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]; or an error in place of one."""
+    for sample in samples:
+        if isinstance(sample, TrainingError):
+            return sample
     batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
     for name in samples[0]:
         if name == "skipped":
@@ -308,7 +312,7 @@ def loader(
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
         "num_workers": workers,
-        "collate_fn": _collate_told,
+        "collate_fn": collate,
         "pin_memory": pin_memory,
         "worker_init_fn": _one_thread,
         "persistent_workers": workers > 0,
@@ -323,13 +327,6 @@ def loader(
         if isinstance(batch, TrainingError):
             raise batch
         yield batch
-
-
-def _collate_told(samples: Sequence[Sample | TrainingError]) -> Sample | TrainingError:
-    for sample in samples:
-        if isinstance(sample, TrainingError):
-            return sample
-    return collate(samples)  # type: ignore[arg-type]
 
 
 def _one_thread(worker: int) -> None:
