@@ -124,12 +124,7 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.encoder(lr)
 
     def forward(self, skips: Sequence[Tensor], hints: Sequence[Tensor]) -> list[Tensor]:
-        """Edit the skip connections.
-
-        Args:
-            skips: (n*B, C_i, h_i, w_i) each; n stacked halves share the hints.
-            hints: (B, C_i, h_i, w_i) each, from `embed`.
-        """
+        """Edited skips, from skips (n*B, C_i, h_i, w_i) whose n halves share hints (B, ...)."""
         repeats = skips[0].shape[0] // hints[0].shape[0]
         return [
             skip + self.config["alpha"] * tuner(skip, hint.repeat(repeats, 1, 1, 1))

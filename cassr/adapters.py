@@ -43,11 +43,7 @@ class Adapted:
     config: Any
 
     def save_adapters(self, folder: str | Path) -> None:
-        """Write the trained modules and the options; the index last, so that one is complete.
-
-        Args:
-            folder: made if needed.
-        """
+        """Write the trained modules and the options; the index last, so that one is complete."""
         pipeline: Any = self
         folder, config = Path(folder), self.config
         modules = {name: getattr(pipeline, name) for name in PARTS}

@@ -36,12 +36,8 @@ def build_pipeline(
 ) -> CasSRPipeline:
     """A CasSR of a preset's size with random weights; no text encoder, random fixed prompts.
 
-    Args:
-        preset: name or preset.
-        seed: of the weights; the global generator is left as it was.
-
-    Raises:
-        ValueError: unknown preset.
+    `seed` is that of the weights; the global generator is left as it was. Raises ValueError for an
+    unknown preset.
     """
     chosen = get_preset(preset) if isinstance(preset, str) else preset
     with torch.random.fork_rng(devices=[]):
@@ -102,9 +98,7 @@ def build_adapters(
 ) -> dict[str, Any]:
     """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
 
-    Args:
-        activation: "scedit" or "controlnet" make a network for stage 1, the others none.
-        multiple_attention: False is the plain ControlNet.
+    The activations "lr" and "external" have no network for stage 1.
     """
     networks: dict[str, Any] = {
         "scedit": lambda: CSCTuners.from_unet(

@@ -267,11 +267,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SD15, MINI)}
 
 
 def get_preset(name: str) -> Preset:
-    """A preset by name.
-
-    Raises:
-        ValueError: names the presets there are.
-    """
+    """A preset by name; ValueError names those there are."""
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
     return PRESETS[name]

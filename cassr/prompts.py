@@ -1,8 +1,4 @@
-"""Prompts: carried embeddings, the text encoder where there is one, captions.
-
-The paper uses one general description for all images, so its embedding can travel with the model
-and inference needs no text encoder.
-"""
+"""Prompts: carried embeddings, the text encoder where there is one, captions."""
 
 from __future__ import annotations
 

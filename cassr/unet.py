@@ -1,9 +1,7 @@
 """The U-Net of Stable Diffusion in two halves, so that conditions can enter between and inside.
 
-diffusers' `UNet2DConditionModel.forward` runs in one go. Here the same modules are called in the
-same order by two functions: `encode` (down path and middle; a ControlNet has the same encoder) and
-`decode` (up path). Nothing of the U-Net is changed, subclassed or hooked: its state dict, its
-LoRA layers and its attention processors stay what they are.
+The modules of diffusers' `UNet2DConditionModel` are called in the order of its `forward`: by
+`encode` (down path and middle; a ControlNet has the same encoder) and by `decode` (up path).
 """
 
 from __future__ import annotations
@@ -144,12 +142,7 @@ def _run_forked(
 
 
 def finish_block(block: BasicTransformerBlock, tokens: Tensor, prompt: Tensor) -> Tensor:
-    """What a transformer block does after self-attention: text attention, feed-forward.
-
-    Args:
-        tokens: (B, h*w, C); so is the result.
-        prompt: (B, T, D).
-    """
+    """Text attention and feed-forward of a block: tokens (B, h*w, C), prompt (B, T, D)."""
     assert block.attn2 is not None
     tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=prompt) + tokens
     return block.ff(block.norm3(tokens)) + tokens

@@ -1,10 +1,6 @@
-"""The second-order degradation of Real-ESRGAN: from a photograph to its low-resolution twin.
+"""The second-order degradation of Real-ESRGAN (section 3; options of its x4plus model).
 
-USM sharpening, then twice blur -> resize -> noise -> JPEG, the last JPEG before or after the
-resize to the final size and a sinc filter (Real-ESRGAN, section 3; options of its x4plus model).
 All decisions are drawn first, as data (`sample_parameters`); `apply` is then a pure function.
-
-    lr = degrade(hr, seed=7)
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
 """The steps of the degradation: the record of each one's parameters, and what it does to pixels.
 
-`apply` strings them together; `cassr.degradation` draws the parameters and is the module to use.
-
-Everything here is numpy and scipy in double precision on one thread, in a fixed order of
-operations: what differs between two machines is the last bits of a double, which the rounding
-to 8 bits removes.
-
-Images are planes: `(C, H, W) float64 in [0, 1]`.
+numpy and scipy in double precision on one thread, in a fixed order of operations: see
+docs/degradation.md. Images are planes: `(C, H, W) float64 in [0, 1]`.
 """
 
 import io

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.base.errors import TrainingError, UnreadableImage, first_line
 from cassr.degradation.steps import Pixels
 
 MARKED_BYTES = 2**16
@@ -30,11 +30,7 @@ class Photograph(Protocol):
     def name(self) -> str: ...
 
     def read(self) -> Pixels:
-        """(H, W, 3) uint8.
-
-        Raises:
-            UnreadableImage: it is damaged or no image.
-        """
+        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
         ...
 
     def mark(self) -> str:
@@ -161,8 +157,7 @@ def open_hub(name: str, streaming: bool = False) -> Any:
             place, split=split or "train", revision=revision or None, streaming=streaming
         )
     except Exception as error:  # whatever hub, network or builder script come up with
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise TrainingError(f"hf:{name}: cannot be loaded: {reason}") from error
+        raise TrainingError(f"hf:{name}: cannot be loaded: {first_line(error)}") from error
     if streaming:
         return Stream(rows, column or None, f"hf:{name}")
     return in_dataset(rows, column or None, f"hf:{name}")

@@ -1,7 +1,6 @@
 """Colour correction of a sampled image against the upscaled LR image.
 
-AdaIN moves mean and standard deviation of each channel; the wavelet correction takes the lowest
-frequency band from the LR image (five levels of the a-trous transform, as StableSR does).
+The wavelet correction is five levels of the a-trous transform, as StableSR does.
 """
 
 from __future__ import annotations

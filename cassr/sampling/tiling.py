@@ -1,9 +1,7 @@
 """Overlapping tiles with smooth weights, for the denoiser and for the VAE.
 
-A grid covers a plane with tiles of one size that overlap by at least `overlap`. Each tile's weight
-rises from its border to one over the overlap by a squared sine; the weights of all tiles are
-normalised along each axis, so they add up to one everywhere and the blended plane needs no
-division. Memory is that of one tile plus the result.
+Each tile's weight rises from its border to one over the overlap by a squared sine; the weights are
+normalised along each axis, so they add up to one everywhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What a step of training costs, counted without doing it: FLOPs by part, activations, seconds.
-
-Networks are moved to PyTorch's meta device, which knows shapes and no values, and run there under
-its FLOP counter.
-"""
+"""What a step of training costs, counted on PyTorch's meta device, which knows no values."""
 
 from __future__ import annotations
 
@@ -92,7 +88,7 @@ def step_cost(
 
 def _loss(objective: StageObjective, latents: Tensor, images: Tensor) -> Tensor:
     """A number that depends on all that the network gives."""
-    conditions = objective.conditions(objective.references, {"reference": images.clone()}, images)
+    conditions = objective.images({"reference": images.clone()}, images)
     prompt = objective.embed([objective.settings.prompt] * len(images))
     t = torch.zeros(len(images), dtype=torch.int64, device=META)
     made = objective.predict(latents, t, prompt, conditions)

@@ -9,8 +9,8 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +36,6 @@ from cassr.training.samples.references import References, Stage1
 OUTPUT_START = 0.1
 Losses = dict[str, Tensor]
 Batch = dict[str, Any]
-Conditions = Callable[[References, Batch, Tensor], list[Tensor]]
-"""(what makes references, batch, upscaled LR images (B, 3, H, W)) -> what a network is given."""
 
 
 class Objective(nn.Module):
@@ -122,7 +120,7 @@ class StageObjective(Objective):
 
     Args:
         network: one of `cassr.stages`, in the pipeline.
-        conditions: the images it is given; those of a ControlNet that sees two come with the
+        conditions: the images it is given, "lr" the upscaled one; those of a ControlNet that sees two come with the
             description, whatever prompt the U-Net is given.
         decoder: the part of the VAE that is trained too.
         untrained: the U-Net is trained from nothing together with the ControlNet.
@@ -133,7 +131,7 @@ class StageObjective(Objective):
         pipeline: CasSRPipeline,
         settings: TrainingSettings,
         network: nn.Module,
-        conditions: Conditions,
+        conditions: Sequence[Literal["lr", "reference"]],
         *,
         decoder: nn.Module | None = None,
         untrained: bool = False,
@@ -174,12 +172,19 @@ class StageObjective(Objective):
 
     def forward(self, batch: Batch) -> Losses:
         upscaled = upscale_bicubic(batch["lr"], scale_of(batch))
-        images = self.conditions(self.references, batch, upscaled)
+        images = self.images(batch, upscaled)
         z_hr, z_lr = self._latents(batch, images[0])
         draws = self._draw(batch["seed"], z_hr)
         if self.settings.loss == "image":
             return self._image_loss(batch["hr"], z_lr, draws, images)
         return self._noise_loss(z_hr, z_lr, draws, images)
+
+    def images(self, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+        """What the network is given, from upscaled LR images; each (B, 3, H, W) in [0, 1]."""
+        if "reference" in self.conditions and "reference" not in batch:
+            made = self.references.make(batch["lr"], scale_of(batch), batch["seed"])
+            batch = batch | {"reference": made}
+        return [upscaled if name == "lr" else batch[name] for name in self.conditions]
 
     def _noise_loss(
         self, z_hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]

@@ -188,11 +188,7 @@ def _modules(pipeline: CasSRPipeline, objective: Objective) -> tuple[tuple[str, 
 
 
 def _disk(trained: float, settings: TrainingSettings, stage: Stage) -> dict[str, float]:
-    """GiB of checkpoints (two are kept, a third is being written) and of prepared samples.
-
-    Args:
-        trained: GiB of the trained parameters.
-    """
+    """GiB of checkpoints (two are kept, a third is being written) and of prepared samples."""
     written = {"checkpoints": 3 * trained * (4 if settings.ema else 3), "model": trained}
     if not settings.samples:
         return written

@@ -119,9 +119,7 @@ def run(
             place = cache or options.out.parent / "prepared"
             pipeline.to(device)
             latents = pipeline if get_stage(stage).latents else None
-            hands = replace(_hands(options, on_gpu=device.type == "cuda"), skip=skip)
-            if PartialState().is_main_process:
-                hands = replace(hands, report=report)
+            hands = _hands(options, device.type == "cuda", report, skip)
             pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands)
     made = train(stage, pipeline, pairs, settings, options, references=references,
                  validate=validate, cpu=cpu)  # fmt: skip
@@ -158,10 +156,11 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
     return min(settings.samples, needed)
 
 
-def _hands(options: TrainingOptions, on_gpu: bool) -> Hands:
+def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: Skip) -> Hands:
     state, asked = PartialState(), options.workers
     workers = default_workers(on_gpu) if asked is None else asked
-    return Hands(state.process_index, state.num_processes, workers, gather_object)
+    told = report if state.is_main_process else untold
+    return Hands(state.process_index, state.num_processes, workers, gather_object, told, skip)
 
 
 def refuse_strangers(out: Path) -> None:

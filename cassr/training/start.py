@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cassr.base.errors import TrainingError
+from cassr.base.errors import TrainingError, first_line
 from cassr.build import build_adapters, build_pipeline, build_scheduler, pipeline_from_base
 from cassr.config import ActivationKind, Preset, get_preset
 from cassr.pipeline import CasSRPipeline
@@ -52,10 +52,7 @@ class Start:
 
 
 def load_start(start: Start, name: str) -> CasSRPipeline:
-    """The pipeline that training changes.
-
-    Args:
-        name: of the stage.
+    """The pipeline that the stage called `name` changes.
 
     Raises:
         TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
@@ -73,8 +70,7 @@ def load_start(start: Start, name: str) -> CasSRPipeline:
         if stage.complete is not None:
             stage.complete(pipeline, start.fresh, start.seed)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainingError(f"{start.source or start.preset}: {reason}") from error
+        raise TrainingError(f"{start.source or start.preset}: {first_line(error)}") from error
     return pipeline
 
 

@@ -1,11 +1,4 @@
-"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate).
-
-    accelerate launch -m bench train guidance ...
-
-A run is a folder: `checkpoints/`, `log.csv`, `model/` at the end. Started again with the same
-settings it goes on where it was; killed at any instant and started again it ends with the same
-weights, bit for bit on a CPU.
-"""
+"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate)."""
 
 from __future__ import annotations
 

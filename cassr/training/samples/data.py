@@ -1,8 +1,6 @@
 """Training pairs: photographs -> random crops -> LR-HR pairs (section 4.1).
 
-Sample i of a run depends on the run's seed and on i alone: which photograph, where it is cropped,
-how it is degraded, which noise it gets. Resuming is starting at another i; workers and processes
-share the numbers out and change nothing.
+Sample i of a run depends on the run's seed and on i alone, so resuming is starting at another i.
 """
 
 from __future__ import annotations
@@ -139,11 +137,7 @@ class TrainingPairs(Dataset):
         self._last: tuple[int, Pixels | None] = (-1, None)
 
     def __getitem__(self, index: int) -> Sample:
-        """See `make_sample`.
-
-        Raises:
-            TrainingError: no photograph can be used.
-        """
+        """See `make_sample`. Raises TrainingError: no photograph can be used."""
         number = index if self.size is None else index % self.size
         skipped: list[tuple[str, str]] = []
         for chosen in self._candidates(number):

@@ -1,15 +1,11 @@
-"""Training samples computed once: pairs, latents, reference images.
-
-A run over a limited number of pairs (`samples`) needs to decode, crop, degrade and encode each of
-them only once. What depends on what is in the names of the folders::
+"""Training samples computed once. What they depend on is in the names of the folders::
 
     cache/pairs-<recipe, photographs>/00000.safetensors        hr, lr; and 00000.skipped.json
     cache/latents-<the same, VAE>/00000.safetensors            z_hr, z_lr
     cache/references-<the same, stage 1>/00000.safetensors     reference
 
-A file is there whole or not at all, so a killed preparation goes on where it was; all files hold
-equally many samples, so a run over more pairs goes on from those of a run over fewer. Processes
-share the files out among themselves.
+A file is there whole or not at all; all hold equally many samples, so a run over more pairs goes on
+from those of a run over fewer.
 """
 
 from __future__ import annotations
