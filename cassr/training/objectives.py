@@ -120,8 +120,8 @@ class StageObjective(Objective):
 
     Args:
         network: one of `cassr.stages`, in the pipeline.
-        conditions: the images it is given, "lr" the upscaled one; those of a ControlNet that sees two come with the
-            description, whatever prompt the U-Net is given.
+        conditions: the images it is given, "lr" the upscaled one; a ControlNet that sees two is
+            given the description, whatever prompt the U-Net is given.
         decoder: the part of the VAE that is trained too.
         untrained: the U-Net is trained from nothing together with the ControlNet.
     """
