@@ -10,7 +10,7 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +120,7 @@ class StageObjective(Objective):
 
     Args:
         network: one of `cassr.stages`, in the pipeline.
-        conditions: the images it is given, "lr" the upscaled one; a ControlNet that sees two is
+        conditions: the images it is given, "lr" (upscaled) or "reference"; a ControlNet with two is
             given the description, whatever prompt the U-Net is given.
         decoder: the part of the VAE that is trained too.
         untrained: the U-Net is trained from nothing together with the ControlNet.
@@ -131,7 +131,7 @@ class StageObjective(Objective):
         pipeline: CasSRPipeline,
         settings: TrainingSettings,
         network: nn.Module,
-        conditions: Sequence[Literal["lr", "reference"]],
+        conditions: Sequence[str],
         *,
         decoder: nn.Module | None = None,
         untrained: bool = False,

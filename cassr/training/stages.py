@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,8 +71,8 @@ def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     network = pipeline.guidance_stage().requires_grad_(True)
     makes_images = settings.loss == "image"
     decoder = pipeline.vae.decoder.requires_grad_(True) if makes_images else None
-    lr = ("lr", "lr")
-    return StageObjective(pipeline, settings, network, lr, decoder=decoder, untrained=True)
+    images = ("lr", "lr")
+    return StageObjective(pipeline, settings, network, images, decoder=decoder, untrained=True)
 
 
 def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
@@ -82,21 +83,21 @@ def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     return StageObjective(pipeline, kept, network, ("lr", "lr"), decoder=decoder)
 
 
-def _decoded(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: int) -> list[Tensor]:
+def _decoded(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
     z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
     return [((pipeline.vae.decode(z).sample + 1) / 2).clamp(0, 1).cpu()]
 
 
-def _activated(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: int) -> list[Tensor]:
+def _activated(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
     return [pipeline.activate(lr, output_type="pt", **call)]
 
 
-def _guided(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: int) -> list[Tensor]:
+def _guided(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
     made = pipeline(lr, output_type="pt", **call)
     return [made.references, made.images]
 
 
-def _guided_by_lr(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: int) -> list[Tensor]:
+def _guided_by_lr(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
     return [pipeline(lr, activation="lr", output_type="pt", **call).images]
 
 
