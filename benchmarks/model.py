@@ -16,7 +16,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -68,8 +67,8 @@ def memory(untiled: bool = False, figure: bool = False) -> None:
     os.environ.update(ALLOCATOR)
     runs = [(side, TILE) for side in SIDES] + [(side, WHOLE) for side in SIDES[:2] if untiled]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
-        rows = pd.DataFrame([pool.submit(peak_memory, *run).result() for run in runs])
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        rows = pd.DataFrame(pool.starmap(peak_memory, runs, chunksize=1))
     print(rows.to_json(orient="records", indent=2))
     if figure:
         columns = rows.pivot(index="side", columns="tile", values="peak")
