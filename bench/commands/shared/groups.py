@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+
+
+def option(help: str, *names: str, default: Any = None, **more: Any) -> Any:
+    """A field of a group; names, bounds and the rest are as `typer.Option` takes them.
+
+    One that is False by default is a flag, one of a `Literal` takes its words alone.
+    """
+    return field(default=default, metadata={"names": names, "more": {"help": help, **more}})
+
+
+def one_of(name: str, kind: Any) -> Callable[[str], str]:
+    """A parser of an option that takes the words of a `Literal`; refuses others in one line."""
+    known = get_args(kind)
+
+    def parse(value: str) -> str:
+        if value not in known:
+            raise BenchError(f"{name}: expected {' or '.join(known)}, found '{printable(value)}'")
+        return value
+
+    return parse
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """A command as Typer takes it: the fields of its dataclasses are options of their own.
 
-    A field is declared as a parameter would be, by a type that `typer.Option` annotates and a
-    default; options are shown in the order of declaration.
+    A field is declared by `option`, or as a parameter would be, by a type that `typer.Option`
+    annotates and a default; options are shown in the order of declaration.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -38,9 +63,20 @@ def _parameters(command: Callable[..., None], hints: Mapping[str, Any]) -> Itera
             yield _named(name, hints[name], parameter.default)
             continue
         own = get_type_hints(hints[name], include_extras=True)
-        for field in fields(hints[name]):
-            default = Parameter.empty if field.default is MISSING else field.default
-            yield _named(field.name, own[field.name], default)
+        for each in fields(hints[name]):
+            yield _named(each.name, own[each.name], _default(each, own[each.name]))
+
+
+def _default(each: Field[Any], hint: Any) -> Any:
+    if not each.metadata:
+        return Parameter.empty if each.default is MISSING else each.default
+    name = f"--{each.name.replace('_', '-')}"
+    names = each.metadata["names"] or ([name] if each.default is False else [])
+    more = each.metadata["more"]
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is Literal:
+            more = {"parser": one_of(name, kind), "metavar": "|".join(get_args(kind)), **more}
+    return typer.Option(each.default, *names, **more)
 
 
 def _named(name: str, annotation: Any, default: Any) -> Parameter:
