@@ -91,7 +91,7 @@ class ImageMetric:
         return np.array(values) if srs.many else values[0]
 
     def _value(self, number: int, sr: np.ndarray, hr: np.ndarray | None) -> float:
-        from bench.running.score import value_of
+        from bench.running.score_job import value_of
 
         x = to_tensor(sr).to(self.device)
         reference = None if hr is None else to_tensor(hr).to(self.device)
@@ -105,7 +105,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     images of Pillow's, or paths; of a batch, or of a list of them, it gives an array. Floats are
     rounded to 8 bits first, so that a value is that of the file that would be written.
     """
-    from bench.running.score import loaded
+    from bench.running.score_job import loaded
 
     spec = known_metrics.get(name)
     if spec.kind == "set":

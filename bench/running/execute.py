@@ -18,20 +18,21 @@ from bench.results.repeats import over_seeds
 from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
-from bench.running.score import Scorer, score_missing
+from bench.running.score import Scorer
 
 
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
-    failures = {
-        (cell.dataset, cell.entry.name, failure.image_id): failure.reason
-        for entry in plan.methods
-        for cell, failure in fill(plan.cells_of(entry), plan.options, progress)
-    }
+    failures: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in plan.methods:
+        for cell, failure in fill(plan.cells_of(entry), plan.options, progress):
+            reasons = failures.setdefault((cell.dataset, cell.entry.name), {})
+            reasons[failure.image_id] = failure.reason
     targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    score_missing(scorer, plan.own(targets), plan.options.workers, progress)
+    own = [target for _, group in targets for target in plan.options.shard.of(group)]
+    scorer.score_missing(own, plan.options.workers, progress)
     return outcome_of(plan, scorer, targets, failures)
 
 

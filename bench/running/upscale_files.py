@@ -76,10 +76,8 @@ def upscale_dataset(
     entry = _ready(method, found.scale)
     manifest = manifest_of(found, options, progress)
     store = Store(options.store)
-    images = store.images(entry.card.name, entry.fingerprint(), found.name)
     store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
-    title = f"{entry.card.title} on {found.title}"
-    cell = Cell(entry, found.name, title, manifest.pairs, images, options.seed or 0)
+    cell = Cell.open(entry, found, manifest.pairs, store, options.seed or 0)
     return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
 
 
