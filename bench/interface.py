@@ -199,7 +199,8 @@ def load(path: PathLike) -> Leaderboard:
     Scores, means, statistics and tables are those of the run; `absent` says what is not in the
     file.
     """
-    from bench.exchange.bundle import read_bundle, to_results
+    from bench.exchange.bundle import to_results
+    from bench.exchange.reading import read_bundle
 
     results = to_results(read_bundle(Path(path)))
     absent = ["pictures", "costs"]

@@ -77,8 +77,8 @@ def import_(
 
     Refused unless test sets and metrics are the same; what differs is named.
     """
-    from bench.exchange.bundle import read_bundle
     from bench.exchange.merge import Import, merge
+    from bench.exchange.reading import read_bundle
     from bench.reports import require_free
 
     out = out or Path("results") / "reports" / "merged"
@@ -106,8 +106,8 @@ def diff(
 
     Exit code 0: nothing; 1: something.
     """
-    from bench.exchange.bundle import read_bundle
     from bench.exchange.diff import difference
+    from bench.exchange.reading import read_bundle
 
     found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
     if as_json:

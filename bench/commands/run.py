@@ -119,7 +119,8 @@ def report(
 
 
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
-    from bench.exchange.bundle import read_bundle, to_results
+    from bench.exchange.bundle import to_results
+    from bench.exchange.reading import read_bundle
     from bench.reports import require_free
     from bench.running.collect import RunOutcome
 

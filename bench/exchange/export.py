@@ -10,7 +10,8 @@ from bench.base.errors import DataError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
 from bench.data.find import public_names
-from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.reports.tables.markdown import escape, markdown

@@ -11,15 +11,21 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.base.text import printable
-from bench.exchange.measured import CellKey, Measured, MeasuredCell, MetricPrint, mean, unlike
+from bench.exchange.measured import (
+    KINDS,
+    CellKey,
+    Measured,
+    MeasuredCell,
+    MetricPrint,
+    mean,
+    unlike,
+)
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
 from bench.results.bootstrap import MIN_IMAGES, corrected
 from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.power import POWER, least_difference, typical_spread
 
 State = Literal["pass", "fail"]
-KINDS = ("datasets", "methods", "metrics")
-"""What makes a cell, in the order of its key."""
 WRITE_ANEW = "write it anew with --update"
 NO_SCORE = "the reference holds no score"
 NAMED = 3
@@ -406,14 +412,5 @@ def _below_floors(policy: Policy, cell: _Cell) -> list[str]:
 
 def keep_scores(measured: Measured) -> Measured:
     """What a reference keeps: cells with scores, and what they belong to, without reasons."""
-    cells = [
-        cell.model_copy(update={"missing": {}}) for cell in measured.scores if cell.mean is not None
-    ]
-    used = {name for cell in cells for name in zip(KINDS, cell.key, strict=True)}
-    kept = {
-        what: {
-            name: known for name, known in getattr(measured, what).items() if (what, name) in used
-        }
-        for what in KINDS
-    }
-    return measured.model_copy(update={**kept, "scores": cells})
+    scored = [cell for cell in measured.scores if cell.mean is not None]
+    return measured.of_cells([cell.model_copy(update={"missing": {}}) for cell in scored])

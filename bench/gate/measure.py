@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import metrics
 from bench.base.errors import BenchError
+from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
 from bench.exchange.measured import (
@@ -17,7 +18,6 @@ from bench.exchange.measured import (
     MethodPrint,
     MetricPrint,
     as_unicode,
-    folder_sha256,
     mean,
     of_results,
 )
@@ -111,10 +111,13 @@ def measure_folder(
         limit=options.limit,
         datasets={
             FOLDER_DATASET: DatasetPrint(
-                sha256=folder_sha256(hashes) if hashes else "", images=len(hashes)
+                sha256=json_sha256(sorted(hashes.items())) if hashes else "", images=len(hashes)
             )
         },
-        metrics={spec.name: _print(spec, options.device) for spec in usable},
+        metrics={
+            spec.name: MetricPrint.of(spec, metrics.fingerprint(spec, options.device))
+            for spec in usable
+        },
         methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
         scores=[_cell(spec, scores, hashes) for spec in usable],
     )
@@ -125,15 +128,6 @@ def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
     files, _ = images.by_stem(image_folders.image_files(folder))
     stems = sorted(files)[:limit]
     return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
-
-
-def _print(spec: MetricSpec, device: str) -> MetricPrint:
-    return MetricPrint(
-        better=spec.better,
-        kind=spec.kind,
-        digits=spec.digits,
-        fingerprint=metrics.fingerprint(spec, device),
-    )
 
 
 def _cell(
