@@ -33,13 +33,8 @@ FOLDER_METHOD = "sr"
 NO_IMAGE = "no SR image of that name that can be read"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Names as typed; empty means: as the reference has them, else as the suite has them."""
-
-    methods: Sequence[str] = ()
-    datasets: Sequence[str] = ()
-    metrics: Sequence[str] = ()
+Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
+"""Methods, datasets and metrics as typed; empty means: as the reference or suite has them."""
 
 
 @dataclass(frozen=True)
@@ -51,31 +46,26 @@ class Found:
     failures: tuple[tuple[str, str], ...]
 
 
-def as_in(asked: Asked, known: Measured | None) -> Asked:
+def as_in(asked: Names, known: Measured | None) -> Names:
     """The names asked for, or those of the reference."""
     if known is None:
         return asked
+    methods, datasets, metrics = asked
     typed = [method.typed for method in known.methods.values()]
-    return Asked(
-        list(asked.methods) or typed,
-        list(asked.datasets) or list(known.datasets),
-        list(asked.metrics) or list(known.metrics),
-    )
+    return methods or typed, datasets or list(known.datasets), metrics or list(known.metrics)
 
 
-def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progress) -> Found:
+def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progress) -> Found:
     """Run a suite as far as the store does not know it, without any report.
 
     Raises:
         BenchError: an unknown name, a dataset that cannot be made.
     """
-    card = chosen(find_suite(suite), asked.methods, asked.datasets, asked.metrics)
-    made = make_plan(card, options, progress)
+    made = make_plan(chosen(find_suite(suite), *asked), options, progress)
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
-    names = {entry.name: entry.card.name for entry in made.methods}
     as_typed = {shown: as_unicode(name) for name, shown in made.shown.items()}
-    cannot = {names[name]: why for name, why in made.unavailable.items()}
+    cannot = {n: made.unavailable[t] for n, t in typed.items() if t in made.unavailable}
     return Found(
         of_results(outcome.results, typed, options.scale, as_typed),
         {**cannot, **_unavailable(made.metrics)},
