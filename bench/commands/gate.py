@@ -79,7 +79,9 @@ class Written:
             return None
         return SingleFile(self.junit, "--junit", inputs=read, overwrite=overwrite)
 
-    def write(self, verdict: GateVerdict, junit: SingleFile | None, name: str) -> None:
+    def tell(
+        self, verdict: GateVerdict, junit: SingleFile | None, name: str, as_json: bool
+    ) -> None:
         from bench.gate import output
 
         if self.markdown is not None:
@@ -87,6 +89,10 @@ class Written:
                 file.write(output.markdown(verdict))
         if junit is not None:
             junit.write(output.junit(verdict, name))
+        if as_json:
+            print_json(verdict.as_json())
+        else:
+            typer.echo("\n".join(output.terminal(verdict)))
 
     def first_tolerance(self, known: Reference | None) -> Tolerance:
         """That of a new reference: "absolute=0.1", say."""
@@ -116,16 +122,14 @@ def gate(
     written: Written,
     choice: o.Choice,
     scale: Annotated[
-        int | None,
-        typer.Option(min=1, max=16, help="Upscaling factor; default: the reference's."),
+        int | None, typer.Option(min=1, max=16, help="Upscaling factor; default: the reference's.")
     ] = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
     store: Annotated[
-        Path | None,
-        typer.Option(help="Use what is stored here; default: compute everything anew."),
+        Path | None, typer.Option(help="Use what is stored here; default: compute everything anew.")
     ] = None,
     offline: o.Offline = False,
     overwrite: o.Overwrite = False,
@@ -135,7 +139,7 @@ def gate(
 
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
-    from bench.gate import output
+    from bench.exchange.measured import KINDS
     from bench.gate.judge import judge
     from bench.gate.reference import read_reference, require_writable
 
@@ -146,7 +150,6 @@ def gate(
         require_writable(reference)
     tolerance = written.first_tolerance(known)
     go_offline(offline)
-    asked = choice.names()
     # An empty one, where none is given: a gate must not pass on images of older code.
     empty = TemporaryDirectory(prefix="cassr-bench-gate-")
     with empty if store is None else nullcontext(store) as folder:
@@ -160,18 +163,14 @@ def gate(
             apart=True,
             image_timeout=image_timeout,
         )
-        found = subject.measure(asked, known, options, progress(as_json))
+        found = subject.measure(choice.names(), known, options, progress(as_json))
     report_failures(found.failures, options.store)
     if known is None or written.update:
         _update(reference, found, known, tolerance, as_json)
         return
-    part = [what for what, n in zip(("methods", "datasets", "metrics"), asked, strict=True) if n]
+    part = [what for what in KINDS if getattr(choice, what)]
     verdict = judge(known, found.measured, found.unavailable, part)
-    written.write(verdict, junit, subject.suite or "folder")
-    if as_json:
-        print_json(verdict.as_json())
-    else:
-        typer.echo("\n".join(output.terminal(verdict)))
+    written.tell(verdict, junit, subject.suite or "folder", as_json)
     raise typer.Exit(verdict.exit_code)
 
 
