@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,41 +29,26 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 
 
-class Command(NamedTuple):
-    """A command as listed; its module is imported only when it is the one asked for."""
-
-    name: str
-    code: str
-    summary: str
-
-    @property
-    def function(self) -> str:
-        return f"bench.commands.{self.code}"
-
-
-COMMANDS = (
-    Command("run", "run:run", "Run a whole suite: upscale, score, report."),
-    Command(
-        "report",
-        "run:report",
-        "Make a suite's reports again from the store, or those of an export.",
-    ),
-    Command("upscale", "upscale:upscale", "Upscale files, folders or a dataset by one method."),
-    Command("score", "score:score", "Score folders of images, with or without HR."),
-    Command("train", "train.command:train", "Train a stage of CasSR."),
-    Command("gate", "gate:gate", "Judge scores against a reference."),
-    Command("audit", "audit:audit", "Recompute what tables and prose claim."),
-    Command("export", "publish:export", "Write what is stored of a suite for others."),
-    Command("import", "publish:import_", "Set others' methods into the leaderboard of a suite."),
-    Command("diff", "publish:diff", "Say what is different between two results."),
-    Command("list", "machine:list_", "List methods, datasets, metrics, suites or reports."),
-    Command("fetch", "machine:fetch", "Get weights and test sets ahead of time, hashes checked."),
-    Command("setup", "machine:setup", "Install a method's official repository."),
-    Command("doctor", "machine:doctor", "Say what works here, and how to mend the rest."),
-    Command("verify", "verify:app", "Say whether metrics give published scores again here."),
-    Command("datasets", "datasets:app", "Look at test sets."),
-    Command("store", "store:app", "Check, look over and prune what is stored."),
-)
+COMMANDS = {
+    "run": ("run:run", "Run a whole suite: upscale, score, report."),
+    "report": ("run:report", "Make a suite's reports again from the store, or those of an export."),
+    "upscale": ("upscale:upscale", "Upscale files, folders or a dataset by one method."),
+    "score": ("score:score", "Score folders of images, with or without HR."),
+    "train": ("train.command:train", "Train a stage of CasSR."),
+    "gate": ("gate:gate", "Judge scores against a reference."),
+    "audit": ("audit:audit", "Recompute what tables and prose claim."),
+    "export": ("publish:export", "Write what is stored of a suite for others."),
+    "import": ("publish:import_", "Set others' methods into the leaderboard of a suite."),
+    "diff": ("publish:diff", "Say what is different between two results."),
+    "list": ("machine:list_", "List methods, datasets, metrics, suites or reports."),
+    "fetch": ("machine:fetch", "Get weights and test sets ahead of time, hashes checked."),
+    "setup": ("machine:setup", "Install a method's official repository."),
+    "doctor": ("machine:doctor", "Say what works here, and how to mend the rest."),
+    "verify": ("verify:app", "Say whether metrics give published scores again here."),
+    "datasets": ("datasets:app", "Look at test sets."),
+    "store": ("store:app", "Check, look over and prune what is stored."),
+}
+"""Where a command is, imported only when it is the one asked for, and its summary."""
 EXAMPLES = {
     "run": "run quick --methods bicubic,dat-light --limit 3",
     "report": "report quick --out paper",
@@ -97,19 +82,13 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     asked = next((word for word in arguments if not word.startswith("-")), "")
-    for command in COMMANDS:
-        function = resolve(command.function) if command.name == asked else _stub(command.summary)
-        epilog = f"Example: cassr-bench {EXAMPLES[command.name]}"
+    for name, (code, summary) in COMMANDS.items():
+        function = resolve(f"bench.commands.{code}") if name == asked else _stub(summary)
+        epilog = f"Example: cassr-bench {EXAMPLES[name]}"
         if isinstance(function, typer.Typer):
-            app.add_typer(
-                function,
-                name=command.name,
-                help=command.summary,
-                epilog=epilog,
-                no_args_is_help=True,
-            )
+            app.add_typer(function, name=name, help=summary, epilog=epilog, no_args_is_help=True)
         else:
-            app.command(command.name, epilog=epilog)(_alone_ends(function))
+            app.command(name, epilog=epilog)(_alone_ends(function))
     return app
 
 

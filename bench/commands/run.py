@@ -175,9 +175,9 @@ def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
 
 
 def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
-    from bench.running.execute import dry_run_seeds
+    from bench.running.execute import dry_run
 
-    rows = dry_run_seeds(plan, seeds)
+    rows = dry_run(plan, seeds)
     if as_json:
         print_json(rows)
         return

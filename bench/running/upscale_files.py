@@ -156,6 +156,6 @@ def _fill(
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
     failed = [failure for _, failure in fill([cell], options, progress, shard)]
-    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
-    left = sum(failure.image_id != WHOLE_SET for failure in failed)
+    problems = [*refused, *((printable(image), reason) for image, reason in failed)]
+    left = sum(image != WHOLE_SET for image, _ in failed)
     return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))
