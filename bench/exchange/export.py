@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,10 @@ def _scored(bundle: Bundle) -> Bundle:
 
 def _refuse_others(out: Path) -> None:
     known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
-    others = (
-        sorted(path.name for path in out.iterdir() if path.name not in known)
-        if out.is_dir()
-        else []
-    )
+    others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
     if others:
         raise DataError(
-            f"--out {printable(out)}: holds other files ({printable(others[0])}); "
+            f"--out {printable(out)}: holds other files ({printable(min(others))}); "
             "choose a new folder"
         )
 
@@ -130,11 +127,12 @@ def _write_images(path: Path, results: Results) -> None:
 
     texts = {name: Value("string") for name in ("dataset", "method", "image")}
     schema = Features({**texts, "sr": Image()}).arrow_schema
+    rows = _image_rows(results)
     with (
         part_of(path) as part,
         pq.ParquetWriter(part, schema, compression="none") as writer,
     ):
-        for batch in _batches(_image_rows(results)):
+        while batch := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
@@ -150,13 +148,6 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
                     "image": picture.image,
                     "sr": {"bytes": file.read_bytes(), "path": None},
                 }
-
-
-def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    from itertools import islice
-
-    while batch := list(islice(items, ROW_GROUP)):
-        yield batch
 
 
 # -- the card ------------------------------------------------------------------------------------
