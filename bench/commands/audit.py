@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.types import Better
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json
 
 if TYPE_CHECKING:
@@ -22,29 +23,18 @@ NOT_JUDGED = 2
 """Exit code where nothing contradicts, as far as could be read."""
 
 
+@grouped
 def audit(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[FILE]...",
-            help="Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
-        ),
-    ] = None,
-    claims: Annotated[
-        Path | None, typer.Option("--claims", help="A card (TOML) of what the text states.")
-    ] = None,
+    files: list[Path] | None = argument(
+        "Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
+        default=None,
+        metavar="[FILE]...",
+    ),
+    claims: Path | None = option("A card (TOML) of what the text states."),
     marks: o.Marks = "best",
-    block: Annotated[
-        bool, typer.Option("--block", help="Marks hold within each block between rules.")
-    ] = False,
-    without: Annotated[
-        list[str] | None,
-        typer.Option("--without", metavar="ROW", help="A method that the marks leave out."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="COLUMN=lower", help="Which way a column is better."),
-    ] = None,
+    block: bool = option("Marks hold within each block between rules.", default=False),
+    without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
+    metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),
     as_json: o.AsJson = False,
 ) -> None:
     """Recompute what tables and prose claim.

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,7 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import go_offline, print_json, progress, report_failures
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 class Subject:
     """What is judged: a suite, or a folder with or without HR images."""
 
-    suite: Annotated[
-        str | None, typer.Argument(help="A suite's name, or a suite card FILE.toml.")
-    ] = None
+    suite: str | None = argument("A suite's name, or a suite card FILE.toml.", default=None)
     sr: Path | None = option("Instead of a suite: a folder of SR images.")
     hr: Path | None = option("Folder of HR images, paired by file stem.")
 
@@ -117,20 +115,17 @@ class Written:
 
 @grouped
 def gate(
-    reference: Annotated[Path, typer.Option(help="The reference, FILE.toml or FILE.json.")],
+    reference: Path = option("The reference, FILE.toml or FILE.json.", default=...),
+    *,
     subject: Subject,
     written: Written,
     choice: o.Choice,
-    scale: Annotated[
-        int | None, typer.Option(min=1, max=16, help="Upscaling factor; default: the reference's.")
-    ] = None,
+    scale: int | None = option("Upscaling factor; default: the reference's.", min=1, max=16),
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Use what is stored here; default: compute everything anew.")
-    ] = None,
+    store: Path | None = option("Use what is stored here; default: compute everything anew."),
     offline: o.Offline = False,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,

@@ -15,11 +15,19 @@ from bench.base.text import printable
 
 
 def option(help: str, *names: str, default: Any = None, **more: Any) -> Any:
-    """A field of a group; names, bounds and the rest are as `typer.Option` takes them.
+    """An option of a command or group; names, bounds and the rest are as `typer.Option` takes them.
 
-    One that is False by default is a flag, one of a `Literal` takes its words alone.
+    One that is False by default is a flag, one of a `Literal` takes its words alone; where `...` is
+    the default it must be given.
     """
-    return field(default=default, metadata={"names": names, "more": {"help": help, **more}})
+    told = {"help": help, **more}
+    return field(default=default, metadata={"kind": typer.Option, "names": names, "more": told})
+
+
+def argument(help: str, *, default: Any = ..., **more: Any) -> Any:
+    """An argument of a command; see `option`."""
+    told = {"help": help, **more}
+    return field(default=default, metadata={"kind": typer.Argument, "names": (), "more": told})
 
 
 def one_of(name: str, kind: Any) -> Callable[[str], str]:
@@ -37,7 +45,7 @@ def one_of(name: str, kind: Any) -> Callable[[str], str]:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """A command as Typer takes it: the fields of its dataclasses are options of their own.
 
-    A field is declared by `option`, or as a parameter would be, by a type that `typer.Option`
+    Fields and parameters are declared by `option` or `argument`, or by a type that `typer.Option`
     annotates and a default; options are shown in the order of declaration.
     """
     hints = get_type_hints(command, include_extras=True)
@@ -60,24 +68,22 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 def _parameters(command: Callable[..., None], hints: Mapping[str, Any]) -> Iterator[Parameter]:
     for name, parameter in signature(command).parameters.items():
         if not is_dataclass(hints[name]):
-            yield _named(name, hints[name], parameter.default)
+            yield _parameter(name, hints[name], parameter.default)
             continue
         own = get_type_hints(hints[name], include_extras=True)
         for each in fields(hints[name]):
-            yield _named(each.name, own[each.name], _default(each, own[each.name]))
+            yield _parameter(each.name, own[each.name], each if each.metadata else each.default)
 
 
-def _default(each: Field[Any], hint: Any) -> Any:
-    if not each.metadata:
-        return Parameter.empty if each.default is MISSING else each.default
-    name = f"--{each.name.replace('_', '-')}"
-    names = each.metadata["names"] or ([name] if each.default is False else [])
-    more = each.metadata["more"]
-    for kind in (hint, *get_args(hint)):
-        if get_origin(kind) is Literal:
-            more = {"parser": one_of(name, kind), "metavar": "|".join(get_args(kind)), **more}
-    return typer.Option(each.default, *names, **more)
-
-
-def _named(name: str, annotation: Any, default: Any) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
+    """As Typer takes it; `declared` is what `option` gave, or a default."""
+    default = Parameter.empty if declared is MISSING else declared
+    if isinstance(declared, Field):
+        flag = f"--{name.replace('_', '-')}"
+        names = declared.metadata["names"] or ([flag] if declared.default is False else [])
+        more = declared.metadata["more"]
+        for kind in (hint, *get_args(hint)):
+            if get_origin(kind) is Literal:
+                more = {"parser": one_of(flag, kind), "metavar": "|".join(get_args(kind)), **more}
+        default = declared.metadata["kind"](declared.default, *names, **more)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
+from typing import Literal
 
 from bench.commands.shared.groups import option
-
-Stage = Annotated[
-    str,
-    typer.Argument(
-        help="activation (stage 1) or guidance (stage 2); for the miniature also vae, prior, "
-        "texture."
-    ),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Build all of it at random, run one step, show parameters, memory and the plan.",
-    ),
-]
 
 
 @dataclass(frozen=True)
