@@ -83,8 +83,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     asked = next((word for word in arguments if not word.startswith("-")), "")
     for name, (code, summary) in COMMANDS.items():
-        function = resolve(f"bench.commands.{code}") if name == asked else _stub(summary)
         epilog = f"Example: cassr-bench {EXAMPLES[name]}"
+        if name != asked:
+            app.command(name, help=summary, epilog=epilog)(lambda: None)
+            continue
+        function = resolve(f"bench.commands.{code}")
         if isinstance(function, typer.Typer):
             app.add_typer(function, name=name, help=summary, epilog=epilog, no_args_is_help=True)
         else:
@@ -111,14 +114,6 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
             ) from error
 
     return run
-
-
-def _stub(summary: str) -> Callable[[], None]:
-    def listed_only() -> None:
-        pass
-
-    listed_only.__doc__ = summary
-    return listed_only
 
 
 def main() -> None:
