@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -150,36 +151,6 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
                 }
 
 
-# -- the card ------------------------------------------------------------------------------------
-
-BODY = """
-# {title}
-
-Scores of super-resolution methods, made with CasSR-Bench {version} on {device}.
-
-{table}
-
-## What is here
-
-- `scores`: one row per dataset, method, image and metric; `value` is empty where there is no
-  score, and `reason` says why. Metrics of a whole set (FID) have an empty `image`.{images}
-- `{result}`: test sets (manifest hashes), metrics and methods (fingerprints), versions, seed.
-
-```python
-from datasets import load_dataset
-
-scores = load_dataset("path/to/this/folder", "scores", split="train").to_pandas()
-```
-
-`cassr-bench import SUITE FOLDER` sets these methods into a leaderboard of your own, after checking
-that test sets and metrics are the same.
-
-| test set | images | manifest |
-|---|---:|---|
-{sets}
-"""
-
-
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
     """README.md of the dataset: front matter that names the files, and the table."""
     import yaml
@@ -195,7 +166,8 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
         "configs": configs,
     }
     versions = bundle.made_with.get("versions", {})
-    body = BODY.format(
+    body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")
+    told = body.format(
         title=escape(bundle.title),
         version=versions.get("cassr-bench", "?"),
         device=escape(str(bundle.made_with.get("device", "?"))),
@@ -207,4 +179,4 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
             for name, d in bundle.measured.datasets.items()
         ),
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}"
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"
