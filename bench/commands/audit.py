@@ -16,7 +16,7 @@ from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json
 
 if TYPE_CHECKING:
-    from bench.audit.values import Audit, Finding, Unread
+    from bench.audit.values import Audit, Unread
 
 WIDTH = 80
 NOT_JUDGED = 2
@@ -80,7 +80,12 @@ def _as_json(found: Audit) -> dict[str, object]:
 
 def _show(found: Audit) -> None:
     for number, finding in enumerate(found.findings, 1):
-        _show_finding(number, finding)
+        typer.echo(f"{number}. {finding.kind}")
+        for statement in (finding.first, finding.second):
+            _wrapped("   ", f"{statement.place}: {statement.says}")
+        if finding.detail:
+            _wrapped("   => ", finding.detail)
+        typer.echo("")
     for statement in found.held:
         _wrapped("holds: ", f"{statement.place}: {statement.says}")
     for note in found.notes:
@@ -121,16 +126,6 @@ def _verdict(found: Audit) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def _show_finding(number: int, finding: Finding) -> None:
-
-    typer.echo(f"{number}. {finding.kind}")
-    for statement in (finding.first, finding.second):
-        _wrapped("   ", f"{statement.place}: {statement.says}")
-    if finding.detail:
-        _wrapped("   => ", finding.detail)
-    typer.echo("")
 
 
 def _wrapped(lead: str, text: str) -> None:

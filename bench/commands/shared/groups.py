@@ -1,4 +1,4 @@
-"""Options in groups: a command is given dataclasses, the command line their fields."""
+"""How commands say what they take: options and arguments, alone or in groups."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def call(**given: Any) -> None:
         made = {
-            name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+            name: group(**{each.name: given.pop(each.name) for each in fields(group)})
             for name, group in groups.items()
         }
         command(**made, **given)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,21 +22,12 @@ from bench.data import find as data
 from bench.files import images
 from bench.running.score_job import value_of
 from bench.suites.find import find_suite
+from cassr.training.stages import Stage
 
 METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
 PICTURED = 2
 """Images of each test set in the panels."""
 GAP = 4
-
-
-class ValidatedStage(Protocol):
-    """What is asked of a stage of training, one of `cassr.training.stages`."""
-
-    @property
-    def results(self) -> Callable[[Any, Tensor, Tensor, int, int], Sequence[Tensor]]: ...
-
-    @property
-    def rounded(self) -> bool: ...
 
 
 class Validation:
@@ -51,7 +42,7 @@ class Validation:
         UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
-    def __init__(self, suite: str, limit: int, stage: ValidatedStage) -> None:
+    def __init__(self, suite: str, limit: int, stage: Stage) -> None:
         self.stage = stage
         self.pairs = _pairs(suite, limit)
         self.metrics = [s for s in map(metrics.get, METRICS) if not metrics.unavailable(s)]
