@@ -10,10 +10,12 @@ import io
 import os
 import signal
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib import resources
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
@@ -29,45 +31,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 
 
-COMMANDS = {
-    "run": ("run:run", "Run a whole suite: upscale, score, report."),
-    "report": ("run:report", "Make a suite's reports again from the store, or those of an export."),
-    "upscale": ("upscale:upscale", "Upscale files, folders or a dataset by one method."),
-    "score": ("score:score", "Score folders of images, with or without HR."),
-    "train": ("train.command:train", "Train a stage of CasSR."),
-    "gate": ("gate:gate", "Judge scores against a reference."),
-    "audit": ("audit:audit", "Recompute what tables and prose claim."),
-    "export": ("publish:export", "Write what is stored of a suite for others."),
-    "import": ("publish:import_", "Set others' methods into the leaderboard of a suite."),
-    "diff": ("publish:diff", "Say what is different between two results."),
-    "list": ("machine:list_", "List methods, datasets, metrics, suites or reports."),
-    "fetch": ("machine:fetch", "Get weights and test sets ahead of time, hashes checked."),
-    "setup": ("machine:setup", "Install a method's official repository."),
-    "doctor": ("machine:doctor", "Say what works here, and how to mend the rest."),
-    "verify": ("verify:app", "Say whether metrics give published scores again here."),
-    "datasets": ("datasets:app", "Look at test sets."),
-    "store": ("store:app", "Check, look over and prune what is stored."),
-}
-"""Where a command is, imported only when it is the one asked for, and its summary."""
-EXAMPLES = {
-    "run": "run quick --methods bicubic,dat-light --limit 3",
-    "report": "report quick --out paper",
-    "upscale": "upscale --method bicubic --input photos --output big",
-    "score": "score --sr my_output --hr gt --metrics psnr_y,niqe",
-    "train": "train guidance --preset sd15 --dry-run",
-    "gate": "gate quick --reference results/reference/quick.toml",
-    "audit": "audit my_table.tex",
-    "export": "export quick --out my_scores",
-    "import": "import quick their_scores --label theirs",
-    "diff": "diff my_scores their_scores",
-    "list": "list metrics",
-    "fetch": "fetch lpips dists",
-    "setup": "setup seesr --python /usr/bin/python3.10",
-    "doctor": "doctor seesr --try",
-    "verify": "verify metrics --from OSEDiff",
-    "datasets": "datasets verify quick-bicubic",
-    "store": "store check",
-}
+COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
+    resources.files("bench.commands").joinpath("commands.toml").read_text("utf-8")
+)
+"""Name -> where its code is, imported only when it is the one asked for; summary; example."""
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -82,12 +49,12 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     asked = next((word for word in arguments if not word.startswith("-")), "")
-    for name, (code, summary) in COMMANDS.items():
-        epilog = f"Example: cassr-bench {EXAMPLES[name]}"
+    for name, told in COMMANDS.items():
+        summary, epilog = told["summary"], f"Example: cassr-bench {told['example']}"
         if name != asked:
             app.command(name, help=summary, epilog=epilog)(lambda: None)
             continue
-        function = resolve(f"bench.commands.{code}")
+        function = resolve(f"bench.commands.{told['code']}")
         if isinstance(function, typer.Typer):
             app.add_typer(function, name=name, help=summary, epilog=epilog, no_args_is_help=True)
         else:
