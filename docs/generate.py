@@ -23,7 +23,7 @@ sys.path.insert(0, str(DOCS.parent))
 from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: E402
 
 import bench  # noqa: E402
-from bench.base.types import MetricSpec, Weight  # noqa: E402
+from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
 from bench.data.from_photos import photo_collections  # noqa: E402
@@ -179,27 +179,7 @@ def _official_points(official: Official) -> Iterator[str]:
 
 
 def metrics_page() -> str:
-    heads = ("name", "direction", "reference", "range", "convention", "ours or pyiqa",
-            "pyiqa name", "weights", "tolerance")  # fmt: skip
-    rows = (_metric_row(spec) for spec in METRICS)
-    return page("metrics", table=table(heads, rows))
-
-
-def _metric_row(spec: MetricSpec) -> list[str]:
-    whole_set = spec.kind == "set"
-    reference = "HR set" if whole_set else "HR image"
-    code = "pyiqa" if spec.packages and spec.packages[0][0] == "pyiqa" else "ours"
-    return [
-        f"`{spec.name}`",
-        f"{spec.better} {spec.arrow}",
-        reference if spec.reference else "none",
-        f"{spec.range} {spec.unit}".rstrip(),
-        f"{spec.means} ({spec.source})",
-        f"{code}, clean-fid's features" if whole_set else code,
-        f"`{spec.pyiqa_name}`" if spec.pyiqa_name else "none",
-        ", ".join(f"`{weight.name}`" for weight in spec.weights) or "none",
-        f"{spec.parity:g} relative" if whole_set else f"{spec.parity:g}",
-    ]
+    return page("metrics", metrics=METRICS)
 
 
 # -- the others ------------------------------------------------------------------------------------
