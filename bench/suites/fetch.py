@@ -187,7 +187,7 @@ def _fetch(weight: RemoteFile, progress: Progress, dry_run: bool) -> dict[str, A
         return {"state": state, "failed": False}
     try:
         with progress.step(weight.name) as advance:
-            path = fetch_file(weight, lambda _, done, total: advance(done, total))
+            path = fetch_file(weight, advance)
     except BenchError as error:
         return {"state": str(error), "failed": True}
     return {"state": f"fetched to {printable(path)}", "failed": False}

@@ -1,7 +1,6 @@
 """Draws performance.png from performance.json: `python docs/figures/draw_performance.py`.
 
-The JSON holds what `benchmarks/scoring.py --json` ("race") and `benchmarks/scoring_growth.py
---json` ("growth") wrote.
+The JSON holds what `benchmarks/scoring.py --json` ("race"; with `--grow`: "growth") wrote.
 """
 
 from __future__ import annotations
