@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from bench.base.errors import DataError
-from bench.reports.figures import plots
+from bench.reports.figures import plots, style
 from bench.reports.figures.loss_curves import loss_curves
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
@@ -66,9 +66,9 @@ def test_names_are_neither_hidden_nor_read_as_mathematics(tmp_path: Path) -> Non
     assert figure is not None
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown[:3] == ["plain", "\u200b_hidden $x$", "net U+4E2DU+6587"]
-    assert len(shown[3]) == plots.LONGEST_NAME and shown[3].endswith("…")
+    assert len(shown[3]) == style.LONGEST_NAME and shown[3].endswith("…")
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
-    plots.save(figure, tmp_path / "plot")
+    style.save(figure, tmp_path / "plot")
 
 
 def test_ranks_show_the_range_of_the_resamples() -> None:
@@ -191,7 +191,7 @@ def test_plots_are_of_a_papers_size_and_their_bars_those_of_paired_differences()
         assert all(bar.get_zorder() < bars.lines[0].get_zorder() for bar in bars.lines[2])
     ranks = plots.ranks(results, found, "set")
     assert ranks is not None and len(ranks.axes) == 9
-    for drawn, width in ((figure, plots.WIDTH), (ranks, plots.PAGE_WIDTH)):
+    for drawn, width in ((figure, style.WIDTH), (ranks, plots.PAGE_WIDTH)):
         assert drawn.get_figwidth() <= width and drawn.get_figheight() <= plots.PAGE_HEIGHT
         drawn.canvas.draw()
         texts = [t for t in drawn.findobj(mpl.text.Text) if t.get_text() and t.get_visible()]

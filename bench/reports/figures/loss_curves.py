@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from bench.base.errors import DataError
 from bench.base.text import printable
-from bench.reports.figures.plots import COLOURS, add_legend, new_figure, plain_numbers, save, short
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bench.reports.figures.style import COLOURS, add_legend, new_figure, plain_numbers, save, short
 
 LINES = ("-", "--", "-.", ":")
 SMOOTHING = 0.98
@@ -54,8 +52,6 @@ def loss_curves(log: Path, out: Path, curves: Sequence[str] = ()) -> list[Path]:
 
 def _read_log(log: Path, curves: Sequence[str]) -> pd.DataFrame:
     """Steps and the columns to draw, as numbers; NaN where a row has none."""
-    import pandas as pd
-
     try:
         table = pd.read_csv(log, index_col=False)
     except (OSError, ValueError) as error:
