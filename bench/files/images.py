@@ -170,7 +170,7 @@ def _one_line(error: Exception) -> str:
 
 
 def encode_png(rgb: np.ndarray, file: Path) -> None:
-    """(H, W, 3) uint8 -> PNG, by the fastest deflate: a quarter of the time, an eighth more bytes."""
+    """(H, W, 3) uint8 -> PNG by the fastest deflate: a quarter of the time, 13 % more bytes."""
     Image.fromarray(rgb, "RGB").save(file, format="PNG", compress_level=1)
 
 

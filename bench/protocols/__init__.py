@@ -39,7 +39,11 @@ class Protocol(Card):
     metrics: Names
     traps: list[Title]
     paper: str = ""
-    sources: list[Source] = []
+    sources: tuple[Source, ...] = ()
+
+    def __str__(self) -> str:
+        known = "; ".join(self.traps)
+        return f"Protocol {self.title}, version {self.version}{f': {known}' if known else ''}."
 
 
 @cache
