@@ -14,7 +14,7 @@ from pictures import photo
 from PIL import Image
 
 from bench import metrics
-from bench.protocols import protocols
+from bench.suites.protocols import protocols
 
 
 @pytest.fixture

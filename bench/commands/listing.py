@@ -125,7 +125,7 @@ def _lacking(suite: SuiteCard) -> str:
 
 def protocols() -> list[Row]:
     from bench.metrics import get, unavailable
-    from bench.protocols import protocols as cards
+    from bench.suites.protocols import protocols as cards
 
     def lacking(names: list[str]) -> str:
         missing = [name for name in names if unavailable(get(name))]

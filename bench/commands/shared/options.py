@@ -14,8 +14,8 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared.groups import one_of, option
-from bench.protocols import find_protocol
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
+from bench.suites.protocols import find_protocol
 
 if TYPE_CHECKING:
     from bench.suites.card import SuiteCard
