@@ -155,6 +155,13 @@ def types(session: nox.Session) -> None:
     python(session, "-m", "mypy")
 
 
+@nox.session
+def page(session: nox.Session) -> None:
+    """Check the types of the report page's JavaScript; needs Node.js."""
+    tsc = ("npx", "--yes", "-p", "typescript@5.9", "tsc", "-p", "bench/reports/html/page/jsconfig.json")
+    session.run(*tsc, external=True)
+
+
 @nox.session(venv_backend="venv")
 def audit(session: nox.Session) -> None:
     """Look the pinned versions up among known vulnerabilities."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.base.version import package_version
-from bench.reports.html.data import script
+from bench.reports.html.data import scripts
+from bench.reports.html.parts import Part, place_parts
 from bench.reports.html.pictures import Shelf, place_pictures
 from bench.reports.tables.layout import Group, Row, Table, TableCell, count_comparisons, make_table
 from bench.results.results import Results
@@ -27,7 +28,6 @@ from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.results.view import PLAIN, View
 
 FOLDER = "html"
-STATIC = ("report.css", "theme.js", "leaderboard.js", "images.js", "stage.js", "viewer.js")
 PROVENANCE = "provenance.json"
 
 
@@ -40,16 +40,12 @@ class BoardCell:
         value: the unrounded mean, "" where there is none; rows are sorted by it.
         interval: half the width of its 95 % interval as printed, "" where there is none.
         undecided: not told apart from the best, which is another method.
-        metric: index of the metric.
-        image_metric: index among the metrics with scores per image, None for FID and the like.
     """
 
     shown: TableCell
     value: str
     interval: str
     undecided: bool
-    metric: int
-    image_metric: int | None
 
 
 @dataclass(frozen=True)
@@ -72,31 +68,40 @@ class Board:
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
     folder = out / FOLDER
+    parts = list(place_parts(results, out, folder, view))
+    return write_page(results, folder, view, parts)
+
+
+def write_page(
+    results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
+) -> list[Path]:
+    """Write the page into `folder`, with the parts that are there already."""
     table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
     results = replace(results, metrics=table.metrics)
+    found = statistics(results)
     shelf = Shelf(folder, view.originals)
     shown = place_pictures(results, shelf)
     pictures = [path for item in shown.values() if not isinstance(item, str)
                 for path in shelf.files(item)]  # fmt: skip
     texts = {
-        "index.html": _page(results, table),
-        "data.js": script(results, shown, view.originals),
+        "index.html": _page(results, table, found, parts),
+        **scripts(results, found, shown, view.originals),
         PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
-        **{name: _static(name) for name in STATIC},
+        **{name: _static(name) for name in _environment().list_templates(["css", "js"])},
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    return [*(folder / name for name in texts), *dict.fromkeys(pictures)]
+    placed = [name for part in parts for name in part.files]
+    return [*(folder / name for name in (*texts, *placed)), *dict.fromkeys(pictures)]
 
 
-def _page(results: Results, table: Table) -> str:
+def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Part]) -> str:
     """The page's HTML, with the metrics that the table has."""
-    found = statistics(results)
     return _environment().get_template("index.html").render(
         table=table,
         boards=_boards(results, table, found),
         metrics=results.metrics,
-        image_metrics=[metric for metric in results.metrics if metric.kind == "image"],
+        parts=parts,
         datasets=results.datasets,
         methods=results.methods,
         comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
@@ -150,9 +155,8 @@ def _board_cells(
     dataset: str,
     method: str,
 ) -> tuple[BoardCell, ...]:
-    per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
     cells = []
-    for place, (metric, shown) in enumerate(zip(results.metrics, row.cells, strict=True)):
+    for metric, shown in zip(results.metrics, row.cells, strict=True):
         own = known[dataset, metric.name, method]
         half = (own["high"] - own["low"]) / 2
         cells.append(
@@ -162,8 +166,6 @@ def _board_cells(
                 interval=f"{half:.{shown.digits}f}" if math.isfinite(half) else "",
                 undecided=(dataset, metric.name) in found.comparisons
                 and own["against_best"] in NOT_TOLD_APART,
-                metric=place,
-                image_metric=per_image.index(metric.name) if metric.name in per_image else None,
             )
         )
     return tuple(cells)
