@@ -605,7 +605,7 @@ def pixels(page: Any, pane: int = 0) -> np.ndarray:
     page.execute_script("document.activeElement.blur()")
     box = page.execute_script(
         "const b = document.querySelectorAll('.pane img')[arguments[0]].getBoundingClientRect();"
-        "return [b.x + scrollX, b.y + scrollY, b.width, b.height]",
+        "return [Math.round(b.x) + scrollX, Math.round(b.y) + scrollY, b.width, b.height]",
         pane,
     )
     clip = {**dict(zip(("x", "y", "width", "height"), box, strict=True)), "scale": 1}
@@ -613,23 +613,14 @@ def pixels(page: Any, pane: int = 0) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")).astype(int)
 
 
-def at_whole_pixels(page: Any) -> None:
-    """One pixel for one, the corner of the picture on a pixel of the screen."""
-    find(page, "#zoom-one").click()
-    page.execute_script(
-        "const s = Viewer.stage, [w, h] = s.paneSize(), b = s.panes[0].view.getBoundingClientRect();"
-        "const fit = (size, start) => (size / 2 + start - Math.round(size / 2 + start - 48)) / 96;"
-        "s.centre = [fit(w, b.left), fit(h, b.top)]; s.draw()"
-    )
-
-
 def test_the_difference_is_that_of_the_pixels_times_the_factor(page: Any, report: Path) -> None:
     open_viewer(page)
     choose(page, "left", "1")
     choose(page, "right", "3")
+    find(page, "#zoom-fit").click()
     press(page, "d")
     choose(page, "factor", "2")
-    at_whole_pixels(page)
+    find(page, "#zoom-one").click()
     data = data_of(report)
     a, b = (read_rgb(shown(report, data, IMAGES - 1, s)[0]).astype(int) for s in (1, 3))
     expected = np.clip(2 * np.abs(a - b), 0, 255)
@@ -640,8 +631,9 @@ def test_flicker_shows_one_picture_after_the_other(page: Any, report: Path) -> N
     open_viewer(page)
     choose(page, "left", "1")
     choose(page, "right", "2")
+    find(page, "#zoom-fit").click()
     press(page, "f")
-    at_whole_pixels(page)
+    find(page, "#zoom-one").click()
     data = data_of(report)
     for source in (1, 2, 1):
         wanted = read_rgb(shown(report, data, IMAGES - 1, source)[0]).astype(int)

@@ -61,8 +61,9 @@ def place_parts(results: Results, out: Path, folder: Path, view: View) -> Iterat
 
 def _part(name: str, root: Path, files: Sequence[Path], folder: Path) -> Part:
     page = next((file.read_text("utf-8") for file in files if file.suffix == ".md"), "")
-    # Raw HTML stays text.
+    # Raw HTML stays text; the page allows no style in it.
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
+    html = html.replace(' style="text-align:right"', ' class="number"')
     placed = [file.relative_to(root) for file in files if file.suffix in (".png", ".pdf")]
     pictures = []
     for file in placed:

@@ -23,16 +23,14 @@ class Board {
       head: /** @type {HTMLElement} */ (this.table.querySelector(`th[data-metric="${index}"]`)),
       cells: rows.map((row) => row.cells[this.heads.length + index]),
     }));
+    // Computed of the others.
+    const extra = (/** @type {string} */ key, /** @type {string} */ title, /** @type {boolean} */ lower) => {
+      const cells = rows.map(() => make("td", { className: "number" }));
+      return { key, lower, head: make("th", { className: "number" }, title), cells };
+    };
     if (rows.length > 1) {
-      this.columns.push(this.extra("@rank", "Mean rank", true), this.extra("@wins", "Better / worse", false));
+      this.columns.push(extra("@rank", "Mean rank", true), extra("@wins", "Better / worse", false));
     }
-    this.columns[0]?.head.parentElement?.append(...this.columns.map(({ head }) => head));
-  }
-
-  /** A column that is computed of the others. @param {string} key @param {string} title @param {boolean} lower @returns {BoardColumn} */
-  extra(key, title, lower) {
-    const cells = REPORT.methods.map(() => make("td", { className: "number computed" }));
-    return { key, lower, head: make("th", { scope: "col", className: "number" }, title), cells };
   }
 
   /** Headings by what they sort, with their text. @returns {{key: string, head: HTMLElement}[]} */
@@ -43,7 +41,7 @@ class Board {
   /** @param {Shown} shown */
   arrange(shown) {
     const columns = this.columns.filter(({ key }) => shown.columns.includes(key));
-    const scored = this.scored(columns);
+    const scored = columns.map((column) => this.columns.indexOf(column)).filter((i) => i < REPORT.columns.length);
     this.compute(scored, shown.methods);
     const value = (/** @type {BoardColumn} */ column, /** @type {number} */ method) =>
       column.cells[method].dataset.value !== "";
@@ -52,12 +50,6 @@ class Board {
     scored.forEach((column) => this.mark(column, methods));
     (shown.across ? this.acrossRows : this.downRows).call(this, kept, methods);
     this.element.classList.toggle("across", shown.across);
-    return { columns: kept, methods };
-  }
-
-  /** Indices of those that are metrics. @param {BoardColumn[]} columns */
-  scored(columns) {
-    return columns.map((column) => this.columns.indexOf(column)).filter((i) => i < REPORT.columns.length);
   }
 
   /** Mean rank with its range over the metrics, and verdicts. @param {number[]} columns @param {number[]} methods */
@@ -66,20 +58,22 @@ class Board {
     for (const method of rank ? methods : []) {
       const ranks = Standing.ranks(this.dataset, columns, methods, method);
       const average = ranks.reduce((sum, one) => sum + one, 0) / ranks.length;
-      const range = `${Math.min(...ranks)}–${Math.max(...ranks)}`;
+      const range = `(${Math.min(...ranks)}–${Math.max(...ranks)})`;
       this.put(rank.cells[method], ranks.length ? average : null, average.toFixed(1), range);
       const found = Standing.wins(this.dataset, columns, methods, method);
       const tests = found.better + found.worse + found.open;
-      const open = `of ${tests}`;
-      this.put(wins.cells[method], tests ? found.better - found.worse : null, `${found.better} / ${found.worse}`, open);
+      const difference = tests ? found.better - found.worse : null;
+      this.put(wins.cells[method], difference, `${found.better} / ${found.worse}`, `of ${tests}`);
     }
   }
 
   /** @param {HTMLElement} cell @param {number | null} value @param {string} text @param {string} below */
   put(cell, value, text, below) {
     cell.dataset.value = value === null ? "" : String(value);
-    const small = make("span", { className: "interval" }, below);
-    cell.replaceChildren(make("span", { className: "mean" }, value === null ? "–" : text), ...(value === null ? [] : [small]));
+    cell.replaceChildren(
+      make("span", { className: "mean" }, value === null ? "–" : text),
+      make("span", { className: "interval" }, value === null ? "" : below),
+    );
   }
 
   /** @param {number} column @param {number[]} methods */
@@ -102,12 +96,8 @@ class Board {
     const key = sort.replace(/^-/, "");
     const found = this.sortable().findIndex((column) => column.key === key);
     const direction = this.direction(sort);
-    this.sortable().forEach(({ head }, index) => {
-      head.toggleAttribute("aria-sort", index === found);
-      if (index === found) {
-        head.setAttribute("aria-sort", direction);
-      }
-    });
+    this.sortable().forEach(({ head }) => head.removeAttribute("aria-sort"));
+    this.sortable()[found]?.head.setAttribute("aria-sort", direction);
     if (found < 0) {
       return methods;
     }
@@ -131,11 +121,8 @@ class Board {
 
   /** Methods as rows. @param {BoardColumn[]} columns @param {number[]} methods */
   downRows(columns, methods) {
-    this.fill(
-      [...this.heads, ...columns.map(({ head }) => head)],
-      methods.map((method) => [...this.labels[method], ...columns.map(({ cells }) => cells[method])]),
-    );
-    this.table.querySelectorAll("tbody tr").forEach((row, index) => row.setAttribute("data-method", String(methods[index])));
+    const rows = methods.map((method) => [...this.labels[method], ...columns.map(({ cells }) => cells[method])]);
+    this.fill([...this.heads, ...columns.map(({ head }) => head)], rows);
   }
 
   /** Methods as columns, as in the papers' main tables. @param {BoardColumn[]} columns @param {number[]} methods */

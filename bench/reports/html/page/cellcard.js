@@ -53,17 +53,15 @@ const CellCard = (() => {
 
   /** Put a button into a cell that has a mean: its interval, else n. @param {HTMLElement} cell @param {number} dataset @param {number} column @param {number} method */
   const attach = (cell, dataset, column, method) => {
-    const [mean, , , n] = Standing.cell(dataset, column, method);
-    if (Scores.numeric(mean) === null) {
+    if (Standing.mean(dataset, column, method) === null) {
       return;
     }
     const interval = cell.querySelector(".interval");
-    const text = interval?.textContent ?? `n = ${n}`;
     const label = `about ${REPORT.methods[method]} in ${REPORT.columns[column].title}`;
-    const button = make("button", { type: "button", className: "interval", title: label }, text);
+    const button = make("button", { type: "button", title: label, className: interval ? "interval" : "info" }, interval?.textContent ?? "i");
     button.addEventListener("click", () => open(button, dataset, column, method));
     interval?.remove();
-    cell.append(button);
+    cell[interval ? "append" : "prepend"](button);
   };
 
   return { attach };

@@ -6,12 +6,12 @@ const CopyTable = (() => {
   /** @param {HTMLElement} cell @param {boolean} intervals @returns {CopyCell} */
   const read = (cell, intervals) => {
     const mean = cell.querySelector(".mean");
-    const label = cell.querySelector("button, a") ?? cell;
+    const label = cell.querySelector(".sort, a") ?? cell;
     const interval = (intervals && cell.querySelector(".interval")?.textContent) || "";
     return {
       text: ((mean ?? label).textContent ?? "").trim(),
       mark: ["best", "second"].find((name) => mean?.classList.contains(name)) ?? "",
-      interval: interval.startsWith("n") ? "" : interval.replace(/\s/g, " ").trim(),
+      interval: interval.replace(/\s/g, " ").trim(),
     };
   };
 

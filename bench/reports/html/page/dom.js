@@ -7,13 +7,7 @@ const get = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** A select or an input. @param {string} id @returns {HTMLSelectElement} */
 const field = (id) => /** @type {HTMLSelectElement} */ (document.getElementById(id));
 
-/**
- * An element with properties (or attributes, where it has no such property) and children.
- * @param {string} tag
- * @param {Record<string, any>} [properties]
- * @param {...(Node | string)} children
- * @returns {any}
- */
+/** An element with properties (else attributes) and children. @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string)} children @returns {any} */
 const make = (tag, properties = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -32,12 +26,7 @@ const fill = (id, titles) => {
   get(id).replaceChildren(...titles.map((title, index) => new Option(title, String(index))));
 };
 
-/**
- * Fill `box` as far as it is scrolled to, a hundred nodes at a time.
- * @param {HTMLElement} box
- * @param {number} count
- * @param {(index: number) => Node} node
- */
+/** Fill `box` as far as it is scrolled to, a hundred nodes at a time. @param {HTMLElement} box @param {number} count @param {(index: number) => Node} node */
 const fillSlowly = (box, count, node) => {
   const end = make(box.tagName === "UL" ? "li" : "tr", { className: "more" });
   let done = 0;

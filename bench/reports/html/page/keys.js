@@ -8,11 +8,11 @@
   const KEYS = [
     [["n", "PageDown"], "next image", () => Viewer.go(1)],
     [["p", "PageUp"], "previous image", () => Viewer.go(-1)],
-    [["b"], "before and after, under a divider", () => Viewer.setMode("slider")],
-    [["g"], "all side by side", () => Viewer.setMode("grid")],
+    [["b"], "before and after, under a divider", () => Viewer.change({ mode: "slider" })],
+    [["g"], "all side by side", () => Viewer.change({ mode: "grid" })],
     [["f"], "flicker: the other picture of the pair", Viewer.flicker],
-    [["d"], "difference of the pair", () => Viewer.setMode("difference")],
-    [["e"], "errors against HR", () => Viewer.setMode("errors")],
+    [["d"], "difference of the pair", () => Viewer.change({ mode: "difference" })],
+    [["e"], "errors against HR", () => Viewer.change({ mode: "errors" })],
     [["["], "differences darker", () => Viewer.factor(-1)],
     [["]"], "differences brighter", () => Viewer.factor(1)],
     [["x"], "swap left and right", Viewer.swap],
@@ -24,29 +24,20 @@
     [["c"], "copy a link to what is shown", Address.copy],
     [["s"], "full screen and back", Viewer.fullScreen],
   ];
-  const NATIVE = [["arrow keys"], "on a picture: move; on the divider: move it"];
 
   const row = (/** @type {string[]} */ keys, /** @type {string} */ words) => {
     const names = keys.flatMap((key, index) => [...(index ? [" or "] : []), make("kbd", {}, key)]);
     return make("div", {}, make("dt", {}, ...names), make("dd", {}, words));
   };
 
-  const showMap = () => {
-    if (!map.open) {
-      map.showModal();
-    }
-  };
-
-  const typing = (/** @type {Element} */ target) =>
-    target.matches("select, textarea, input:not([type=range]):not([type=checkbox])");
-
   document.addEventListener("keydown", (event) => {
     const target = /** @type {Element} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(target) || map.open) {
+    const typing = target.matches("select, textarea, input:not([type=range]):not([type=checkbox])");
+    if (event.ctrlKey || event.metaKey || event.altKey || typing || map.open) {
       return;
     }
     if (event.key === "?") {
-      showMap();
+      map.showModal();
       return;
     }
     const here = dialog.open && [dialog, null].includes(/** @type {HTMLDialogElement} */ (target.closest("dialog")));
@@ -59,11 +50,11 @@
 
   get("key-list").append(
     ...KEYS.map(([keys, words]) => row(keys, words)),
-    row(/** @type {string[]} */ (NATIVE[0]), String(NATIVE[1])),
+    row(["arrow keys"], "on a picture: move; on the divider: move it"),
     row(["Escape"], "close"), row(["?"], "this map"),
   );
   document.querySelectorAll(".open-keys").forEach((button) => {
-    button.addEventListener("click", showMap);
+    button.addEventListener("click", () => map.showModal());
     /** @type {HTMLElement} */ (button).hidden = false;
   });
   document.querySelectorAll(".close-dialog").forEach((button) =>

@@ -12,10 +12,10 @@
   /** @param {string} kind @returns {HTMLInputElement[]} */
   const ticks = (kind) => [...controls.querySelectorAll(`input[name="${kind}"]`)].map((tick) => /** @type {any} */ (tick));
 
+  const checked = (/** @type {string} */ id) => /** @type {any} */ (field(id)).checked;
+
   const ticked = (/** @type {string} */ kind) =>
     ticks(kind).flatMap((tick, index) => (tick.checked ? [index] : []));
-
-  const words = (/** @type {HTMLElement} */ head) => head.dataset.label ?? "";
 
   const arrange = () => {
     const columns = ticked("metrics").map((index) => NAMES.metrics[index]);
@@ -26,20 +26,18 @@
       board.arrange({
         methods: ticked("methods"), columns, sort,
         across: field("board-layout").value === "across",
-        empty: /** @type {any} */ (field("board-empty")).checked,
+        empty: checked("board-empty"),
       });
     });
-    get("leaderboard").classList.toggle("no-intervals", !intervals());
+    get("leaderboard").classList.toggle("no-intervals", !checked("board-intervals"));
     const by = boards[0].sortable().find(({ key }) => key === sort.replace(/^-/, ""));
-    status.textContent = by ? `Sorted by ${words(by.head)}, ${boards[0].direction(sort)}.` : "";
+    status.textContent = by ? `Sorted by ${by.head.dataset.label}, ${boards[0].direction(sort)}.` : "";
     for (const kind of KINDS) {
       const all = ticks(kind).length;
       const some = ticked(kind).length;
       get(`count-${kind}`).textContent = some === all ? "" : ` ${some} of ${all}`;
     }
   };
-
-  const intervals = () => /** @type {any} */ (field("board-intervals")).checked;
 
   /** Controls as the address says. */
   const follow = () => {
@@ -63,8 +61,8 @@
     Address.change({
       ...Object.fromEntries(without),
       layout: field("board-layout").value,
-      empty: /** @type {any} */ (field("board-empty")).checked ? "hidden" : "",
-      intervals: intervals() ? "" : "hidden",
+      empty: checked("board-empty") ? "hidden" : "",
+      intervals: checked("board-intervals") ? "" : "hidden",
     });
     arrange();
   };
@@ -116,7 +114,7 @@
   });
   get("copy-board").addEventListener("click", () => {
     const shown = boards.filter(({ element }) => !element.hidden).map(({ element }) => element);
-    CopyTable.copy(shown, field("copy-as").value, intervals());
+    CopyTable.copy(shown, field("copy-as").value, checked("board-intervals"));
   });
   Address.follow(follow);
 })();

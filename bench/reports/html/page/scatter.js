@@ -1,9 +1,11 @@
 "use strict";
 // Images as points: one score over another, of two metrics or of two methods. A point opens its image.
 const Scatter = (() => {
-  const WIDTH = 640;
-  const HEIGHT = 420;
+  const LARGEST = 760;
+  const SHAPE = 0.65;
   const EDGE = { left: 70, right: 16, top: 12, bottom: 52 };
+
+  let [width, height] = [LARGEST, LARGEST * SHAPE];
 
   /** @param {string} tag @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
   const shape = (tag, attributes, ...children) => {
@@ -15,9 +17,9 @@ const Scatter = (() => {
     return element;
   };
 
-  /** About five round numbers between two. @param {number} low @param {number} high */
+  /** About seven round numbers between two. @param {number} low @param {number} high */
   const ticks = (low, high) => {
-    const rough = (high - low) / 5;
+    const rough = (high - low) / 7;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
     const first = Math.ceil(low / step);
@@ -36,11 +38,11 @@ const Scatter = (() => {
   /** @param {Scale} x @param {Scale} y */
   const grid = (x, y) => [
     ...x.ticks.flatMap((v) => [
-      shape("line", { x1: x.at(v), x2: x.at(v), y1: EDGE.top, y2: HEIGHT - EDGE.bottom, class: "rule" }),
-      shape("text", { x: x.at(v), y: HEIGHT - EDGE.bottom + 18, "text-anchor": "middle" }, String(v)),
+      shape("line", { x1: x.at(v), x2: x.at(v), y1: EDGE.top, y2: height - EDGE.bottom, class: "rule" }),
+      shape("text", { x: x.at(v), y: height - EDGE.bottom + 18, "text-anchor": "middle" }, String(v)),
     ]),
     ...y.ticks.flatMap((v) => [
-      shape("line", { y1: y.at(v), y2: y.at(v), x1: EDGE.left, x2: WIDTH - EDGE.right, class: "rule" }),
+      shape("line", { y1: y.at(v), y2: y.at(v), x1: EDGE.left, x2: width - EDGE.right, class: "rule" }),
       shape("text", { x: EDGE.left - 8, y: y.at(v) + 4, "text-anchor": "end" }, String(v)),
     ]),
   ];
@@ -58,20 +60,22 @@ const Scatter = (() => {
       .map((row, place) => ({ name: row[1], place, x: score(row, other.method, other.metric), y: score(row, method, metric) }))
       .filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
     const box = get("image-scatter");
+    width = Math.min(LARGEST, box.clientWidth);
+    height = width * SHAPE;
     if (!points.length) {
       box.replaceChildren(make("p", {}, "No image has both scores."));
       return;
     }
-    const x = scale(points.map((point) => Number(point.x)), EDGE.left, WIDTH - EDGE.right);
-    const y = scale(points.map((point) => Number(point.y)), HEIGHT - EDGE.bottom, EDGE.top);
+    const x = scale(points.map((point) => Number(point.x)), EDGE.left, width - EDGE.right);
+    const y = scale(points.map((point) => Number(point.y)), height - EDGE.bottom, EDGE.top);
     const title = (/** @type {number} */ m, /** @type {number} */ k) => `${REPORT.methods[m]}, ${Scores.titled(REPORT.metrics[k])}`;
     const [across, up] = [title(other.method, other.metric), title(method, metric)];
     const plot = shape(
-      "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${up} over ${across}, ${points.length} images` },
+      "svg", { width, height, role: "img", "aria-label": `${up} over ${across}, ${points.length} images` },
       ...grid(x, y),
       ...(metric === other.metric ? [diagonal(x, y)] : []),
-      shape("text", { x: (EDGE.left + WIDTH - EDGE.right) / 2, y: HEIGHT - 8, "text-anchor": "middle", class: "axis" }, across),
-      shape("text", { transform: `translate(14 ${(EDGE.top + HEIGHT - EDGE.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis" }, up),
+      shape("text", { x: (EDGE.left + width - EDGE.right) / 2, y: height - 8, "text-anchor": "middle", class: "axis" }, across),
+      shape("text", { transform: `translate(14 ${(EDGE.top + height - EDGE.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis" }, up),
       ...points.map((point) => shape(
         "circle", { cx: x.at(Number(point.x)), cy: y.at(Number(point.y)), r: 4, "data-place": point.place },
         shape("title", {}, `${point.name}: ${Scores.format(point.x, other.metric)}, ${Scores.format(point.y, metric)}`),

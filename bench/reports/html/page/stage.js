@@ -112,7 +112,7 @@ class Stage {
     const choices = Array.from({ length: count }, (_, index) => index + 1);
     const columns = choices.reduce((best, other) => (share(other) > share(best) ? other : best), 1);
     this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-    this.element.style.gridTemplateRows = `repeat(${Math.ceil(count / columns)}, minmax(0, 1fr))`;
+    this.element.style.gridTemplateRows = `repeat(${Math.ceil(count / columns)}, minmax(0, 1fr) auto)`;
   }
 
   draw() {
@@ -123,8 +123,10 @@ class Stage {
     this.centre = this.zoom === null ? [0.5, 0.5] : this.centre.map((c) => Math.min(1, Math.max(0, c)));
     const [width, height] = this.paneSize();
     const scale = this.scale();
-    const left = width / 2 - this.centre[0] * this.size[0] * scale;
-    const top = height / 2 - this.centre[1] * this.size[1] * scale;
+    // On a whole pixel of the screen, lest the browser mix neighbours.
+    const whole = (/** @type {number} */ place) => Math.round(place * devicePixelRatio) / devicePixelRatio;
+    const left = whole(width / 2 - this.centre[0] * this.size[0] * scale);
+    const top = whole(height / 2 - this.centre[1] * this.size[1] * scale);
     for (const pane of this.panes) {
       pane.layers.forEach((layer) => this.place(layer, left, top, scale));
       pane.view.classList.toggle("fitted", this.zoom === null);

@@ -10,34 +10,22 @@ const Standing = (() => {
   /** @param {number} dataset @param {number} column @param {number} method */
   const mean = (dataset, column, method) => Scores.numeric(cell(dataset, column, method)[0]);
 
-  /** @type {Map<string, Pair>} */
-  const pairs = new Map(REPORT.pairs.map((pair) => [JSON.stringify(pair.slice(0, 4)), pair]));
+  /** What the test of two methods says of the first. @type {Map<string, {verdict: Verdict, p: number | null}>} */
+  const tests = new Map();
+  for (const [dataset, metric, a, b, p, verdict] of REPORT.pairs) {
+    const turned = { better: "worse", worse: "better" }[/** @type {string} */ (verdict)] ?? verdict;
+    tests.set(JSON.stringify([dataset, metric, a, b]), { verdict, p });
+    tests.set(JSON.stringify([dataset, metric, b, a]), { verdict: /** @type {Verdict} */ (turned), p });
+  }
 
   /** @param {number} dataset @param {number} column @param {number} a @param {number} b */
-  const pair = (dataset, column, a, b) => {
-    const { datasets, methods } = REPORT.names;
-    return pairs.get(JSON.stringify([datasets[dataset], REPORT.columns[column].name, methods[a], methods[b]]));
-  };
-
-  /** @type {Record<Verdict, Verdict>} */
-  const turned = {
-    better: "worse", worse: "better", "not told apart": "not told apart",
-    "too few images": "too few images", "no test": "no test",
-  };
-
-  /**
-   * What the paired test says of `a` beside `b`.
-   * @param {number} dataset @param {number} column @param {number} a @param {number} b
-   * @returns {{verdict: Verdict, p: number | null}}
-   */
   const against = (dataset, column, a, b) => {
-    const found = pair(dataset, column, a, b);
-    const other = pair(dataset, column, b, a);
-    const verdict = found?.[5] ?? (other ? turned[other[5]] : "no test");
-    return { verdict, p: (found ?? other)?.[4] ?? null };
+    const { datasets, methods } = REPORT.names;
+    const key = [datasets[dataset], REPORT.columns[column].name, methods[a], methods[b]];
+    return tests.get(JSON.stringify(key)) ?? { verdict: /** @type {Verdict} */ ("no test"), p: null };
   };
 
-  /** @param {number} dataset @param {number} column @param {number[]} methods; those with a mean, best first */
+  /** Those that have a mean, best first. @param {number} dataset @param {number} column @param {number[]} methods */
   const ranked = (dataset, column, methods) => {
     const sign = REPORT.columns[column].lower ? 1 : -1;
     const key = (/** @type {number} */ method) => mean(dataset, column, method);
@@ -46,31 +34,22 @@ const Standing = (() => {
       .sort((a, b) => Scores.compare(key(a), key(b), sign));
   };
 
-  /**
-   * Best and second best of those shown, as in every table: a best of two or more means, a second
-   * of three or more; equal means share a mark. With it, who is not told apart from the best.
-   * @param {number} dataset @param {number} column @param {number[]} methods
-   */
+  // As in every table: a best of two or more means, a second of three or more, equals share a mark.
+  /** @param {number} dataset @param {number} column @param {number[]} methods */
   const marks = (dataset, column, methods) => {
     const order = ranked(dataset, column, methods);
     const means = [...new Set(order.map((method) => mean(dataset, column, method)))];
+    const tested = REPORT.methods.some((_, method) => cell(dataset, column, method)[4] !== null);
     return new Map(order.map((method) => {
       const place = means.indexOf(mean(dataset, column, method));
-      const mark = place === 0 && order.length > 1 ? "best" : place === 1 && order.length > 2 ? "second" : "";
+      const mark = place < Math.min(2, order.length - 1) ? ["best", "second"][place] : "";
       const { verdict } = against(dataset, column, method, order[0]);
-      const open = ["not told apart", "too few images"].includes(verdict) && tested(dataset, column);
-      return [method, { mark, undecided: method !== order[0] && open }];
+      const undecided = tested && ["not told apart", "too few images"].includes(verdict);
+      return [method, { mark, undecided: undecided && method !== order[0] }];
     }));
   };
 
-  /** @param {number} dataset @param {number} column */
-  const tested = (dataset, column) =>
-    REPORT.methods.some((_, method) => cell(dataset, column, method)[4] !== null);
-
-  /**
-   * Rank by each column that a method has a mean in.
-   * @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method
-   */
+  /** By each column that a method has a mean in. @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method */
   const ranks = (dataset, columns, methods, method) =>
     columns.flatMap((column) => {
       const own = mean(dataset, column, method);
@@ -79,10 +58,7 @@ const Standing = (() => {
       return own === null || order.length < 2 ? [] : [place + 1];
     });
 
-  /**
-   * How often the tests call a method better and worse than another, over all columns.
-   * @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method
-   */
+  /** How often the tests decide for and against a method, and not. @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method */
   const wins = (dataset, columns, methods, method) => {
     const verdicts = columns.flatMap((column) =>
       methods.map((other) => against(dataset, column, method, other).verdict));

@@ -20,12 +20,9 @@ const Viewer = (() => {
   });
 
   const position = () => {
+    const at = stage.split === 0.5 ? "" : stage.split.toFixed(3);
     const [x, y] = stage.centre.map((share, axis) => (share * stage.size[axis]).toFixed(1));
-    const zoomed = stage.zoom !== null;
-    return {
-      at: stage.split === 0.5 ? "" : stage.split.toFixed(3),
-      zoom: stage.zoom?.toPrecision(4) ?? "", x: zoomed ? x : "", y: zoomed ? y : "",
-    };
+    return stage.zoom === null ? { at, zoom: "", x: "", y: "" } : { at, zoom: stage.zoom.toPrecision(4), x, y };
   };
 
   /** All that the address says of an open viewer. @param {boolean} open */
@@ -75,7 +72,9 @@ const Viewer = (() => {
     stage.show(Views.panes(row, choice), row[3]);
   };
 
-  const changed = () => {
+  /** Something else is shown. @param {Partial<typeof choice>} [changes] */
+  const change = (changes) => {
+    Object.assign(choice, changes);
     Address.change(said(true));
     draw();
   };
@@ -84,23 +83,16 @@ const Viewer = (() => {
   const go = (step) => {
     if (rows[place + step]) {
       place += step;
-      changed();
+      change();
     }
-  };
-
-  /** @param {string} mode */
-  const setMode = (mode) => {
-    choice.mode = mode;
-    changed();
   };
 
   /** Show the `at`-th of a list of images: LR (or HR) at the left, `method` at the right. @param {Row[]} list @param {number} at @param {number} method */
   const open = (list, at, method) => {
     [rows, place] = [list, at];
-    Object.assign(choice, { left: Views.has(rows[place], 0) ? 0 : 1, right: method + 2 });
     Object.assign(stage, { zoom: null, split: 0.5, flipped: false, size: rows[place][3] });
     dialog.showModal();
-    changed();
+    change({ left: Views.has(rows[place], 0) ? 0 : 1, right: method + 2 });
   };
 
   const fromAddress = () => {
@@ -140,13 +132,10 @@ const Viewer = (() => {
     draw();
   };
 
-  const swap = () => {
-    [choice.left, choice.right] = [choice.right, choice.left];
-    changed();
-  };
+  const swap = () => change({ left: choice.right, right: choice.left });
 
   /** The other picture of a pair; from any other view, the view that shows them in turn. */
-  const flicker = () => (choice.mode === "flicker" ? stage.flip() : setMode("flicker"));
+  const flicker = () => (choice.mode === "flicker" ? stage.flip() : change({ mode: "flicker" }));
 
   const lens = () => {
     stage.lens = !stage.lens;
@@ -160,42 +149,34 @@ const Viewer = (() => {
   const factor = (step) => {
     const select = field("factor");
     select.selectedIndex = Math.min(select.length - 1, Math.max(0, select.selectedIndex + step));
-    changed();
+    change();
   };
 
-  const listen = () => {
-    const presses = {
-      close: () => dialog.close(), previous: () => go(-1), next: () => go(1), swap, lens, flip: flicker,
-      "full-screen": fullScreen, "copy-link": Address.copy,
-      "zoom-in": () => stage.zoomBy(1.5), "zoom-out": () => stage.zoomBy(1 / 1.5),
-      "zoom-fit": () => stage.fit(), "zoom-one": () => stage.zoomTo(1),
-    };
-    for (const [id, action] of Object.entries(presses)) {
-      get(id).addEventListener("click", action);
-    }
-    field("mode").addEventListener("change", () => setMode(field("mode").value));
-    for (const side of /** @type {const} */ (["left", "right"])) {
-      field(side).addEventListener("change", () => {
-        choice[side] = Number(field(side).value);
-        changed();
-      });
-    }
-    field("factor").addEventListener("change", changed);
-    get("shown-list").addEventListener("change", () => {
-      const ticks = [...get("shown-list").querySelectorAll("input")];
-      const some = ticks.filter((tick) => tick.checked).map((tick) => Number(tick.value));
-      choice.shown = some.length === ticks.length ? null : some;
-      Address.change(said(true));
-      stage.show(Views.panes(rows[place], choice), rows[place][3]);
-    });
-    get("divider").addEventListener("input", () => stage.setSplit(Number(field("divider").value) / 1000));
-    dialog.addEventListener("close", () => {
-      if (Address.value("image")) {
-        Address.change(said(false));
-      }
-    });
+  const presses = {
+    close: () => dialog.close(), previous: () => go(-1), next: () => go(1), swap, lens, flip: flicker,
+    "full-screen": fullScreen, "copy-link": Address.copy,
+    "zoom-in": () => stage.zoomBy(1.5), "zoom-out": () => stage.zoomBy(1 / 1.5),
+    "zoom-fit": () => stage.fit(), "zoom-one": () => stage.zoomTo(1),
   };
-
-  listen();
-  return { open, follow, go, setMode, swap, flicker, lens, fullScreen, factor, stage, dialog };
+  for (const [id, action] of Object.entries(presses)) {
+    get(id).addEventListener("click", action);
+  }
+  for (const id of ["mode", "left", "right", "factor"]) {
+    field(id).addEventListener("change", () =>
+      change({ mode: field("mode").value, left: Number(field("left").value), right: Number(field("right").value) }));
+  }
+  get("shown-list").addEventListener("change", () => {
+    const ticks = [...get("shown-list").querySelectorAll("input")];
+    const some = ticks.filter((tick) => tick.checked).map((tick) => Number(tick.value));
+    choice.shown = some.length === ticks.length ? null : some;
+    Address.change(said(true));
+    stage.show(Views.panes(rows[place], choice), rows[place][3]);
+  });
+  get("divider").addEventListener("input", () => stage.setSplit(Number(field("divider").value) / 1000));
+  dialog.addEventListener("close", () => {
+    if (Address.value("image")) {
+      Address.change(said(false));
+    }
+  });
+  return { open, follow, go, change, swap, flicker, lens, fullScreen, factor, stage, dialog };
 })();
