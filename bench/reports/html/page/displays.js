@@ -32,21 +32,15 @@ const Grid = (() => {
 })();
 
 const ImageTable = (() => {
-  /** Method and metric of every column. @param {ImageSelection} selection @returns {[number, number, string][]} */
-  const columns = ({ methods, method, metric }) =>
-    methods && REPORT.metrics.length
-      ? REPORT.methods.map((title, index) => [index, metric, title])
-      : REPORT.metrics.map((spec, index) => [method, index, Scores.titled(spec)]);
-
   /** @param {ImageSelection} selection @param {number} place */
-  const line = (selection, place) => {
-    const row = selection.rows[place];
+  const line = ({ rows, metric, open }, place) => {
+    const row = rows[place];
     const button = make("button", { type: "button" }, row[1]);
-    button.addEventListener("click", () => selection.open(place));
-    const cells = columns(selection).map(([method, metric]) => {
-      const score = row[5][method][metric];
+    button.addEventListener("click", () => open(place));
+    const cells = row[5].map((scores) => {
+      const score = scores[metric];
       const value = Scores.numeric(score);
-      const best = selection.methods && value !== null && Scores.isBest(row, metric, value);
+      const best = value !== null && Scores.isBest(row, metric, value);
       const reason = value === null ? String(score ?? "not computed") : "";
       return make("td", { className: `number${best ? " best" : ""}`, title: reason }, Scores.format(score, metric));
     });
@@ -55,13 +49,11 @@ const ImageTable = (() => {
 
   /** @param {ImageSelection} selection */
   const draw = (selection) => {
-    const heads = columns(selection).map(([, , title]) => make("th", { scope: "col", className: "number" }, title));
-    const body = make("tbody");
-    const caption = selection.methods
-      ? REPORT.metrics[selection.metric] && Scores.titled(REPORT.metrics[selection.metric])
-      : REPORT.methods[selection.method];
+    const spec = REPORT.metrics[selection.metric];
+    const heads = REPORT.methods.map((title) => make("th", { scope: "col", className: "number" }, title));
     const head = make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Image"), ...heads));
-    get("image-table").replaceChildren(make("table", {}, make("caption", {}, caption ?? ""), head, body));
+    const body = make("tbody");
+    get("image-table").replaceChildren(make("table", {}, make("caption", {}, spec ? Scores.titled(spec) : ""), head, body));
     fillSlowly(body, selection.rows.length, (place) => line(selection, place));
   };
 

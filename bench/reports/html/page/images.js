@@ -14,7 +14,7 @@ const Images = (() => {
   ]);
   const byValue = [
     ["as", "image-display", "thumbnails"], ["order", "image-order", "worst"], ["find", "image-filter", ""],
-    ["from", "image-from", ""], ["to", "image-to", ""], ["columns", "table-columns", "methods"],
+    ["from", "image-from", ""], ["to", "image-to", ""],
   ];
   const displays = { thumbnails: "image-grid", table: "image-table", scatter: "image-scatter" };
   let turn = 0;
@@ -34,23 +34,21 @@ const Images = (() => {
   /** What is compared, and 1 where small comes first. @returns {[(row: Row) => number | null, number]} */
   const order = () => {
     const worst = REPORT.metrics[chosen("image-metric")]?.lower ? -1 : 1;
-    switch (field("image-order").value) {
-      case "worst": return [scoreOf, worst];
-      case "best": return [scoreOf, -worst];
-      case "spread": return [spreadOf, -1];
-      default: return [() => 0, 1];
-    }
+    /** @type {Record<string, [(row: Row) => number | null, number]>} */
+    const orders = { worst: [scoreOf, worst], best: [scoreOf, -worst], spread: [spreadOf, -1] };
+    return orders[field("image-order").value] ?? [() => 0, 1];
   };
 
   /** @param {Row[]} rows */
   const found = (rows) => {
     const needle = field("image-filter").value.toLowerCase();
     const [from, to] = ["image-from", "image-to"].map((id) => field(id).value);
+    const [low, high] = [from === "" ? -Infinity : Number(from), to === "" ? Infinity : Number(to)];
     const [key, sign] = order();
+    // An image without a score is in no range.
     const within = (/** @type {Row} */ row) => {
       const score = scoreOf(row);
-      return (from === "" && to === "") ||
-        (score !== null && (from === "" || score >= Number(from)) && (to === "" || score <= Number(to)));
+      return score === null ? from + to === "" : score >= low && score <= high;
     };
     // Sorting is stable: equals stay in the dataset's order.
     return rows
@@ -66,7 +64,6 @@ const Images = (() => {
     method: chosen("image-method"),
     metric: chosen("image-metric"),
     other: { method: chosen("scatter-method"), metric: chosen("scatter-metric") },
-    methods: field("table-columns").value === "methods",
     open: (place) => Viewer.open(rows, place, chosen("image-method")),
   });
 
@@ -95,7 +92,7 @@ const Images = (() => {
     const count = shown.rows.length;
     const images = `${count} image${count === 1 ? "" : "s"}${count < rows.length ? ` of ${rows.length}` : ""}`;
     const by = field("image-method").selectedOptions[0]?.text ?? "";
-    get("image-status").textContent = display === "table" && shown.methods ? `${images}.` : `${images}, as ${by} made them.`;
+    get("image-status").textContent = `${images}, as ${by} made them.`;
     return { shown: shown.rows, all: rows };
   };
 

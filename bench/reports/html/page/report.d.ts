@@ -31,10 +31,10 @@ declare const REPORT: {
   parts: Row[][];
 };
 
-/** Images to be shown; `other` is what a scatter plot has across, `methods` what a table has. */
+/** Images to be shown; `other` is what a scatter plot has across. */
 type ImageSelection = {
   rows: Row[]; method: number; metric: number; other: { method: number; metric: number };
-  methods: boolean; open: (place: number) => void;
+  open: (place: number) => void;
 };
 type Picture = { name: string; url?: string; reason?: string };
 type PaneKind = "plain" | "divider" | "flicker" | "difference";
