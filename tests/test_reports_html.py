@@ -15,8 +15,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bench.files.images import read_rgb
-from bench.reports.html.pictures import THUMB_SIDE
 from bench.reports.html import report as page_report
+from bench.reports.html.pictures import THUMB_SIDE
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, View
 
@@ -333,10 +333,14 @@ def test_boards_rows_and_columns_are_chosen(page: Any) -> None:
 def test_marks_ranks_and_verdicts_are_those_of_the_methods_shown(page: Any) -> None:
     cell = "[data-board='0'] td[data-method='{}'][data-metric='0'] .{}"
     last = "[data-board='0'] tbody tr:last-child td"
-    assert len(texts(page, cell.format(3, "best"))) == len(texts(page, cell.format(2, "second"))) == 1
+    assert (
+        len(texts(page, cell.format(3, "best"))) == len(texts(page, cell.format(2, "second"))) == 1
+    )
     assert texts(page, last)[-2:] == ["2.0(1–4)", "3 / 0of 6"]
     tick(page, "methods", "3")
-    assert len(texts(page, cell.format(2, "best"))) == len(texts(page, cell.format(1, "second"))) == 1
+    assert (
+        len(texts(page, cell.format(2, "best"))) == len(texts(page, cell.format(1, "second"))) == 1
+    )
     assert len(texts(page, last)) == 5
 
 
@@ -479,7 +483,9 @@ def test_images_as_a_table_with_a_range_of_scores(page: Any, report: Path) -> No
 def test_a_point_of_the_scatter_plot_opens_its_image(page: Any) -> None:
     choose(page, "image-display", "scatter")
     waits(page, lambda: len(page.find_elements("css selector", "svg circle")) == IMAGES)
-    title = page.execute_script("return document.querySelector('circle[data-place=\"2\"] title').textContent")
+    title = page.execute_script(
+        "return document.querySelector('circle[data-place=\"2\"] title').textContent"
+    )
     page.execute_script(
         "document.querySelector('circle[data-place=\"2\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
@@ -608,7 +614,9 @@ def pixels(page: Any, pane: int = 0) -> np.ndarray:
     )
     clip = {**dict(zip(("x", "y", "width", "height"), box, strict=True)), "scale": 1}
     shot = page.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")).astype(int)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")).astype(
+        int
+    )
 
 
 def test_the_difference_is_that_of_the_pixels_times_the_factor(page: Any, report: Path) -> None:
@@ -699,7 +707,9 @@ def test_a_link_opens_the_very_comparison(page: Any) -> None:
     chosen = {name: find(page, f"#{name}").get_property("value") for name in ("mode", "factor")}
     assert chosen == {"mode": "difference", "factor": "16"}
     assert find(page, "#zoom").text == "200 %"
-    centre = page.execute_script("return Viewer.stage.centre.map((c, i) => c * Viewer.stage.size[i])")
+    centre = page.execute_script(
+        "return Viewer.stage.centre.map((c, i) => c * Viewer.stage.size[i])"
+    )
     assert centre == pytest.approx([20, 30])
     press(page, "ESCAPE")
     assert methods_of_board(page) == list(reversed(METHODS))
@@ -708,7 +718,10 @@ def test_a_link_opens_the_very_comparison(page: Any) -> None:
 
 def test_an_address_that_means_nothing_shows_the_page(page: Any, report: Path) -> None:
     page.get("about:blank")
-    page.get((report / "index.html").as_uri() + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&method=,&x=a")
+    page.get(
+        (report / "index.html").as_uri()
+        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&method=,&x=a"
+    )
     assert methods_of_board(page) == list(METHODS)
     waits(page, lambda: texts(page, "#image-grid .name"))
     assert not find(page, "#viewer").is_displayed()
@@ -778,8 +791,8 @@ def test_theme_is_chosen_and_remembered(page: Any) -> None:
 def in_window(page: Any, selector: str) -> bool:
     return page.execute_script(
         "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
-        "return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight"
-        " && box.width > 0",
+        "return box.left >= 0 && box.top >= 0 && box.width > 0"
+        " && box.right <= innerWidth && box.bottom <= innerHeight",
         selector,
     )
 
@@ -803,7 +816,10 @@ def test_nothing_is_wider_than_a_phone(page: Any) -> None:
         scroll, client = page.execute_script(dialog)
         assert scroll <= client
         assert all(in_window(page, f"#{button}") for button in ("previous", "next", "close"))
-        assert all(in_window(page, f"figure:nth-of-type({i + 1})") for i in range(len(texts(page, "figure"))))
+        assert all(
+            in_window(page, f"figure:nth-of-type({i + 1})")
+            for i in range(len(texts(page, "figure")))
+        )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

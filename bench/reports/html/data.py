@@ -30,8 +30,9 @@ def scripts(
     """
     rows = _rows(results, shown)
     parts = [[row for row in rows if row[0] == place] for place in range(len(results.datasets))]
+    known = _json(page_data(results, found, originals))
     return {
-        "data.js": f'"use strict";\nconst REPORT = {_json(page_data(results, found, originals))};\n',
+        "data.js": f'"use strict";\nconst REPORT = {known};\n',
         **{f"data/{i}.js": f"REPORT.parts[{i}] = {_json(part)};\n" for i, part in enumerate(parts)},
     }
 
@@ -54,21 +55,17 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
     columns = [
         {
             **{"name": m.name, "title": printable(m.title), "lower": m.better == "lower"},
-            "digits": m.digits,
-            "image": per_image.index(m.name) if m.name in per_image else None,
+            **{"digits": m.digits, "image": per_image.index(m.name) if m.kind == "image" else None},
         }
         for m in results.metrics
     ]
     items = {"datasets": results.datasets, "methods": results.methods}
     return {
-        "originals": originals,
+        **{"originals": originals, "columns": columns, "parts": []},
         "names": {kind: [item.name for item in own] for kind, own in items.items()},
         **{kind: [printable(item.title) for item in own] for kind, own in items.items()},
         "metrics": [column for column in columns if column["image"] is not None],
-        "columns": columns,
-        "cells": _values(found.cells[CELL]),
-        "pairs": _values(found.pairs[PAIR]),
-        "parts": [],
+        **{"cells": _values(found.cells[CELL]), "pairs": _values(found.pairs[PAIR])},
     }
 
 

@@ -26,14 +26,8 @@ NAMES = ("plots", "panels", "statistics", "published", "cost")
 
 @dataclass(frozen=True)
 class Part:
-    """A section of the page.
-
-    Attributes:
-        name: of the report.
-        html: its Markdown page.
-        pictures: address of each PNG in the page's folder, with its width and height.
-        files: all that was placed in the page's folder.
-    """
+    """A section of the page: a report's Markdown, the address of each of its PNGs in the page's
+    folder with width and height, and all files that were placed there."""
 
     name: str
     html: Markup
@@ -42,12 +36,8 @@ class Part:
 
 
 def place_parts(results: Results, out: Path, folder: Path, view: View) -> Iterator[Part]:
-    """Make the parts of the page in `folder` from reports of the same results.
-
-    Args:
-        out: where these reports may have been written already. One that is made only when it is
-            named is not made for the page.
-    """
+    """The parts, placed in `folder`, from reports of the same results, which may be in `out`
+    already; one that is made only when it is named is not made for the page."""
     rendered = Rendered(results, view, out)
     for name in NAMES:
         report, files = get_report(name), rendered.files(name)

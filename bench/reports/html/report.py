@@ -91,8 +91,8 @@ def write_page(
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    placed = [name for part in parts for name in part.files]
-    return [*(folder / name for name in (*texts, *placed)), *dict.fromkeys(pictures)]
+    placed = [folder / name for part in parts for name in part.files]
+    return [*(folder / name for name in texts), *placed, *dict.fromkeys(pictures)]
 
 
 def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Part]) -> str:

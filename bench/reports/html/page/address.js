@@ -19,11 +19,8 @@ const Address = (() => {
   /** @param {string} key @param {string} [otherwise] */
   const value = (key, otherwise = "") => values.get(key) ?? otherwise;
 
-  /** Several names; a comma within a name is escaped. @param {string} key @returns {string[] | null} */
-  const list = (key) => values.get(key)?.split(",").filter(Boolean).map(decodeURIComponent) ?? null;
-
-  /** @param {string[]} names */
-  const joined = (names) => names.map(encodeURIComponent).join(",");
+  /** A key that is there several times. @param {string} key */
+  const list = (key) => (values.has(key) ? values.getAll(key) : null);
 
   const write = (/** @type {boolean} */ replace) => {
     clearTimeout(waiting);
@@ -34,18 +31,15 @@ const Address = (() => {
     }
   };
 
-  /** @param {Record<string, string | number | null>} changes; null and "" take a key out */
+  /** @param {Record<string, string | string[]>} changes "" and [] take a key out */
   const set = (changes) => {
     for (const [key, value] of Object.entries(changes)) {
-      if (value === null || value === "") {
-        values.delete(key);
-      } else {
-        values.set(key, String(value));
-      }
+      values.delete(key);
+      [value].flat().filter((one) => one !== "").forEach((one) => values.append(key, one));
     }
   };
 
-  /** A step that Back undoes. @param {Record<string, string | number | null>} changes */
+  /** A step that Back undoes. @param {Record<string, string | string[]>} changes */
   const change = (changes) => {
     if (waiting !== undefined) {
       write(true);
@@ -54,7 +48,7 @@ const Address = (() => {
     write(false);
   };
 
-  /** What moves all the time: no step, and written when it rests. @param {Record<string, string | number | null>} changes */
+  /** What moves all the time: no step, and written when it rests. @param {Record<string, string | string[]>} changes */
   const drift = (changes) => {
     set(changes);
     clearTimeout(waiting);
@@ -79,5 +73,5 @@ const Address = (() => {
     followers.forEach((follower) => follower());
   });
   read();
-  return { value, list, joined, change, drift, follow, copy };
+  return { value, list, change, drift, follow, copy };
 })();

@@ -56,7 +56,7 @@
   const onChange = () => {
     const without = KINDS.map((kind) => {
       const shown = ticked(kind);
-      return [`without-${kind}`, Address.joined(NAMES[kind].filter((_, index) => !shown.includes(index)))];
+      return [`without-${kind}`, NAMES[kind].filter((_, index) => !shown.includes(index))];
     });
     Address.change({
       ...Object.fromEntries(without),

@@ -32,7 +32,7 @@ const Viewer = (() => {
       image: rows[place]?.[1] ?? "",
       view: choice.mode === "slider" ? "" : choice.mode,
       left: names[choice.left], right: names[choice.right],
-      shown: choice.shown ? Address.joined(choice.shown.map((source) => names[source])) : "",
+      shown: choice.shown?.map((source) => names[source]) ?? [],
       factor: field("factor").value === FACTOR ? "" : field("factor").value,
       ...position(),
     };
