@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from pictures import photo
 from PIL import Image
 from safetensors.torch import load_file
 
+from bench import cli as command_line
+from bench.base.errors import BenchError
 from cassr.base.errors import TrainingError
 from cassr.build import build_pipeline
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
@@ -680,27 +683,31 @@ def command(folder: Path, out: Path, *more: object) -> list[str]:
 
 
 class TestCommand:
-    def test_help_and_wrong_words(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
+    def test_help_and_a_wrong_word(self, cli: Cli) -> None:
         assert "accelerate launch" in cli("train", "--help").stdout
+        done = cli("train", "decoder")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: stage 'decoder': expected one of activation, guid")
+        assert "Traceback" not in done.stderr
+
+    def test_wrong_words_are_refused_before_anything_is_prepared(
+        self, folder: Path, capsys: pytest.CaptureFixture
+    ) -> None:
         mini = ("--preset", "mini", "--device", "cpu", "--data", str(folder), "--out", "run")
         for words, found in (
-            (("train", "decoder"), "stage 'decoder': expected one of activation, guidance"),
-            (("train", "guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
-            (("train", "vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
-            (("train", "vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),
-            (("train", "guidance", "--data", str(folder), "--crop", "30"), "multiple of 4"),
-            (("train", "vae", "--samples", "4", "--streaming", "--data", "hf:x"), "leave one"),
-            (("train", "guidance", *mini, "--precision", "fp16"), "expected a GPU"),
-            (("train", "guidance", *mini, "--tracker", "wandb"), "'wandb': not installed"),
-            (("train", "prior", *mini, "--loss", "image", "--crop", "4"), "at least 8 pixels"),
-            (("train", "texture", *mini), "expected --loss image"),
+            (("guidance", "--preset", "sd3"), "--preset: expected sd15 or mini"),
+            (("vae", "--preset", "mini", "--data", "nothing"), "training set 'nothing'"),
+            (("vae", "--preset", "mini", "--streaming", "--data", "x"), "exactly one"),
+            (("guidance", "--data", str(folder), "--crop", "30"), "multiple of 4"),
+            (("vae", "--samples", "4", "--streaming", "--data", "hf:x"), "leave one"),
+            (("guidance", *mini, "--precision", "fp16"), "expected a GPU"),
+            (("guidance", *mini, "--tracker", "wandb"), "'wandb': not installed"),
+            (("prior", *mini, "--loss", "image", "--crop", "4"), "at least 8 pixels"),
+            (("texture", *mini), "expected --loss image"),
         ):
-            done = cli(*words)
-            assert done.returncode == 2, done.stderr
-            assert done.stderr.startswith("error: "), done.stderr
-            assert found in done.stderr
-            assert "Traceback" not in done.stderr
-            assert "preparing" not in done.stderr
+            with pytest.raises(BenchError, match=re.escape(found)):
+                command_line._run(["train", *words])
+        assert "preparing" not in capsys.readouterr().err
 
     def test_a_run_from_the_command_line(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         (folder / "bad.jpg").write_bytes(b"no")
