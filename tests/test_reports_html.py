@@ -487,7 +487,8 @@ def test_a_point_of_the_scatter_plot_opens_its_image(page: Any) -> None:
         "return document.querySelector('circle[data-place=\"2\"] title').textContent"
     )
     page.execute_script(
-        "document.querySelector('circle[data-place=\"2\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+        "document.querySelector('circle[data-place=\"2\"]')"
+        ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
     assert find(page, "#viewer-title").text.split(" ")[0] == title.split(":")[0] == "05"
 
@@ -720,7 +721,7 @@ def test_an_address_that_means_nothing_shows_the_page(page: Any, report: Path) -
     page.get("about:blank")
     page.get(
         (report / "index.html").as_uri()
-        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&method=,&x=a"
+        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&x=a&without-methods=%25FF"
     )
     assert methods_of_board(page) == list(METHODS)
     waits(page, lambda: texts(page, "#image-grid .name"))
