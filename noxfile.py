@@ -169,10 +169,13 @@ def audit(session: nox.Session) -> None:
     session.run("pip-audit", "--no-deps", "--disable-pip", "-r", "constraints.txt")
 
 
-@nox.session
+@nox.session(venv_backend="venv", reuse_venv=True)
 def docs(session: nox.Session) -> None:
-    """Write the generated pages and tables of docs/ again."""
+    """Write the generated pages again and build the site, its links checked, into site/."""
     python(session, "docs/generate.py", *session.posargs)
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    session.install("-c", "constraints.txt", *project["optional-dependencies"]["docs"])
+    session.run("mkdocs", "build", "--strict")
 
 
 @nox.session

@@ -9,8 +9,11 @@ import inspect
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from string import ascii_lowercase
 from types import FunctionType
 from typing import Any
 
@@ -18,7 +21,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
 import bench  # noqa: E402
-from bench.base.types import Weight  # noqa: E402
+from bench.base.types import MetricSpec, Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.card import DatasetCard  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
@@ -27,6 +30,7 @@ from bench.exchange.bundle import Bundle, read_bundle, to_results  # noqa: E402
 from bench.exchange.kept import exports  # noqa: E402
 from bench.methods.card import MethodCard, Official, Variant  # noqa: E402
 from bench.methods.find import method_cards  # noqa: E402
+from bench.metrics import METRICS  # noqa: E402
 from bench.reports.tables.markdown import markdown  # noqa: E402
 from cassr.config import MINI  # noqa: E402
 from cassr.photographs.sets import PAPER, TrainingSet, training_sets  # noqa: E402
@@ -47,25 +51,36 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 # -- methods -------------------------------------------------------------------------------------
 
-HEAD = ("name", "method", "kind", "licence", "parameters", "steps", "needs", "ran")
+HEAD = ("name", "licence", "parameters", "steps", "needs", "ran")
+SHORTER = {
+    "a CUDA GPU with about ": "GPU, ",
+    "not counted": "?",
+    "one pass": "-",
+    "not with trained weights": "",
+    "nothing": "",
+}
+"""What the page's legend explains."""
 
 
 def methods_page() -> str:
     cards = method_cards()
+    shared = _shared_notes(cards.values())
     return template("methods").format(
         generated=GENERATED,
         table=table(HEAD, (_method_row(card) for card in cards.values())),
-        details="\n\n".join(_method_details(card) for card in cards.values()),
+        shared="\n".join(f"- **{letter}**: {text}" for text, letter in shared.items()),
+        details="\n\n".join(_method_details(card, shared) for card in cards.values()),
     )
 
 
 def _method_row(card: MethodCard) -> list[str]:
+    told = facts(card)
+    for long, short in SHORTER.items():
+        told = {name: text.replace(long, short) for name, text in told.items()}
     return [
         f"[`{card.name}`](#{_anchor(card.name)})",
-        card.title,
-        "official repository" if card.official else "in process",
         card.licence,
-        *(facts(card)[name] for name in HEAD[4:]),
+        *(told[name] for name in HEAD[2:]),
     ]
 
 
@@ -73,23 +88,39 @@ def _anchor(name: str) -> str:
     return name.replace(".", "")
 
 
-def _method_details(card: MethodCard) -> str:
-    lines = [f"### {card.name}", "", f"{card.summary}.", ""]
-    lines += [f"- paper: {card.paper}"] if card.paper else []
-    lines += [f"- repository: {card.repository}"] if card.repository else []
-    lines += [f"- weights: {_weight(weight)}" for weight in card.weights]
+def _notes(card: MethodCard) -> list[str]:
+    return [*(card.official.quirks if card.official else []), *card.deviations]
+
+
+def _shared_notes(cards: Iterable[MethodCard]) -> dict[str, str]:
+    """Notes that several methods have, each with the letter that stands for it."""
+    counts = Counter(note for card in cards for note in _notes(card))
+    return dict(zip((note for note, n in counts.items() if n > 1), ascii_lowercase, strict=False))
+
+
+def _method_details(card: MethodCard, shared: Mapping[str, str]) -> str:
+    said = [f"**{card.title}.** {card.summary}."]
+    said += [f"{card.paper}."] if card.paper else []
+    said += [f"<{card.repository}>"] if card.repository else []
+    points = [f"- {point}" for point in _points(card, shared)]
+    return "\n\n".join([f"### {card.name}", " ".join(said), *filter(None, ["\n".join(points)])])
+
+
+def _points(card: MethodCard, shared: Mapping[str, str]) -> Iterator[str]:
+    for source, weights in groupby(card.weights, _by_hand):
+        yield f"weights{source}: {'; '.join(map(_weight, weights))}"
     if card.seeds:
-        lines.append(f"- training seeds: {', '.join(map(str, card.seeds))}, at the end of the name")
-    lines += [
-        f"- variant `{card.name}-{ending}`: {_as_said(variant)}"
-        for ending, variant in card.variants.items()
-    ]
+        yield f"training seeds: {', '.join(map(str, card.seeds))}, at the end of the name"
+    for ending, variant in card.variants.items():
+        yield f"`{card.name}-{ending}`: {_as_said(variant)}"
     if card.packages:
-        lines.append(f"- packages: `pip install {' '.join(card.packages)}`")
+        yield f"packages: `pip install {' '.join(card.packages)}`"
     if card.official:
-        lines += _official_details(card.official)
-    lines += [f"- deviation: {text}" for text in card.deviations]
-    return "\n".join(lines)
+        yield from _official_points(card.official)
+    letters = ", ".join(sorted(shared[note] for note in _notes(card) if note in shared))
+    own = [note for note in _notes(card) if note not in shared]
+    if letters or own:
+        yield f"notes: {'; '.join([*filter(None, [letters]), *own])}"
 
 
 def _as_said(variant: Variant) -> str:
@@ -97,42 +128,60 @@ def _as_said(variant: Variant) -> str:
 
 
 def _weight(weight: Weight) -> str:
-    size = f", {weight.size / 1e6:.0f} MB" if weight.size else ""
+    size = f"{weight.size / 1e6:.0f} MB, " if weight.size else ""
     known = weight.sha256 or weight.sha256_prefix
-    checked = f"sha256 {known[:8]}…" if known else "hash recorded when first seen"
-    by_hand = "" if weight.url or weight.wheel else f", by hand from {weight.page}"
+    checked = f"{known[:8]}…" if known else "seen"
     others = [
-        f"; or `{other.name}` out of the package {other.wheel}, {other.size / 1e6:.0f} MB: "
+        f", or `{other.name}` ({other.size / 1e6:.0f} MB) out of the package {other.wheel}: "
         f"{other.differs}"
         for other in weight.others
     ]
-    return f"`{weight.name}`{size}, {checked}{by_hand}{''.join(others)}"
+    return f"`{weight.name}` ({size}{checked}){''.join(others)}"
 
 
-def _official_details(official: Official) -> list[str]:
-    seeds = {
-        "run": "one seed for the whole run",
-        "image": "one seed for each image",
-        "none": "nothing is random, or its seed cannot be given",
-    }
-    return [
-        f"- commit: `{official.commit}`, Python {official.python}",
-        f"- environment: {official.started or 'not built while this was written'}"
-        f"{_kernels(official.kernels)}",
-        *(
-            f"- model: `{snapshot.repository}` from the Hugging Face hub"
-            f"{f' at `{snapshot.revision[:12]}`' if snapshot.revision else ''}, "
-            f"as `{snapshot.into}` in the clone"
-            for snapshot in official.snapshots
-        ),
-        f"- settings: {official.settings}",
-        f"- seed: {seeds[official.seeding]}",
-        *(f"- note: {text}" for text in official.quirks),
+def _by_hand(weight: Weight) -> str:
+    return "" if weight.url or weight.wheel else f", by hand from <{weight.page}>"
+
+
+def _official_points(official: Official) -> Iterator[str]:
+    script = official.started.removeprefix("built as locked; the script ") or "not built"
+    kernels = f", `{','.join(official.kernels)}`" if official.kernels else ""
+    yield f"commit `{official.commit}`, Python {official.python}; script: {script}{kernels}"
+    models = [
+        f"`{snapshot.repository}`{f' at `{snapshot.revision[:12]}`' if snapshot.revision else ''} "
+        f"as `{snapshot.into}`"
+        for snapshot in official.snapshots
     ]
+    if models:
+        yield f"hub: {', '.join(models)}"
+    yield f"settings: {official.settings}; seed: {official.seeding}"
 
 
-def _kernels(kernels: Sequence[str]) -> str:
-    return f"; its torch has kernels for {', '.join(kernels)}" if kernels else ""
+# -- metrics -------------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    head = ("name", "direction", "reference", "range", "convention", "ours or pyiqa",
+            "pyiqa name", "weights", "tolerance")  # fmt: skip
+    rows = (_metric_row(spec) for spec in METRICS)
+    return template("metrics").format(generated=GENERATED, table=table(head, rows))
+
+
+def _metric_row(spec: MetricSpec) -> list[str]:
+    whole_set = spec.kind == "set"
+    reference = "HR set" if whole_set else "HR image"
+    code = "pyiqa" if spec.packages and spec.packages[0][0] == "pyiqa" else "ours"
+    return [
+        f"`{spec.name}`",
+        f"{spec.better} {spec.arrow}",
+        reference if spec.reference else "none",
+        f"{spec.range} {spec.unit}".rstrip(),
+        f"{spec.means} ({spec.source})",
+        f"{code}, clean-fid's features" if whole_set else code,
+        f"`{spec.pyiqa_name}`" if spec.pyiqa_name else "none",
+        ", ".join(f"`{weight.name}`" for weight in spec.weights) or "none",
+        f"{spec.parity:g} relative" if whole_set else f"{spec.parity:g}",
+    ]
 
 
 # -- datasets ------------------------------------------------------------------------------------
@@ -314,6 +363,7 @@ def _docstring(thing: Any) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
+    "metrics.md": metrics_page,
     "datasets.md": datasets_page,
     "measured.md": measured_page,
     "train.md": train_page,

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import CACHES, ROOT, Cli, make_cli
 from pictures import photo
 from PIL import Image
@@ -109,6 +110,25 @@ def test_every_page_is_linked_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for page in PAGES[1:]:
         assert f"docs/{page.name}" in readme, page.name
+
+
+def test_every_page_is_on_the_site() -> None:
+    def pages(nav: object) -> list[str]:
+        if isinstance(nav, str):
+            return [nav]
+        parts = nav.values() if isinstance(nav, dict) else nav
+        return [page for part in parts for page in pages(part)]  # type: ignore[union-attr]
+
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert sorted(pages(site["nav"])) == sorted(page.name for page in PAGES[1:])
+
+
+def test_the_gate_of_this_repository_is_the_one_that_the_page_shows() -> None:
+    shown = (ROOT / "docs" / "gate.md").read_text().partition("## GitHub Actions\n")[2]
+    block = re.search(r"```yaml\n(.*?)```", shown, re.S)
+    assert block is not None
+    workflow = (ROOT / ".github" / "workflows" / "gate.yml").read_text()
+    assert yaml.safe_load(workflow) == yaml.safe_load(block[1])
 
 
 def test_every_command_is_documented() -> None:
