@@ -233,6 +233,7 @@ def page(driver: Any, report: Path) -> Iterator[Any]:
     """The page, freshly opened from disk; afterwards nothing may have been logged."""
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     driver.set_window_size(1200, 900)
+    driver.get("about:blank")
     chromium.requests(driver)
     driver.get((report / "index.html").as_uri())
     yield driver
