@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +49,7 @@ def _fetch(
             return {**row, "state": f"would be fetched from {sources[0]}"}
         by_hand = f"get it from {archive.page or archive.url} and run: cassr-bench fetch {users[0]}"
         with progress.step(archive.name) as advance:
-            path = fetch_file(
-                archive, lambda _, done, total: advance(done, total), f"{by_hand} --from PATH"
-            )
+            path = fetch_file(archive, advance, f"{by_hand} --from PATH")
     except BenchError as error:
         return {**row, "state": str(error), "failed": not dry_run}
     return {**row, "state": f"fetched to {printable(path)}"}
@@ -84,9 +81,5 @@ def _adopted(archive: Archive, given: Path) -> Path:
     if not given.is_dir():
         what = "something else" if given.exists() else "nothing"
         raise DataError(f"--from {printable(given)}: expected an archive or folder, found {what}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    part.symlink_to(given.resolve(), target_is_directory=True)
-    os.replace(part, target)
+    weights.link_or_copy(given, target)
     return target

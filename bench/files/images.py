@@ -31,13 +31,6 @@ _FEWER = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "PA
 BRIGHTEST = 4.0
 """The largest value taken for an image whose white is 1. What networks and sharpening overshoot
 stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-}
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -226,9 +219,13 @@ _SWAPS = {
 
 
 def resize(rgb: np.ndarray, width: int, height: int, filter: str) -> np.ndarray:
-    """Pillow's resize (antialiased when shrinking, a = -0.5 for bicubic), uint8 in and out."""
-    image = Image.fromarray(rgb, "RGB").resize((width, height), RESAMPLING[filter])
-    return np.asarray(image)
+    """Pillow's resize (antialiased when shrinking, a = -0.5 for bicubic), uint8 in and out.
+
+    Args:
+        filter: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
+    """
+    how = Image.Resampling[filter.upper()]
+    return np.asarray(Image.fromarray(rgb, "RGB").resize((width, height), how))
 
 
 def crop(rgb: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:

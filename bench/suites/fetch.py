@@ -199,7 +199,7 @@ def _state(weight: RemoteFile, progress: Progress, dry_run: bool) -> tuple[str, 
         return f"would be fetched from {source}" if source else by_hand, False
     try:
         with progress.step(weight.name) as advance:
-            path = fetch_file(weight, lambda _, done, total: advance(done, total))
+            path = fetch_file(weight, advance)
     except BenchError as error:
         return str(error), True
     return f"fetched to {printable(path)}", False

@@ -98,14 +98,9 @@ def all_items(results: Results) -> list[PictureSet]:
 
 
 def _scores(results: Results) -> dict[Key, float | str]:
-    frame = results.scores
-    columns = [frame[name].tolist() for name in ("dataset", "method", "image", "metric")]
-    values, reasons = frame["value"].tolist(), frame["reason"].tolist()
-    keys = zip(*columns, strict=True)
-    return {
-        key: _plain(float(value), reason)
-        for key, value, reason in zip(keys, values, reasons, strict=True)
-    }
+    columns = ["dataset", "method", "image", "metric", "value", "reason"]
+    rows = results.scores[columns].itertuples(index=False, name=None)
+    return {tuple(key): _plain(float(value), reason) for *key, value, reason in rows}
 
 
 def _plain(value: float, reason: str) -> float | str:

@@ -28,11 +28,7 @@ class References(Protocol):
 
 @dataclass(frozen=True)
 class Stage1:
-    """The model's own stage 1, as sampling would run it; the upscaled LR images where it has none.
-
-    Attributes:
-        pipeline: of the model.
-    """
+    """The model's own stage 1, as sampling would run it; upscaled LR images where it has none."""
 
     pipeline: CasSRPipeline
 
