@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ import markupsafe
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.base.version import package_version
-from bench.reports.html.data import script
+from bench.reports.html.data import scripts
+from bench.reports.html.parts import Part, place_parts
 from bench.reports.html.pictures import Shelf, place_pictures
 from bench.reports.tables.layout import count_comparisons, make_table
 from bench.reports.tables.markdown import filled
@@ -29,7 +30,6 @@ from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.results.view import PLAIN, View
 
 FOLDER = "html"
-STATIC = ("report.css", "theme.js", "leaderboard.js", "images.js", "stage.js", "viewer.js")
 PROVENANCE = "provenance.json"
 PAGE = Path(__file__).with_name("page")
 
@@ -37,33 +37,46 @@ PAGE = Path(__file__).with_name("page")
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
     folder = out / FOLDER
+    parts = list(place_parts(results, out, folder, view))
+    return write_page(results, folder, view, parts)
+
+
+def write_page(
+    results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
+) -> list[Path]:
+    """Write the page into `folder`, with the parts that are there already."""
     table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
     results = replace(results, metrics=table.metrics)
+    found = statistics(results)
     shelf = Shelf(folder, view.originals)
     shown = place_pictures(results, shelf)
     pictures = [path for item in shown.values() if not isinstance(item, str)
                 for path in shelf.files(item)]  # fmt: skip
     texts = {
-        "index.html": _page(results, table),
-        "data.js": script(results, shown, view.originals),
+        "index.html": _page(results, table, found, parts),
+        **scripts(results, found, shown, view.originals),
         PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
-        **{name: (PAGE / name).read_text("utf-8") for name in STATIC},
+        **{
+            file.name: file.read_text("utf-8")
+            for file in sorted(PAGE.iterdir())
+            if file.suffix in (".css", ".js")
+        },
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    return [*(folder / name for name in texts), *dict.fromkeys(pictures)]
+    placed = [folder / name for part in parts for name in part.files]
+    return [*(folder / name for name in texts), *placed, *dict.fromkeys(pictures)]
 
 
-def _page(results: Results, table: Table) -> str:
+def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Part]) -> str:
     """The page's HTML, with the metrics that the table has."""
-    found = statistics(results)
     return filled(
         "html/page/index.html",
         _escape,
         table=table,
         beside=_beside(found),
         metrics=results.metrics,
-        image_metrics=[metric for metric in results.metrics if metric.kind == "image"],
+        parts=parts,
         datasets=results.datasets,
         methods=results.methods,
         comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
