@@ -151,6 +151,13 @@ def types(session: nox.Session) -> None:
     python(session, "-m", "mypy")
 
 
+@nox.session
+def page(session: nox.Session) -> None:
+    """Check the types of the report page's JavaScript; needs Node.js."""
+    project = "bench/reports/html/page/jsconfig.json"
+    session.run("npx", "--yes", "-p", "typescript@5", "tsc", "-p", project, external=True)
+
+
 @nox.session(venv_backend="venv")
 def audit(session: nox.Session) -> None:
     """Look the pinned versions up among known vulnerabilities."""

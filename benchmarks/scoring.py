@@ -12,9 +12,8 @@ script know one method at a time and share nothing between two of them: they are
 They run on `--their-threads` threads; where other work keeps the cores busy, one is faster than
 two. Our values are compared with those of the script.
 
-`--parts` adds the seconds per image of every metric on one thread. `--grow` scores folders of
-small synthetic pairs of these sizes instead, cold and warm, and samples the resident memory of the
-process and of its largest worker all the while.
+`--grow` scores folders of small synthetic pairs of these sizes instead, cold and warm, and samples
+the resident memory of the process and of its largest worker all the while.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -221,30 +219,6 @@ def agree(first: Path, theirs: Values) -> bool:
     return max(worst.values()) <= TOLERANCE
 
 
-def parts(sr: Path, hr: Path) -> None:
-    """Print the seconds per image of each metric on one thread."""
-    import torch
-
-    from bench import metrics
-    from bench.files import images
-
-    torch.set_num_threads(1)
-    names = sorted(path.name for path in sr.iterdir())[:5]
-    pairs = [[images.to_tensor(images.read_rgb(f / name)) for f in (sr, hr)] for name in names]
-    for spec in metrics.METRICS:
-        if spec.kind == "set" or metrics.unavailable(spec):
-            continue
-        metric: Any = metrics.load(spec)
-        prepare, score = [], []
-        for x, y in pairs:
-            start = time.perf_counter()
-            prepared = metric.prepare(y)
-            prepare.append(time.perf_counter() - start)
-            metric.score(x, y, prepared)
-            score.append(time.perf_counter() - start - prepare[-1])
-        print(f"  {spec.name:10} prepare {median(prepare):7.4f} s, score {median(score):7.4f} s")
-
-
 def run_race(options: argparse.Namespace, work: Path) -> int:
     env = environment(work)
     metrics = [name for name in THEIRS if name != "niqe" or (work / "torch").is_dir()]
@@ -263,8 +237,6 @@ def run_race(options: argparse.Namespace, work: Path) -> int:
     runs = show(race(commands, env, seconds))
     write(options.json, runs, metrics=metrics, images=options.images)
     same = agree(work / "1.csv", values)
-    if options.parts:
-        parts(srs[0], hr)
     if not same:
         print(f"values differ by more than {TOLERANCE}")
     return 0 if same else 1
@@ -330,7 +302,6 @@ def main() -> int:
     parser.add_argument("--methods", default="1,5,10", help="numbers of methods")
     parser.add_argument("--their-images", type=int, default=16)
     parser.add_argument("--their-threads", type=int, default=os.cpu_count())
-    parser.add_argument("--parts", action="store_true", help="seconds per metric")
     parser.add_argument("--grow", help="sizes of folders; instead of the race")
     parser.add_argument("--side", type=int, default=64, help="pixels, of --grow")
     parser.add_argument("--metrics", default="psnr_y,ssim_y", help="of --grow")

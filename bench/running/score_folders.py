@@ -6,7 +6,7 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,16 @@ from bench.files.images import crop, image_sha256, read_rgb, write_png
 from bench.files.names import STEM
 from bench.files.safe_csv import csv_bytes
 from bench.running.options import RunOptions
-from bench.running.score import Scorer, Target, nearly_same, score_missing
+from bench.running.score import Scorer, Target
+from bench.running.score_job import nearly_same
 from bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Row = tuple[str, str, float | None, str]
+"""File name ("" for the whole set), metric, value, and why there is none."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +42,26 @@ class FolderScores:
 
     Attributes:
         folder: of the SR images, as given.
-        rows: (file name, metric, value or None), by file name, then metric as asked for.
+        rows: of its images, by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
-        reasons: why a row has no value, by file name and metric.
         refused: (file, reason) of files that have no rows.
         names: stem of the HR image of each scored file; its own without HR.
         notes: what is to be said of the folder as a whole.
     """
 
     folder: Path
-    rows: tuple[tuple[str, str, float | None], ...]
+    rows: tuple[Row, ...]
     means: tuple[tuple[MetricSpec, float | None, int, str], ...]
     problems: tuple[tuple[str, str], ...]
-    reasons: Mapping[tuple[str, str], str]
     refused: tuple[tuple[str, str], ...]
     names: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def of_set(self) -> list[Row]:
+        """Of the metrics that score it as a whole."""
+        return [("", s.name, mean, why) for s, mean, _, why in self.means if s.kind == "set"]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -61,7 +69,7 @@ class FolderScores:
                 {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
                 for spec, mean, n, reason in self.means
             ],
-            "scores": [{"image": i, "metric": m, "value": v} for i, m, v in self.rows],
+            "scores": [{"image": i, "metric": m, "value": v} for i, m, v, _ in self.rows],
             "problems": [list(problem) for problem in self.problems],
             "notes": list(self.notes),
         }
@@ -95,7 +103,7 @@ def score_folders(
         for note in dict.fromkeys(note for one in found for note in one.notes):
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
-        score_missing(scorer, every, options.workers, progress)
+        scorer.score_missing(every, options.workers, progress)
     return [_collect(one, specs, scorer) for one in found]
 
 
@@ -129,7 +137,7 @@ def _found(
         try:
             own, other = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
             hr_sha256 = sha256(other) if other else None
-            targets[stem] = Target("", "", pair[0].name, own, sha256(own), other, hr_sha256)
+            targets[stem] = Target(pair[0].name, own, sha256(own), other, hr_sha256)
         except ImageError as error:
             refused.append((error.file, error.reason))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
@@ -169,31 +177,22 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
 def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> FolderScores:
     targets = list(found.targets.values())
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
-    rows: list[tuple[str, str, float | None]] = []
-    reasons: dict[tuple[str, str], str] = {}
+    rows: list[Row] = []
     problems = list(found.refused)
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
             value = scorer.score(spec, target)
             if isinstance(value, Missing):
-                rows.append((target.image, spec.name, None))
-                reasons[target.image, spec.name] = value.text
+                rows.append((target.image, spec.name, None, value.text))
                 if value.kind != "unavailable":
                     problems.append(_problem(found.folder / target.image, spec, value))
             else:
-                rows.append((target.image, spec.name, value))
+                rows.append((target.image, spec.name, value, ""))
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
-    return FolderScores(
-        found.folder,
-        tuple(rows),
-        means,
-        _one_line_each(problems),
-        reasons,
-        tuple(found.refused),
-        {target.image: stem for stem, target in found.targets.items()},
-        found.notes,
-    )
+    names = {target.image: stem for stem, target in found.targets.items()}
+    told = _one_line_each(problems), tuple(found.refused), names, found.notes
+    return FolderScores(found.folder, tuple(rows), means, *told)
 
 
 def _mean(
@@ -228,15 +227,8 @@ def as_csv(scores: Sequence[FolderScores]) -> bytes:
 
     An image without a value has an empty one; a metric over the whole set has no image.
     """
-    import pandas as pd
-
-    rows = [
-        (*row, str(one.folder))
-        for one in scores
-        for row in (*one.rows, *(("", s.name, v) for s, v, *_ in one.means if s.kind == "set"))
-    ]
-    frame = pd.DataFrame(rows, columns=["image", "metric", "value", "folder"])
-    return csv_bytes(frame.astype({"value": float}))
+    rows = [(str(one.folder), *row) for one in scores for row in (*one.rows, *one.of_set)]
+    return csv_bytes(_frame(rows)[["image", "metric", "value", "folder"]])
 
 
 def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
@@ -244,21 +236,17 @@ def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
 
     With several folders each row begins with `folder`.
     """
-    import pandas as pd
-
-    rows = [(str(one.folder), *row) for one in scores for row in _told(one)]
-    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
-    frame = frame.astype({"value": float})
+    rows = []
+    for one in scores:
+        per_image = [spec.name for spec, *_ in one.means if spec.kind == "image"]
+        refused = [(Path(f).name, name, None, why) for f, why in one.refused for name in per_image]
+        rows += [(str(one.folder), *row) for row in (*one.rows, *refused, *one.of_set)]
+    frame = _frame(rows)
     return frame if len(scores) > 1 else frame.drop(columns="folder")
 
 
-def _told(one: FolderScores) -> Iterator[tuple[str, str, float | None, str]]:
-    """What is known of a folder: rows, then files that have none, then the whole set."""
-    for image, metric, value in one.rows:
-        yield image, metric, value, one.reasons.get((image, metric), "")
-    for file, reason in one.refused:
-        for spec in (spec for spec, *_ in one.means if spec.kind == "image"):
-            yield Path(file).name, spec.name, None, reason
-    for spec, mean, _, reason in one.means:
-        if spec.kind == "set":
-            yield "", spec.name, mean, reason
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
+    return frame.astype({"value": float})

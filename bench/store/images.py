@@ -62,7 +62,7 @@ class ImageStore:
         """The image of `key`, if it is there and its file is the one that was recorded.
 
         A file that was altered under its old size and time is found where its bytes are read: when
-        it is scored (`bench.running.score`) and by `bench.store.check`.
+        it is scored (`bench.running.score_job`) and by `bench.store.check`.
         """
         for known in self._records.get(key, ()):  # more than one where it was made again
             path = self.folder / Path(known.file).name
