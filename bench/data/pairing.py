@@ -28,7 +28,7 @@ from bench.data.manifest import (
 from bench.files import image_folders, images
 from bench.files.names import matched, without_partner
 
-CHECKS = 2
+CHECKS = 3
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
 
@@ -27,7 +27,7 @@ class Matched:
         pattern: how they are named, with `{stem}` for that name (less an "_HR" that all have).
     """
 
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path]
     pattern: str = STEM
 
     @property
@@ -55,18 +55,16 @@ def matched(files: Mapping[str, Path], wanted: Collection[str], pattern: str = "
     Raises:
         BenchError: the pattern has not one `{stem}` in it.
     """
-    if pattern:
-        pattern = _checked(pattern)
+    given = [_checked(pattern)] if pattern else []
     known = {same(stem): path for stem, path in files.items()}
     names = {same(name): name for name in wanted}
     marks = {ending[0] if (ending := _MARK.search(name)) else "" for name in names}
     for mark in dict.fromkeys(["", *(marks if len(marks) == 1 else ())]):
         cores = {core.removesuffix(mark): name for core, name in names.items()}
-        for tried in [pattern] if pattern else _patterns(known, cores):
-            found = _found(known, cores, tried)
-            if found:
+        for tried in given or _patterns(known, cores):
+            if found := _found(known, cores, tried):
                 return Matched(found, tried)
-    return Matched(pattern=pattern or STEM)
+    return Matched({})
 
 
 def _checked(pattern: str) -> str:
