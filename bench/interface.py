@@ -22,6 +22,8 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
+from bench.cluster.connection import LOCAL
+from bench.cluster.connection import device as device_of
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, to_tensor, write_png
 from bench.methods import own_function
@@ -172,6 +174,7 @@ def run(
     seed: int | None = None,
     fetch: bool | None = None,
     store: PathLike | None = None,
+    on: str = LOCAL,
     progress: bool = False,
 ) -> Leaderboard:
     """Run a suite, or its datasets and metrics with other methods, as `cassr-bench run` does.
@@ -179,7 +182,8 @@ def run(
     A method may be a function upscale(lr, *, scale, seeds), which runs in this process. What is
     in the store (by default the command's) is not computed again; no report is written until
     `report` is called. Missing weights are fetched first, up to the size that the suite says;
-    `fetch=True` fetches all, `fetch=False` none.
+    `fetch=True` fetches all, `fetch=False` none. `on="ray"` or `on="ray://HEAD:PORT"` works on a
+    Ray cluster, but for functions, which stay here.
     """
     from bench.running.execute import execute
     from bench.running.options import RunOptions
@@ -191,7 +195,7 @@ def run(
     card = chosen(find_suite(suite), names, _several(datasets), _several(metrics))
     place = Path(store) if store is not None else default_store()
     options = RunOptions(
-        place, resolve_device(device), workers, seed=seed, limit=limit, scale=scale
+        place, device_of(on, device), workers, seed=seed, limit=limit, scale=scale, on=on
     )
     shown = Progress(not progress)
     plan = make_plan(card, options, shown)

@@ -1,6 +1,8 @@
-"""The version of the installed package."""
+"""Versions: of this package, and of the libraries that values depend on."""
 
 from __future__ import annotations
+
+RECORDED = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 
 def package_version() -> str:
@@ -11,3 +13,16 @@ def package_version() -> str:
         return version("cassr-bench")
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "0+unknown"
+
+
+def versions() -> dict[str, str]:
+    """Of this harness and of the libraries that values depend on, as far as they are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"cassr-bench": package_version()}
+    for name in RECORDED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -34,6 +34,13 @@ def hashes(file: Path) -> dict[str, str]:
     }
 
 
+def contents(file: Path) -> dict[str, bytes]:
+    """The file and what it imports from its own folder, by path."""
+    folder = file.resolve().parent
+    beside = {str(file.parent / name): (folder / name).read_bytes() for name in hashes(file)}
+    return {str(file): file.read_bytes(), **beside}
+
+
 def load(file: Path) -> ModuleType:
     """Run a file as a module of its own, which may import from its own folder.
 

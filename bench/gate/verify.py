@@ -21,10 +21,10 @@ from bench.base.progress import Progress
 from bench.base.registry import Registry
 from bench.base.text import printable, suggestion
 from bench.base.types import Archive
+from bench.base.version import versions
 from bench.remote import archives
 from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
-from bench.running.collect import versions
 from bench.running.options import RunOptions
 from bench.running.score_folders import as_frame, score_folders
 

@@ -46,6 +46,20 @@ def finishing() -> Iterator[list[int]]:
         _noted = before
 
 
+@contextmanager
+def at_request() -> Iterator[list[int]]:
+    """`finishing`, where what ends the body, or was to end it, is raised as Interrupted."""
+    with finishing() as asked:
+        try:
+            yield asked
+        except Stopped as error:
+            raise interrupted(error.number) from None
+        except KeyboardInterrupt:
+            raise interrupted() from None
+        if asked:
+            raise interrupted(asked[0])
+
+
 def interrupted(number: int = signal.SIGINT) -> Interrupted:
     """The error that a signal is told by."""
     by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"

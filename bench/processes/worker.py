@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
@@ -53,8 +54,13 @@ def serve(tasks: Connection, places: Connection, threads: int) -> None:
 
 
 def _answer(asked: bytes, threads: int) -> tuple[bool, Any]:
+    return answered(lambda: _understood(asked, threads))
+
+
+def answered(understood: Callable[[], tuple[Callable[[Any], Any], Any]]) -> tuple[bool, Any]:
+    """What a task gives, or the error that it raises, told in one line."""
     try:
-        function, task = _understood(asked, threads)
+        function, task = understood()
         return True, function(task)
     except BenchError as error:
         return False, error

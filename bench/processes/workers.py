@@ -84,19 +84,12 @@ class Workers:
             Interrupted: the user pressed Ctrl-C, or the command is to end once what is in hand is
                 finished.
         """
-        with stopping.finishing() as asked:
+        with stopping.at_request() as asked:
             open_ = takewhile(lambda _: not asked, tasks)
-            try:
-                if self.count == 1 and not self.apart:
-                    yield from self._map_here(function, open_)
-                else:
-                    yield from self._map_pool(function, open_)
-            except stopping.Stopped as error:
-                raise stopping.interrupted(error.number) from None
-            except KeyboardInterrupt:
-                raise stopping.interrupted() from None
-            if asked:
-                raise stopping.interrupted(asked[0])
+            if self.count == 1 and not self.apart:
+                yield from self._map_here(function, open_)
+            else:
+                yield from self._map_pool(function, open_)
 
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]

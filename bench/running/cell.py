@@ -33,6 +33,12 @@ class UpscaleTask:
     key: str
     output: Path
 
+    def reads(self) -> list[Path]:
+        return [self.lr]
+
+    def writes(self) -> list[Path]:
+        return [self.output]
+
 
 @dataclass(frozen=True)
 class Cell:

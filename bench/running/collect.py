@@ -6,7 +6,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from bench import metrics
 from bench.base.hashing import json_sha256
 from bench.base.text import printable, without_folders
 from bench.base.types import Manifest, MetricSpec, Missing
-from bench.base.version import package_version
+from bench.base.version import versions
 from bench.methods.find import Entry
 from bench.results import certificate
 from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summarize
@@ -26,8 +25,6 @@ from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -270,17 +267,6 @@ def _bare(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_bare(item) for item in value]
     return without_folders(value) if isinstance(value, str) else value
-
-
-def versions() -> dict[str, str]:
-    """Of this harness and of the libraries that values depend on."""
-    found = {"cassr-bench": package_version()}
-    for name in RECORDED_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def as_json(outcome: RunOutcome, files: Sequence[Path]) -> dict[str, Any]:

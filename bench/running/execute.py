@@ -31,7 +31,7 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
     own = [target for _, group in targets for target in plan.options.shard.of(group)]
-    scorer.score_missing(own, plan.options.workers, progress)
+    scorer.score_missing(own, plan.options, progress)
     return outcome_of(plan, scorer, targets, failures)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.cluster.work import Pool, for_method
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
@@ -30,7 +31,8 @@ def fill(
     part = shard or options.shard
     work = [(cell, tasks) for cell in cells if (tasks := cell.pending(part, options.device))]
     for (count, apart), group in groupby(work, partial(_processes, options)):
-        with Workers(
+        far = (options.on, options.device, options.workers, options.image_timeout, progress.say)
+        with for_method(cells[0].entry, *far) or Workers(
             count=count,
             threads=max(1, cores() // count),
             preload=PRELOAD,
@@ -50,7 +52,7 @@ def _processes(options: RunOptions, work: Work) -> tuple[int, bool]:
 
 
 def _fill(
-    cell: Cell, tasks: list[UpscaleTask], workers: Workers, device: str, progress: Progress
+    cell: Cell, tasks: list[UpscaleTask], workers: Pool, device: str, progress: Progress
 ) -> list[Failure]:
     if cell.entry.card.official is not None:
         return upscale_set(cell, tasks, progress, device)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bench.cluster.connection import LOCAL
+
 Item = TypeVar("Item")
 IMAGE_TIMEOUT = 1800
 
@@ -35,6 +37,7 @@ class RunOptions:
         modcrop: cut such an image and its HR image to the size that both have.
         image_timeout: seconds after which an image is given up, where a method has a process of its
             own.
+        on: whose processes work: "local" for this machine's, "ray" or "ray://HEAD:PORT".
     """
 
     store: Path
@@ -48,6 +51,7 @@ class RunOptions:
     image_timeout: int = IMAGE_TIMEOUT
     sr_name: str = ""
     modcrop: bool = False
+    on: str = LOCAL
 
     @property
     def datasets(self) -> Path:

@@ -13,8 +13,10 @@ from bench.base.errors import DataError, WorkerDied
 from bench.base.hashing import set_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
+from bench.cluster.work import for_metrics
 from bench.metrics.sets import stacked
 from bench.processes.workers import Workers, worker_count
+from bench.running.options import RunOptions
 from bench.running.score_job import ImageJob, ScoreJob, score_job
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
@@ -71,7 +73,7 @@ class Scorer:
     # -- scoring ---------------------------------------------------------------------------------
 
     def score_missing(
-        self, targets: Iterable[Target], workers: int | None, progress: Progress
+        self, targets: Iterable[Target], options: RunOptions, progress: Progress
     ) -> None:
         """Score what is not in the store yet; every score is stored as soon as it is known.
 
@@ -80,9 +82,11 @@ class Scorer:
         jobs = self._jobs(targets)
         if not jobs:
             return
-        count = worker_count(workers, self.device, len(jobs))
+        count = worker_count(options.workers, self.device, len(jobs))
         imported = ["torch", *dict.fromkeys(s.factory.partition(":")[0] for s in self.usable)]
-        with Workers(count, 1, imported) as pool, progress.step("scores", len(jobs)) as advance:
+        far = for_metrics(self.usable, options.on, self.device, options.workers)
+        processes = far or Workers(count, 1, imported)
+        with processes as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):
                     raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
@@ -185,7 +189,7 @@ class Scorer:
             (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
         except DataError as error:
             return Missing("failed", str(error))
-        metric = metrics.load(spec, self.device)
+        metric = metrics.load(spec, "cpu")  # where distances are computed, whatever made features
         value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
         if not math.isfinite(value):
             return Missing("failed", f"{spec.name} is not a finite number for this set")

@@ -103,7 +103,7 @@ def score_folders(
         for note in dict.fromkeys(note for one in found for note in one.notes):
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
-        scorer.score_missing(every, options.workers, progress)
+        scorer.score_missing(every, options, progress)
     return [_collect(one, specs, scorer) for one in found]
 
 

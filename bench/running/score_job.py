@@ -45,6 +45,17 @@ class ScoreJob:
     device: str
     feature_folders: Mapping[str, Path]
 
+    def reads(self) -> list[Path]:
+        return [image.path for image in self._images()]
+
+    def writes(self) -> list[Path]:
+        wanted = [(spec, image) for image in self._images() for spec in image.features]
+        folders = self.feature_folders
+        return [FeatureStore(folders[spec.name]).place(image.sha256) for spec, image in wanted]
+
+    def _images(self) -> list[ImageJob]:
+        return [self.hr, *self.srs] if self.hr else [*self.srs]
+
 
 Outcome = tuple[str, ScoreKey, float | Missing]
 """A metric's score, or why there is none; of a set metric, why an image has no features."""

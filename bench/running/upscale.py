@@ -10,11 +10,11 @@ from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, 
 from bench.base.metering import Meter
 from bench.base.text import printable
 from bench.base.types import Method
+from bench.cluster.work import Pool
 from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import running
-from bench.processes.workers import Workers
 from bench.running.cell import UpscaleTask
 from bench.store.images import ImageStore
 
@@ -36,7 +36,7 @@ def require_scale(entry: Entry, scale: int) -> None:
 
 
 def upscale(
-    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Workers, progress: Advance
+    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Pool, progress: Advance
 ) -> list[Failure]:
     """Do the tasks; each image is written and then recorded as soon as it is finished."""
     failures: list[Failure] = []

@@ -64,9 +64,12 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def place(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.npy"
+
     def has(self, sha256: str) -> bool:
         """Whether the file is there and as long as its header says; a damaged one is not."""
-        path = self.folder / f"{sha256}.npy"
+        path = self.place(sha256)
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -80,7 +83,7 @@ class FeatureStore:
         Raises:
             DataError: the file is damaged; it is set aside, so that the next run makes it anew.
         """
-        path = self.folder / f"{sha256}.npy"
+        path = self.place(sha256)
         try:
             return read_features(path)
         except DataError as error:
@@ -91,7 +94,7 @@ class FeatureStore:
     def put(self, sha256: str, features: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.save(buffer, features, allow_pickle=False)
-        write_atomic(self.folder / f"{sha256}.npy", with_digest(buffer.getvalue()))
+        write_atomic(self.place(sha256), with_digest(buffer.getvalue()))
 
 
 def with_digest(npy: bytes) -> bytes:

@@ -13,6 +13,8 @@ import typer
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
+from bench.cluster.connection import LOCAL
+from bench.cluster.connection import device as device_of
 from bench.commands.shared.groups import one_of, option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.suites.protocols import find_protocol
@@ -196,6 +198,11 @@ class Work:
     device: Device = "auto"
     workers: WorkerCount = None
     image_timeout: ImageTimeout = IMAGE_TIMEOUT
+    on: str = option(
+        "Where to work: local, or on a Ray cluster, ray (RAY_ADDRESS, or this machine's own).",
+        default=LOCAL,
+        metavar="local|ray|ray://HEAD:PORT",
+    )
     shard: str | None = option(
         "Only part I of N; default: as accelerate or torchrun say, else everything.",
         metavar="I/N",
@@ -206,16 +213,18 @@ class Work:
     def options(self, limit: int | None) -> RunOptions:
         from bench.running import shards
 
-        place = shards.place(self.shard, self.device, self.workers)
+        here = self.on == LOCAL
+        place = shards.place(self.shard, self.device if here else "cpu", self.workers)
         return RunOptions(
             store=self.store or default_store(),
-            device=place.device,
+            device=place.device if here else device_of(self.on, self.device),
             workers=place.workers,
             shard=place.shard,
             seed=self.seed,
             limit=limit,
             scale=self.scale,
             image_timeout=self.image_timeout,
+            on=self.on,
         )
 
 
