@@ -6,17 +6,21 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, Cli, make_cli
 from substitutes import plant
 
 from bench import metrics
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, Unavailable
+from bench.cluster import connection
+from bench.cluster.parcels import packed, unpacked
 from bench.running import shards
 
 METHOD = """
@@ -213,3 +217,61 @@ def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) 
         assert done.returncode == 0, done.stderr
         assert ("Part 1/2 is done" in done.stdout) == (task == "3")
     assert files_of(tmp_path / "store" / "reports") == files_of(cwd / "calm")
+
+
+def test_where_to_work_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BenchError, match="expected local, ray or ray://HEAD:PORT, found 'rays'"):
+        connection.device("rays", "cpu")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BenchError, match=r"needs Ray; run: pip install 'cassr-bench\[ray\]'"):
+        connection.device("ray", "cpu")
+    assert connection.device("local", "cpu") == "cpu"
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        there = f"127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", there)
+        assert connection.connected("ray") is ray
+    for on in ("ray", f"ray://{there}"):
+        with pytest.raises(BenchError, match=f"--on {on}: cannot join the cluster .*refused"):
+            connection.connected(on)
+
+
+def test_what_travels_names_files_as_the_driver_does(tmp_path: Path) -> None:
+    file, root = "/home/me/noisy.py", str(tmp_path)
+    sent = packed((file, f"spandrel:{file}", "else", Path(file), Path("a.png")), [file])
+    here = (f"{root}{file}", f"spandrel:{root}{file}", "else", Path(root + file), Path("a.png"))
+    assert unpacked(sent, [file], root) == here
+    done, error = unpacked(packed((False, Unavailable(f"{root}{file}: no")), [root], root))
+    assert not done and str(error) == f"{file}: no"
+
+
+def test_slurm_script_starts_a_cluster_and_runs_on_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "many-machines.md").read_text()
+    (script,) = re.findall(
+        r"```sh\n(#!/bin/bash\n(?:(?!```).)*--on ray(?:(?!```).)*)```", page, re.S
+    )
+    stand_ins = {
+        "scontrol": "printf 'n1\\nn2\\nn3\\n'",
+        "srun": 'echo "$@" >> told',
+        "sleep": "true",
+        "cassr-bench": 'echo "$RAY_ADDRESS ${#RAY_AUTH_TOKEN} $@" > run',
+    }
+    for name, body in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"SLURM_JOB_NODELIST": "n[1-3]", "SLURM_CPUS_PER_TASK": "32", "STORE": "/store"}
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    command = ["bash", "-c", f"{script}\nwait"]
+    env = {**os.environ, **given, "PATH": path}
+    assert subprocess.run(command, cwd=tmp_path, env=env, timeout=60).returncode == 0
+    started = sorted((tmp_path / "told").read_text().splitlines())
+    step = "--overlap --nodes=1 --ntasks=1 --nodelist={}"
+    node = f"{step} ray start --block --num-cpus=32 --num-gpus=8 {{}}"
+    others = [node.format(name, "--address=n1:6379") for name in ("n2", "n3")]
+    assert started == [node.format("n1", "--head --port=6379"), *others]
+    run = "n1:6379 64 run table1 --offline --on ray --store /store --out /store/reports"
+    assert (tmp_path / "run").read_text().strip() == run
