@@ -10,12 +10,14 @@ import io
 import os
 import signal
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from importlib import resources
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,60 +31,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 
 
-class Command(NamedTuple):
-    """A command as listed; its module is imported only when it is the one asked for."""
-
-    name: str
-    code: str
-    summary: str
-
-    @property
-    def function(self) -> str:
-        return f"bench.commands.{self.code}"
-
-
-COMMANDS = (
-    Command("run", "run:run", "Run a whole suite: upscale, score, report."),
-    Command(
-        "report",
-        "run:report",
-        "Make a suite's reports again from the store, or those of an export.",
-    ),
-    Command("upscale", "upscale:upscale", "Upscale files, folders or a dataset by one method."),
-    Command("score", "score:score", "Score folders of images, with or without HR."),
-    Command("train", "train.command:train", "Train a stage of CasSR."),
-    Command("gate", "gate:gate", "Judge scores against a reference."),
-    Command("audit", "audit:audit", "Recompute what tables and prose claim."),
-    Command("export", "publish:export", "Write what is stored of a suite for others."),
-    Command("import", "publish:import_", "Set others' methods into the leaderboard of a suite."),
-    Command("diff", "publish:diff", "Say what is different between two results."),
-    Command("list", "machine:list_", "List methods, datasets, metrics, suites or reports."),
-    Command("fetch", "machine:fetch", "Get weights and test sets ahead of time, hashes checked."),
-    Command("setup", "machine:setup", "Install a method's official repository."),
-    Command("doctor", "machine:doctor", "Say what works here, and how to mend the rest."),
-    Command("verify", "verify:app", "Say whether metrics give published scores again here."),
-    Command("datasets", "datasets:app", "Look at test sets."),
-    Command("store", "store:app", "Check, look over and prune what is stored."),
+COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
+    resources.files("bench.commands").joinpath("commands.toml").read_text("utf-8")
 )
-EXAMPLES = {
-    "run": "run quick --methods bicubic,dat-light --limit 3",
-    "report": "report quick --out paper",
-    "upscale": "upscale --method bicubic --input photos --output big",
-    "score": "score --sr my_output --hr gt --metrics psnr_y,niqe",
-    "train": "train guidance --preset sd15 --dry-run",
-    "gate": "gate quick --reference results/reference/quick.toml",
-    "audit": "audit my_table.tex",
-    "export": "export quick --out my_scores",
-    "import": "import quick their_scores --label theirs",
-    "diff": "diff my_scores their_scores",
-    "list": "list metrics",
-    "fetch": "fetch lpips dists",
-    "setup": "setup seesr --python /usr/bin/python3.10",
-    "doctor": "doctor seesr --try",
-    "verify": "verify metrics --from OSEDiff",
-    "datasets": "datasets verify quick-bicubic",
-    "store": "store check",
-}
+"""Name -> where its code is, imported only when it is the one asked for; summary; example."""
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -97,19 +49,16 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     asked = next((word for word in arguments if not word.startswith("-")), "")
-    for command in COMMANDS:
-        function = resolve(command.function) if command.name == asked else _stub(command.summary)
-        epilog = f"Example: cassr-bench {EXAMPLES[command.name]}"
+    for name, told in COMMANDS.items():
+        summary, epilog = told["summary"], f"Example: cassr-bench {told['example']}"
+        if name != asked:
+            app.command(name, help=summary, epilog=epilog)(lambda: None)
+            continue
+        function = resolve(f"bench.commands.{told['code']}")
         if isinstance(function, typer.Typer):
-            app.add_typer(
-                function,
-                name=command.name,
-                help=command.summary,
-                epilog=epilog,
-                no_args_is_help=True,
-            )
+            app.add_typer(function, name=name, help=summary, epilog=epilog, no_args_is_help=True)
         else:
-            app.command(command.name, epilog=epilog)(_alone_ends(function))
+            app.command(name, epilog=epilog)(_alone_ends(function))
     return app
 
 
@@ -132,14 +81,6 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
             ) from error
 
     return run
-
-
-def _stub(summary: str) -> Callable[[], None]:
-    def listed_only() -> None:
-        pass
-
-    listed_only.__doc__ = summary
-    return listed_only
 
 
 def main() -> None:

@@ -77,6 +77,8 @@ class ImageMetric:
 
     def __call__(self, sr: Image, hr: Image = None) -> Any:
         """The value of one image, or an array of those of a batch or list."""
+        from bench.running.score_job import value_of
+
         srs, hrs = unpack(sr), None if hr is None or not self.spec.reference else unpack(hr)
         if self.spec.reference and hrs is None:
             raise BenchError(f"{self.spec.name} compares with HR images; give hr too")
@@ -86,16 +88,13 @@ class ImageMetric:
                 f"{len(hrs.images)} for {len(srs.images)}"
             )
         pairs = zip(srs.images, hrs.images if hrs else [None] * len(srs.images), strict=True)
+        values = []
         with threads(1):  # as the commands compute
-            values = [self._value(i, *pair) for i, pair in enumerate(pairs)]
+            for i, (own, other) in enumerate(pairs):
+                x = to_tensor(own).to(self.device)
+                reference = None if other is None else to_tensor(other).to(self.device)
+                values.append(value_of(self.spec, self.device, x, reference, file=f"image {i}"))
         return np.array(values) if srs.many else values[0]
-
-    def _value(self, number: int, sr: np.ndarray, hr: np.ndarray | None) -> float:
-        from bench.running.score import value_of
-
-        x = to_tensor(sr).to(self.device)
-        reference = None if hr is None else to_tensor(hr).to(self.device)
-        return value_of(self.spec, self.device, x, reference, file=f"image {number}")
 
 
 def metric(name: str, *, device: str = "auto") -> ImageMetric:
@@ -105,7 +104,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     images of Pillow's, or paths; of a batch, or of a list of them, it gives an array. Floats are
     rounded to 8 bits first, so that a value is that of the file that would be written.
     """
-    from bench.running.score import loaded
+    from bench.running.score_job import loaded
 
     spec = known_metrics.get(name)
     if spec.kind == "set":
@@ -199,7 +198,8 @@ def load(path: PathLike) -> Leaderboard:
     Scores, means, statistics and tables are those of the run; `absent` says what is not in the
     file.
     """
-    from bench.exchange.bundle import read_bundle, to_results
+    from bench.exchange.bundle import to_results
+    from bench.exchange.reading import read_bundle
 
     results = to_results(read_bundle(Path(path)))
     absent = ["pictures", "costs"]

@@ -13,7 +13,6 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -55,33 +54,33 @@ FILLED = ("report", "export", "import")
 """Commands that find a store with a finished run; the others begin with the test set alone."""
 
 
-def start(command: str, folder: Path) -> subprocess.Popen[str]:
+def run(command: str, folder: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """A command, killed by SIGKILL after so many seconds; raises TimeoutExpired then."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen(
+    return subprocess.run(
         [sys.executable, "-m", "bench", *COMMANDS[command], "--store", "store"],
         cwd=folder,
         env={**environment, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        timeout=seconds,
     )
 
 
 def finish(command: str, folder: Path) -> None:
-    process = start(command, folder)
-    _, errors = process.communicate(timeout=600)
-    if process.returncode != 0 or "Traceback" in errors:
-        raise SystemExit(f"{command} in {folder} ended with {process.returncode}:\n{errors}")
+    done = run(command, folder, 600)
+    if done.returncode != 0 or "Traceback" in done.stderr:
+        raise SystemExit(f"{command} in {folder} ended with {done.returncode}:\n{done.stderr}")
 
 
 def kill(command: str, folder: Path, after: float) -> bool:
     """Whether it was still running."""
-    process = start(command, folder)
-    time.sleep(after)
-    alive = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return alive
+    try:
+        run(command, folder, after)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def prepare(root: Path) -> dict[str, Path]:
@@ -99,24 +98,19 @@ def prepare(root: Path) -> dict[str, Path]:
     finish("export", base)
     (base / "made" / "export").rename(base / "given")
     shutil.rmtree(base / "made")
-    found = {}
-    for filled in (True, False):
-        folder = Path(shutil.copytree(base, root / f"from-{filled}", symlinks=True))
-        if not filled:
-            for name in ("images", "scores", "uses"):
-                shutil.rmtree(folder / "store" / name)
-        found |= {command: folder for command in COMMANDS if (command in FILLED) == filled}
-    return found
+    bare = Path(shutil.copytree(base, root / "bare", symlinks=True))
+    for name in ("images", "scores", "uses"):
+        shutil.rmtree(bare / "store" / name)
+    return {command: base if command in FILLED else bare for command in COMMANDS}
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """What a command made, and the store's images; records are in files of random names."""
     files = [*folder.glob("made/**/*"), *folder.glob("store/images/*/*/*.png")]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files) if _is_made(p)}
-
-
-def _is_made(path: Path) -> bool:
-    return path.is_file() and not (path.suffix == ".jsonl" and ".cassr-bench" in path.parts)
+    made = [
+        p for p in files if p.is_file() and (".cassr-bench" not in p.parts or p.suffix != ".jsonl")
+    ]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(made)}
 
 
 def left_behind(folder: Path) -> list[str]:

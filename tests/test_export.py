@@ -25,18 +25,11 @@ from results_example import HOSTILE, PSNR
 from bench.base.errors import DataError
 from bench.data.find import public_names
 from bench.exchange import kept
-from bench.exchange.bundle import (
-    MAX_BYTES,
-    Bundle,
-    ItemLabel,
-    of_run,
-    read_bundle,
-    to_json,
-    to_results,
-)
+from bench.exchange.bundle import Bundle, ItemLabel, of_run, to_json, to_results
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
 from bench.exchange.merge import Import, merge
+from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.results.results import Item, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)

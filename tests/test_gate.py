@@ -530,6 +530,9 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     refused = cli("gate", "quick", "--reference", "r.toml", "--store", "shards", "--seed", 1)
     assert refused.returncode == 2
     assert "seed: 0 in the reference, 1 here" in refused.stdout
+    again = cli("gate", "quick", "--reference", "r.toml", "--store", "shards", "--update", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["difference"]["equal"] == 4
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from conftest import Cli
 
 from bench import metrics
 from bench.data.find import dataset_cards
-from bench.exchange.bundle import read_bundle, to_results
+from bench.exchange.bundle import to_results
 from bench.exchange.kept import exports
+from bench.exchange.reading import read_bundle
 from bench.methods.find import all_methods
 
 KEPT = exports()

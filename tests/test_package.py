@@ -109,10 +109,10 @@ def test_importing_the_interface_is_light() -> None:
 
 
 def test_a_summary_is_the_first_line_of_its_command() -> None:
-    for command in COMMANDS:
-        function = resolve(command.function)
+    for command in COMMANDS.values():
+        function = resolve(f"bench.commands.{command['code']}")
         if not isinstance(function, Typer):
-            assert function.__doc__.splitlines()[0] == command.summary
+            assert function.__doc__.splitlines()[0] == command["summary"]
 
 
 def test_every_command_explains_itself(cli: Cli) -> None:

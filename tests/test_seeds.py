@@ -155,7 +155,7 @@ def test_a_pilot_tells_what_the_whole_set_will_find() -> None:
 def test_sets_have_rows_in_the_csv_and_one_header() -> None:
     missing = Missing("absent", "needs HR images")
     own = [
-        FolderScores(Path(name), (("i.png", "psnr_y", 25.5),), means, (), {}, ())
+        FolderScores(Path(name), (("i.png", "psnr_y", 25.5, ""),), means, (), ())
         for name, means in (
             ("a", ((ex.PSNR, 25.5, 1, ""), (ex.FID, 12.345678901234, 3, ""))),
             ("b", ((ex.PSNR, 25.5, 1, ""), (ex.FID, None, 0, missing.text))),

@@ -5,46 +5,36 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.types import Better
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json
 
 if TYPE_CHECKING:
-    from bench.audit.values import Audit, Finding, Unread
+    from bench.audit.values import Audit, Unread
 
 WIDTH = 80
 NOT_JUDGED = 2
 """Exit code where nothing contradicts, as far as could be read."""
 
 
+@grouped
 def audit(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[FILE]...",
-            help="Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
-        ),
-    ] = None,
-    claims: Annotated[
-        Path | None, typer.Option("--claims", help="A card (TOML) of what the text states.")
-    ] = None,
+    files: list[Path] | None = argument(
+        "Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
+        default=None,
+        metavar="[FILE]...",
+    ),
+    claims: Path | None = option("A card (TOML) of what the text states."),
     marks: o.Marks = "best",
-    block: Annotated[
-        bool, typer.Option("--block", help="Marks hold within each block between rules.")
-    ] = False,
-    without: Annotated[
-        list[str] | None,
-        typer.Option("--without", metavar="ROW", help="A method that the marks leave out."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="COLUMN=lower", help="Which way a column is better."),
-    ] = None,
+    block: bool = option("Marks hold within each block between rules.", default=False),
+    without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
+    metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),
     as_json: o.AsJson = False,
 ) -> None:
     """Recompute what tables and prose claim.
@@ -90,7 +80,12 @@ def _as_json(found: Audit) -> dict[str, object]:
 
 def _show(found: Audit) -> None:
     for number, finding in enumerate(found.findings, 1):
-        _show_finding(number, finding)
+        typer.echo(f"{number}. {finding.kind}")
+        for statement in (finding.first, finding.second):
+            _wrapped("   ", f"{statement.place}: {statement.says}")
+        if finding.detail:
+            _wrapped("   => ", finding.detail)
+        typer.echo("")
     for statement in found.held:
         _wrapped("holds: ", f"{statement.place}: {statement.says}")
     for note in found.notes:
@@ -131,16 +126,6 @@ def _verdict(found: Audit) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def _show_finding(number: int, finding: Finding) -> None:
-
-    typer.echo(f"{number}. {finding.kind}")
-    for statement in (finding.first, finding.second):
-        _wrapped("   ", f"{statement.place}: {statement.says}")
-    if finding.detail:
-        _wrapped("   => ", finding.detail)
-    typer.echo("")
 
 
 def _wrapped(lead: str, text: str) -> None:

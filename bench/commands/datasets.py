@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from bench.base.device import default_store
 from bench.base.text import printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, MAX_LINES, print_json, progress
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: cassr-bench datasets verify realsr --against theirs.json")
+@grouped
 def verify(
-    name: Annotated[str, typer.Argument(help="A dataset's name, folder:PATH or hf:NAME.")],
-    against: Annotated[
-        Path | None, typer.Option(help="Compare with this manifest of somebody else's.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write our manifest here.")] = None,
+    name: str = argument("A dataset's name, folder:PATH or hf:NAME."),
+    against: Path | None = option("Compare with this manifest of somebody else's."),
+    out: Path | None = option("Write our manifest here."),
     scale: o.Scale = 4,
     store: o.Store = None,
     overwrite: o.Overwrite = False,

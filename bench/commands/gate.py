@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,14 +14,15 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import go_offline, print_json, progress, report_failures
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
+    from bench.base.progress import Progress
     from bench.files.outputs import SingleFile
     from bench.gate.judge import GateVerdict
-    from bench.gate.measure import Asked, Found
+    from bench.gate.measure import Found, Names
     from bench.gate.reference import Reference, Tolerance
 
 
@@ -29,21 +30,9 @@ if TYPE_CHECKING:
 class Subject:
     """What is judged: a suite, or a folder with or without HR images."""
 
-    suite: Annotated[
-        str | None, typer.Argument(help="A suite's name, or a suite card FILE.toml.")
-    ] = None
-    sr: Annotated[
-        Path | None, typer.Option("--sr", help="Instead of a suite: a folder of SR images.")
-    ] = None
-    hr: Annotated[
-        Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
-    ] = None
-
-    def inputs(self) -> list[Path]:
-        """Every file of the folders."""
-        from bench.files.outputs import files_in
-
-        return files_in(folder for folder in (self.sr, self.hr) if folder)
+    suite: str | None = argument("A suite's name, or a suite card FILE.toml.", default=None)
+    sr: Path | None = option("Instead of a suite: a folder of SR images.")
+    hr: Path | None = option("Folder of HR images, paired by file stem.")
 
     def check(self, choice: o.Choice) -> None:
         """Refuse what does not go together."""
@@ -52,48 +41,91 @@ class Subject:
         if self.sr and (choice.methods or choice.datasets):
             raise BenchError("gate --sr: --methods and --datasets belong to a suite")
 
+    def measure(
+        self, asked: Names, known: Reference | None, options: RunOptions, shown: Progress
+    ) -> Found:
+        from bench.gate import measure
+
+        names = measure.as_in(asked, known.measured if known else None)
+        if self.suite:
+            return measure.measure_suite(self.suite, names, options, shown)
+        assert self.sr is not None
+        return measure.measure_folder(self.sr, self.hr, names[2], options, shown)
+
 
 @dataclass(frozen=True)
 class Written:
     """What is written beside the terminal."""
 
-    update: Annotated[
-        bool, typer.Option("--update", help="Write the reference anew and show what changed.")
-    ] = False
-    tolerance: Annotated[
-        str | None,
-        typer.Option(
-            "--tolerance", help="Of a new reference: same, absolute=X, relative=X or statistical."
-        ),
-    ] = None
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Append the verdict here, as Markdown.")
-    ] = None
-    junit: Annotated[
-        Path | None, typer.Option("--junit", help="Write the verdict here, as JUnit.")
-    ] = None
+    update: bool = option("Write the reference anew and show what changed.", default=False)
+    tolerance: str | None = option(
+        "Of a new reference: same, absolute=X, relative=X or statistical."
+    )
+    markdown: Path | None = option("Append the verdict here, as Markdown.")
+    junit: Path | None = option("Write the verdict here, as JUnit.")
+
+    def check(self, reference: Path, subject: Subject, overwrite: bool) -> SingleFile | None:
+        """Where JUnit goes; nothing is written over what is read."""
+        from bench.files.outputs import Inputs, SingleFile, files_in
+
+        inputs = files_in(folder for folder in (subject.sr, subject.hr) if folder)
+        Inputs(inputs).refuse(reference, "--reference")
+        read = [reference, *inputs]
+        if self.markdown is not None:
+            Inputs(read).refuse(self.markdown, "--markdown")
+        if self.junit is None:
+            return None
+        return SingleFile(self.junit, "--junit", inputs=read, overwrite=overwrite)
+
+    def tell(
+        self, verdict: GateVerdict, junit: SingleFile | None, name: str, as_json: bool
+    ) -> None:
+        from bench.gate import output
+
+        if self.markdown is not None:
+            with self.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(output.markdown(verdict))
+        if junit is not None:
+            junit.write(output.junit(verdict, name))
+        if as_json:
+            print_json(verdict.as_json())
+        else:
+            typer.echo("\n".join(output.terminal(verdict)))
+
+    def first_tolerance(self, known: Reference | None) -> Tolerance:
+        """That of a new reference: "absolute=0.1", say."""
+        from pydantic import ValidationError
+
+        from bench.gate.reference import Tolerance
+
+        if self.tolerance and (known or not self.update):
+            raise BenchError(
+                "--tolerance: is for a new reference; edit the one that is there, it is kept"
+            )
+        kind, equals, amount = (self.tolerance or "same").partition("=")
+        given = {"kind": kind, **({"amount": amount} if equals else {})}
+        try:
+            return Tolerance.model_validate(given)
+        except ValidationError as error:
+            raise BenchError(
+                "--tolerance: expected same, absolute=X, relative=X or statistical, "
+                f"found '{printable(self.tolerance)}'"
+            ) from error
 
 
 @grouped
 def gate(
-    reference: Annotated[
-        Path, typer.Option("--reference", help="The reference, FILE.toml or FILE.json.")
-    ],
+    reference: Path = option("The reference, FILE.toml or FILE.json.", default=...),
+    *,
     subject: Subject,
     written: Written,
     choice: o.Choice,
-    scale: Annotated[
-        int | None,
-        typer.Option("--scale", min=1, max=16, help="Upscaling factor; default: the reference's."),
-    ] = None,
+    scale: int | None = option("Upscaling factor; default: the reference's.", min=1, max=16),
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
     image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     seed: o.Seed = None,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", help="Use what is stored here; default: compute everything anew."),
-    ] = None,
+    store: Path | None = option("Use what is stored here; default: compute everything anew."),
     offline: o.Offline = False,
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
@@ -102,17 +134,17 @@ def gate(
 
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
-    from bench.gate.measure import Asked
+    from bench.exchange.measured import KINDS
+    from bench.gate.judge import judge
     from bench.gate.reference import read_reference, require_writable
 
     subject.check(choice)
-    report = _report(reference, subject.inputs(), written, overwrite)
+    junit = written.check(reference, subject, overwrite)
     known = read_reference(reference) if reference.exists() or not written.update else None
     if written.update:
         require_writable(reference)
-    _check_tolerance(written.tolerance, written.update, known)
+    tolerance = written.first_tolerance(known)
     go_offline(offline)
-    asked = Asked(*choice.names())
     # An empty one, where none is given: a gate must not pass on images of older code.
     empty = TemporaryDirectory(prefix="cassr-bench-gate-")
     with empty if store is None else nullcontext(store) as folder:
@@ -126,76 +158,19 @@ def gate(
             apart=True,
             image_timeout=image_timeout,
         )
-        found = _measure(subject, asked, options, known, as_json)
+        found = subject.measure(choice.names(), known, options, progress(as_json))
     report_failures(found.failures, options.store)
-    if written.update:
-        _update(reference, found, known, written.tolerance, as_json)
+    if known is None or written.update:
+        _update(reference, found, known, tolerance, as_json)
         return
-    assert known is not None
-    named = (("methods", asked.methods), ("datasets", asked.datasets), ("metrics", asked.metrics))
-    part = frozenset(what for what, names in named if names)
-    _judge(known, found, part, subject.suite or "folder", written.markdown, report, as_json)
-
-
-def _report(
-    reference: Path, inputs: list[Path], written: Written, overwrite: bool
-) -> SingleFile | None:
-    """Where JUnit goes; nothing is written over what is read."""
-    from bench.files.outputs import Inputs, SingleFile
-
-    Inputs(inputs).refuse(reference, "--reference")
-    read = [reference, *inputs]
-    if written.markdown is not None:
-        Inputs(read).refuse(written.markdown, "--markdown")
-    if written.junit is None:
-        return None
-    return SingleFile(written.junit, "--junit", inputs=read, overwrite=overwrite)
-
-
-def _measure(
-    subject: Subject,
-    asked: Asked,
-    options: RunOptions,
-    known: Reference | None,
-    quiet: bool,
-) -> Found:
-    from bench.gate import measure as gate_run
-
-    asked = gate_run.as_in(asked, known.measured if known else None)
-    if subject.suite:
-        return gate_run.measure_suite(subject.suite, asked, options, progress(quiet))
-    assert subject.sr is not None
-    return gate_run.measure_folder(subject.sr, subject.hr, asked.metrics, options, progress(quiet))
-
-
-def _check_tolerance(text: str | None, update: bool, known: Reference | None) -> None:
-    if text is None:
-        return
-    if not update or known is not None:
-        raise BenchError(
-            "--tolerance: is for a new reference; edit the one that is there, it is kept"
-        )
-    _tolerance(text)
-
-
-def _tolerance(text: str | None) -> Tolerance:
-    """ "absolute=0.1" -> its tolerance."""
-    from pydantic import ValidationError
-
-    from bench.gate.reference import Tolerance
-
-    kind, equals, amount = (text or "same").partition("=")
-    try:
-        return Tolerance.model_validate({"kind": kind, **({"amount": amount} if equals else {})})
-    except ValidationError as error:
-        raise BenchError(
-            "--tolerance: expected same, absolute=X, relative=X or statistical, "
-            f"found '{printable(text)}'"
-        ) from error
+    part = [what for what in KINDS if getattr(choice, what)]
+    verdict = judge(known, found.measured, found.unavailable, part)
+    written.tell(verdict, junit, subject.suite or "folder", as_json)
+    raise typer.Exit(verdict.exit_code)
 
 
 def _update(
-    path: Path, found: Found, known: Reference | None, tolerance: str | None, as_json: bool
+    path: Path, found: Found, known: Reference | None, tolerance: Tolerance, as_json: bool
 ) -> None:
     from bench.exchange.diff import difference
     from bench.gate.judge import default_policy, keep_scores
@@ -205,39 +180,18 @@ def _update(
     if not measured.scores:
         reasons = "; ".join(found.unavailable.values()) or "every image failed"
         raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
-    policy = known or default_policy(_tolerance(tolerance), measured)
+    policy = known or default_policy(tolerance, measured)
     changes = difference(known.measured, measured) if known else None
     write_reference(path, measured, policy)
     if as_json:
-        print_json({"written": str(path), "difference": changes and changes.as_json()})
+        print_json(
+            {"written": str(path), "difference": changes.as_json() if changes is not None else None}
+        )
         return
     for name, reason in found.unavailable.items():
         typer.echo(f"left out: {printable(name)}: {reason}")
-    for line in changes.lines() if changes else [f"{len(measured.scores)} cells, all new"]:
+    for line in (
+        changes.lines() if changes is not None else [f"{len(measured.scores)} cells, all new"]
+    ):
         typer.echo(line)
     typer.echo(f"Reference: {printable(path)}")
-
-
-def _judge(
-    known: Reference,
-    found: Found,
-    part: frozenset[str],
-    name: str,
-    markdown: Path | None,
-    junit: SingleFile | None,
-    as_json: bool,
-) -> None:
-    from bench.gate import output as gate_output
-    from bench.gate.judge import judge
-
-    verdict: GateVerdict = judge(known, found.measured, found.unavailable, part)
-    if markdown is not None:
-        with markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(gate_output.markdown(verdict))
-    if junit is not None:
-        junit.write(gate_output.junit(verdict, name))
-    if as_json:
-        print_json(verdict.as_json())
-    else:
-        typer.echo("\n".join(gate_output.terminal(verdict)))
-    raise typer.Exit(verdict.exit_code)

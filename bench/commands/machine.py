@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json, progress
 from bench.running.options import IMAGE_TIMEOUT
 
 
+@grouped
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, datasets, metrics, suites or reports.")],
-    name: Annotated[str, typer.Argument(help="One of them; of a metric also its options.")] = "",
-    ready: Annotated[bool, typer.Option("--ready", help="Only what can be used here.")] = False,
-    search: Annotated[
-        str, typer.Option("--search", metavar="TEXT", help="Only what holds this text anywhere.")
-    ] = "",
-    long: Annotated[
-        bool, typer.Option("--long", help="With licence, needs, and why it cannot run here.")
-    ] = False,
+    what: str = argument("methods, datasets, metrics, suites or reports."),
+    name: str = argument("One of them; of a metric also its options.", default=""),
+    ready: bool = option("Only what can be used here.", default=False),
+    search: str = option("Only what holds this text anywhere.", default="", metavar="TEXT"),
+    long: bool = option("With licence, needs, and why it cannot run here.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
     """List methods, datasets, metrics, suites or reports.
@@ -39,15 +36,14 @@ def list_(
         listing.show(what, rows, long)
 
 
+@grouped
 def fetch(
-    names: Annotated[
-        list[str],
-        typer.Argument(help="Metrics and methods (weights), datasets (archives) or suites (all)."),
-    ],
-    given: Annotated[
-        Path | None,
-        typer.Option("--from", help="Take a dataset's archive, or folder, from here instead."),
-    ] = None,
+    names: list[str] = argument(
+        "Metrics and methods (weights), datasets (archives) or suites (all)."
+    ),
+    given: Path | None = option(
+        "Take a dataset's archive, or folder, from here instead.", "--from"
+    ),
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
@@ -68,14 +64,12 @@ def fetch(
         raise typer.Exit(2)
 
 
+@grouped
 def doctor(
-    method: Annotated[
-        str | None, typer.Argument(help="Look at this method alone, in every part.")
-    ] = None,
-    attempt: Annotated[
-        bool,
-        typer.Option("--try", help="Also upscale two small photographs with METHOD."),
-    ] = False,
+    method: str | None = argument("Look at this method alone, in every part.", default=None),
+    attempt: bool = option(
+        "Also upscale two small photographs with METHOD.", "--try", default=False
+    ),
     device: o.Device = "auto",
     image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
     store: o.Store = None,
@@ -104,21 +98,14 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
+@grouped
 def setup(
-    method: Annotated[str, typer.Argument(help="A method that has its own repository.")],
-    source: Annotated[
-        str, typer.Option("--from", help="Clone from this repository or folder instead.")
-    ] = "",
-    python: Annotated[
-        Path | None, typer.Option("--python", help="Interpreter to make the environment with.")
-    ] = None,
-    as_is: Annotated[
-        bool, typer.Option("--as-is", help="Use --python itself; install nothing into it.")
-    ] = False,
-    conda: Annotated[
-        bool, typer.Option("--conda", help="Make the environment with conda.")
-    ] = False,
-    weights: Annotated[bool, typer.Option(help="Fetch weights too.")] = True,
+    method: str = argument("A method that has its own repository."),
+    source: str = option("Clone from this repository or folder instead.", "--from", default=""),
+    python: Path | None = option("Interpreter to make the environment with."),
+    as_is: bool = option("Use --python itself; install nothing into it.", default=False),
+    conda: bool = option("Make the environment with conda.", default=False),
+    weights: bool = option("Fetch weights too.", default=True),
     as_json: o.AsJson = False,
 ) -> None:
     """Install a method's official repository.

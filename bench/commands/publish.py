@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,7 @@ from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import print_json, progress
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ DIFFERENT = 1
 @grouped
 def export(
     suite: o.Suite,
-    out: Annotated[Path, typer.Option("--out", help="A folder, or a file ending in .json.")],
-    images: Annotated[bool, typer.Option("--images", help="With the SR images.")] = False,
+    out: Path = option("A folder, or a file ending in .json.", default=...),
+    images: bool = option("With the SR images.", default=False),
     *,
     choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
@@ -58,16 +58,9 @@ def export(
 @grouped
 def import_(
     suite: o.Suite,
-    sources: Annotated[
-        list[Path], typer.Argument(help="Exported folders or JSON files of others.")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Where reports go; default: results/reports/merged."),
-    ] = None,
-    label: Annotated[
-        str, typer.Option("--label", help="Put in brackets behind the imported methods' names.")
-    ] = "",
+    sources: list[Path] = argument("Exported folders or JSON files of others."),
+    out: Path | None = option("Where reports go; default: results/reports/merged."),
+    label: str = option("Put in brackets behind the imported methods' names.", default=""),
     *,
     choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
@@ -77,8 +70,8 @@ def import_(
 
     Refused unless test sets and metrics are the same; what differs is named.
     """
-    from bench.exchange.bundle import read_bundle
     from bench.exchange.merge import Import, merge
+    from bench.exchange.reading import read_bundle
     from bench.reports import require_free
 
     out = out or Path("results") / "reports" / "merged"
@@ -89,25 +82,21 @@ def import_(
     _report(merged, stored.view, out, as_json, overwrite)
 
 
+@grouped
 def diff(
-    a: Annotated[Path, typer.Argument(help="An exported folder or JSON, or a folder of reports.")],
-    b: Annotated[Path, typer.Argument(help="Another.")],
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            "--tolerance",
-            min=0,
-            help="How far an image's score may move; default: a tenth of the last digit in tables.",
-        ),
-    ] = None,
+    a: Path = argument("An exported folder or JSON, or a folder of reports."),
+    b: Path = argument("Another."),
+    tolerance: float | None = option(
+        "How far an image's score may move; default: a tenth of the last digit in tables.", min=0
+    ),
     as_json: o.AsJson = False,
 ) -> None:
     """Say what is different between two results.
 
     Exit code 0: nothing; 1: something.
     """
-    from bench.exchange.bundle import read_bundle
     from bench.exchange.diff import difference
+    from bench.exchange.reading import read_bundle
 
     found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
     if as_json:

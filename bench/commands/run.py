@@ -12,7 +12,7 @@ from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.text import inside, printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped
+from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
@@ -33,13 +33,9 @@ def run(
     choice: o.Choice,
     work: o.Work,
     seeds: o.Seeds = 1,
-    fetch: Annotated[
-        bool | None, typer.Option(help="Fetch missing weights first; default: as the suite says.")
-    ] = None,
+    fetch: bool | None = option("Fetch missing weights first; default: as the suite says."),
     offline: o.Offline = False,
-    require_all: Annotated[
-        bool, typer.Option("--require-all", help="Fail when any score is missing.")
-    ] = False,
+    require_all: bool = option("Fail when any score is missing.", default=False),
     shown: o.ViewOptions,
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
@@ -81,9 +77,7 @@ def run(
 
 @grouped
 def report(
-    suite: Annotated[
-        str, typer.Argument(help="A suite's name, a suite card FILE.toml, or an export.")
-    ],
+    suite: str = argument("A suite's name, a suite card FILE.toml, or an export."),
     out: Out = None,
     *,
     choice: o.StoredChoice,
@@ -119,7 +113,8 @@ def report(
 
 
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
-    from bench.exchange.bundle import read_bundle, to_results
+    from bench.exchange.bundle import to_results
+    from bench.exchange.reading import read_bundle
     from bench.reports import require_free
     from bench.running.collect import RunOutcome
 
@@ -174,9 +169,9 @@ def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
 
 
 def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
-    from bench.running.execute import dry_run_seeds
+    from bench.running.execute import dry_run
 
-    rows = dry_run_seeds(plan, seeds)
+    rows = dry_run(plan, seeds)
     if as_json:
         print_json(rows)
         return

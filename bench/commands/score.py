@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.text import printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped, option
 from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
 from bench.running.options import RunOptions
 
@@ -18,17 +19,12 @@ if TYPE_CHECKING:
     from bench.running.score_folders import FolderScores
 
 
+@grouped
 def score(
-    sr: Annotated[
-        list[Path], typer.Option("--sr", help="Folder of SR images; repeat it for several methods.")
-    ],
-    hr: Annotated[
-        Path | None, typer.Option("--hr", help="Folder of HR images, paired by file stem.")
-    ] = None,
+    sr: list[Path] = option("Folder of SR images; repeat it for several methods.", default=...),
+    hr: Path | None = option("Folder of HR images, paired by file stem."),
     metrics: o.Metrics = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write rows image,metric,value,folder here.")
-    ] = None,
+    csv: Path | None = option("Write rows image,metric,value,folder here."),
     limit: o.Limit = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,

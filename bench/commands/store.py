@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,6 +12,7 @@ from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped, option
 from bench.commands.shared.output import FAILED, print_json, progress
 
 app = typer.Typer()
@@ -20,11 +20,11 @@ UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
 @app.command(epilog="Example: cassr-bench store check --repair")
+@grouped
 def check(
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="Set aside what is damaged; the next run computes it again."),
-    ] = False,
+    repair: bool = option(
+        "Set aside what is damaged; the next run computes it again.", default=False
+    ),
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -67,12 +67,13 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
 
 
 @app.command(epilog="Example: cassr-bench store prune --older-than 90d --dry-run")
+@grouped
 def prune(
-    older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Also what was not used for 12h, 90d, 8w, say.")
-    ] = "",
+    older_than: str = option(
+        "Also what was not used for 12h, 90d, 8w, say.", default="", metavar="AGE"
+    ),
     store: o.Store = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show only what would go.")] = False,
+    dry_run: bool = option("Show only what would go.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
     """Remove what nothing needs.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped
+from bench.commands.shared.groups import grouped, option
 from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
 
 if TYPE_CHECKING:
@@ -19,19 +19,10 @@ if TYPE_CHECKING:
 
 @grouped
 def upscale(
-    method: Annotated[
-        str, typer.Option("--method", help="A method's name, spandrel:FILE or FILE.py.")
-    ],
-    input: Annotated[
-        list[Path] | None,
-        typer.Option("--input", help="Images or folders of images; may be repeated."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Folder for one PNG per input.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Fill the store for a dataset instead.")
-    ] = None,
+    method: str = option("A method's name, spandrel:FILE or FILE.py.", default=...),
+    input: list[Path] | None = option("Images or folders of images; may be repeated."),
+    output: Path | None = option("Folder for one PNG per input."),
+    dataset: str | None = option("Fill the store for a dataset instead."),
     limit: o.Limit = None,
     *,
     work: o.Work,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.device import resolve_device
 from bench.base.text import printable
 from bench.commands.shared import options as o
+from bench.commands.shared.groups import grouped, option
 from bench.commands.shared.output import FAILED, print_json, progress
 
 if TYPE_CHECKING:
@@ -20,15 +21,13 @@ HEADS = ("dataset", "metric", "images", "largest difference", "mean", "tolerance
 
 
 @app.command("metrics", epilog="Example: cassr-bench verify metrics --from OSEDiff")
+@grouped
 def metrics_(
-    given: Annotated[
-        Path | None,
-        typer.Option("--from", help="A clone of cswry/OSEDiff, or a folder with its files."),
-    ] = None,
+    given: Path | None = option("A clone of cswry/OSEDiff, or a folder with its files.", "--from"),
     metrics: o.Metrics = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,
-    out: Annotated[Path | None, typer.Option(help="Write the certificate here, as JSON.")] = None,
+    out: Path | None = option("Write the certificate here, as JSON."),
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:

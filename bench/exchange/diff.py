@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bench.base.text import printable
-from bench.exchange.measured import Measured, MeasuredCell, MetricPrint, unlike
+from bench.exchange.measured import KINDS, Measured, MeasuredCell, MetricPrint, unlike
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,11 @@ def difference(a: Measured, b: Measured, tolerance: float | None = None) -> Diff
     """
     first, second = a.cells(), b.cells()
     shared = [key for key in first if key in second]
-    changes = []
-    for key in shared:
-        change = _change(first[key], second[key], _metric(a, b, key[2]), tolerance)
-        if change is not None:
-            changes.append(change)
-    return Difference(
-        tuple(_fingerprints(a, b)),
-        tuple(_names(a, b)),
-        tuple(changes),
-        len(shared) - len(changes),
-    )
-
-
-def _metric(a: Measured, b: Measured, name: str) -> MetricPrint | None:
-    return a.metrics.get(name) or b.metrics.get(name)
+    metrics = {**b.metrics, **a.metrics}
+    found = [_change(first[k], second[k], metrics.get(k[2]), tolerance) for k in shared]
+    changes = tuple(change for change in found if change is not None)
+    equal = len(shared) - len(changes)
+    return Difference(tuple(_fingerprints(a, b)), tuple(_names(a, b)), changes, equal)
 
 
 def _change(
@@ -126,12 +116,8 @@ def _fingerprints(a: Measured, b: Measured) -> Iterator[str]:
 
 
 def _names(a: Measured, b: Measured) -> Iterator[str]:
-    for what in ("datasets", "methods", "metrics"):
-        before: Mapping[str, Any] = getattr(a, what)
-        after: Mapping[str, Any] = getattr(b, what)
-        for state, names in (
-            ("removed", before.keys() - after.keys()),
-            ("added", after.keys() - before.keys()),
-        ):
+    for what in KINDS:
+        before, after = getattr(a, what).keys(), getattr(b, what).keys()
+        for state, names in (("removed", before - after), ("added", after - before)):
             if names:
                 yield f"{what} {state}: {', '.join(map(printable, sorted(names)))}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from bench.base.errors import DataError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
 from bench.data.find import public_names
-from bench.exchange.bundle import COLUMNS, RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.reports.tables.markdown import escape, markdown
@@ -94,14 +97,10 @@ def _scored(bundle: Bundle) -> Bundle:
 
 def _refuse_others(out: Path) -> None:
     known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
-    others = (
-        sorted(path.name for path in out.iterdir() if path.name not in known)
-        if out.is_dir()
-        else []
-    )
+    others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
     if others:
         raise DataError(
-            f"--out {printable(out)}: holds other files ({printable(others[0])}); "
+            f"--out {printable(out)}: holds other files ({printable(min(others))}); "
             "choose a new folder"
         )
 
@@ -129,11 +128,12 @@ def _write_images(path: Path, results: Results) -> None:
 
     texts = {name: Value("string") for name in ("dataset", "method", "image")}
     schema = Features({**texts, "sr": Image()}).arrow_schema
+    rows = _image_rows(results)
     with (
         part_of(path) as part,
         pq.ParquetWriter(part, schema, compression="none") as writer,
     ):
-        for batch in _batches(_image_rows(results)):
+        while batch := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
@@ -151,43 +151,6 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _batches(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    from itertools import islice
-
-    while batch := list(islice(items, ROW_GROUP)):
-        yield batch
-
-
-# -- the card ------------------------------------------------------------------------------------
-
-BODY = """
-# {title}
-
-Scores of super-resolution methods, made with CasSR-Bench {version} on {device}.
-
-{table}
-
-## What is here
-
-- `scores`: one row per dataset, method, image and metric; `value` is empty where there is no
-  score, and `reason` says why. Metrics of a whole set (FID) have an empty `image`.{images}
-- `{result}`: test sets (manifest hashes), metrics and methods (fingerprints), versions, seed.
-
-```python
-from datasets import load_dataset
-
-scores = load_dataset("path/to/this/folder", "scores", split="train").to_pandas()
-```
-
-`cassr-bench import SUITE FOLDER` sets these methods into a leaderboard of your own, after checking
-that test sets and metrics are the same.
-
-| test set | images | manifest |
-|---|---:|---|
-{sets}
-"""
-
-
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
     """README.md of the dataset: front matter that names the files, and the table."""
     import yaml
@@ -203,7 +166,8 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
         "configs": configs,
     }
     versions = bundle.made_with.get("versions", {})
-    body = BODY.format(
+    body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")
+    told = body.format(
         title=escape(bundle.title),
         version=versions.get("cassr-bench", "?"),
         device=escape(str(bundle.made_with.get("device", "?"))),
@@ -215,4 +179,4 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
             for name, d in bundle.measured.datasets.items()
         ),
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n{body}"
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"

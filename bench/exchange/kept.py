@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.data.find import public_names
-from bench.exchange.bundle import read_bundle
-from bench.exchange.measured import Measured, of_results, unlike
+from bench.exchange.measured import of_results, unlike
 from bench.exchange.merge import Import, merge
+from bench.exchange.reading import read_bundle
 from bench.results.published import folder
 from bench.results.results import Results
 
@@ -35,31 +34,20 @@ def _beside(results: Results, kept: Import) -> Results:
     if not own.datasets.keys() & theirs.datasets.keys():
         return results
     lines = unlike(own, theirs, "here", "there")
-    same = _only_same(own, theirs, lines)
     notes = tuple(f"left out of {kept.source}: {line}" for line in lines)
     results = replace(results, notes=(*results.notes, *notes))
-    if not (same.datasets and same.metrics and same.methods):
-        return results
-    bundle = kept.bundle.model_copy(update={"measured": same})
-    return merge(results, [Import(kept.source, bundle)])
-
-
-def _only_same(own: Measured, theirs: Measured, differing: list[str]) -> Measured:
-    """What of `theirs` can stand beside `own` and is not in it."""
-
-    def agrees(what: str, name: str) -> bool:
-        return not any(line.startswith(f"{what} {name}:") for line in differing)
-
-    def shared(what: str) -> dict[str, Any]:
-        ours, known = getattr(own, f"{what}s"), getattr(theirs, f"{what}s")
-        return {name: known[name] for name in known if name in ours and agrees(what, name)}
-
-    datasets, metrics = shared("dataset"), shared("metric")
-    methods = {name: theirs.methods[name] for name in theirs.methods if name not in own.methods}
-    scores = [
+    cells = [
         cell
         for cell in theirs.scores
-        if cell.dataset in datasets and cell.metric in metrics and cell.method in methods
+        if cell.dataset in own.datasets
+        and cell.metric in own.metrics
+        and cell.method not in own.methods
+        and not any(
+            line.startswith((f"dataset {cell.dataset}:", f"metric {cell.metric}:"))
+            for line in lines
+        )
     ]
-    told = {"datasets": datasets, "metrics": metrics, "methods": methods, "scores": scores}
-    return theirs.model_copy(update=told)
+    if not cells:
+        return results
+    bundle = kept.bundle.model_copy(update={"measured": theirs.of_cells(cells)})
+    return merge(results, [Import(kept.source, bundle)])

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bench.base.cards import Card
-from bench.base.hashing import json_sha256
-from bench.base.text import printable
-from bench.base.types import Better
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from bench.results.results import Results
+from bench.base.errors import DataError
+from bench.base.text import printable, without_folders
+from bench.base.types import Better, MetricSpec
+from bench.results.results import KEYS, Results
 
 MAX_NAME = 300
 MAX_TEXT = 4000
@@ -43,6 +40,10 @@ def _a_number(value: Any) -> Any:
 Value = Annotated[float, BeforeValidator(_a_number)]
 CellKey = tuple[str, str, str]
 """(dataset, method, metric)"""
+KINDS = ("datasets", "methods", "metrics")
+"""What makes a cell, in the order of its key."""
+COLUMNS = (*KEYS, "value", "reason")
+"""Of the rows of a result; image "" is a whole set."""
 
 
 class ExchangeCard(Card):
@@ -68,6 +69,12 @@ class MetricPrint(ExchangeCard):
     kind: Literal["image", "set"]
     digits: int = Field(ge=0, le=12)
     fingerprint: Fingerprint
+
+    @classmethod
+    def of(cls, spec: MetricSpec, fingerprint: Mapping[str, Any]) -> MetricPrint:
+        return cls(
+            better=spec.better, kind=spec.kind, digits=spec.digits, fingerprint=dict(fingerprint)
+        )
 
 
 class MethodPrint(ExchangeCard):
@@ -117,19 +124,23 @@ class Measured(ExchangeCard):
         """Every cell once, and nothing scored without the fingerprints of what it is."""
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
-        described: tuple[Mapping[str, ExchangeCard], ...] = (
-            self.datasets,
-            self.methods,
-            self.metrics,
-        )
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
-            for name, known in zip(cell.key, described, strict=True):
-                if name not in known:
+            for what, name in zip(KINDS, cell.key, strict=True):
+                if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")
         return self
 
     def cells(self) -> dict[CellKey, MeasuredCell]:
         return {cell.key: cell for cell in self.scores}
+
+    def of_cells(self, cells: Sequence[MeasuredCell]) -> Measured:
+        """These cells, and what they are of."""
+        used = {name for cell in cells for name in zip(KINDS, cell.key, strict=True)}
+        kept = {
+            what: {name: told for name, told in getattr(self, what).items() if (what, name) in used}
+            for what in KINDS
+        }
+        return self.model_copy(update={**kept, "scores": list(cells)})
 
 
 def as_unicode(name: str) -> str:
@@ -164,11 +175,7 @@ def of_results(
             for name, d in provenance["datasets"].items()
         },
         metrics={
-            m.name: MetricPrint(
-                better=m.better, kind=m.kind, digits=m.digits, fingerprint=prints[m.name]
-            )
-            for m in results.metrics
-            if m.name in prints
+            m.name: MetricPrint.of(m, prints[m.name]) for m in results.metrics if m.name in prints
         },
         methods={
             m.name: MethodPrint(
@@ -176,43 +183,51 @@ def of_results(
             )
             for m in results.methods
         },
-        scores=list(_cells(results, names)),
-        groups=groups_of(provenance, names),
+        scores=_cells(results, names),
+        groups={
+            names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
+            for name, known in provenance["datasets"].items()
+            if (groups := known.get("groups"))
+        },
     )
 
 
-def groups_of(provenance: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The photographs of the images of each dataset, called as in `names`, that says so."""
-    return {
-        names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
-        for name, known in provenance["datasets"].items()
-        if (groups := known.get("groups"))
-    }
-
-
-def _cells(results: Results, names: Mapping[str, str]) -> Iterator[MeasuredCell]:
-    groups = dict(list(results.scores.groupby(["dataset", "method", "metric"], sort=False)))
-    for dataset in results.datasets:
-        for method in results.methods:
-            for metric in results.metrics:
-                rows = groups.get((dataset.name, method.name, metric.name))
-                if rows is not None:
-                    yield _cell(names[dataset.name], method.name, metric.name, rows)
-
-
-def _cell(dataset: str, method: str, metric: str, rows: pd.DataFrame) -> MeasuredCell:
-    known = rows["value"].notna()
-    images = rows["image"].map(as_unicode)
-    values = dict(zip(images[known], rows.loc[known, "value"].map(float), strict=True))
-    reasons = rows.loc[~known, "reason"].map(shorten)
-    return MeasuredCell(
-        dataset=dataset,
-        method=method,
-        metric=metric,
-        mean=mean(values),
-        images={image: value for image, value in values.items() if image},
-        missing=dict(zip(images[~known], reasons, strict=True)),
+def _cells(results: Results, names: Mapping[str, str]) -> list[MeasuredCell]:
+    """In the order of datasets, methods and metrics."""
+    scores = results.scores[list(COLUMNS)].itertuples(index=False)
+    found = group_rows(
+        (names[dataset], method, as_unicode(image), metric, value, shorten(reason))
+        for dataset, method, image, metric, value, reason in scores
     )
+    cells = {cell.key: cell for cell in (MeasuredCell(**told) for told in found)}
+    keys = product(
+        (names[dataset.name] for dataset in results.datasets),
+        (method.name for method in results.methods),
+        (metric.name for metric in results.metrics),
+    )
+    return [cells[key] for key in keys if key in cells]
+
+
+def group_rows(rows: Iterable[Sequence[Any]], source: str = "scores") -> list[dict[str, Any]]:
+    """Rows in the order of `COLUMNS` -> cells, still unchecked.
+
+    Raises:
+        DataError: two rows are for the same image, method, dataset and metric.
+    """
+    cells: dict[CellKey, dict[str, Any]] = {}
+    for dataset, method, image, metric, value, reason in rows:
+        names = {"dataset": dataset, "method": method, "metric": metric}
+        cell = cells.setdefault((dataset, method, metric), {**names, "images": {}, "missing": {}})
+        if image in cell["images"] or image in cell["missing"]:
+            raise DataError(f"{source}: image '{printable(image)}' stands there twice")
+        if value is None or value != value:
+            cell["missing"][image] = reason or ""
+        else:
+            cell["images"][image] = value
+    for cell in cells.values():
+        cell["mean"] = mean(cell["images"])
+        cell["images"].pop("", None)
+    return list(cells.values())
 
 
 def mean(values: Mapping[str, float]) -> float | None:
@@ -220,7 +235,7 @@ def mean(values: Mapping[str, float]) -> float | None:
 
 
 def shorten(reason: str) -> str:
-    return as_unicode(reason)[:MAX_TEXT]
+    return as_unicode(without_folders(reason))[:MAX_TEXT]
 
 
 # -- whether two may be compared -----------------------------------------------------------------
@@ -234,19 +249,13 @@ def unlike(a: Measured, b: Measured, a_is: str, b_is: str) -> list[str]:
     """
     lines = []
     for name in a.datasets.keys() & b.datasets.keys():
-        lines += _differences(f"dataset {name}", _plain(a.datasets[name]), _plain(b.datasets[name]))
+        sets = (one.datasets[name].model_dump() for one in (a, b))
+        lines += _differences(f"dataset {name}", *sets)
     for name in a.metrics.keys() & b.metrics.keys():
-        lines += _differences(f"metric {name}", _prints(a, name), _prints(b, name))
+        told = (one.metrics[name] for one in (a, b))
+        prints = ({"better": m.better, "kind": m.kind, **m.fingerprint} for m in told)
+        lines += _differences(f"metric {name}", *prints)
     return [f"{what}: {was} {a_is}, {now} {b_is}" for what, was, now in sorted(lines)]
-
-
-def _plain(record: ExchangeCard) -> dict[str, Any]:
-    return record.model_dump(mode="json")
-
-
-def _prints(measured: Measured, metric: str) -> dict[str, Any]:
-    print_ = measured.metrics[metric]
-    return {"better": print_.better, "kind": print_.kind, **print_.fingerprint}
 
 
 def _differences(
@@ -269,8 +278,3 @@ def show(value: Any) -> str:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return printable(text[:SHOWN] + "…" if len(text) > 3 * SHOWN else text)
-
-
-def folder_sha256(hashes: Mapping[str, str]) -> str:
-    """Hash of a folder's images: stem -> hash of decoded pixels."""
-    return json_sha256(sorted(hashes.items()))

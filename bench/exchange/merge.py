@@ -10,15 +10,9 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.data.find import public_names
-from bench.exchange.bundle import Bundle, ItemLabel
+from bench.exchange.bundle import Bundle, ItemLabel, in_order, rows
 from bench.exchange.diff import difference
-from bench.exchange.measured import (
-    Measured,
-    MeasuredCell,
-    as_unicode,
-    of_results,
-    unlike,
-)
+from bench.exchange.measured import COLUMNS, Measured, as_unicode, of_results, unlike
 from bench.results.results import Item, Results
 
 if TYPE_CHECKING:
@@ -65,14 +59,16 @@ def _merge_one(results: Results, item: Import, label: str, scale: int | None) ->
     theirs = item.bundle.measured
     _refuse_unlike(own, theirs, item.source)
     _refuse_impossible(results.metrics, theirs, item.source)
-    _refuse_unknown_images(results, theirs, called, item.source)
+    grid = results.scores[["dataset", "image", "metric"]].drop_duplicates()
+    grid = grid.assign(of=grid["dataset"].map(called), id=grid["image"].map(as_unicode))
+    _refuse_unknown_images(grid, theirs, item.source)
     names = _new_names(own, theirs, item, label)
     if not names:
         return results
     return replace(
         results,
         methods=(*results.methods, *_items(results, item, names, _made_with(own, theirs))),
-        scores=_with_rows(results, theirs, names, called, item.source),
+        scores=_with_rows(results, theirs, names, grid, item.source),
         provenance=_with_provenance(results, item, names),
     )
 
@@ -100,6 +96,17 @@ def _refuse_impossible(metrics: Sequence[MetricSpec], theirs: Measured, source: 
                 )
 
 
+def _refuse_unknown_images(grid: pd.DataFrame, theirs: Measured, source: str) -> None:
+    known = {dataset: {"", *images} for dataset, images in grid.groupby("of")["id"]}
+    for cell in (cell for cell in theirs.scores if cell.dataset in known):
+        strangers = (cell.images.keys() | cell.missing.keys()) - known[cell.dataset]
+        if strangers:
+            raise DataError(
+                f"{source}: dataset {printable(cell.dataset)} has no image "
+                f"'{printable(min(strangers))}'"
+            )
+
+
 def _made_with(own: Measured, theirs: Measured) -> str:
     """Settings that differ without making scores of another test; "" when none does."""
     told = [
@@ -113,11 +120,12 @@ def _made_with(own: Measured, theirs: Measured) -> str:
 def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
     """Imported method -> its name in the merged results."""
     names = {}
+    changed = {change.method for change in difference(own, theirs).changes}
     for name in theirs.methods:
         new = f"{name} ({label})" if label else name
         if new not in own.methods:
             names[name] = new
-        elif label or difference(_only(own, name), _only(theirs, name, own)).changes:
+        elif label or name in changed:
             raise DataError(
                 f"{item.source}: method '{printable(new)}' is in both, with other scores; "
                 "tell them apart with --label NAME"
@@ -125,107 +133,54 @@ def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dic
     return names
 
 
-def _only(measured: Measured, method: str, like: Measured | None = None) -> Measured:
-    known = (like or measured).cells()
-    cells = [c for c in measured.scores if c.method == method and c.key in known]
-    return measured.model_copy(update={"scores": cells})
-
-
-def _refuse_unknown_images(
-    results: Results, theirs: Measured, called: Mapping[str, str], source: str
-) -> None:
-    known: dict[str, set[str]] = {}
-    for dataset, images in results.scores.groupby("dataset")["image"]:
-        known[called[str(dataset)]] = set(map(as_unicode, images))
-    for cell in theirs.scores:
-        strangers = (
-            (cell.images.keys() | cell.missing.keys())
-            - known.get(cell.dataset, cell.images.keys() | cell.missing.keys())
-            - {""}
-        )
-        if strangers:
-            raise DataError(
-                f"{source}: dataset {printable(cell.dataset)} has no image "
-                f"'{printable(min(strangers))}'"
-            )
-
-
 def _items(
     results: Results, item: Import, names: Mapping[str, str], made_with: str
 ) -> Iterator[Item]:
     """How the imported methods are shown; none under a title that another one has."""
     taken = {method.title for method in results.methods}
+    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
     for old, new in names.items():
-        label = item.bundle.methods.get(old)
-        shown = (label.title if label else old) + new.removeprefix(old)
+        label = item.bundle.methods.get(old, ItemLabel(title=old))
+        shown = label.title + new.removeprefix(old)
         if shown in taken:
             shown = f"{shown} ({item.source}: {new})"
         taken.add(shown)
-        yield _item(item, label, new, shown, made_with)
-
-
-def _item(item: Import, label: ItemLabel | None, new: str, shown: str, made_with: str) -> Item:
-    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
-    note = f"{shown}: {told}"
-    return Item(
-        new,
-        shown,
-        f"{label.note} {note}".strip() if label else note,
-        dict(label.variant) if label else {},
-    )
+        yield Item(new, shown, f"{label.note} {shown}: {told}".strip(), dict(label.variant))
 
 
 def _with_rows(
-    results: Results,
-    theirs: Measured,
-    names: Mapping[str, str],
-    called: Mapping[str, str],
-    source: str,
+    results: Results, theirs: Measured, names: Mapping[str, str], grid: pd.DataFrame, source: str
 ) -> pd.DataFrame:
-    """The scores with rows of the imported methods for every image and metric, in their order."""
+    """The scores with rows of the imported methods for every image and metric, in their order.
+
+    Args:
+        grid: dataset, image and metric of every row, and what the first two are called there.
+    """
     import pandas as pd
 
-    cells = theirs.cells()
-    columns = ["dataset", "image", "metric"]
-    grid = results.scores[columns].drop_duplicates().itertuples(index=False)
-    wanted = [(str(dataset), str(image), str(metric)) for dataset, image, metric in grid]
-    rows = []
-    for old, new in names.items():
-        for dataset, image, metric in wanted:
-            value, reason = _value(cells.get((called[dataset], old, metric)), image, source)
-            rows.append((dataset, new, image, metric, value, reason))
-    new_rows = pd.DataFrame(
-        rows, columns=["dataset", "method", "image", "metric", "value", "reason"]
-    )
-    merged = pd.concat([results.scores, new_rows.astype({"value": float})], ignore_index=True)
+    told = pd.DataFrame(rows(theirs.scores), columns=["of", "old", "id", "metric", *COLUMNS[4:]])
+    method = pd.DataFrame(names.items(), columns=["old", "method"])
+    new = method.merge(grid, how="cross").merge(told, how="left", on=["of", "old", "id", "metric"])
+    why = new["reason"].fillna("")
+    new["reason"] = why.where(why != "", f"not in {source}").where(new["value"].isna(), "")
+    new_rows = new[list(COLUMNS)].astype({"value": float})
     orders = {
         "dataset": [item.name for item in results.datasets],
         "method": [*(item.name for item in results.methods), *names.values()],
     }
-    ranks = pd.DataFrame({c: merged[c].map(order.index) for c, order in orders.items()})
-    return merged.loc[ranks.sort_values(list(orders), kind="stable").index].reset_index(drop=True)
-
-
-def _value(cell: MeasuredCell | None, image: str, source: str) -> tuple[float | None, str]:
-    if cell is None:
-        return None, f"not in {source}"
-    image = as_unicode(image)
-    value = cell.images.get(image) if image else cell.mean if not cell.images else None
-    return value, "" if value is not None else cell.missing.get(image) or f"not in {source}"
+    return in_order(pd.concat([results.scores, new_rows]), list(orders), orders)
 
 
 def _with_provenance(results: Results, item: Import, names: dict[str, str]) -> dict[str, Any]:
-    theirs = item.bundle.measured
-    provenance = dict(results.provenance)
+    theirs, own = item.bundle.measured, results.provenance
+    known = {metric.name for metric in results.metrics}
+    prints = {name: m.fingerprint for name, m in theirs.metrics.items() if name in known}
     imported = {
         new: {"imported_from": item.source, "name": old, "sha256": theirs.methods[old].sha256}
         for old, new in names.items()
     }
-    prints = {name: metric.fingerprint for name, metric in theirs.metrics.items()}
-    known = {m.name for m in results.metrics}
-    provenance["methods"] = {**results.provenance["methods"], **imported}
-    provenance["metrics"] = {
-        **{name: value for name, value in prints.items() if name in known},
-        **results.provenance["metrics"],
+    return {
+        **own,
+        "methods": {**own["methods"], **imported},
+        "metrics": {**prints, **own["metrics"]},
     }
-    return provenance

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import metrics
 from bench.base.errors import BenchError
+from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
 from bench.exchange.measured import (
@@ -17,7 +18,6 @@ from bench.exchange.measured import (
     MethodPrint,
     MetricPrint,
     as_unicode,
-    folder_sha256,
     mean,
     of_results,
 )
@@ -33,13 +33,8 @@ FOLDER_METHOD = "sr"
 NO_IMAGE = "no SR image of that name that can be read"
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Names as typed; empty means: as the reference has them, else as the suite has them."""
-
-    methods: Sequence[str] = ()
-    datasets: Sequence[str] = ()
-    metrics: Sequence[str] = ()
+Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
+"""Methods, datasets and metrics as typed; empty means: as the reference or suite has them."""
 
 
 @dataclass(frozen=True)
@@ -51,31 +46,26 @@ class Found:
     failures: tuple[tuple[str, str], ...]
 
 
-def as_in(asked: Asked, known: Measured | None) -> Asked:
+def as_in(asked: Names, known: Measured | None) -> Names:
     """The names asked for, or those of the reference."""
     if known is None:
         return asked
+    methods, datasets, metrics = asked
     typed = [method.typed for method in known.methods.values()]
-    return Asked(
-        list(asked.methods) or typed,
-        list(asked.datasets) or list(known.datasets),
-        list(asked.metrics) or list(known.metrics),
-    )
+    return methods or typed, datasets or list(known.datasets), metrics or list(known.metrics)
 
 
-def measure_suite(suite: str, asked: Asked, options: RunOptions, progress: Progress) -> Found:
+def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progress) -> Found:
     """Run a suite as far as the store does not know it, without any report.
 
     Raises:
         BenchError: an unknown name, a dataset that cannot be made.
     """
-    card = chosen(find_suite(suite), asked.methods, asked.datasets, asked.metrics)
-    made = make_plan(card, options, progress)
+    made = make_plan(chosen(find_suite(suite), *asked), options, progress)
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
-    names = {entry.name: entry.card.name for entry in made.methods}
     as_typed = {shown: as_unicode(name) for name, shown in made.shown.items()}
-    cannot = {names[name]: why for name, why in made.unavailable.items()}
+    cannot = {n: made.unavailable[t] for n, t in typed.items() if t in made.unavailable}
     return Found(
         of_results(outcome.results, typed, options.scale, as_typed),
         {**cannot, **_unavailable(made.metrics)},
@@ -111,10 +101,13 @@ def measure_folder(
         limit=options.limit,
         datasets={
             FOLDER_DATASET: DatasetPrint(
-                sha256=folder_sha256(hashes) if hashes else "", images=len(hashes)
+                sha256=json_sha256(sorted(hashes.items())) if hashes else "", images=len(hashes)
             )
         },
-        metrics={spec.name: _print(spec, options.device) for spec in usable},
+        metrics={
+            spec.name: MetricPrint.of(spec, metrics.fingerprint(spec, options.device))
+            for spec in usable
+        },
         methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
         scores=[_cell(spec, scores, hashes) for spec in usable],
     )
@@ -127,15 +120,6 @@ def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
     return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
 
 
-def _print(spec: MetricSpec, device: str) -> MetricPrint:
-    return MetricPrint(
-        better=spec.better,
-        kind=spec.kind,
-        digits=spec.digits,
-        fingerprint=metrics.fingerprint(spec, device),
-    )
-
-
 def _cell(
     spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]
 ) -> MeasuredCell:
@@ -146,7 +130,7 @@ def _cell(
             missing = {"": f"{len(hashes) - count} images are missing; a set is scored whole"}
             return cell.model_copy(update={"missing": missing})
         return cell.model_copy(update={"mean": value})
-    own = [(Path(i).stem, v) for i, m, v in scores.rows if m == spec.name and v is not None]
+    own = [(Path(i).stem, v) for i, m, v, _ in scores.rows if m == spec.name and v is not None]
     values = {as_unicode(stem): value for stem, value in own}
     missing = {stem: NO_IMAGE for stem in hashes if stem not in values}
     return cell.model_copy(update={"mean": mean(values), "images": values, "missing": missing})

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from bench.base.text import printable, without_folders
-from bench.gate.judge import NO_SCORE, GateVerdict, Judged
+from bench.gate.cell import NO_SCORE
+from bench.gate.judge import GateVerdict, Judged
 from bench.reports.tables.markdown import escape
 
 MAX_ROWS = 60

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench import metrics
 from bench.base.cards import Card, read_folder
@@ -25,7 +26,7 @@ from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
 from bench.running.collect import versions
 from bench.running.options import RunOptions
-from bench.running.score_folders import FolderScores, as_frame, score_folders
+from bench.running.score_folders import as_frame, score_folders
 
 _LOGGED_IMAGE = re.compile(r"INFO: [^|/]*/(?P<image>[^|/]+) \| (?P<scores>[^|]*)")
 _SCORE = re.compile(r"(\w+): (-?[\d.]+(?:e-?\d+)?)")
@@ -93,10 +94,11 @@ def verify(
     with TemporaryDirectory() as place:
         path = given or _fetched(source, progress)
         logged = _unpack(source, path, Path(place))
+        options = RunOptions(Path(place) / "store", device, workers)
         lines = [
             line
             for dataset in source.datasets
-            for line in _compare(dataset, Path(place), held, logged, device, workers, progress)
+            for line in _compare(dataset, Path(place), held, logged, options, progress)
         ]
     if not any(line.images for line in lines):
         raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
@@ -173,8 +175,7 @@ def _compare(
     place: Path,
     held: Mapping[str, Held],
     logged: Logged,
-    device: str,
-    workers: int | None,
+    options: RunOptions,
     progress: Progress,
 ) -> list[Line]:
     """A line for each metric that the log has of this dataset."""
@@ -184,25 +185,16 @@ def _compare(
     }
     wanted = {metric: values for metric, values in wanted.items() if values}
     usable = [metric for metric in wanted if not metrics.unavailable(metrics.get(metric))]
+    sr, hr = place / dataset / "sr", place / dataset / "hr"
     ours: dict[str, dict[str, float]] = {}
-    if usable and (place / dataset / "sr").is_dir() and (place / dataset / "hr").is_dir():
-        folder = place / dataset
-        options = RunOptions(place / "store", device, workers)
-        [scores] = score_folders([folder / "sr"], folder / "hr", usable, options, progress)
-        ours = _by_metric(scores)
+    if usable and sr.is_dir() and hr.is_dir():
+        scores = as_frame(score_folders([sr], hr, usable, options, progress))
+        for metric, own in scores.dropna(subset="value").groupby("metric"):
+            ours[str(metric)] = dict(zip(own["image"], own["value"], strict=True))
     return [
         _line(dataset, metric, held[metric], values, ours.get(metric, {}))
         for metric, values in wanted.items()
     ]
-
-
-def _by_metric(scores: FolderScores) -> dict[str, dict[str, float]]:
-    """metric -> file name, or "" for the whole set -> value."""
-    known = as_frame([scores]).dropna(subset="value")
-    return {
-        str(metric): dict(zip(own["image"], own["value"], strict=True))
-        for metric, own in known.groupby("metric")
-    }
 
 
 def _line(
@@ -213,20 +205,17 @@ def _line(
     ours: Mapping[str, float],
 ) -> Line:
     both = [image for image in published if image in ours]
-    line = Line(
-        dataset=dataset, metric=metric, images=0, tolerance=held.tolerance, verdict="not run"
-    )
+    about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
     if not both:
         reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
-        return line.model_copy(update={"reason": reason})
+        return Line(**about, images=0, verdict="not run", reason=reason)
     apart = [abs(ours[image] - published[image]) for image in both]
     absent = len(published) - len(both)
-    holds = max(apart) <= held.tolerance and not absent
-    told = {
-        "images": len(both),
-        "largest": max(apart),
-        "mean": statistics.fmean(apart),
-        "verdict": "holds" if holds else "differs",
-        "reason": f"{absent} logged images could not be scored" if absent else "",
-    }
-    return line.model_copy(update=told)
+    return Line(
+        **about,
+        images=len(both),
+        largest=max(apart),
+        mean=statistics.fmean(apart),
+        verdict="holds" if max(apart) <= held.tolerance and not absent else "differs",
+        reason=f"{absent} logged images could not be scored" if absent else "",
+    )

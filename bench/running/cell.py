@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 
 from bench.base.hashing import derive_seed, json_sha256
 from bench.base.types import ImagePair, Missing
+from bench.data.find import Dataset
 from bench.files.images import image_sha256
 from bench.methods.find import Entry
 from bench.running.options import Shard
 from bench.running.score import Target
-from bench.store.images import ImageStore, StoredImage
+from bench.store.images import ImageLine, ImageStore, StoredImage
+from bench.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,21 @@ class Cell:
     seed: int
     problem: str = ""
 
+    @classmethod
+    def open(
+        cls,
+        entry: Entry,
+        dataset: Dataset,
+        pairs: Sequence[ImagePair],
+        store: Store,
+        seed: int,
+        problem: str = "",
+    ) -> Cell:
+        """A method on a dataset, as the store knows it now."""
+        images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
+        title = f"{entry.card.title} on {dataset.title}"
+        return cls(entry, dataset.name, title, pairs, images, seed, problem)
+
     @cached_property
     def fingerprint(self) -> Mapping[str, Any]:
         return self.entry.fingerprint()
@@ -71,6 +88,12 @@ class Cell:
     def stored(self, pair: ImagePair) -> StoredImage | None:
         return self.images.get(self.key(pair))
 
+    def records(self) -> Iterator[tuple[str, ImageLine]]:
+        """What is recorded of each image that was upscaled here, by its id."""
+        for pair in self.pairs if self.entry.files is None else ():
+            if stored := self.stored(pair):
+                yield pair.id, stored.record
+
     def pending(self, shard: Shard, device: str) -> list[UpscaleTask]:
         """What is to be upscaled here, of this part, and is not there yet."""
         if self.problem or self.entry.files is not None:
@@ -84,23 +107,18 @@ class Cell:
         seed = self.image_seed(pair)
         return UpscaleTask(self.entry.name, device, pair.id, pair.lr, pair.scale, seed, key, output)
 
-    def target(self, pair: ImagePair, failure: str = "") -> Target:
-        """The pair's SR image as it is to be scored, or why there is none.
+    def targets(self, failures: Mapping[str, str]) -> list[Target]:
+        """The SR images as they are to be scored, or why there is none.
 
         Args:
-            failure: why it could not be upscaled just now.
+            failures: image id -> why it could not be upscaled just now.
         """
+        return [self._target(pair, failures.get(pair.id, "")) for pair in self.pairs]
+
+    def _target(self, pair: ImagePair, failure: str) -> Target:
         sr, sha256 = self._sr(pair)
-        return Target(
-            self.dataset,
-            self.entry.card.name,
-            pair.id,
-            sr,
-            sha256,
-            pair.hr,
-            pair.hr_sha256,
-            None if sr else self._why_missing(failure),
-        )
+        missing = None if sr else self._why_missing(failure)
+        return Target(pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing)
 
     def _sr(self, pair: ImagePair) -> tuple[Path | None, str]:
         if self.entry.files is not None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,14 @@ from bench.base.types import Manifest, MetricSpec, Missing
 from bench.base.version import package_version
 from bench.methods.find import Entry
 from bench.results import certificate
-from bench.results.results import Cost, Item, PictureSet, Results, summarize
+from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summarize
 from bench.results.view import PLAIN, View
-from bench.running.plan import NONE_FAILED, Failures, Plan
-from bench.running.score import Scorer, Target
+from bench.running.plan import NONE_FAILED, Failures, Plan, Targets
+from bench.running.score import Scorer
 from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bench.running.cell import Cell
 
 RECORDED_VERSIONS = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
@@ -47,20 +46,15 @@ class RunOutcome:
 
 
 def outcome_of(
-    plan: Plan, scorer: Scorer, targets: Sequence[Target], failures: Failures = NONE_FAILED
+    plan: Plan, scorer: Scorer, targets: Targets, failures: Failures = NONE_FAILED
 ) -> RunOutcome:
-    """What is known of these targets, and what failed on the way."""
-    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
-    failed = [(f"{m} on {d}: {printable(i)}", why) for (d, m, i), why in failures.items()]
-    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
-    return RunOutcome(_results(plan, scorer, targets), (*refused, *failed), view)
+    """What is known of these targets, and what failed on the way.
 
-
-def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
-    """What the store knows of a plan; from now on this is what the plan uses of the store."""
+    From now on this is what the plan uses of the store.
+    """
     _note_use(plan)
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
-    return Results(
+    results = Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
         methods=tuple(_method_item(entry, plan) for entry in plan.methods),
@@ -69,13 +63,19 @@ def _results(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> Results:
         pictures=_pictures(plan, targets),
         notes=tuple(filter(None, labels)),
         provenance=_provenance(plan, scorer),
-        costs=_costs(plan),
+        costs=tuple(_costs(plan)),
     )
+    refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
+    failed = [
+        (f"{method} on {dataset}: {printable(image)}", why)
+        for (dataset, method), reasons in failures.items()
+        for image, why in reasons.items()
+    ]
+    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
+    return RunOutcome(results, (*refused, *failed), view)
 
 
-def made_elsewhere(
-    plan: Plan, targets: Sequence[Target], kind: str
-) -> dict[str, Mapping[str, Any]]:
+def made_elsewhere(plan: Plan, targets: Targets, kind: str) -> dict[str, Mapping[str, Any]]:
     """By metric, the fingerprint by which the store holds more scores than by this machine's own.
 
     Only those of the same metric: version, options and published weights. Device and versions of
@@ -114,13 +114,11 @@ def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
     )
 
 
-def _count(
-    plan: Plan, spec: MetricSpec, targets: Sequence[Target], fingerprint: Mapping[str, Any]
-) -> int:
+def _count(plan: Plan, spec: MetricSpec, targets: Targets, made: Mapping[str, Any]) -> int:
     """How many scores the store holds by a fingerprint."""
-    scorer = Scorer([spec], plan.store, plan.options.device, {spec.name: fingerprint})
-    scores = [row for group in _groups(targets).values() for row in _scores(scorer, spec, group)]
-    return sum(not isinstance(value, Missing) for _, value in scores)
+    scorer = Scorer([spec], plan.store, plan.options.device, {spec.name: made})
+    scores = [value for _, group in targets for _, value in scorer.scores(spec, group)]
+    return sum(not isinstance(value, Missing) for value in scores)
 
 
 def _mixed_kinds(plan: Plan, scorer: Scorer) -> str:
@@ -166,45 +164,27 @@ def _method_item(entry: Entry, plan: Plan) -> Item:
 
 def _losses(entry: Entry, plan: Plan) -> Iterator[str]:
     """How many of a method's images its program wrote in a way that may have cost pixels."""
-    cells = [cell for cell in plan.cells if cell.entry is entry and entry.card.official]
-    kept = [stored for cell in cells for pair in cell.pairs if (stored := cell.stored(pair))]
-    for kind, count in sorted(Counter(stored.record.lossy for stored in kept).items()):
+    if not entry.card.official:
+        return
+    kept = [record.lossy for cell in plan.cells_of(entry) for _, record in cell.records()]
+    for kind, count in sorted(Counter(kept).items()):
         if kind:
             yield f"{count} of {len(kept)} images were written by its program as {kind}"
 
 
-def _frame(plan: Plan, scorer: Scorer, targets: Sequence[Target]) -> pd.DataFrame:
+def _frame(plan: Plan, scorer: Scorer, targets: Targets) -> pd.DataFrame:
     import pandas as pd
 
-    rows = []
-    for (dataset, method), group in _groups(targets).items():
-        shown = plan.shown[dataset]
+    rows: list[tuple[Any, ...]] = []
+    for cell, group in targets:
+        names = (plan.shown[cell.dataset], cell.entry.card.name)
         by_image: dict[str, list[tuple[Any, ...]]] = {target.image: [] for target in group}
         for spec in plan.metrics:
-            for image, value in _scores(scorer, spec, group):
-                row = (shown, method, image, spec.name, *_cells(value))
+            for image, value in scorer.scores(spec, group):
+                row = (*names, image, spec.name, *_cells(value))
                 by_image.setdefault(image, []).append(row)
-        rows += [row for own in by_image.values() for row in own]
-    columns = ["dataset", "method", "image", "metric", "value", "reason", "kind"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"value": float})
-
-
-def _groups(targets: Sequence[Target]) -> dict[tuple[str, str], list[Target]]:
-    """By dataset and method."""
-    groups: dict[tuple[str, str], list[Target]] = {}
-    for target in targets:
-        groups.setdefault((target.dataset, target.method), []).append(target)
-    return groups
-
-
-def _scores(
-    scorer: Scorer, spec: MetricSpec, group: Sequence[Target]
-) -> list[tuple[str, float | Missing]]:
-    """(image, value) of one method on one dataset; image "" is the whole set."""
-    if spec.kind == "set":
-        return [("", scorer.set_score(spec, group))]
-    return [(target.image, scorer.score(spec, target)) for target in group]
+        rows += chain.from_iterable(by_image.values())
+    return pd.DataFrame(rows, columns=[*KEYS, "value", "reason", "kind"]).astype({"value": float})
 
 
 def _cells(value: float | Missing) -> tuple[float | None, str, str]:
@@ -214,11 +194,13 @@ def _cells(value: float | Missing) -> tuple[float | None, str, str]:
     return value, "", ""
 
 
-def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
+def _pictures(plan: Plan, targets: Targets) -> tuple[PictureSet, ...]:
     sr: dict[tuple[str, str], dict[str, Path]] = {}
-    for target in targets:
-        if target.sr is not None:
-            sr.setdefault((target.dataset, target.image), {})[target.method] = target.sr
+    for cell, group in targets:
+        for target in group:
+            if target.sr is not None:
+                own = sr.setdefault((cell.dataset, target.image), {})
+                own[cell.entry.card.name] = target.sr
     return tuple(
         PictureSet(shown, pair.id, pair.scale, pair.lr, pair.hr, sr.get((name, pair.id), {}))
         for name, shown in plan.shown.items()
@@ -226,22 +208,14 @@ def _pictures(plan: Plan, targets: Sequence[Target]) -> tuple[PictureSet, ...]:
     )
 
 
-def _costs(plan: Plan) -> tuple[Cost, ...]:
+def _costs(plan: Plan) -> Iterator[Cost]:
     """What the images of the plan cost when they were made, as far as that was recorded."""
-    return tuple(
-        Cost(plan.shown[cell.dataset], cell.entry.card.name, image, **known)
-        for cell in plan.cells
-        if cell.entry.files is None
-        for image, known in _recorded(cell)
-    )
-
-
-def _recorded(cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {field.name for field in fields(Cost)} - {"dataset", "method", "image"}
-    for pair in cell.pairs:
-        stored = cell.stored(pair)
-        if stored and (stored.record.seconds is not None or stored.record.first is not None):
-            yield pair.id, stored.record.model_dump(include=names, exclude_unset=True)
+    for cell in plan.cells:
+        for image, record in cell.records():
+            if record.seconds is not None or record.first is not None:
+                known = record.model_dump(include=names, exclude_unset=True)
+                yield Cost(plan.shown[cell.dataset], cell.entry.card.name, image, **known)
 
 
 def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
@@ -282,10 +256,9 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
 
 def _made_on(plan: Plan, entry: Entry) -> dict[str, list[str]]:
     """The devices that upscaled a method's images, with their makers' names."""
-    stored = (cell.stored(pair) for cell in plan.cells_of(entry) for pair in cell.pairs)
-    records = [image.record for image in stored if image is not None and image.record.machine]
-    names = sorted({f"{r.device.partition(':')[0]}: {r.machine}" for r in records})
-    return {"made_on": names} if names else {}
+    records = [record for cell in plan.cells_of(entry) for _, record in cell.records()]
+    names = {f"{r.device.partition(':')[0]}: {r.machine}" for r in records if r.machine}
+    return {"made_on": sorted(names)} if names else {}
 
 
 def _bare(value: Any) -> Any:

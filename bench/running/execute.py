@@ -18,20 +18,20 @@ from bench.results.repeats import over_seeds
 from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
-from bench.running.score import Scorer, score_missing
+from bench.running.score import Scorer
 
 
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
-    failures = {
-        (cell.dataset, cell.entry.name, failure.image_id): failure.reason
-        for entry in plan.methods
-        for cell, failure in fill(plan.cells_of(entry), plan.options, progress)
-    }
+    failures: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in plan.methods:
+        for cell, (image, reason) in fill(plan.cells_of(entry), plan.options, progress):
+            failures.setdefault((cell.dataset, entry.name), {})[image] = reason
     targets = plan.targets(failures)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    score_missing(scorer, plan.own(targets), plan.options.workers, progress)
+    own = [target for _, group in targets for target in plan.options.shard.of(group)]
+    scorer.score_missing(own, plan.options.workers, progress)
     return outcome_of(plan, scorer, targets, failures)
 
 
@@ -60,23 +60,30 @@ def unmeasured(plan: Plan) -> RunOutcome:
     return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
 
 
-def dry_run(plan: Plan) -> list[dict[str, Any]]:
-    """What a run would do: a row per method and dataset, per dataset and per metric."""
+def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
+    """What a run would do: a row per method and dataset over all seeds, per dataset and metric.
+
+    Then one per dataset and metric with the difference that the set tells apart.
+    """
     shard, device = plan.options.shard, plan.options.device
-    rows: list[dict[str, Any]] = [
-        {
-            "method": entry.card.name,
-            "dataset": cell.dataset,
-            "images": len(shard.of(cell.pairs)),
-            "to_upscale": len(cell.pending(shard, device)),
-            "problem": cell.problem,
-        }
-        for entry in plan.methods
-        for cell in plan.cells_of(entry)
-    ]
+    every = [one.cells for one in plans(plan, seeds)]
+    rows: list[dict[str, Any]] = []
+    for cell, *others in zip(*every, strict=True):
+        repeated = [cell, *others] if cell.entry.card.seeded else [cell]
+        rows.append(
+            {
+                "method": cell.entry.card.name,
+                "dataset": cell.dataset,
+                "images": len(shard.of(cell.pairs)) * len(repeated),
+                "to_upscale": sum(len(each.pending(shard, device)) for each in repeated),
+                "problem": cell.problem,
+            }
+        )
+    order = [entry.card.name for entry in plan.methods]
+    rows.sort(key=lambda row: order.index(row["method"]))
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
     rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
-    return rows
+    return [*rows, *_power(plan)]
 
 
 # -- several seeds -------------------------------------------------------------------------------
@@ -88,17 +95,6 @@ EDGE = 4
 def plans(plan: Plan, seeds: int) -> list[Plan]:
     """The plan with `seeds` seeds, from its own on; methods without noise are run once."""
     return [replace(plan, seed=plan.seed + i) for i in range(seeds)]
-
-
-def dry_run_seeds(plan: Plan, seeds: int) -> list[dict[str, Any]]:
-    """What a run would do, over all seeds; see `dry_run`."""
-    noisy = {entry.card.name for entry in plan.methods if entry.card.seeded}
-    rows, *others = map(dry_run, plans(plan, seeds))
-    for row, *more in zip(rows, *others, strict=True):
-        if row.get("method") in noisy:
-            for name in ("images", "to_upscale"):
-                row[name] += sum(other[name] for other in more)
-    return [*rows, *_power(plan)]
 
 
 def _power(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -116,8 +112,12 @@ def _power(plan: Plan) -> Iterator[dict[str, Any]]:
     for one in detectable(known, sizes):
         told = None if math.isnan(one.difference) else one.difference
         yield {
-            **{"dataset": one.dataset, "metric": one.metric.name, "n": one.n},
-            **{"detectable": told, "power": POWER, "source": one.source},
+            "dataset": one.dataset,
+            "metric": one.metric.name,
+            "n": one.n,
+            "detectable": told,
+            "power": POWER,
+            "source": one.source,
         }
 
 

@@ -23,9 +23,11 @@ from bench.running.upscale import require_scale
 from bench.store.store import Store
 from bench.suites.card import SuiteCard
 
-Failures = Mapping[tuple[str, str, str], str]
-"""(dataset, method as typed, image id) -> why there is no SR image."""
+Failures = Mapping[tuple[str, str], Mapping[str, str]]
+"""(dataset, method as typed) -> image id -> why there is no SR image."""
 NONE_FAILED: Failures = MappingProxyType({})
+Targets = Sequence[tuple[Cell, list[Target]]]
+"""What is to be scored of each cell."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,16 @@ class Plan:
     def cells(self) -> tuple[Cell, ...]:
         """Every method on every dataset, as the store knew it when they were first asked for."""
         return tuple(
-            self._cell(entry, dataset) for dataset in self.datasets for entry in self.methods
+            Cell.open(
+                entry,
+                dataset,
+                self.manifests[dataset.name].pairs,
+                self.store,
+                self.seed,
+                self.unavailable.get(entry.name, ""),
+            )
+            for dataset in self.datasets
+            for entry in self.methods
         )
 
     @cached_property
@@ -59,30 +70,12 @@ class Plan:
         """Datasets by what results call them: without the path of a folder on this machine."""
         return data.public_names(dataset.name for dataset in self.datasets)
 
-    def _cell(self, entry: Entry, dataset: data.Dataset) -> Cell:
-        return Cell(
-            entry=entry,
-            dataset=dataset.name,
-            title=f"{entry.card.title} on {dataset.title}",
-            pairs=self.manifests[dataset.name].pairs,
-            images=self.store.images(entry.card.name, entry.fingerprint(), dataset.name),
-            seed=self.seed,
-            problem=self.unavailable.get(entry.name, ""),
-        )
-
-    def targets(self, failures: Failures = NONE_FAILED) -> list[Target]:
+    def targets(self, failures: Failures = NONE_FAILED) -> Targets:
         """Every SR image that is to be scored, or why there is none."""
         return [
-            cell.target(pair, failures.get((cell.dataset, cell.entry.name, pair.id), ""))
+            (cell, cell.targets(failures.get((cell.dataset, cell.entry.name), {})))
             for cell in self.cells
-            for pair in cell.pairs
         ]
-
-    def own(self, targets: Sequence[Target]) -> list[Target]:
-        """Those of this process's part of each dataset."""
-        shard = self.options.shard
-        own = {(name, p.id) for name, m in self.manifests.items() for p in shard.of(m.pairs)}
-        return [target for target in targets if (target.dataset, target.image) in own]
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]

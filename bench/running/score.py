@@ -1,81 +1,37 @@
-"""Step 2: SR images and their HR images -> scores in the store.
-
-One job is one HR image with every SR image that is compared with it, so that each file is decoded
-once for all metrics and what depends on the HR image alone is computed once for all methods.
-"""
+"""Step 2: SR images and their HR images -> scores in the store."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench import metrics
-from bench.base.errors import BenchError, CannotWrite, DataError, ImageError, WorkerDied
-from bench.base.hashing import json_sha256, set_sha256
-from bench.base.progress import Advance, Progress
-from bench.base.text import printable
+from bench.base.errors import DataError, WorkerDied
+from bench.base.hashing import set_sha256
+from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
-from bench.files import images
 from bench.metrics.sets import stacked
 from bench.processes.workers import Workers, worker_count
+from bench.running.score_job import ImageJob, ScoreJob, score_job
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 NOT_COMPUTED = Missing("pending", "not computed yet")
-
-
-def modules(specs: Iterable[MetricSpec]) -> list[str]:
-    """What the metrics import, for worker processes to load once."""
-    return ["torch", *dict.fromkeys(spec.factory.partition(":")[0] for spec in specs)]
 
 
 @dataclass(frozen=True)
 class Target:
     """One SR image to score, or why there is none."""
 
-    dataset: str
-    method: str
     image: str
     sr: Path | None
     sr_sha256: str
     hr: Path | None = None
     hr_sha256: str | None = None
     missing: Missing | None = None
-
-
-@dataclass(frozen=True)
-class ImageJob:
-    """An image of which scores (with an HR image) or features are wanted."""
-
-    path: Path
-    sha256: str
-    scores: tuple[MetricSpec, ...] = ()
-    features: tuple[MetricSpec, ...] = ()
-
-
-@dataclass(frozen=True)
-class ScoreJob:
-    """All that is wanted of one HR image (or of one SR image without HR)."""
-
-    hr: ImageJob | None
-    srs: tuple[ImageJob, ...]
-    device: str
-    feature_folders: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ScoreOutcome:
-    """A score, or why there is none; of a set metric, why an image has no features."""
-
-    metric: str
-    key: ScoreKey
-    value: float | Missing
 
 
 class Scorer:
@@ -92,7 +48,6 @@ class Scorer:
         device: str,
         stored: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.specs = list(specs)
         self.device = device
         self._stored = stored or {}
         self.reasons = {
@@ -113,69 +68,79 @@ class Scorer:
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
-    # -- planning --------------------------------------------------------------------------------
+    # -- scoring ---------------------------------------------------------------------------------
 
-    def jobs(self, targets: Iterable[Target]) -> list[ScoreJob]:
+    def score_missing(
+        self, targets: Iterable[Target], workers: int | None, progress: Progress
+    ) -> None:
+        """Score what is not in the store yet; every score is stored as soon as it is known.
+
+        Each process computes with one thread, so that scores do not depend on the machine.
+        """
+        jobs = self._jobs(targets)
+        if not jobs:
+            return
+        count = worker_count(workers, self.device, len(jobs))
+        imported = ["torch", *dict.fromkeys(s.factory.partition(":")[0] for s in self.usable)]
+        with Workers(count, 1, imported) as pool, progress.step("scores", len(jobs)) as advance:
+            for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
+                if isinstance(outcomes, WorkerDied):
+                    raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
+                for metric, key, value in outcomes:
+                    if isinstance(value, Missing):
+                        self._failures[metric, key] = value
+                    else:
+                        self._scores[metric].put(key, value)
+                advance(done, len(jobs))
+        for store in self._scores.values():
+            store.close()
+
+    def _jobs(self, targets: Iterable[Target]) -> list[ScoreJob]:
         """What is not in the store yet, grouped by HR image."""
         groups: dict[str, list[Target]] = {}
         for target in targets:
             if target.sr is not None:
                 groups.setdefault(target.hr_sha256 or target.sr_sha256, []).append(target)
-        jobs = (self._job(group) for group in groups.values())
-        return [job for job in jobs if job is not None]
-
-    def _job(self, group: Sequence[Target]) -> ScoreJob | None:
-        hr = self._hr_job(group[0])
-        found: dict[str, ImageJob] = {}
-        for target in group:
-            job = self._sr_job(target)
-            if job.scores or job.features:
-                found.setdefault(target.sr_sha256, job)
-        if not found and (hr is None or not hr.features):
-            return None
         folders = {name: store.folder for name, store in self._features.items()}
-        return ScoreJob(hr, tuple(found.values()), self.device, folders)
+        jobs = []
+        for group in groups.values():
+            hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
+            wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
+            if wanted or (hr is not None and hr.features):
+                jobs.append(ScoreJob(hr, wanted, self.device, folders))
+        return jobs
 
     def _hr_job(self, target: Target) -> ImageJob | None:
         if target.hr is None or target.hr_sha256 is None:
             return None
-        missing = self._features_missing(target.hr_sha256, True)
-        return ImageJob(target.hr, target.hr_sha256, features=missing)
+        return ImageJob(target.hr, target.hr_sha256, (), self._unknown_features(target.hr_sha256))
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
-        wanted = [
+        wanted = tuple(
             spec
             for spec in self.usable
             if spec.kind == "image"
             and (target.hr is not None or not spec.reference)
             and self._scores[spec.name].get(_key(spec, target)) is None
-        ]
-        missing = self._features_missing(target.sr_sha256, target.hr is not None)
-        return ImageJob(target.sr, target.sr_sha256, tuple(wanted), missing)
+        )
+        features = () if target.hr is None else self._unknown_features(target.sr_sha256)
+        return ImageJob(target.sr, target.sr_sha256, wanted, features)
 
-    def _features_missing(self, sha256: str, has_hr: bool) -> tuple[MetricSpec, ...]:
-        extractors = set(self._extractors.values()) if has_hr else set()
+    def _unknown_features(self, sha256: str) -> tuple[MetricSpec, ...]:
+        extractors = set(self._extractors.values())
         wanted = [spec for spec in self.usable if spec.name in extractors]
         return tuple(spec for spec in wanted if not self._features[spec.name].has(sha256))
 
-    # -- doing -----------------------------------------------------------------------------------
-
-    def run(self, jobs: Sequence[ScoreJob], workers: Workers, advance: Advance) -> None:
-        """Do the jobs; every score is stored as soon as it is known."""
-        for done, (_, outcomes) in enumerate(workers.map(score_job, jobs), start=1):
-            if isinstance(outcomes, WorkerDied):
-                raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
-            for outcome in outcomes:
-                if isinstance(outcome.value, Missing):
-                    self._failures[outcome.metric, outcome.key] = outcome.value
-                else:
-                    self._scores[outcome.metric].put(outcome.key, outcome.value)
-            advance(done, len(jobs))
-        for store in self._scores.values():
-            store.close()
-
     # -- reading ---------------------------------------------------------------------------------
+
+    def scores(
+        self, spec: MetricSpec, targets: Sequence[Target]
+    ) -> list[tuple[str, float | Missing]]:
+        """(image, value) of one method on one dataset; image "" is the whole set."""
+        if spec.kind == "set":
+            return [("", self.set_score(spec, targets))]
+        return [(target.image, self.score(spec, target)) for target in targets]
 
     def score(self, spec: MetricSpec, target: Target) -> float | Missing:
         """The value of one image, or why there is none."""
@@ -240,24 +205,6 @@ def _for_good(missing: Sequence[Missing]) -> Missing:
     return next((one for one in missing if one.kind != "pending"), missing[0])
 
 
-def score_missing(
-    scorer: Scorer, targets: Iterable[Target], workers: int | None, progress: Progress
-) -> None:
-    """Score what is not in the store yet.
-
-    Each process computes with one thread, so that scores do not depend on the machine.
-    """
-    jobs = scorer.jobs(targets)
-    if not jobs:
-        return
-    count = worker_count(workers, scorer.device, len(jobs))
-    with (
-        Workers(count, 1, modules(scorer.usable)) as pool,
-        progress.step("scores", len(jobs)) as advance,
-    ):
-        scorer.run(jobs, pool, advance)
-
-
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
     return target.sr_sha256, target.hr_sha256 if spec.reference else None
 
@@ -265,141 +212,3 @@ def _key(spec: MetricSpec, target: Target) -> ScoreKey:
 def _set_key(targets: Sequence[Target]) -> ScoreKey:
     sr = set_sha256(target.sr_sha256 for target in targets)
     return sr, set_sha256(target.hr_sha256 or "" for target in targets)
-
-
-# -- in the worker processes ---------------------------------------------------------------------
-
-
-def score_job(job: ScoreJob) -> list[ScoreOutcome]:
-    """Decode, score, store features. One bad image spoils nobody else's work.
-
-    Raises:
-        CannotWrite: features cannot be stored, which stops all.
-    """
-    hr = None if job.hr is None else _read(job.hr, job.device)
-    outcomes = [] if job.hr is None or hr is None else _store_features(job.hr, hr, job)
-    prepared: dict[str, Any] = {}
-    for sr in job.srs:
-        outcomes += _score_image(sr, job, hr, prepared)
-    return outcomes
-
-
-def _read(image: ImageJob, device: str) -> Tensor | Missing:
-    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted; or why not."""
-    try:
-        if images.image_sha256(image.path) != image.sha256:
-            raise ImageError(
-                "is not the file that was recorded; if it lies in the store, run: cassr-bench "
-                "store check --repair",
-                printable(image.path),
-            )
-        return images.to_tensor(images.read_rgb(image.path)).to(device)
-    except Exception as error:
-        return _failure(error)
-
-
-def _score_image(
-    sr: ImageJob, job: ScoreJob, hr: Tensor | Missing | None, prepared: dict[str, Any]
-) -> list[ScoreOutcome]:
-    x = _read(sr, job.device)
-    outcomes = _store_features(sr, x, job)
-    hr_sha256 = job.hr.sha256 if job.hr else None
-    for spec in sr.scores:
-        value = _value(spec, job.device, x, hr if spec.reference else None, prepared, sr.path)
-        key = sr.sha256, hr_sha256 if spec.reference else None
-        outcomes.append(ScoreOutcome(spec.name, key, value))
-    return outcomes
-
-
-def _value(
-    spec: MetricSpec,
-    device: str,
-    x: Tensor | Missing,
-    hr: Tensor | Missing | None,
-    prepared: dict[str, Any],
-    file: Path,
-) -> float | Missing:
-    if isinstance(x, Missing):
-        return x
-    if isinstance(hr, Missing):
-        return hr
-    try:
-        return value_of(spec, device, x, hr, prepared, printable(file))
-    except Exception as error:
-        return _failure(error)
-
-
-def value_of(
-    spec: MetricSpec,
-    device: str,
-    x: Tensor,
-    hr: Tensor | None = None,
-    prepared: dict[str, Any] | None = None,
-    file: str = "",
-) -> float:
-    """The score of one image by a metric, which is loaded once.
-
-    Args:
-        x, hr: (1, 3, H, W) float32 in [0, 1], multiples of 1/255; hr None without reference.
-        prepared: what is computed of `hr` alone, by metric; filled here.
-        file: what the image is called in errors.
-
-    Raises:
-        ImageError: the two differ in size, or the value is not a finite number.
-    """
-    if hr is not None:
-        _require_same_size(x, hr, file)
-    metric, prepared = loaded(spec, device), {} if prepared is None else prepared
-    if hr is not None and spec.name not in prepared:
-        prepared[spec.name] = metric.prepare(hr)
-    value = metric.score(x, hr, prepared.get(spec.name))
-    if not math.isfinite(value):
-        raise ImageError(f"{spec.name} is not a finite number for this image")
-    return float(value)
-
-
-def _require_same_size(x: Tensor, hr: Tensor, file: str) -> None:
-    if x.shape != hr.shape:
-        found = f"{x.shape[3]}x{x.shape[2]}"
-        expected = f"{hr.shape[3]}x{hr.shape[2]}"
-        raise ImageError(f"is {found}, its HR image is {expected}", file)
-
-
-def _store_features(image: ImageJob, x: Tensor | Missing, job: ScoreJob) -> list[ScoreOutcome]:
-    """Keep the features that are wanted; an outcome for each that cannot be had."""
-    failed = []
-    for spec in image.features:
-        problem = x if isinstance(x, Missing) else _extract(spec, image, x, job)
-        if problem is not None:
-            failed.append(ScoreOutcome(spec.name, (image.sha256, None), problem))
-    return failed
-
-
-def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> Missing | None:
-    try:
-        vectors = loaded(spec, job.device).features(x)
-        FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
-    except CannotWrite:
-        raise
-    except Exception as error:
-        return _failure(error)
-    return None
-
-
-_loaded: dict[str, Any] = {}
-
-
-def loaded(spec: MetricSpec, device: str) -> Any:
-    """A metric, ready to score, kept by this process for as long as it is the same."""
-    key = json_sha256([spec.name, dict(spec.options), device])
-    if key not in _loaded:
-        _loaded[key] = metrics.load(spec, device)
-    return _loaded[key]
-
-
-def _failure(error: Exception) -> Missing:
-    if isinstance(error, ImageError):
-        return Missing("failed", error.reason, error.file)
-    if isinstance(error, BenchError):
-        return Missing("failed", str(error))
-    return Missing("failed", f"{type(error).__name__}: {printable(error)}")

@@ -6,7 +6,7 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,15 @@ from bench.data.pairing import pair_files
 from bench.files.images import image_sha256
 from bench.files.safe_csv import csv_bytes
 from bench.running.options import RunOptions
-from bench.running.score import Scorer, Target, score_missing
+from bench.running.score import Scorer, Target
 from bench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Row = tuple[str, str, float | None, str]
+"""File name ("" for the whole set), metric, value, and why there is none."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,22 @@ class FolderScores:
 
     Attributes:
         folder: of the SR images, as given.
-        rows: (file name, metric, value or None), by file name, then metric as asked for.
+        rows: of its images, by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
-        reasons: why a row has no value, by file name and metric.
         refused: (file, reason) of files that have no rows.
     """
 
     folder: Path
-    rows: tuple[tuple[str, str, float | None], ...]
+    rows: tuple[Row, ...]
     means: tuple[tuple[MetricSpec, float | None, int, str], ...]
     problems: tuple[tuple[str, str], ...]
-    reasons: Mapping[tuple[str, str], str]
     refused: tuple[tuple[str, str], ...]
+
+    @property
+    def of_set(self) -> list[Row]:
+        """Of the metrics that score it as a whole."""
+        return [("", s.name, mean, why) for s, mean, _, why in self.means if s.kind == "set"]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -53,7 +60,7 @@ class FolderScores:
                 {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
                 for spec, mean, n, reason in self.means
             ],
-            "scores": [{"image": i, "metric": m, "value": v} for i, m, v in self.rows],
+            "scores": [{"image": i, "metric": m, "value": v} for i, m, v, _ in self.rows],
             "problems": [list(problem) for problem in self.problems],
         }
 
@@ -83,7 +90,7 @@ def score_folders(
     if not scorer.usable:
         raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
     every = [target for targets, _ in found for target in targets]
-    score_missing(scorer, every, options.workers, progress)
+    scorer.score_missing(every, options.workers, progress)
     return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
 
 
@@ -98,29 +105,19 @@ def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
 def _targets(
     sr: Path, hr: Path | None, limit: int | None, hashes: dict[Path, str]
 ) -> tuple[list[Target], list[tuple[str, str]]]:
+    """What is to be scored, and what is refused; `hashes` of HR images are kept for the next."""
     pairs, refused = pair_files(sr, hr)
     targets, problems = [], list(refused)
     for stem in sorted(pairs)[:limit]:
-        sr_file, hr_file = pairs[stem]
+        file, of = pairs[stem]
         try:
-            targets.append(_target(sr_file, hr_file, hashes))
+            if of is not None and of not in hashes:
+                hashes[of] = image_sha256(of)
+            known = hashes[of] if of else None
+            targets.append(Target(file.name, file, image_sha256(file), of, known))
         except ImageError as error:
             problems.append((error.file, error.reason))
     return targets, problems
-
-
-def _target(sr: Path, hr: Path | None, hashes: dict[Path, str]) -> Target:
-    if hr is not None and hr not in hashes:
-        hashes[hr] = image_sha256(hr)
-    return Target(
-        dataset="",
-        method="",
-        image=sr.name,
-        sr=sr,
-        sr_sha256=image_sha256(sr),
-        hr=hr,
-        hr_sha256=hashes[hr] if hr else None,
-    )
 
 
 def _collect(
@@ -131,24 +128,20 @@ def _collect(
     refused: Sequence[tuple[str, str]],
 ) -> FolderScores:
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
-    rows: list[tuple[str, str, float | None]] = []
-    reasons: dict[tuple[str, str], str] = {}
+    rows: list[Row] = []
     problems = list(refused)
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
             value = scorer.score(spec, target)
             if isinstance(value, Missing):
-                rows.append((target.image, spec.name, None))
-                reasons[target.image, spec.name] = value.text
+                rows.append((target.image, spec.name, None, value.text))
                 if value.kind != "unavailable":
                     problems.append(_problem(target, spec, value))
             else:
-                rows.append((target.image, spec.name, value))
+                rows.append((target.image, spec.name, value, ""))
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
-    return FolderScores(
-        folder, tuple(rows), means, _one_line_each(problems), reasons, tuple(refused)
-    )
+    return FolderScores(folder, tuple(rows), means, _one_line_each(problems), tuple(refused))
 
 
 def _mean(
@@ -183,15 +176,8 @@ def as_csv(scores: Sequence[FolderScores]) -> bytes:
 
     An image without a value has an empty one; a metric over the whole set has no image.
     """
-    import pandas as pd
-
-    rows = [
-        (*row, str(one.folder))
-        for one in scores
-        for row in (*one.rows, *(("", s.name, v) for s, v, *_ in one.means if s.kind == "set"))
-    ]
-    frame = pd.DataFrame(rows, columns=["image", "metric", "value", "folder"])
-    return csv_bytes(frame.astype({"value": float}))
+    rows = [(str(one.folder), *row) for one in scores for row in (*one.rows, *one.of_set)]
+    return csv_bytes(_frame(rows)[["image", "metric", "value", "folder"]])
 
 
 def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
@@ -199,21 +185,17 @@ def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
 
     With several folders each row begins with `folder`.
     """
-    import pandas as pd
-
-    rows = [(str(one.folder), *row) for one in scores for row in _told(one)]
-    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
-    frame = frame.astype({"value": float})
+    rows = []
+    for one in scores:
+        per_image = [spec.name for spec, *_ in one.means if spec.kind == "image"]
+        refused = [(Path(f).name, name, None, why) for f, why in one.refused for name in per_image]
+        rows += [(str(one.folder), *row) for row in (*one.rows, *refused, *one.of_set)]
+    frame = _frame(rows)
     return frame if len(scores) > 1 else frame.drop(columns="folder")
 
 
-def _told(one: FolderScores) -> Iterator[tuple[str, str, float | None, str]]:
-    """What is known of a folder: rows, then files that have none, then the whole set."""
-    for image, metric, value in one.rows:
-        yield image, metric, value, one.reasons.get((image, metric), "")
-    for file, reason in one.refused:
-        for spec in (spec for spec, *_ in one.means if spec.kind == "image"):
-            yield Path(file).name, spec.name, None, reason
-    for spec, mean, _, reason in one.means:
-        if spec.kind == "set":
-            yield "", spec.name, mean, reason
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
+    return frame.astype({"value": float})

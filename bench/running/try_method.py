@@ -139,12 +139,14 @@ def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check
         yield Check("order", "missing", _NOT_JUDGED)
         yield Check("batch", "missing", _NOT_JUDGED)
         return
-    batch = _batch(method, (first, second))
+    try:
+        batch, mixed = method(first, second), ""
+    except BenchError as error:
+        batch, mixed = [], str(error)
     seed = _difference(fresh, method((second[0], second[1] + 1)))
     untouched = [*_Loaded(entry, device)(first), *fresh]
     yield _judged(_ORDER, _difference(untouched, after))
-    mixed = batch if isinstance(batch, str) else _difference(untouched, batch, BATCH_LEVELS)
-    yield _judged(_BATCH, mixed)
+    yield _judged(_BATCH, mixed or _difference(untouched, batch, BATCH_LEVELS))
     yield _seed(entry.card, seed)
 
 
@@ -167,14 +169,6 @@ class _Loaded:
         with running(self.name):
             sr = self.method.upscale(lr, scale=SCALE, seeds=[seed for _, seed in photographs])
             return [images.to_uint8(sr[i : i + 1]) for i in range(len(photographs))]
-
-
-def _batch(method: _Loaded, photographs: Sequence[Photograph]) -> list[np.ndarray] | str:
-    """All in one call, or why that cannot be."""
-    try:
-        return method(*photographs)
-    except BenchError as error:
-        return str(error)
 
 
 def _seed(card: MethodCard, effect: str) -> Check:

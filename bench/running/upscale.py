@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,12 +25,8 @@ if TYPE_CHECKING:
 Advance = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """One image that could not be upscaled."""
-
-    image_id: str
-    reason: str
+Failure = tuple[str, str]
+"""The id of an image that could not be upscaled, and why."""
 
 
 def require_scale(entry: Entry, scale: int) -> None:
@@ -44,7 +39,7 @@ def upscale(
     tasks: Sequence[UpscaleTask], store: ImageStore, workers: Workers, progress: Advance
 ) -> list[Failure]:
     """Do the tasks; each image is written and then recorded as soon as it is finished."""
-    failures = []
+    failures: list[Failure] = []
     left = {task.image_id: task for task in tasks}
     try:
         for task, outcome in workers.map(upscale_one, tasks):
@@ -52,15 +47,15 @@ def upscale(
             if isinstance(outcome, WorkerDied):
                 outcome = _died(task, outcome)
             if isinstance(outcome, str):
-                failures.append(Failure(task.image_id, outcome))
+                failures.append((task.image_id, outcome))
             else:
                 store.record(task.key, task.image_id, outcome)
             progress(len(tasks) - len(left), len(tasks))
     except WorkerDied as error:
-        failures += [Failure(name, _died(task, error)) for name, task in left.items()]
+        failures += [(name, _died(task, error)) for name, task in left.items()]
     finally:
         store.close()
-    return sorted(failures, key=lambda failure: failure.image_id)
+    return sorted(failures)
 
 
 def _died(task: UpscaleTask, error: WorkerDied) -> str:

@@ -76,10 +76,8 @@ def upscale_dataset(
     entry = _ready(method, found.scale)
     manifest = manifest_of(found, options, progress)
     store = Store(options.store)
-    images = store.images(entry.card.name, entry.fingerprint(), found.name)
     store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
-    title = f"{entry.card.title} on {found.title}"
-    cell = Cell(entry, found.name, title, manifest.pairs, images, options.seed or 0)
+    cell = Cell.open(entry, found, manifest.pairs, store, options.seed or 0)
     return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
 
 
@@ -158,6 +156,6 @@ def _fill(
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
     failed = [failure for _, failure in fill([cell], options, progress, shard)]
-    problems = [*refused, *((printable(f.image_id), f.reason) for f in failed)]
-    left = sum(failure.image_id != WHOLE_SET for failure in failed)
+    problems = [*refused, *((printable(image), reason) for image, reason in failed)]
+    left = sum(image != WHOLE_SET for image, _ in failed)
     return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))

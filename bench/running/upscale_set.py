@@ -28,7 +28,7 @@ def upscale_set(
     try:
         method = cast(SetMethod, entry.load(device))
     except BenchError as error:
-        return [Failure(task.image_id, str(error)) for task in tasks]
+        return [(task.image_id, str(error)) for task in tasks]
     known, broken = {task.image_id: task for task in tasks}, ""
     waiting = set(known)
     inputs = {task.image_id: task.lr for task in tasks}
@@ -45,17 +45,17 @@ def upscale_set(
                 reason = _store(image, known.get(image.id), store)
                 waiting.discard(image.id)
                 if image.id != WHOLE_SET:  # what comes last is what counts
-                    failures = [found for found in failures if found.image_id != image.id]
+                    failures = [found for found in failures if found[0] != image.id]
                 if reason:
-                    failures.append(Failure(image.id, reason))
+                    failures.append((image.id, reason))
                 live.advance(len(tasks) - len(waiting), len(tasks))
         except CannotWrite:
             raise
         except BenchError as error:
             broken = str(error)
     store.close()
-    failures += [Failure(name, broken or "the method said nothing of it") for name in waiting]
-    return sorted(failures, key=lambda failure: failure.image_id)
+    failures += [(name, broken or "the method said nothing of it") for name in waiting]
+    return sorted(failures)
 
 
 def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:

@@ -100,7 +100,7 @@ def _is_the_one(path: Path, record: ImageLine) -> bool:
     """Whether a file is the one recorded: by size and time, or else by its content.
 
     A file that was altered under its old size and time is found where its bytes are read: when it
-    is scored (`bench.running.score`) and by `bench.store.check`.
+    is scored (`bench.running.score_job`) and by `bench.store.check`.
     """
     stat = path.stat()
     same = (stat.st_size, stat.st_mtime_ns) == (record.size, record.mtime_ns)

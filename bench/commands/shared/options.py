@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
+from bench.commands.shared.groups import one_of, option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
@@ -52,87 +52,35 @@ def _split(option: str, value: str) -> list[str]:
     return found
 
 
-def one_of(option: str, kind: Any) -> Callable[[str], str]:
-    """A parser of an option that takes the words of a `Literal`; refuses others in one line."""
-    known = get_args(kind)
-
-    def parse(value: str) -> str:
-        if value not in known:
-            raise BenchError(f"{option}: expected {' or '.join(known)}, found '{printable(value)}'")
-        return value
-
-    return parse
-
-
 MarksKind = Literal["best", "significant"]
-CompareKind = Literal["published", "measured"]
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[
     Path | None,
     typer.Option(
-        "--store",
-        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache.",
+        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache."
     ),
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--methods",
-        help="Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated.",
-    ),
-]
-Datasets = Annotated[
-    list[str] | None,
-    typer.Option("--datasets", help="Dataset names or folder:PATH; comma list or repeated."),
 ]
 Metrics = Annotated[
-    list[str] | None,
-    typer.Option("--metrics", help="Metric names or pyiqa:NAME; comma list or repeated."),
+    list[str] | None, typer.Option(help="Metric names or pyiqa:NAME; comma list or repeated.")
 ]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", min=1, help="Only the first N images of every dataset."),
-]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
 ]
-StoredDevice = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
-        metavar="NAME",
-    ),
-]
 WorkerCount = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Processes; default: one per core on a CPU."),
+    int | None, typer.Option(min=1, help="Processes; default: one per core on a CPU.")
 ]
 ImageTimeout = Annotated[
     int,
     typer.Option(
-        "--image-timeout",
         min=1,
         metavar="SECONDS",
         help="Give up an image that a method of yours works on for longer.",
     ),
 ]
-Shard = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        metavar="I/N",
-        help="Only part I of N; default: as accelerate or torchrun say, else everything.",
-    ),
-]
-Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Seed of the methods; default: the suite's.")
-]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the methods; default: the suite's.")]
 Seeds = Annotated[
-    int,
-    typer.Option(
-        "--seeds", min=1, help="This many seeds, from --seed on; the tables hold their means."
-    ),
+    int, typer.Option(min=1, help="This many seeds, from --seed on; the tables hold their means.")
 ]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
@@ -140,50 +88,9 @@ Offline = Annotated[
 Marks = Annotated[
     MarksKind,
     typer.Option(
-        "--marks",
         parser=one_of("--marks", MarksKind),
         metavar="best|significant",
         help="Mark best and second best, or the best and all that are not told apart from it.",
-    ),
-]
-Reports = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reports",
-        help="Only these reports; comma list or repeated. `cost` is made only when named.",
-    ),
-]
-Originals = Annotated[
-    bool,
-    typer.Option(
-        "--originals/--no-originals",
-        help="Full pictures in the HTML report, or thumbnails alone.",
-    ),
-]
-Region = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--region",
-        metavar="DATASET:IMAGE:X,Y,SIDE",
-        help="A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
-    ),
-]
-PanelScores = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--panel-scores",
-        metavar="METRIC",
-        help="Scores to print below each crop of the panels; comma list or repeated.",
-    ),
-]
-Compare = Annotated[
-    CompareKind | None,
-    typer.Option(
-        "--compare",
-        parser=one_of("--compare", CompareKind),
-        metavar="published|measured",
-        help="published: published values beside measured ones. measured: the methods of "
-        "results/measured, where images and metrics are the same.",
     ),
 ]
 Overwrite = Annotated[
@@ -196,15 +103,17 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Scale = Annotated[int, typer.Option("--scale", min=1, max=16, help="Upscaling factor.")]
+Scale = Annotated[int, typer.Option(min=1, max=16, help="Upscaling factor.")]
 
 
 @dataclass(frozen=True)
 class Choice:
     """What is taken of a suite, or instead of what it names."""
 
-    methods: Methods = None
-    datasets: Datasets = None
+    methods: list[str] | None = option(
+        "Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated."
+    )
+    datasets: list[str] | None = option("Dataset names or folder:PATH; comma list or repeated.")
     metrics: Metrics = None
     limit: Limit = None
 
@@ -228,7 +137,11 @@ class StoredChoice(Choice):
     """What is taken of a suite as far as it is stored, wherever its scores were made."""
 
     scale: Scale = 4
-    device: StoredDevice = "auto"
+    device: str = option(
+        "Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
+        default="auto",
+        metavar="NAME",
+    )
     seed: Seed = None
     store: Store = None
 
@@ -250,7 +163,10 @@ class Work:
     device: Device = "auto"
     workers: WorkerCount = None
     image_timeout: ImageTimeout = IMAGE_TIMEOUT
-    shard: Shard = None
+    shard: str | None = option(
+        "Only part I of N; default: as accelerate or torchrun say, else everything.",
+        metavar="I/N",
+    )
     seed: Seed = None
     store: Store = None
 
@@ -275,9 +191,24 @@ class ViewOptions:
     """How results are shown, and where they may be written."""
 
     marks: Marks = "best"
-    compare: Compare = None
-    reports: Reports = None
-    region: Region = None
-    panel_scores: PanelScores = None
-    originals: Originals = True
+    compare: Literal["published", "measured"] | None = option(
+        "published: published values beside measured ones. measured: the methods of "
+        "results/measured, where images and metrics are the same."
+    )
+    reports: list[str] | None = option(
+        "Only these reports; comma list or repeated. `cost` is made only when named."
+    )
+    region: list[str] | None = option(
+        "A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
+        metavar="DATASET:IMAGE:X,Y,SIDE",
+    )
+    panel_scores: list[str] | None = option(
+        "Scores to print below each crop of the panels; comma list or repeated.",
+        metavar="METRIC",
+    )
+    originals: bool = option(
+        "Full pictures in the HTML report, or thumbnails alone.",
+        "--originals/--no-originals",
+        default=True,
+    )
     overwrite: Overwrite = False

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped
-from bench.commands.train.options import DryRun, Reading, Reporting, Settings, Stage, TrainingSource
+from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 
 
 @grouped
 def train(
-    stage: Stage,
+    stage: str = argument(
+        "activation (stage 1) or guidance (stage 2); for the miniature also vae, prior, texture."
+    ),
+    *,
     source: TrainingSource,
     settings: Settings,
     reading: Reading,
     reporting: Reporting,
     device: o.Device = "auto",
-    dry_run: DryRun = False,
+    dry_run: bool = option(
+        "Build all of it at random, run one step, show parameters, memory and the plan.",
+        default=False,
+    ),
     as_json: o.AsJson = False,
 ) -> None:
     """Train a stage of CasSR.

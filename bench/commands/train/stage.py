@@ -122,18 +122,10 @@ class TrainingCommand:
         return o.names("--data", self.source.data) or [default]
 
     def _options(self) -> TrainingOptions:
-        asked = self.reporting
+        asked = asdict(self.reporting)
+        del asked["validate_on"], asked["validate_limit"]  # they are `_validate`'s
         return TrainingOptions(
-            out=self.out,
-            workers=self.reading.workers,
-            log_every=asked.log_every,
-            checkpoint_every=asked.checkpoint_every,
-            validate_every=asked.validate_every,
-            keep=asked.keep,
-            tracker=asked.tracker,
-            minutes=asked.minutes,
-            quiet=self.as_json,
-            fork=asked.fork,
+            out=self.out, workers=self.reading.workers, quiet=self.as_json, **asked
         )
 
     def _reference_method(self) -> External | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,25 +17,17 @@ from bench.base.device import default_store
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import derive_seed
 from bench.base.text import printable
-from bench.base.types import ImagePair, Metric, MetricSpec
+from bench.base.types import ImagePair
 from bench.data import find as data
 from bench.files import images
+from bench.running.score_job import value_of
 from bench.suites.find import find_suite
+from cassr.training.stages import Stage
 
 METRICS = ("psnr_y", "ssim_y", "gmsd", "niqe")
 PICTURED = 2
 """Images of each test set in the panels."""
 GAP = 4
-
-
-class ValidatedStage(Protocol):
-    """What is asked of a stage of training, one of `cassr.training.stages`."""
-
-    @property
-    def results(self) -> Callable[[Any, Tensor, Tensor, int, int], Sequence[Tensor]]: ...
-
-    @property
-    def rounded(self) -> bool: ...
 
 
 class Validation:
@@ -50,14 +42,10 @@ class Validation:
         UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
-    def __init__(self, suite: str, limit: int, stage: ValidatedStage) -> None:
+    def __init__(self, suite: str, limit: int, stage: Stage) -> None:
         self.stage = stage
         self.pairs = _pairs(suite, limit)
-        self.metrics = [
-            (spec, metrics.load(spec))
-            for spec in map(metrics.get, METRICS)
-            if not metrics.unavailable(spec)
-        ]
+        self.metrics = [s for s in map(metrics.get, METRICS) if not metrics.unavailable(s)]
 
     def __call__(self, pipeline: Any, step: int, folder: Path) -> dict[str, float]:
         """Means over the images; a panel of LR, what was made, HR for the first of each set."""
@@ -68,10 +56,11 @@ class Validation:
                 lr, hr = _read(pair.lr), _read(pair.hr)
                 try:
                     made = self._made(pipeline, lr, hr, pair)
+                    scores = self._scores(made[-1], hr)
                 except ImageError as error:
                     _skip(f"{printable(dataset)}: {printable(pair.id)}: {error}")
                     continue
-                for name, value in _scores(self.metrics, made[-1], hr):
+                for name, value in scores.items():
                     values.setdefault(f"{dataset}/{name}", []).append(value)
                 rows.append([_enlarged(lr, hr), *made, hr])
             if rows:
@@ -86,6 +75,10 @@ class Validation:
         for x in made:
             images.to_uint8(x)  # refuses what is no image
         return made
+
+    def _scores(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
+        usable = [spec for spec in self.metrics if min(sr.shape[2:]) >= spec.min_size]
+        return {s.name: value_of(s, "cpu", sr, hr if s.reference else None) for s in usable}
 
 
 def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
@@ -114,21 +107,6 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
 
 def _skip(problem: str) -> None:
     print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
-
-
-def _scores(
-    loaded: Sequence[tuple[MetricSpec, Any]], sr: Tensor, hr: Tensor
-) -> list[tuple[str, float]]:
-    scores = []
-    for spec, metric in loaded:
-        scorer: Metric = metric
-        if min(sr.shape[2:]) < spec.min_size:
-            continue
-        if spec.reference:
-            scores.append((spec.name, scorer.score(sr, hr, scorer.prepare(hr))))
-        else:
-            scores.append((spec.name, scorer.score(sr, None, None)))
-    return scores
 
 
 def _read(path: Path | None) -> Tensor:

@@ -1,0 +1,179 @@
+"""Read results of others: an exported JSON or folder, or the reports of a run.
+
+Whatever comes from a file is data of somebody else: its size is bounded, every field is checked,
+nothing in it is run or used as a path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.base.errors import DataError
+from bench.base.text import printable
+from bench.base.types import MetricSpec
+from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, spec_of
+from bench.exchange.measured import COLUMNS, MAX_TEXT, MetricPrint, group_rows, shorten
+from bench.results.results import Item, Results
+
+MAX_BYTES = 256 * 2**20
+MAX_UNPACKED = 4 * MAX_BYTES
+MAX_ROWS = 2_000_000
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read an exported JSON, an exported folder, or the folder of a run's reports.
+
+    Raises:
+        DataError: none of these, too large, or a field that is not what it must be.
+    """
+    if path.is_dir():
+        if (path / RESULT).is_file():
+            return _read_folder(path)
+        if (path / "provenance.json").is_file() and (path / "scores.csv").is_file():
+            return _read_reports(path)
+    elif path.is_file() and path.suffix == ".json":
+        return _validated(path, _read_json(path))
+    raise DataError(
+        f"{printable(path)}: expected an exported .json, an exported folder (with {RESULT}) or a "
+        "folder of reports (with scores.csv and provenance.json)"
+    )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of a folder, never one that a link leads to elsewhere."""
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"{printable(path)}: expected a file, found none")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{printable(path)}: is a link out of its folder; copy the files themselves"
+        )
+    return path
+
+
+def _bounded(path: Path) -> Path:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{printable(path)}: is {size >> 20} MiB, at most {MAX_BYTES >> 20} are read"
+        )
+    return path
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_bounded(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
+
+
+def _validated(path: Path, data: Any) -> Bundle:
+    try:
+        return Bundle.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
+        raise DataError(f"{printable(path)}: field '{field}': {first['msg'].lower()}") from error
+    except RecursionError as error:
+        raise DataError(f"{printable(path)}: is nested too deeply") from error
+
+
+def _read_folder(folder: Path) -> Bundle:
+    path = _inside(folder, RESULT)
+    data = _read_json(path)
+    scores = _read_parquet(_bounded(_inside(folder, SCORES)))
+    if isinstance(data, dict) and isinstance(data.get("measured"), dict):
+        data["measured"]["scores"] = scores
+    return _validated(path, data)
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    """Rows as cells; names stay in dictionaries until their lengths are known to be sane."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [name for name in COLUMNS if name != "value"]
+    try:
+        _check_shape(path, pq.read_metadata(path))
+        table = pq.ParquetFile(path, read_dictionary=texts).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{printable(path)}: is not readable as Parquet ({_line(error)})"
+        ) from error
+    if not pa.types.is_float64(table.schema.field("value").type):
+        raise DataError(f"{printable(path)}: column 'value' is not float64")
+    _check_texts(path, table, texts)
+    columns = (column.to_pylist() for column in table.columns)
+    return group_rows(zip(*columns, strict=True), printable(path))
+
+
+def _check_shape(path: Path, metadata: Any) -> None:
+    names = metadata.schema.names
+    if tuple(names) != COLUMNS or metadata.num_rows > MAX_ROWS:
+        raise DataError(
+            f"{printable(path)}: expected columns {', '.join(COLUMNS)} and at most {MAX_ROWS} "
+            f"rows, found {printable(', '.join(names))} and {metadata.num_rows}"
+        )
+    size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if size > MAX_UNPACKED:
+        raise DataError(f"{printable(path)}: unpacks to {size >> 20} MiB; that is too much")
+
+
+def _check_texts(path: Path, table: Any, names: list[str]) -> None:
+    import pyarrow as pa
+
+    for name in names:
+        for chunk in table.column(name).chunks:
+            kept = chunk.dictionary if pa.types.is_dictionary(chunk.type) else None
+            if kept is None or not pa.types.is_string(kept.type):
+                raise DataError(f"{printable(path)}: column '{name}' is not text")
+            if any(len(text) > MAX_TEXT for text in kept.to_pylist()):
+                raise DataError(f"{printable(path)}: a text in column '{name}' is too long")
+
+
+def _line(error: Exception) -> str:
+    return printable(str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
+
+
+def _read_reports(folder: Path) -> Bundle:
+    """A run's own reports, as far as they tell it: titles and notes are not among them."""
+    import pandas as pd
+
+    provenance = _read_json(_inside(folder, "provenance.json"))
+    path = _bounded(_inside(folder, "scores.csv"))
+    try:
+        frame = pd.read_csv(
+            path, keep_default_na=False, dtype=str, usecols=list(COLUMNS), encoding="utf-8"
+        )
+        frame["value"] = [float(text) if text else None for text in frame["value"]]
+        prints = provenance["metrics"]
+        results = Results(
+            title=shorten(str(provenance["suite"]["title"])),
+            datasets=tuple(Item(name, name) for name in provenance["datasets"]),
+            methods=tuple(Item(name, name) for name in provenance["methods"]),
+            metrics=tuple(_reported(n, prints.get(n)) for n in dict.fromkeys(frame["metric"])),
+            scores=frame,
+            provenance=provenance,
+        )
+        return of_run(results)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{printable(folder)}: is not a folder of reports of this version ({_line(error)})"
+        ) from error
+
+
+def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
+    """A user's own metric says in its fingerprint which way is better; its file may be gone."""
+    from bench import metrics
+
+    if fingerprint is None:
+        return spec_of(name, None)
+    better = fingerprint.get("options", {}).get("better")
+    if better is None:
+        return metrics.get(name)
+    return spec_of(name, MetricPrint(better=better, kind="image", digits=4, fingerprint={}))

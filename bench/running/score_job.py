@@ -1,0 +1,152 @@
+"""What worker processes do to score images; see `bench.running.score`.
+
+One job is one HR image with every SR image that is compared with it, so that each file is decoded
+once for all metrics and what depends on the HR image alone is computed once for all methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench import metrics
+from bench.base.errors import BenchError, CannotWrite, ImageError
+from bench.base.hashing import json_sha256
+from bench.base.text import printable
+from bench.base.types import MetricSpec, Missing
+from bench.files import images
+from bench.store.scores import FeatureStore, ScoreKey
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """An image of which scores (with an HR image) or features are wanted."""
+
+    path: Path
+    sha256: str
+    scores: tuple[MetricSpec, ...]
+    features: tuple[MetricSpec, ...]
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """All that is wanted of one HR image (or of one SR image without HR)."""
+
+    hr: ImageJob | None
+    srs: tuple[ImageJob, ...]
+    device: str
+    feature_folders: Mapping[str, Path]
+
+
+Outcome = tuple[str, ScoreKey, float | Missing]
+"""A metric's score, or why there is none; of a set metric, why an image has no features."""
+T = TypeVar("T")
+
+
+def score_job(job: ScoreJob) -> list[Outcome]:
+    """Decode, score, store features. One bad image spoils nobody else's work.
+
+    Raises:
+        CannotWrite: features cannot be stored, which stops all.
+    """
+    hr = _tried(_read, job.hr, job.device) if job.hr else None
+    hr_sha256 = job.hr.sha256 if job.hr else None
+    outcomes = _store_features(job.hr, hr, job) if job.hr else []
+    prepared: dict[str, Any] = {}
+    for sr in job.srs:
+        x = _tried(_read, sr, job.device)
+        outcomes += _store_features(sr, x, job)
+        for spec in sr.scores:
+            known, key = (hr, hr_sha256) if spec.reference else (None, None)
+            value = next((each for each in (x, known) if isinstance(each, Missing)), None)
+            given = (spec, job.device, x, known, prepared, printable(sr.path))
+            outcome = _tried(value_of, *given) if value is None else value
+            outcomes.append((spec.name, (sr.sha256, key), outcome))
+    return outcomes
+
+
+def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
+    """What a function gives, or why it gives nothing."""
+    try:
+        return function(*arguments)
+    except CannotWrite:
+        raise
+    except ImageError as error:
+        return Missing("failed", error.reason, error.file)
+    except BenchError as error:
+        return Missing("failed", str(error))
+    except Exception as error:
+        return Missing("failed", f"{type(error).__name__}: {printable(error)}")
+
+
+def _read(image: ImageJob, device: str) -> Tensor:
+    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted."""
+    if images.image_sha256(image.path) != image.sha256:
+        raise ImageError(
+            "is not the file that was recorded; if it lies in the store, run: cassr-bench "
+            "store check --repair",
+            printable(image.path),
+        )
+    return images.to_tensor(images.read_rgb(image.path)).to(device)
+
+
+def value_of(
+    spec: MetricSpec,
+    device: str,
+    x: Tensor,
+    hr: Tensor | None = None,
+    prepared: dict[str, Any] | None = None,
+    file: str = "",
+) -> float:
+    """The score of one image by a metric, which is loaded once.
+
+    Args:
+        x, hr: (1, 3, H, W) float32 in [0, 1], multiples of 1/255; hr None without reference.
+        prepared: what is computed of `hr` alone, by metric; filled here.
+        file: what the image is called in errors.
+
+    Raises:
+        ImageError: the two differ in size, or the value is not a finite number.
+    """
+    if hr is not None and x.shape != hr.shape:
+        found, expected = (f"{each.shape[3]}x{each.shape[2]}" for each in (x, hr))
+        raise ImageError(f"is {found}, its HR image is {expected}", file)
+    metric, prepared = loaded(spec, device), {} if prepared is None else prepared
+    if hr is not None and spec.name not in prepared:
+        prepared[spec.name] = metric.prepare(hr)
+    value = metric.score(x, hr, prepared.get(spec.name))
+    if not math.isfinite(value):
+        raise ImageError(f"{spec.name} is not a finite number for this image")
+    return float(value)
+
+
+def _store_features(image: ImageJob, x: Tensor | Missing | None, job: ScoreJob) -> list[Outcome]:
+    """Keep the features that are wanted; an outcome for each that cannot be had."""
+    failed: list[Outcome] = []
+    for spec in image.features:
+        problem = x if isinstance(x, Missing) else _tried(_extract, spec, image, x, job)
+        if problem is not None:
+            failed.append((spec.name, (image.sha256, None), problem))
+    return failed
+
+
+def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> None:
+    vectors = loaded(spec, job.device).features(x)
+    FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
+
+
+_loaded: dict[str, Any] = {}
+
+
+def loaded(spec: MetricSpec, device: str) -> Any:
+    """A metric, ready to score, kept by this process for as long as it is the same."""
+    key = json_sha256([spec.name, dict(spec.options), device])
+    if key not in _loaded:
+        _loaded[key] = metrics.load(spec, device)
+    return _loaded[key]
