@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
+from bench.base.progress import time_in_words
+from bench.base.text import in_words, printable
+from bench.suites.prepare import Need, room
+
 Row = dict[str, Any]
 
 
@@ -29,6 +36,40 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
         return [*lines, "everything is here"]
     fetch = f"cassr-bench fetch {suite}"
     return [*lines, f"{missing} of these are missing; all that has an address: {fetch}"]
+
+
+def needs_table(needs: Sequence[Need]) -> Table:
+    """What a suite needs, a row each."""
+    table = Table("what", "from", "size", "here", "licence", "for", box=None, pad_edge=False)
+    for need in needs:
+        size = in_words(need.size) if need.size else "not known"
+        state = "yes" if need.here else need.problem or "no"
+        cells = (f"{need.kind} {need.name}", need.source, size, state, need.licence)
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(need.users))))
+    return table
+
+
+def needs_lines(needs: Sequence[Need], rows: Sequence[Row]) -> list[str]:
+    """What is to come in all: bytes, by disk, and hours of upscaling by method and dataset."""
+    coming = [need for need in needs if not need.here and need.get is not None]
+    unknown = sum(not need.size for need in coming)
+    more = f", and {unknown} whose size is not known" if unknown else ""
+    lines = [f"to get: {len(coming)}, {in_words(sum(need.size for need in coming))}{more}"]
+    lines += [
+        f"disk {printable(folder)}: {in_words(size)} to come, {in_words(free)} free"
+        for folder, size, free in room(needs)
+    ]
+    times = [row for row in rows if row.get("left")]
+    lines += ["time to upscale"] if times else []
+    lines += [_line(f"{row['method']} on {row['dataset']}", _time(row)) for row in times]
+    known = [row["seconds"] for row in times if row["seconds"] is not None]
+    rest = f", and {len(times) - len(known)} not known" if len(known) < len(times) else ""
+    return [*lines, *([f"in all {time_in_words(sum(known))}{rest}"] if known else [])]
+
+
+def _time(row: Row) -> str:
+    told = "not known" if row["seconds"] is None else time_in_words(row["seconds"])
+    return f"{row['left']} images, {told}{' (' + row['pace'] + ')' if row['pace'] else ''}"
 
 
 def _state(rows: Sequence[Row]) -> str:

@@ -34,6 +34,10 @@ def run(
     work: o.Work,
     seeds: o.Seeds = 1,
     fetch: bool | None = option("Fetch missing weights first; default: as the suite says."),
+    prepare: bool = option(
+        "Get test sets, environments and weights first; shows the plan and asks.", default=False
+    ),
+    yes: o.Yes = False,
     offline: o.Offline = False,
     require_all: bool = option("Fail when any score is missing.", default=False),
     shown: o.ViewOptions,
@@ -53,10 +57,21 @@ def run(
     out = out or _default_out(suite_card.name)
     if not dry_run:
         require_free(out, reports, shown.overwrite)
+    if offline and prepare:
+        raise BenchError(
+            "--offline: nothing can be fetched by --prepare then; leave one of them out"
+        )
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
     view = _view(shown, plan)
-    if not (offline or dry_run or fetch is False):
+    if prepare:
+        from bench.commands.prepare import get_ready
+
+        get_ready(plan, seeds, yes, dry_run, as_json, gpu_here=True)
+        plan = make_plan(suite_card, options, progress(as_json))
+        view = _view(shown, plan)
+    elif not (offline or dry_run or fetch is False):
+        plan.require_data()
         _fetch_for(suite_card, fetch, as_json)
         plan = make_plan(suite_card, options, progress(as_json))
     if dry_run:

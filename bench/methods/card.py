@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.base.cards import Amount, Card, Count, Names, Natural, Title
 from bench.base.types import FileName, PathInside, Weight
@@ -172,6 +179,20 @@ class Variant(Card):
     parameters: Count | None = None
 
 
+class Pace(Card):
+    """How fast a method was somewhere.
+
+    Attributes:
+        seconds: for an SR image of so many `megapixels`, on `device`.
+        source: who measured it.
+    """
+
+    seconds: Amount
+    megapixels: float = Field(gt=0)
+    device: str
+    source: str
+
+
 class MethodCard(Card):
     """One way to upscale, and its variants.
 
@@ -187,7 +208,9 @@ class MethodCard(Card):
         packages: distributions that must be installed beside ours, as pip takes them.
         lookup: module with `fingerprint(options)` and `unavailable(options)`, for a method whose
             files are found by its options; it imports nothing heavy.
-        needs: what a machine must have, in words ("a GPU with 24 GB").
+        gpu_gb: memory of the GPU that it needs, about.
+        needs: what a machine must have, in words; of a GPU alone they follow from `gpu_gb`.
+        pace: how fast it was for somebody else, at the settings of `official`.
         ran: with which weights and images it was run while this was written; "" means that it was
             tested with a stand-in or random weights only.
         official: how its own repository is run, for methods that are not run in our process.
@@ -212,7 +235,9 @@ class MethodCard(Card):
     max_workers: Count | None = None
     packages: list[Requirement] = Field(default_factory=list)
     lookup: str = ""
-    needs: str = ""
+    gpu_gb: Natural = 0
+    needs: str = Field("", validate_default=True)
+    pace: Pace | None = None
     ran: str = ""
     official: Official | None = None
     summary: str = ""
@@ -224,6 +249,12 @@ class MethodCard(Card):
     variants: dict[FileName, Variant] = Field(default_factory=dict)
     seeds: list[Natural] = Field(default_factory=list)
     training_seed: Natural | None = None
+
+    @field_validator("needs")
+    @classmethod
+    def _a_gpu(cls, needs: str, info: ValidationInfo) -> str:
+        known = info.data.get("gpu_gb")
+        return needs or (f"a CUDA GPU with about {known} GB" if known else "")
 
     def methods(self) -> list[MethodCard]:
         """Every method of this card: its own and its variants', or each training of them."""

@@ -77,6 +77,15 @@ def _venv(version: str, given: Path | None, folder: Path) -> list[str]:
     )
 
 
+def no_interpreter(where: Installation) -> str:
+    """Why no environment can be made here, in one line; "" when one can."""
+    try:
+        _venv(where.official.python, None, where.root)
+    except Unavailable as error:
+        return str(error)
+    return ""
+
+
 def _interpreter(version: str, given: Path | None) -> tuple[Path | None, list[str]]:
     """The first interpreter that runs, is of that version and makes venvs; why others do not."""
     failed: list[str] = []

@@ -78,8 +78,7 @@ class Entry:
 
         if self.files is not None:
             return ""
-        absent = [name for name in self.card.packages if not _installed(name)]
-        if absent:
+        if absent := self.absent_packages():
             return f"needs packages; run: pip install {' '.join(absent)}"
         if self.card.official is not None:
             return Installation(self.card).problem()
@@ -90,6 +89,10 @@ class Entry:
             if problem:
                 return f"{problem}; {weights_hint(self.name, weight)}"
         return ""
+
+    def absent_packages(self) -> list[str]:
+        """The packages that must be installed beside ours and are not, as pip takes them."""
+        return [name for name in self.card.packages if not _installed(name)]
 
     def stand_ins(self) -> list[str]:
         """How the weights that are here differ from those that the card names."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from bench.base.errors import WeightsError
 from bench.base.text import printable
 
 HUB = "https://huggingface.co"
@@ -67,6 +69,26 @@ def needs_consent(repository: str) -> str:
         f"{repository} is gated or private: accept its terms at {HUB}/{repository}, then set "
         "HF_TOKEN to a token of yours (or run: hf auth login)"
     )
+
+
+def folder_size(repository: str, revision: str, patterns: Sequence[str]) -> int:
+    """Bytes of a repository's files that match (all if none is given).
+
+    Raises:
+        WeightsError: the hub does not say.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import filter_repo_objects
+
+    try:
+        files = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+    except (HfHubHTTPError, OSError) as error:
+        raise WeightsError(f"{repository}: {reason(error, repository)}") from error
+    wanted = filter_repo_objects(
+        files.siblings or [], allow_patterns=list(patterns) or None, key=lambda f: f.rfilename
+    )
+    return sum(file.size or 0 for file in wanted)
 
 
 def reason(error: Exception, repository: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.base.progress import Progress
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
+from bench.running.cell import Cell
 from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
@@ -63,6 +65,7 @@ def unmeasured(plan: Plan) -> RunOutcome:
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     """What a run would do: a row per method and dataset over all seeds, per dataset and metric.
 
+    The first kind says how many seconds are left, None where that is not known, and who measured.
     Then one per dataset and metric with the difference that the set tells apart.
     """
     shard, device = plan.options.shard, plan.options.device
@@ -77,6 +80,7 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
                 "images": len(shard.of(cell.pairs)) * len(repeated),
                 "to_upscale": sum(len(each.pending(shard, device)) for each in repeated),
                 "problem": cell.problem,
+                **_time(plan, repeated),
             }
         )
     order = [entry.card.name for entry in plan.methods]
@@ -84,6 +88,27 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
     rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
     return [*rows, *_power(plan)]
+
+
+def _time(plan: Plan, repeated: Sequence[Cell]) -> dict[str, Any]:
+    """What is left of a method on a dataset, from what it took here, else for somebody else."""
+    cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
+    card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
+    pairs = shard.of(cell.pairs)
+    left = sum(each.stored(pair) is None for each in repeated for pair in pairs)
+    if not cell.pairs and card:  # not made yet
+        left = len(shard.of(range(min(card.images, limit or card.images)))) * len(repeated)
+    every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
+    taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
+    sizes = [line.pixels / 1e6 for _, line in cell.records() if line.pixels]
+    size = median(sizes) if sizes else (card.megapixels if card else 0)
+    pace = cell.entry.card.pace
+    if taken and size:
+        return {"left": left, "seconds": left * size * median(taken), "pace": "measured here"}
+    if pace and size:
+        seconds = left * size * pace.seconds / pace.megapixels
+        return {"left": left, "seconds": seconds, "pace": f"{pace.device}: {pace.source}"}
+    return {"left": left, "seconds": None if left else 0.0, "pace": ""}
 
 
 # -- several seeds -------------------------------------------------------------------------------

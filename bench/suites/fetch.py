@@ -19,6 +19,7 @@ from bench.data.find import dataset_cards
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
+from bench.methods.installation import Installation
 from bench.metrics import get
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
@@ -72,7 +73,8 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
     Unasked it does not try again for an hour after a failure.
     """
     listed = [name for name in suite.metrics if get(name).file is None]
-    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
+    methods = [name for name in suite.methods if not _to_set_up(name)]
+    names, most_mb = [*methods, *listed], None if asked else suite.fetch_mb
     if most_mb is None:
         return fetch(names, progress, dry_run=False)
     failed_lately = weights.cache_dir() / "fetch-failed"
@@ -83,6 +85,12 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
         failed_lately.parent.mkdir(parents=True, exist_ok=True)
         failed_lately.touch()
     return rows
+
+
+def _to_set_up(name: str) -> bool:
+    """Whether a method has a program that is not here, so that nothing would read its weights."""
+    card = find_method(name).card
+    return card.official is not None and not Installation(card).python.is_file()
 
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
