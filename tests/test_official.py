@@ -27,8 +27,7 @@ from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
 from bench.methods import environment, lock
 from bench.methods.find import find as find_method
-from bench.methods.gpu import runs_on
-from bench.methods.installation import Installation
+from bench.methods.installation import Installation, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.upscale_set import _store

@@ -9,17 +9,13 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.base.device import may_have_accelerator
 from bench.base.errors import BenchError
-from bench.base.text import in_words, printable
+from bench.base.text import printable
 from bench.commands.listing import rows
 from bench.methods.checks import Check, State
 from bench.store.store import Store
-
-if TYPE_CHECKING:
-    from bench.suites.prepare import Need
 
 PACKAGES = {
     "torch": "torch",
@@ -56,32 +52,15 @@ def examine_method(name: str) -> list[Check]:
 
 
 def examine_suite(name: str, store: Path) -> list[Check]:
-    """What a suite needs and what of it is missing here, in short.
-
-    Raises:
-        UnknownName: no such suite.
-    """
-    from bench.base.progress import Progress
-    from bench.running.options import RunOptions
-    from bench.running.plan import make_plan
+    """What a suite needs and what of it is missing here."""
     from bench.suites.find import find_suite
     from bench.suites.prepare import needs
 
-    plan = make_plan(find_suite(name), RunOptions(store), Progress(quiet=True))
-    found = needs(plan.datasets, plan.methods, plan.metrics, plan.options.datasets, True)
-    return [_python(), *(_need(need, name) for need in found)]
-
-
-def _need(need: Need, suite: str) -> Check:
-    what = f"{need.kind} {need.name}"
-    if need.here:
-        return Check(what, "ok", "is here")
-    size = f", {in_words(need.size)}" if need.size else ""
-    if need.get is None:
-        reason, _, mend = need.problem.partition("; ")
-        return Check(what, "missing", reason, mend.removeprefix("run: "))
-    found = need.problem or f"to get from {need.source}{size}"
-    return Check(what, "missing", found, f"cassr-bench prepare {suite}")
+    mend = f"cassr-bench prepare {name}"
+    return [
+        Check(row["file"], "ok" if row["here"] else "missing", row["problem"] or row["state"], mend)
+        for row in needs(find_suite(name), store / "datasets", gpu_here=True)
+    ]
 
 
 def _python() -> Check:

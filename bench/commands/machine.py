@@ -66,10 +66,8 @@ def fetch(
 
 @grouped
 def doctor(
-    name: str | None = argument(
-        "Look at this method, or what this suite needs, in every part.",
-        metavar="METHOD|SUITE",
-        default=None,
+    method: str | None = argument(
+        "Look at this method, or what this suite needs, in every part.", default=None
     ),
     attempt: bool = option(
         "Also upscale two small photographs with METHOD.", "--try", default=False
@@ -81,26 +79,25 @@ def doctor(
 ) -> None:
     """Say what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
-    from bench.suites.find import is_suite
+    from bench.suites.find import suite_cards
 
-    of_suite = name is not None and is_suite(name)
-    if (name is None or of_suite) and attempt:
+    if attempt and (method is None or method in suite_cards()):
         raise BenchError("--try: give the METHOD to try")
-    if name is None:
+    if method is None:
         checks = examine.examine(store or default_store())
-    elif of_suite:
-        checks = examine.examine_suite(name, store or default_store())
+    elif method in suite_cards():
+        checks = examine.examine_suite(method, store or default_store())
     else:
-        checks = examine.examine_method(name)
-    if name is not None and attempt and all(check.state == "ok" for check in checks):
+        checks = examine.examine_method(method)
+    if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(name, resolve_device(device), progress(as_json), image_timeout)
+        checks += try_method(method, resolve_device(device), progress(as_json), image_timeout)
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:
         examine.show(checks)
-    bad = ("broken",) if name is None else ("broken", "missing")
+    bad = ("broken",) if method is None else ("broken", "missing")
     if any(check.state in bad for check in checks):
         raise typer.Exit(FAILED)
 

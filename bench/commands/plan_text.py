@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
-from bench.suites.prepare import Need, room
+from bench.suites.prepare import coming, disk
 
+WIDTH = 160
+"""Columns of a table where no terminal says how many there are."""
 Row = dict[str, Any]
 
 
@@ -38,38 +42,40 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     return [*lines, f"{missing} of these are missing; all that has an address: {fetch}"]
 
 
-def needs_table(needs: Sequence[Need]) -> Table:
-    """What a suite needs, a row each."""
-    table = Table("what", "from", "size", "here", "licence", "for", box=None, pad_edge=False)
+def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
+    """What a suite needs as a table; below it bytes to come, and the time by method."""
+    table = Table("what", "size", "here", "from", "licence", "for", box=None, pad_edge=False)
     for need in needs:
-        size = in_words(need.size) if need.size else "not known"
-        state = "yes" if need.here else need.problem or "no"
-        cells = (f"{need.kind} {need.name}", need.source, size, state, need.licence)
-        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(need.users))))
-    return table
-
-
-def needs_lines(needs: Sequence[Need], rows: Sequence[Row]) -> list[str]:
-    """What is to come in all: bytes, by disk, and hours of upscaling by method and dataset."""
-    coming = [need for need in needs if not need.here and need.get is not None]
-    unknown = sum(not need.size for need in coming)
-    more = f", and {unknown} whose size is not known" if unknown else ""
-    lines = [f"to get: {len(coming)}, {in_words(sum(need.size for need in coming))}{more}"]
-    lines += [
-        f"disk {printable(folder)}: {in_words(size)} to come, {in_words(free)} free"
-        for folder, size, free in room(needs)
-    ]
+        size = in_words(need["size"]) if need["size"] else "not known"
+        why_not = need["problem"] or ("no" if need["source"] else need["state"])
+        cells = [need["file"], size, "yes" if need["here"] else why_not]
+        cells += [need["source"], need["licence"], ", ".join(need["for"])]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console = Console(highlight=False)
+    console.width = console.width if console.is_terminal else WIDTH
+    console.print(table)
+    unknown = sum(not (need["size"] or need["here"]) for need in needs)
+    folder, free = disk()
+    console.print(
+        f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size; {in_words(free)} "
+        f"are free in {printable(folder)}\ntime to upscale"
+    )
     times = [row for row in rows if row.get("left")]
-    lines += ["time to upscale"] if times else []
-    lines += [_line(f"{row['method']} on {row['dataset']}", _time(row)) for row in times]
+    for name in dict.fromkeys(row["method"] for row in times):
+        typer.echo(_line(name, _times([row for row in times if row["method"] == name])))
     known = [row["seconds"] for row in times if row["seconds"] is not None]
-    rest = f", and {len(times) - len(known)} not known" if len(known) < len(times) else ""
-    return [*lines, *([f"in all {time_in_words(sum(known))}{rest}"] if known else [])]
+    typer.echo(_line("in all", f"{time_in_words(sum(known))}, {len(times) - len(known)} not known"))
 
 
-def _time(row: Row) -> str:
-    told = "not known" if row["seconds"] is None else time_in_words(row["seconds"])
-    return f"{row['left']} images, {told}{' (' + row['pace'] + ')' if row['pace'] else ''}"
+def _times(rows: Sequence[Row]) -> str:
+    """Of a method: "100 images on realsr 5 min, 93 on drealsr not known (who measured)"."""
+    told = [
+        f"{row['left']} images on {row['dataset']} "
+        + ("not known" if row["seconds"] is None else time_in_words(row["seconds"]))
+        for row in rows
+    ]
+    sources = dict.fromkeys(row["pace"] for row in rows if row["pace"])
+    return ", ".join(told) + "".join(f" ({source})" for source in sources)
 
 
 def _state(rows: Sequence[Row]) -> str:

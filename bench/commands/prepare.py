@@ -1,7 +1,8 @@
-"""`prepare`: all that a suite needs, shown, asked about and fetched; `run --prepare` does so too."""
+"""`prepare`, also as `run --prepare`: all that a suite needs, shown, asked about and fetched."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,16 +10,14 @@ import typer
 
 from bench.base.device import default_store
 from bench.base.errors import BenchError
+from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import FAILED, print_json, progress
 from bench.running.options import RunOptions
 
 if TYPE_CHECKING:
     from bench.running.plan import Plan
-
-WIDTH = 160
-"""Columns of the plan where no terminal says how many there are."""
 
 
 @grouped
@@ -31,9 +30,9 @@ def prepare(
     dry_run: o.DryRun = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Get all that a suite needs: test sets, environments, weights of methods that can run.
+    """Get all that a suite needs: test sets, environments, weights.
 
-    Shows the plan and asks first. What is here already is not fetched again; a GPU need not be.
+    Shows the plan and asks first. What is here is not fetched again; a GPU need not be here.
     """
     from bench.running.plan import make_plan
 
@@ -44,7 +43,7 @@ def prepare(
 
 
 def get_ready(
-    plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool
+    plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
 ) -> bool:
     """Show what a plan needs and, unless it is a dry run, get it; whether nothing failed.
 
@@ -52,34 +51,35 @@ def get_ready(
         BenchError: nobody is there to ask, or the disk is too small.
         typer.Exit: after a dry run, with 2 if something cannot be had; after a No.
     """
-    from rich.console import Console
+    from bench.commands.plan_text import show_needs
+    from bench.running import execute
+    from bench.suites.prepare import coming, disk, get, needs
 
-    from bench.commands import plan_text
-    from bench.running.execute import dry_run as rows_of
-    from bench.suites import prepare as suites
-
-    root, quiet = plan.options.datasets, progress(as_json)
-    needs = suites.needs(plan.datasets, plan.methods, plan.metrics, root, gpu_here)
-    rows = rows_of(plan, seeds)
-    full = suites.too_full(needs)
-    if dry_run and as_json:
-        print_json({"needs": [need.told for need in needs], "plan": rows})
+    if os.environ.get("CASSR_BENCH_OFFLINE"):
+        raise BenchError("--offline: nothing can be got; leave it out, or --prepare")
+    root = plan.options.datasets
+    rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
+    folder, free = disk()
+    if as_json and dry_run:
+        print_json({"needs": rows, "plan": work})
     elif not as_json:
-        console = Console(highlight=False)
-        console.width = max(console.width, WIDTH) if not console.is_terminal else console.width
-        console.print(plan_text.needs_table(needs))
-        typer.echo("\n".join(plan_text.needs_lines(needs, rows)))
+        show_needs(rows, work)
     if dry_run:
-        raise typer.Exit(2 if full or any(need.lacking for need in needs) else 0)
-    if full:
-        raise BenchError(full)
-    if all(need.here or need.get is None for need in needs):
-        yes = True
-    if not yes and (as_json or not sys.stdin.isatty()):
-        raise BenchError("nobody is there to ask; give --yes, or --dry-run for the plan alone")
-    if not yes and not typer.confirm("Get these?", err=True):
-        raise typer.Exit
-    failures = suites.get(needs, quiet)
+        bad = coming(rows) > free or any(row["problem"] for row in rows)
+        raise typer.Exit(2 if bad else 0)
+    if coming(rows) > free:
+        size = f"{in_words(coming(rows))} are to come, {in_words(free)} are free"
+        raise BenchError(f"{printable(folder)}: {size}; make room, or set CASSR_BENCH_CACHE")
+    if not yes and not all(row["here"] for row in rows):
+        _ask(as_json)
+    failures = list(get(plan.suite, rows, root, progress(as_json)))
     for line in failures:
         typer.echo(f"not ready: {line}", err=True)
     return not failures
+
+
+def _ask(as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise BenchError("nobody is there to ask; give --yes, or --dry-run for the plan alone")
+    if not typer.confirm("Get what is not here?", err=True):
+        raise typer.Exit

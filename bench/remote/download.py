@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,22 +69,15 @@ def download(
 
 def offered(address: str) -> tuple[int, str]:
     """Bytes that lie at an address, 0 where it does not say; and why nothing can be had there."""
-    if hub.is_shut(address):
-        return 0, f"{address} is not asked: HF_HUB_OFFLINE is set"
+    asked = hub.address(address)
     try:
-        with _ask(address, {}) as answer:
+        with requests.get(
+            asked, headers=hub.headers(asked), stream=True, timeout=_TIMEOUT, verify=_certificates()
+        ) as answer:
             answer.raise_for_status()
             return _length(answer), ""
-    except (requests.RequestException, HTTPError, WeightsError) as error:
+    except (requests.RequestException, WeightsError) as error:
         return 0, f"{address}: {_brief(address, error)}"
-
-
-def _ask(address: str, extra: Mapping[str, str]) -> requests.Response:
-    asked = hub.address(address)
-    headers = {"Accept-Encoding": "identity", **hub.headers(asked), **extra}
-    return requests.get(
-        asked, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
-    )
 
 
 @dataclass
@@ -118,10 +110,14 @@ class _Transfer:
 
     def _request(self) -> None:
         have = self._resumable()
-        extra = {"Range": f"bytes={have}-"} if have else {}
-        if have and self.version:
-            extra["If-Range"] = self.version
-        with _ask(self.address, extra) as answer:
+        asked = hub.address(self.address)
+        headers = {"Accept-Encoding": "identity", **hub.headers(asked)}
+        if have:
+            headers |= {"Range": f"bytes={have}-"}
+            headers |= {"If-Range": self.version} if self.version else {}
+        with requests.get(
+            asked, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
+        ) as answer:
             if answer.status_code == 416:
                 self._judge_part(answer)
                 return

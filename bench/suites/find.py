@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.base.cards import parse_toml, read_card, read_folder, read_text
+from bench.base.cards import read_card, read_folder
 from bench.base.registry import Registry
 from bench.base.types import TRAINING_SEED
 from bench.methods.find import all_methods, matching
@@ -24,14 +24,6 @@ def find_suite(name: str) -> SuiteCard:
     if name.endswith(".toml"):
         return _spelled_out(read_card(Path(name), SuiteCard))
     return suite_cards().find(name)
-
-
-def is_suite(name: str) -> bool:
-    """Whether a name, or the card in a file, is a suite's."""
-    if name.endswith(".toml"):
-        said = parse_toml(Path(name), read_text(Path(name)))
-        return {"methods", "datasets"} <= said.keys()
-    return name in suite_cards()
 
 
 def _spelled_out(suite: SuiteCard) -> SuiteCard:
