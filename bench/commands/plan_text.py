@@ -47,9 +47,10 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
     table = Table("what", "size", "here", "from", "licence", "for", box=None, pad_edge=False)
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
-        why_not = need["problem"] or ("no" if need["source"] else need["state"])
+        source = next(iter(need["sources"]), "")
+        why_not = need["problem"] or ("no" if source else need["state"])
         cells = [need["file"], size, "yes" if need["here"] else why_not]
-        cells += [need["source"], need["licence"], ", ".join(need["for"])]
+        cells += [source, need["licence"], ", ".join(need["for"])]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(highlight=False)
     console.width = console.width if console.is_terminal else WIDTH
@@ -64,7 +65,8 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
     for name in dict.fromkeys(row["method"] for row in times):
         typer.echo(_line(name, _times([row for row in times if row["method"] == name])))
     known = [row["seconds"] for row in times if row["seconds"] is not None]
-    typer.echo(_line("in all", f"{time_in_words(sum(known))}, {len(times) - len(known)} not known"))
+    total = f"{time_in_words(sum(known))}, " if known else ""
+    typer.echo(_line("in all", f"{total}{len(times) - len(known)} of {len(times)} not known"))
 
 
 def _times(rows: Sequence[Row]) -> str:

@@ -77,7 +77,7 @@ def offered(address: str) -> tuple[int, str]:
             answer.raise_for_status()
             return _length(answer), ""
     except (requests.RequestException, WeightsError) as error:
-        return 0, f"{address}: {_brief(address, error)}"
+        return 0, _brief(address, error)
 
 
 @dataclass

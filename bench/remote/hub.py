@@ -81,8 +81,8 @@ def folder_size(repository: str, revision: str, patterns: list[str] | None) -> i
 
     try:
         found = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
-    except OSError as error:
-        raise WeightsError(f"{repository}: {reason(error, repository)}") from error
+    except Exception as error:  # whatever its transport raises
+        raise WeightsError(reason(error, repository)) from error
     sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
     return sum(sizes[name] for name in filter_repo_objects(sizes, allow_patterns=patterns))
 

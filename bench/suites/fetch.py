@@ -49,7 +49,8 @@ def fetch(
     for weight, users in _wanted(parts).values():
         part = weight if most_mb is None else _unasked(weight, most_mb)
         if part is not None:
-            how = f"get it from {part.page or part.url}, put it at {weights.home(part)}"
+            origin = f"get it from {part.page}, " if part.page else ""
+            how = f"{origin}put it at {weights.home(part)}"
             rows.append(fetch_row(part, users, how, progress, dry_run))
     if most_mb is not None:
         return rows
@@ -123,7 +124,7 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
     row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
-    row |= {"source": "pyiqa", "problem": "", "here": False}
+    row |= {"sources": ["pyiqa"], "problem": "", "here": False}
     if not metrics.unavailable(get(name)):
         return {**row, "state": "are here", "here": True}
     if dry_run:

@@ -102,18 +102,21 @@ def _failed(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _row(what: str, entry: Entry, source: str, **more: Any) -> Row:
-    row = {"file": what, "for": [entry.name], "size": 0, "source": source, "here": False}
+    row = {"file": what, "for": [entry.name], "size": 0, "sources": [source], "here": False}
     return {**row, "state": f"would come from {source}", "problem": "", **more}
 
 
 def _asked(row: Row) -> Row:
     """The row with what its address says: of a file not here how large it is, or why not."""
-    if row["here"] or row["problem"] or "://" not in row["source"]:
-        return row
     from bench.remote.download import offered  # heavy: only to fetch
 
-    size, problem = offered(row["source"])
-    return {**row, "size": row["size"] or size, "problem": problem}
+    problem = row["problem"]
+    for address in row["sources"]:
+        if not row["here"] and "://" in address:
+            size, problem = offered(address)
+            if not problem:
+                return {**row, "size": row["size"] or size}
+    return {**row, "problem": problem}
 
 
 def _lacking(suite: SuiteCard, root: Path) -> list[str]:
@@ -140,8 +143,9 @@ def _environment(entry: Entry, gpu_here: bool) -> Row:
         problem = environment.no_interpreter(where)
     here = not problem and all(check.state == "ok" for check in checks.values())
     size = 0 if built or problem else ENVIRONMENT
-    source = where.official.repository
-    return _row("environment", entry, source, size=size, here=here, problem=problem)
+    source = where.official.repository.split("://")[-1]
+    what = f"environment {entry.card.name}"
+    return _row(what, entry, source, size=size, here=here, problem=problem)
 
 
 def _from_hub(entry: Entry) -> Iterator[Row]:
