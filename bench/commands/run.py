@@ -47,7 +47,7 @@ def run(
 
     What is in the store already is not computed again; a run that was stopped goes on.
     """
-    from bench.commands.prepare import get_ready
+    from bench.commands.machine import get_ready
     from bench.reports import require_free
     from bench.running.execute import execute, plans, together
     from bench.running.plan import make_plan

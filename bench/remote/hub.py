@@ -11,7 +11,6 @@ import os
 import re
 from pathlib import Path
 
-from bench.base.errors import WeightsError
 from bench.base.text import printable
 
 HUB = "https://huggingface.co"
@@ -70,21 +69,17 @@ def needs_consent(repository: str) -> str:
     )
 
 
-def folder_size(repository: str, revision: str, patterns: list[str] | None) -> int:
-    """Bytes of a repository's files that match; of all if there are no patterns.
-
-    Raises:
-        WeightsError: the hub does not say.
-    """
+def offered(repository: str, revision: str, patterns: list[str] | None) -> tuple[int, str]:
+    """Bytes of a repository's files that match; and why nothing can be had there."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
     try:
         found = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
     except Exception as error:  # whatever its transport raises
-        raise WeightsError(reason(error, repository)) from error
+        return 0, reason(error, repository)
     sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
-    return sum(sizes[name] for name in filter_repo_objects(sizes, allow_patterns=patterns))
+    return sum(sizes[name] for name in filter_repo_objects(sizes, allow_patterns=patterns)), ""
 
 
 def reason(error: Exception, repository: str) -> str:

@@ -102,8 +102,9 @@ def _failed(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _row(what: str, entry: Entry, source: str, **more: Any) -> Row:
-    row = {"file": what, "for": [entry.name], "size": 0, "sources": [source], "here": False}
-    return {**row, "state": f"would come from {source}", "problem": "", **more}
+    row: Row = {"file": what, "for": [entry.name], "sources": [source] if source else []}
+    row |= {"size": 0, "here": False, "problem": "", "state": f"would come from {source}"}
+    return row | more
 
 
 def _asked(row: Row) -> Row:
@@ -152,11 +153,7 @@ def _from_hub(entry: Entry) -> Iterator[Row]:
     """The folders of the hub that an official repository wants; setup gets them."""
     where = Installation(entry.card)
     there = {check.what for check in where.checks() if check.state == "ok"}
-    for wanted in where.official.snapshots:
-        name, size, problem = wanted.repository, 0, ""
-        try:
-            if name not in there:
-                size = hub.folder_size(name, wanted.revision, wanted.files or None)
-        except BenchError as error:
-            problem = str(error)
-        yield _row(name, entry, "the hub", size=size, here=name in there, problem=problem)
+    for each in where.official.snapshots:
+        name, here = each.repository, each.repository in there
+        size, problem = (0, "") if here else hub.offered(name, each.revision, each.files or None)
+        yield _row(name, entry, "the hub", size=size, here=here, problem=problem)
