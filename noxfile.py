@@ -50,14 +50,17 @@ def _fingerprint() -> str:
     return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
 
 
+def bench(session: nox.Session, *arguments: str) -> None:
+    python(session, "-m", "bench", *arguments)
+
+
 @nox.session
 def leaderboard(session: nox.Session) -> None:
     """Run a suite (`quick` unless named) and print its leaderboard."""
-    python(session, "-m", "bench", "run", *(session.posargs or ["quick"]))
+    bench(session, "run", *(session.posargs or ["quick"]))
 
 
-CROPS = ("nearest", "bicubic", "lanczos", "dat-light", "realesr-animevideov3",
-         "realesrgan-x4plus", "cassr-mini")  # fmt: skip
+CROPS = "nearest bicubic lanczos dat-light realesr-animevideov3 realesrgan-x4plus cassr-mini"
 CROPS_METRICS = "psnr_y,ssim_y,ms_ssim,fsim,gmsd,niqe"
 
 
@@ -65,10 +68,10 @@ CROPS_METRICS = "psnr_y,ssim_y,ms_ssim,fsim,gmsd,niqe"
 def measured(session: nox.Session) -> None:
     """Measure results/measured again; after `--`, the folder of OSEDiff's published outputs."""
     outputs = [f"folder:{folder}/{{dataset}}@OSEDiff" for folder in session.posargs]
-    suite = ("crops", "--methods", ",".join((*CROPS, *outputs)), "--metrics", CROPS_METRICS)
-    python(session, "-m", "bench", "run", *suite, "--device", "cpu")
-    kept = ("--out", "results/measured/crops.json", "--overwrite")
-    python(session, "-m", "bench", "export", *suite, "--device", "cpu", *kept)
+    methods = ",".join((*CROPS.split(), *outputs))
+    suite = ("crops", "--methods", methods, "--metrics", CROPS_METRICS, "--device", "cpu")
+    bench(session, "run", *suite)
+    bench(session, "export", *suite, "--out", "results/measured/crops.json", "--overwrite")
 
 
 MINI = "results/training/mini"
@@ -83,9 +86,8 @@ def train_mini(session: nox.Session) -> None:
     start: tuple[str, ...] = ()
     for stage in MINI_RUNS:
         run = (stage, "--preset", "mini", "--loss", "image", "--out", f"{MINI}/{stage}", *start)
+        bench(session, "train", *run, "--checkpoint-every", "100", *session.posargs)
         start = ("--from", f"{MINI}/{stage}/model")
-        often = ("--checkpoint-every", "100")
-        python(session, "-m", "bench", "train", *run, *often, *session.posargs)
     python(session, "-m", "cassr.training.release", f"{MINI}/guidance/model", SHIPPED)
     for stage in MINI_RUNS:
         shutil.copy(f"{MINI}/{stage}/log.csv", f"{SHIPPED}/runs/{stage}.csv")
@@ -93,8 +95,7 @@ def train_mini(session: nox.Session) -> None:
 
 ABLATION = "results/training/ablation"
 # Every variant is trained alike: on small crops, from the same prior.
-ABLATION_SETTINGS = ("--preset", "mini", "--loss", "image", "--crop", "64",
-                     "--samples", "1280", "--adversarial-weight", "0")  # fmt: skip
+ABLATION_SETTINGS = "--preset mini --loss image --crop 64 --samples 1280 --adversarial-weight 0"
 STAGE_1_STEPS, STAGE_2_STEPS = "80", "160"
 # model -> options of its training; stage 1 is trained where there is one of its own
 ABLATION_MODELS = {
@@ -110,30 +111,25 @@ def ablate_mini(session: nox.Session) -> None:
     """Train the miniature's ablations for three seeds and lay them out as the paper's tables."""
     for seed in ("0", "1", "2"):
         for model, options in ABLATION_MODELS.items():
-            _train_ablation(session, f"{model}-{seed}", model, seed, options)
+            _train_ablation(session, model, seed, *options)
     session.env["CASSR_MODELS"] = f"{ABLATION}/models"
     for suite in ("table2-mini", "table3-mini", "attention-mini"):
-        python(session, "-m", "bench", "run", suite, *session.posargs)
+        bench(session, "run", suite, *session.posargs)
 
 
-def _train_ablation(
-    session: nox.Session, name: str, model: str, seed: str, options: tuple[str, ...]
-) -> None:
-    common = (*ABLATION_SETTINGS, *options, "--seed", seed)
-    source = f"{MINI}/prior/model"
-    if model in ("scedit", "controlnet"):
-        out = f"{ABLATION}/{name}-activation"
-        run = ("train", "activation", "--from", source, "--out", out, "--steps", STAGE_1_STEPS)
-        python(session, "-m", "bench", *run, *common)
-        source = f"{out}/model"
-    if model == "no-attention":
-        source = f"{ABLATION}/scedit-{seed}-activation/model"
-    out = f"{ABLATION}/{name}"
-    run = ("train", "guidance", "--from", source, "--out", out, "--steps", STAGE_2_STEPS)
-    python(session, "-m", "bench", *run, *common)
-    python(
-        session, "-m", "cassr.training.release", f"{out}/model", f"{ABLATION}/models/mini-{name}"
-    )
+def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) -> None:
+    def train(stage: str, source: str, out: str, steps: str) -> None:
+        run = ("--from", source, "--out", out, "--steps", steps, "--seed", seed)
+        bench(session, "train", stage, *run, *ABLATION_SETTINGS.split(), *options)
+
+    own = f"{ABLATION}/{model}-{seed}"
+    stage_1 = {"lr": f"{MINI}/prior", "no-attention": f"{ABLATION}/scedit-{seed}-activation"}
+    source = stage_1.get(model, f"{own}-activation")
+    if model not in stage_1:
+        train("activation", f"{MINI}/prior/model", source, STAGE_1_STEPS)
+    train("guidance", f"{source}/model", own, STAGE_2_STEPS)
+    released = f"{ABLATION}/models/mini-{model}-{seed}"
+    python(session, "-m", "cassr.training.release", f"{own}/model", released)
 
 
 @nox.session
@@ -153,6 +149,13 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types."""
     python(session, "-m", "mypy")
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Check the types of the report page's JavaScript; needs Node.js."""
+    project = "bench/reports/html/page/jsconfig.json"
+    session.run("npx", "--yes", "-p", "typescript@5", "tsc", "-p", project, external=True)
 
 
 @nox.session(venv_backend="venv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,22 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 def fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     """What a card's options stand for: the model's files by hash; empty when there is none."""
     try:
-        folder = find_model(options["model"], options.get("revision", "main"), fetch=False)
+        return {"files": model_files(_found(options))}
     except Unavailable:
         return {}
-    return {"files": model_files(folder)}
 
 
 def unavailable(options: Mapping[str, Any]) -> str:
     """Why a card with these options cannot run here; "" when it can."""
     try:
-        find_model(options["model"], options.get("revision", "main"), fetch=False)
+        _found(options)
     except Unavailable as error:
         return str(error)
     return ""
+
+
+def _found(options: Mapping[str, Any]) -> Path:
+    return find_model(options["model"], options.get("revision", "main"), fetch=False)
 
 
 def models_dir() -> Path:
@@ -63,12 +67,9 @@ def find_model(model: str, revision: str, fetch: bool = True) -> Path:
 def _from_hub(model: str, revision: str, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
 
+    get = partial(snapshot_download, model, revision=revision, allow_patterns=_PATTERNS)
     try:
-        return Path(
-            snapshot_download(
-                model, revision=revision, allow_patterns=_PATTERNS, local_files_only=not fetch
-            )
-        )
+        return Path(get(local_files_only=not fetch))
     except Exception as error:  # anything from no network to no such repository
         reason = hub.reason(error, model)
         raise Unavailable(f"model {model!r} cannot be had from the hub: {reason}") from error

@@ -1,4 +1,4 @@
-"""CasSR as a method: `cassr.CasSRPipeline` behind the two functions that the harness calls.
+"""CasSR as a method: `cassr.CasSRPipeline` behind the function that the harness calls.
 
 A reference image of stage 1 is kept in the cache under the hash of all it depends on, so variants
 that share stage 1 (other prompts of stage 2, with and without attention) compute it once.
@@ -17,6 +17,7 @@ from torch import Tensor
 from baselines.cassr_files import find_model, model_files
 from bench.base.hashing import json_sha256
 from bench.files import images
+from bench.methods.find import find
 from bench.remote import weights
 
 if TYPE_CHECKING:
@@ -68,30 +69,20 @@ class CasSR:
         compile: bool = False,
         device: str = "cpu",
     ) -> None:
+        from cassr.prompts import BlipCaptioner
+
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
-        self.name, self.model = "cassr", model
         folder = find_model(model, revision)
-        self.files = model_files(folder)
+        self.files, self.dtype = model_files(folder), dtype
         self.pipeline = _load(folder, DTYPES[dtype]).to(device)
         self.pipeline.optimize(compile=compile)
         self.options = dict(sampling or {})
         self.pipeline.sampling.changed(self.options)
-        self.captioner = _captioner(caption, device) if caption else None
-        self.reference_method = _method(reference_method, device) if reference_method else None
-        self._settings = {"caption": caption, "reference": reference_method, "dtype": dtype}
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Model files by hash, options, library versions."""
-        import diffusers
-
-        return {
-            "model": self.model,
-            "files": self.files,
-            "sampling": self.pipeline.sampling.changed(self.options).as_dict(),
-            "settings": self._settings,
-            "libraries": {"torch": torch.__version__, "diffusers": diffusers.__version__},
-        }
+        self.captioner = BlipCaptioner(caption, device=device) if caption else None
+        self.reference_method: Any = (
+            find(reference_method).load(device) if reference_method else None
+        )
 
     def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> (B, 3, scale*H, scale*W) float32 in [0, 1]."""
@@ -131,7 +122,7 @@ class CasSR:
                 "seed": seed,
                 "files": self.files,
                 "options": {name: options[name] for name in (*STAGE_1_OPTIONS, "activation")},
-                "dtype": self._settings["dtype"],
+                "dtype": self.dtype,
                 "device": self.pipeline.device.type,
             }
         )
@@ -150,15 +141,3 @@ def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
         pipeline = CasSRPipeline.from_adapters(folder, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def _captioner(model: str, device: str) -> Any:
-    from cassr.prompts import BlipCaptioner
-
-    return BlipCaptioner(model, device=device)
-
-
-def _method(name: str, device: str) -> Any:
-    from bench.methods.find import find
-
-    return find(name).load(device)

@@ -10,22 +10,21 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
 
-from baselines.official_run import Job, OfficialRun, Watch
-from bench.base.errors import CardError, Unavailable
+from baselines.official_run import Job, OfficialRun, Program
+from bench.base.errors import Unavailable
 from bench.base.types import WHOLE_SET, SetImage
 from bench.files import images
-from bench.methods.card import MethodCard, Official
-from bench.methods.installation import Installation, clean_environment
-from bench.remote import weights
+from bench.methods.card import MethodCard
+from bench.methods.installation import Installation
 
 FRUITLESS = 5
 """Runs in a row without an image, before the rest is given up: all inputs, two halves and two
 quarters of them. With one or two bad inputs, one of these has none."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_PLACEHOLDER = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
 
 
 class OfficialRepository:
@@ -40,11 +39,10 @@ class OfficialRepository:
     """
 
     def __init__(self, card: MethodCard, device: str = "cpu") -> None:
-        self.where = Installation(card)
-        self.official: Official = self.where.official
-        self.device = device
-        problem = self.where.problem()
-        if problem:
+        where = Installation(card)
+        self.title, self.official = card.title, where.official
+        self.program = Program(where, device)
+        if problem := where.problem():
             raise Unavailable(f"method '{card.name}': {problem}")
         if self.official.gpu and not device.startswith("cuda"):
             raise Unavailable(f"method '{card.name}' needs a GPU; give --device cuda")
@@ -67,9 +65,13 @@ class OfficialRepository:
         work = work.absolute()  # the program runs in its clone, where ours is no folder
         jobs, too_small = self._prepare(inputs, work / "input", scale)
         yield from too_small
-        seen = Watch(work, seed, watch)
+        names = (f"run-{number}" for number in count(1))
+
+        def start(command: list[str], group: list[Job]) -> OfficialRun:
+            return OfficialRun(self.program, command, group, work, next(names), seed)
+
         for command, group in self._groups(jobs):
-            yield from self._all(command, group, seen)
+            yield from _all(group, partial(start, command), watch)
 
     def _groups(self, jobs: list[Job]) -> list[tuple[list[str], list[Job]]]:
         """Which command does which inputs."""
@@ -79,28 +81,6 @@ class OfficialRepository:
         fitting = [job for job in jobs if job.seen == (side, side)]
         others = [job for job in jobs if job.seen != (side, side)]
         return [(self.official.command, fitting), (self.official.command_else, others)]
-
-    def _all(self, command: list[str], jobs: list[Job], seen: Watch) -> Iterator[SetImage]:
-        """Run one command until every input is done or given up."""
-        waiting, fruitless = deque([jobs] if jobs else []), 0
-        while waiting:
-            group = waiting.popleft()
-            run = OfficialRun(self, command, group, seen)
-            yield from run.images()
-            yield from (SetImage(i, None, why) for i, why in run.attempt.refused.items())
-            if run.strangers:
-                yield SetImage(WHOLE_SET, None, run.strangers)
-            rest = [job for job in group if job.id not in run.done]
-            again = _again(rest, group, run)
-            waiting.extend(again)
-            if not again:
-                yield from (SetImage(job.id, None, run.missing(job)) for job in rest)
-            fruitless = 0 if run.made else fruitless + 1
-            if fruitless >= FRUITLESS:
-                why = f"given up after {FRUITLESS} runs without an image: "
-                left = [job for group in waiting for job in group]
-                yield from (SetImage(job.id, None, why + run.missing(job)) for job in left)
-                return
 
     def _prepare(
         self, inputs: Mapping[str, Path], folder: Path, scale: int
@@ -112,12 +92,11 @@ class OfficialRepository:
             height, width = rgb.shape[:2]
             if min(height, width) < self.official.min_size:
                 least = self.official.min_size
-                reason = f"is {width}x{height}; {self.where.card.title} needs {least} or more"
+                reason = f"is {width}x{height}; {self.title} needs {least} or more"
                 refused.append(SetImage(image_id, None, reason))
                 continue
-            stem = image_id if _PLAIN.fullmatch(image_id) else f"image-{index:05d}"
-            if stem.lower() in taken:
-                stem = f"image-{index:05d}"
+            plain = _PLAIN.fullmatch(image_id) and image_id.lower() not in taken
+            stem = image_id if plain else f"image-{index:05d}"
             taken.add(stem.lower())
             padded = images.mirror_to_multiple(rgb, self.official.multiple)
             images.write_png(folder / f"{stem}.png", padded)
@@ -125,42 +104,30 @@ class OfficialRepository:
             jobs.append(Job(image_id, stem, (width, height), seen, scale))
         return sorted(jobs, key=lambda job: job.stem), refused
 
-    def fill(self, text: str, known: Mapping[str, str]) -> str:
-        """`text` with its placeholders filled in.
 
-        Raises:
-            CardError: a placeholder that does not exist.
-        """
-
-        def value(match: re.Match[str]) -> str:
-            name, argument = match.groups()
-            if name == "weight" and argument:
-                return str(self.where.weight(argument).absolute())
-            if name in known and not argument:
-                return known[name]
-            raise CardError(f"card {self.where.card.name}: unknown placeholder {match[0]}")
-
-        return _PLACEHOLDER.sub(value, text)
-
-    def environment(self, known: Mapping[str, str]) -> dict[str, str]:
-        extra = {k: self.fill(v, known) for k, v in self.official.environment.items()}
-        if self.device.startswith("cuda:"):
-            extra["CUDA_VISIBLE_DEVICES"] = self.device.partition(":")[2]
-        elif self.device == "cpu":
-            extra["CUDA_VISIBLE_DEVICES"] = ""
-        return clean_environment(self.where.python, extra)
-
-    def record(self) -> dict[str, Any]:
-        """What the pixels depend on, beside the card."""
-        return {
-            "device": self.device,
-            "commit": self.official.commit,
-            "revisions": self.where.record().get("revisions", {}),
-            "weights": {
-                weight.name: weights.sha256(self.where.weight(weight.name))
-                for weight in self.where.card.weights
-            },
-        }
+def _all(
+    jobs: list[Job], start: Callable[[list[Job]], OfficialRun], watch: Callable[[str], None]
+) -> Iterator[SetImage]:
+    """Run one command until every input is done or given up."""
+    waiting, fruitless = deque([jobs] if jobs else []), 0
+    while waiting:
+        group = waiting.popleft()
+        run = start(group)
+        yield from run.images(watch)
+        yield from (SetImage(name, None, why) for name, why in run.refused.items())
+        if run.strangers:
+            yield SetImage(WHOLE_SET, None, run.strangers)
+        rest = [job for job in group if job.id not in run.done]
+        again = _again(rest, group, run)
+        waiting.extend(again)
+        if not again:
+            yield from (SetImage(job.id, None, run.missing(job)) for job in rest)
+        fruitless = 0 if run.made else fruitless + 1
+        if fruitless >= FRUITLESS:
+            why = f"given up after {FRUITLESS} runs without an image: "
+            left = [job for group in waiting for job in group]
+            yield from (SetImage(job.id, None, why + run.missing(job)) for job in left)
+            return
 
 
 def _again(rest: list[Job], group: list[Job], run: OfficialRun) -> list[list[Job]]:
@@ -172,7 +139,7 @@ def _again(rest: list[Job], group: list[Job], run: OfficialRun) -> list[list[Job
     """
     if len(group) == 1 or not rest:
         return []
-    if not run.attempt.reason:
+    if not run.reason:
         return [[job] for job in rest] if run.made else []
     if run.made:
         return [rest]

@@ -4,42 +4,74 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from baselines.process import Process, last_line
-from bench.base.errors import ImageError
+from bench.base.errors import CardError, ImageError
 from bench.base.metering import GpuMemory
 from bench.base.records import copy_atomic, write_atomic
 from bench.base.text import printable
 from bench.base.types import SetImage
 from bench.files import images
-from bench.methods.card import Official
-from bench.methods.installation import Installation
+from bench.methods.installation import Installation, clean_environment
+from bench.remote import weights
 
 POLL_SECONDS = 0.25
 State = tuple[int, int]
 """Of a file: when it was last written, in ns, and its size."""
+_PLACEHOLDER = re.compile(r"\{([a-z]+)(?::([^{}]+))?\}")
 
 
-class Program(Protocol):
-    """What a run asks of the method that it is a run of."""
+@dataclass(frozen=True)
+class Program:
+    """An installed repository, to be run on a device."""
 
     where: Installation
-    official: Official
     device: str
 
-    def fill(self, text: str, known: Mapping[str, str]) -> str: ...
+    def fill(self, text: str, known: Mapping[str, str]) -> str:
+        """`text` with its placeholders filled in.
 
-    def environment(self, known: Mapping[str, str]) -> dict[str, str]: ...
+        Raises:
+            CardError: a placeholder that does not exist.
+        """
 
-    def record(self) -> dict[str, Any]: ...
+        def value(match: re.Match[str]) -> str:
+            name, argument = match.groups()
+            if name == "weight" and argument:
+                return str(self.where.weight(argument).absolute())
+            if name in known and not argument:
+                return known[name]
+            raise CardError(f"card {self.where.card.name}: unknown placeholder {match[0]}")
+
+        return _PLACEHOLDER.sub(value, text)
+
+    def environment(self, known: Mapping[str, str]) -> dict[str, str]:
+        told = self.where.official.environment
+        extra = {name: self.fill(text, known) for name, text in told.items()}
+        if self.device.startswith("cuda:"):
+            extra["CUDA_VISIBLE_DEVICES"] = self.device.partition(":")[2]
+        elif self.device == "cpu":
+            extra["CUDA_VISIBLE_DEVICES"] = ""
+        return clean_environment(self.where.python, extra)
+
+    def record(self) -> dict[str, Any]:
+        """What the pixels depend on, beside the card."""
+        files = (weight.name for weight in self.where.card.weights)
+        return {
+            "device": self.device,
+            "commit": self.where.official.commit,
+            "revisions": self.where.record().get("revisions", {}),
+            "weights": {name: weights.sha256(self.where.weight(name)) for name in files},
+        }
 
 
 @dataclass
@@ -66,113 +98,119 @@ class Job:
         return self.seen[0] * self.scale, self.seen[1] * self.scale
 
 
-@dataclass
-class Attempt:
-    """What one run of the program came to."""
+class OfficialRun:
+    """One start of the program over some inputs.
 
-    refused: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-    """Why it ended early; "" when it ended by itself with exit code 0."""
-
-
-@dataclass
-class Watch:
-    """What all runs over a set share.
+    Args:
+        work: folder of everything that is written; the inputs are in `input`.
+        name: of the run, for its files.
 
     Attributes:
-        work: folder of everything that is written.
-        seed: of the set.
-        line: called with the last line that the program wrote.
+        refused: image -> why its output is not taken.
+        reason: why the program ended early; "" when it ended by itself with exit code 0.
+        strangers: what it wrote that belongs to no input; "" when there is nothing.
     """
 
-    work: Path
-    seed: int
-    line: Callable[[str], None]
-    started: int = 0
-
-    def next_name(self) -> str:
-        self.started += 1
-        return f"run-{self.started}"
-
-
-class OfficialRun:
-    """One start of the program over some inputs."""
-
-    def __init__(self, method: Program, command: list[str], jobs: list[Job], seen: Watch) -> None:
-        self.method = method
-        self.official = method.official
+    def __init__(
+        self,
+        program: Program,
+        command: list[str],
+        jobs: list[Job],
+        work: Path,
+        name: str,
+        seed: int,
+    ) -> None:
+        self.program = program
+        self.official = program.where.official
         self.jobs = {job.stem: job for job in jobs}
-        self.watch = seen.line
-        self.attempt = Attempt()
-        self.strangers = ""
-        self.name = seen.next_name()
-        work = seen.work
-        self.log, self.output = work / f"{self.name}.log", work / f"{self.name}-output"
+        self.refused: dict[str, str] = {}
+        self.reason = self.strangers = ""
+        self.work, self.name = work, name
+        self.log, self.output = work / f"{name}.log", work / f"{name}-output"
         self.output.mkdir(parents=True)
-        source = _only(work / "input", jobs, work / f"{self.name}-input")
-        self.known = self._known_values(source, seen, jobs[0].scale)
-        self.root = Path(method.fill(self.official.outputs.root, self.known))
-        self.command = [str(method.where.python), *(method.fill(p, self.known) for p in command)]
-        self._record = {**method.record(), "run": f"{work.name}/{self.name}"}
-        self._describe(work / f"{self.name}.json", source)
+        source = self._only_these(work / "input")
+        self.known = self._known_values(source, seed, jobs[0].scale)
+        self.root = Path(program.fill(self.official.outputs.root, self.known))
+        arguments = [program.fill(part, self.known) for part in command]
+        self.command = [str(program.where.python), *arguments]
+        self._record = {**program.record(), "run": f"{work.name}/{name}"}
+        self._describe(source)
         self._states: dict[Path, State] = {}
         self._taken: dict[str, State] = {}
-        self._gpu = GpuMemory(method.device)
+        self._gpu = GpuMemory(program.device)
         self._last = time.time_ns()
         self._since = time.monotonic()
 
-    def _known_values(self, source: Path, seen: Watch, scale: int) -> dict[str, str]:
+    def _only_these(self, pool: Path) -> Path:
+        """A folder with just these inputs, so that a second run does not repeat the first.
+
+        They are copies: a program that changes its inputs spoils no later run.
+        """
+        folder = self.work / f"{self.name}-input"
+        for stem in self.jobs:
+            copy_atomic(pool / f"{stem}.png", folder / f"{stem}.png")
+        return folder
+
+    def _known_values(self, source: Path, seed: int, scale: int) -> dict[str, str]:
         """What the card's placeholders stand for in this run."""
-        config = seen.work / f"{self.name}.config.yml"
+        config = self.work / f"{self.name}.config.yml"
         known = {
             "input": str(source),
             "output": str(self.output),
             "scale": str(scale),
-            "seed": str(seen.seed),
-            "repo": str(self.method.where.repo),
-            "run": f"cassr-bench-{seen.work.name}-{self.name}",
+            "seed": str(seed),
+            "repo": str(self.program.where.repo),
+            "run": f"cassr-bench-{self.work.name}-{self.name}",
             "config": str(config),
         }
         if self.official.config:
-            config.write_text(self.method.fill(self.official.config, known))
+            config.write_text(self.program.fill(self.official.config, known))
         return known
 
-    def _describe(self, path: Path, source: Path) -> None:
+    def _describe(self, source: Path) -> None:
         """Keep what this run was: noise may depend on which images were in it, in which order."""
-        setup = self.method.where.record()
         description = {
             **self._record,
             "command": self.command,
             "inputs": sorted(file.name for file in source.iterdir()),
-            "packages": setup.get("packages", []),
+            "packages": self.program.where.record().get("packages", []),
         }
-        write_atomic(path, json.dumps(description, indent=1, sort_keys=True) + "\n")
+        text = json.dumps(description, indent=1, sort_keys=True) + "\n"
+        write_atomic(self.work / f"{self.name}.json", text)
 
-    def images(self) -> Iterator[SetImage]:
+    def images(self, watch: Callable[[str], None]) -> Iterator[SetImage]:
         """Start the program; yield each image as soon as its file is whole, and again when the
-        program has written it anew."""
-        environment = self.method.environment(self.known)
-        process = Process(self.command, self.log, self.method.where.repo, environment)
+        program has written it anew. `watch` is called with the last line that it wrote."""
+        environment = self.program.environment(self.known)
+        process = Process(self.command, self.log, self.program.where.repo, environment)
         try:
             while process.runs():
                 yield from self._finished(final=False)
-                self.watch(last_line(self.log))
+                watch(last_line(self.log))
                 self._gpu.look()
-                if self._overdue():
+                limit = self.official.image_seconds if self._taken else self.official.start_seconds
+                if time.monotonic() - self._since > limit:
+                    self._fail(f"no image came for {limit:.0f} s, so the program was stopped")
                     break
                 time.sleep(POLL_SECONDS)
         finally:
             code = process.end()
-        self._judge_end(code)
+        if code and not self.reason:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._fail(f"the program {how}")
         yield from self._finished(final=True)
         self.strangers = self._strangers()
-        if not self.root.is_relative_to(self.log.parent):
+        if not self.root.is_relative_to(self.work):
             shutil.rmtree(self.root, ignore_errors=True)
+
+    def _fail(self, how: str) -> None:
+        line = last_line(self.log)
+        self.reason = f"{how}; its last line: {line}; log: {printable(self.log)}"
 
     @property
     def done(self) -> set[str]:
         """Images that are made or refused."""
-        return self._taken.keys() | self.attempt.refused.keys()
+        return self._taken.keys() | self.refused.keys()
 
     @property
     def made(self) -> bool:
@@ -190,7 +228,7 @@ class OfficialRun:
         ready = []
         for job in self.jobs.values():
             path = self._path(job)
-            if job.id in self.attempt.refused or not path.is_file():
+            if job.id in self.refused or not path.is_file():
                 continue
             state = _state(path)
             if final or (self._states.get(path) == state and job.id not in self._taken):
@@ -205,15 +243,14 @@ class OfficialRun:
         try:
             rgb = images.read_rgb(path)
         except ImageError as error:
-            if final and not self.attempt.reason:  # else it was being written: done again
-                self.attempt.refused[job.id] = f"{printable(path.name)}: {error.reason}"
+            if final and not self.reason:  # else it was being written: done again
+                self.refused[job.id] = f"{printable(path.name)}: {error.reason}"
             return
         height, width = rgb.shape[:2]
         if (width, height) != job.size:
-            if not final:  # it may yet be written as it is to be
-                return
-            found = f"is {width}x{height}, expected {job.size[0]}x{job.size[1]}"
-            self.attempt.refused[job.id] = f"{printable(path.name)}: {found}"
+            if final:  # till then it may yet be written as it is to be
+                found = f"is {width}x{height}, expected {job.size[0]}x{job.size[1]}"
+                self.refused[job.id] = f"{printable(path.name)}: {found}"
             return
         record = {**self._record, **self._cost(state, again), "lossy": images.losses(path)}
         self._taken[job.id] = state
@@ -233,36 +270,15 @@ class OfficialRun:
         """The file without what was mirrored onto its input."""
         if job.lr == job.seen:
             return path
-        target = self.log.parent / f"{self.name}-cropped" / f"{job.stem}.png"
+        target = self.work / f"{self.name}-cropped" / f"{job.stem}.png"
         images.write_png(target, images.crop(rgb, 0, 0, *(side * job.scale for side in job.lr)))
         return target
-
-    # -- ends ------------------------------------------------------------------------------------
-
-    def _overdue(self) -> bool:
-        first = not self._taken
-        limit = self.official.start_seconds if first else self.official.image_seconds
-        if time.monotonic() - self._since <= limit:
-            return False
-        self.attempt.reason = (
-            f"no image came for {limit:.0f} s, so the program was stopped; "
-            f"its last line: {last_line(self.log)}; log: {printable(self.log)}"
-        )
-        return True
-
-    def _judge_end(self, code: int) -> None:
-        if code != 0 and not self.attempt.reason:
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            self.attempt.reason = (
-                f"the program {how}; its last line: {last_line(self.log)}; "
-                f"log: {printable(self.log)}"
-            )
 
     def missing(self, job: Job) -> str:
         """Why there is no image of an input."""
         wanted = printable(self._path(job).relative_to(self.root))
         passed_over = f"the program ended without an error but wrote no {wanted}; log: {self.log}"
-        return self.attempt.reason or passed_over
+        return self.reason or passed_over
 
     def _strangers(self) -> str:
         """Files that belong to no input, by name; "" when there are none."""
@@ -279,17 +295,6 @@ class OfficialRun:
     def _known(self, path: Path) -> bool:
         name = str(path.relative_to(self.root))
         return any(fnmatch.fnmatch(name, pattern) for pattern in self.official.outputs.ignore)
-
-
-def _only(pool: Path, jobs: list[Job], folder: Path) -> Path:
-    """A folder with just these inputs, so that a second run does not repeat the first.
-
-    They are copies: a program that changes its inputs spoils no later run.
-    """
-    folder.mkdir(parents=True)
-    for job in jobs:
-        copy_atomic(pool / f"{job.stem}.png", folder / f"{job.stem}.png")
-    return folder
 
 
 def _state(path: Path) -> State:

@@ -5,10 +5,12 @@ Both are data on a method's card, since they change the pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,10 +52,8 @@ def mirrored(side: int, target: int, repeat_edge: bool) -> Tensor:
 
     Any target is allowed: the mirror image is itself mirrored where one is not enough.
     """
-    period = max(1, 2 * side if repeat_edge else 2 * side - 2)
-    index = torch.arange(target) % period
-    last = period - 1 if repeat_edge else period
-    return torch.where(index < side, index, last - index)
+    mode: Literal["symmetric", "reflect"] = "symmetric" if repeat_edge else "reflect"
+    return torch.from_numpy(np.pad(np.arange(side), (0, target - side), mode))
 
 
 @dataclass(frozen=True)
@@ -78,40 +78,20 @@ class Tiles:
         return height * width > self.above and (height > self.size or width > self.size)
 
     def __call__(self, x: Tensor, scale: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """Upscale tile by tile.
-
-        Args:
-            x: (B, C, H, W).
-            scale: of `run`.
-            run: (B, C, h, w) -> (B, C, scale*h, scale*w).
-
-        Returns:
-            (B, C, scale*H, scale*W).
-        """
+        """(B, C, H, W) -> (B, C, scale*H, scale*W), tile by tile; `run` does so with each."""
         height, width = x.shape[2:]
         output = x.new_zeros(*x.shape[:2], height * scale, width * scale)
-        for top, bottom in self._spans(height):
-            for left, right in self._spans(width):
-                output[..., top * scale : bottom * scale, left * scale : right * scale] = (
-                    self._tile(x, (top, bottom), (left, right), scale, run)
-                )
+        for top, left in product(range(0, height, self.size), range(0, width, self.size)):
+            rows, columns = min(self.size, height - top), min(self.size, width - left)
+            above, before = max(top - self.overlap, 0), max(left - self.overlap, 0)
+            below, behind = top + rows + self.overlap, left + columns + self.overlap
+            tile = run(x[..., above:below, before:behind])
+            _box(output, top, left, rows, columns, scale).copy_(
+                _box(tile, top - above, left - before, rows, columns, scale)
+            )
         return output
 
-    def _spans(self, side: int) -> Iterator[tuple[int, int]]:
-        for start in range(0, side, self.size):
-            yield start, min(start + self.size, side)
 
-    def _tile(
-        self,
-        x: Tensor,
-        rows: tuple[int, int],
-        columns: tuple[int, int],
-        scale: int,
-        run: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        top, left = max(rows[0] - self.overlap, 0), max(columns[0] - self.overlap, 0)
-        seen = x[..., top : rows[1] + self.overlap, left : columns[1] + self.overlap]
-        sr = run(seen)
-        y, x0 = (rows[0] - top) * scale, (columns[0] - left) * scale
-        height, width = (rows[1] - rows[0]) * scale, (columns[1] - columns[0]) * scale
-        return sr[..., y : y + height, x0 : x0 + width]
+def _box(x: Tensor, top: int, left: int, rows: int, columns: int, scale: int) -> Tensor:
+    """A part of an upscaled image (B, C, H, W), its place and size given in LR pixels."""
+    return x[..., top * scale : (top + rows) * scale, left * scale : (left + columns) * scale]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.base.text import printable
+from bench.processes.worker import die_with_parent
 
 MARK = "CASSR_BENCH_PROCESS"
 """Variable that a program and all its children hold, whatever sessions they make for themselves."""
@@ -47,7 +46,7 @@ class Process:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent,
             )
 
     def runs(self) -> bool:
@@ -78,11 +77,6 @@ def _marked(mark: str) -> Iterator[int]:
         with suppress(OSError):  # it has ended, or is another user's
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 yield int(folder.name)
-
-
-def _die_with_parent() -> None:
-    """In the child, before it runs: be killed when the runner is (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def shorten(log: Path) -> None:

@@ -102,8 +102,10 @@ def load(weights: Path) -> ImageModelDescriptor:
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
     _register_extra()
+    is_ncnn = weights.suffix.lower() == ncnn_weights.SUFFIX
+    tensors = ncnn_weights.state_dict(weights) if is_ncnn else state_dict(weights)
     try:
-        descriptor = ModelLoader(device="cpu").load_from_state_dict(state_dict(weights))
+        descriptor = ModelLoader(device="cpu").load_from_state_dict(tensors)
     except UnsupportedModelError as error:
         raise ValueError(f"{weights}: no architecture that spandrel knows fits it") from error
     if not isinstance(descriptor, ImageModelDescriptor) or descriptor.input_channels != 3:
@@ -112,17 +114,6 @@ def load(weights: Path) -> ImageModelDescriptor:
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, a pickle without code or ncnn's .bin, as spandrel wants.
-
-    Raises:
-        ValueError: another suffix, code in the file, or a damaged file.
-    """
-    if weights.suffix.lower() == ncnn_weights.SUFFIX:
-        return ncnn_weights.state_dict(weights)
-    return _state_dict(weights)
-
-
-def _state_dict(weights: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or a pickle without code, as spandrel wants them.
 
     Raises:

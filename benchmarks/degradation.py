@@ -20,7 +20,6 @@ from cassr.degradation import (
     DegradationOptions,
     DegradationParameters,
     apply,
-    degrade_batch,
     seeded_parameters,
 )
 from cassr.degradation.steps import USM_KERNEL, OrderParameters, Pixels, Planes, jpeg
@@ -87,14 +86,6 @@ def plain_apply(hr: Pixels, parameters: DegradationParameters) -> Pixels:
     return (x[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
 
 
-def without_noise(parameters: DegradationParameters) -> DegradationParameters:
-    orders = {
-        name: getattr(parameters, name).model_copy(update={"noise": None})
-        for name in ("first", "second")
-    }
-    return parameters.model_copy(update=orders)
-
-
 def crops(count: int, size: int) -> list[Pixels]:
     """`count` crops of (size, size, 3) from freely licensed photographs, tiled where too small."""
     photographs = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
@@ -102,55 +93,31 @@ def crops(count: int, size: int) -> list[Pixels]:
     return [np.ascontiguousarray(tiled[i % len(tiled)][:size, :size]) for i in range(count)]
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(degraded: Callable[..., Pixels], *given: object) -> float:
     start = time.perf_counter()
-    call()
+    degraded(*given)
     return time.perf_counter() - start
 
 
-def measure(images: list[Pixels], parameters: list[DegradationParameters]) -> tuple[float, float]:
-    """Seconds an image: ours, plain. The two take turns, after one unmeasured image each."""
-    apply(images[0], parameters[0])
-    plain_apply(images[0], parameters[0])
-    times = [
-        (seconds(lambda: apply(hr, p)), seconds(lambda: plain_apply(hr, p)))  # noqa: B023
-        for hr, p in zip(images, parameters, strict=True)
-    ]
+def report(images: list[Pixels], seeds: list[int], preset: DegradationOptions) -> None:
+    """Seconds an image of both, in turns, after one unmeasured image each; and how they differ."""
+    pairs = [(hr, seeded_parameters(preset, seed)) for hr, seed in zip(images, seeds, strict=True)]
+    for degraded in (apply, plain_apply):
+        degraded(*pairs[0])
+    times = [(seconds(apply, *pair), seconds(plain_apply, *pair)) for pair in pairs]
     ours, plain = np.mean(times, axis=0)
-    return float(ours), float(plain)
-
-
-def disagreement(images: list[Pixels], parameters: list[DegradationParameters]) -> Planes:
-    """Mean absolute difference of the noise-free results, in levels of 255, an image each."""
-    quiet = [without_noise(p) for p in parameters]
-    return np.array(
-        [
-            np.abs(apply(hr, p).astype(float) - plain_apply(hr, p)).mean()
-            for hr, p in zip(images, quiet, strict=True)
-        ]
-    )
-
-
-def report(
-    images: list[Pixels], seeds: list[int], preset: DegradationOptions, workers: int
-) -> None:
-    parameters = [seeded_parameters(preset, seed) for seed in seeds]
-    ours, plain = measure(images, parameters)
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    batched = seconds(lambda: degrade_batch(batch, seeds, preset=preset, workers=workers))
-    batched /= len(images)
-    rows = [
-        ("plain torch", plain),
-        ("cassr", ours),
-        (f"cassr, batch, {workers} thread(s)", batched),
-    ]
-    for name, duration in rows:
-        print(f"  {name:28} {duration * 1e3:8.1f} ms an image {plain / duration:6.2f} x as fast")
-    differences = disagreement(images, parameters)
-    print(
-        f"  without noise, mean absolute difference: median {np.median(differences):.4f}, "
-        f"largest {differences.max():.4f} of 255"
-    )
+    print(f"  plain torch {plain * 1e3:.1f} ms an image, cassr {ours * 1e3:.1f} ms")
+    print(f"  as fast as plain torch: {plain / ours:.2f} x")
+    differences = []
+    for hr, parameters in pairs:
+        first, second = (
+            order.model_copy(update={"noise": None})
+            for order in (parameters.first, parameters.second)
+        )
+        quiet = parameters.model_copy(update={"first": first, "second": second})
+        differences.append(np.abs(apply(hr, quiet).astype(float) - plain_apply(hr, quiet)).mean())
+    middle, largest = np.median(differences), max(differences)
+    print(f"  difference without noise: median {middle:.4f}, largest {largest:.4f} of 255")
 
 
 def main() -> None:
@@ -158,16 +125,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--preset", choices=list(PRESETS), default="full")
-    parser.add_argument("--workers", type=int, default=1, help="threads of the batch form")
     options = parser.parse_args()
     torch.set_num_threads(1)
     images = crops(options.images, options.size)
     seeds = [stream_seed(0, str(i)) for i in range(options.images)]
     preset = PRESETS[options.preset]
     print(f"{options.images} images of {options.size}x{options.size}, preset {options.preset}")
-    report(images, seeds, preset, options.workers)
+    report(images, seeds, preset)
     print("the same without USM sharpening")
-    report(images, seeds, preset.model_copy(update={"usm": False}), options.workers)
+    report(images, seeds, preset.model_copy(update={"usm": False}))
 
 
 if __name__ == "__main__":

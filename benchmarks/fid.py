@@ -10,40 +10,20 @@ number on one thread, one after the other; clean-fid's part includes its covaria
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from scoring import Row, show, write
 
 from bench.metrics.frechet import frechet_distance
 
 Features = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Race:
-    """Seconds and values of both at one n; load of the machine before."""
-
-    images: int
-    ours: float
-    clean_fid: float
-    our_value: float
-    their_value: float
-    load: float
-
-    def line(self) -> str:
-        relative = abs(self.our_value - self.their_value) / self.their_value
-        return (
-            f"{self.images:6} {self.ours:8.3f} {self.clean_fid:12.2f} "
-            f"{self.clean_fid / self.ours:7.0f}x   {relative:.1e}   {self.load:.1f}"
-        )
 
 
 def features(count: int, dimensions: int) -> tuple[Features, Features]:
@@ -71,13 +51,21 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
     return time.perf_counter() - start, value
 
 
-def race(count: int, dimensions: int) -> Race:
+def race(count: int, dimensions: int) -> Row:
+    """Seconds and values of both at one n; load of the machine before."""
     x, y = features(count, dimensions)
     frechet_distance(x[:3], y[:3])
     load = os.getloadavg()[0]
     ours, our_value = timed(lambda: frechet_distance(x, y))
     theirs, their_value = timed(lambda: clean_fid(x, y))
-    return Race(count, ours, theirs, our_value, their_value, load)
+    return {
+        "images": count,
+        "ours": ours,
+        "clean_fid": theirs,
+        "times": theirs / ours,
+        "difference": abs(our_value - their_value) / their_value,
+        "load": load,
+    }
 
 
 def main() -> None:
@@ -89,14 +77,8 @@ def main() -> None:
     import cleanfid.fid as cleanfid
 
     cleanfid.linalg.sqrtm = with_disp(linalg.sqrtm)
-    print("images   ours s   clean-fid s   ratio   difference   load")
-    found = []
-    for count in map(int, options.images.split(",")):
-        one = race(count, options.dimensions)
-        print(one.line(), flush=True)
-        found.append(asdict(one))
-    if options.json:
-        options.json.write_text(json.dumps(found))
+    counts = map(int, options.images.split(","))
+    write(options.json, show(race(count, options.dimensions) for count in counts))
 
 
 if __name__ == "__main__":

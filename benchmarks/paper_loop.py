@@ -2,14 +2,13 @@
 
     python benchmarks/paper_loop.py SR_FOLDER HR_FOLDER psnr ssim niqe
 
-One method per run, one process, all cores to torch; the means are printed.
+One method per run, one process, all cores to torch; every value is printed.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 import pyiqa
@@ -32,15 +31,12 @@ def main() -> None:
     metrics = {
         name: pyiqa.create_metric(name, device=cpu, **OPTIONS.get(name, {})) for name in names
     }
-    values: dict[str, list[float]] = {name: [] for name in names}
     with torch.no_grad():
         for path in sorted(Path(sr).iterdir()):
             x, y = read(path), read(Path(hr) / path.name)
             for name, metric in metrics.items():
                 score = metric(x, y) if metric.metric_mode == "FR" else metric(x)
-                values[name].append(score.item())
-    for name, found in values.items():
-        print(name, fmean(found))
+                print(path.name, name, score.item())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`cassr-bench score` against the `pyiqa` command and the loop of a typical paper's script.
 
     python benchmarks/scoring.py --images 100 --methods 1,5,10
+    python benchmarks/scoring.py --grow 200,400,800,1600,3200 --metrics psnr_y,ssim_y
 
 Golden RealSR and DRealSR pairs (CASSR_SHARED, or ../shared beside the checkout) and their mirror
 images are used, all different; without them, synthetic pictures. Further methods are the first one
@@ -9,8 +10,10 @@ after the other, with the same cores; the ratio of the times is the result. The 
 script know one method at a time and share nothing between two of them: they are timed on one, at
 4 and at `--their-images` images, and what that gives for all images is counted once per method.
 They run on `--their-threads` threads; where other work keeps the cores busy, one is faster than
-two. Values are compared with pyiqa called directly under the same convention.
-`--parts` adds the seconds per image of every metric on one thread and the time its imports take.
+two. Our values are compared with those of the script.
+
+`--grow` scores folders of small synthetic pairs of these sizes instead, cold and warm, and samples
+the resident memory of the process and of its largest worker all the while.
 """
 
 from __future__ import annotations
@@ -24,13 +27,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +41,35 @@ NIQE_FILE = "niqe_modelparameters.mat"
 THEIRS = {"psnr_y": "psnr", "ssim_y": "ssim", "niqe": "niqe", "fsim": "fsim", "gmsd": "gmsd"}
 TOLERANCE = 1e-4
 FEW = 4
+PERIOD = 0.1
+MEGABYTE = 1e6
+
+Row = dict[str, float]
+Pair = tuple[np.ndarray, np.ndarray]
+"""SR and HR, (H, W, 3) uint8."""
+Values = dict[tuple[str, str], float]
+"""(image, metric) -> score."""
+
+
+def show(rows: Iterable[Row]) -> list[Row]:
+    """Print rows as they come, under the names of their values."""
+    kept: list[Row] = []
+    for row in rows:
+        widths = [max(len(name), 9) for name in row]
+        if not kept:
+            print("  ".join(f"{name:>{width}}" for name, width in zip(row, widths, strict=True)))
+        values = zip(row.values(), widths, strict=True)
+        print("  ".join(f"{value:{width}.4g}" for value, width in values), flush=True)
+        kept.append(row)
+    return kept
+
+
+def write(path: Path | None, runs: list[Row], **about: Any) -> None:
+    if path:
+        path.write_text(json.dumps({**about, "runs": runs}))
+
+
+# -- pictures ------------------------------------------------------------------------------------
 
 
 def shared() -> Path | None:
@@ -45,8 +77,8 @@ def shared() -> Path | None:
     return folder if (folder / "golden").is_dir() else None
 
 
-def golden_pairs(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """SR and HR (H, W, 3) uint8: the golden pairs, then their mirror images."""
+def golden_pairs(folder: Path) -> Iterator[Pair]:
+    """The golden pairs, then their mirror images."""
     names = [
         (folder / "golden" / d / "osediff" / path.name, path)
         for d in ("realsr", "drealsr")
@@ -57,110 +89,48 @@ def golden_pairs(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield tuple(flip(np.asarray(Image.open(path).convert("RGB"))) for path in (sr, hr))  # type: ignore[misc]
 
 
-def synthetic_pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def synthetic_pairs(side: int) -> Iterator[Pair]:
     rng = np.random.default_rng(0)
     while True:
-        coarse = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
-        hr = np.asarray(coarse.resize((512, 512), Image.Resampling.BICUBIC)).astype(int)
+        coarse = Image.fromarray(rng.integers(0, 256, (side // 8, side // 8, 3), np.uint8))
+        hr = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)).astype(int)
         hr = hr + rng.integers(-12, 13, hr.shape)
         sr = hr + rng.integers(-6, 7, hr.shape)
         yield sr.clip(0, 255).astype(np.uint8), hr.clip(0, 255).astype(np.uint8)
 
 
-def write_pairs(work: Path, count: int, methods: int) -> tuple[list[Path], Path]:
+def write_pairs(
+    work: Path, pairs: Iterator[Pair], count: int, methods: int = 1
+) -> tuple[list[Path], Path]:
     """SR folders, one per method, and the HR folder."""
-    folder = shared()
-    print("images: golden pairs and their mirror images" if folder else "images: synthetic pairs")
-    pairs = golden_pairs(folder) if folder else synthetic_pairs()
     rng = np.random.default_rng(0)
     srs, hr = [work / f"sr{index}" for index in range(methods)], work / "hr"
     for made in (*srs, hr):
         made.mkdir()
     for index, (x, y) in zip(range(count), pairs, strict=False):
-        Image.fromarray(y).save(hr / f"{index:04}.png", compress_level=1)
+        Image.fromarray(y).save(hr / f"{index:05}.png", compress_level=1)
         for place, sr in enumerate(srs):
             noise = rng.integers(-place, place + 1, x.shape)
             noisy = Image.fromarray((x + noise).clip(0, 255).astype(np.uint8))
-            noisy.save(sr / f"{index:04}.png", compress_level=1)
+            noisy.save(sr / f"{index:05}.png", compress_level=1)
     return srs, hr
 
 
-def environment(work: Path) -> tuple[dict[str, str], list[str]]:
-    """Clean caches with NIQE's parameters in them, and the metrics that can run."""
+# -- runs ----------------------------------------------------------------------------------------
+
+
+def environment(work: Path) -> dict[str, str]:
+    """Clean caches, with NIQE's parameters in them where they are at hand."""
     home = work / "torch"
-    target = home / "hub" / "pyiqa" / NIQE_FILE
-    target.parent.mkdir(parents=True)
-    candidates = [Path(os.environ.get("TORCH_HOME", "~/.cache/torch")) / "hub" / "pyiqa"]
-    folder = shared()
-    candidates += [folder / "weights"] if folder else []
-    found = next(
-        (c / NIQE_FILE for c in candidates if (c.expanduser() / NIQE_FILE).is_file()), None
-    )
-    metrics = list(THEIRS)
-    if found:
-        shutil.copy(found, target)
-    else:
-        metrics.remove("niqe")
-        print(f"niqe is left out: {NIQE_FILE} is not at hand (cassr-bench fetch niqe)")
     values = {"TORCH_HOME": str(home), "CASSR_BENCH_CACHE": str(work / "cache")}
-    values |= {"PYTHONPATH": str(ROOT)}
-    return {**os.environ, **values}, metrics
-
-
-def timed(command: list[str], env: dict[str, str]) -> float:
-    start = time.perf_counter()
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
-    return seconds
-
-
-def read(path: Path) -> dict[tuple[str, str], float]:
-    with path.open() as file:
-        return {(row["image"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
-
-
-def largest_differences(
-    scores: dict[tuple[str, str], float], sr: Path, hr: Path, metrics: list[str], count: int
-) -> dict[str, float]:
-    """Against pyiqa called directly with the published convention, on the first images."""
-    import pyiqa
-    import torch
-
-    torch.set_num_threads(1)
-    worst = {}
-    for name in metrics:
-        options: dict[str, Any] = {}
-        if name in ("psnr_y", "ssim_y"):
-            options = {"test_y_channel": True, "color_space": "ycbcr"}
-        metric = pyiqa.create_metric(THEIRS[name], device=torch.device("cpu"), **options)
-        images = sorted(path.name for path in sr.iterdir())[:count]
-        values = [float(metric(str(sr / image), str(hr / image))) for image in images]
-        pairs = zip(images, values, strict=True)
-        worst[name] = max(abs(value - scores[image, name]) for image, value in pairs)
-    return worst
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds for a number of methods over one HR set; load of the machine before."""
-
-    methods: int
-    images: int
-    ours: float
-    warm: float
-    command: float
-    script: float
-    load: float
-
-    def line(self) -> str:
-        ratios = f"{self.command / self.ours:8.1f}x {self.script / self.ours:8.1f}x"
-        seconds = f"{self.ours:8.1f} {self.warm:7.1f} {self.command:8.1f} {self.script:8.1f}"
-        return f"{self.methods:7} {seconds} {ratios} {self.load:6.1f}"
-
-
-HEADING = "methods  ours s  warm s  pyiqa s script s    pyiqa    script   load"
+    places = [Path(os.environ.get("TORCH_HOME", "~/.cache/torch")).expanduser() / "hub" / "pyiqa"]
+    folder = shared()
+    places += [folder / "weights"] if folder else []
+    for place in places:
+        if (place / NIQE_FILE).is_file():
+            (home / "hub" / "pyiqa").mkdir(parents=True, exist_ok=True)
+            shutil.copy(place / NIQE_FILE, home / "hub" / "pyiqa")
+    return {**os.environ, **values, "PYTHONPATH": str(ROOT)}
 
 
 def ours(srs: list[Path], hr: Path, metrics: list[str], out: Path) -> list[str]:
@@ -169,99 +139,161 @@ def ours(srs: list[Path], hr: Path, metrics: list[str], out: Path) -> list[str]:
     return command + [word for sr in srs for word in ("--sr", str(sr))]
 
 
-def theirs(sr: Path, hr: Path, metrics: list[str]) -> tuple[list[str], list[str]]:
-    """The pyiqa command and the script."""
-    own = [THEIRS[name] for name in metrics]
-    command = [str(Path(sys.executable).with_name("pyiqa")), *own, "-t", str(sr), "-r", str(hr)]
-    script = [sys.executable, str(ROOT / "benchmarks/paper_loop.py"), str(sr), str(hr), *own]
-    return [*command, "--device", "cpu"], script
+def timed(command: list[str], env: dict[str, str]) -> tuple[float, str]:
+    """Seconds of a command, and what it printed."""
+    start = time.perf_counter()
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
+    return seconds, done.stdout
 
 
-@dataclass(frozen=True)
-class Rivals:
-    """How the command and the script are run: on how many images, in which environment."""
-
-    images: int
-    env: dict[str, str]
+# -- the race ------------------------------------------------------------------------------------
 
 
 def first_images(folder: Path, count: int) -> Path:
     """A folder of links to the first files of a folder."""
     links = folder.with_name(f"{folder.name}-{count}")
-    links.mkdir(exist_ok=True)
+    links.mkdir()
     for path in sorted(folder.iterdir())[:count]:
-        link = links / path.name
-        if not link.exists():
-            link.symlink_to(path)
+        (links / path.name).symlink_to(path)
     return links
 
 
-def their_seconds(sr: Path, hr: Path, metrics: list[str], rivals: Rivals) -> list[float]:
-    """Seconds of the command and of the script for all images, from a few and some more."""
-    sizes = sorted({min(FEW, rivals.images), rivals.images})
-    folders = [(first_images(sr, size), first_images(hr, size)) for size in sizes]
-    commands = [theirs(*pair, metrics) for pair in folders]
-    found = []
-    for same in zip(*commands, strict=True):
-        times = [timed(command, rivals.env) for command in same]
-        slope = (times[-1] - times[0]) / max(sizes[-1] - sizes[0], 1)
-        found.append(times[-1] + slope * (len(list(hr.iterdir())) - sizes[-1]))
-    return found
+def rivals(
+    sr: Path, hr: Path, metrics: list[str], most: int, env: dict[str, str]
+) -> tuple[list[float], Values]:
+    """The pyiqa command and the script over one method, on a few images and some more.
+
+    Returns:
+        Seconds of each for all images, as the two times let expect, and what the script printed.
+    """
+    own = [THEIRS[name] for name in metrics]
+    images = len(list(hr.iterdir()))
+    sizes = sorted({min(FEW, most, images), min(most, images)})
+    times, printed = [], ""
+    for size in sizes:
+        x, y = (str(first_images(folder, size)) for folder in (sr, hr))
+        program = str(Path(sys.executable).with_name("pyiqa"))
+        command, _ = timed([program, *own, "-t", x, "-r", y, "--device", "cpu"], env)
+        loop = [sys.executable, str(ROOT / "benchmarks/paper_loop.py"), x, y, *own]
+        script, printed = timed(loop, env)
+        times.append(np.array([command, script]))
+    slope = (times[-1] - times[0]) / max(sizes[-1] - sizes[0], 1)
+    names = {theirs: name for name, theirs in THEIRS.items()}
+    rows = [line.split() for line in printed.splitlines()]
+    values = {(image, names[metric]): float(value) for image, metric, value in rows}
+    return (times[-1] + slope * (images - sizes[-1])).tolist(), values
 
 
 def race(
-    counts: list[int],
-    srs: list[Path],
-    hr: Path,
-    env: dict[str, str],
-    metrics: list[str],
-    rivals: Rivals,
-) -> Iterator[Times]:
+    commands: dict[int, list[str]], env: dict[str, str], their_seconds: list[float]
+) -> Iterator[Row]:
     """For each number of methods: ours cold and warm; the others for one method, times methods."""
-    images = len(list(hr.iterdir()))
-    seconds: list[float] = []
-    for count in counts:
+    for count, own in commands.items():
         load = os.getloadavg()[0]
-        own = ours(srs[:count], hr, metrics, hr.parent / f"{count}.csv")
-        cold, warm = timed(own, env), timed(own, env)
-        seconds = seconds or their_seconds(srs[0], hr, metrics, rivals)
-        yield Times(count, images, cold, warm, count * seconds[0], count * seconds[1], load)
+        cold, warm = (timed(own, env)[0] for _ in range(2))
+        command, script = (count * seconds for seconds in their_seconds)
+        yield {
+            "methods": count,
+            "ours": cold,
+            "warm": warm,
+            "command": command,
+            "script": script,
+            "x command": command / cold,
+            "x script": script / cold,
+            "load": load,
+        }
 
 
-def agree(first: Path, sr: Path, hr: Path, metrics: list[str], check: int) -> bool:
-    """Whether the values of the first method are pyiqa's."""
-    worst = largest_differences(read(first), sr, hr, metrics, check)
-    for name, difference in worst.items():
-        print(f"  {name:8} differs from pyiqa by {difference:.1e} at most ({check} images)")
-    return all(difference <= TOLERANCE for difference in worst.values())
+def agree(first: Path, theirs: Values) -> bool:
+    """Whether our values of the first method are the script's, as far as it has some."""
+    with first.open() as file:
+        own = {(row["image"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+    worst: Row = {}
+    for (image, metric), value in theirs.items():
+        worst[metric] = max(abs(value - own[image, metric]), worst.get(metric, 0))
+    print("largest differences:")
+    show([worst])
+    return max(worst.values()) <= TOLERANCE
 
 
-def print_parts(sr: Path, hr: Path, env: dict[str, str]) -> None:
-    """Seconds per image of each metric on one thread, and of imports."""
-    for module in ("torch", "bench.metrics.fidelity", "bench.metrics.niqe", "pyiqa"):
-        seconds = median(timed([sys.executable, "-c", f"import {module}"], env) for _ in range(3))
-        print(f"  import {module:24} {seconds:6.2f} s")
-    os.environ["CASSR_BENCH_CACHE"] = env["CASSR_BENCH_CACHE"]
-    import torch
+def run_race(options: argparse.Namespace, work: Path) -> int:
+    env = environment(work)
+    metrics = [name for name in THEIRS if name != "niqe" or (work / "torch").is_dir()]
+    if "niqe" not in metrics:
+        print(f"niqe is left out: {NIQE_FILE} is not at hand (cassr-bench fetch niqe)")
+    counts = sorted({1, *map(int, options.methods.split(","))})
+    folder = shared()
+    pairs = golden_pairs(folder) if folder else synthetic_pairs(512)
+    srs, hr = write_pairs(work, pairs, options.images, max(counts))
+    what = "golden pairs and their mirror images" if folder else "synthetic pairs"
+    print(f"{options.images} {what}, {', '.join(metrics)}, {os.cpu_count()} cores, cold\n")
+    threads = str(options.their_threads)
+    their_env = {**env, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    seconds, values = rivals(srs[0], hr, metrics, options.their_images, their_env)
+    commands = {n: ours(srs[:n], hr, metrics, work / f"{n}.csv") for n in counts}
+    runs = show(race(commands, env, seconds))
+    write(options.json, runs, metrics=metrics, images=options.images)
+    same = agree(work / "1.csv", values)
+    if not same:
+        print(f"values differ by more than {TOLERANCE}")
+    return 0 if same else 1
 
-    from bench import metrics
-    from bench.files import images
 
-    torch.set_num_threads(1)
-    names = sorted(path.name for path in sr.iterdir())[:5]
-    pairs = [[images.to_tensor(images.read_rgb(f / name)) for f in (sr, hr)] for name in names]
-    for spec in metrics.METRICS:
-        if spec.kind == "set" or metrics.unavailable(spec):
-            continue
-        metric: Any = metrics.load(spec)
-        prepare, score = [], []
-        for x, y in pairs:
-            start = time.perf_counter()
-            prepared = metric.prepare(y)
-            prepare.append(time.perf_counter() - start)
-            metric.score(x, y, prepared)
-            score.append(time.perf_counter() - start - prepare[-1])
-        print(f"  {spec.name:10} prepare {median(prepare):7.4f} s, score {median(score):7.4f} s")
+# -- growth --------------------------------------------------------------------------------------
+
+
+def watch(command: list[str], env: dict[str, str]) -> tuple[float, np.ndarray]:
+    """Seconds of a command, and samples: seconds, resident megabytes of it and of its largest
+    worker, (n, 3)."""
+    start = time.perf_counter()
+    samples = []
+    job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    parent = psutil.Process(job.pid)
+    while job.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            own = parent.memory_info().rss / MEGABYTE
+            workers = [each.memory_info().rss for each in parent.children(recursive=True)]
+            samples.append((time.perf_counter() - start, own, max(workers, default=0) / MEGABYTE))
+        time.sleep(PERIOD)
+    if job.returncode:
+        sys.exit(f"{' '.join(command)} failed")
+    return time.perf_counter() - start, np.array(samples)
+
+
+def bytes_per_image(samples: np.ndarray, images: int) -> float:
+    """By which the parent grows while the workers work."""
+    busy = samples[samples[:, 2] > 0]
+    middle = busy[len(busy) // 4 : -len(busy) // 10 or None]
+    if len(middle) < 4:
+        return float("nan")
+    slope = np.polyfit(middle[:, 0], middle[:, 1], 1)[0]
+    return float(slope * (busy[-1, 0] - busy[0, 0]) * MEGABYTE / images)
+
+
+def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
+    """For each number of images: seconds cold and warm, peaks in megabytes."""
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            env = environment(work)
+            srs, hr = write_pairs(work, synthetic_pairs(side), count)
+            load = os.getloadavg()[0]
+            command = [*ours(srs, hr, metrics, work / "out.csv"), "--workers", "2"]
+            cold, samples = watch(command, env)
+            warm, _ = watch(command, env)
+        yield {
+            "images": count,
+            "cold": cold,
+            "warm": warm,
+            "ms/image": cold / count * 1e3,
+            "parent": samples[:, 1].max(),
+            "worker": samples[:, 2].max(),
+            "parent_per_image": bytes_per_image(samples, count),
+            "load": load,
+        }
 
 
 def main() -> int:
@@ -270,36 +302,18 @@ def main() -> int:
     parser.add_argument("--methods", default="1,5,10", help="numbers of methods")
     parser.add_argument("--their-images", type=int, default=16)
     parser.add_argument("--their-threads", type=int, default=os.cpu_count())
-    parser.add_argument("--check", type=int, default=5, help="images whose values are compared")
-    parser.add_argument("--parts", action="store_true", help="seconds per metric and per import")
-    parser.add_argument("--json", type=Path, help="write the times here")
+    parser.add_argument("--grow", help="sizes of folders; instead of the race")
+    parser.add_argument("--side", type=int, default=64, help="pixels, of --grow")
+    parser.add_argument("--metrics", default="psnr_y,ssim_y", help="of --grow")
+    parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    counts = sorted({1, *map(int, options.methods.split(","))})
+    if options.grow:
+        counts = [int(count) for count in options.grow.split(",")]
+        runs = show(grow(counts, options.side, options.metrics.split(",")))
+        write(options.json, runs, metrics=options.metrics)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        srs, hr = write_pairs(work, options.images, max(counts))
-        env, metrics = environment(work)
-        os.environ["TORCH_HOME"] = env["TORCH_HOME"]
-        threads = str(options.their_threads)
-        rivals = Rivals(
-            min(options.their_images, options.images),
-            {**env, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        )
-        print(f"{options.images} pairs, {', '.join(metrics)}, {os.cpu_count()} cores, cold\n")
-        print(HEADING)
-        found = []
-        for times in race(counts, srs, hr, env, metrics, rivals):
-            print(times.line())
-            found.append(asdict(times))
-        if options.json:
-            options.json.write_text(json.dumps({"metrics": metrics, "runs": found}))
-        same = agree(work / "1.csv", srs[0], hr, metrics, min(options.check, options.images))
-        if options.parts:
-            print_parts(srs[0], hr, env)
-    if not same:
-        print(f"values differ by more than {TOLERANCE}")
-    return 0 if same else 1
+        return run_race(options, Path(folder))
 
 
 if __name__ == "__main__":

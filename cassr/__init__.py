@@ -11,13 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cassr.activation import CSCTuners
-    from cassr.attention import MultipleAttention
-    from cassr.build import build_pipeline, pipeline_from_base
-    from cassr.config import PRESETS, SamplingOptions
-    from cassr.pipeline import CasSRPipeline, CasSRPipelineOutput
-    from cassr.prompts import PromptEmbeddings
-    from cassr.stages import ControlNetActivation, Guidance, TunerActivation
+    from cassr.activation import CSCTuners as CSCTuners
+    from cassr.attention import MultipleAttention as MultipleAttention
+    from cassr.build import build_pipeline as build_pipeline
+    from cassr.build import pipeline_from_base as pipeline_from_base
+    from cassr.config import PRESETS as PRESETS
+    from cassr.config import SamplingOptions as SamplingOptions
+    from cassr.pipeline import CasSRPipeline as CasSRPipeline
+    from cassr.pipeline import CasSRPipelineOutput as CasSRPipelineOutput
+    from cassr.prompts import PromptEmbeddings as PromptEmbeddings
+    from cassr.stages import ControlNetActivation as ControlNetActivation
+    from cassr.stages import Guidance as Guidance
+    from cassr.stages import TunerActivation as TunerActivation
 
 # diffusers imports it where it is installed; on some CPUs it then warns of what nothing here needs.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -36,21 +41,7 @@ _HOME = {
     "build_pipeline": "cassr.build",
     "pipeline_from_base": "cassr.build",
 }
-
-__all__ = [
-    "PRESETS",
-    "CSCTuners",
-    "CasSRPipeline",
-    "CasSRPipelineOutput",
-    "ControlNetActivation",
-    "Guidance",
-    "MultipleAttention",
-    "PromptEmbeddings",
-    "SamplingOptions",
-    "TunerActivation",
-    "build_pipeline",
-    "pipeline_from_base",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -33,7 +33,7 @@ class HintEncoder(nn.Module):
     """Image -> one hint per skip connection.
 
     Args:
-        channels: channels of the skip connections.
+        channels: channels of the U-Net's skip connections (12 of them at SD-1.5).
         strides: stride of each skip connection relative to the one before it.
         pre_channels, pre_strides: 3x3 convolutions at image resolution; their strides multiply to
             the VAE's down-sampling factor.
@@ -72,11 +72,7 @@ class HintEncoder(nn.Module):
 
 
 class CSCTuner(nn.Module):
-    """Controllable skip-connection tuner: a per-pixel two-layer perceptron over s + c.
-
-    Args:
-        channels: channels of the skip connection and of the hidden layer.
-    """
+    """Controllable skip-connection tuner: a per-pixel two-layer perceptron over s + c."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -92,9 +88,7 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """The trained part of stage 1: hint encoder and one tuner per skip connection.
 
     Args:
-        channels: channels of the U-Net's skip connections (12 of them at SD-1.5).
-        strides: stride of each skip connection relative to the one before it.
-        pre_channels, pre_strides, kernel_size: see `HintEncoder`.
+        channels, strides, pre_channels, pre_strides, kernel_size: see `HintEncoder`.
         alpha: weight of the tuners' edits, 1 in training.
     """
 
@@ -130,12 +124,7 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.encoder(lr)
 
     def forward(self, skips: Sequence[Tensor], hints: Sequence[Tensor]) -> list[Tensor]:
-        """Edit the skip connections.
-
-        Args:
-            skips: (n*B, C_i, h_i, w_i) each; n stacked halves share the hints.
-            hints: (B, C_i, h_i, w_i) each, from `embed`.
-        """
+        """Edited skips, from skips (n*B, C_i, h_i, w_i) whose n halves share hints (B, ...)."""
         repeats = skips[0].shape[0] // hints[0].shape[0]
         return [
             skip + self.config["alpha"] * tuner(skip, hint.repeat(repeats, 1, 1, 1))

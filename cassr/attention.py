@@ -65,18 +65,15 @@ class ConditionAttention(nn.Module):
         tokens = condition.flatten(2).transpose(1, 2)
         repeats = x.shape[0] // condition.shape[0]
         q = self._split_heads(self.to_q(self.norm(x)))
-        k = self._split_heads(_repeat(self.to_k(tokens), repeats))
-        v = self._split_heads(_repeat(self.to_v(tokens), repeats))
+        k = self._split_heads(self.to_k(tokens), repeats)
+        v = self._split_heads(self.to_v(tokens), repeats)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.to_out(mixed.transpose(1, 2).flatten(2))
 
-    def _split_heads(self, x: Tensor) -> Tensor:
-        """(B, N, C) -> (B, heads, N, C / heads)."""
+    def _split_heads(self, x: Tensor, copies: int = 1) -> Tensor:
+        """(B, N, C) -> (copies*B, heads, N, C / heads)."""
+        x = x if copies == 1 else x.repeat(copies, 1, 1)
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    return x if times == 1 else x.repeat(times, 1, 1)
 
 
 class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -86,14 +83,9 @@ class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
     47.5 M parameters at SD-1.5.
 
     Args:
-        dims: channels of the U-Net's tokens at each place.
-        condition_dims: channels of the ControlNet's residual used there.
-        heads: attention heads at each place.
+        dims, condition_dims, heads, zero_output: of the `ConditionAttention`s at each place.
         skips: index of the ControlNet residual used at each place.
-        zero_output: see `ConditionAttention`.
     """
-
-    _supports_gradient_checkpointing = False
 
     @register_to_config
     def __init__(

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import diffusers
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
+from cassr.activation import CSCTuners
+from cassr.adapters import frozen, load_base
+from cassr.attention import MultipleAttention
 from cassr.config import FIXED_PROMPTS, SD15, ActivationKind, Preset, get_preset
-from cassr.parts import build_adapters, build_base, build_scheduler, load_base
+from cassr.controlnet import controlnet_from_unet
+from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+VAES: dict[str, type[ModelMixin]] = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
 
 
 def build_pipeline(
@@ -19,28 +32,20 @@ def build_pipeline(
     *,
     activation: ActivationKind = "scedit",
     multiple_attention: bool = True,
-    dense_kernel: int | None = None,
     seed: int = 0,
 ) -> CasSRPipeline:
     """A CasSR of a preset's size with random weights; no text encoder, random fixed prompts.
 
-    Args:
-        preset: name or preset.
-        seed: of the weights; the global generator is left as it was.
-
-    Raises:
-        ValueError: unknown preset.
+    `seed` is that of the weights; the global generator is left as it was. Raises ValueError for an
+    unknown preset.
     """
     chosen = get_preset(preset) if isinstance(preset, str) else preset
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base = build_base(chosen)
+        unet = UNet2DConditionModel(**chosen.unet)
+        base = frozen({"unet": unet, "vae": VAES[chosen.vae_class](**chosen.vae)})
         adapters = build_adapters(
-            base["unet"],
-            chosen,
-            activation=activation,
-            multiple_attention=multiple_attention,
-            dense_kernel=dense_kernel,
+            unet, chosen, activation=activation, multiple_attention=multiple_attention
         )
         dim = chosen.unet["cross_attention_dim"]
         prompts = PromptEmbeddings.random(FIXED_PROMPTS, chosen.prompt_tokens, dim)
@@ -54,10 +59,8 @@ def pipeline_from_base(
     revision: str | None = None,
     torch_dtype: torch.dtype | None = None,
     preset: str | Preset = SD15,
-    adapters: Mapping[str, Any] | None = None,
     activation: ActivationKind = "scedit",
     multiple_attention: bool = True,
-    text_encoder: bool = True,
     **hub: Any,
 ) -> CasSRPipeline:
     """A CasSR around a pretrained Stable Diffusion of the 1.x kind.
@@ -67,32 +70,62 @@ def pipeline_from_base(
         revision: branch, tag or commit on the hub.
         torch_dtype: of all modules.
         preset: options, scheduler and hint encoders; must fit the base's VAE.
-        adapters: trained modules; untrained ones are made if None.
-        activation, multiple_attention: of untrained modules.
-        text_encoder: load it; not needed with carried prompt embeddings.
+        activation, multiple_attention: see `build_adapters`.
         hub: `cache_dir`, `token`, `local_files_only` of huggingface_hub.
     """
     chosen = get_preset(preset) if isinstance(preset, str) else preset
     place = hub | ({"revision": revision} if revision else {})
-    frozen = load_base(base, torch_dtype=torch_dtype, text_encoder=text_encoder, **place)
-    if adapters is None:
-        adapters = build_adapters(
-            frozen["unet"], chosen, activation=activation, multiple_attention=multiple_attention
-        )
-    pipeline = _assemble(chosen, frozen, adapters, activation)
+    modules = load_base(base, torch_dtype=torch_dtype, **place)
+    adapters = build_adapters(
+        modules["unet"], chosen, activation=activation, multiple_attention=multiple_attention
+    )
+    pipeline = _assemble(chosen, modules, adapters, activation)
     pipeline.register_to_config(base=str(base), base_revision=revision or "")
     return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
 
 
+def build_scheduler(preset: Preset) -> SchedulerMixin:
+    """The preset's scheduler."""
+    return getattr(diffusers, preset.scheduler_class)(**preset.scheduler)
+
+
+def build_adapters(
+    unet: UNet2DConditionModel,
+    preset: Preset,
+    *,
+    activation: ActivationKind = "scedit",
+    multiple_attention: bool = True,
+) -> dict[str, Any]:
+    """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
+
+    The activations "lr" and "external" have no network for stage 1.
+    """
+    networks: dict[str, Any] = {
+        "scedit": lambda: CSCTuners.from_unet(
+            unet,
+            pre_channels=preset.pre_channels,
+            pre_strides=preset.pre_strides,
+            kernel_size=preset.dense_kernel,
+        ),
+        "controlnet": lambda: controlnet_from_unet(unet, preset.hint_channels),
+    }
+    return {
+        "controlnet": controlnet_from_unet(unet, preset.hint_channels),
+        "attention": MultipleAttention.from_unet(unet) if multiple_attention else None,
+        "activation": networks[activation]() if activation in networks else None,
+        "prompt_embeddings": None,
+    }
+
+
 def _assemble(
     preset: Preset,
-    frozen: Mapping[str, Any],
+    modules: Mapping[str, Any],
     adapters: Mapping[str, Any],
     activation: ActivationKind,
 ) -> CasSRPipeline:
     """A pipeline from its modules and a preset's options."""
     return CasSRPipeline(
-        **frozen,
+        **modules,
         **adapters,
         scheduler=build_scheduler(preset),
         activation_kind=activation,

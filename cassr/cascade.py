@@ -1,45 +1,30 @@
-"""One stage of the cascade from condition images to an image."""
+"""One call of the pipeline: LR images through both stages of the cascade."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from cassr.config import SamplingOptions
-from cassr.requests import Prompts
+from cassr.requests import OnStep, Prompts, spans
 from cassr.sampling.color import CORRECTIONS
+from cassr.sampling.images import processed_size, quantize, resize_bicubic, scaled_size
 from cassr.sampling.loop import (
-    Autoencoder,
-    Denoiser,
     LatentCodec,
-    LatentSpace,
-    OnStep,
-    Scheduler,
-    draw_noise,
+    NoisePredictor,
     execution_device,
-    sample,
+    initial_latents,
     stage_generators,
     tiled_predictor,
-    unchanged,
     vae_factor,
 )
-from cassr.sampling.tiling import Grid
-
-
-class Cascade(Protocol):
-    """What both stages of a model share."""
-
-    vae: Autoencoder
-    unet: Any
-    scheduler: Scheduler
-
-    @property
-    def latent_space(self) -> LatentSpace: ...
-
-    def progress_bar(self, iterable: Iterable[Any]) -> Iterable[Any]: ...
+from cassr.sampling.numbers import integer
+from cassr.sampling.tiling import Grid, pad_to_multiple
 
 
 @dataclass(frozen=True)
@@ -63,57 +48,126 @@ class Batch:
     prompts: Prompts
 
 
-def run_stage(
-    pipeline: Cascade,
-    number: int,
-    stage: Denoiser,
-    batch: Batch,
-    conditions: Sequence[Tensor],
-    steps: int,
-    guidance_scale: float,
-    options: SamplingOptions,
-    on_step: OnStep = unchanged,
-) -> Tensor:
-    """Latents of the image that a stage makes.
+@dataclass(frozen=True)
+class Cascade:
+    """Both stages of a model, with the options of a call.
 
-    Args:
-        number: 1 or 2; the stages draw independent noise.
-        conditions: what the stage's `embed` takes, padded like the batch.
-        steps, guidance_scale: of this stage.
-        on_step: see `cassr.sampling.loop.sample`.
-
-    Returns:
-        (B, c, h, w) float32.
+    Attributes:
+        pipeline: a `CasSRPipeline`.
+        on_step: called after every step of both stages.
     """
-    z_lr = batch.z_lr
-    device = execution_device(pipeline.unet)
-    prompt = batch.prompts.stacked(guidance_scale).to(device, pipeline.unet.dtype)
-    factor = vae_factor(pipeline.vae)
-    limit = options.hint_cache_mb * 2**20 if steps > 1 else 0
-    height, width = z_lr.shape[2:]
-    grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
-    predict = tiled_predictor(stage, conditions, prompt, grid, guidance_scale, limit)
-    space, generators = pipeline.latent_space, stage_generators(batch.seeds, number)
-    noise = draw_noise(z_lr.shape[1:], generators).to(z_lr.device)
-    start = space.enter(z_lr, z_lr) if options.start == "lr" else None
-    scheduler, progress = pipeline.scheduler, pipeline.progress_bar
-    y = sample(predict, scheduler, noise, start, steps, generators, progress, on_step)
-    return space.leave(y, z_lr)
 
+    pipeline: Any
+    options: SamplingOptions
+    on_step: OnStep = lambda index, t, latents: latents
 
-def finish(
-    pipeline: Cascade, latents: Tensor, upscaled: Tensor, options: SamplingOptions
-) -> Tensor:
-    """Decode, crop and colour-correct.
+    def batches(
+        self,
+        lr: Sequence[Tensor],
+        scale: float,
+        seeds: Sequence[int],
+        prompts: Prompts,
+        batch_size: int,
+    ) -> Iterator[tuple[slice, Batch]]:
+        """Images (1, 3, h, w) of one size together, with which they are.
 
-    Args:
-        latents: (B, c, h, w).
-        upscaled: (B, 3, H, W) in [0, 1].
+        Raises:
+            ValueError: a batch size that is no integer above 0.
+        """
+        if integer(batch_size, "batch_size") < 1:
+            raise ValueError(f"batch_size={batch_size!r}: expected at least 1")
+        for span in spans([x.shape for x in lr], batch_size):
+            size = scaled_size(lr[span.start], scale)
+            processed = processed_size(size, self.options.process_size)
+            upscaled = resize_bicubic(torch.cat(list(lr[span])), processed)
+            padded = pad_to_multiple(upscaled, self.pipeline.multiple)
+            with self.pipeline.resident(self.pipeline.vae):
+                z_lr = self._codec().encode(padded)
+            yield span, Batch(upscaled, padded, z_lr, size, seeds[span], prompts.part(span))
 
-    Returns:
-        (B, 3, H, W) float32 in [0, 1].
-    """
-    codec = LatentCodec(pipeline.vae, options.vae_tile, options.vae_overlap)
-    image = codec.decode(latents)[..., : upscaled.shape[2], : upscaled.shape[3]]
-    corrected = CORRECTIONS[options.color_correction](image, upscaled.to(image.device))
-    return corrected.clamp_(0, 1)
+    def reference(self, batch: Batch) -> Tensor:
+        """The reference images of a batch: (B, 3, *batch.size) in [0, 1], multiples of 1/255."""
+        options, kind = self.options, self.options.activation
+        if kind == "trained":
+            kind = self.pipeline.config["activation_kind"]
+        if kind == "lr":
+            return quantize(resize_bicubic(batch.upscaled, batch.size).clone())
+        if kind == "external":
+            raise ValueError("activation 'external': give the reference images as reference=")
+        steps, guidance_scale = options.activation_steps, options.activation_guidance_scale
+        stage = self.pipeline.activation_stage()
+        latents = self._sample(1, stage, batch, [batch.padded], steps, guidance_scale)
+        return quantize(self.image(batch, latents))
+
+    def guide(self, batch: Batch, reference: Tensor) -> Tensor:
+        """Stage 2: latents (B, c, h, w) from reference images (B, 3, *batch.size)."""
+        options = self.options
+        stage = self.pipeline.guidance_stage(options.multiple_attention)
+        stage.lr_scale = options.lr_conditioning_scale
+        stage.reference_scale = options.reference_conditioning_scale
+        stage.attention_scale = options.attention_scale
+        height, width = batch.upscaled.shape[2:]
+        resized = resize_bicubic(reference, (height, width))
+        conditions = [batch.padded, pad_to_multiple(resized, self.pipeline.multiple)]
+        steps, guidance_scale = options.num_inference_steps, options.guidance_scale
+        return self._sample(2, stage, batch, conditions, steps, guidance_scale)
+
+    def image(self, batch: Batch, latents: Tensor) -> Tensor:
+        """Decode, crop, correct colours: (B, c, h, w) -> (B, 3, *batch.size) in [0, 1]."""
+        upscaled = batch.upscaled
+        with self.pipeline.resident(self.pipeline.vae):
+            whole = self._codec().decode(latents)
+            image = whole[..., : upscaled.shape[2], : upscaled.shape[3]]
+            correct = CORRECTIONS[self.options.color_correction]
+            corrected = correct(image, upscaled.to(image.device))
+            return resize_bicubic(corrected.clamp_(0, 1), batch.size)
+
+    def _codec(self) -> LatentCodec:
+        return LatentCodec(self.pipeline.vae, self.options.vae_tile, self.options.vae_overlap)
+
+    def _sample(
+        self,
+        number: int,
+        stage: Any,
+        batch: Batch,
+        conditions: Sequence[Tensor],
+        steps: int,
+        guidance_scale: float,
+    ) -> Tensor:
+        """Latents (B, c, h, w) float32 of the image that a stage makes.
+
+        Args:
+            number: 1 or 2; the stages draw independent noise.
+            conditions: what the stage's `embed` takes, padded like the batch.
+        """
+        pipeline, options, z_lr = self.pipeline, self.options, batch.z_lr
+        factor, (height, width) = vae_factor(pipeline.vae), z_lr.shape[2:]
+        grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
+        limit = options.hint_cache_mb * 2**20 if steps > 1 else 0
+        with pipeline.resident(stage):
+            device = execution_device(pipeline.unet)
+            prompt = batch.prompts.stacked(guidance_scale).to(device, pipeline.unet.dtype)
+            predict = tiled_predictor(
+                pipeline.ready(stage), conditions, prompt, grid, guidance_scale, limit
+            )
+            space = pipeline.latent_space
+            start = space.enter(z_lr, z_lr) if options.start == "lr" else None
+            return space.leave(self._denoise(number, predict, batch, start, steps), z_lr)
+
+    def _denoise(
+        self, number: int, predict: NoisePredictor, batch: Batch, start: Tensor | None, steps: int
+    ) -> Tensor:
+        """Run the scheduler from noise, or noise with `start` in it, to latents."""
+        scheduler, z_lr = self.pipeline.scheduler, batch.z_lr
+        generators = stage_generators(batch.seeds, number)
+        noise = torch.stack([torch.randn(z_lr.shape[1:], generator=g) for g in generators])
+        scheduler.set_timesteps(steps, device=z_lr.device)
+        latents = initial_latents(scheduler, noise.to(z_lr.device), start)
+        # Some schedulers add noise in their steps.
+        accepted = inspect.signature(scheduler.step).parameters
+        extra = {"generator": generators} if "generator" in accepted else {}
+        for index, t in enumerate(self.pipeline.progress_bar(scheduler.timesteps)):
+            prediction = predict(scheduler.scale_model_input(latents, t), t)
+            latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
+            latents = self.on_step(index, t, latents)
+        return latents

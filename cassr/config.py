@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cassr.sampling.numbers import finite, integer
 
@@ -18,35 +18,30 @@ GENERAL_DESCRIPTION = "clean, high-resolution"  # section 3.4
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 FIXED_PROMPTS = ("", GENERAL_DESCRIPTION, NEGATIVE_PROMPT)
 
-ColorCorrection = Literal["none", "adain", "wavelet"]
 ActivationKind = Literal["scedit", "controlnet", "lr", "external"]
 LossKind = Literal["noise", "image"]
 LatentTarget = Literal["image", "residual"]
-ACTIVATIONS: tuple[ActivationKind, ...] = ("scedit", "controlnet", "lr", "external")
-CHOICES = {
-    "color_correction": ("none", "adain", "wavelet"),
-    "start": ("lr", "noise"),
-    "activation": ("trained", "lr", "external"),
-}
+ACTIVATIONS: tuple[ActivationKind, ...] = get_args(ActivationKind)
 LEAST = {
-    "num_inference_steps": 1,
-    "activation_steps": 1,
-    "process_size": 0,
-    "tile": 1,
-    "tile_overlap": 0,
-    "vae_tile": 1,
-    "vae_overlap": 0,
-    "hint_cache_mb": 0,
+    **dict.fromkeys(("num_inference_steps", "activation_steps", "tile", "vae_tile"), 1),
+    **dict.fromkeys(("process_size", "tile_overlap", "vae_overlap", "hint_cache_mb"), 0),
+    **dict.fromkeys(("batch_size", "steps", "accumulation", "crop", "scale"), 1),
 }
 """The smallest value of an option that is an integer."""
-SCALES = (
-    "guidance_scale",
-    "activation_guidance_scale",
-    "lr_conditioning_scale",
-    "reference_conditioning_scale",
-    "attention_scale",
-)
-TRAINING_CHOICES = {"loss": ("noise", "image"), "precision": ("auto", "no", "bf16", "fp16")}
+SHARES = ("prompt_dropout", "degraded_share", "first_step_share", "decay")
+
+
+def _settle(options: Any) -> None:
+    """Hold every field of a dataclass to its type and `LEAST`; numbers become Python's."""
+    for name, kind in get_type_hints(type(options)).items():
+        value = getattr(options, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(kind))}")
+        if kind in (int, float):
+            value = integer(value, name) if kind is int else finite(value, name)
+            object.__setattr__(options, name, value)
+        if name in LEAST and value < LEAST[name]:
+            raise ValueError(f"{name}={value!r}: expected at least {LEAST[name]}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class SamplingOptions:
     activation_guidance_scale: float = 5.5
     prompt: str = GENERAL_DESCRIPTION
     negative_prompt: str = NEGATIVE_PROMPT
-    color_correction: ColorCorrection = "wavelet"
+    color_correction: Literal["none", "adain", "wavelet"] = "wavelet"
     activation: Literal["trained", "lr", "external"] = "trained"
     multiple_attention: bool = True
     lr_conditioning_scale: float = 1.0
@@ -97,23 +92,11 @@ class SamplingOptions:
     hint_cache_mb: int = 256
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if (found := getattr(self, name)) not in choices:
-                raise ValueError(f"{name}={found!r}: expected one of {', '.join(choices)}")
-        for name, least in LEAST.items():
-            found = integer(getattr(self, name), name)
-            if found < least:
-                raise ValueError(f"{name}={found!r}: expected at least {least}")
-            object.__setattr__(self, name, found)
-        for name in SCALES:
-            object.__setattr__(self, name, finite(getattr(self, name), name))
-        for side in ("tile", "vae_tile"):
-            overlap = "tile_overlap" if side == "tile" else "vae_overlap"
-            if not getattr(self, overlap) < getattr(self, side):
-                raise ValueError(
-                    f"{overlap}={getattr(self, overlap)}: expected less than "
-                    f"{side}={getattr(self, side)}"
-                )
+        _settle(self)
+        for overlap, side in (("tile_overlap", "tile"), ("vae_overlap", "vae_tile")):
+            least, most = getattr(self, overlap), getattr(self, side)
+            if not least < most:
+                raise ValueError(f"{overlap}={least}: expected less than {side}={most}")
 
     def changed(self, changes: Mapping[str, Any]) -> SamplingOptions:
         """A copy with other values.
@@ -206,17 +189,12 @@ class TrainingSettings(PairSettings):
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "accumulation", "crop", "scale"):
-            if (found := getattr(self, name)) < 1:
-                raise ValueError(f"{name}={found!r}: expected at least 1")
-        for name in ("prompt_dropout", "degraded_share", "first_step_share", "decay"):
+        _settle(self)
+        for name in SHARES:
             if not 0 <= (found := getattr(self, name)) <= 1:
                 raise ValueError(f"{name}={found!r}: expected 0 to 1")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema={self.ema!r}: expected at least 0 and less than 1")
-        for name, choices in TRAINING_CHOICES.items():
-            if (found := getattr(self, name)) not in choices:
-                raise ValueError(f"{name}={found!r}: expected one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -289,11 +267,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SD15, MINI)}
 
 
 def get_preset(name: str) -> Preset:
-    """A preset by name.
-
-    Raises:
-        ValueError: names the presets there are.
-    """
+    """A preset by name; ValueError names those there are."""
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -37,11 +37,6 @@ class Residuals:
             return self
         return Residuals(tuple(factor * part for part in self.down), factor * self.mid)
 
-    def chunk(self, count: int) -> list[Residuals]:
-        """Split along the batch into `count` equal parts."""
-        down = zip(*(r.chunk(count) for r in self.down), strict=True)
-        return [Residuals(d, m) for d, m in zip(down, self.mid.chunk(count), strict=True)]
-
 
 def controlnet_from_unet(
     unet: UNet2DConditionModel, hint_channels: Sequence[int]
@@ -63,23 +58,12 @@ def controlnet_from_unet(
 
 
 def embed_hint(controlnet: ControlNetModel, image: Tensor) -> Tensor:
-    """Embed a condition image; the result does not depend on the step, so once is enough.
-
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B, C_0, h, w) in the ControlNet's dtype.
-    """
+    """(B, 3, H, W) in [0, 1] -> (B, C_0, h, w), which does not depend on the step."""
     return controlnet.controlnet_cond_embedding(image.to(controlnet.dtype))
 
 
 def residuals(
-    controlnet: ControlNetModel,
-    latents: Tensor,
-    t: Tensor,
-    prompt: Tensor,
-    hint: Tensor,
+    controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hint: Tensor
 ) -> Residuals:
     """Forward pass of a ControlNet on a hint that is embedded already.
 
@@ -97,18 +81,11 @@ def residuals(
 
 
 def paired_residuals(
-    controlnet: ControlNetModel,
-    latents: Tensor,
-    t: Tensor,
-    prompt: Tensor,
-    hints: Tensor,
+    controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
 ) -> tuple[Residuals, Residuals]:
-    """L and R by one call on a batch that holds both images.
+    """L and R by one call of `residuals` on a batch that holds both images.
 
     Args:
-        latents: (B, c, h, w).
-        t: () or (B,).
-        prompt: (B, T, D).
         hints: (2*B, C_0, h, w): the hints of the LR images, then those of the references.
 
     Returns:
@@ -117,5 +94,6 @@ def paired_residuals(
     t = torch.as_tensor(t, device=latents.device)
     t = t if t.ndim == 0 else t.repeat(2)
     both = residuals(controlnet, latents.repeat(2, 1, 1, 1), t, prompt.repeat(2, 1, 1), hints)
-    lr, reference = both.chunk(2)
+    down = zip(*(part.chunk(2) for part in both.down), strict=True)
+    lr, reference = (Residuals(d, m) for d, m in zip(down, both.mid.chunk(2), strict=True))
     return lr, reference

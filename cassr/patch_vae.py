@@ -1,11 +1,7 @@
 """The miniature's variational autoencoder: 4x4 patches, principal components, small convolutions.
 
-The VAE of Stable Diffusion learns from millions of images how to undo its own down-sampling. This
-one starts from the linear answer, the principal components of patches, and adds convolutions that
-work at the latents' size, so it is good after minutes. What a critic teaches it comes last, in a
-few convolutions at full size.
-
-It has the functions of diffusers' AutoencoderKL that `cassr` uses.
+It starts from the linear answer, so it is good after minutes. It has the functions of diffusers'
+AutoencoderKL that `cassr` uses.
 """
 
 from __future__ import annotations

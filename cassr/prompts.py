@@ -1,8 +1,4 @@
-"""Prompts: carried embeddings, the text encoder where there is one, captions.
-
-The paper uses one general description for all images, so its embedding can travel with the model
-and inference needs no text encoder.
-"""
+"""Prompts: carried embeddings, the text encoder where there is one, captions."""
 
 from __future__ import annotations
 
@@ -23,12 +19,9 @@ if TYPE_CHECKING:
 
 
 class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Embeddings of fixed prompts, saved beside the other modules of a pipeline.
+    """Embeddings (T, D) of fixed prompts, saved beside the other modules of a pipeline.
 
-    Args:
-        prompts: the texts.
-        tokens: length T of an embedding (77 for SD-1.5).
-        dim: width D of an embedding (768 for SD-1.5).
+    `tokens` is T (77 for SD-1.5), `dim` is D (768 for SD-1.5).
     """
 
     @register_to_config
@@ -110,14 +103,7 @@ def sidecar_caption(image_path: str | Path) -> str:
 
 
 class BlipCaptioner:
-    """Captions by BLIP from `transformers`.
-
-    Args:
-        model: folder or hub id.
-        revision: branch, tag or commit on the hub.
-        device: where it runs.
-        max_new_tokens: longest caption.
-    """
+    """Captions by BLIP from `transformers`; `model` is a folder or hub id."""
 
     def __init__(
         self,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cassr.config import SamplingOptions
 from cassr.prompts import with_caption
 from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
-from cassr.sampling.loop import OnStep, unchanged
 from cassr.sampling.numbers import integer
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """diffusers' callback: (pipeline, step, t, {"latents": (B, c, h, w)}) -> the same dict, or None."""
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
 Generators = torch.Generator | list[torch.Generator]
 
 
@@ -49,24 +51,6 @@ def spans(shapes: Sequence[torch.Size], batch_size: int) -> Iterator[slice]:
             start = index
 
 
-def prompts_for(
-    images: Sequence[Tensor], caption: str | Sequence[str] | Captioner | None, description: str
-) -> list[str]:
-    """The prompt of each image: its caption, if any, and the general description.
-
-    Args:
-        images: (1, 3, h, w) each, in [0, 1].
-        caption: a text, one for each image, or a function from PIL image to text.
-    """
-    if caption is None:
-        return [description] * len(images)
-    if callable(caption):
-        captions = [caption(image) for image in from_tensors(list(images), "pil")]
-    else:
-        captions = one_each(caption, len(images), "caption")
-    return [with_caption(text, description) for text in captions]
-
-
 def given_references(
     reference: ImageLike | Sequence[ImageLike] | None, lr: Sequence[Tensor], scale: float
 ) -> list[Tensor]:
@@ -81,11 +65,10 @@ def given_references(
     if len(given) != len(lr):
         raise ValueError(f"reference: expected {len(lr)} images, found {len(given)}")
     for index, (ref, x) in enumerate(zip(given, lr, strict=True)):
-        height, width = scaled_size(x, scale)
-        expected = f"{width}x{height}"
-        found = f"{ref.shape[3]}x{ref.shape[2]}"
-        if found != expected:
-            raise ValueError(f"reference {index}: expected {expected} pixels, found {found}")
+        (height, width), (h, w) = scaled_size(x, scale), ref.shape[2:]
+        if (h, w) != (height, width):
+            expected = f"expected {width}x{height} pixels, found {w}x{h}"
+            raise ValueError(f"reference {index}: {expected}")
     return given
 
 
@@ -111,32 +94,47 @@ class Prompts:
         return torch.cat([self.negative()] * len(self.positive) + list(self.positive))
 
 
-def embed_prompts(
+def prompts_for(
+    images: Sequence[Tensor],
     embed: Callable[[str], Tensor],
-    positive: Sequence[str] | Tensor,
-    negative: tuple[str, Tensor | None],
-    count: int,
+    options: SamplingOptions,
+    caption: str | Sequence[str] | Captioner | None = None,
+    embeds: Tensor | None = None,
+    negative_embeds: Tensor | None = None,
 ) -> Prompts:
-    """The prompts of `count` images; a text is embedded once.
+    """The prompt of each image: its caption, if any, and the general description.
 
     Args:
-        embed: text -> (1, T, D).
-        positive: a text for each image; or embeddings (1 or count, T, D).
-        negative: a text, and the embedding (1, T, D) to take instead.
+        images: (1, 3, h, w) each, in [0, 1].
+        embed: text -> (1, T, D); a text is embedded once.
+        caption: a text, one for each image, or a function from PIL image to text.
+        embeds: (1 or number of images, T, D) instead of caption and general description.
+        negative_embeds: (1, T, D) instead of the negative prompt.
 
     Raises:
-        ValueError: embeddings of another shape.
+        ValueError: not one caption for each image, or embeddings of another shape.
     """
     known = cache(embed)
-    if isinstance(positive, Tensor):
-        each = _embeddings(positive, count, "prompt_embeds")
+    if embeds is None:
+        each = [known(text) for text in _texts(images, caption, options.prompt)]
     else:
-        each = [known(text) for text in positive]
-    text, given = negative
-    if given is None:
-        return Prompts(each, lambda: known(text))
-    (only,) = _embeddings(given, 1, "negative_prompt_embeds")
+        each = _embeddings(embeds, len(images), "prompt_embeds")
+    if negative_embeds is None:
+        return Prompts(each, lambda: known(options.negative_prompt))
+    (only,) = _embeddings(negative_embeds, 1, "negative_prompt_embeds")
     return Prompts(each, lambda: only)
+
+
+def _texts(
+    images: Sequence[Tensor], caption: str | Sequence[str] | Captioner | None, description: str
+) -> list[str]:
+    if caption is None:
+        return [description] * len(images)
+    if callable(caption):
+        captions = [caption(image) for image in from_tensors(list(images), "pil")]
+    else:
+        captions = one_each(caption, len(images), "caption")
+    return [with_caption(text, description) for text in captions]
 
 
 def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
@@ -146,7 +144,7 @@ def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
     return list(embeds.expand(count, -1, -1).split(1))
 
 
-def seeds_for(seed: Any, generator: Generators | None, count: int) -> list[int]:
+def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> list[int]:
     """A seed for each of `count` images, drawn from the generator where there is one.
 
     Raises:
@@ -159,7 +157,7 @@ def seeds_for(seed: Any, generator: Generators | None, count: int) -> list[int]:
 
 
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
-    """diffusers' callback as `cassr.sampling.loop.sample` calls it.
+    """diffusers' callback as `cassr.cascade` calls it.
 
     Raises:
         ValueError: other inputs than the latents.
@@ -167,10 +165,10 @@ def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> 
     if unknown := sorted(set(inputs) - {"latents"}):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")
-    if callback is None:
-        return unchanged
 
     def on_step(index: int, t: Tensor, latents: Tensor) -> Tensor:
+        if callback is None:
+            return latents
         given = callback(pipeline, index, t, dict.fromkeys(inputs, latents))
         return (given or {}).get("latents", latents)
 

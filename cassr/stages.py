@@ -5,8 +5,9 @@ Every stage has the same two functions, and `forward` is one after the other:
 - `embed(images...)`: what depends on the images alone, once per image and not per step;
 - `predict(latents, t, prompt, hints)`: what the network predicts at step t.
 
-`prompt` may hold n stacked halves for classifier-free guidance, (n*B, T, D) with the conditional
-half last; `latents` stays (B, c, h, w) and what does not depend on the prompt is computed once.
+`latents` are (B, c, h, w) and noisy, `t` is () or (B,), images are (B, 3, H, W) in [0, 1]. `prompt`
+may hold n stacked halves for classifier-free guidance, (n*B, T, D) with the conditional half last;
+the prediction is (n*B, c, h, w), and what does not depend on the prompt is computed once.
 
 Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAttention` in stage 2;
 `freeze` switches gradients accordingly.
@@ -15,7 +16,7 @@ Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAt
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -39,28 +40,15 @@ class TunerActivation(nn.Module):
         self.unet, self.tuners = unet, tuners
 
     def embed(self, lr: Tensor) -> list[Tensor]:
-        """lr: (B, 3, H, W) upscaled LR image in [0, 1] -> one hint per skip connection."""
+        """Upscaled LR images -> one hint per skip connection."""
         return self.tuners.embed(lr.to(self.tuners.dtype))
 
     def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: list[Tensor]) -> Tensor:
-        """Noise prediction.
-
-        Args:
-            latents: (B, c, h, w) noisy latents.
-            t: () or (B,) time step.
-            prompt: (n*B, T, D) prompt embeddings.
-            hints: from `embed`.
-
-        Returns:
-            (n*B, c, h, w).
-        """
-        x = latents.to(self.unet.dtype)
-        temb = _embed_time(self.unet, x, t, prompt)
-        skips, mid = encode(self.unet, x, temb, prompt)
+        """Noise prediction; hints: from `embed`."""
+        temb, skips, mid = _encoded(self.unet, latents, t, prompt)
         return decode(self.unet, mid, self.tuners(skips, hints), temb, prompt)
 
     def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
-        """(B, c, h, w), (B,), (n*B, T, D) and (B, 3, H, W) in [0, 1] -> (n*B, c, h, w)."""
         return self.predict(latents, t, prompt, self.embed(lr))
 
     def trained(self) -> list[nn.Module]:
@@ -68,12 +56,8 @@ class TunerActivation(nn.Module):
         return [self.tuners]
 
 
-class ControlNetActivation(nn.Module):
-    """Stage 1 by a ControlNet of its own (Table 2).
-
-    Args:
-        share_halves: let the ControlNet see the conditional prompt only; see `Guidance`.
-    """
+class _Controlled(nn.Module):
+    """A frozen U-Net with a ControlNet beside it; `share_halves` as in `Guidance`."""
 
     def __init__(
         self, unet: UNet2DConditionModel, controlnet: ControlNetModel, share_halves: bool = True
@@ -82,42 +66,66 @@ class ControlNetActivation(nn.Module):
         check_unet(unet)
         self.unet, self.controlnet, self.share_halves = unet, controlnet, share_halves
 
+    def _features(
+        self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
+    ) -> tuple[Residuals, ...]:
+        """What the ControlNet makes of each image that the hints hold, one or two.
+
+        Args:
+            prompt: (n*B, T, D) that it is to see.
+            hints: (B, C_0, h, w) of one image, or (2*B, C_0, h, w) of two.
+        """
+        count = prompt.shape[0] // latents.shape[0]
+        steps = t.repeat(count) if t.ndim and count > 1 else t
+        z = repeat(latents.to(self.controlnet.dtype), count)
+        if hints.shape[0] == latents.shape[0]:
+            return (residuals(self.controlnet, z, steps, prompt, repeat(hints, count)),)
+        if count > 1:
+            hints = torch.cat([repeat(each, count) for each in hints.chunk(2)])
+        return paired_residuals(self.controlnet, z, steps, prompt, hints)
+
+    def _shared(self, latents: Tensor, prompt: Tensor) -> Tensor:
+        """The part of a prompt that the ControlNet sees."""
+        return prompt[-latents.shape[0] :] if self.share_halves else prompt
+
+    def _decode(
+        self,
+        latents: Tensor,
+        t: Tensor,
+        prompt: Tensor,
+        features: Residuals,
+        run_block: BlockRunner | None = None,
+    ) -> Tensor:
+        """The U-Net with a ControlNet's features added to skip connections and middle."""
+        temb, skips, mid = _encoded(self.unet, latents, t, prompt)
+        count = mid.shape[0] // features.mid.shape[0]
+        pairs = zip(skips, features.down, strict=True)
+        skips = [skip + repeat(feature, count) for skip, feature in pairs]
+        mid = mid + repeat(features.mid, count)
+        return decode(self.unet, mid, skips, temb, prompt, run_block)
+
+
+class ControlNetActivation(_Controlled):
+    """Stage 1 by a ControlNet of its own (Table 2); arguments as for `Guidance`."""
+
     def embed(self, lr: Tensor) -> Tensor:
-        """lr: (B, 3, H, W) upscaled LR image in [0, 1] -> (B, C_0, h, w)."""
+        """Upscaled LR images -> (B, C_0, h, w)."""
         return embed_hint(self.controlnet, lr)
 
-    def predict(
-        self,
-        latents: Tensor,
-        t: Tensor,
-        prompt: Tensor,
-        hints: Tensor,
-        control_prompt: Tensor | None = None,
-    ) -> Tensor:
-        """Noise prediction; hints: (B, C_0, h, w), all else as in `Guidance.predict`."""
-        control = _control_prompt(latents, prompt, control_prompt, self.share_halves)
-        z, steps = _stack(self.controlnet, latents, t, control)
-        hints = repeat(hints, z.shape[0] // hints.shape[0])
-        features = residuals(self.controlnet, z, steps, control, hints)
-        return _decode_guided(self.unet, latents, t, prompt, features, None)
+    def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor) -> Tensor:
+        """Noise prediction; hints: from `embed`."""
+        (features,) = self._features(latents, t, self._shared(latents, prompt), hints)
+        return self._decode(latents, t, prompt, features)
 
-    def forward(
-        self,
-        latents: Tensor,
-        t: Tensor,
-        prompt: Tensor,
-        lr: Tensor,
-        control_prompt: Tensor | None = None,
-    ) -> Tensor:
-        """lr: (B, 3, H, W) in [0, 1]; the others and the result as in `Guidance.predict`."""
-        return self.predict(latents, t, prompt, self.embed(lr), control_prompt)
+    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
+        return self.predict(latents, t, prompt, self.embed(lr))
 
     def trained(self) -> list[nn.Module]:
         """The modules that training changes."""
         return [self.controlnet]
 
 
-class Guidance(nn.Module):
+class Guidance(_Controlled):
     """Stage 2: one ControlNet for LR and reference, and multiple attention (section 3.3).
 
     Args:
@@ -127,6 +135,8 @@ class Guidance(nn.Module):
         share_halves: let the ControlNet see the conditional prompt in both halves of
             classifier-free guidance. L and R, and K and V of both attentions, are then the same
             for both and computed once. False gives each half its own.
+
+    Attributes:
         lr_scale, reference_scale: factors on L and R.
         attention_scale: factor on what both attentions add.
     """
@@ -137,22 +147,13 @@ class Guidance(nn.Module):
         controlnet: ControlNetModel,
         attention: MultipleAttention | None,
         share_halves: bool = True,
-        lr_scale: float = 1.0,
-        reference_scale: float = 1.0,
-        attention_scale: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_unet(unet)
-        self.unet, self.controlnet, self.attention = unet, controlnet, attention
-        self.share_halves, self.attention_scale = share_halves, attention_scale
-        self.lr_scale, self.reference_scale = lr_scale, reference_scale
+        super().__init__(unet, controlnet, share_halves)
+        self.attention = attention
+        self.lr_scale = self.reference_scale = self.attention_scale = 1.0
 
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
-        """Embed both condition images.
-
-        Args:
-            lr: (B, 3, H, W) upscaled LR image in [0, 1].
-            reference: (B, 3, H, W) reference image in [0, 1].
+        """Embed upscaled LR images and reference images.
 
         Returns:
             (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor, whose
@@ -173,37 +174,27 @@ class Guidance(nn.Module):
         """Noise prediction of Eq. 3: eps_theta(z_t, z_r, z_lr, t, c).
 
         Args:
-            latents: (B, c, h, w) noisy latents z_t.
-            t: () or (B,) time step.
-            prompt: (n*B, T, D) prompt embeddings c for the U-Net.
+            prompt: c for the U-Net.
             hints: from `embed`.
             control_prompt: (B, T, D) for the ControlNet; by default the conditional half of
                 `prompt`, or all of it where halves are not shared. Training with prompt dropout
                 gives the undropped embeddings here.
-
-        Returns:
-            (n*B, c, h, w).
         """
-        control = _control_prompt(latents, prompt, control_prompt, self.share_halves)
-        z, steps = _stack(self.controlnet, latents, t, control)
-        one_image = hints.shape[0] == latents.shape[0]
-        if z.shape[0] > latents.shape[0]:
-            copies = z.shape[0] // latents.shape[0]
-            hints = repeat(hints, copies) if one_image else _repeat_pairs(hints, copies)
-        if one_image:
-            lr = reference = residuals(self.controlnet, z, steps, control, hints)
-        else:
-            lr, reference = paired_residuals(self.controlnet, z, steps, control, hints)
-        lr, reference = lr.scaled(self.lr_scale), reference.scaled(self.reference_scale)
-        run_block = self._block_runner(lr, reference)
-        return _decode_guided(self.unet, latents, t, prompt, lr + reference, run_block)
+        seen = self._shared(latents, prompt) if control_prompt is None else control_prompt
+        features = self._features(latents, t, seen, hints)
+        lr, reference = features[0].scaled(self.lr_scale), features[-1].scaled(self.reference_scale)
+        run_block = self.block_runner(lr, reference)
+        return self._decode(latents, t, prompt, lr + reference, run_block)
 
-    def _block_runner(self, lr: Residuals, reference: Residuals) -> BlockRunner | None:
-        attention = self.attention
-        if attention is None:
+    def block_runner(self, lr: Residuals, reference: Residuals) -> BlockRunner | None:
+        """What runs the transformer blocks of the up path; None for plain ones."""
+        if self.attention is None:
             return None
         return partial(
-            attention.run_block, lr=lr.down, reference=reference.down, scale=self.attention_scale
+            self.attention.run_block,
+            lr=lr.down,
+            reference=reference.down,
+            scale=self.attention_scale,
         )
 
     def forward(
@@ -215,7 +206,6 @@ class Guidance(nn.Module):
         reference: Tensor,
         control_prompt: Tensor | None = None,
     ) -> Tensor:
-        """lr, reference: (B, 3, H, W) in [0, 1]; the others and the result as in `predict`."""
         return self.predict(latents, t, prompt, self.embed(lr, reference), control_prompt)
 
     def trained(self) -> list[nn.Module]:
@@ -231,45 +221,10 @@ def freeze(stage: TunerActivation | ControlNetActivation | Guidance) -> list[nn.
     return [p for p in stage.parameters() if p.requires_grad]
 
 
-def _control_prompt(
-    latents: Tensor, prompt: Tensor, given: Tensor | None, share_halves: bool
-) -> Tensor:
-    if given is not None:
-        return given
-    return prompt[-latents.shape[0] :] if share_halves else prompt
-
-
-def _stack(model: Any, latents: Tensor, t: Tensor, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """Repeat latents (B, ...) and t for the halves that the prompt holds; cast to the model."""
-    count = prompt.shape[0] // latents.shape[0]
-    steps = t.repeat(count) if t.ndim and count > 1 else t
-    return repeat(latents.to(model.dtype), count), steps
-
-
-def _embed_time(unet: UNet2DConditionModel, x: Tensor, t: Tensor, prompt: Tensor) -> Tensor:
-    """Time embedding for all halves that the prompt holds: (n*B, D)."""
-    return embed_time(unet, x, t).repeat(prompt.shape[0] // x.shape[0], 1)
-
-
-def _repeat_pairs(hints: Tensor, count: int) -> Tensor:
-    lr, reference = hints.chunk(2)
-    return torch.cat([repeat(lr, count), repeat(reference, count)])
-
-
-def _decode_guided(
-    unet: UNet2DConditionModel,
-    latents: Tensor,
-    t: Tensor,
-    prompt: Tensor,
-    features: Residuals,
-    run_block: BlockRunner | None,
-) -> Tensor:
-    """The U-Net with a ControlNet's features added to skip connections and middle."""
+def _encoded(
+    unet: UNet2DConditionModel, latents: Tensor, t: Tensor, prompt: Tensor
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Time embedding (n*B, D), skip connections and middle, of all halves that the prompt holds."""
     x = latents.to(unet.dtype)
-    temb = _embed_time(unet, x, t, prompt)
-    skips, mid = encode(unet, x, temb, prompt)
-    count = mid.shape[0] // features.mid.shape[0]
-    pairs = zip(skips, features.down, strict=True)
-    skips = [skip + repeat(feature, count) for skip, feature in pairs]
-    mid = mid + repeat(features.mid, count)
-    return decode(unet, mid, skips, temb, prompt, run_block)
+    temb = embed_time(unet, x, t).repeat(prompt.shape[0] // x.shape[0], 1)
+    return temb, *encode(unet, x, temb, prompt)

@@ -1,15 +1,14 @@
 """The U-Net of Stable Diffusion in two halves, so that conditions can enter between and inside.
 
-diffusers' `UNet2DConditionModel.forward` runs in one go. Here the same modules are called in the
-same order by two functions: `encode` (down path and middle; a ControlNet has the same encoder) and
-`decode` (up path). Nothing of the U-Net is changed, subclassed or hooked: its state dict, its
-LoRA layers and its attention processors stay what they are.
+The modules of diffusers' `UNet2DConditionModel` are called in the order of its `forward`: by
+`encode` (down path and middle; a ControlNet has the same encoder) and by `decode` (up path).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,9 +60,7 @@ def skip_channels(config: dict) -> list[int]:
     widths = list(config["block_out_channels"])
     channels = [widths[0]]
     for level, width in enumerate(widths):
-        channels += [width] * config["layers_per_block"]
-        if level < len(widths) - 1:
-            channels.append(width)
+        channels += [width] * (config["layers_per_block"] + (level < len(widths) - 1))
     return channels
 
 
@@ -72,9 +69,7 @@ def skip_strides(config: dict) -> list[int]:
     levels, layers = len(config["block_out_channels"]), config["layers_per_block"]
     strides = [1]
     for level in range(levels):
-        strides += [1] * layers
-        if level < levels - 1:
-            strides.append(2)
+        strides += [1] * layers + [2] * (level < levels - 1)
     return strides
 
 
@@ -99,7 +94,6 @@ def encode(
     """Down path and middle block of a U-Net, or of a ControlNet when a hint is given.
 
     Args:
-        model: the U-Net or the ControlNet.
         sample: (B, c, h, w) latents.
         temb: (n*B, D), n copies of what `embed_time` gives.
         prompt: (n*B, T, D) prompt embeddings of n stacked halves. What comes before the first
@@ -148,12 +142,7 @@ def _run_forked(
 
 
 def finish_block(block: BasicTransformerBlock, tokens: Tensor, prompt: Tensor) -> Tensor:
-    """What a transformer block does after self-attention: text attention, feed-forward.
-
-    Args:
-        tokens: (B, h*w, C); so is the result.
-        prompt: (B, T, D).
-    """
+    """Text attention and feed-forward of a block: tokens (B, h*w, C), prompt (B, T, D)."""
     assert block.attn2 is not None
     tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=prompt) + tokens
     return block.ff(block.norm3(tokens)) + tokens
@@ -188,19 +177,17 @@ def decode(
     Returns:
         (B, c, h, w) the network's prediction.
     """
-    rest, place = list(skips), 0
+    rest, places = list(skips), count()
     blocks: Any = unet.up_blocks
     for block in blocks:
-        count = len(block.resnets)
-        rest, taken = rest[:-count], rest[-count:]
+        layers = len(block.resnets)
+        rest, taken = rest[:-layers], rest[-layers:]
         size = rest[-1].shape[2:] if rest else None
         if run_block is None or not getattr(block, "has_cross_attention", False):
             inputs = {"res_hidden_states_tuple": tuple(taken), "upsample_size": size}
             hidden = _run(block, hidden_states=hidden, temb=temb, prompt=prompt, **inputs)
         else:
-            layers = _layers(block, taken, place)
-            place += sum(len(transformer.transformer_blocks) for transformer in block.attentions)
-            hidden = _run_layers(block, layers, hidden, temb, prompt, run_block)
+            hidden = _run_steered(block, hidden, taken, temb, prompt, run_block, places)
             for upsampler in block.upsamplers or ():
                 hidden = upsampler(hidden, size)
     if unet.conv_norm_out:
@@ -208,31 +195,23 @@ def decode(
     return unet.conv_out(hidden)
 
 
-def _layers(
-    block: Any, skips: list[Tensor], place: int
-) -> Iterator[tuple[nn.Module, Transformer2DModel, Tensor, int]]:
-    """The layers of an up block: residual block, transformer, skip connection, first place."""
-    for resnet, transformer, skip in zip(
-        block.resnets, block.attentions, reversed(skips), strict=True
-    ):
-        yield resnet, transformer, skip, place
-        place += len(transformer.transformer_blocks)
-
-
-def _run_layers(
-    block: nn.Module,
-    layers: Iterator[tuple[nn.Module, Transformer2DModel, Tensor, int]],
+def _run_steered(
+    block: Any,
     hidden: Tensor,
+    skips: list[Tensor],
     temb: Tensor,
     prompt: Tensor,
     run_block: BlockRunner,
+    places: Iterator[int],
 ) -> Tensor:
+    """The layers of an up block whose transformer blocks are run by `run_block`."""
     call = checkpoint if block.gradient_checkpointing and torch.is_grad_enabled() else _call
-    for resnet, transformer, skip, place in layers:
+    layers = zip(block.resnets, block.attentions, reversed(skips), strict=True)
+    for resnet, transformer, skip in layers:
         hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
         tokens = _enter(transformer, hidden)
-        for offset, inner in enumerate(transformer.transformer_blocks):
-            tokens = call(run_block, place + offset, inner, tokens, prompt)
+        for inner in transformer.transformer_blocks:
+            tokens = call(run_block, next(places), inner, tokens, prompt)
         hidden = _leave(transformer, tokens, hidden)
     return hidden
 

@@ -20,10 +20,11 @@ from typing import Any
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: E402
+
 import bench  # noqa: E402
-from bench.base.types import MetricSpec, Weight  # noqa: E402
+from bench.base.types import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
-from bench.data.card import DatasetCard  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
 from bench.data.from_photos import photo_collections  # noqa: E402
 from bench.exchange.bundle import Bundle, to_results  # noqa: E402
@@ -34,20 +35,36 @@ from bench.methods.find import method_cards  # noqa: E402
 from bench.metrics import METRICS  # noqa: E402
 from bench.reports.tables.markdown import markdown  # noqa: E402
 from cassr.config import MINI  # noqa: E402
-from cassr.photographs.sets import PAPER, TrainingSet, training_sets  # noqa: E402
+from cassr.photographs.sets import PAPER, training_sets  # noqa: E402
 from noxfile import MINI_RUNS  # noqa: E402
 
 GENERATED = "<!-- Written by docs/generate.py from the cards: change those, then `nox -s docs`. -->"
 
 
-def template(name: str) -> str:
-    """The page's own words, with places for what the cards say."""
-    return (DOCS / "templates" / f"{name}.md").read_text()
+PAGE = Environment(  # noqa: S701 -- Markdown
+    loader=FileSystemLoader(DOCS / "templates"),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    lstrip_blocks=True,
+    trim_blocks=True,
+)
+"""The pages' own words, with places for what the cards say."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+def row(*cells: object) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+
+def head(*cells: str) -> str:
+    return f"{row(*cells)}\n{row(*['---'] * len(cells))}"
+
+
+def page(name: str, **cards: Any) -> str:
+    return PAGE.get_template(f"{name}.md").render(generated=GENERATED, row=row, head=head, **cards)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join([head(*heads), *(row(*cells) for cells in rows)])
 
 
 # -- methods -------------------------------------------------------------------------------------
@@ -66,8 +83,8 @@ SHORTER = {
 def methods_page() -> str:
     cards = method_cards()
     shared = _shared_notes(cards.values())
-    return template("methods").format(
-        generated=GENERATED,
+    return page(
+        "methods",
         table=table(HEAD, (_method_row(card) for card in cards.values())),
         shared="\n".join(f"- **{letter}**: {text}" for text, letter in shared.items()),
         details="\n\n".join(_method_details(card, shared) for card in cards.values()),
@@ -162,156 +179,46 @@ def _official_points(official: Official) -> Iterator[str]:
 
 
 def metrics_page() -> str:
-    head = ("name", "direction", "reference", "range", "convention", "ours or pyiqa",
-            "pyiqa name", "weights", "tolerance")  # fmt: skip
-    rows = (_metric_row(spec) for spec in METRICS)
-    return template("metrics").format(generated=GENERATED, table=table(head, rows))
+    return page("metrics", metrics=METRICS)
 
 
-def _metric_row(spec: MetricSpec) -> list[str]:
-    whole_set = spec.kind == "set"
-    reference = "HR set" if whole_set else "HR image"
-    code = "pyiqa" if spec.packages and spec.packages[0][0] == "pyiqa" else "ours"
-    return [
-        f"`{spec.name}`",
-        f"{spec.better} {spec.arrow}",
-        reference if spec.reference else "none",
-        f"{spec.range} {spec.unit}".rstrip(),
-        f"{spec.means} ({spec.source})",
-        f"{code}, clean-fid's features" if whole_set else code,
-        f"`{spec.pyiqa_name}`" if spec.pyiqa_name else "none",
-        ", ".join(f"`{weight.name}`" for weight in spec.weights) or "none",
-        f"{spec.parity:g} relative" if whole_set else f"{spec.parity:g}",
-    ]
-
-
-# -- datasets ------------------------------------------------------------------------------------
+# -- the others ------------------------------------------------------------------------------------
 
 
 def datasets_page() -> str:
-    cards = dataset_cards()
-    head = ("name", "set", "images", "scale", "ground truth", "LR made by", "licence")
-    return template("datasets").format(
-        generated=GENERATED,
-        table=table(head, (_dataset_row(card) for card in cards.values())),
-        details="\n".join(_dataset_details(card) for card in cards.values()),
-    )
-
-
-def _dataset_row(card: DatasetCard) -> list[str]:
-    return [
-        f"`{card.name}`",
-        card.title,
-        str(card.images or len(photo_collections()[card.photos].images)),
-        f"x{card.scale}",
-        "yes" if card.hr or card.photos else "no",
-        card.degradation.function.partition(":")[2] if card.degradation else "its authors",
-        card.licence,
-    ]
-
-
-def _dataset_details(card: DatasetCard) -> str:
-    source = f" Source: {card.source}." if card.source else ""
-    where = ""
-    if card.archive:
-        address = card.archive.page or card.archive.url
-        by_hand = "" if card.archive.url else ", by hand"
-        where = f" Archive: `{card.archive.name}` from {address}{by_hand}."
-    note = f" {card.note}" if card.note else ""
-    return f"- `{card.name}`: {card.summary}.{source}{where}{note}"
-
-
-# -- training ------------------------------------------------------------------------------------
+    return page("datasets", cards=dataset_cards().values(), photos=photo_collections())
 
 
 def train_page() -> str:
     cards = training_sets()
     order = [*PAPER, *(name for name in cards if name not in PAPER)]
-    head = ("name", "photographs", "from", "layout", "licence")
-    return template("train").format(
-        generated=GENERATED,
-        table=table(head, (_training_row(cards[name]) for name in order)),
-        details=_miniature_runs(),
-    )
-
-
-def _training_row(card: TrainingSet) -> list[str]:
-    hub = f" or `hf:{card.hub}`" if card.hub else ""
-    return [
-        f"`{card.name}`",
-        f"{card.title}: {card.limit or card.images:,}",
-        f"{card.source}{hub}",
-        f"`{card.layout}`",
-        card.licence,
-    ]
-
-
-TRAINED = {
-    "vae": "VAE",
-    "prior": "U-Net, stage 2's networks, the VAE's decoder",
-    "texture": "the last layers of the VAE's decoder",
-    "activation": "stage 1",
-    "guidance": "stage 2",
-}
-
-
-def _miniature_runs() -> str:
-    """The miniature's runs: what `nox -s train_mini` asks for, the rest from the preset."""
-    head = ("stage", "trains", "loss", "steps", "batch", "crop", "rate", "pairs")
-    rows = []
-    for stage in MINI_RUNS:
-        s = MINI.training_for(stage, "image")
-        rows.append(
-            [
-                f"`{stage}`",
-                TRAINED[stage],
-                "image and critic" if s.adversarial_weight else "image",
-                f"{s.steps:,}",
-                str(s.batch_size),
-                f"{s.crop} px",
-                f"{s.learning_rate:g}",
-                f"{s.samples:,}",
-            ]
-        )
-    return table(head, rows)
-
-
-# -- measured ------------------------------------------------------------------------------------
+    runs = [(stage, MINI.training_for(stage, "image")) for stage in MINI_RUNS]
+    return page("train", sets=[cards[name] for name in order], runs=runs)
 
 
 def measured_page() -> str:
     bundles = [(path, read_bundle(path)) for path in exports()]
-    tables = [
-        f"{markdown(to_results(bundle))}\n{_made_with(path, bundle)}" for path, bundle in bundles
-    ]
-    return template("measured").format(generated=GENERATED, tables="\n\n".join(tables))
-
-
-def _made_with(path: Path, bundle: Bundle) -> str:
-    made = bundle.made_with
-    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
-    certificates = made.get("certificate", {})
-    held = certificates.get("osediff") if isinstance(certificates, dict) else None
-    certified = f"; certified on {held['date']}: {', '.join(held['holds'])}" if held else ""
-    return (
-        f"Scores, hashes and fingerprints: `results/measured/{path.name}`. Made on "
-        f"{made['device']} ({made['machine']}) with {versions}{certified}."
+    return page(
+        "measured",
+        bundles=bundles,
+        table=lambda bundle: markdown(to_results(bundle)),
+        versions=_versions,
+        certified=_certified,
     )
 
 
-# -- architecture --------------------------------------------------------------------------------
+def _versions(bundle: Bundle) -> str:
+    return ", ".join(f"{name} {version}" for name, version in bundle.made_with["versions"].items())
+
+
+def _certified(bundle: Bundle) -> str:
+    certificates = bundle.made_with.get("certificate", {})
+    held = certificates.get("osediff") if isinstance(certificates, dict) else None
+    return f"; certified on {held['date']}: {', '.join(held['holds'])}" if held else ""
 
 
 def architecture_page() -> str:
-    floors = tomllib.loads((DOCS / "rooms.toml").read_text())["floor"]
-    rows = [
-        [str(number), f"`{room.replace('.', '/')}/`", purpose]
-        for number, rooms in enumerate(floors)
-        for room, purpose in rooms.items()
-    ]
-    return template("architecture").format(
-        generated=GENERATED, table=table(("floor", "room", "what it is for"), rows)
-    )
+    return page("architecture", floors=tomllib.loads((DOCS / "rooms.toml").read_text())["floor"])
 
 
 # -- the Python interface ------------------------------------------------------------------------
@@ -319,7 +226,7 @@ def architecture_page() -> str:
 
 def python_page() -> str:
     told = [_described(f"bench.{name}", getattr(bench, name)) for name in bench.__all__]
-    return template("python").format(generated=GENERATED, details="\n\n".join(told))
+    return page("python", details="\n\n".join(told))
 
 
 def _described(name: str, thing: Any) -> str:

@@ -235,7 +235,7 @@ def test_progress_begins_before_the_first_byte(server: Server) -> None:
     seen: list[tuple[int, int]] = []
     server.answers(status(404))
     with pytest.raises(WeightsError):
-        fetch_file(net(server, size=99), lambda _, done, total: seen.append((done, total)))
+        fetch_file(net(server, size=99), lambda *state: seen.append(state))
     assert seen == [(0, 99)]
 
 

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.base.errors import DataError
-from bench.reports.figures import plots
-from bench.reports.figures.loss_curves import loss_curves
+from bench.reports.figures import plots, style
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
 
@@ -66,9 +64,9 @@ def test_names_are_neither_hidden_nor_read_as_mathematics(tmp_path: Path) -> Non
     assert figure is not None
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown[:3] == ["plain", "\u200b_hidden $x$", "net U+4E2DU+6587"]
-    assert len(shown[3]) == plots.LONGEST_NAME and shown[3].endswith("…")
+    assert len(shown[3]) == style.LONGEST_NAME and shown[3].endswith("…")
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
-    plots.save(figure, tmp_path / "plot")
+    style.save(figure, tmp_path / "plot")
 
 
 def test_ranks_show_the_range_of_the_resamples() -> None:
@@ -191,26 +189,8 @@ def test_plots_are_of_a_papers_size_and_their_bars_those_of_paired_differences()
         assert all(bar.get_zorder() < bars.lines[0].get_zorder() for bar in bars.lines[2])
     ranks = plots.ranks(results, found, "set")
     assert ranks is not None and len(ranks.axes) == 9
-    for drawn, width in ((figure, plots.WIDTH), (ranks, plots.PAGE_WIDTH)):
+    for drawn, width in ((figure, style.WIDTH), (ranks, plots.PAGE_WIDTH)):
         assert drawn.get_figwidth() <= width and drawn.get_figheight() <= plots.PAGE_HEIGHT
         drawn.canvas.draw()
         texts = [t for t in drawn.findobj(mpl.text.Text) if t.get_text() and t.get_visible()]
         assert min(text.get_fontsize() for text in texts) >= 8
-
-
-def test_loss_curves_are_drawn_from_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "log.csv"
-    rows = [f"{step},{1 / (1 + step):.5f},note,{'' if step % 2 else 3.0}" for step in range(50)]
-    log.write_text("\n".join(["step,loss,text,val", *rows]) + "\n")
-    written = loss_curves(log, tmp_path / "loss")
-    assert [path.name for path in written] == ["loss.png", "loss.pdf"]
-    one = loss_curves(log, tmp_path / "one", ["loss"])
-    assert one[0].read_bytes() != written[0].read_bytes()
-
-
-@pytest.mark.parametrize("text", ["", "step,loss\n", "step,loss\na,b\n", "step\n1\n"])
-def test_a_log_without_curves_is_refused(tmp_path: Path, text: str) -> None:
-    log = tmp_path / "log.csv"
-    log.write_text(text)
-    with pytest.raises(DataError, match=r"log\.csv: expected"):
-        loss_curves(log, tmp_path / "loss")

@@ -27,12 +27,11 @@ from safetensors.torch import load_file
 from bench import cli as command_line
 from bench.base.errors import BenchError
 from cassr.base.errors import TrainingError
-from cassr.build import build_pipeline
+from cassr.build import build_pipeline, build_scheduler
 from cassr.config import NEGATIVE_PROMPT, PRESETS, TrainingSettings, get_preset
 from cassr.controlnet import embed_hint
-from cassr.parts import build_scheduler
 from cassr.patch_vae import PatchVAE
-from cassr.photographs.read import FolderPhotographs
+from cassr.photographs.read import in_folders
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
@@ -89,9 +88,9 @@ def run_here(
     folder: Path, out: Path, settings: TrainingSettings = SETTINGS, stage: str = "guidance", **more
 ) -> TrainingOutcome:
     recipe = recipe_of(settings)
-    pairs = TrainingPairs(FolderPhotographs([folder]), recipe, settings.samples or None)
+    pairs = TrainingPairs(in_folders([folder]), recipe, settings.samples or None)
     options = TrainingOptions(out, quiet=True, **more)
-    return train(stage, start_of(stage), pairs, recipe, settings, options, cpu=True)
+    return train(stage, start_of(stage), pairs, settings, options, cpu=True)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -386,7 +385,7 @@ class TestPatchVae:
         model = CasSRPipeline.from_pretrained(tmp_path / "run" / "model")
         images = torch.stack(
             [
-                TrainingPairs(FolderPhotographs([folder]), recipe_of(SETTINGS))[i]["hr"] / 255
+                TrainingPairs(in_folders([folder]), recipe_of(SETTINGS))[i]["hr"] / 255
                 for i in range(100)
             ]
         )
@@ -426,14 +425,14 @@ class TestRuns:
         assert not run_here(folder, tmp_path, longer, minutes=1e-9).finished
         assert not (tmp_path / "model").exists()
         settings, options = longer, TrainingOptions(tmp_path, quiet=True, validate_every=100)
-        pairs = TrainingPairs(FolderPhotographs([folder]), recipe_of(settings))
+        pairs = TrainingPairs(in_folders([folder]), recipe_of(settings))
 
         def stopped(*given: object) -> dict[str, float]:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             train(
-                "guidance", start_of("guidance"), pairs, recipe_of(settings), settings, options,
+                "guidance", start_of("guidance"), pairs, settings, options,
                 validate=stopped, cpu=True,
             )  # fmt: skip
         ended = run_here(folder, tmp_path, longer, validate_every=100)
@@ -450,12 +449,12 @@ class TestRuns:
 
     def test_checkpointed_gradients_are_the_same(self, folder: Path, tmp_path: Path) -> None:
         settings = replace(SETTINGS, steps=2, ema=0.0, gradient_checkpointing=True)
-        pairs = TrainingPairs(FolderPhotographs([folder]), recipe_of(settings))
+        pairs = TrainingPairs(in_folders([folder]), recipe_of(settings))
         for name in ("plain", "saving"):
             made = load_start(Start("mini", random=True, activation="controlnet"), "activation")
             mine = replace(settings, gradient_checkpointing=name == "saving")
             options = TrainingOptions(tmp_path / name, quiet=True)
-            train("activation", made, pairs, recipe_of(mine), mine, options, cpu=True)
+            train("activation", made, pairs, mine, options, cpu=True)
             assert made.activation.is_gradient_checkpointing == (name == "saving")
         assert_close_but_for_rounding(weights(tmp_path / "plain"), weights(tmp_path / "saving"))
 
@@ -505,7 +504,7 @@ class TestRuns:
         shown: list[int] = []
         options = TrainingOptions(tmp_path / "run", quiet=True)
         start = Start("mini", random=True, activation="lr")
-        run("guidance", start, FolderPhotographs([folder]), settings, options, cpu=True,
+        run("guidance", start, in_folders([folder]), settings, options, cpu=True,
             report=lambda layer, done, total: shown.append(total))  # fmt: skip
         assert set(shown) == {1}
         (pairs,) = (tmp_path / "prepared").glob("pairs-*/*.safetensors")

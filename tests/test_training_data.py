@@ -18,11 +18,10 @@ from cassr.build import build_pipeline
 from cassr.config import TrainingSettings
 from cassr.degradation import degrade
 from cassr.photographs.read import (
-    FolderPhotographs,
-    HubPhotographs,
-    Joined,
     Stream,
     digest,
+    in_dataset,
+    in_folders,
     open_hub,
 )
 from cassr.photographs.sets import photographs, problem, training_sets
@@ -56,7 +55,7 @@ def same(a: dict, b: dict) -> bool:
 
 class TestSamples:
     def test_a_sample_is_a_crop_and_its_degraded_twin(self, folder: Path) -> None:
-        sample = TrainingPairs(FolderPhotographs([folder]), RECIPE)[7]
+        sample = TrainingPairs(in_folders([folder]), RECIPE)[7]
         hr = sample["hr"].permute(1, 2, 0).numpy()
         seed = RECIPE.seed_of(7, "degradation")
         made = [degrade(hr, seed=seed, preset=p) for p in RECIPE.degradations]
@@ -71,14 +70,14 @@ class TestSamples:
         assert any(np.array_equal(hr, w) or np.array_equal(hr, w[:, ::-1]) for w in windows)
 
     def test_numbers_give_other_crops_and_epochs_another_order(self, folder: Path) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE)
         assert len({pairs[i]["hr"].numpy().tobytes() for i in range(40)}) == 40
         orders = [[pairs.photograph(e * 5 + i) for i in range(5)] for e in range(6)]
         assert all(sorted(order) == list(range(5)) for order in orders)
         assert len({tuple(order) for order in orders}) > 1
 
     def test_a_limited_number_of_pairs_comes_again_with_other_noise(self, folder: Path) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=4)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=4)
         first, again = pairs[1], pairs[5]
         assert torch.equal(first["hr"], again["hr"])
         assert torch.equal(first["lr"], again["lr"])
@@ -124,14 +123,14 @@ class TestSamples:
 class TestSharing:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_a_resumed_loader_goes_on_where_it_was(self, folder: Path, workers: int) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE)
         share = Share(batch=2, accumulation=2)
         whole = take(pairs, share, 8)
         resumed = take(pairs, share, 4, first_step=2, workers=workers)
         assert all(same(a, b) for a, b in zip(whole[4:], resumed, strict=True))
 
     def test_two_processes_see_what_one_sees(self, folder: Path) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE)
         one = take(pairs, Share(batch=4), 3)
         parts = [take(pairs, Share(2, 1, process, 2), 3) for process in (0, 1)]
         for whole, left, right in zip(one, *parts, strict=True):
@@ -139,7 +138,7 @@ class TestSharing:
             assert torch.equal(whole["seed"], torch.cat([left["seed"], right["seed"]]))
 
     def test_accumulation_sees_what_a_larger_batch_sees(self, folder: Path) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE)
         large = take(pairs, Share(batch=4), 2)
         small = take(pairs, Share(batch=2, accumulation=2), 4)
         indices = torch.cat([b["index"] for b in small])
@@ -150,7 +149,7 @@ class TestUnreadable:
     def test_bad_photographs_are_named_and_passed_over(self, folder: Path) -> None:
         (folder / "a-bad.png").write_bytes(b"<html>not found</html>")
         Image.fromarray(photo(20, 200)).save(folder / "b-small.png")
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE)
         skipped = dict(pair for i in range(7) for pair in pairs[i]["skipped"])
         assert {Path(name).name for name in skipped} == {"a-bad.png", "b-small.png"}
         assert "at least 32 pixels, found 200x20" in skipped[str(folder / "b-small.png")]
@@ -158,19 +157,19 @@ class TestUnreadable:
     def test_nothing_but_bad_photographs_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "x.png").write_bytes(b"")
         with pytest.raises(TrainingError, match="none of 1 photographs can be used"):
-            TrainingPairs(FolderPhotographs([tmp_path]), RECIPE)[0]
+            TrainingPairs(in_folders([tmp_path]), RECIPE)[0]
 
     def test_an_empty_or_missing_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="expected images"):
-            FolderPhotographs([tmp_path])
+            in_folders([tmp_path])
         with pytest.raises(TrainingError, match="found nothing"):
-            FolderPhotographs([tmp_path / "no"])
+            in_folders([tmp_path / "no"])
 
     def test_photographs_are_turned_as_their_exif_says(self, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         Image.fromarray(photo(40, 80)).save(tmp_path / "x.jpg", exif=exif)
-        assert FolderPhotographs([tmp_path]).read(0).shape == (80, 40, 3)
+        assert in_folders([tmp_path])[0].read().shape == (80, 40, 3)
 
 
 @pytest.fixture
@@ -188,16 +187,16 @@ def rows(tmp_path: Path) -> object:
 
 class TestHub:
     def test_a_column_is_read_by_number(self, rows: object) -> None:
-        found = HubPhotographs(rows, None, "hf:x")
+        found = in_dataset(rows, None, "hf:x")
         assert len(found) == len(rows)  # type: ignore[arg-type]
-        assert np.array_equal(found.read(1), photo(48, 48, 1))
+        assert np.array_equal(found[1].read(), photo(48, 48, 1))
         with pytest.raises(UnreadableImage, match=r"hf:x\[2\]"):
-            found.read(2)
+            found[2].read()
 
     def test_a_folder_dataset_loads_and_joins(self, folder: Path, tmp_path: Path) -> None:
-        both = Joined([open_hub(f"{folder}#train"), FolderPhotographs([folder])])  # type: ignore[list-item]
+        both = [*open_hub(f"{folder}#train"), *in_folders([folder])]  # type: ignore[misc]
         assert len(both) == 10
-        assert both.read(9).shape == both.read(4).shape
+        assert both[9].read().shape == both[4].read().shape
         with pytest.raises(TrainingError, match="cannot be loaded"):
             open_hub(str(tmp_path / "none"))
         with pytest.raises(TrainingError, match="image column 'label'"):
@@ -240,7 +239,7 @@ class TestPrepared:
     def test_prepared_samples_equal_those_made_on_the_fly(
         self, folder: Path, tmp_path: Path
     ) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=10)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=10)
         pipeline = build_pipeline("mini")
         pipeline.set_progress_bar_config(disable=True)
         ready = prepare(pairs, tmp_path / "cache", pipeline=pipeline, references=Stage1(pipeline))
@@ -257,7 +256,7 @@ class TestPrepared:
     def test_a_killed_preparation_goes_on(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=40)
         monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
         told: list[int] = []
 
@@ -267,21 +266,22 @@ class TestPrepared:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            prepare(pairs, tmp_path, report=stop_after_two)
-        ready = prepare(pairs, tmp_path, report=lambda layer, done, total: told.append(done))
+            prepare(pairs, tmp_path, hands=Hands(report=stop_after_two))
+        hands = Hands(report=lambda layer, done, total: told.append(done))
+        ready = prepare(pairs, tmp_path, hands=hands)
         assert told == [1, 2, 3]
         assert same(ready[39], pairs[39])
 
     def test_other_recipes_have_other_folders(self, folder: Path, tmp_path: Path) -> None:
         for recipe in (Recipe(crop=32), Recipe(crop=16)):
-            pairs = TrainingPairs(FolderPhotographs([folder]), recipe, size=2)
+            pairs = TrainingPairs(in_folders([folder]), recipe, size=2)
             prepare(pairs, tmp_path / "cache")
         assert len(list((tmp_path / "cache").iterdir())) == 2
 
     def test_other_photographs_of_the_same_names_have_other_folders(
         self, folder: Path, tmp_path: Path
     ) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=2)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=2)
         before = prepare(pairs, tmp_path / "cache")[0]
         for file in folder.rglob("*.png"):
             Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file)
@@ -290,19 +290,20 @@ class TestPrepared:
         assert not torch.equal(before["hr"], after["hr"])
 
     def test_a_moved_folder_has_the_same_photographs(self, folder: Path, tmp_path: Path) -> None:
-        before = digest(FolderPhotographs([folder]))
+        before = digest(in_folders([folder]))
         folder.rename(tmp_path / "moved")
-        assert digest(FolderPhotographs([tmp_path / "moved"])) == before
+        assert digest(in_folders([tmp_path / "moved"])) == before
 
     def test_a_photograph_that_cannot_be_used_is_told_once_and_remembered(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (folder / "bad.png").write_bytes(b"no")
         monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=40)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=40)
         told: list[str] = []
         for _ in range(2):
-            ready = prepare(pairs, tmp_path, skip=lambda name, reason: told.append(name))
+            hands = Hands(skip=lambda name, reason: told.append(name))
+            ready = prepare(pairs, tmp_path, hands=hands)
             assert [Path(name).name for name in ready.skipped] == ["bad.png"]
         assert [Path(name).name for name in told] == ["bad.png"]
 
@@ -319,7 +320,7 @@ class TestPrepared:
 
     def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="limited number"):
-            prepare(TrainingPairs(FolderPhotographs([folder]), RECIPE), tmp_path)
+            prepare(TrainingPairs(in_folders([folder]), RECIPE), tmp_path)
 
 
 class TestTrainingSets:
@@ -382,7 +383,7 @@ class TestTrainingSets:
     ) -> None:
         (folder / "bad.png").write_bytes(b"no")
         monkeypatch.setattr("cassr.training.samples.prepared.CHUNK_BYTES", 16 * 3 * 32**2)
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=60)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=60)
         pipeline = build_pipeline("mini")
         pipeline.set_progress_bar_config(disable=True)
         asked = {"pipeline": pipeline, "references": Stage1(pipeline)}
@@ -397,7 +398,7 @@ class TestTrainingSets:
         assert [Path(name).name for name in ready.skipped] == ["bad.png"]
 
     def test_what_fails_in_one_process_fails_in_all(self, folder: Path, tmp_path: Path) -> None:
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=8)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=8)
         elsewhere = Hands(exchange=lambda mine: [*mine, "disk full there"])
         with pytest.raises(TrainingError, match="disk full there"):
             prepare(pairs, tmp_path, hands=elsewhere)
@@ -406,7 +407,7 @@ class TestTrainingSets:
         def nearest(lr: Tensor, scale: int, seeds: Sequence[int]) -> Tensor:
             return lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) * 1.5
 
-        pairs = TrainingPairs(FolderPhotographs([folder]), RECIPE, size=4)
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=4)
         method = External(nearest, {"name": "nearest"})
         ready = prepare(pairs, tmp_path, references=method)
         sample = ready[1]

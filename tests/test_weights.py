@@ -173,12 +173,12 @@ def test_substitutes_are_allowed_by_name_only(
 
 def test_fetch(clean_home: Path, server: tuple[str, Behaviour]) -> None:
     address, _ = server
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int]] = []
     wanted = weight(f"{address}/net.pth", sha256=SHA256, size=len(CONTENT))
     path = fetch_file(wanted, lambda *state: seen.append(state))
     assert path == clean_home / "torch/hub/test/net.pth"
     assert path.read_bytes() == CONTENT
-    assert seen[-1] == ("net.pth", len(CONTENT), len(CONTENT))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert [p.name for p in path.parent.iterdir() if p.suffix != ".lock"] == ["net.pth"]
 
 

@@ -19,21 +19,30 @@ class GridCell:
 
     Attributes:
         text: without markup.
-        mark: how the first number in it is highlighted, or the text where there is none.
         line: of the file.
-        marks: how each character is highlighted, where that differs within the cell.
-        spans: whether it covers several rows or columns.
+        marks: how each character is highlighted; none where nothing is.
+        rows, columns: that it covers; below 0 rows, those above it.
         macro: one that the file does not define and that may stand for all of the text.
         block: how many rules stand above it.
     """
 
     text: str
-    mark: Mark = ""
     line: int = 0
     marks: tuple[Mark, ...] = ()
-    spans: bool = False
+    rows: int = 1
+    columns: int = 1
     macro: str = ""
     block: int = 0
+
+    @property
+    def spans(self) -> bool:
+        return self.columns > 1 or self.rows not in (0, 1)
+
+    @property
+    def mark(self) -> Mark:
+        """How the first number in it is highlighted."""
+        marks = zip(self.text, self.marks, strict=False)
+        return next((mark for char, mark in marks if char.isdigit()), "")
 
     @property
     def number(self) -> Decimal | None:
@@ -47,9 +56,6 @@ class GridCell:
     @property
     def missing(self) -> bool:
         return is_missing(self.text)
-
-    def mark_at(self, place: int) -> Mark:
-        return self.marks[place] if place < len(self.marks) else self.mark
 
 
 Grid = Sequence[Sequence[GridCell]]
@@ -103,7 +109,7 @@ def values_in(
                 metric=bare,
                 value=number.value,
                 better=direction(bare, stated),
-                mark=cell.mark_at(number.start),
+                mark=cell.marks[number.start] if cell.marks else "",
                 stated=stated,
                 line=cell.line,
                 block=block,

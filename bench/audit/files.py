@@ -7,11 +7,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-from bench.audit import latex, markdown
+from bench.audit import latex, latex_cell, markdown
 from bench.audit.cells import Grid, GridCell
-from bench.audit.grid import read_grid, unread_grid
+from bench.audit.grid import TableRead, read_grid, unread_grid
 from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
 from bench.audit.recompute import audit
@@ -35,7 +34,9 @@ def audit_published() -> Audit:
     values: list[Value] = []
     ranks: dict[str, int] = {}
     names: dict[str, dict[str, str]] = {}
-    for source in _marking(sources()):
+    for source in sources():
+        if not any(table.marked for table in source.card.tables.values()):
+            continue
         titles = {table: f"Table {table}" for table in source.card.tables}
         names[source.card.name] = titles
         ranks |= {titles[name]: table.marked for name, table in source.card.tables.items()}
@@ -45,10 +46,6 @@ def audit_published() -> Audit:
         card = read_card(path, ClaimsCard)
         found = _with_claims(found, card.claims, values, names.get(card.source, {}))
     return found
-
-
-def _marking(found: Sequence[Source]) -> list[Source]:
-    return [s for s in found if any(table.marked for table in s.card.tables.values())]
 
 
 def _published_values(source: Source, titles: dict[str, str]) -> list[Value]:
@@ -128,15 +125,7 @@ def _require(option: str, names: Iterable[str], there: set[str]) -> None:
             raise DataError(f"{option}: expected one of {printable(expected)}; found '{name}'")
 
 
-class FileRead(NamedTuple):
-    """The values of a file, its cells that were not read, why tables in it were passed over."""
-
-    values: list[Value]
-    unread: list[Unread]
-    notes: list[str]
-
-
-def read_file(path: Path) -> FileRead:
+def read_file(path: Path) -> TableRead:
     """The values of one file; every cell with a number that is not among them is named.
 
     Raises:
@@ -169,7 +158,7 @@ def _text(path: Path) -> str:
         raise DataError(f"{printable(path)}: is not UTF-8 text") from error
 
 
-def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> FileRead:
+def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> TableRead:
     unread = [Unread(name, "", "", "", reason) for reason in passed_over]
     if not found:
         raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
@@ -187,10 +176,10 @@ def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> Fil
             unread += own.unread
     if not values:
         raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
-    return FileRead(values, unread, skipped)
+    return TableRead(values, unread, skipped)
 
 
-def _csv(text: str, name: str) -> FileRead:
+def _csv(text: str, name: str) -> TableRead:
     heading = text.partition("\n")[0]
     delimiter = max(",;\t", key=heading.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
@@ -202,21 +191,16 @@ def _csv(text: str, name: str) -> FileRead:
     if not rows:
         raise DataError("the file is empty")
     head = [cell.strip().casefold() for cell in rows[0][1]]
-    _require_width(rows, len(head))
+    for line, row in rows:  # after an unquoted comma every field is another's
+        if any(cell.strip() for cell in row[len(head) :]):
+            raise DataError(
+                f"line {line}: expected at most {len(head)} fields, found {len(row)}; put a field "
+                "with a comma in it in quotes"
+            )
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
-        return FileRead(tidy, [], [])
+        return TableRead(tidy, [])
     return _tables([[[_cell(text, line) for text in row] for line, row in rows]], name, [])
-
-
-def _require_width(rows: Sequence[tuple[int, Sequence[str]]], width: int) -> None:
-    """Refuse rows wider than the first: after an unquoted comma every field is another's."""
-    for line, row in rows:
-        if any(cell.strip() for cell in row[width:]):
-            raise DataError(
-                f"line {line}: expected at most {width} fields, found {len(row)}; put a field with "
-                "a comma in it in quotes"
-            )
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:
@@ -227,8 +211,8 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
         found = printable(row.get("value", ""))
         raise DataError(f"line {line}: value: expected one finite number, found '{found}'")
     metric, arrow = split_metric(row["metric"])
-    stated: Better | None = "higher" if row.get("better") == "higher" else arrow
-    stated = "lower" if row.get("better") == "lower" else stated
+    told: dict[str, Better] = {"higher": "higher", "lower": "lower"}
+    stated = told.get(row.get("better", ""), arrow)
     table = row.get("table", "")
     return Value(
         table=f"{name}, table {table}" if table else name,
@@ -254,5 +238,5 @@ def _cell(text: str, line: int) -> GridCell:
     r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
     text = text.strip()
     if "\\" in text:
-        return replace(latex.read_cell(text), line=line)
+        return latex_cell.read_cell(text, {}, line)
     return markdown.read_cell(text, line)

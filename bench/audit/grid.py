@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bench.audit.cells import About, Grid, GridCell, Shape, values_in
 from bench.audit.names import is_metric, tells_metrics
 from bench.audit.numbers import comma_of
-from bench.audit.values import Unread, Value
+from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
@@ -25,10 +25,11 @@ CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGN
 
 
 class TableRead(NamedTuple):
-    """What a table says, and its cells that say something that was not read."""
+    """What tables say, their cells that were not read, and why others were passed over."""
 
     values: list[Value]
     unread: list[Unread]
+    notes: Sequence[str] = ()
 
 
 def read_grid(grid: Grid, table: str) -> TableRead:
@@ -79,7 +80,8 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     while first > 1 and not is_metric(_heading(rows[first - 1], 1) or "PSNR"):
         first -= 1
     body = rows[first:]
-    heads = [_joined([row[column] for row in rows[:first]]) for column in _span(rows)]
+    columns = range(len(rows[0]))
+    heads = [_joined([row[column] for row in rows[:first]]) for column in columns]
     labels = _label_columns(body, heads)
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
@@ -87,7 +89,7 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
     found = [*_numbers_above(rows[:first], table)]
     if tells_metrics(heads[labels:]):
-        uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in _span(rows)]
+        uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
     metric = _metric_column(body, labels)
@@ -131,10 +133,6 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
         f"{printable(table)}: two values are both {printable(all_of(*key))}"
         "; give datasets a column headed Dataset, and methods names of their own"
     )
-
-
-def _span(rows: Grid) -> range:
-    return range(len(rows[0]))
 
 
 def _rectangular(grid: Grid) -> list[list[GridCell]]:
@@ -252,7 +250,3 @@ def _heading(row: Sequence[GridCell], labels: int) -> str:
     texts = list(dict.fromkeys(cell.text for cell in row if cell.text))
     numeric = any(cell.numeric for cell in row[labels:])
     return texts[0] if len(texts) == 1 and not numeric else ""
-
-
-def all_of(*texts: str) -> str:
-    return ", ".join(text for text in texts if text)

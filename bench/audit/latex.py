@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bench.audit.cells import GridCell
-from bench.audit.latex_cell import Cell, Reader
+from bench.audit.latex_cell import read_cell
 from bench.audit.latex_macros import Macros, after_arguments, own_macros
 from bench.base.errors import DataError
 
@@ -64,11 +64,6 @@ def passed_over(tex: str) -> list[str]:
     return found
 
 
-def read_cell(tex: str) -> GridCell:
-    """One cell that stands outside of any table."""
-    return _read(tex, {}).shown()
-
-
 def _environments(tex: str) -> Iterator[tuple[int, int]]:
     """Start and end of the content of every outermost tabular."""
     depth, start = 0, 0
@@ -85,7 +80,7 @@ def _environments(tex: str) -> Iterator[tuple[int, int]]:
         raise DataError(r"a \begin{tabular} has no \end{tabular}")
 
 
-def _rows(content: str, line: int, macros: Macros) -> Iterator[list[Cell]]:
+def _rows(content: str, line: int, macros: Macros) -> Iterator[list[GridCell]]:
     block = 0
     for row, offset in _split(content, row=True):
         bare = RULES.sub(lambda match: "\n" * match[0].count("\n"), row)
@@ -93,7 +88,7 @@ def _rows(content: str, line: int, macros: Macros) -> Iterator[list[Cell]]:
         if bare.strip():
             lead = bare[: len(bare) - len(bare.lstrip())]
             at = line + content.count("\n", 0, offset) + lead.count("\n")
-            yield [_read(cell, macros, at, block) for cell, _ in _split(bare, row=False)]
+            yield [read_cell(cell, macros, at, block) for cell, _ in _split(bare, row=False)]
 
 
 def _split(text: str, *, row: bool) -> Iterator[tuple[str, int]]:
@@ -109,36 +104,25 @@ def _split(text: str, *, row: bool) -> Iterator[tuple[str, int]]:
     yield text[start:], start
 
 
-def _read(tex: str, macros: Macros, line: int = 0, block: int = 0) -> Cell:
-    reader = Reader(macros)
-    reader.walk(tex, {})
-    reader.cell.line, reader.cell.block = line, block
-    return reader.cell
-
-
-def _spread(rows: Iterable[list[Cell]]) -> list[list[GridCell]]:
+def _spread(rows: Iterable[list[GridCell]]) -> list[list[GridCell]]:
     """Cells at their columns; what spans several is repeated in each of them."""
     below: dict[int, tuple[int, GridCell]] = {}
     grid: list[list[GridCell]] = []
     for row in rows:
         line: list[GridCell] = []
         for cell in row:
-            shown = cell.shown()
             for _ in range(cell.columns):
                 column = len(line)
-                left, above = below.get(column, (0, shown))
+                left, above = below.get(column, (0, cell))
                 if left:
                     below[column] = (left - 1, above)
                 if cell.rows > 1:
-                    below[column] = (cell.rows - 1, shown)
+                    below[column] = (cell.rows - 1, cell)
                 repeated = replace(above, line=cell.line, block=cell.block)
-                line.append(repeated if left and not shown.text else shown)
-                _fill_above(grid, column, shown, -cell.rows - 1)
+                line.append(repeated if left and not cell.text else cell)
+                for other in grid[cell.rows + 1 :] if cell.rows < -1 else []:
+                    if column < len(other) and not other[column].text:
+                        place = other[column]
+                        other[column] = replace(cell, line=place.line, block=place.block)
         grid.append(line)
     return grid
-
-
-def _fill_above(grid: list[list[GridCell]], column: int, shown: GridCell, rows: int) -> None:
-    for line in grid[-rows:] if rows > 0 else []:
-        if column < len(line) and not line[column].text:
-            line[column] = replace(shown, line=line[column].line, block=line[column].block)

@@ -7,7 +7,6 @@ own \newcommand, and keeps the arguments of every macro that it does not know.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.audit.cells import GridCell
@@ -19,6 +18,7 @@ from bench.base.errors import DataError
 
 MAX_DEPTH = 40
 MAX_CELL = 20_000
+TOO_MUCH = "a cell is nested or expanded beyond reason"
 MOST_ARGUMENTS = 9
 LOWER, UPPER = "\x00", "\x01"
 """Around a sub- or superscript: part of a name, but no part of a number."""
@@ -46,35 +46,43 @@ PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
 WEIGHTS = {"bold": "best", "underline": "second"}
 
 
-@dataclass
-class Cell:
-    """What is gathered while a cell is read: pieces of text, each with how it is highlighted."""
+def _is_number(text: str) -> bool:
+    plain = looks_numeric(text) and not any(char.isalpha() for char in text)
+    return plain or not isinstance(numbers(text), str)
 
-    pieces: list[tuple[str, Mark]] = field(default_factory=list)
-    rows: int = 1
-    columns: int = 1
-    unknown: str = ""
-    line: int = 0
-    block: int = 0
 
-    def add(self, text: str, styles: _Styles) -> None:
-        self.pieces.append((text, _mark(styles)))
+_Styles = dict[str, str]
+"""What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
 
-    @property
-    def written(self) -> str:
-        return "".join(text for text, _ in self.pieces)
 
-    def shown(self) -> GridCell:
+def read_cell(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCell:
+    """A cell of LaTeX.
+
+    Raises:
+        DataError: braces or macros nested beyond reason.
+    """
+    reader = _Reader(macros)
+    reader.walk(tex, {})
+    return reader.shown(line, block)
+
+
+class _Reader:
+    """Gathers a cell: pieces of text, each with how it is highlighted, and what it spans."""
+
+    def __init__(self, macros: Macros) -> None:
+        self.macros = macros
+        self.pieces: list[tuple[str, Mark]] = []
+        self.rows = self.columns = 1
+        self.unknown = ""
+        self.depth = 0
+
+    def shown(self, line: int, block: int) -> GridCell:
         """The cell; scripts belong to names, and a macro that says nothing stands for itself."""
         bare, whole = self._characters(scripts=False), self._characters(scripts=True)
         chars = bare if _is_number("".join(char for char, _ in bare)) else whole
         text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
-        digit = next((i for i, char in enumerate(text) if char.isdigit()), None)
-        own: list[Mark] = [mark for mark in marks if mark]
-        mark: Mark = marks[digit] if digit is not None else (own or [""])[0]
         macro = "" if text else self.unknown
-        spans = self.columns > 1 or self.rows not in (0, 1)
-        return GridCell(text or macro, mark, self.line, marks, spans, macro, self.block)
+        return GridCell(text or macro, line, marks, self.rows, self.columns, macro, block)
 
     def _characters(self, *, scripts: bool) -> list[tuple[str, Mark]]:
         """Each character with its mark; runs of blanks are one, those at the ends none."""
@@ -90,29 +98,20 @@ class Cell:
                 found.append((" ", mark))
         return found[:-1] if found and found[-1][0] == " " else found
 
+    def add(self, text: str, styles: _Styles) -> None:
+        self.pieces.append((text, _mark(styles)))
 
-def _is_number(text: str) -> bool:
-    plain = looks_numeric(text) and not any(char.isalpha() for char in text)
-    return plain or not isinstance(numbers(text), str)
+    def _after_ten(self) -> bool:
+        return bool(TEN.search("".join(text for text, _ in self.pieces)))
 
-
-_Styles = dict[str, str]
-"""What is in force, by kind: colour, ground, bold, underline; a group has a copy of its own."""
-
-
-class Reader:
-    """Reads one cell: `cell` gathers what `walk` finds."""
-
-    def __init__(self, macros: Macros) -> None:
-        self.macros = macros
-        self.cell = Cell()
-        self.depth = 0
+    def _deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH or sum(len(text) for text, _ in self.pieces) > MAX_CELL:
+            raise DataError(TOO_MUCH)
 
     def walk(self, tex: str, styles: _Styles) -> None:
         """Add the text of `tex`; declarations change `styles` for what follows."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH or sum(len(text) for text, _ in self.cell.pieces) > MAX_CELL:
-            raise DataError("a cell is nested or expanded beyond reason")
+        self._deeper()
         at = 0
         while at < len(tex):
             match = TOKEN.match(tex, at)
@@ -129,24 +128,24 @@ class Reader:
             elif piece[0] == "\\":
                 at = self._macro(piece[1:].rstrip("*"), tex, match.end(), styles)
             else:
-                self.cell.add(piece.replace("$", "").replace("~", " "), styles)
+                self.add(piece.replace("$", "").replace("~", " "), styles)
                 at = match.end()
         self.depth -= 1
 
     def _script(self, body: str, raised: bool, styles: _Styles) -> None:
         """A script beside the text, or the power of a ten as a part of it."""
         power = body.strip(" $").replace("−", "-")
-        if raised and re.fullmatch(r"[+-]?\d{1,2}", power) and TEN.search(self.cell.written):
-            self.cell.add(f"^{power}", styles)
+        if raised and re.fullmatch(r"[+-]?\d{1,2}", power) and self._after_ten():
+            self.add(f"^{power}", styles)
             return
-        self.cell.add(LOWER, styles)
+        self.add(LOWER, styles)
         self.walk(body, dict(styles))
-        self.cell.add(UPPER, styles)
+        self.add(UPPER, styles)
 
     def _macro(self, name: str, tex: str, at: int, styles: _Styles) -> int:
         """Read one macro with its arguments; the position after it."""
         if name in KNOWN.symbols:
-            self.cell.add(KNOWN.symbols[name], styles)
+            self.add(KNOWN.symbols[name], styles)
             return at
         if name in self.macros:
             return self._expand(name, tex, at, styles)
@@ -154,11 +153,11 @@ class Reader:
             inner, at = group(tex, at)
             return after_arguments(tex, at, inner) if inner.startswith("tabular") else at
         arguments, at = read_arguments(tex, at, _most_arguments(name))
-        if name == "textsuperscript" and arguments and TEN.search(self.cell.written):
+        if name == "textsuperscript" and arguments and self._after_ten():
             self._script(arguments[0], True, styles)
         inner_styles = self._note(name, arguments, styles)
         for number, shown in enumerate(_shown(name, arguments)):
-            self.cell.add(" " if number else "", styles)
+            self.add(" " if number else "", styles)
             self.walk(shown, dict(inner_styles))
         return at
 
@@ -170,11 +169,11 @@ class Reader:
         if own and (not arguments or name in ("color", "cellcolor")):
             styles.update(own)
         if name == "multirow" and arguments:
-            self.cell.rows = _count(arguments[0])
+            self.rows = _count(arguments[0])
         elif name == "multicolumn" and arguments:
-            self.cell.columns = max(1, _count(arguments[0]))
+            self.columns = max(1, _count(arguments[0]))
         elif not own and name not in KNOWN.dropped and not any(arguments):
-            self.cell.unknown = name
+            self.unknown = name
         return {**styles, **own}
 
     def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:
@@ -187,14 +186,12 @@ class Reader:
                 argument, at = group(tex, at)
             body = body.replace(f"#{number}", argument)
             if len(body) > MAX_CELL:
-                raise DataError("a cell is nested or expanded beyond reason")
+                raise DataError(TOO_MUCH)
         alone = re.fullmatch(r"\s*\\([A-Za-z]+)\s*", body)
         if alone is None:
             self.walk(body, styles)
             return at
-        self.depth += 1  # it stands for a macro, which takes what follows
-        if self.depth > MAX_DEPTH:
-            raise DataError("a cell is nested or expanded beyond reason")
+        self._deeper()  # it stands for a macro, which takes what follows
         at = self._macro(alone[1], tex, at, styles)
         self.depth -= 1
         return at
@@ -219,10 +216,10 @@ def _shown(name: str, arguments: list[str]) -> list[str]:
 def _mark(styles: _Styles) -> Mark:
     """The text's colour decides, then its weight, then the colour behind it."""
     colour = _colour(styles.get("colour", ""))
-    weights = [rank for style, rank in WEIGHTS.items() if style in styles]
-    if colour in RANKS or not weights:
-        return colour or (weights or [""])[0] or _colour(styles.get("ground", ""), behind=True)
-    return weights[0]
+    weight = next((rank for style, rank in WEIGHTS.items() if style in styles), "")
+    if colour in RANKS or not weight:
+        return colour or _colour(styles.get("ground", ""), behind=True)
+    return weight
 
 
 def _colour(name: str, *, behind: bool = False) -> Mark:

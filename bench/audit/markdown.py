@@ -66,5 +66,4 @@ def _shown(tokens: Sequence[Token], line: int) -> GridCell:
         second = any(inside[name] > 0 for name in ("i", "em", "u", "ins"))
         text += plain or " " * (token.type in ("softbreak", "hardbreak") or "<br" in token.content)
         marks += ["best" if best else "second" if second else ""] * (len(text) - len(marks))
-    digit = next((i for i, char in enumerate(text) if char.isdigit()), 0)
-    return GridCell(text, marks[digit] if text else "", line, tuple(marks))
+    return GridCell(text, line, tuple(marks))

@@ -1,10 +1,9 @@
 """Marks of a table against its values, under every way in which the marks may be meant.
 
-A table seldom says whether its marks hold for all rows or within each block, whether rows of
-reference take part, whether a row is bold because it is the authors' own. Each reading costs the
-rows that it contradicts, and something for each assumption. What the cheapest readings (those up to
-one row apart, unless one contradicts nothing) have in common is found; what only some of them
-contradict is told and not judged.
+Each reading (all rows or each block, rows of reference left out, a bold row that is the authors'
+own) costs the rows that it contradicts, and something for each assumption. What the cheapest
+readings (those up to one row apart, unless one contradicts nothing) have in common is found; what
+only some of them contradict is told and not judged.
 """
 
 from __future__ import annotations

@@ -53,8 +53,5 @@ def _is_one_metric(text: str) -> bool:
 
 
 def tells_metrics(texts: Sequence[str]) -> bool:
-    return 2 * sum(is_metric(text) or _ends_in_metric(text) for text in texts) >= len(texts)
-
-
-def _ends_in_metric(text: str) -> bool:
-    return any(is_metric(word) for word in text.split()[-1:])
+    """Whether at least half of these are, or end in, a metric."""
+    return 2 * sum(any(map(is_metric, [t, *t.split()[-1:]])) for t in texts) >= len(texts)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.audit.marks import place_of
-from bench.audit.values import Finding, Kind, Statement, Value, ranked
+from bench.audit.values import Finding, Kind, Statement, Value, all_of, ranked
 from bench.base.cards import Card, Names
 from bench.base.errors import DataError
 from bench.base.text import printable
@@ -69,31 +69,21 @@ def check(
     """
     findings, held = [], []
     for claim in claims:
-        against = [fact for row in _rows(claim, values, tables) for fact in _contrary(claim, row)]
+        table = tables.get(claim.table, claim.table)
+        against = [fact for row in _rows(claim, values, table) for fact in _contrary(claim, *row)]
         said = Statement(claim.place, f"“{claim.says}”")
+        reading = f"(read as: {claim.reading})" if claim.reading else ""
         if against:
-            place = against[0].place if len(against) == 1 else _common_place(claim, tables)
+            place = against[0].place if len(against) == 1 else all_of(table, *claim.datasets)
             truth = Statement(place, "; ".join(fact.says for fact in against))
-            findings.append(Finding(KINDS[claim.kind], said, truth, _reading(claim)))
+            findings.append(Finding(KINDS[claim.kind], said, truth, reading))
         else:
-            held.append(Statement(said.place, " ".join(filter(None, (said.says, _reading(claim))))))
+            held.append(Statement(said.place, " ".join(filter(None, (said.says, reading)))))
     return findings, held
 
 
-def _reading(claim: Claim) -> str:
-    return f"(read as: {claim.reading})" if claim.reading else ""
-
-
-def _common_place(claim: Claim, tables: dict[str, str]) -> str:
-    table = tables.get(claim.table, claim.table)
-    return ", ".join(part for part in (table, *claim.datasets) if part)
-
-
-def _rows(
-    claim: Claim, values: Sequence[Value], tables: dict[str, str]
-) -> Iterator[tuple[Value, list[Value]]]:
+def _rows(claim: Claim, values: Sequence[Value], table: str) -> Iterator[tuple[Value, list[Value]]]:
     """The claim's own value and all values of its row, for each of its metrics."""
-    table = tables.get(claim.table, claim.table)
     for dataset in claim.datasets:
         own = [v for v in values if v.table == table and plain(v.dataset) == plain(dataset)]
         if not own:
@@ -107,18 +97,16 @@ def _rows(
 
 
 def _find(method: str, row: Sequence[Value], claim: Claim, metric: str) -> Value:
-    names = {plain(method)}
-    found = [v for v in row if {plain(v.name), plain(v.method)} & names]
-    if not found:
-        raise DataError(
-            f"claim of {printable(claim.place)}: no '{printable(method)}' with "
-            f"{printable(metric)} in table '{printable(claim.table)}'"
-        )
-    return found[0]
+    for value in row:
+        if plain(method) in (plain(value.name), plain(value.method)):
+            return value
+    raise DataError(
+        f"claim of {printable(claim.place)}: no '{printable(method)}' with "
+        f"{printable(metric)} in table '{printable(claim.table)}'"
+    )
 
 
-def _contrary(claim: Claim, found: tuple[Value, list[Value]]) -> Iterator[Statement]:
-    value, row = found
+def _contrary(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statement]:
     order = ranked(row)
     rank = order.index(value.value) + 1
     if claim.kind == "margin":

@@ -48,22 +48,15 @@ def audit(
         findings += verdict.findings
         abstained += verdict.abstained
         findings += [found for row in rows_of(own) for found in _identical(row)]
-        unknown = dict.fromkeys(value.metric for value in own if value.better is None)
-        notes += [
-            *verdict.notes,
-            *(
+        notes += verdict.notes
+        for name in dict.fromkeys(value.metric for value in own if value.better is None):
+            notes.append(
                 f"{table}: {name}: not judged: no arrow and not a known metric; "
                 f"--metric '{name}=lower' gives one"
-                for name in unknown
-            ),
-        ]
+            )
     findings += _differing(values)
     return Audit(
-        tuple(findings),
-        len(values),
-        len(tables),
-        notes=tuple(notes),
-        abstained=tuple(abstained),
+        tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
 
 
@@ -96,16 +89,16 @@ def _exponent(value: Value) -> int:
 
 def _directions(values: Sequence[Value]) -> Iterator[Finding]:
     """Arrows that point the other way than the metric does."""
-    seen = set()
+    wrong: dict[str, Value] = {}
     for value in values:
         if value.stated and value.better and value.stated != value.better:
-            if value.metric not in seen:
-                yield Finding(
-                    "direction",
-                    Statement(row_place([value]), f"the arrow says that {value.stated} is better"),
-                    Statement("the metric's definition", f"{value.better} is better"),
-                )
-            seen.add(value.metric)
+            wrong.setdefault(value.metric, value)
+    for value in wrong.values():
+        yield Finding(
+            "direction",
+            Statement(row_place([value]), f"the arrow says that {value.stated} is better"),
+            Statement("the metric's definition", f"{value.better} is better"),
+        )
 
 
 def _differing(values: Sequence[Value]) -> Iterator[Finding]:
@@ -122,11 +115,14 @@ def _differing(values: Sequence[Value]) -> Iterator[Finding]:
         first = group[0]
         others = [value for value in group if not _agree(first, value)]
         if others:
-            same = [value for value in group if value not in others]
+            same, other = (
+                " and ".join(value.place for value in group if (value in others) == differs)
+                for differs in (False, True)
+            )
             yield Finding(
                 "differs",
-                Statement(_placed(same), str(first.value)),
-                Statement(_placed(others), ", ".join(dict.fromkeys(str(v.value) for v in others))),
+                Statement(same, str(first.value)),
+                Statement(other, ", ".join(dict.fromkeys(str(v.value) for v in others))),
                 "; ".join(_consequences(values, first, others[0])),
             )
 
@@ -139,28 +135,17 @@ def _agree(one: Value, other: Value) -> bool:
     )
 
 
-def _placed(values: Sequence[Value]) -> str:
-    return " and ".join(value.place for value in values)
-
-
 def _consequences(values: Sequence[Value], first: Value, other: Value) -> Iterator[str]:
     """Whose value the deviating one is, and what its row would look like with the other."""
     for value in values:
-        alike = (value.dataset, value.metric, value.value) == (
-            other.dataset,
-            other.metric,
-            other.value,
-        )
-        if alike and value.name != other.name:
+        alike = (value.dataset, value.metric) == (other.dataset, other.metric)
+        if alike and value.value == other.value and value.name != other.name:
             yield f"{other.value} is what {value.table} prints for {value.method}"
-    row = [v for v in values if (v.table, v.dataset, v.metric) == _key(other) and v != other]
+    place = (other.table, other.dataset, other.metric)
+    row = [v for v in values if (v.table, v.dataset, v.metric) == place and v != other]
     order = ranked([*row, other])
     with_first = sorted({*(v.value for v in row), first.value}, reverse=other.better == "higher")
     was, would = order.index(other.value) + 1, with_first.index(first.value) + 1
     if other.better and was != would:
         of = f"of {len(row) + 1} in {other.table}"
         yield f"with {first.value} it would be {place_of(would)} {of}, not {place_of(was)}"
-
-
-def _key(value: Value) -> tuple[str, str, str]:
-    return value.table, value.dataset, value.metric

@@ -48,8 +48,7 @@ class Value:
     @property
     def place(self) -> str:
         at = f" (line {self.line})" if self.line else ""
-        parts = (self.table, self.dataset, self.metric, self.method)
-        return ", ".join(part for part in parts if part) + at
+        return all_of(self.table, self.dataset, self.metric, self.method) + at
 
     @property
     def shown(self) -> str:
@@ -90,7 +89,7 @@ class Unread:
         row = f"row '{self.row}'" if self.row else ""
         column = f"column '{self.column}'" if self.column else ""
         line = f"line {self.line}" if self.line else ""
-        return ", ".join(part for part in (self.table, row, column, line) if part)
+        return all_of(self.table, row, column, line)
 
 
 @dataclass(frozen=True)
@@ -132,5 +131,9 @@ def row_place(row: Sequence[Value]) -> str:
     """Where a row is: table, dataset, metric and its lines in the file."""
     first, last = min(value.line for value in row), max(value.line for value in row)
     lines = f"line {first}" if first == last else f"lines {first}–{last}"
-    names = (row[0].table, row[0].dataset, row[0].metric, lines if first else "")
-    return ", ".join(name for name in names if name)
+    return all_of(row[0].table, row[0].dataset, row[0].metric, lines if first else "")
+
+
+def all_of(*texts: str) -> str:
+    """Those that say something, as a place or name."""
+    return ", ".join(filter(None, texts))

@@ -15,6 +15,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_same_file(path: Path, size: int, mtime_ns: int, sha256: str) -> bool:
+    """Whether a file is the one that was seen: by size and time, or else by its content."""
+    try:
+        stat = path.stat()
+        same = (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
+        return same or file_sha256(path) == sha256
+    except (OSError, ValueError):  # it is not there, or no file can have that name
+        return False
+
+
 def json_sha256(value: Any) -> str:
     """Hash of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

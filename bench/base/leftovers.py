@@ -19,11 +19,7 @@ FORGOTTEN = 24 * 3600
 
 
 def temporary(folder: Path, kind: str) -> Path:
-    """A new name in `folder` that says which process made it: ".part-" or ".unpacking-", and who.
-
-    Args:
-        kind: "part" or "unpacking".
-    """
+    """A new name in `folder` that says which process made it; `kind` is "part" or "unpacking"."""
     return folder / f".{kind}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 

@@ -40,6 +40,8 @@ class Meter:
     def __exit__(self, *raised: object) -> None:
         if raised[0] is not None:
             return
+        import torch
+
         _wait(self.device)
         seconds = time.perf_counter() - self._start
         peak = _peak(self.device) if self._tells_peak else None
@@ -47,7 +49,7 @@ class Meter:
             "seconds": round(seconds, 4),
             "device": self.device,
             "machine": machine_name(self.device),
-            "threads": _threads(),
+            "threads": torch.get_num_threads(),
             **({} if peak is None else {"peak_bytes": peak}),
         }
 
@@ -65,12 +67,6 @@ def machine_name(device: str) -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(filter(None, names), platform.processor() or platform.machine())
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
 
 
 def _wait(device: str) -> None:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
 MINUTE = 60.0
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def silent(done: int, total: int) -> None:
+    """Tells nobody; an `Advance`."""
+
+
+def several_at_once(
+    function: Callable[[Item], Result], items: Collection[Item], progress: Advance
+) -> Iterator[Result]:
+    """The results in order, computed by threads."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(function, items), start=1):
+            yield result
+            progress(done, len(items))
 
 
 class Progress:
@@ -21,26 +40,17 @@ class Progress:
         self.quiet = quiet
 
     @contextmanager
-    def step(self, title: str, total: int = 0) -> Iterator[Advance]:
-        """A step called `title`; yields the function that reports how far it is.
+    def step(self, title: str, total: int = 0) -> Iterator[Live]:
+        """A step called `title`; yields what reports how far it is.
 
         Args:
             total: how much there is to do, where that is known before anything is done.
         """
-        with self.live(title, total) as live:
-            yield live.advance
-
-    @contextmanager
-    def live(self, title: str, total: int = 0) -> Iterator[Live]:
-        """A step by a foreign program, whose last line is shown while it runs in a terminal."""
         if self.quiet:
-            yield Live(lambda done, total: None, lambda text: None)
-        elif sys.stderr.isatty():
-            with _bar(title, total) as live:
-                yield live
+            yield Live(silent)
         else:
-            with _lines(title, total) as advance:
-                yield Live(advance, lambda text: None)
+            with (_bar if sys.stderr.isatty() else _lines)(title, total) as live:
+                yield live
 
     def say(self, text: str) -> None:
         """Print a line beside what is shown."""
@@ -50,10 +60,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Live:
-    """Reports how far a foreign program is, and its last line."""
+    """An `Advance`; in a terminal `line` shows the last line that a foreign program wrote."""
 
     advance: Advance
-    line: Callable[[str], None]
+    line: Callable[[str], None] = lambda text: None
+
+    def __call__(self, done: int, total: int) -> None:
+        self.advance(done, total)
 
 
 def pace(done: int, total: int, seconds: float) -> str:
@@ -73,7 +86,7 @@ def time_in_words(seconds: float) -> str:
 
 
 @contextmanager
-def _lines(title: str, total: int) -> Iterator[Advance]:
+def _lines(title: str, total: int) -> Iterator[Live]:
     """For logs: a line at the start, each minute and at the end."""
     start, state, over = time.monotonic(), [0, total], threading.Event()
 
@@ -96,7 +109,7 @@ def _lines(title: str, total: int) -> Iterator[Advance]:
     clock = threading.Thread(target=each_minute, daemon=True)
     clock.start()
     try:
-        yield advance
+        yield Live(advance)
     finally:
         over.set()
         clock.join()

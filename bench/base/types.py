@@ -21,8 +21,6 @@ from pydantic import AfterValidator, Field
 if TYPE_CHECKING:
     from torch import Tensor
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-
 
 @dataclass(frozen=True)
 class ImagePair:

@@ -14,7 +14,7 @@ from bench.base.device import may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
-from bench.methods.checks import Check, State
+from bench.methods.installation import Check, Installation, State
 from bench.store.store import Store
 
 PACKAGES = {
@@ -43,7 +43,6 @@ def examine_method(name: str) -> list[Check]:
         UnknownName: no such method.
     """
     from bench.methods.find import find as find_method
-    from bench.methods.installation import Installation
 
     entry = find_method(name)
     if entry.card.official is not None:

@@ -123,6 +123,29 @@ def _lacking(suite: SuiteCard) -> str:
     return f"{', '.join(told)}; run: cassr-bench fetch {suite.name}" if told else ""
 
 
+def protocols() -> list[Row]:
+    from bench.metrics import get, unavailable
+    from bench.suites.protocols import protocols as cards
+
+    def lacking(names: list[str]) -> str:
+        missing = [name for name in names if unavailable(get(name))]
+        return f"{len(missing)} of {len(names)} metrics: {', '.join(missing)}" if missing else ""
+
+    return [
+        {
+            **_of(card, "name", "title"),
+            "summary": f"{card.title}: {', '.join(card.metrics)}",
+            "facts": {
+                "version": str(card.version),
+                "source": "; ".join(map(str, card.sources)) or card.paper,
+                **{f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)},
+            },
+            "unavailable": lacking(card.metrics),
+        }
+        for card in cards().values()
+    ]
+
+
 def reports() -> list[Row]:
     from bench.reports import REPORTS
 
@@ -134,6 +157,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "datasets": datasets,
     "metrics": metrics,
     "suites": suites,
+    "protocols": protocols,
     "reports": reports,
 }
 

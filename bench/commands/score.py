@@ -24,6 +24,7 @@ def score(
     sr: list[Path] = option("Folder of SR images; repeat it for several methods.", default=...),
     hr: Path | None = option("Folder of HR images, paired by file stem."),
     metrics: o.Metrics = None,
+    protocol: o.Protocol = None,
     csv: Path | None = option("Write rows image,metric,value,folder here."),
     limit: o.Limit = None,
     device: o.Device = "auto",
@@ -48,7 +49,7 @@ def score(
     scores = folders.score_folders(
         sr,
         hr,
-        o.names("--metrics", metrics),
+        o.metric_names(metrics, protocol),
         RunOptions(store, resolve_device(device), workers, limit=limit),
         progress(as_json),
     )

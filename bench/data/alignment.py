@@ -28,11 +28,8 @@ MIN_SIDE, MAX_SIDE = 24, 512
 def misalignment(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
     """What is wrong between a pair's pictures, in a few words; "" when nothing is found.
 
-    Images too small or too flat to judge count as right.
-
-    Args:
-        lr: (H, W, 3) uint8.
-        hr: (scale*H, scale*W, 3) uint8.
+    LR is (H, W, 3) uint8, HR (scale*H, scale*W, 3). Images too small or too flat to judge count
+    as right.
     """
     if min(lr.shape[:2]) < MIN_SIDE:
         return ""

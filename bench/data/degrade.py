@@ -12,20 +12,21 @@ from bench.data.card import Degradation
 from bench.files import images
 
 
-def lr_of(hr: np.ndarray, degradation: Degradation, scale: int, image_id: str) -> np.ndarray:
-    """Degrade one image, seeded by its id alone.
+def degraded(
+    hr: np.ndarray, degradation: Degradation, scale: int, image_id: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """LR and HR of one image, seeded by its id alone.
 
     Args:
-        hr: (H, W, 3) uint8, H and W multiples of `scale`.
+        hr: (H, W, 3) uint8; its right and bottom edge are cut to multiples of `scale`.
 
     Returns:
-        (H/scale, W/scale, 3) uint8.
+        (H'/scale, W'/scale, 3) and (H', W', 3) uint8.
     """
+    hr = images.crop_to_multiple(hr, scale)
     seed = derive_seed(degradation.seed, image_id)
-    made: np.ndarray = resolve(degradation.function)(
-        hr, scale=scale, seed=seed, **degradation.options
-    )
-    return made
+    degrade = resolve(degradation.function)
+    return degrade(hr, scale=scale, seed=seed, **degradation.options), hr
 
 
 def recipe_of(degradation: Degradation) -> dict[str, Any]:
@@ -37,13 +38,7 @@ def recipe_of(degradation: Degradation) -> dict[str, Any]:
 
 
 def downscale(hr: np.ndarray, *, scale: int, seed: int, filter: str) -> np.ndarray:
-    """Plain antialiased downscaling (Pillow); the seed changes nothing.
-
-    Args:
-        hr: (H, W, 3) uint8.
-
-    Returns:
-        (H // scale, W // scale, 3) uint8.
-    """
+    """(H, W, 3) uint8 -> (H // scale, W // scale, 3): plain antialiased downscaling (Pillow); the
+    seed changes nothing."""
     height, width = hr.shape[:2]
     return images.resize(hr, width // scale, height // scale, filter)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,9 +64,5 @@ def _adopted(archive: Archive, given: Path) -> Path:
     if not given.is_dir():
         what = "something else" if given.exists() else "nothing"
         raise DataError(f"--from {printable(given)}: expected an archive or folder, found {what}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    part.symlink_to(given.resolve(), target_is_directory=True)
-    os.replace(part, target)
+    weights.link_or_copy(given, target)
     return target

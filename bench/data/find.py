@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from bench.base.cards import read_card, read_folder
 from bench.base.errors import DataError
 from bench.base.lazy import require_known
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
@@ -60,22 +60,25 @@ def find(name: str, scale: int = 4) -> Dataset:
     """
     if name.startswith("folder:"):
         folder = Path(name.removeprefix("folder:"))
-        return _given(
-            name,
-            printable(folder.resolve().name),
-            scale,
-            lambda root, progress: by_file(
-                scan_folder(folder, scale, root, progress), folder / FILE
-            ),
-        )
+
+        def scan(root: Path, progress: Advance) -> Manifest:
+            return by_file(scan_folder(folder, scale, root, progress), folder / FILE)
+
+        return _given(name, printable(folder.resolve().name), scale, scan)
     if name.startswith("hf:"):
-        return _given(
-            name,
-            parse(name).repository,
-            scale,
-            lambda root, progress: build_from_hub(name, scale, root, progress),
-        )
-    return _from_card(find_card(name), name)
+        return _given(name, parse(name).repository, scale, partial(build_from_hub, name, scale))
+    card = find_card(name)
+    return Dataset(
+        name=card.name,
+        title=card.title,
+        scale=card.scale,
+        licence=card.licence,
+        summary=card.summary,
+        note=card.note,
+        manifest=lambda root, progress: build(card, root, progress, name),
+        problem=lambda root: problem(card, root, name),
+        card=card,
+    )
 
 
 def find_card(name: str) -> DatasetCard:
@@ -98,20 +101,6 @@ def _given(
     return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
 
-def _from_card(card: DatasetCard, asked: str) -> Dataset:
-    return Dataset(
-        name=card.name,
-        title=card.title,
-        scale=card.scale,
-        licence=card.licence,
-        summary=card.summary,
-        note=card.note,
-        manifest=lambda root, progress: build(card, root, progress, asked),
-        problem=lambda root: problem(card, root, asked),
-        card=card,
-    )
-
-
 def public_names(datasets: Iterable[str]) -> dict[str, str]:
     """Name -> the name without the path of a folder on this machine; they stay distinct."""
     names: dict[str, str] = {}
@@ -132,7 +121,7 @@ def _without_path(dataset: str) -> str:
 def build(
     card: DatasetCard,
     root: Path,
-    progress: Advance = lambda done, total: None,
+    progress: Advance = silent,
     asked: str = "",
 ) -> Manifest:
     """Make a card's LR and HR files below `root`, once, and describe them.

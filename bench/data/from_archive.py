@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,19 +15,19 @@ import numpy as np
 from bench.base import leftovers
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Archive, Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
-from bench.data.degrade import lr_of, recipe_of
-from bench.data.manifest import FILE, Refusals, first_of, keep, made
-from bench.data.pairing import require_pair, write_pair
+from bench.data.degrade import degraded, recipe_of
+from bench.data.manifest import FILE, first_of, keep, made_in
+from bench.data.pairing import Pictures, require_pair, write_pairs
 from bench.files import image_folders, images
 from bench.remote import archives, weights
 
 
 def build_from_archive(
-    card: DatasetCard, root: Path, asked: str, progress: Advance = lambda done, total: None
+    card: DatasetCard, root: Path, asked: str, progress: Advance = silent
 ) -> Manifest:
     """Make a card's pairs below `root` as PNGs, once, and describe them.
 
@@ -36,11 +37,13 @@ def build_from_archive(
         DataError: the archive is missing, hostile, damaged, or has not the images expected.
     """
     folder = folder_of(card, root)
-    if known := made(folder):
+    if known := made_in(folder):
         return known
     path = locate(card, asked)
     with _unpacked(card, path, root) as sides:
-        entries, refused = _pairs(card, sides, folder, progress)
+        ids = sorted(set().union(*sides.values()))[:: card.every]
+        made = ((image_id, partial(_pictures, card, sides, image_id)) for image_id in ids)
+        entries, refused = write_pairs(folder, made, len(ids), progress)
     if card.images and len(entries) + len(refused) != card.images:
         raise DataError(
             f"{printable(path)}: expected {card.images} images of {card.title}, found "
@@ -148,41 +151,22 @@ def _id_of(path: str, side: Side) -> str | None:
 # -- pairs ---------------------------------------------------------------------------------------
 
 
-def _pairs(
-    card: DatasetCard, sides: Sides, folder: Path, progress: Advance
-) -> tuple[list[dict[str, Any]], Refusals]:
-    entries: list[dict[str, Any]] = []
-    refused: Refusals = []
-    ids = sorted(set().union(*sides.values()))[:: card.every]
-    for done, image_id in enumerate(ids, start=1):
-        try:
-            lr, hr = _pixels(card, sides, image_id)
-            entries.append(write_pair(folder, image_id, lr, hr))
-        except ImageError as error:
-            refused.append((printable(image_id), error.reason))
-        progress(done, len(ids))
-    return entries, refused
-
-
-def _pixels(card: DatasetCard, sides: Sides, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """LR and HR of one image as the card wants them, (H, W, 3) uint8."""
+def _pictures(card: DatasetCard, sides: Sides, image_id: str) -> Pictures:
+    """LR and HR of one image as the card wants them."""
     for name, files in sides.items():
         if image_id not in files:
             raise ImageError(f"has no {name.upper()} image in the archive")
     hr = images.read_rgb(sides["hr"][image_id]) if "hr" in sides else None
     if card.degradation is not None:
         assert hr is not None
-        hr = images.crop_to_multiple(hr, card.scale)
-        return lr_of(hr, card.degradation, card.scale, image_id), hr
+        return degraded(hr, card.degradation, card.scale, image_id)
     lr = images.read_rgb(sides["lr"][image_id])
     if hr is not None:
         require_pair(lr, hr, card.scale, image_id)
     return centre_crop(lr, hr, card.crop, card.scale) if card.crop else (lr, hr)
 
 
-def centre_crop(
-    lr: np.ndarray, hr: np.ndarray | None, crop: CentreCrop, scale: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def centre_crop(lr: np.ndarray, hr: np.ndarray | None, crop: CentreCrop, scale: int) -> Pictures:
     """The middle of a pair: LR from `(side - crop) // 2`, HR exactly the pixels over it.
 
     Args:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import DataError, ImageError
+import numpy as np
+
+from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
-from bench.data.manifest import Refusals, first_of, keep, made
-from bench.data.pairing import require_pair, write_pair
+from bench.data.manifest import first_of, keep, made_in
+from bench.data.pairing import Pictures, require_pair, write_pairs
 from bench.files import images
 
 LR_NAMES = ("lr", "lq", "low", "low_resolution", "input", "lr_image", "image_lr")
@@ -51,9 +54,7 @@ def parse(name: str) -> HubName:
     return HubName(**match.groupdict())
 
 
-def build_from_hub(
-    name: str, scale: int, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent) -> Manifest:
     """Write a hub dataset's images below `root` as PNGs, once, and describe them.
 
     Images get the row's number as id. The revision found is recorded in the recipe.
@@ -63,11 +64,13 @@ def build_from_hub(
     """
     wanted = parse(name)
     folder = root / f"{slug(name)}-{json_sha256([name, scale])[:12]}"
-    if known := made(folder):
+    if known := made_in(folder):
         return known
     rows, revision, split = _load(wanted)
     lr, hr = columns(wanted, rows.features)
-    entries, refused = _pairs(_selected(rows, lr, hr), folder, scale, len(rows), progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = _pairs(rows, lr, hr, scale, Path(scratch))
+        entries, refused = write_pairs(folder, made, len(rows), progress)
     if not entries:
         raise DataError(
             f"{printable(name)}: no usable image in {len(rows)} rows{first_of(refused)}"
@@ -139,12 +142,10 @@ def _unclear(wanted: HubName, what: str, pictures: list[str]) -> DataError:
     )
 
 
-Row = tuple[str, bytes, bytes | None]
-"""(id, LR file, HR file)."""
-
-
-def _selected(rows: Any, lr: str, hr: str | None) -> Iterator[Row]:
-    """Undecoded files, so that the harness's own rules for images hold."""
+def _pairs(
+    rows: Any, lr: str, hr: str | None, scale: int, scratch: Path
+) -> Iterator[tuple[str, Callable[[], Pictures]]]:
+    """Id of each row, and what decodes its files, by the harness's own rules for images."""
     from datasets import Image
 
     chosen = [lr] if hr is None else [lr, hr]
@@ -152,39 +153,21 @@ def _selected(rows: Any, lr: str, hr: str | None) -> Iterator[Row]:
     for name in chosen:
         raw = raw.cast_column(name, Image(decode=False))
     for index, row in enumerate(raw):
-        yield f"{index:06d}", _bytes(row[lr]), None if hr is None else _bytes(row[hr])
+        image_id, cells = f"{index:06d}", [row[name] for name in chosen]
+        yield image_id, partial(_pictures, image_id, cells, scale, scratch)
 
 
-def _bytes(cell: Mapping[str, Any] | None) -> bytes:
-    if cell is None:
-        return b""
-    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+def _pictures(image_id: str, cells: list[Any], scale: int, scratch: Path) -> Pictures:
+    lr = _decoded(cells[0], scratch / "lr")
+    if len(cells) == 1:
+        return lr, None
+    hr = _decoded(cells[1], scratch / "hr")
+    require_pair(lr, hr, scale, image_id)
+    return lr, hr
 
 
-def _pairs(
-    rows: Iterator[Row], folder: Path, scale: int, total: int, progress: Advance
-) -> tuple[list[dict[str, Any]], Refusals]:
-    entries: list[dict[str, Any]] = []
-    refused: Refusals = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for done, row in enumerate(rows, start=1):
-            try:
-                entries.append(_pair(row, folder, scale, Path(scratch)))
-            except ImageError as error:
-                refused.append((row[0], error.reason))
-            progress(done, total)
-    return entries, refused
-
-
-def _pair(row: Row, folder: Path, scale: int, scratch: Path) -> dict[str, Any]:
-    image_id, lr_bytes, hr_bytes = row
-    lr = _decoded(lr_bytes, scratch / "lr")
-    hr = None if hr_bytes is None else _decoded(hr_bytes, scratch / "hr")
-    if hr is not None:
-        require_pair(lr, hr, scale, image_id)
-    return write_pair(folder, image_id, lr, hr)
-
-
-def _decoded(content: bytes, path: Path) -> Any:
-    path.write_bytes(content)
+def _decoded(cell: Mapping[str, Any] | None, path: Path) -> np.ndarray:
+    found = cell or {"bytes": b""}
+    known = found["bytes"] is not None
+    path.write_bytes(found["bytes"] if known else Path(found["path"]).read_bytes())
     return images.read_rgb(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import numpy as np
 from bench.base.cards import read_folder
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, silent
 from bench.base.registry import Registry
 from bench.base.text import slug
 from bench.base.types import Manifest
 from bench.data.card import DatasetCard, PackagedImage, PhotoCollection
-from bench.data.degrade import lr_of, recipe_of
-from bench.data.manifest import keep, made
-from bench.data.pairing import write_pair
+from bench.data.degrade import degraded, recipe_of
+from bench.data.manifest import keep, made_in
+from bench.data.pairing import Pictures, write_pairs
 from bench.files import images
 
 
@@ -29,9 +29,7 @@ def photo_collections() -> Registry[PhotoCollection]:
     return Registry("photo collection", cards.values(), listed=False)
 
 
-def build_from_photos(
-    card: DatasetCard, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def build_from_photos(card: DatasetCard, root: Path, progress: Advance = silent) -> Manifest:
     """As `bench.data.find.build`, of a card with `photos`.
 
     Raises:
@@ -40,14 +38,15 @@ def build_from_photos(
     photos = photo_collections().find(card.photos)
     recipe = _recipe(card, photos)
     folder = root / f"{slug(card.name)}-{json_sha256(recipe)[:12]}"
-    if known := made(folder):
+    if known := made_in(folder):
         return known
-    entries = []
-    for done, photo in enumerate(sorted(photos.images, key=lambda p: p.id)):
-        progress(done, len(photos.images))
-        entries.append(_make_pair(card, photo, folder))
-    progress(len(entries), len(entries))
-    return keep(folder, card.name, card.scale, entries, [], recipe)
+    chosen = {photo.id: photo for photo in photos.images}
+    made = ((name, partial(_pictures, card, chosen[name])) for name in sorted(chosen))
+    entries, refused = write_pairs(folder, made, len(chosen), progress)
+    for entry in entries:
+        photo = chosen[entry["id"]]
+        entry |= {"licence": photo.licence, "credit": photo.credit}
+    return keep(folder, card.name, card.scale, entries, refused, recipe)
 
 
 def _recipe(card: DatasetCard, photos: PhotoCollection) -> dict[str, Any]:
@@ -57,12 +56,10 @@ def _recipe(card: DatasetCard, photos: PhotoCollection) -> dict[str, Any]:
     return {"scale": card.scale, "degradation": recipe_of(card.degradation), "photos": crops}
 
 
-def _make_pair(card: DatasetCard, photo: PackagedImage, folder: Path) -> dict[str, Any]:
+def _pictures(card: DatasetCard, photo: PackagedImage) -> Pictures:
     assert card.degradation is not None
     hr = packaged_photo(photo, card.scale)
-    lr = lr_of(hr, card.degradation, card.scale, photo.id)
-    entry = write_pair(folder, photo.id, lr, hr)
-    return {**entry, "licence": photo.licence, "credit": photo.credit}
+    return degraded(hr, card.degradation, card.scale, photo.id)
 
 
 def packaged_photo(photo: PackagedImage, scale: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.base.hashing import json_sha256
+from bench.base.hashing import is_same_file, json_sha256
 from bench.base.records import read_as, read_or_why, write_atomic
 from bench.base.types import ImagePair, Manifest
 from bench.files import images
@@ -103,7 +102,7 @@ def describe(
     }
 
 
-def made(folder: Path) -> Manifest | None:
+def made_in(folder: Path) -> Manifest | None:
     """The set that was made in `folder`; None where there is none or its files were changed."""
     known = read_manifest(folder / FILE)
     return to_manifest(known) if known is not None and unchanged(known) else None
@@ -183,18 +182,11 @@ def _with_paths(description: Mapping[str, Any], change: Callable[[str], str]) ->
 
 def unchanged(description: Mapping[str, Any]) -> bool:
     """Whether every file is still the one described."""
-    entries = (pair[side] for pair in description["pairs"] for side in ("lr", "hr"))
-    return all(_same_file(entry) for entry in entries if entry is not None)
-
-
-def _same_file(entry: Mapping[str, Any]) -> bool:
-    try:
-        stat = os.stat(entry["path"])
-    except OSError:
-        return False
-    if (stat.st_size, stat.st_mtime_ns) == (entry["size"], entry["mtime_ns"]):
-        return True
-    return images.file_sha256(Path(entry["path"])) == str(entry["sha256"])
+    files = (pair[side] for pair in description["pairs"] for side in ("lr", "hr") if pair[side])
+    return all(
+        is_same_file(Path(file["path"]), file["size"], file["mtime_ns"], file["sha256"])
+        for file in files
+    )
 
 
 def to_manifest(description: Mapping[str, Any]) -> Manifest:

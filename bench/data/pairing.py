@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256
-from bench.base.progress import Advance
+from bench.base.progress import Advance, several_at_once, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.alignment import misalignment
@@ -31,9 +31,7 @@ CHECKS = 2
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 
-def scan_folder(
-    folder: Path, scale: int, root: Path, progress: Advance = lambda done, total: None
-) -> Manifest:
+def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent) -> Manifest:
     """Describe a folder that holds `lr` and `hr`, or LR images alone: a no-reference set.
 
     Images that cannot take part are named in `Manifest.refused`; what was learnt is kept below
@@ -124,24 +122,19 @@ def check_pairs(
         Entries for a manifest, and (file, reason) of what cannot be used: not readable, HR not
         `scale` times its LR, or another picture, place or scale than its LR.
     """
-    entries: list[dict[str, Any]] = []
-    refused: Refusals = []
+    found = list(several_at_once(partial(_checked, scale), pairs.items(), progress))
+    refused = [outcome for outcome in found if isinstance(outcome, tuple)]
+    return [outcome for outcome in found if not isinstance(outcome, tuple)], refused
 
-    def check(item: tuple[str, tuple[Path, Path | None]]) -> dict[str, Any] | tuple[str, str]:
-        stem, (lr, hr) = item
-        try:
-            return _pair_entry(stem, lr, hr, scale)
-        except ImageError as error:
-            return (error.file, error.reason)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, outcome in enumerate(pool.map(check, pairs.items()), start=1):
-            progress(done, len(pairs))
-            if isinstance(outcome, tuple):
-                refused.append(outcome)
-            else:
-                entries.append(outcome)
-    return entries, refused
+def _checked(
+    scale: int, pair: tuple[str, tuple[Path, Path | None]]
+) -> dict[str, Any] | tuple[str, str]:
+    stem, (lr, hr) = pair
+    try:
+        return _pair_entry(stem, lr, hr, scale)
+    except ImageError as error:
+        return (error.file, error.reason)
 
 
 def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
@@ -157,11 +150,7 @@ def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, A
 
 
 def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
-    """Raise ImageError, naming `file`, unless both show the same at `scale`.
-
-    Args:
-        lr, hr: (H, W, 3) uint8.
-    """
+    """Raise ImageError, naming `file`, unless both, (H, W, 3) uint8, show the same at `scale`."""
     expected = tuple(side * scale for side in lr.shape[:2])
     if hr.shape[:2] != expected:
         found = f"{hr.shape[1]}x{hr.shape[0]}"
@@ -172,18 +161,37 @@ def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
         raise ImageError(problem, file)
 
 
-def write_pair(
-    folder: Path, image_id: str, lr: np.ndarray, hr: np.ndarray | None
-) -> dict[str, Any]:
-    """Write a pair's pictures as PNGs into `lr` and `hr` below `folder`; its manifest entry.
+Pictures = tuple[np.ndarray, np.ndarray | None]
+"""LR and HR of one image as a set wants them, (H, W, 3) uint8."""
+
+
+def write_pairs(
+    folder: Path, made: Iterable[tuple[str, Callable[[], Pictures]]], total: int, progress: Advance
+) -> tuple[list[dict[str, Any]], Refusals]:
+    """Write pictures as PNGs into `lr` and `hr` below `folder`.
 
     Args:
-        lr, hr: (H, W, 3) uint8.
+        made: ids, and what makes the pictures of each or raises ImageError.
+
+    Returns:
+        Entries for a manifest, and (id, reason) of what cannot be used.
     """
-    entry: dict[str, Any] = {"id": image_id, "hr": None}
-    for side, pixels in (("lr", lr), ("hr", hr)):
-        if pixels is not None:
-            path = folder / side / f"{slug(image_id)}.png"
-            images.write_png(path, pixels)
-            entry[side] = file_entry(path, pixels)
-    return entry
+    entries: list[dict[str, Any]] = []
+    refused: Refusals = []
+    for done, (image_id, make) in enumerate(made, start=1):
+        try:
+            lr, hr = make()
+        except ImageError as error:
+            refused.append((printable(image_id), error.reason))
+        else:
+            entry: dict[str, Any] = {"id": image_id, "lr": _written(folder / "lr", image_id, lr)}
+            entry["hr"] = None if hr is None else _written(folder / "hr", image_id, hr)
+            entries.append(entry)
+        progress(done, total)
+    return entries, refused
+
+
+def _written(folder: Path, image_id: str, rgb: np.ndarray) -> dict[str, Any]:
+    path = folder / f"{slug(image_id)}.png"
+    images.write_png(path, rgb)
+    return file_entry(path, rgb)

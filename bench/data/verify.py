@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bench.base.errors import DataError
-from bench.base.progress import Advance
+from bench.base.progress import Advance, several_at_once, silent
 from bench.base.text import printable
 from bench.base.types import ImagePair, Manifest
 from bench.data import find as data
@@ -20,13 +19,9 @@ LOCAL = ("path", "sha256", "size", "mtime_ns")
 """What a manifest says of files on one machine only; pixels are the same on all."""
 
 
-def portable(manifest: Manifest, progress: Advance = lambda done, total: None) -> dict[str, Any]:
+def portable(manifest: Manifest, progress: Advance = silent) -> dict[str, Any]:
     """A manifest without anything of this machine, every image decoded and hashed afresh."""
-    entries = []
-    with ThreadPoolExecutor() as pool:
-        for done, entry in enumerate(pool.map(_entry, manifest.pairs), start=1):
-            entries.append(entry)
-            progress(done, len(manifest.pairs))
+    entries = several_at_once(_entry, manifest.pairs, progress)
     found = describe(
         manifest.dataset, manifest.scale, entries, list(manifest.refused), manifest.recipe
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +79,12 @@ def _unpacked(given: Any) -> Given:
     if isinstance(given, Pillow.Image):
         return Given([rgb_of(given)], [None], given, False)
     if isinstance(given, np.ndarray):
-        return _batch(given, given.ndim == 4, _from_array)
-    if hasattr(given, "is_floating_point"):  # a tensor, without importing torch to see
-        return _batch(given, given.ndim == 4, _from_tensor)
-    raise ImageError(f"{EXPECTED}; found {type(given).__name__}")
-
-
-def _batch(given: Any, many: bool, convert: Any) -> Given:
+        convert: Callable[[Any], np.ndarray] = _from_array
+    elif hasattr(given, "is_floating_point"):  # a tensor, without importing torch to see
+        convert = _from_tensor
+    else:
+        raise ImageError(f"{EXPECTED}; found {type(given).__name__}")
+    many = given.ndim == 4
     images = [convert(one) for one in (given if many else [given])]
     return Given(images, [None] * len(images), given, many)
 

@@ -72,14 +72,12 @@ def _is_image(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
-        return path.is_file() and _FIRST_BYTES.match(_start(path)) is not None
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _FIRST_BYTES.match(file.read(64)) is not None
     except OSError:
         return False
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(64)
 
 
 def _refusal(strange: list[Path]) -> str:

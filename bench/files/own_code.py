@@ -35,7 +35,9 @@ def hashes(file: Path) -> dict[str, str]:
 
 
 def load(file: Path) -> ModuleType:
-    """Run a file as a module of its own.
+    """Run a file as a module of its own, which may import from its own folder.
+
+    What was so of a file before is forgotten.
 
     Raises:
         Unavailable: it is no Python file, or another module of a name that it needs is in use.
@@ -43,19 +45,7 @@ def load(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
-    _make_importable(file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _make_importable(file: Path) -> None:
-    """Let `file` import from its own folder; what was so of a file before is forgotten.
-
-    Raises:
-        Unavailable: another module of such a name is loaded already.
-    """
-    folder, names = file.resolve().parent, _names(file)
+    names = _names(file)
     for finder in [f for f in sys.meta_path if isinstance(f, _Beside)]:
         finder.withdraw()
     taken = sorted(names & sys.modules.keys())
@@ -64,7 +54,10 @@ def _make_importable(file: Path) -> None:
             f"{printable(file)}: imports '{taken[0]}' from beside it, but another module of that "
             "name is in use; rename yours"
         )
-    sys.meta_path.insert(0, _Beside(folder, names))
+    sys.meta_path.insert(0, _Beside(file.resolve().parent, names))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class _Beside(MetaPathFinder):

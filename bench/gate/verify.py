@@ -120,9 +120,7 @@ def _fetched(source: PublishedScores, progress: Progress) -> Path:
     by_hand = f"clone {source.archive.page} and give it as --from"
     try:
         with progress.step(source.archive.name) as advance:
-            return fetch_file(
-                source.archive, lambda _, done, total: advance(done, total), by_hand=by_hand
-            )
+            return fetch_file(source.archive, advance, by_hand)
     except WeightsError as error:
         raise DataError(str(error)) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import IO, Any
 from bench.base.errors import Unavailable
 from bench.base.text import printable
 from bench.methods import lock, probe
-from bench.methods.installation import Installation, call, importing, remove
+from bench.methods.installation import Installation, ask, call, importing, remove
 
 _FREEZE = (
     "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
     "m.distributions()}; print(*sorted('%s==%s' % each for each in found), sep='\\n')"
 )
-_TRY = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+_VERSION = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 
 
 # -- interpreter ---------------------------------------------------------------------------------
@@ -90,7 +89,7 @@ def _interpreter(version: str, given: Path | None) -> tuple[Path | None, list[st
     """The first interpreter that runs, is of that version and makes venvs; why others do not."""
     failed: list[str] = []
     for python in [_existing(given)] if given else _candidates(version):
-        found, reason = _try(python)
+        found, reason = ask(python, _VERSION)
         if found == version or (given and found):
             return python, failed
         failed.append(f"{printable(python)}: {reason or f'is Python {found}'}")
@@ -107,17 +106,6 @@ def _candidates(version: str) -> Iterator[Path]:
     yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
 
 
-def _try(python: Path) -> tuple[str, str]:
-    """Version of an interpreter, or why it is of no use."""
-    command = [str(python), "-c", _TRY]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", f"does not run ({printable(error)})"
-    lines = done.stderr.strip().splitlines() or ["no message"]
-    return (done.stdout.strip(), "") if not done.returncode else ("", printable(lines[-1]))
-
-
 # -- packages ------------------------------------------------------------------------------------
 
 
@@ -132,7 +120,7 @@ def install(where: Installation, log: IO[str]) -> str:
 def _as_locked(where: Installation) -> bool:
     """Whether the environment is of the kind that locks are made for."""
     here = sys.platform == "linux" and platform.machine() == "x86_64"
-    return here and _try(where.python)[0] == where.official.python
+    return here and ask(where.python, _VERSION)[0] == where.official.python
 
 
 def are_there(where: Installation) -> bool:
@@ -172,9 +160,7 @@ def _listed(where: Installation, log: IO[str]) -> str:
 
 def freeze(where: Installation) -> list[str]:
     """What the environment holds, for the record; [] where it cannot be listed."""
-    command = [str(where.python), "-c", _FREEZE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)  # noqa: S603
-    return done.stdout.splitlines() if not done.returncode else []
+    return ask(where.python, _FREEZE)[0].splitlines()
 
 
 # -- start ---------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
 from bench.methods import lock, own_function
 from bench.methods.card import MethodCard
+from bench.methods.installation import Installation, weights_hint
 from bench.processes.foreign import running
+from bench.remote import weights
 
 CARD_FOLDERS = (("baselines", "cards"),)
 DATASET = "{dataset}"
@@ -73,9 +75,6 @@ class Entry:
 
     def unavailable(self) -> str:
         """Why it cannot run here, with the command that mends it; "" when it can."""
-        from bench.methods.installation import Installation, weights_hint
-        from bench.remote import weights
-
         if self.files is not None:
             return ""
         if absent := self.absent_packages():
@@ -96,14 +95,7 @@ class Entry:
 
     def stand_ins(self) -> list[str]:
         """How the weights that are here differ from those that the card names."""
-        from bench.remote import weights
-
         return list(filter(None, (weights.chosen(weight).differs for weight in self.card.weights)))
-
-    def _weights(self) -> list[Path]:
-        from bench.remote import weights
-
-        return [_given_path(weight) or weights.locate(weight) for weight in self.card.weights]
 
     def load(self, device: str) -> Method | SetMethod:
         """Build the method on `device`; a `SetMethod` where the card has `official`.
@@ -121,9 +113,9 @@ class Entry:
         options: dict[str, Any] = dict(self.card.options)
         if self.card.official is not None:
             return {**options, "card": self.card}
-        weights = self._weights()
-        if weights:
-            options["weights"] = weights[0] if len(weights) == 1 else weights
+        files = [_given_path(weight) or weights.locate(weight) for weight in self.card.weights]
+        if files:
+            options["weights"] = files[0] if len(files) == 1 else files
         return options
 
 
@@ -201,28 +193,39 @@ def _card_by_path(file: Path) -> MethodCard:
     return card
 
 
+def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
+    said = {"factory": factory, "summary": summary, "licence": "unknown", **more}
+    return _GivenCard(name=name, title=name, **said)
+
+
 def _spandrel(name: str, file: Path) -> Entry:
-    card = _GivenCard(
-        name=file.stem,
-        title=file.stem,
-        factory="baselines.spandrel_models:SpandrelNetwork",
-        weights=[_given(file, "weights")],
-        licence="unknown",
-        summary="weights given by path",
-    )
+    factory, given = "baselines.spandrel_models:SpandrelNetwork", [_given(file, "weights")]
+    card = _own_card(file.stem, factory, "weights given by path", weights=given)
     return Entry(name, card, foreign=True)
+
+
+def _python_file(file: Path) -> Entry:
+    factory, given = "bench.methods:UserMethod", [_given(file, "method")]
+    card = _own_card(file.stem, factory, "a method in one file", weights=given, seeded=True)
+    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
+
+
+def _python_function(name: str) -> Entry:
+    card = _own_card(
+        own_function.get(name).__name__,
+        "bench.methods.own_function:FunctionMethod",
+        "a Python function",
+        options={"name": name, "sha256": own_function.sha256(name)},
+        seeded=True,
+        max_workers=1,
+    )
+    return Entry(name, card)
 
 
 def _folder(name: str) -> Entry:
     path, title = _path_and_title(name.removeprefix("folder:"))
-    card = _GivenCard(
-        name=title,
-        title=title,
-        factory="",
-        licence="unknown",
-        summary="finished images",
-        note="finished images given as a folder; not run here",
-    )
+    note = "finished images given as a folder; not run here"
+    card = _own_card(title, "", "finished images", note=note)
     if DATASET in path:
         return Entry(name, card, cache(lambda dataset: _finished(path.replace(DATASET, dataset))))
     files = _finished(path)
@@ -245,34 +248,6 @@ def _finished(folder: str) -> Mapping[str, Path]:
     return files
 
 
-def _python_file(file: Path) -> Entry:
-    card = _GivenCard(
-        name=file.stem,
-        title=file.stem,
-        factory="bench.methods:UserMethod",
-        weights=[_given(file, "method")],
-        seeded=True,
-        licence="unknown",
-        summary="a method in one file",
-    )
-    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
-
-
-def _python_function(name: str) -> Entry:
-    title = own_function.get(name).__name__
-    card = _GivenCard(
-        name=title,
-        title=title,
-        factory="bench.methods.own_function:FunctionMethod",
-        options={"name": name, "sha256": own_function.sha256(name)},
-        seeded=True,
-        max_workers=1,
-        licence="unknown",
-        summary="a Python function",
-    )
-    return Entry(name, card)
-
-
 def _given(file: Path, what: str) -> Weight:
     if not file.is_file():
         raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
@@ -281,8 +256,6 @@ def _given(file: Path, what: str) -> Weight:
 
 def _hash_of(weight: Weight) -> str:
     """The hash of the file that would be used; the card's where there is none yet."""
-    from bench.remote import weights
-
     given = _given_path(weight)
     if given and given.suffix == ".py":
         return weight.sha256 or file_sha256(given)

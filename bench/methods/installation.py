@@ -18,17 +18,27 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.records import write_atomic
 from bench.base.text import printable, slug
 from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
-from bench.methods.checks import Check, State
 from bench.remote import weights
 
 HOURS = 3
+State = Literal["ok", "missing", "broken"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding about this machine; `mend` is a command or a hint, "" when all is well."""
+
+    what: str
+    state: State
+    found: str
+    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,22 +214,25 @@ def importing(where: Installation) -> str:
     """What an environment cannot import of the card's modules, in one line; "" when it can all."""
     if not where.official.modules:
         return ""
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    folder = where.repo if where.repo.is_dir() else None
+    return ask(where.python, code, *where.official.modules, cwd=folder, env=where.environment())[1]
+
+
+def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]:
+    """What code prints in another interpreter, and why it failed, in one line; one is ""."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; module names are passed as data
-            [str(where.python), "-c", _IMPORT, *where.official.modules],
-            cwd=where.repo if where.repo.is_dir() else None,
-            env=where.environment(),
+        done = subprocess.run(  # noqa: S603 - no shell; arguments are passed as data
+            [str(python), "-c", code, *arguments],
             capture_output=True,
             text=True,
             timeout=300,
+            **how,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{printable(where.python)} does not run ({printable(error)})"
-    lines = done.stderr.strip().splitlines()
-    return printable(lines[-1]) if done.returncode and lines else ""
-
-
-_IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+        return "", f"does not run ({printable(error)})"
+    lines = done.stderr.strip().splitlines() or ["no message"]
+    return ("", printable(lines[-1])) if done.returncode else (done.stdout.strip(), "")
 
 
 def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from bench.base.errors import Unavailable, WeightsError
-from bench.base.progress import Advance, Progress
+from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.base.types import Weight
 from bench.methods import environment
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
@@ -138,7 +137,9 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
     """Fetch what can be had and put it where the program looks; what is missing is told last."""
     missing: list[str] = []
     for weight in where.card.weights:
-        yield from _got(missing, _weight(weight, progress))
+        with _noted(missing), progress.step(weight.name) as advance:
+            fetch_file(weight, advance)
+            yield f"{weight.name}: is there"
     there = {weight.name for weight in where.card.weights if weights.find(weight)}
     for name, inside in where.official.links.items():
         if name in there:
@@ -147,32 +148,19 @@ def _weights(where: Installation, progress: Progress) -> Iterator[str]:
         if name in there:
             yield _unpack(where, name, into)
     for snapshot in where.official.snapshots:
-        yield from _got(missing, _shown_snapshot(where, snapshot, progress))
+        with _noted(missing), progress.step(snapshot.repository):
+            yield _snapshot(where, snapshot)
     if missing:
         raise Unavailable("; ".join(missing))
 
 
-def _got(missing: list[str], lines: Iterator[str]) -> Iterator[str]:
-    """The lines, or one more reason why something is missing."""
+@contextmanager
+def _noted(missing: list[str]) -> Iterator[None]:
+    """Add the reason to a list where weights cannot be had."""
     try:
-        yield from lines
+        yield
     except WeightsError as error:
         missing.append(str(error))
-
-
-def _weight(weight: Weight, progress: Progress) -> Iterator[str]:
-    with progress.step(weight.name) as advance:
-        fetch_file(weight, partial(_advance, advance))
-    yield f"{weight.name}: is there"
-
-
-def _shown_snapshot(where: Installation, wanted: Snapshot, progress: Progress) -> Iterator[str]:
-    with progress.step(wanted.repository):
-        yield _snapshot(where, wanted)
-
-
-def _advance(show: Advance, name: str, done: int, total: int) -> None:
-    show(done, total)
 
 
 def _unpack(where: Installation, name: str, into: str) -> str:

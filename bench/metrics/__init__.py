@@ -15,29 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import Unavailable, UnknownName
+from bench.base.errors import BenchError, Unavailable, UnknownName, WeightsError
 from bench.base.lazy import resolve
 from bench.base.registry import Registry
 from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric, Weight
 from bench.metrics import options, own, pyiqa_names
 from bench.metrics.catalogue import METRICS
-from bench.remote import found_files, weights
+from bench.remote import weights
 from bench.remote.fetch import fetch_file
-
-__all__ = [
-    "METRICS",
-    "fetch",
-    "fingerprint",
-    "get",
-    "installed",
-    "load",
-    "names",
-    "not_installed",
-    "of_features",
-    "registered",
-    "substituted",
-    "unavailable",
-]
 
 _PYIQA_LOADING = "bench.metrics.pyiqa_loading"
 _known = Registry("metric", METRICS)
@@ -103,11 +88,11 @@ def unavailable(spec: MetricSpec) -> str:
     if missing:
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
-    for weight in _weights_known(spec):
-        reason = weights.problem(weight)
-        if reason:
-            return f"{reason}; run: cassr-bench fetch {shlex.quote(spec.name)}"
-    return _asked(spec.name) if _never_built(spec) else ""
+    known = _weights_known(spec)
+    if known is None:
+        return _asked(spec.name)
+    problem = next(filter(None, map(weights.problem, known)), "")
+    return f"{problem}; {_fetching(spec)}" if problem else ""
 
 
 def installed(spec: MetricSpec) -> bool:
@@ -150,7 +135,7 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     return record
 
 
-def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Path]:
+def fetch(spec: MetricSpec) -> list[Path]:
     """Get every file the metric needs that is not here yet.
 
     Returns:
@@ -159,10 +144,10 @@ def fetch(spec: MetricSpec, progress: weights.Progress | None = None) -> list[Pa
     Raises:
         WeightsError: a file cannot be had; the message says from where and why.
     """
-    if _never_built(spec):
-        importlib.import_module(_PYIQA_LOADING).fetch_files(spec)
+    if _weights_known(spec) is None:
+        importlib.import_module(_PYIQA_LOADING).find_files(spec, fetching=True)
         _asked.cache_clear()
-    return [fetch_file(weight, progress) for weight in _weights(spec)]
+    return [fetch_file(weight) for weight in _weights(spec)]
 
 
 def substituted(spec: MetricSpec) -> list[str]:
@@ -178,22 +163,30 @@ def of_features(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fingerprint.items() if key not in ("metric", "version")}
 
 
-def _never_built(spec: MetricSpec) -> bool:
-    return not spec.files_known and found_files.recall(spec) is None
-
-
-def _weights_known(spec: MetricSpec) -> tuple[Weight, ...]:
-    return spec.weights if spec.files_known else found_files.recall(spec) or ()
+def _weights_known(spec: MetricSpec) -> tuple[Weight, ...] | None:
+    """The files it reads; None where no table says which and it was never built here."""
+    return spec.weights if spec.files_known else pyiqa_names.recall_files(spec)
 
 
 def _weights(spec: MetricSpec) -> tuple[Weight, ...]:
     """Every file the metric reads; where no table says which, it is built once to see."""
-    if _never_built(spec):
+    if _weights_known(spec) is None:
         importlib.import_module(_PYIQA_LOADING).find_files(spec)
-    return _weights_known(spec)
+    return _weights_known(spec) or ()
 
 
 @cache
 def _asked(name: str) -> str:
-    """Find out whether a metric of pyiqa whose files are not known can be built offline."""
-    return importlib.import_module(_PYIQA_LOADING).problem_offline(get(name))
+    """Why a metric of pyiqa whose files are not known cannot be built offline; "" if it can."""
+    spec = get(name)
+    try:
+        _weights(spec)
+    except WeightsError as error:
+        return f"{error}; {_fetching(spec)}"
+    except BenchError as error:
+        return str(error)
+    return ""
+
+
+def _fetching(spec: MetricSpec) -> str:
+    return f"run: cassr-bench fetch {shlex.quote(spec.name)}"

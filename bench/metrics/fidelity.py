@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.base.types import MetricSpec
-from bench.metrics.filters import check_image, correlate, gaussian_taps, ycbcr_y, yiq_y
+from bench.metrics.filters import FullReference, correlate, gaussian_taps, ycbcr_y, yiq_y
 
 _WINDOW = gaussian_taps(11, 1.5)
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -22,26 +22,17 @@ _MSE_FLOOR = 1e-8
 """Added to the mean squared error, as pyiqa does: identical images score 80 dB."""
 
 
-class Psnr:
-    """PSNR on RGB or unrounded Y; an implementation of `bench.base.types.Metric`."""
+class Psnr(FullReference):
+    """PSNR in dB on RGB or unrounded Y, at most 80."""
 
     _channels = "rgb"
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
+    def seen(self, image: Tensor) -> Tensor:
+        """(1, C, H, W) float64 in [0, 1]."""
+        return _planes(self.spec, self._channels, image).double() / 255
 
-    def prepare(self, hr: Tensor) -> Tensor:
-        """(1, C, H, W) float64 in [0, 1]: the HR image's channels."""
-        check_image(self.spec, hr)
-        return self._planes(hr)
-
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
-        """PSNR in dB; at most 80."""
-        mse = (self._planes(sr) - prepared).square_().mean()
-        return float(-10 * torch.log10(mse + _MSE_FLOOR))
-
-    def _planes(self, image: Tensor) -> Tensor:
-        return _planes(self.spec, self._channels, image.to(self.device)).double() / 255
+    def compared(self, own: Tensor, reference: Tensor) -> Tensor:
+        return -10 * torch.log10((own - reference).square_().mean() + _MSE_FLOOR)
 
 
 class PsnrY(Psnr):
@@ -60,28 +51,16 @@ class _Local:
     variance: Tensor
 
 
-class Ssim:
-    """SSIM on RGB or rounded Y, contrast clamped as pyiqa does; a `bench.base.types.Metric`."""
+class Ssim(FullReference):
+    """Mean SSIM on RGB or rounded Y, contrast clamped as pyiqa does; in [0, 1]."""
 
     _channels = "rgb"
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
+    def seen(self, image: Tensor) -> _Local:
+        return _local(_planes(self.spec, self._channels, image).round().double())
 
-    def prepare(self, hr: Tensor) -> _Local:
-        """Local statistics of the HR image."""
-        check_image(self.spec, hr)
-        return self._local(hr)
-
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: _Local) -> float:
-        """Mean SSIM in [0, 1]."""
-        check_image(self.spec, sr)
-        own = self._local(sr)
-        return float((_contrast(own, prepared) * _luminance(own, prepared)).mean())
-
-    def _local(self, image: Tensor) -> _Local:
-        planes = _planes(self.spec, self._channels, image.to(self.device))
-        return _local(planes.round().double())
+    def compared(self, own: _Local, reference: _Local) -> Tensor:
+        return (_contrast(own, reference) * _luminance(own, reference)).mean()
 
 
 class SsimY(Ssim):
@@ -90,34 +69,26 @@ class SsimY(Ssim):
     _channels = "y"
 
 
-class MsSsim:
-    """SSIM over five scales on rounded full-range Y; a `bench.base.types.Metric`."""
+class MsSsim(FullReference):
+    """SSIM over five scales on rounded full-range Y: the product of the powers of the mean
+    contrast terms and of the coarsest SSIM, in [0, 1]."""
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
-
-    def prepare(self, hr: Tensor) -> list[_Local]:
-        """Local statistics of the HR image at each scale."""
-        check_image(self.spec, hr)
-        return self._pyramid(hr)
-
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: list[_Local]) -> float:
-        """Product of the powers of the mean contrast terms and of the coarsest SSIM, in [0, 1]."""
-        check_image(self.spec, sr)
-        scales = list(zip(self._pyramid(sr), prepared, strict=True))
-        contrasts = [_contrast(own, reference) for own, reference in scales]
-        means = [contrast.mean() for contrast in contrasts[:-1]]
-        means.append((contrasts[-1] * _luminance(*scales[-1])).mean())
-        return math.prod(float(m) ** w for m, w in zip(means, _SCALE_WEIGHTS, strict=True))
-
-    def _pyramid(self, image: Tensor) -> list[_Local]:
-        y = yiq_y(image.to(self.device)).round().double()
+    def seen(self, image: Tensor) -> list[_Local]:
+        """Local statistics at each scale."""
+        y = yiq_y(image).round().double()
         scales = [_local(y)]
         for _ in _SCALE_WEIGHTS[1:]:
             odd = (y.shape[2] % 2, y.shape[3] % 2)
             y = torch.nn.functional.avg_pool2d(y, kernel_size=2, padding=odd)
             scales.append(_local(y))
         return scales
+
+    def compared(self, own: list[_Local], reference: list[_Local]) -> float:
+        scales = list(zip(own, reference, strict=True))
+        contrasts = [_contrast(*pair) for pair in scales]
+        means = [contrast.mean() for contrast in contrasts[:-1]]
+        means.append((contrasts[-1] * _luminance(*scales[-1])).mean())
+        return math.prod(float(m) ** w for m, w in zip(means, _SCALE_WEIGHTS, strict=True))
 
 
 def _planes(spec: MetricSpec, channels: str, image: Tensor) -> Tensor:

@@ -31,38 +31,19 @@ YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def ycbcr_y(image: Tensor) -> Tensor:
-    """Studio-range Y of BT.601, unrounded.
-
-    Args:
-        image: (B, 3, H, W) float32 in [0, 1], RGB.
-
-    Returns:
-        (B, 1, H, W) float32 in [16, 235].
-    """
+    """RGB (B, 3, H, W) float32 in [0, 1] -> studio-range Y of BT.601 (B, 1, H, W) in [16, 235],
+    unrounded."""
     return _weighted(image, YCBCR) + 16
 
 
 def yiq_y(image: Tensor) -> Tensor:
-    """Full-range Y of BT.601, unrounded.
-
-    Args:
-        image: (B, 3, H, W) float32 in [0, 1], RGB.
-
-    Returns:
-        (B, 1, H, W) float32 in [0, 255].
-    """
+    """RGB (B, 3, H, W) float32 in [0, 1] -> full-range Y of BT.601 (B, 1, H, W) in [0, 255],
+    unrounded."""
     return _weighted(image, YIQ) * 255
 
 
 def to_yiq(image: Tensor) -> Tensor:
-    """Y, I and Q in the range of the input.
-
-    Args:
-        image: (B, 3, H, W) float32, RGB.
-
-    Returns:
-        (B, 3, H, W) float32.
-    """
+    """RGB -> Y, I and Q in its range, (B, 3, H, W) float32 both."""
     rows = torch.tensor((YIQ, *YIQ_CHROMA), dtype=image.dtype, device=image.device)
     return torch.nn.functional.conv2d(image, rows.view(3, 3, 1, 1))
 
@@ -84,6 +65,33 @@ def check_image(spec: MetricSpec, image: Tensor) -> None:
             f"{width}x{height} px is too small for {spec.name}, which needs "
             f"{spec.min_size} px on the shorter side"
         )
+
+
+class FullReference:
+    """A metric that compares what it sees of an image with what it sees of its HR image; an
+    implementation of `bench.base.types.Metric`. What that is, each says itself."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        self.spec, self.device = spec, device
+
+    def prepare(self, hr: Tensor) -> Any:
+        """What is seen of an image (1, 3, H, W) float32 in [0, 1].
+
+        Raises:
+            ImageError: it is too small.
+        """
+        check_image(self.spec, hr)
+        return self.seen(hr.to(self.device))
+
+    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+        """The comparison with what was seen of the HR image."""
+        return float(self.compared(self.prepare(sr), prepared))
+
+    def seen(self, image: Tensor) -> Any:
+        raise NotImplementedError
+
+    def compared(self, own: Any, reference: Any) -> Tensor | float:
+        raise NotImplementedError
 
 
 class Cropped:
@@ -145,15 +153,8 @@ def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
 
 
 def correlate(x: Tensor, taps: tuple[float, ...]) -> Tensor:
-    """Filter rows and columns with symmetric taps; only where the window fits.
-
-    Args:
-        x: (..., H, W) float64.
-        taps: k numbers, k odd, symmetric.
-
-    Returns:
-        (..., H-k+1, W-k+1) float64.
-    """
+    """Filter rows and columns with k symmetric taps, k odd, only where the window fits:
+    (..., H, W) -> (..., H-k+1, W-k+1) float64."""
     return _along(_along(x, taps, -2), taps, -1)
 
 

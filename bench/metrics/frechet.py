@@ -21,14 +21,7 @@ def frechet_distance(x: Features, y: Features) -> float:
 
     The trace of sqrt(S1 S2) is the nuclear norm of the cross-Gram matrix of the centred features
     over sqrt((n1 - 1)(n2 - 1)). With fewer images than dimensions that is a small SVD, exact
-    where the covariances are singular and a matrix square root is not.
-
-    Args:
-        x: (n1, d).
-        y: (n2, d).
-
-    Returns:
-        at least 0.
+    where the covariances are singular and a matrix square root is not. At least 0.
 
     Raises:
         DataError: fewer than two rows, or different d.
@@ -45,10 +38,6 @@ def kernel_distance(x: Features, y: Features) -> float:
 
     Equals clean-fid's KID where its random subsets are the whole sets. Around 0 for equal
     distributions, slightly negative by chance.
-
-    Args:
-        x: (n1, d).
-        y: (n2, d).
 
     Raises:
         DataError: fewer than two rows, or different d.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.base.types import MetricSpec
+from bench.files.images import to_uint8
 from bench.metrics.filters import check_image, exact
 from bench.metrics.frechet import Features, frechet_distance, kernel_distance
 from bench.remote import weights
@@ -33,12 +34,8 @@ class _InceptionSet:
         self._resize = build_resizer("clean")
 
     def features(self, image: Tensor) -> Features:
-        """Pool features of one image, numpy (2048,) float64.
-
-        Args:
-            image: (1, 3, H, W) float32 in [0, 1].
-        """
-        return self._vectors(to_pixels(image)[None])[0]
+        """(1, 3, H, W) float32 in [0, 1] -> pool features, numpy (2048,) float64."""
+        return self._vectors(to_uint8(image)[None])[0]
 
     def _vectors(self, crops: NDArray[np.uint8]) -> Features:
         """(k, h, w, 3) uint8 -> (k, 2048)."""
@@ -53,18 +50,15 @@ class _PatchSet(_InceptionSet):
     """Features of an image's crops instead of the image's."""
 
     def features(self, image: Tensor) -> Features:
-        """Pool features of every crop, numpy (crops, 2048) float64.
+        """(1, 3, H, W) float32 in [0, 1] -> pool features of every crop, (crops, 2048) float64.
 
         The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
-
-        Args:
-            image: (1, 3, H, W) float32 in [0, 1].
 
         Raises:
             ImageError: the image is smaller than one crop.
         """
         check_image(self.spec, image)
-        crops = grid(to_pixels(image), self.spec.options["patch"], self.spec.options["stride"])
+        crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])
         starts = range(0, len(crops), _CROPS_AT_ONCE)
         return np.concatenate([self._vectors(crops[k : k + _CROPS_AT_ONCE]) for k in starts])
 
@@ -93,20 +87,8 @@ class PatchKid(_PatchSet, Kid):
     """KID over crops; a `bench.base.types.SetMetric`."""
 
 
-def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(1, 3, H, W) float32 in [0, 1] -> (H, W, 3) uint8."""
-    return image[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:
-    """All crops that fit, row by row from the top left.
-
-    Args:
-        pixels: (H, W, 3).
-
-    Returns:
-        (crops, side, side, 3), a copy.
-    """
+    """(H, W, 3) -> (crops, side, side, 3), a copy: all that fit, row by row from the top left."""
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (side, side), axis=(0, 1))
     picked = windows[::stride, ::stride].transpose(0, 1, 3, 4, 2)
     return picked.reshape(-1, side, side, 3)

@@ -71,13 +71,9 @@ def _parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def niqe_features(y: Tensor) -> Tensor:
-    """36 features of every 96x96 block, 18 at each of two scales.
+    """Rounded luma (1, 1, H, W) float64 in [0, 255], H and W at least 96 -> (blocks, 36) float64.
 
-    Args:
-        y: (1, 1, H, W) float64, rounded luma in [0, 255], H and W at least 96.
-
-    Returns:
-        (blocks, 36) float64; NaN where a block is flat.
+    These are the features of every 96x96 block, 18 at each of two scales; NaN where one is flat.
     """
     rows, columns = (side // _BLOCK for side in y.shape[-2:])
     y = y[0, 0, : rows * _BLOCK, : columns * _BLOCK]
@@ -142,14 +138,8 @@ class _Fit(NamedTuple):
 
 
 def _fit(blocks: Tensor) -> _Fit:
-    """Fit each block by its moments (Eq. 7).
-
-    Args:
-        blocks: (n, s, s) float64.
-
-    Returns:
-        NaN scales where all values of a block have one sign.
-    """
+    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN scales where all values of a
+    block have one sign."""
     values = blocks.flatten(1)
     squares = values * values
     negative, positive = values < 0, values > 0
@@ -165,15 +155,8 @@ def _fit(blocks: Tensor) -> _Fit:
 
 
 def _nearest(table: Tensor, values: Tensor) -> Tensor:
-    """Index of the entry nearest to each value; 0 for NaN, as argmin over the whole table gives.
-
-    Args:
-        table: (m,) ascending.
-        values: (n,).
-
-    Returns:
-        (n,) int64.
-    """
+    """Index in `table`, (m,) ascending, of the entry nearest to each value, (n,) int64; 0 for NaN,
+    as argmin over the whole table gives."""
     above = torch.searchsorted(table, values).clamp_(1, len(table) - 1)
     below = above - 1
     nearest = torch.where(values - table[below] <= table[above] - values, below, above)

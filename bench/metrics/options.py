@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bench.base.errors import UnknownName
@@ -14,7 +14,6 @@ from bench.base.types import MetricOption, MetricSpec, OptionValue
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHOWN = 60
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_TRUTH = {"true": True, "false": False}
 
 
 def parse(name: str) -> tuple[str, dict[str, str]]:
@@ -93,14 +92,16 @@ def _value(spec: MetricSpec, option: str, text: str) -> OptionValue:
 
 def _read(option: MetricOption, text: str) -> OptionValue | None:
     """The value that a text stands for; None where it stands for none."""
-    if isinstance(option.default, bool):
-        return _TRUTH.get(text.lower())
-    if isinstance(option.default, int):
-        return int(text) if _WHOLE.fullmatch(text) else None
-    if isinstance(option.default, float):
-        return _number(text)
+    if type(option.default) in _KINDS:
+        return _KINDS[type(option.default)][1](text)
     known = text in option.choices if option.choices else _WORD.fullmatch(text)
     return text if known else None
+
+
+def _kind(option: MetricOption) -> str:
+    if type(option.default) in _KINDS:
+        return _KINDS[type(option.default)][0]
+    return " or ".join(option.choices) or "a word"
 
 
 def _number(text: str) -> float | None:
@@ -111,14 +112,12 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _kind(option: MetricOption) -> str:
-    if isinstance(option.default, bool):
-        return "true or false"
-    if isinstance(option.default, int):
-        return "a whole number from 0"
-    if isinstance(option.default, float):
-        return "a number"
-    return " or ".join(option.choices) or "a word"
+_KINDS: dict[type, tuple[str, Callable[[str], OptionValue | None]]] = {
+    bool: ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
+    int: ("a whole number from 0", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
+    float: ("a number", _number),
+}
+"""How the values of a type are called, and read; words are not among them."""
 
 
 def _text(value: OptionValue) -> str:

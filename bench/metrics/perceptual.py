@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from bench.base.errors import ImageError
 from bench.base.types import MetricSpec
 from bench.metrics.filters import check_image, exact
-from bench.metrics.pyiqa_loading import build, swapped
+from bench.metrics.pyiqa_loading import build
 from bench.remote import weights
 
 
@@ -69,7 +70,7 @@ class Lpips(PyiqaMetric):
         backbone = self.net.net
         forward, known = backbone.forward, iter([features])
         # LPIPS passes the reference through the backbone first, then the other image.
-        with swapped(backbone, "forward", lambda image: next(known, None) or forward(image)):
+        with patch.object(backbone, "forward", lambda image: next(known, None) or forward(image)):
             return self.net(sr, hr)
 
 
@@ -82,7 +83,7 @@ class Dists(PyiqaMetric):
     def _value(self, sr: Tensor, prepared: tuple[Tensor, list[Tensor]]) -> Tensor:
         hr, features = prepared
         once = self.net.forward_once
-        with swapped(
+        with patch.object(
             self.net, "forward_once", lambda image: features if image is hr else once(image)
         ):
             return self.net(sr, hr)
@@ -114,5 +115,5 @@ class Maniqa(PyiqaMetric):
         def untrained(name: str, pretrained: bool) -> torch.nn.Module:
             return create(name, pretrained=False)
 
-        with swapped(timm, "create_model", untrained):
+        with patch.object(timm, "create_model", untrained):
             super().__init__(spec, device)

@@ -41,14 +41,7 @@ class _Bank(NamedTuple):
 
 
 def phase_congruency(y: Tensor) -> Tensor:
-    """Phase congruency of an image.
-
-    Args:
-        y: (H, W) float32, luma in [0, 255].
-
-    Returns:
-        (H, W) float32 in [0, 1].
-    """
+    """Luma (H, W) float32 in [0, 255] -> its phase congruency (H, W) float32 in [0, 1]."""
     height, width = y.shape
     bank = _bank(height, width, str(y.device))
     spectrum = torch.fft.fft2(y)

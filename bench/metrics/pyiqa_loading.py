@@ -10,20 +10,21 @@ import contextlib
 import io
 import logging
 import os
-import shlex
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import scipy.io
 import torch
 from huggingface_hub import constants
 
 from bench.base.errors import BenchError, Unavailable, WeightsError
-from bench.base.types import MetricSpec, Weight
-from bench.remote import found_files, weights
+from bench.base.types import MetricSpec
+from bench.metrics.pyiqa_names import record_files, weight_at
+from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
 # pyiqa imports it; on some CPUs it then warns of what no metric needs.
@@ -33,21 +34,6 @@ from pyiqa import create_metric  # noqa: E402
 from pyiqa.utils import download_util  # noqa: E402
 
 Downloader = Callable[..., None]
-
-
-@contextlib.contextmanager
-def swapped(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Replace an attribute of a module or object for a while."""
-    is_own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if is_own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
 
 
 def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
@@ -60,33 +46,16 @@ def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
     return _build(spec, device, options, _refuse)[0]
 
 
-def find_files(spec: MetricSpec) -> None:
+def find_files(spec: MetricSpec, fetching: bool = False) -> None:
     """Build a metric that our catalogue does not describe and keep which files it read.
 
-    Raises:
-        Unavailable, WeightsError: as `build`.
-    """
-    found_files.record(spec, _build(spec, "cpu", {}, _refuse)[1])
-
-
-def problem_offline(spec: MetricSpec) -> str:
-    """Why a metric that our catalogue does not describe cannot run here; "" when it can."""
-    try:
-        find_files(spec)
-    except WeightsError as error:
-        return f"{error}; run: cassr-bench fetch {shlex.quote(spec.name)}"
-    except BenchError as error:
-        return str(error)
-    return ""
-
-
-def fetch_files(spec: MetricSpec) -> None:
-    """Let pyiqa download what it needs, by our checked and resumable downloads.
+    Args:
+        fetching: let pyiqa download them, by our checked and resumable downloads.
 
     Raises:
         Unavailable, WeightsError: as `build`.
     """
-    _build(spec, "cpu", {}, _download_to)
+    record_files(spec, _build(spec, "cpu", {}, _download_to if fetching else _refuse)[1])
 
 
 def _build(
@@ -110,54 +79,36 @@ def _build(
 
 @contextlib.contextmanager
 def _surroundings(spec: MetricSpec, downloader: Downloader, read: list[Path]) -> Iterator[None]:
+    weights_only = "0" if _trusted(spec) else "1"
+    offline = {"HF_HUB_OFFLINE": "1"} if downloader is _refuse else {}
+    cache = str(weights.torch_home() / "hub" / "pyiqa")
     with contextlib.ExitStack() as stack:
-        enter = stack.enter_context
-        enter(warnings.catch_warnings())
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        enter(contextlib.redirect_stdout(io.StringIO()))
-        if downloader is _refuse:
-            enter(_environment("HF_HUB_OFFLINE", "1"))
-            enter(swapped(constants, "HF_HUB_OFFLINE", True))
-        cache = str(weights.torch_home() / "hub" / "pyiqa")
-        enter(swapped(download_util, "DEFAULT_CACHE_DIR", cache))
-        enter(swapped(download_util, "download_url_to_file", downloader))
-        enter(swapped(torch.hub, "download_url_to_file", downloader))
-        enter(swapped(urllib.request, "urlopen", downloader))
-        enter(_environment("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0" if _trusted(spec) else "1"))
-        enter(_recorded(read))
+        for each in (
+            contextlib.redirect_stdout(io.StringIO()),
+            patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": weights_only, **offline}),
+            patch.object(constants, "HF_HUB_OFFLINE", bool(offline) or constants.HF_HUB_OFFLINE),
+            patch.object(download_util, "DEFAULT_CACHE_DIR", cache),
+            patch.object(download_util, "download_url_to_file", downloader),
+            patch.object(torch.hub, "download_url_to_file", downloader),
+            patch.object(urllib.request, "urlopen", downloader),
+            patch.object(torch, "load", _noting(torch.load, read)),
+            patch.object(scipy.io, "loadmat", _noting(scipy.io.loadmat, read)),
+        ):
+            stack.enter_context(each)
         yield
 
 
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _noting(function: Callable[..., Any], read: list[Path]) -> Callable[..., Any]:
+    """A function that opens files, and notes which."""
 
+    def noted(source: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(source, str | os.PathLike):
+            read.append(Path(source))
+        return function(source, *args, **options)
 
-@contextlib.contextmanager
-def _recorded(read: list[Path]) -> Iterator[None]:
-    """Note the files that torch.load and loadmat open."""
-
-    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(source: Any, *args: Any, **options: Any) -> Any:
-            if isinstance(source, str | os.PathLike):
-                read.append(Path(source))
-            return function(source, *args, **options)
-
-        return noted
-
-    with (
-        swapped(torch, "load", noting(torch.load)),
-        swapped(scipy.io, "loadmat", noting(scipy.io.loadmat)),
-    ):
-        yield
+    return noted
 
 
 def _trusted(spec: MetricSpec) -> bool:
@@ -174,10 +125,7 @@ def _refuse(source: Any, *_: Any, **__: Any) -> None:
 
 
 def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
-    path = Path(target)
-    folder = os.path.relpath(path.parent, weights.torch_home())
-    prefix = weights.hash_in_name(path.name)
-    fetch_file(Weight(name=path.name, url=url, folder=folder, sha256_prefix=prefix))
+    fetch_file(weight_at(Path(os.path.relpath(target, weights.torch_home())), url))
 
 
 def _not_built(spec: MetricSpec, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Any per-image metric of pyiqa by its own name.
+"""Any per-image metric of pyiqa by its own name, and the files that it was seen to read.
 
 What pyiqa has is read from its files without importing it, since that imports torch.
 """
@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator, Mapping
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import RootModel
+
 from bench.base.errors import Unavailable, UnknownName
+from bench.base.records import read_as, write_atomic
 from bench.base.registry import Registry
-from bench.base.types import CROP_BORDER, MetricOption, MetricSpec, Package
+from bench.base.types import CROP_BORDER, MetricOption, MetricSpec, Package, Weight
 from bench.metrics.catalogue import METRICS, PYIQA_WEIGHTS
+from bench.remote import weights
 
 PREFIX = "pyiqa:"
 SET_METRICS = ("fid", "sfid", "fid_dinov2", "inception_score")
@@ -61,6 +68,46 @@ def spec_of(name: str) -> MetricSpec:
         min_size=alike.min_size if alike else 1,
         pyiqa_name=own,
     )
+
+
+# -- files of metrics that the catalogue does not describe ---------------------------------------
+
+
+def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
+    """The files a metric was seen to read; None when it was never built here."""
+    found = _found().get(_key(spec))
+    return None if found is None else tuple(weight_at(Path(name)) for name in found)
+
+
+def record_files(spec: MetricSpec, paths: Iterable[Path]) -> None:
+    """Keep what a metric read, so that asking again imports nothing."""
+    home = weights.torch_home()
+    names = [os.path.relpath(path, home) for path in dict.fromkeys(paths)]
+    write_atomic(_list(), json.dumps({**_found(), _key(spec): names}, indent=1, sort_keys=True))
+
+
+def weight_at(path: Path, url: str = "") -> Weight:
+    """A file of pyiqa's, by its path below torch's cache."""
+    prefix = weights.hash_in_name(path.name)
+    return Weight(name=path.name, url=url, folder=str(path.parent), sha256_prefix=prefix)
+
+
+def _found() -> dict[str, list[str]]:
+    """Names of files, below torch's cache, by metric and pyiqa's version."""
+    found = read_as(_list(), RootModel[dict[str, list[str]]])
+    return found.root if found else {}
+
+
+def _list() -> Path:
+    return weights.cache_dir() / "pyiqa_files.json"
+
+
+def _key(spec: MetricSpec) -> str:
+    chosen = json.dumps(spec.chosen, sort_keys=True) if spec.chosen else ""
+    return f"{spec.pyiqa_name}{chosen}@{metadata.version('pyiqa')}"
+
+
+# -- what pyiqa has ------------------------------------------------------------------------------
 
 
 def _folder() -> Path:

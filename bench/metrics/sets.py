@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.base.errors import DataError
-from bench.base.types import Json, MetricSpec
+from bench.base.types import MetricSpec
 
 if TYPE_CHECKING:
     from bench.metrics.frechet import Features
@@ -24,9 +24,6 @@ class SetSize:
 
     images: int
     rows: int
-
-    def as_json(self) -> dict[str, Json]:
-        return dict(asdict(self))
 
 
 def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
@@ -45,13 +42,7 @@ def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
 
 
 def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
-    """One array of features per set, from those of its images.
-
-    Args:
-        sets: two sets of equally many images, each image's (d,) or (k, d).
-
-    Returns:
-        (rows, d) for each set, and their size.
+    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size.
 
     Raises:
         DataError: the sets have different numbers of rows.

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from bench.base.types import MetricSpec
-from bench.metrics.filters import check_image, to_yiq, yiq_y
+from bench.metrics.filters import FullReference, to_yiq, yiq_y
 from bench.metrics.phase_congruency import phase_congruency
 
 _GMSD_CONSTANT = 170
@@ -21,23 +20,17 @@ _FSIM_SIDE = 256
 """FSIM looks at an image whose shorter side is shrunk to about this many pixels."""
 
 
-class Gmsd:
-    """Gradient magnitude similarity deviation; a `bench.base.types.Metric`."""
+class Gmsd(FullReference):
+    """Gradient magnitude similarity deviation over the image; 0 for equal images."""
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
-
-    def prepare(self, hr: Tensor) -> Tensor:
-        """(H//2, W//2) float32: squared gradient magnitude of the halved HR image."""
-        check_image(self.spec, hr)
-        y = yiq_y(hr.to(self.device)).round()
+    def seen(self, image: Tensor) -> Tensor:
+        """(H//2, W//2) float32: squared gradient magnitude of the halved image."""
+        y = yiq_y(image).round()
         return squared_gradient(avg_pool2d(y, 2)[0, 0], _PREWITT).add_(1e-12)
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
-        """Standard deviation of the similarity over the image; 0 for equal images."""
-        own = self.prepare(sr)
-        similarity = (own * prepared).sqrt_().mul_(2).add_(_GMSD_CONSTANT)
-        return float(similarity.div_(own + prepared + _GMSD_CONSTANT).double().std())
+    def compared(self, own: Tensor, reference: Tensor) -> Tensor:
+        similarity = (own * reference).sqrt_().mul_(2).add_(_GMSD_CONSTANT)
+        return similarity.div_(own + reference + _GMSD_CONSTANT).double().std()
 
 
 class _Features(NamedTuple):
@@ -49,40 +42,28 @@ class _Features(NamedTuple):
     q: Tensor
 
 
-class Fsim:
-    """Feature similarity with chroma; a `bench.base.types.Metric`."""
+class Fsim(FullReference):
+    """Feature similarity with chroma, weighted by phase congruency; 1 for equal images."""
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
-
-    def prepare(self, hr: Tensor) -> _Features:
-        """The features of the HR image."""
-        check_image(self.spec, hr)
-        shrink = max(1, round(min(hr.shape[-2:]) / _FSIM_SIDE))
-        y, i, q = to_yiq(avg_pool2d(hr.to(self.device) * 255, shrink))[0]
+    def seen(self, image: Tensor) -> _Features:
+        shrink = max(1, round(min(image.shape[-2:]) / _FSIM_SIDE))
+        y, i, q = to_yiq(avg_pool2d(image * 255, shrink))[0]
         gradient = squared_gradient(y, _SCHARR).add_(torch.finfo(y.dtype).eps).sqrt_()
         return _Features(phase_congruency(y), gradient, i, q)
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: _Features) -> float:
-        """Similarity weighted by phase congruency; 1 for equal images."""
-        own = self.prepare(sr)
-        weight = torch.maximum(own.phase, prepared.phase).double()
-        chroma = _alike(own.i, prepared.i, _CHROMA) * _alike(own.q, prepared.q, _CHROMA)
-        similarity = _alike(own.phase, prepared.phase, _PHASE)
-        similarity *= _alike(own.gradient, prepared.gradient, _GRADIENT)
+    def compared(self, own: _Features, reference: _Features) -> Tensor:
+        weight = torch.maximum(own.phase, reference.phase).double()
+        chroma = _alike(own.i, reference.i, _CHROMA) * _alike(own.q, reference.q, _CHROMA)
+        similarity = _alike(own.phase, reference.phase, _PHASE)
+        similarity *= _alike(own.gradient, reference.gradient, _GRADIENT)
         similarity *= chroma.abs_().pow_(_CHROMA_POWER)
-        return float((similarity * weight).sum() / weight.sum())
+        return (similarity * weight).sum() / weight.sum()
 
 
 def squared_gradient(y: Tensor, smooth: tuple[float, float, float]) -> Tensor:
-    """Squared gradient magnitude by a separable 3x3 filter; outside the image is black.
+    """(H, W) float32 -> (H, W): squared gradient magnitude by a separable 3x3 filter.
 
-    Args:
-        y: (H, W) float32.
-        smooth: taps across the direction of the difference.
-
-    Returns:
-        (H, W) float32.
+    `smooth` are the taps across the direction of the difference; outside the image is black.
     """
     padded = pad(y, (1, 1, 1, 1))
     down = padded[2:] - padded[:-2]

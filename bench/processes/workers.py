@@ -40,10 +40,6 @@ def worker_count(asked: int | None, device: str, tasks: int, most: int | None = 
     return max(1, min(count, tasks, most or count))
 
 
-def _silent(task: Any, text: str) -> None:
-    pass
-
-
 @dataclass
 class Workers:
     """A pool of `count` processes, or this very process when `count` is 1 and not `apart`.
@@ -62,7 +58,7 @@ class Workers:
     preload: Sequence[str] = ()
     apart: bool = False
     limit: float | None = None
-    tell: Callable[[Any, str], None] = _silent
+    tell: Callable[[Any, str], None] = lambda task, text: None
     _workers: list[Worker] = field(default_factory=list)
 
     def __enter__(self) -> Workers:

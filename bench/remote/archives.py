@@ -49,7 +49,8 @@ def members(path: Path, limit: int | None = MAX_MEMBER_BYTES) -> Iterator[Member
     """
     try:
         reader = _reader(path)
-        most = _most_bytes(path)
+        grown = MAX_BYTES if path.is_dir() else FREE_BYTES + MAX_GROWTH * path.stat().st_size
+        most = min(MAX_BYTES, grown)
         count, total = 0, 0
         for member in reader(path):
             count, total = count + 1, total + member.size
@@ -71,13 +72,6 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Member]]:
         if tarfile.is_tarfile(path):
             return _in_tar
     raise DataError(f"{printable(path)}: expected a zip or tar archive, found neither")
-
-
-def _most_bytes(path: Path) -> int:
-    """How many bytes an honest archive of this size unpacks to."""
-    if path.is_dir():
-        return MAX_BYTES
-    return min(MAX_BYTES, FREE_BYTES + MAX_GROWTH * path.stat().st_size)
 
 
 def _is_damaged(error: Exception) -> str:
@@ -125,7 +119,7 @@ def _in_tar(path: Path) -> Iterator[Member]:
                 continue
             if not info.isreg():
                 raise _refused(path, info.name, "is a link or no regular file")
-            yield Member(info.name, info.size, lambda info=info: _tar_file(archive, info))  # type: ignore[misc]
+            yield Member(info.name, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc, arg-type]
         _require_end(archive)
 
 
@@ -138,12 +132,6 @@ def _require_end(archive: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"bad header at byte {archive.offset}")
     while file.read(1 << 20):
         pass
-
-
-def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    file = archive.extractfile(info)
-    assert file is not None  # it is a regular file
-    return file
 
 
 def extract(member: Member, target: Path) -> None:

@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
+from bench.base.progress import Advance
 from bench.base.text import printable
 from bench.base.types import RemoteFile
 from bench.remote import hub, weights
@@ -38,9 +39,7 @@ _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a busy server is asked again, doubled each time, and the most it may ask for."""
 
 
-def download(
-    address: str, target: Path, file: RemoteFile, progress: weights.Progress | None = None
-) -> None:
+def download(address: str, target: Path, file: RemoteFile, progress: Advance | None = None) -> None:
     """Fetch `address` to `target`, which appears only when it is whole and right.
 
     A part that an earlier try left is continued where the file's hash is known (so that a
@@ -59,7 +58,11 @@ def download(
             if target.is_file():  # another process was faster
                 return
             _Transfer(address, part, file, progress).run()
-            _verify(part, file, address)
+            if reason := weights.judge(file, part):
+                part.unlink()  # so that the next try starts afresh
+                raise WeightsError(
+                    f"what was fetched from {address} {reason}; nothing of it is kept"
+                )
             part.replace(target)
     except OSError as error:
         advice = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
@@ -87,13 +90,14 @@ class _Transfer:
     address: str
     part: Path
     file: RemoteFile
-    progress: weights.Progress | None
+    progress: Advance | None
     version: str = ""
 
     def run(self) -> None:
-        if not weights.expected(self.file):
-            self.part.unlink(missing_ok=True)
         for left in reversed(range(_TRIES)):
+            if not (self.version or weights.expected(self.file)):
+                # Nothing would tell whether the rest is of the same file.
+                self.part.unlink(missing_ok=True)
             self._tell(self.have, 0)
             try:
                 self._request()
@@ -109,8 +113,7 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _request(self) -> None:
-        have = self._resumable()
-        asked = hub.address(self.address)
+        have, asked = self.have, hub.address(self.address)
         headers = {"Accept-Encoding": "identity", **hub.headers(asked)}
         if have:
             headers |= {"Range": f"bytes={have}-"}
@@ -124,12 +127,6 @@ class _Transfer:
             answer.raise_for_status()
             _refuse_web_page(self.address, answer)
             self._write(answer, self._start(answer, have))
-
-    def _resumable(self) -> int:
-        """Bytes to go on after; none where nothing tells whether the rest is of the same file."""
-        if not (self.version or weights.expected(self.file)):
-            self.part.unlink(missing_ok=True)
-        return self.have
 
     def _start(self, answer: requests.Response, have: int) -> int:
         """The byte that an answer begins at."""
@@ -174,7 +171,7 @@ class _Transfer:
 
     def _tell(self, have: int, total: int) -> None:
         if self.progress:
-            self.progress(self.file.name, have, total or self.file.size)
+            self.progress(have, total or self.file.size)
 
     def _interrupted(self, error: Exception) -> str:
         kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""
@@ -215,13 +212,6 @@ def _refuse_web_page(address: str, answer: requests.Response) -> None:
             f"{address} answered with a web page ({kind}) instead of the file: "
             "a login, proxy or moved page; open it in a browser, then put the file in place by hand"
         )
-
-
-def _verify(part: Path, file: RemoteFile, address: str) -> None:
-    """Check size and content; a wrong file is deleted, so that the next try starts afresh."""
-    if reason := weights.judge(file, part):
-        part.unlink()
-        raise WeightsError(f"what was fetched from {address} {reason}; nothing of it is kept")
 
 
 def _certificates() -> str | bool:

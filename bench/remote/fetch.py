@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BenchError, WeightsError
-from bench.base.progress import Progress as Steps
+from bench.base.progress import Advance, Progress
 from bench.base.text import printable
 from bench.base.types import RemoteFile
 from bench.remote import weights, wheels
-from bench.remote.weights import Progress
 
 
-def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str = "") -> Path:
+def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str = "") -> Path:
     """Get the file and put it where its library looks; what is already there is only checked.
 
     A file that may stand for it is taken where it cannot be had; one that is here already does not
     keep it from being fetched, unless the values are the same.
 
     An interrupted transfer goes on where it stopped; the file appears under its name only when
-    it is whole and has the right hash. `by_hand` says for a message what else can be done.
+    it is whole and has the right hash. `progress` is told of bytes (0 in all when unknown),
+    `by_hand` says for a message what else can be done.
 
     Raises:
         WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
@@ -42,14 +42,17 @@ def fetch_file(file: RemoteFile, progress: Progress | None = None, by_hand: str 
             except WeightsError as error:
                 failures.append(str(error))
     by_hand = by_hand or f"put it at {weights.home(file)} by hand"
+    mirror = "or set CASSR_BENCH_MIRROR to a folder or address that has it"
+    if weights.mirror():
+        mirror = f"CASSR_BENCH_MIRROR ({weights.mirror()}) has not got it either"
     if not failures:
         origin = f"get it from {file.page} and " if file.page else ""
-        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {_mirror()}")
-    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {_mirror()}")
+        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {mirror}")
+    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {mirror}")
 
 
 def fetch_row(
-    file: RemoteFile, users: Sequence[str], how: str, progress: Steps, dry_run: bool
+    file: RemoteFile, users: Sequence[str], how: str, progress: Progress, dry_run: bool
 ) -> dict[str, Any]:
     """Fetch a file, or say what would be done; `how` a person gets it otherwise.
 
@@ -69,20 +72,13 @@ def fetch_row(
         if dry_run:
             return {**row, "state": f"would be fetched from {(sources or ['another place'])[0]}"}
         with progress.step(file.name) as advance:
-            path = fetch_file(file, lambda _, done, total: advance(done, total), how)
+            path = fetch_file(file, advance, how)
     except BenchError as error:
         return {**row, "failed": not dry_run, "problem": str(error), "state": str(error)}
     return {**row, "here": True, "state": f"fetched to {printable(path)}"}
 
 
-def _mirror() -> str:
-    given = weights.mirror()
-    if given:
-        return f"CASSR_BENCH_MIRROR ({given}) has not got it either"
-    return "or set CASSR_BENCH_MIRROR to a folder or address that has it"
-
-
-def _ways(file: RemoteFile, progress: Progress | None) -> Iterator[Callable[[], None]]:
+def _ways(file: RemoteFile, progress: Advance | None) -> Iterator[Callable[[], None]]:
     from bench.remote.download import download  # heavy: only to fetch
 
     for address in weights.sources(file):

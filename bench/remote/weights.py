@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.base.errors import WeightsError
@@ -27,8 +27,7 @@ from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 
-Progress = Callable[[str, int, int], None]
-"""Called with the file's name, bytes had so far and bytes in all (0 when unknown)."""
+_WEB = ("http://", "https://")
 
 
 def cache_dir() -> Path:
@@ -58,10 +57,6 @@ def chosen(file: RemoteFile) -> RemoteFile:
 def find(file: RemoteFile) -> Path | None:
     """The first place where the chosen file lies, unchecked; None when it is nowhere."""
     return _find(chosen(file))
-
-
-def _is_there(file: RemoteFile, path: Path) -> bool:
-    return path.is_file() or (file.may_be_folder and path.is_dir())
 
 
 def has_values(file: RemoteFile) -> bool:
@@ -102,8 +97,7 @@ def place(file: RemoteFile) -> Path:
     file = chosen(file)
     path, target = locate(file), home(file)
     if path != target and file.folder:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(path, target)
+        link_or_copy(path, target)
         return target
     return path
 
@@ -186,18 +180,21 @@ def mirror() -> str:
 def sources(file: RemoteFile) -> list[str]:
     """Addresses to fetch from, best first."""
     base = mirror().rstrip("/")
-    own = [f"{base}/{file.name}"] if _is_address(base) else []
+    own = [f"{base}/{file.name}"] if base.startswith(_WEB) else []
     return own + [address for address in (file.url, *file.mirrors) if address]
 
 
 def _find(file: RemoteFile) -> Path | None:
-    return next((path for path in _places(file) if _is_there(file, path)), None)
+    for path in _places(file):
+        if path.is_file() or (file.may_be_folder and path.is_dir()):
+            return path
+    return None
 
 
 def _places(file: RemoteFile) -> Iterator[Path]:
     yield home(file)
     base = mirror()
-    if base and not _is_address(base):
+    if base and not base.startswith(_WEB):
         yield Path(base).expanduser() / file.folder / file.name
         yield Path(base).expanduser() / file.name
     yield cache_dir() / file.kept / file.name
@@ -221,12 +218,11 @@ def _xdg_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 
 
-def _is_address(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
-
-
-def _link_or_copy(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
+    """Make a file or folder appear at `target`, in place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(path.resolve())
     except OSError:

@@ -1,4 +1,4 @@
-"""The reports, in the order they are made. A report is one file here and one line in `REPORTS`.
+"""The reports: each is one file here and an entry in ``reports.toml``.
 
 Each is a function ``render(results, out, view) -> list[Path]`` that writes below `out` and
 returns what it wrote. Equal results and views give equal bytes: no time, no machine path.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from bench.base.cards import Card, read_card
 from bench.base.lazy import resolve
 from bench.base.records import write_atomic
 from bench.base.registry import Registry
@@ -23,13 +23,12 @@ Render = Callable[[Results, Path, View], list[Path]]
 PROVENANCE = "provenance.json"
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Card):
     """A report as listed.
 
     Attributes:
         name: as typed.
-        factory: where its `render` is.
+        factory: where its `render` is, below `bench.reports`.
         means: what it writes, in one line.
         files: those that it always has, to look for somebody else's before any work.
         repeats: whether two runs of the same suite give the same bytes; one that does not (it
@@ -39,98 +38,20 @@ class Report:
     name: str
     factory: str
     means: str
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     repeats: bool = True
 
     def load(self) -> Render:
         """Import the report's `render`, and with it what it needs."""
-        render: Render = resolve(self.factory)
+        render: Render = resolve(f"bench.reports.{self.factory}")
         return render
 
 
-REPORTS: tuple[Report, ...] = (
-    Report(
-        "terminal",
-        "bench.reports.tables.terminal:render",
-        "leaderboard.txt: the table, 80 columns",
-        ("leaderboard.txt",),
-    ),
-    Report(
-        "markdown",
-        "bench.reports.tables.markdown:render",
-        "table.md: the table for a README",
-        ("table.md",),
-    ),
-    Report(
-        "csv",
-        "bench.reports.tables.csv_files:render",
-        "scores.csv per image, summary.csv of means",
-        ("scores.csv", "summary.csv"),
-    ),
-    Report(
-        "excel",
-        "bench.reports.tables.excel:render",
-        "table.xlsx: the table, means and scores",
-        ("table.xlsx",),
-    ),
-    Report(
-        "latex",
-        "bench.reports.tables.latex:render",
-        "table.tex to \\input, table_standalone.tex",
-        ("table.tex", "table_standalone.tex"),
-    ),
-    Report(
-        "statistics",
-        "bench.reports.statistics:render",
-        "statistics.md and .csv: intervals, paired tests, ranks; statistics_pairs.csv",
-        ("statistics.csv", "statistics_pairs.csv", "statistics.md"),
-    ),
-    Report(
-        "ablation",
-        "bench.reports.ablation:render",
-        "ablation.md and .csv: differences beyond images and training seeds, if seeds are named",
-        (),
-    ),
-    Report(
-        "seeds",
-        "bench.reports.seeds:render",
-        "seeds.md and .csv: spread over seeds, per image and of means; ranks; with --seeds alone",
-        (),
-    ),
-    Report(
-        "published",
-        "bench.reports.published:render",
-        "published.md and .csv: published values beside measured ones, with noise",
-        ("published.csv", "published.md"),
-    ),
-    Report(
-        "panels",
-        "bench.reports.figures.panels:render",
-        "panels/: LR, a crop of every method, HR",
-        (),
-    ),
-    Report(
-        "plots",
-        "bench.reports.figures.plots:render",
-        "plots/: perception-distortion, ranks and others",
-        (),
-    ),
-    Report(
-        "html",
-        "bench.reports.html.report:render",
-        "html/index.html: leaderboard, images, provenance",
-        ("html/index.html", "html/data.js", "html/provenance.json"),
-    ),
-    Report(
-        "cost",
-        "bench.reports.cost:render",
-        "cost.md and .csv: seconds, memory, parameters; only when it is named",
-        ("cost.csv", "cost_images.csv", "cost.md"),
-        repeats=False,
-    ),
-)
+class _Listed(Card):
+    report: tuple[Report, ...]
 
 
+REPORTS = read_card(Path(__file__).with_name("reports.toml"), _Listed).report
 _known = Registry("report", REPORTS)
 
 
@@ -183,7 +104,9 @@ def render_all(
     output = _output(out, results.files(), overwrite)
     with output.writing():
         made = {report.name: _render(report, rendered) for report in reports}
-        made["provenance"] = [write_provenance(results, out)]
+        told = json.dumps(results.provenance, indent=1, sort_keys=True)
+        write_atomic(out / PROVENANCE, told + "\n")
+        made["provenance"] = [out / PROVENANCE]
     output.finish(made, rendered.of)
     return [path for files in made.values() for path in files]
 
@@ -198,10 +121,3 @@ def _render(report: Report, rendered: Rendered) -> list[Path]:
         files = report.load()(rendered.results, rendered.out, rendered.view)
         rendered.remember(report.name, files)
     return files
-
-
-def write_provenance(results: Results, out: Path) -> Path:
-    """Write `provenance.json`: everything the numbers depend on."""
-    path = out / PROVENANCE
-    write_atomic(path, json.dumps(results.provenance, indent=1, sort_keys=True) + "\n")
-    return path

@@ -5,16 +5,17 @@ Written only for results whose methods name a training seed; see `bench.results.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from bench.base.records import write_atomic
 from bench.base.types import TRAINING_SEED
 from bench.files.safe_csv import SEVEN_DIGITS, write_csv
-from bench.reports.tables.layout import DASH, count_comparisons
-from bench.reports.tables.markdown import escape, line, number, p_value
+from bench.reports.tables.layout import count_comparisons
+from bench.reports.tables.markdown import filled
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Item, Results
 from bench.results.seed_stats import (
@@ -27,9 +28,6 @@ from bench.results.seed_stats import (
 )
 from bench.results.view import PLAIN, View
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ROWS = "ablation.csv"
 PAGE = "ablation.md"
 TEXTS = ("dataset", "metric", "configuration", "against", "verdict", "reason")
@@ -37,10 +35,6 @@ WHOLE = ("n", "seeds")
 COLUMNS = (
     *("dataset", "metric", "configuration", "against", "n", "seeds", "value", "low", "high"),
     *("seed_spread", "p", "holm_p", "verdict", "reason"),
-)
-PAIR_HEADS = (
-    *("metric", "configuration", "against", "n", "difference", "Holm p", "seed spread"),
-    "verdict",
 )
 
 
@@ -50,17 +44,23 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         return []
     found = seed_statistics(results)
     write_csv(_frame(found), out / ROWS, SEVEN_DIGITS)
-    write_atomic(out / PAGE, "\n".join(_page(results, found)) + "\n")
+    page = filled(
+        "pages/ablation.md",
+        results=results,
+        found=found,
+        heads=_heads(found.configurations),
+        missing=_missing,
+        below=_notes(results, found.configurations),
+        comparisons=count_comparisons(found.comparisons.values()),
+        resamples=RESAMPLES,
+        min_images=MIN_IMAGES,
+    )
+    write_atomic(out / PAGE, page)
     return [out / ROWS, out / PAGE]
-
-
-# -- the CSV file --------------------------------------------------------------------------------
 
 
 def _frame(found: SeedStatistics) -> pd.DataFrame:
     """Rows of `COLUMNS`: a configuration's mean where `against` is empty, else a difference."""
-    import pandas as pd
-
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = dict.fromkeys(COLUMNS, "float") | dict.fromkeys(TEXTS, "object")
@@ -100,70 +100,11 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
     }
 
 
-# -- the page ------------------------------------------------------------------------------------
-
-
-def _page(results: Results, found: SeedStatistics) -> Iterator[str]:
-    yield f"### {escape(results.title)}: differences, images and training seeds"
-    yield ""
-    yield _explanation(found)
-    for dataset in results.datasets:
-        cells = [cell for cell in found.cells if cell.dataset == dataset.name]
-        pairs = [pair for pair in found.pairs if pair.a.dataset == dataset.name]
-        yield ""
-        yield f"#### {escape(dataset.title)}"
-        yield ""
-        yield from _means(results, found.configurations, cells)
-        yield from _missing(cells)
-        yield from _verdicts(pairs)
-    yield from _notes(results, found.configurations)
-
-
-def _explanation(found: SeedStatistics) -> str:
-    return (
-        "How to read it: a row is one configuration, averaged over its training seeds: the mean "
-        "± half of its 95 % interval over images (symmetric bootstrap-t, "
-        f"{RESAMPLES} resamples), in brackets the spread over training seeds (largest less "
-        "smallest mean of a seed). Below, every two configurations: one is *better* only if the "
-        "paired test on the same images says so (Student's t corrected for skewness, Holm over "
-        f"{count_comparisons(found.comparisons.values())}, level {found.alpha:g}; its interval in "
-        "brackets leaves out zero exactly there), and every seed "
-        "of one is on the same side of every seed of the other, and the difference is larger than "
-        "the spread of either. All else is *none*, with the noise that may explain it. Below "
-        f"{MIN_IMAGES} images, for metrics of a whole set and without a second training seed "
-        "nothing is claimed. The p-value knows of images only, and two seeds are a coarse check: "
-        "where training noise is all there is, about one pair in five passes it (three seeds: one "
-        "in twenty); and metrics of the same networks are not independent of each other."
-    )
-
-
-def _means(
-    results: Results, known: Sequence[Configuration], cells: Sequence[SeedCell]
-) -> Iterator[str]:
-    """A row per configuration, a column per metric in the order of the table."""
-    heads = _heads(known)
-    metrics = [f"{escape(metric.title)} {metric.arrow}" for metric in results.metrics]
-    yield line([*(map(escape, heads or ("Configuration",))), *metrics])
-    yield line(["---"] * (len(heads) or 1) + ["---:"] * len(metrics))
-    for own in known:
-        labels = [own.settings[head] for head in heads] or [own.label]
-        row = [_mean(cell) for cell in cells if cell.configuration is own]
-        yield line([*map(escape, labels), *row])
-
-
 def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
     """The columns that tell configurations apart, where all of them have the same ones."""
     heads = tuple(known[0].settings)
     same = all(own.settings.keys() == known[0].settings.keys() for own in known)
     return heads if same else ()
-
-
-def _mean(cell: SeedCell) -> str:
-    if math.isnan(cell.mean):
-        return DASH
-    digits = cell.metric.digits
-    half = "" if math.isnan(cell.half) else f" ± {number(cell.half, digits)}"
-    return f"{number(cell.mean, digits)}{half} ({number(cell.spread, digits)})"
 
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
@@ -173,46 +114,14 @@ def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
         if cell.reason:
             groups.setdefault(cell.reason, []).append(cell)
     every = len({cell.configuration.label for cell in cells})
-    if groups:
-        yield ""
     for reason, own in groups.items():
         titles = ", ".join(dict.fromkeys(cell.metric.title for cell in own))
         labels = dict.fromkeys(cell.configuration.label for cell in own)
         where = "" if len(labels) == every else f" ({'; '.join(labels)})"
-        yield f"- {escape(f'{titles}{where}: {reason}')}"
+        yield f"{titles}{where}: {reason}"
 
 
-def _verdicts(pairs: Sequence[SeedPair]) -> Iterator[str]:
-    """A row per metric and two configurations that both have scores."""
-    known = [pair for pair in pairs if pair.a.seed_means and pair.b.seed_means]
-    yield ""
-    if not known:
-        yield "No two configurations have scores to compare."
-        return
-    yield line(PAIR_HEADS)
-    yield line(["---"] * 3 + ["---:"] * 4 + ["---"])
-    for pair in known:
-        yield line(_pair_cells(pair))
-
-
-def _pair_cells(pair: SeedPair) -> list[str]:
-    metric = pair.a.metric
-    ends = [number(end, metric.digits, "+") for end in (pair.low, pair.high)]
-    interval = "" if math.isnan(pair.low) else f" ({' to '.join(ends)})"
-    verdict = f"none: {escape(pair.reason)}" if pair.verdict == "none" else f"**{pair.verdict}**"
-    return [
-        f"{escape(metric.title)} {metric.arrow}",
-        escape(pair.a.configuration.label),
-        escape(pair.b.configuration.label),
-        DASH if pair.a.n is None else str(pair.a.n),
-        f"{number(pair.difference, metric.digits, '+')}{interval}",
-        p_value(pair.holm_p),
-        number(pair.spread, metric.digits),
-        verdict,
-    ]
-
-
-def _notes(results: Results, known: Sequence[Configuration]) -> Iterator[str]:
+def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
     """The notes of datasets, methods and the table, each once, and which methods are left out."""
     shown = [(own.label, item) for own in known for item in own.methods.values()]
     lines = [
@@ -223,9 +132,7 @@ def _notes(results: Results, known: Sequence[Configuration]) -> Iterator[str]:
     left = [method.title for method in results.methods if TRAINING_SEED not in method.variant]
     if left:
         lines.append(f"Not here, since they name no training seed: {'; '.join(left)}")
-    if lines:
-        yield ""
-    yield from (f"- {escape(text)}" for text in lines)
+    return lines
 
 
 def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:

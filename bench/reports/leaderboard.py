@@ -71,10 +71,12 @@ class Leaderboard:
     def _repr_html_(self) -> str:
         from html import escape
 
-        from bench.reports.tables.notebook import html
+        from bench.reports.tables.layout import make_table
+        from bench.reports.tables.markdown import filled
 
+        table = filled("pages/table.html", escape, table=make_table(self.results, self.view))
         absent = f"<p>Not in the file: {escape('; '.join(self.absent))}</p>" if self.absent else ""
-        return html(self.results, self.view) + absent
+        return table + absent
 
     def __repr__(self) -> str:
         from bench.reports.tables.terminal import text

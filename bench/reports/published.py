@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,14 +16,11 @@ from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.files.safe_csv import SEVEN_DIGITS, write_csv
 from bench.reports.tables import terminal
-from bench.reports.tables.markdown import escape, line, number
+from bench.reports.tables.markdown import filled, number
 from bench.results.against import Against, against
 from bench.results.published import as_results, sources
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ROWS = "published.csv"
 PAGE = "published.md"
@@ -40,7 +37,16 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
     write_csv(_frame(rows), out / ROWS, SEVEN_DIGITS)
-    write_atomic(out / PAGE, "\n".join(_page(results, rows)) + "\n")
+    page = filled(
+        "pages/published.md",
+        results=results,
+        rows=rows,
+        cells=_cells,
+        remarks=_remarks(rows),
+        explanation=EXPLANATION,
+        nothing=NOTHING,
+    )
+    write_atomic(out / PAGE, page)
     return [out / ROWS, out / PAGE]
 
 
@@ -98,28 +104,7 @@ def _remarks(rows: Sequence[Against]) -> list[str]:
     return list(map(printable, lines))
 
 
-def _page(results: Results, rows: Sequence[Against]) -> Iterator[str]:
-    yield f"### {escape(results.title)}: published against measured"
-    yield ""
-    if not rows:
-        yield NOTHING
-        return
-    yield EXPLANATION
-    yield ""
-    heads = ("source", "table", *HEADS, "n", "published n")
-    yield line(heads)
-    yield f"|{'---|' * len(heads)}"
-    for row in rows:
-        cells = (row.source, row.table, *_cells(row))
-        sizes = (str(row.n), "not stated" if row.published_n is None else str(row.published_n))
-        yield line(map(escape, (*cells, *sizes)))
-    yield ""
-    yield from (f"- {escape(remark)}" for remark in _remarks(rows))
-
-
 def _frame(rows: Sequence[Against]) -> pd.DataFrame:
-    import pandas as pd
-
     records = [
         {**asdict(row), "unlike": "; ".join(row.unlike), "protocol": "; ".join(row.protocol)}
         for row in rows

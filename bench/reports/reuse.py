@@ -28,7 +28,7 @@ class Rendered:
 
     def __init__(self, results: Results, view: View, out: Path) -> None:
         self.results, self.view, self.out = results, view, out
-        self.of = _content(results)
+        self.of = json_sha256([results.provenance, results.scores.to_csv(index=False)])
         self._key = _key(results, view)
         self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
         self._known = _read(self._memory)
@@ -46,10 +46,6 @@ class Rendered:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
         self._known[name] = {"key": self._key, "files": written}
         write_atomic(self._memory, json.dumps(self._known))
-
-
-def _content(results: Results) -> str:
-    return json_sha256([results.provenance, results.scores.to_csv(index=False)])
 
 
 def _key(results: Results, view: View) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.base.records import write_atomic
 from bench.files.safe_csv import SEVEN_DIGITS, write_csv
-from bench.reports.tables.markdown import DASH, escape, number
+from bench.reports.tables.markdown import filled
 from bench.results.repeats import Spread, rank_changes, spreads
 from bench.results.results import KEYS, Repeats, Results
 from bench.results.view import PLAIN, View
@@ -25,8 +26,6 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """
     if results.repeats is None:
         return []
-    import pandas as pd
-
     found = spreads(results, results.repeats)
     changes = rank_changes(found)
     rows = [*map(_row, found), *_local(results, results.repeats)]
@@ -34,7 +33,18 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     write_csv(_images(results.repeats), out / "seeds_images.csv", SEVEN_DIGITS)
     columns = ["dataset", "metric", "a", "b", "difference", "changes"]
     write_csv(pd.DataFrame(changes, columns=columns), out / "seeds_ranks.csv", SEVEN_DIGITS)
-    write_atomic(out / "seeds.md", "\n".join(_page(results, results.repeats, rows, changes)) + "\n")
+    titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
+    titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
+    page = filled(
+        "pages/seeds.md",
+        results=results,
+        rows=rows,
+        changes=changes,
+        titles=titles,
+        digits={metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4},
+        nan=np.nan,
+    )
+    write_atomic(out / "seeds.md", page)
     return [out / f"seeds{name}" for name in (".csv", "_images.csv", "_ranks.csv", ".md")]
 
 
@@ -62,53 +72,9 @@ def _local(results: Results, repeats: Repeats) -> Iterator[dict[str, Any]]:
                 yield {**named, "n": len(own), "mean": np.mean(own)}
 
 
-def _images(repeats: Repeats) -> Any:
+def _images(repeats: Repeats) -> pd.DataFrame:
     """A row per image and metric: mean and standard deviation over the seeds, and each seed."""
     values = repeats.scores[list(map(str, repeats.seeds))].to_numpy(float)
     numbers = repeats.scores.drop(columns=KEYS).add_prefix("seed_")
     spread = {"mean": values.mean(axis=1), "std": values.std(axis=1)}
     return repeats.scores[KEYS].assign(**spread).join(numbers)
-
-
-def _page(
-    results: Results,
-    repeats: Repeats,
-    rows: Sequence[dict[str, Any]],
-    changes: Sequence[dict[str, Any]],
-) -> Iterator[str]:
-    titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
-    titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
-    digits = {metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4}
-
-    def named(*names: str) -> str:
-        return " | ".join(escape(titles[name]) for name in names)
-
-    yield f"### {escape(results.title)}: {len(repeats.seeds)} seeds"
-    yield ""
-    yield (
-        f"Means over the seeds {', '.join(map(str, repeats.seeds))} and the images that all "
-        "methods share, ± half of the 95 % interval over images and seeds; the standard deviation "
-        "of the seeds' means; G-STD: an image's standard deviation over the seeds, mean over "
-        "images; L-STD: the same of its pixels, RGB in [0, 1] (both as CCSR defines them)."
-    )
-    yield ""
-    yield "| dataset | metric | method | n | mean | std of means | G-STD |"
-    yield "|---|---|---|---:|---:|---:|---:|"
-    for row in rows:
-        places = digits[row["metric"]]
-        spread = [number(row.get(name), places + 2) for name in ("std_of_means", "g_std")]
-        half = number(row.get("high", np.nan) - row["mean"], places)
-        mean = number(row["mean"], places) + (f" ± {half}" if half != DASH else "")
-        head = named(row["dataset"], row["metric"], row["method"])
-        yield f"| {head} | {number(row['n'], 0)} | {mean} | {' | '.join(spread)} |"
-    yield ""
-    moved = [row for row in changes if row["changes"] > 0]
-    still = len(changes) - len(moved)
-    yield f"Ranks that single seeds change; {still} of {len(changes)} pairs keep theirs."
-    yield ""
-    yield "| dataset | metric | method | against | mean difference | ranked otherwise |"
-    yield "|---|---|---|---|---:|---:|"
-    for row in moved:
-        head = named(row["dataset"], row["metric"], row["a"], row["b"])
-        difference = number(row["difference"], digits[row["metric"]])
-        yield f"| {head} | {difference} | {row['changes']:.0%} |"

@@ -1,14 +1,14 @@
 """Measured means beside published ones: the difference, the noise floor, and what is unlike.
 
 The noise floor is the half-width of the 95 % interval of the mean: how far it would move with
-other images of the same kind. A difference within it says nothing; one beyond it asks for a
-reason, of which the known ones are named. Unlike things get no verdict but the reason why.
+other images of the same kind. Unlike things get no verdict but the reason why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +20,7 @@ from bench.results.published import (
     PublishedDataset,
     PublishedRow,
     Source,
-    is_dataset,
     noise_floor,
-    same_name,
     sources,
 )
 from bench.results.results import Item, Results, summarize
@@ -64,32 +62,20 @@ class Against:
 
 def against(results: Results) -> list[Against]:
     """Every published value of a dataset, metric and method that the results hold."""
-    cells = {(r["dataset"], r["metric"], r["method"]): r for r in _records(results)}
+    cells = {
+        (row["dataset"], row["metric"], row["method"]): row
+        for row in summarize(results).to_dict("records")
+    }
     floor = noise_floor()
-    return [
-        _compare(results, source, row, dataset, metric, method, cells, floor)
-        for source in sources()
-        for dataset in results.datasets
-        for metric in results.metrics
-        for method in results.methods
-        for row in _rows(source, dataset, metric, method)
-    ]
-
-
-def _records(results: Results) -> Iterator[Mapping[Any, Any]]:
-    yield from summarize(results).to_dict("records")
-
-
-def _rows(
-    source: Source, dataset: Item, metric: MetricSpec, method: Item
-) -> Iterator[PublishedRow]:
-    for row in source.rows:
-        if (
-            is_dataset(source.card, row.dataset, dataset)
-            and source.card.metrics[row.metric].name == metric.name
-            and same_name(source.method_name(row), method)
-        ):
-            yield row
+    found = []
+    for source in sources():
+        for dataset, metric, method in product(results.datasets, results.metrics, results.methods):
+            cell = cells[dataset.name, metric.name, method.name]
+            for row in source.rows_of(dataset, metric, method):
+                logged = floor.get((row.dataset, metric.name))
+                noise = _noise(results, dataset, metric, method, logged)
+                found.append(_compare(results, source, row, dataset, metric, method, cell, noise))
+    return found
 
 
 def _compare(
@@ -99,18 +85,15 @@ def _compare(
     dataset: Item,
     metric: MetricSpec,
     method: Item,
-    cells: Mapping[tuple[str, str, str], Mapping[Any, Any]],
-    floor: Mapping[tuple[str, str], tuple[float, int]],
+    cell: Mapping[Any, Any],
+    noise: tuple[float | None, str],
 ) -> Against:
-    cell = cells[dataset.name, metric.name, method.name]
     known = source.card.datasets[row.dataset]
     n = int(cell["n"])
     measured = float(cell["mean"]) if n else None
     difference = None if measured is None else measured - float(row.value)
-    noise, noise_of = _noise(
-        results, dataset, metric, method, floor.get((row.dataset, metric.name))
-    )
     unlike = tuple(_unlike(results, dataset, metric, known, n)) if n else (str(cell["reason"]),)
+    protocols = {row.dataset: known.protocol, row.metric: source.card.metrics[row.metric].protocol}
     return Against(
         source=source.card.title,
         table=row.table,
@@ -120,20 +103,13 @@ def _compare(
         published=str(row.value),
         measured=measured,
         difference=difference,
-        noise=noise,
-        noise_of=noise_of,
+        noise=noise[0],
+        noise_of=noise[1],
         n=n,
         published_n=known.images,
-        verdict=_verdict(difference, noise, bool(unlike)),
+        verdict=_verdict(difference, noise[0], bool(unlike)),
         unlike=unlike,
-        protocol=tuple(
-            f"{name}: {text}"
-            for name, text in (
-                (row.dataset, known.protocol),
-                (row.metric, source.card.metrics[row.metric].protocol),
-            )
-            if text
-        ),
+        protocol=tuple(f"{name}: {text}" for name, text in protocols.items() if text),
     )
 
 

@@ -1,30 +1,24 @@
 """How sure a mean and a rank are: bootstrap over images; Wilcoxon's test and Holm's correction.
 
 Images are resampled with replacement, all methods on the same resamples. Intervals of means come
-from the symmetric bootstrap-t: every resampled mean is measured in its own standard errors,
+from the symmetric bootstrap-t (Hall, Annals of Statistics 1988; see docs/statistics.md):
 
-    t* = (mean* - mean) / (sd* / sqrt(n)),   interval = mean +- q95(|t*|) sd / sqrt(n),
+    t* = (mean* - mean) / (sd* / sqrt(n)),   interval = mean +- q95(|t*|) sd / sqrt(n).
 
-since percentile and BCa intervals are too short below some fifty images (Hall, Annals of
-Statistics 1988; docs/statistics.md shows the measured coverage). A resample of one value drawn n
-times knows no standard error: its |t*| is infinite, so that it widens the interval. Differences
-are tested by `bench.results.paired`. Wilcoxon's signed-rank test stands beside that as a check
-that asks another question: about most images, not about the mean.
+A resample of one value drawn n times knows no standard error: its |t*| is infinite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 MIN_IMAGES = 6
 """With fewer images that differ no two-sided rank test reaches 0.05, so nothing is claimed."""
@@ -40,13 +34,11 @@ class Bootstrap:
     """Resampled means of k columns of n values.
 
     Attributes:
-        n: values per column.
         mean, error: (k,) means and their standard errors.
         means: (R, k) float32 resampled means.
         t: (R, k) float32 |t*|; infinite where a resample holds one value n times.
     """
 
-    n: int
     mean: Array
     error: Array
     means: NDArray[np.float32]
@@ -89,7 +81,7 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
         t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
     error = values.std(axis=0, ddof=1) / np.sqrt(count)
-    return Bootstrap(count, centre, error, means, t)
+    return Bootstrap(centre, error, means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:

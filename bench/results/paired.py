@@ -1,34 +1,27 @@
 """Whether a mean difference is zero: Student's t that holds its level where differences are skewed.
 
-A t test calls equal methods different in up to 18 % instead of 5 % of all tables where a few images
-differ much more than the others: the long tail pulls the mean and is seldom drawn. What makes the
-test err is skewness with its tail on the far side of zero. There, t gives way to Hall's monotone
-transformation (Journal of the Royal Statistical Society B 54, 1992),
+Where the long tail is on the far side of zero t gives way to Hall's monotone transformation
+(Journal of the Royal Statistical Society B 54, 1992),
 
     h = t - b t^2 + b^2 t^3 / 3 - b / 2,    b = skewness / (3 sqrt(n)),
 
-with the sample's skewness and what a sample of n hides of it. On the other side t stays as it is,
-so the interval, which inverts the test, is longer towards the tail. Differences that have but one
-size (+1, -1 and 0) get the sign test and its exact interval. docs/statistics.md shows how often
-both err.
+with the sample's skewness and what a sample of n hides of it; the interval inverts this test.
+Differences that have but one size (+1, -1 and 0) get the sign test. docs/statistics.md says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from bench.results.bootstrap import CONFIDENCE, too_few
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-    Flags = NDArray[np.bool_]
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 HIDDEN = 3.0
 """Over n: skewness that a sample of n is taken to hide. Smaller, and log-normal differences of
@@ -59,11 +52,6 @@ class Paired:
     error: Array
     skew: Array
 
-    @property
-    def too_few(self) -> Flags:
-        """(k,) whether some images differ, but fewer than any test needs."""
-        return too_few(self.other)
-
     def p(self) -> Array:
         """(k,) two-sided p-values of "the mean is zero"; NaN where too few images differ."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -72,7 +60,7 @@ class Paired:
         p = 2 * stats.t.sf(np.clip(far, 0, t), self.n - 1)
         fewer = np.minimum(self.above, self.other - self.above)
         sign = np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
-        return np.where(self.too_few, np.nan, np.where(self.one_size, sign, p))
+        return np.where(too_few(self.other), np.nan, np.where(self.one_size, sign, p))
 
     def interval(self, confidence: float | Array = CONFIDENCE) -> tuple[Array, Array]:
         """(k,) ends of the intervals of the means: without zero exactly where p < 1 - confidence.
@@ -90,7 +78,9 @@ class Paired:
         most = np.nan_to_num(stats.beta.isf(edge, self.above + 1, below), nan=1.0)
         low = np.where(self.one_size, scale * (2 * least - 1), low)
         high = np.where(self.one_size, scale * (2 * most - 1), high)
-        return np.where(self.too_few, np.nan, low), np.where(self.too_few, np.nan, high)
+        return np.where(too_few(self.other), np.nan, low), np.where(
+            too_few(self.other), np.nan, high
+        )
 
     def _slope(self, tail: float | Array) -> Array:
         """(k,) b for a tail above (1) or below (-1) the mean."""

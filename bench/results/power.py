@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from bench.base.types import MetricSpec
@@ -19,9 +19,6 @@ from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
 from bench.results.published import noise_floor
 from bench.results.results import Results
 from bench.results.table_stats import CommonScores, common_scores
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 POWER = 0.8
 ALPHA = 1 - CONFIDENCE

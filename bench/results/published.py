@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,6 +95,19 @@ class Source:
             return self.card.variants.get(row.variant, f"{row.method} ({row.variant})")
         return self.card.methods.get(row.method, row.method)
 
+    def rows_of(self, dataset: Item, metric: MetricSpec, method: Item) -> list[PublishedRow]:
+        """The rows that are about these; a dataset goes by any name that the card gives it."""
+        return [
+            row
+            for row in self.rows
+            if self.card.metrics[row.metric].name == metric.name
+            and same_name(self.method_name(row), method)
+            and any(
+                same_name(name, dataset)
+                for name in (row.dataset, *self.card.datasets[row.dataset].names)
+            )
+        ]
+
 
 def folder() -> Path:
     """Where the published values are: in an installed package or in a checkout.
@@ -143,7 +158,17 @@ def read_rows(path: Path) -> list[PublishedRow]:
     Raises:
         DataError: the file cannot be read, a column is missing, a value is not a number.
     """
-    return [_row(path, number, row) for number, row in _records(path, COLUMNS)]
+    found = []
+    for line, row in _records(path, COLUMNS):
+        try:
+            found.append(PublishedRow.model_validate(row))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise DataError(
+                f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
+                f"found '{printable(first['input'])}'"
+            ) from error
+    return found
 
 
 def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -162,17 +187,6 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
         raise DataError(f"{printable(path)}: cannot be read ({printable(error)})") from error
 
 
-def _row(path: Path, line: int, row: dict[str, str]) -> PublishedRow:
-    try:
-        return PublishedRow.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(
-            f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
-            f"found '{printable(first['input'])}'"
-        ) from error
-
-
 def as_results(
     source: Source,
     table: str,
@@ -186,33 +200,24 @@ def as_results(
     """
     import pandas as pd
 
-    card = source.card
     values: dict[tuple[str, str, str], Decimal] = {}
-    for row in (row for row in source.rows if row.table == table):
-        for dataset in (d for d in datasets if is_dataset(card, row.dataset, d)):
-            for method in (m for m in methods if same_name(source.method_name(row), m)):
-                values[dataset.name, method.name, card.metrics[row.metric].name] = row.value
-    scores = [
-        (d.name, m.name, "", metric.name, float(values.get((d.name, m.name, metric.name), "nan")))
-        for d in datasets
-        for m in methods
-        for metric in metrics
-    ]
-    frame = pd.DataFrame(scores, columns=["dataset", "method", "image", "metric", "value"])
+    scores = []
+    for dataset, method, metric in product(datasets, methods, metrics):
+        key = (dataset.name, method.name, metric.name)
+        for row in source.rows_of(dataset, metric, method):
+            if row.table == table:
+                values[key] = row.value
+        scores.append((*key, float(values.get(key, "nan"))))
+    frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
     digits = {name: -int(value.as_tuple().exponent) for (*_, name), value in values.items()}
     shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
     return Results(
-        title=f"{card.title}, Table {table}, as published",
+        title=f"{source.card.title}, Table {table}, as published",
         datasets=tuple(replace(item, note="") for item in datasets),
         methods=tuple(replace(item, note="") for item in methods),
         metrics=tuple(shown),
-        scores=frame.assign(reason="not published"),
+        scores=frame.assign(image="", reason="not published"),
     )
-
-
-def is_dataset(card: SourceCard, name: str, item: Item) -> bool:
-    """Whether a source's dataset is an item, by its own name or by those that its card gives it."""
-    return any(same_name(known, item) for known in (name, *card.datasets[name].names))
 
 
 def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:
@@ -229,6 +234,7 @@ def same_name(published: str, item: Item) -> bool:
     return plain(published) in {plain(item.name), plain(item.title)}
 
 
+@cache
 def plain(name: str) -> str:
     """A name without case and separators: "DIV2K-val" is "div2k_val", "HAT+" is not "HAT"."""
     return re.sub(r"[\s_.,()-]+", "", name.casefold())

@@ -1,9 +1,8 @@
 """Methods that draw noise, run with several seeds: their spread, and whether it changes ranks.
 
-Scores of a table are means over the seeds, image by image. The interval of a mean knows images and
-seeds: its square is that of the bootstrap over images, which holds each image's own noise, plus
-that of what all images of a seed have in common. G-STD and L-STD are those of CCSR (Sun et al.,
-arXiv 2401.00877; cal_iqa/iqa_G-STD.py and iqa_L-STD.py of its repository).
+The square of an interval is that of the bootstrap over images, which holds each image's own noise,
+plus that of what all images of a seed have in common. G-STD and L-STD are those of CCSR (Sun et
+al., arXiv 2401.00877; cal_iqa/iqa_G-STD.py and iqa_L-STD.py of its repository).
 """
 
 from __future__ import annotations
@@ -11,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, bootstrap
 from bench.results.paired import by_group, numbered
 from bench.results.results import KEYS, Repeats, Results, common_set
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 
 def over_seeds(
@@ -93,8 +91,6 @@ def spreads(results: Results, repeats: Repeats) -> list[Spread]:
 
 
 def _half(values: Array, groups: NDArray[np.int64] | None) -> float:
-    from scipy import stats
-
     images = by_group(values.mean(axis=1)[:, None], groups)
     if len(images) < MIN_IMAGES or not np.isfinite(values).all():
         return float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,7 @@ class PictureSet:
 
 KEYS = ["dataset", "method", "image", "metric"]
 """The columns that name a score."""
+SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "images", "reason"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,16 @@ class Results:
     @cached_property
     def _summary(self) -> pd.DataFrame:
         """Computed once: every report asks for it."""
-        return _summarize(self)
+        import pandas as pd
+
+        _refuse_duplicates(self.scores)
+        rows = [
+            row
+            for dataset in self.datasets
+            for metric in self.metrics
+            for row in _summarize_cells(self, dataset.name, metric)
+        ]
+        return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
@@ -173,56 +183,27 @@ def summarize(results: Results) -> pd.DataFrame:
     return results._summary.copy()
 
 
-def _summarize(results: Results) -> pd.DataFrame:
-    import pandas as pd
-
-    _refuse_duplicates(results.scores)
-    rows = []
-    for dataset in results.datasets:
-        own = results.scores[results.scores["dataset"] == dataset.name]
-        images = _count_images(own, results, dataset.name)
-        for metric in results.metrics:
-            cell = own[own["metric"] == metric.name]
-            common = common_set(results, dataset.name, metric.name)
-            for row in _summarize_cell(cell, common, results, images, metric):
-                rows.append({"dataset": dataset.name, **row})
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
-
-
-SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "images", "reason"]
-
-
-def _summarize_cell(
-    cell: pd.DataFrame, common: pd.DataFrame, results: Results, images: int, metric: MetricSpec
-) -> list[dict[str, Any]]:
-    """Rows of one dataset and metric, one per method, still without their dataset."""
-    asked = cell["image"].nunique()
+def _summarize_cells(
+    results: Results, dataset: str, metric: MetricSpec
+) -> Iterator[tuple[str, str, str, float, int, int, int, str]]:
+    """The rows of one dataset and metric, one per method."""
+    scores = results.scores[results.scores["dataset"] == dataset]
+    listed = int(scores.loc[scores["image"] != "", "image"].nunique())
+    images = listed or sum(picture.dataset == dataset for picture in results.pictures)
+    common = common_set(results, dataset, metric.name)
     size = (images or 1) if metric.kind == "set" else len(common)
-    rows = []
-    for method in results.methods:
-        has_mean = method.name in common.columns and len(common) > 0
-        own = cell[(cell["method"] == method.name)]
+    cell = scores[scores["metric"] == metric.name]
+    for method in (item.name for item in results.methods):
+        own = cell[cell["method"] == method]
+        has_mean = method in common.columns and len(common) > 0
+        mean = float(common[method].mean()) if has_mean else float("nan")
         known = int(own["value"].notna().sum())
         reason = _join_reasons(own.loc[own["value"].isna(), "reason"])
         if known and not has_mean:
             reason = "no image that every method has a value for"
-        rows.append(
-            {
-                "metric": metric.name,
-                "method": method.name,
-                "mean": float(common[method.name].mean()) if has_mean else float("nan"),
-                "n": size if has_mean else 0,
-                "missing": asked - known,
-                "images": images,
-                "reason": reason,
-            }
-        )
-    return rows
-
-
-def _count_images(scores: pd.DataFrame, results: Results, dataset: str) -> int:
-    listed = scores.loc[scores["image"] != "", "image"].nunique()
-    return int(listed) or sum(picture.dataset == dataset for picture in results.pictures)
+        missing = cell["image"].nunique() - known
+        n = size if has_mean else 0
+        yield dataset, metric.name, method, mean, n, missing, images, reason
 
 
 def _join_reasons(reasons: pd.Series[str]) -> str:
@@ -232,7 +213,7 @@ def _join_reasons(reasons: pd.Series[str]) -> str:
 
 
 def _refuse_duplicates(scores: pd.DataFrame) -> None:
-    twice = scores[scores.duplicated(["dataset", "method", "image", "metric"])]
+    twice = scores[scores.duplicated(KEYS)]
     if len(twice):
         row = twice.iloc[0]
         raise DataError(

@@ -1,15 +1,13 @@
 """Statistics of trainings that are repeated with other seeds: is a difference more than noise?
 
-Methods that are told apart by nothing but the heading "Training seed" are one configuration. Two
-configurations a and b are compared on two kinds of noise. Which images were drawn: the scores per
-image, averaged over the seeds, go through the paired test of `bench.results.paired`.
-Which seed the training had: with m_a, m_b the means of each seed,
+Methods that are told apart by nothing but the heading "Training seed" are one configuration. The
+scores of two, averaged over the seeds, go through the paired test of `bench.results.table_stats`,
+and with m_a, m_b the means of each seed,
 
     spread = max(max m_a - min m_a, max m_b - min m_b),
 
-one is called better only when Holm's p (over every two configurations of the dataset and metric,
-for the reasons of `bench.results.table_stats`) is below alpha, all of m_a lie on one side of all
-of m_b, and |mean m_a - mean m_b| > spread.
+one is called better only when Holm's p is below alpha, all of m_a lie on one side of all of m_b,
+and |mean m_a - mean m_b| > spread.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from itertools import combinations, product
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.base.errors import DataError
 from bench.base.text import printable
@@ -28,6 +27,7 @@ from bench.results.bootstrap import bootstrap
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import CommonScores, common_scores, compare_all
 
+Array = NDArray[np.float64]
 MIN_SEEDS = 2
 NO_SCORES = "no scores"
 NO_SECOND_SEED = "no second training seed"
@@ -183,15 +183,14 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
         DataError: two methods have the same settings and the same training seed.
     """
     known = configurations(results)
+    reasons = _reasons(results)
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
     comparisons = {}
-    reasons = _reasons(results)
     for dataset, metric in product(results.datasets, results.metrics if known else ()):
         scores = common_scores(results, dataset.name, metric)
-        columns = [_columns(scores, own) for own in known]
-        averaged = _averaged(scores, columns)
-        own = _cells(scores, averaged, known, columns, reasons[dataset.name, metric.name])
+        averaged, seeds = _averaged(scores, known)
+        own = _cells(averaged, seeds, known, reasons)
         cells += own
         pairs += _pairs(own, averaged, alpha)
         if averaged.tested:
@@ -199,63 +198,59 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     return SeedStatistics(known, tuple(cells), tuple(pairs), comparisons, alpha)
 
 
-def _reasons(results: Results) -> dict[tuple[str, str], dict[str, str]]:
-    """By dataset and metric: why each method has no or fewer scores."""
-    reasons: dict[tuple[str, str], dict[str, str]] = {}
+def _reasons(results: Results) -> dict[tuple[str, str, str], str]:
+    """By dataset, metric and method: why it has no or fewer scores, "" where it has all."""
+    reasons = {}
     for row in summarize(results).to_dict("records"):
-        own = reasons.setdefault((row["dataset"], row["metric"]), {})
         some = f"no score for {row['missing']} of {row['images']} images: " if row["n"] else ""
-        own[row["method"]] = f"{some}{row['reason']}" if row["reason"] else ""
+        key = (row["dataset"], row["metric"], row["method"])
+        reasons[key] = f"{some}{row['reason']}" if row["reason"] else ""
     return reasons
 
 
-def _columns(scores: CommonScores, own: Configuration) -> list[int]:
-    """Of a configuration's seeds that have scores."""
+def _averaged(
+    scores: CommonScores, known: Sequence[Configuration]
+) -> tuple[CommonScores, dict[int, Array]]:
+    """The scores averaged over the seeds, and each seed's, (n, seeds), by configuration.
+
+    Configurations are named by their numbers; those without a score are in neither.
+    """
     place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
-    return [place[method.name] for method in own.methods.values() if method.name in place]
-
-
-def _averaged(scores: CommonScores, columns: Sequence[Sequence[int]]) -> CommonScores:
-    """The scores averaged over the seeds; methods are the numbers of configurations with scores."""
-    scored = [i for i, own in enumerate(columns) if own]
-    means = [scores.values[:, columns[i]].mean(axis=1) for i in scored]
+    columns = [
+        [place[method.name] for method in own.methods.values() if method.name in place]
+        for own in known
+    ]
+    seeds = {i: scores.values[:, own] for i, own in enumerate(columns) if own}
+    means = [values.mean(axis=1) for values in seeds.values()]
     values = np.column_stack(means) if means else np.empty((0, 0))
-    return replace(scores, methods=tuple(map(str, scored)), values=values)
+    return replace(scores, methods=tuple(map(str, seeds)), values=values), seeds
 
 
 def _cells(
-    scores: CommonScores,
     averaged: CommonScores,
+    seeds: Mapping[int, Array],
     known: Sequence[Configuration],
-    columns: Sequence[Sequence[int]],
-    reasons: Mapping[str, str],
+    reasons: Mapping[tuple[str, str, str], str],
 ) -> list[SeedCell]:
+    dataset, metric = averaged.dataset, averaged.metric
     half = {}
-    if averaged.methods and not scores.reason:
-        widths = bootstrap(averaged.values, scores.seed).half_width()
-        half = dict(zip(averaged.methods, widths.tolist(), strict=True))
-    return [
-        SeedCell(
-            scores.dataset,
-            scores.metric,
-            own,
-            n=None if scores.metric.kind == "set" else scores.images if seeds else 0,
-            seed_means=tuple(float(scores.values[:, column].mean()) for column in seeds),
-            half=half.get(str(i), float("nan")),
-            reason=_cell_reason(scores, own, len(seeds), reasons),
-        )
-        for i, (own, seeds) in enumerate(zip(known, columns, strict=True))
-    ]
+    if seeds and not averaged.reason:
+        widths = bootstrap(averaged.values, averaged.seed).half_width()
+        half = dict(zip(seeds, widths.tolist(), strict=True))
+    cells = []
+    for i, own in enumerate(known):
+        means = tuple(float(seed.mean()) for seed in seeds[i].T) if i in seeds else ()
+        n = None if metric.kind == "set" else averaged.images if means else 0
+        missing = dict.fromkeys(reasons[dataset, metric.name, m.name] for m in own.methods.values())
+        reason = "; ".join(filter(None, missing)) or _why_less(averaged, len(means))
+        cells.append(SeedCell(dataset, metric, own, n, means, half.get(i, float("nan")), reason))
+    return cells
 
 
-def _cell_reason(
-    scores: CommonScores, own: Configuration, seeds: int, known: Mapping[str, str]
-) -> str:
-    """The reasons of its methods' missing scores; else why there is no interval or spread."""
-    reasons = dict.fromkeys(known.get(method.name, "") for method in own.methods.values())
-    missing = "; ".join(reason for reason in reasons if reason)
-    if missing or not seeds:
-        return missing or NO_SCORES
+def _why_less(scores: CommonScores, seeds: int) -> str:
+    """Why there is no interval or spread where no score is missing; "" where there are both."""
+    if not seeds:
+        return NO_SCORES
     untested = ONE_VALUE if scores.metric.kind == "set" else scores.reason
     return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.base.hashing import json_sha256
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import (
     CONFIDENCE,
     MIN_IMAGES,
-    Bootstrap,
     bootstrap,
     corrected,
     holm_confidence,
@@ -31,9 +31,6 @@ from bench.results.bootstrap import (
 )
 from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.results import Results, common_set, summarize
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
 NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
@@ -118,6 +115,11 @@ class CommonScores:
         return list(combinations(range(len(self.methods)), 2))
 
     @property
+    def groups(self) -> float:
+        """How many rows there are, NaN for a metric of the whole set."""
+        return len(self.values) if self.metric.kind == "image" else np.nan
+
+    @property
     def tested(self) -> bool:
         return bool(self.pairs) and not self.reason
 
@@ -137,7 +139,6 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     Args:
         alpha: level of the verdicts, after Holm's correction over the family of comparisons.
     """
-    summary = summarize(results)
     rows = [
         common_scores(results, d.name, metric)
         for d in results.datasets
@@ -146,12 +147,18 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     cells: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     for row in rows:
-        found = None if row.reason else bootstrap(row.values, row.seed)
         compared = compare_all(row, alpha)
         pairs += compared
-        cells += _beside_best(_cells(row, found), compared)
+        cells += _beside_best(_cells(row), compared)
+    summarized = ("mean", "n", "reason")
+    columns = [*(name for name in CELL_COLUMNS if name not in summarized), "untested"]
+    own = pd.DataFrame(cells, columns=columns)
+    merged = summarize(results).merge(own, how="left", on=["dataset", "metric", "method"])
+    untested = merged["untested"].fillna("")
+    merged["reason"] = untested.where(untested != "", merged["reason"])
+    merged["against_best"] = merged["against_best"].fillna("")
     return Statistics(
-        _with_summary(pd.DataFrame(cells, columns=_OWN_COLUMNS), summary),
+        merged[CELL_COLUMNS],
         pd.DataFrame(pairs, columns=PAIR_COLUMNS).astype(dict.fromkeys(NUMBERS, float)),
         {(row.dataset, row.metric.name): len(row.pairs) for row in rows if row.tested},
         alpha,
@@ -185,23 +192,17 @@ def counted(images: int, groups: int) -> str:
     return f"{images} images{photographs}" if photographs else str(images)
 
 
-_OWN_COLUMNS = [
-    *("dataset", "metric", "method", "low", "high", "rank"),
-    *("best_probability", "rank_low", "rank_high", "against_best", "untested", "groups"),
-]
-
-
-def _cells(row: CommonScores, found: Bootstrap | None) -> list[dict[str, Any]]:
+def _cells(row: CommonScores) -> list[dict[str, Any]]:
     keys = [
         {
-            **{"dataset": row.dataset, "metric": row.metric.name, "method": m},
-            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
-            "untested": row.reason,
+            **{"dataset": row.dataset, "metric": row.metric.name, "method": method},
+            **{"groups": row.groups, "untested": row.reason},
         }
-        for m in row.methods
+        for method in row.methods
     ]
-    if found is None:
+    if row.reason:
         return keys
+    found = bootstrap(row.values, row.seed)
     means, half = found.mean, found.half_width()
     chances = rank_probabilities(found.means, row.metric.better)
     below = np.cumsum(chances, axis=1)
@@ -227,15 +228,11 @@ def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     rows: list[dict[str, Any]] = [
         {
-            "dataset": row.dataset,
-            "metric": row.metric.name,
-            "a": row.methods[i],
-            "b": row.methods[j],
-            "n": row.images if row.metric.kind == "image" else np.nan,
-            "groups": len(row.values) if row.metric.kind == "image" else np.nan,
+            **{"dataset": row.dataset, "metric": row.metric.name},
+            **{"a": row.methods[i], "b": row.methods[j]},
+            **{"n": row.images if row.metric.kind == "image" else np.nan, "groups": row.groups},
             "difference": float((row.values[:, i] - row.values[:, j]).mean()),
-            "verdict": untested,
-            "reason": row.reason,
+            **{"verdict": untested, "reason": row.reason},
         }
         for i, j in row.pairs
         if len(row.values)
@@ -292,12 +289,3 @@ def _beside_best(
             verdict = verdicts[frozenset((cell["method"], best))]
             cell["against_best"] = verdict if verdict in NOT_TOLD_APART else "worse"
     return cells
-
-
-def _with_summary(cells: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Cells with their means as tables print them, in the order of the tables."""
-    merged = summary.merge(cells, how="left", on=["dataset", "metric", "method"])
-    untested = merged["untested"].fillna("")
-    merged["reason"] = untested.where(untested != "", merged["reason"])
-    merged["against_best"] = merged["against_best"].fillna("")
-    return merged[CELL_COLUMNS]

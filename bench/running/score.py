@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ class Scorer:
         value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
         if not math.isfinite(value):
             return Missing("failed", f"{spec.name} is not a finite number for this set")
-        self._scores[spec.name].put(key, value, size.as_json())
+        self._scores[spec.name].put(key, value, asdict(size))
         self._scores[spec.name].close()
         return value
 

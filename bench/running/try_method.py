@@ -23,9 +23,9 @@ from bench.base.types import Method
 from bench.data.from_photos import packaged_photo, photo_collections
 from bench.files import images
 from bench.methods.card import MethodCard
-from bench.methods.checks import Check
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.methods.installation import Check
 from bench.processes.foreign import running
 from bench.processes.workers import Workers, cores
 from bench.running.fill import PRELOAD

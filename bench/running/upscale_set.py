@@ -35,7 +35,7 @@ def upscale_set(
     failures: list[Failure] = []
     with (
         _work_folder(store.folder) as work,
-        progress.live(entry.card.title, len(tasks)) as live,
+        progress.step(entry.card.title, len(tasks)) as live,
     ):
         scale, seed = tasks[0].scale, cell.seed
         try:
@@ -48,7 +48,7 @@ def upscale_set(
                     failures = [found for found in failures if found[0] != image.id]
                 if reason:
                     failures.append((image.id, reason))
-                live.advance(len(tasks) - len(waiting), len(tasks))
+                live(len(tasks) - len(waiting), len(tasks))
         except CannotWrite:
             raise
         except BenchError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.base.errors import DataError
-from bench.base.progress import Advance
+from bench.base.progress import Advance, several_at_once, silent
 from bench.data.manifest import damage, read_manifest
 from bench.files.images import file_sha256
 from bench.files.record_log import RecordLog, rewrite
@@ -28,7 +27,7 @@ class Problem:
     mend: Callable[[], None]
 
 
-def check(root: Path, progress: Advance = lambda done, total: None) -> list[Problem]:
+def check(root: Path, progress: Advance = silent) -> list[Problem]:
     """Read everything in a store and hold it against its checksums; nothing is changed."""
     kinds: dict[str, Callable[[Path], Iterator[Problem]]] = {
         "images/*/*": _images,
@@ -37,12 +36,8 @@ def check(root: Path, progress: Advance = lambda done, total: None) -> list[Prob
         "datasets/*/manifest.json": _manifest,
     }
     checks = [partial(kind, path) for p, kind in kinds.items() for path in sorted(root.glob(p))]
-    found: list[Problem] = []
-    with ThreadPoolExecutor() as pool:
-        for done, problems in enumerate(pool.map(lambda check: [*check()], checks), start=1):
-            found += problems
-            progress(done, len(checks))
-    return found
+    found = several_at_once(lambda check: [*check()], checks, progress)
+    return [problem for problems in found for problem in problems]
 
 
 def _images(folder: Path) -> Iterator[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
+from bench.base.hashing import is_same_file
 from bench.base.text import slug
 from bench.files.images import file_sha256, write_png
 from bench.files.record_log import Line, RecordLog
@@ -59,12 +59,15 @@ class ImageStore:
             self._records.setdefault(record.key, []).append(record)
 
     def get(self, key: str) -> StoredImage | None:
-        """The image of `key`, if it is there and its file is the one that was recorded."""
+        """The image of `key`, if it is there and its file is the one that was recorded.
+
+        A file that was altered under its old size and time is found where its bytes are read: when
+        it is scored (`bench.running.score_job`) and by `bench.store.check`.
+        """
         for known in self._records.get(key, ()):  # more than one where it was made again
             path = self.folder / Path(known.file).name
-            with suppress(OSError, ValueError):
-                if _is_the_one(path, known):
-                    return StoredImage(path, known.sha256, known)
+            if is_same_file(path, known.size, known.mtime_ns, known.sha256):
+                return StoredImage(path, known.sha256, known)
         return None
 
     def file_for(self, key: str, image_id: str) -> Path:
@@ -94,14 +97,3 @@ class ImageStore:
 
     def close(self) -> None:
         self._log.close()
-
-
-def _is_the_one(path: Path, record: ImageLine) -> bool:
-    """Whether a file is the one recorded: by size and time, or else by its content.
-
-    A file that was altered under its old size and time is found where its bytes are read: when it
-    is scored (`bench.running.score_job`) and by `bench.store.check`.
-    """
-    stat = path.stat()
-    same = (stat.st_size, stat.st_mtime_ns) == (record.size, record.mtime_ns)
-    return same or file_sha256(path) == record.sha256

@@ -29,10 +29,6 @@ from bench.store.scores import FeatureStore, ScoreStore
 from bench.store.upkeep import Use, write_use
 
 
-class _Fingerprint(RootModel[dict[str, Any]]):
-    """What scores depend on besides pixels."""
-
-
 class Store:
     """The folder that holds everything already computed.
 
@@ -79,7 +75,7 @@ class Store:
     def fingerprints(self, metric: str) -> list[dict[str, Any]]:
         """Those that scores of a metric are kept by, whatever device and versions they name."""
         markers = sorted((self.root / "scores").glob(f"{slug(metric)}-*/fingerprint.json"))
-        found = [read_as(marker, _Fingerprint) for marker in markers]
+        found = [read_as(marker, RootModel[dict[str, Any]]) for marker in markers]
         return [known.root for known in found if known and known.root.get("metric") == metric]
 
     def features(self, fingerprint: Mapping[str, Any]) -> FeatureStore:

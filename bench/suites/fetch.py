@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,10 +110,18 @@ def remedies(suite: SuiteCard) -> dict[str, str]:
         and set(card.datasets) <= set(suite.datasets)  # else it would fetch test sets too
     )
     asked = [suite.name] if whole else lacking
-    size = sum(weight.size for weight in _to_fetch(asked))
     them = "them" if len(lacking) > 1 else "it"
-    text = f"cassr-bench fetch {' '.join(asked)} gets {them} ({in_words(size)})"
+    size = _size_of(_to_fetch(asked))
+    text = f"cassr-bench fetch {shlex.join(asked)} gets {them} ({size})"
     return dict.fromkeys(lacking, text)
+
+
+def _size_of(files: Sequence[RemoteFile]) -> str:
+    """In words; publishers do not tell every file's."""
+    size = sum(file.size for file in files)
+    if all(file.size for file in files):
+        return in_words(size)
+    return f"more than {in_words(size)}" if size else "size not known"
 
 
 def _to_fetch(names: Sequence[str]) -> list[Weight]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: object) -> str:
+    """What an error says, without what follows in other lines."""
+    return next(iter(str(error).strip().splitlines()), repr(error))
+
+
 class TrainingError(ValueError):
     """One line that names the file or option, what was expected, what was found, what to do."""
 

@@ -37,11 +37,7 @@ Options that a call uses unless it is given others:
 
 
 def write_card(folder: Path, config: Mapping[str, Any]) -> None:
-    """A model card in a folder that has none.
-
-    Args:
-        config: of the pipeline.
-    """
+    """A model card in a folder that has none, from a pipeline's config."""
     if (folder / CARD).exists():
         return
     whole = (folder / "model_index.json").exists()

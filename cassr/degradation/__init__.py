@@ -1,10 +1,6 @@
-"""The second-order degradation of Real-ESRGAN: from a photograph to its low-resolution twin.
+"""The second-order degradation of Real-ESRGAN (section 3; options of its x4plus model).
 
-USM sharpening, then twice blur -> resize -> noise -> JPEG, the last JPEG before or after the
-resize to the final size and a sinc filter (Real-ESRGAN, section 3; options of its x4plus model).
 All decisions are drawn first, as data (`sample_parameters`); `apply` is then a pure function.
-
-    lr = degrade(hr, seed=7)
 """
 
 from __future__ import annotations
@@ -144,117 +140,105 @@ PRESETS = {name: DegradationOptions.model_validate(said) for name, said in _SAID
 FULL, MILD = PRESETS["full"], PRESETS["mild"]
 
 
-def _uniform(generator: np.random.Generator, limits: tuple[float, float]) -> float:
-    return limits[0] + (limits[1] - limits[0]) * generator.random()
+class _Draw:
+    """Decisions, in the order in which one generator is asked for them."""
 
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
 
-def _coin(generator: np.random.Generator, probability: float) -> bool:
-    return generator.random() < probability
+    def uniform(self, limits: tuple[float, float]) -> float:
+        return limits[0] + (limits[1] - limits[0]) * self.generator.random()
 
+    def coin(self, probability: float) -> bool:
+        return self.generator.random() < probability
 
-def _choose(
-    generator: np.random.Generator, items: Sequence[T], probabilities: Sequence[float] | None = None
-) -> T:
-    if probabilities is None:
-        return items[int(generator.random() * len(items))]
-    index = bisect_right(list(accumulate(probabilities)), generator.random())
-    return items[min(index, len(items) - 1)]
+    def choose(self, items: Sequence[T], probabilities: Sequence[float] | None = None) -> T:
+        if probabilities is None:
+            return items[int(self.generator.random() * len(items))]
+        index = bisect_right(list(accumulate(probabilities)), self.generator.random())
+        return items[min(index, len(items) - 1)]
 
+    def around(self, limits: tuple[float, float]) -> float:
+        """Half the time below 1, half above it, as the shapes of the kernels are drawn."""
+        return self.uniform((limits[0], 1.0) if self.coin(0.5) else (1.0, limits[1]))
 
-def _around(generator: np.random.Generator, limits: tuple[float, float]) -> float:
-    """Half the time below 1, half above it, as the shapes of the kernels are drawn."""
-    below, above = (limits[0], 1.0), (1.0, limits[1])
-    return _uniform(generator, below if _coin(generator, 0.5) else above)
+    def kernel(self, options: BlurOptions) -> GaussianKernel | SincKernel | None:
+        if not self.coin(options.probability):
+            return None
+        size = self.choose(options.sizes)
+        if self.coin(options.sinc_probability):
+            small = size < options.sinc_small_below
+            cutoffs = options.sinc_cutoff_small if small else options.sinc_cutoff_large
+            return SincKernel(size=size, cutoff=self.uniform(cutoffs))
+        return self.gaussian_kernel(options, size)
 
+    def gaussian_kernel(self, options: BlurOptions, size: int) -> GaussianKernel:
+        kind = self.choose(list(GAUSSIAN_KINDS), options.kinds)
+        sigma_x = sigma_y = self.uniform(options.sigma)
+        rotation, beta = 0.0, 1.0
+        if not GAUSSIAN_KINDS[kind].isotropic:
+            sigma_y = self.uniform(options.sigma)
+            rotation = self.uniform((-math.pi, math.pi))
+        shapes = {"generalized": options.beta_generalized, "plateau": options.beta_plateau}
+        if (shape := GAUSSIAN_KINDS[kind].beta) is not None:
+            beta = self.around(shapes[shape])
+        return GaussianKernel(
+            kind=kind, size=size, sigma_x=sigma_x, sigma_y=sigma_y, rotation=rotation, beta=beta
+        )
 
-def _sample_kernel(
-    options: BlurOptions, generator: np.random.Generator
-) -> GaussianKernel | SincKernel | None:
-    if not _coin(generator, options.probability):
-        return None
-    size = _choose(generator, options.sizes)
-    if _coin(generator, options.sinc_probability):
-        small = size < options.sinc_small_below
-        cutoffs = options.sinc_cutoff_small if small else options.sinc_cutoff_large
-        return SincKernel(size=size, cutoff=_uniform(generator, cutoffs))
-    return _sample_gaussian_kernel(options, size, generator)
+    def resize(self, options: ResizeOptions) -> ResizeParameters:
+        lowest, highest = options.limits
+        limits = {"up": (1.0, highest), "down": (lowest, 1.0), "keep": (1.0, 1.0)}
+        direction = self.choose(DIRECTIONS, options.probabilities)
+        factor = self.uniform(limits[direction])
+        return ResizeParameters(direction=direction, factor=factor, mode=self.choose(RESIZE_MODES))
 
+    def noise(self, options: NoiseOptions) -> NoiseParameters | None:
+        if not self.coin(options.probability):
+            return None
+        gaussian = self.coin(options.gaussian_probability)
+        return NoiseParameters(
+            kind="gaussian" if gaussian else "poisson",
+            strength=self.uniform(options.sigma if gaussian else options.poisson_scale),
+            grey=self.coin(options.grey_probability),
+            seed=int(self.generator.bit_generator.random_raw()),
+        )
 
-def _sample_gaussian_kernel(
-    options: BlurOptions, size: int, generator: np.random.Generator
-) -> GaussianKernel:
-    kind = _choose(generator, list(GAUSSIAN_KINDS), options.kinds)
-    sigma_x = sigma_y = _uniform(generator, options.sigma)
-    rotation, beta = 0.0, 1.0
-    if not GAUSSIAN_KINDS[kind].isotropic:
-        sigma_y = _uniform(generator, options.sigma)
-        rotation = _uniform(generator, (-math.pi, math.pi))
-    shapes = {"generalized": options.beta_generalized, "plateau": options.beta_plateau}
-    if (shape := GAUSSIAN_KINDS[kind].beta) is not None:
-        beta = _around(generator, shapes[shape])
-    return GaussianKernel(
-        kind=kind, size=size, sigma_x=sigma_x, sigma_y=sigma_y, rotation=rotation, beta=beta
-    )
+    def quality(self, options: JpegOptions) -> int | None:
+        if not self.coin(options.probability):
+            return None
+        lowest, highest = options.quality
+        return self.choose(range(lowest, highest + 1))
 
+    def order(self, options: OrderOptions) -> OrderParameters:
+        return OrderParameters(
+            kernel=self.kernel(options.blur),
+            resize=self.resize(options.resize),
+            noise=self.noise(options.noise),
+            jpeg_quality=self.quality(options.jpeg),
+        )
 
-def _sample_resize(options: ResizeOptions, generator: np.random.Generator) -> ResizeParameters:
-    lowest, highest = options.limits
-    limits = {"up": (1.0, highest), "down": (lowest, 1.0), "keep": (1.0, 1.0)}
-    direction = _choose(generator, DIRECTIONS, options.probabilities)
-    return ResizeParameters(
-        direction=direction,
-        factor=_uniform(generator, limits[direction]),
-        mode=_choose(generator, RESIZE_MODES),
-    )
-
-
-def _sample_noise(options: NoiseOptions, generator: np.random.Generator) -> NoiseParameters | None:
-    if not _coin(generator, options.probability):
-        return None
-    gaussian = _coin(generator, options.gaussian_probability)
-    return NoiseParameters(
-        kind="gaussian" if gaussian else "poisson",
-        strength=_uniform(generator, options.sigma if gaussian else options.poisson_scale),
-        grey=_coin(generator, options.grey_probability),
-        seed=int(generator.bit_generator.random_raw()),
-    )
-
-
-def _sample_quality(options: JpegOptions, generator: np.random.Generator) -> int | None:
-    if not _coin(generator, options.probability):
-        return None
-    lowest, highest = options.quality
-    return _choose(generator, range(lowest, highest + 1))
-
-
-def _sample_order(options: OrderOptions, generator: np.random.Generator) -> OrderParameters:
-    return OrderParameters(
-        kernel=_sample_kernel(options.blur, generator),
-        resize=_sample_resize(options.resize, generator),
-        noise=_sample_noise(options.noise, generator),
-        jpeg_quality=_sample_quality(options.jpeg, generator),
-    )
-
-
-def _sample_final_sinc(options: FinalOptions, generator: np.random.Generator) -> SincKernel | None:
-    if not _coin(generator, options.sinc_probability):
-        return None
-    size = _choose(generator, options.sinc_sizes)
-    return SincKernel(size=size, cutoff=_uniform(generator, options.sinc_cutoff))
+    def final_sinc(self, options: FinalOptions) -> SincKernel | None:
+        if not self.coin(options.sinc_probability):
+            return None
+        return SincKernel(
+            size=self.choose(options.sinc_sizes), cutoff=self.uniform(options.sinc_cutoff)
+        )
 
 
 def sample_parameters(
     options: DegradationOptions, generator: np.random.Generator
 ) -> DegradationParameters:
     """Draw every decision of one degradation. The generator is advanced."""
+    draw = _Draw(generator)
     return DegradationParameters(
         scale=options.scale,
         usm=options.usm,
-        first=_sample_order(options.first, generator),
-        second=_sample_order(options.second, generator),
-        final_mode=_choose(generator, RESIZE_MODES),
-        final_sinc=_sample_final_sinc(options.final, generator),
-        jpeg_last=_coin(generator, options.final.jpeg_last_probability),
+        first=draw.order(options.first),
+        second=draw.order(options.second),
+        final_mode=draw.choose(RESIZE_MODES),
+        final_sinc=draw.final_sinc(options.final),
+        jpeg_last=draw.coin(options.final.jpeg_last_probability),
     )
 
 
@@ -310,11 +294,8 @@ def degrade_batch(
     def one(image: Pixels, seed: int) -> Pixels:
         return degrade(image, seed=seed, scale=scale, preset=preset)
 
-    if workers == 1:
-        lr = list(map(one, pixels, seeds))
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            lr = list(pool.map(one, pixels, seeds))
+    with ThreadPoolExecutor(workers) as pool:
+        lr = list(pool.map(one, pixels, seeds))
     levels = torch.from_numpy(np.stack(lr)).permute(0, 3, 1, 2)
     return (levels.to(hr.device, hr.dtype) / 255).contiguous()
 

@@ -1,12 +1,7 @@
 """The steps of the degradation: the record of each one's parameters, and what it does to pixels.
 
-`apply` strings them together; `cassr.degradation` draws the parameters and is the module to use.
-
-Everything here is numpy and scipy in double precision on one thread, in a fixed order of
-operations: what differs between two machines is the last bits of a double, which the rounding
-to 8 bits removes.
-
-Images are planes: `(C, H, W) float64 in [0, 1]`.
+numpy and scipy in double precision on one thread, in a fixed order of operations: see
+docs/degradation.md. Images are planes: `(C, H, W) float64 in [0, 1]`.
 """
 
 import io
@@ -325,16 +320,14 @@ class DegradationParameters(Frozen):
     jpeg_last: bool
 
 
-def _blur_and_resize(
-    image: Planes, order: OrderParameters, size: tuple[int, int], factor: float | None
+def _disturb(
+    image: Planes, order: OrderParameters, size: tuple[int, int], factor: float | None = None
 ) -> Planes:
+    """Blur, resize and noise of one order."""
     if order.kernel is not None:
         image = blur(image, order.kernel.weights())
-    return resize(image, size, order.resize.mode, factor)
-
-
-def _disturb(image: Planes, noise: NoiseParameters | None) -> Planes:
-    return np.clip(image, 0, 1) if noise is None else add_noise(image, noise)
+    image = resize(image, size, order.resize.mode, factor)
+    return np.clip(image, 0, 1) if order.noise is None else add_noise(image, order.noise)
 
 
 def _compress(image: Planes, quality: int | None) -> Planes:
@@ -343,9 +336,8 @@ def _compress(image: Planes, quality: int | None) -> Planes:
 
 def _finish(image: Planes, parameters: DegradationParameters, size: tuple[int, int]) -> Planes:
     image = resize(image, size, parameters.final_mode)
-    if parameters.final_sinc is None:
-        return image
-    return blur(image, parameters.final_sinc.weights())
+    sinc = parameters.final_sinc
+    return image if sinc is None else blur(image, sinc.weights())
 
 
 def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -364,10 +356,9 @@ def apply(hr: Pixels, parameters: DegradationParameters) -> Pixels:
     if parameters.usm:
         image = usm_sharpen(image)
     factor = first.resize.factor
-    image = _blur_and_resize(image, first, _scaled((hr.shape[0], hr.shape[1]), factor), factor)
-    image = _compress(_disturb(image, first.noise), first.jpeg_quality)
-    image = _blur_and_resize(image, second, _scaled(size, second.resize.factor), None)
-    image = _disturb(image, second.noise)
+    image = _disturb(image, first, _scaled((hr.shape[0], hr.shape[1]), factor), factor)
+    image = _compress(image, first.jpeg_quality)
+    image = _disturb(image, second, _scaled(size, second.resize.factor))
     if parameters.jpeg_last:
         image = _compress(_finish(image, parameters, size), second.jpeg_quality)
     else:

@@ -12,11 +12,7 @@ DEEPEST = 32
 
 
 def read_file(archive: bytes, path: str) -> bytes:
-    """One file of an archive.
-
-    Args:
-        archive: content of the .rcc file.
-        path: place in the archive, "a/b/c.webp".
+    """One file, "a/b/c.webp", of an archive's content.
 
     Raises:
         KeyError: no such file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.base.errors import TrainingError, UnreadableImage, first_line
 from cassr.degradation.steps import Pixels
 
 MARKED_BYTES = 2**16
@@ -23,116 +23,78 @@ SUFFIXES = {
 }
 
 
-class Photographs(Protocol):
-    """Photographs by number."""
+class Photograph(Protocol):
+    """A training photograph; `name` is what it is called in messages."""
 
-    def __len__(self) -> int: ...
+    @property
+    def name(self) -> str: ...
 
-    def name(self, index: int) -> str:
-        """What the photograph is called in messages."""
+    def read(self) -> Pixels:
+        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
         ...
 
-    def read(self, index: int) -> Pixels:
-        """(H, W, 3) uint8.
-
-        Raises:
-            UnreadableImage: it is damaged or no image.
-        """
-        ...
-
-    def mark(self, index: int) -> str:
+    def mark(self) -> str:
         """What tells the photograph from another of the same name, without decoding it."""
         ...
 
 
-class FolderPhotographs:
-    """All images below some folders, or single files, in the order of their paths.
+Photographs = Sequence[Photograph]
 
-    Args:
-        places: folders and files.
+
+@dataclass(frozen=True)
+class FilePhotograph:
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def read(self) -> Pixels:
+        return decode(self.path, self.name)
+
+    def mark(self) -> str:
+        with self.path.open("rb") as handle:
+            start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
+        return f"{self.path.name} {self.path.stat().st_size} {start}"
+
+
+@dataclass(frozen=True)
+class RowPhotograph:
+    """A row of a `datasets.Dataset`, whose image column alone is there and undecoded."""
+
+    rows: Any
+    column: str
+    index: int
+    label: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}[{self.index}]"
+
+    def read(self) -> Pixels:
+        return decode_cell(self.rows[self.index][self.column], self.name)
+
+    def mark(self) -> str:
+        return f"{self.name} of {len(self.rows)}"
+
+
+def in_folders(places: Sequence[str | Path]) -> Photographs:
+    """All images below some folders, or single files, in the order of their paths.
 
     Raises:
         TrainingError: a place that does not exist, or no image at all.
     """
-
-    def __init__(self, places: Sequence[str | Path]) -> None:
-        self.files = [file for place in places for file in _images_below(Path(place))]
-        if not self.files:
-            names = ", ".join(map(str, places))
-            raise TrainingError(f"{names}: expected images ({_suffixes()}), found none")
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        return str(self.files[index])
-
-    def read(self, index: int) -> Pixels:
-        """(H, W, 3) uint8."""
-        return decode(self.files[index], self.name(index))
-
-    def mark(self, index: int) -> str:
-        file = self.files[index]
-        with file.open("rb") as handle:
-            start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
-        return f"{file.name} {file.stat().st_size} {start}"
+    found = [FilePhotograph(file) for place in places for file in _images_below(Path(place))]
+    if not found:
+        names, suffixes = ", ".join(map(str, places)), " ".join(sorted(SUFFIXES))
+        raise TrainingError(f"{names}: expected images ({suffixes}), found none")
+    return found
 
 
-class HubPhotographs:
-    """An image column of a Hugging Face dataset that is loaded by number.
-
-    Args:
-        dataset: `datasets.Dataset`.
-        column: name of the image column; found if None.
-        label: what the dataset is called in messages.
-    """
-
-    def __init__(self, dataset: Any, column: str | None, label: str) -> None:
-        self.label, self.column = label, image_column(dataset.features, column, label)
-        self.rows = undecoded(dataset, self.column)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def name(self, index: int) -> str:
-        return f"{self.label}[{index}]"
-
-    def read(self, index: int) -> Pixels:
-        """(H, W, 3) uint8."""
-        return decode_cell(self.rows[index][self.column], self.name(index))
-
-    def mark(self, index: int) -> str:
-        return f"{self.name(index)} of {len(self)}"
-
-
-class Joined:
-    """Several collections one after the other."""
-
-    def __init__(self, parts: Sequence[Photographs]) -> None:
-        self.parts = list(parts)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def _place(self, index: int) -> tuple[Photographs, int]:
-        for part in self.parts:
-            if index < len(part):
-                return part, index
-            index -= len(part)
-        raise IndexError(index)
-
-    def name(self, index: int) -> str:
-        part, inner = self._place(index)
-        return part.name(inner)
-
-    def read(self, index: int) -> Pixels:
-        """(H, W, 3) uint8."""
-        part, inner = self._place(index)
-        return part.read(inner)
-
-    def mark(self, index: int) -> str:
-        part, inner = self._place(index)
-        return part.mark(inner)
+def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
+    """The image column of a `datasets.Dataset`; arguments and errors as for `image_column`."""
+    rows, column = image_column(dataset, column, label)
+    return [RowPhotograph(rows, column, index, label) for index in range(len(rows))]
 
 
 def digest(photographs: Photographs) -> str:
@@ -143,25 +105,19 @@ def digest(photographs: Photographs) -> str:
     """
     marks = hashlib.sha256()
     try:
-        for index in range(len(photographs)):
-            marks.update(photographs.mark(index).encode() + b"\n")
+        for photograph in photographs:
+            marks.update(photograph.mark().encode() + b"\n")
     except OSError as error:
         raise TrainingError(f"{error.filename}: cannot be read: {error.strerror}") from error
     return marks.hexdigest()
 
 
 class Stream:
-    """An image column of a streamed Hugging Face dataset, repeated without end.
-
-    Args:
-        dataset: `datasets.IterableDataset`.
-        column: name of the image column; found if None.
-        label: what the dataset is called in messages.
-    """
+    """An image column of a `datasets.IterableDataset`, repeated without end; see `image_column`."""
 
     def __init__(self, dataset: Any, column: str | None, label: str) -> None:
-        self.label, self.column = label, image_column(dataset.features, column, label)
-        self.rows = undecoded(dataset, self.column)
+        self.label = label
+        self.rows, self.column = image_column(dataset, column, label)
 
     def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
         """(name, undecoded cell) of every row from number `start` on.
@@ -169,19 +125,19 @@ class Stream:
         Raises:
             TrainingError: the dataset has no rows.
         """
-        number, passed = 0, True
-        while passed:
-            passed = False
+        number = 0
+        while True:
+            before = number
             for row in self.rows:
-                passed = True
                 if number >= start:
                     yield f"{self.label}[{number}]", row[self.column]
                 number += 1
-        raise TrainingError(f"{self.label}: expected rows, found none")
+            if number == before:
+                raise TrainingError(f"{self.label}: expected rows, found none")
 
 
-def open_hub(name: str, streaming: bool = False) -> Photographs | Stream:
-    """Photographs of a Hugging Face dataset.
+def open_hub(name: str, streaming: bool = False) -> Any:
+    """`Photographs` of a Hugging Face dataset, or a `Stream` of them.
 
     Args:
         name: "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
@@ -201,37 +157,35 @@ def open_hub(name: str, streaming: bool = False) -> Photographs | Stream:
             place, split=split or "train", revision=revision or None, streaming=streaming
         )
     except Exception as error:  # whatever hub, network or builder script come up with
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise TrainingError(f"hf:{name}: cannot be loaded: {reason}") from error
+        raise TrainingError(f"hf:{name}: cannot be loaded: {first_line(error)}") from error
     if streaming:
         return Stream(rows, column or None, f"hf:{name}")
-    return HubPhotographs(rows, column or None, f"hf:{name}")
+    return in_dataset(rows, column or None, f"hf:{name}")
 
 
-def image_column(features: Any, wanted: str | None, label: str) -> str:
-    """The image column of a dataset's features.
+def image_column(dataset: Any, wanted: str | None, label: str) -> tuple[Any, str]:
+    """The rows of a dataset with one image column alone, and its name.
+
+    Its images are left as bytes, so that a damaged one is ours to name.
+
+    Args:
+        wanted: name of the column; found if None.
+        label: what the dataset is called in messages.
 
     Raises:
-        TrainingError: none, several, or not the one that is wanted.
+        TrainingError: no image column, several, or not the one that is wanted.
     """
     import datasets
 
-    found = [name for name, kind in (features or {}).items() if isinstance(kind, datasets.Image)]
-    if wanted is None and len(found) == 1:
-        return found[0]
-    if wanted in found and wanted is not None:
-        return wanted
-    raise TrainingError(
-        f"{label}: expected {f'an image column {wanted!r}' if wanted else 'one image column'}, "
-        f"found {', '.join(found) or 'none'}; name it as {label}:COLUMN"
-    )
-
-
-def undecoded(dataset: Any, column: str) -> Any:
-    """The dataset with its images as bytes, so that a damaged one is ours to name."""
-    import datasets
-
-    return dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    kinds = dataset.features or {}
+    found = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
+    if wanted not in found and (wanted or len(found) != 1):
+        raise TrainingError(
+            f"{label}: expected {f'an image column {wanted!r}' if wanted else 'one image column'}, "
+            f"found {', '.join(found) or 'none'}; name it as {label}:COLUMN"
+        )
+    name = wanted or found[0]
+    return dataset.select_columns([name]).cast_column(name, datasets.Image(decode=False)), name
 
 
 def decode_cell(cell: Any, name: str) -> Pixels:
@@ -254,11 +208,6 @@ def decode(source: Path | io.BytesIO, name: str) -> Pixels:
     except Exception as error:  # Pillow raises anything from OSError to SyntaxError on bad files
         reason = str(error).replace(name, "file").strip() or repr(error)
         raise UnreadableImage(name, reason) from error
-
-
-@lru_cache(maxsize=1)
-def _suffixes() -> str:
-    return " ".join(sorted(SUFFIXES))
 
 
 def _images_below(place: Path) -> list[Path]:

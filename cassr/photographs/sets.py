@@ -1,9 +1,4 @@
-"""The sets of photographs that are trained on, as cards: what they are, whether they are all there.
-
-The paper's five (section 4.1) come from their own places, under their own terms; "free" is what
-the miniature is trained on and comes out of Debian packages. All are looked for below one
-folder, each in a folder of its name.
-"""
+"""The sets of photographs that are trained on, as cards; all lie below one folder."""
 
 from __future__ import annotations
 
@@ -17,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from cassr.base.errors import TrainingError
 from cassr.base.files import replacing
+from cassr.degradation.steps import Frozen
 from cassr.photographs import qt_resources
 
 CARDS = Path(__file__).parent / "cards"
@@ -29,15 +25,13 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()
 PAPER = ("div2k", "div8k", "flickr2k", "ost", "ffhq10k")
 
 
-class ListedFile(BaseModel):
+class ListedFile(Frozen):
     """A photograph of a package, with its own licence.
 
     Attributes:
         name: in the set's folder.
         path: in the package; "archive.rcc!/place" inside a Qt resource archive.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: FileName
     package: str
@@ -47,7 +41,7 @@ class ListedFile(BaseModel):
     author: str
 
 
-class TrainingSet(BaseModel):
+class TrainingSet(Frozen):
     """A card.
 
     Attributes:
@@ -61,8 +55,6 @@ class TrainingSet(BaseModel):
         hub: a hub dataset with the same photographs.
         packages: Debian packages that hold the listed files.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: FileName
     title: str
@@ -84,9 +76,8 @@ class TrainingSet(BaseModel):
 @lru_cache(maxsize=1)
 def training_sets() -> dict[str, TrainingSet]:
     """All cards by name."""
-    cards = [
-        TrainingSet(**tomllib.loads(p.read_text("utf-8"))) for p in sorted(CARDS.glob("*.toml"))
-    ]
+    texts = (path.read_text("utf-8") for path in sorted(CARDS.glob("*.toml")))
+    cards = [TrainingSet(**tomllib.loads(text)) for text in texts]
     return {card.name: card for card in cards}
 
 

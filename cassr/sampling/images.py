@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import PIL.Image
@@ -15,7 +15,7 @@ from cassr.sampling.numbers import positive
 
 ImageLike = PIL.Image.Image | np.ndarray | Tensor
 OutputType = Literal["pil", "np", "pt", "latent"]
-OUTPUT_TYPES: tuple[OutputType, ...] = ("pil", "np", "pt", "latent")
+OUTPUT_TYPES: tuple[OutputType, ...] = get_args(OutputType)
 FULL = {torch.uint8: 2**8 - 1, torch.uint16: 2**16 - 1}
 """The value of white, by type of integers."""
 EIGHT_BIT_MODES = ("1", "L", "P", "RGB", "YCbCr", "HSV", "LAB")
@@ -56,7 +56,8 @@ def _convert(image: ImageLike, name: str) -> Tensor:
         raise ValueError(f"{name}: expected a PIL image, array or tensor, found {type(image)}")
     image = image[None] if image.ndim == 3 else image
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-        raise ValueError(f"{name}: expected RGB with at least one pixel, found {_describe(image)}")
+        found = f"shape {tuple(image.shape)}"
+        raise ValueError(f"{name}: expected RGB with at least one pixel, found {found}")
     if image.dtype in FULL:
         return image.float() / FULL[image.dtype]
     if not image.is_floating_point():
@@ -75,10 +76,6 @@ def _pixels(image: PIL.Image.Image, name: str) -> np.ndarray:
     elif image.mode not in EIGHT_BIT_MODES:
         raise ValueError(f"{name}: expected 8-bit RGB or grey, found mode {image.mode!r}")
     return np.array(image.convert("RGB"))
-
-
-def _describe(image: Tensor) -> str:
-    return f"shape {tuple(image.shape)}"
 
 
 def _check(image: Tensor, name: str) -> None:
@@ -108,19 +105,12 @@ def processed_size(size: tuple[int, int], least: int) -> tuple[int, int]:
 
 
 def upscale_bicubic(lr: Tensor, scale: float) -> Tensor:
-    """Bicubic upscaling (a = -0.5), clamped.
-
-    Args:
-        lr: (B, 3, h, w) in [0, 1].
-
-    Returns:
-        (B, 3, scale*h, scale*w) in [0, 1].
-    """
+    """(B, 3, h, w) in [0, 1] -> (B, 3, scale*h, scale*w), as `resize_bicubic`."""
     return resize_bicubic(lr, scaled_size(lr, scale))
 
 
 def resize_bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) in [0, 1] -> (B, 3, *size), clamped; the same where it has that size."""
+    """(B, 3, h, w) in [0, 1] -> (B, 3, *size), a = -0.5, clamped; unchanged at that size."""
     if tuple(image.shape[2:]) == tuple(size):
         return image
     return F.interpolate(image, size=size, mode="bicubic", antialias=True).clamp_(0, 1)

@@ -3,80 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cassr.sampling.tiling import Grid, HintCache, blend
+from cassr.sampling.tiling import Grid, HintCache, Window, blend
 
 Scheduler = Any  # diffusers has no type that names what its schedulers share
+Denoiser = Any  # one of `cassr.stages`, which say what its `embed` and `predict` do
+Autoencoder = Any  # diffusers' AutoencoderKL, or the miniature's PatchVAE
 NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, c, h, w) float32, t ()) -> prediction of the same shape, float32."""
-OnStep = Callable[[int, Tensor, Tensor], Tensor]
-"""(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
-
-
-def unchanged(index: int, t: Tensor, latents: Tensor) -> Tensor:
-    """The `OnStep` that does nothing."""
-    return latents
-
-
-class Denoiser(Protocol):
-    """A network that is sampled with, as `cassr.stages` has them."""
-
-    def embed(self, *images: Tensor) -> Any:
-        """Images (B, 3, H, W) in [0, 1] -> hints, what does not depend on the step."""
-        ...
-
-    def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any) -> Tensor:
-        """(B, c, h, w), (), (n*B, T, D) and hints -> (n*B, c, h, w)."""
-        ...
-
-
-class Autoencoder(Protocol):
-    """A VAE: diffusers' AutoencoderKL, or the miniature's."""
-
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def encode(self, x: Tensor) -> Any:
-        """(B, 3, H, W) in [-1, 1] -> posterior over (B, c, H/f, W/f)."""
-        ...
-
-    def decode(self, z: Tensor, return_dict: bool = True) -> Any:
-        """(B, c, h, w) -> (B, 3, f*h, f*w), about [-1, 1]."""
-        ...
 
 
 def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
-    """One generator per image; the stages of one seed are independent of each other.
+    """One generator per image, on the CPU: its noise is the same on every device.
 
-    Stage 2 therefore draws the same noise whether stage 1 ran or its result was at hand. Noise is
-    drawn on the CPU, so it is the same on every device.
-
-    torch's CPU generator looks at 32 bits of a seed only, so seed and stage are hashed.
-
-    Args:
-        seeds: any integers, one per image.
-        stage: 1 or 2.
+    The stages (1 and 2) of a seed are independent of each other, so stage 2 draws the same noise
+    whether stage 1 ran or its result was at hand. torch's CPU generator looks at 32 bits of a seed
+    only, so seed and stage are hashed.
     """
     digests = [hashlib.sha256(f"{int(seed)}/{stage}".encode()).digest() for seed in seeds]
     return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
-
-
-def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
-    """Unit-normal (len(generators), *shape) float32 on the CPU, one generator per image."""
-    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
 def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:
@@ -101,41 +52,6 @@ def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) ->
         )
     steps = scheduler.timesteps[:1].expand(noise.shape[0])
     return scheduler.add_noise(z_lr, noise, steps)
-
-
-def sample(
-    predict: NoisePredictor,
-    scheduler: Scheduler,
-    noise: Tensor,
-    z_lr: Tensor | None,
-    steps: int,
-    generators: Sequence[torch.Generator],
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-    on_step: OnStep = unchanged,
-) -> Tensor:
-    """Run a scheduler from noise to latents.
-
-    Args:
-        noise: (B, c, h, w) float32.
-        z_lr: see `initial_latents`.
-        steps: number of inference steps.
-        generators: one per image, for schedulers that add noise in their steps.
-        progress: wraps the time steps.
-        on_step: told of the step's number, its time step and the latents after it; gives those to
-            go on with.
-
-    Returns:
-        (B, c, h, w) float32.
-    """
-    scheduler.set_timesteps(steps, device=noise.device)
-    latents = initial_latents(scheduler, noise, z_lr)
-    accepted = inspect.signature(scheduler.step).parameters
-    extra = {"generator": list(generators)} if "generator" in accepted else {}
-    for index, t in enumerate(progress(scheduler.timesteps)):
-        prediction = predict(scheduler.scale_model_input(latents, t), t)
-        latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
-        latents = on_step(index, t, latents)
-    return latents
 
 
 def guided_prediction(
@@ -169,20 +85,20 @@ def tiled_predictor(
     """A noise predictor that works tile by tile and blends the tiles in every step.
 
     Args:
-        conditions: (B, 3, f*h, f*w) images, on any device; each tile's part goes to the stage's.
-        prompt: see `guided_prediction`; its device is the stage's.
+        conditions: (B, 3, f*h, f*w) images, on any device; each tile's part goes to the prompt's.
+        prompt: see `guided_prediction`.
         grid: tiles over the latents.
         hint_limit: bytes of embedded hints that are kept between steps.
     """
     factor = conditions[0].shape[-1] // grid.width
 
-    def embed(window: Any) -> Any:
+    def embed(window: Window) -> Any:
         return stage.embed(*(window.crop(c, factor).to(prompt.device) for c in conditions))
 
     hints = HintCache(embed, hint_limit)
 
     def predict(latents: Tensor, t: Tensor) -> Tensor:
-        def on_tile(window: Any) -> Tensor:
+        def on_tile(window: Window) -> Tensor:
             tile = window.crop(latents)
             return guided_prediction(stage, tile, t, prompt, hints(window), guidance_scale)
 
@@ -193,12 +109,7 @@ def tiled_predictor(
 
 @dataclass(frozen=True)
 class LatentCodec:
-    """The VAE, in tiles.
-
-    Attributes:
-        vae: what the tiles go through.
-        tile, overlap: in pixels, multiples of the VAE's down-sampling factor.
-    """
+    """The VAE in tiles; `tile` and `overlap` are pixels, multiples of its down-sampling factor."""
 
     vae: Autoencoder
     tile: int
@@ -211,7 +122,6 @@ class LatentCodec:
 
     @property
     def factor(self) -> int:
-        """Pixels per latent cell along one axis."""
         return vae_factor(self.vae)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -225,7 +135,7 @@ class LatentCodec:
         """
         config = self.vae.config
 
-        def on_tile(window: Any) -> Tensor:
+        def on_tile(window: Window) -> Tensor:
             device = execution_device(self.vae)
             tile = window.crop(images, self.factor).to(device, self.vae.dtype)
             mean = self.vae.encode(tile * 2 - 1).latent_dist.mode().float()
@@ -235,11 +145,9 @@ class LatentCodec:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Inverse of `encode`: (B, c, h, w) -> (B, 3, f*h, f*w) float32 in [0, 1], clamped."""
-        config = self.vae.config
 
-        def on_tile(window: Any) -> Tensor:
-            scaled = window.crop(latents) / config["scaling_factor"]
-            z = scaled + (config.get("shift_factor") or 0.0)
+        def on_tile(window: Window) -> Tensor:
+            z = unscaled(self.vae, window.crop(latents))
             z = z.to(execution_device(self.vae), self.vae.dtype)
             image = self.vae.decode(z, return_dict=False)[0]
             return image.float().add_(1).div_(2)
@@ -249,6 +157,11 @@ class LatentCodec:
     def _grid(self, size: Sequence[int], cell: int) -> Grid:
         height, width = (side // cell for side in size)
         return Grid(height, width, self.tile // self.factor, self.overlap // self.factor)
+
+
+def unscaled(vae: Autoencoder, latents: Tensor) -> Tensor:
+    """What the decoder takes, of latents (B, c, h, w) as they are sampled."""
+    return latents / vae.config["scaling_factor"] + (vae.config.get("shift_factor") or 0.0)
 
 
 def vae_factor(vae: Autoencoder) -> int:
@@ -264,8 +177,7 @@ def execution_device(module: Any) -> torch.device:
         hook: Any = getattr(part, "_hf_hook", None)
         if hook is not None and hook.execution_device is not None:
             return torch.device(hook.execution_device)
-    device: torch.device = module.device
-    return device
+    return module.device
 
 
 @dataclass(frozen=True)
@@ -321,15 +233,14 @@ def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tenso
         clean, noise: (B, c, h, w) in the sampled space.
         t: (B,).
     """
-    kind = scheduler.config["prediction_type"]
-    if kind == "epsilon":
-        return noise
-    if kind == "v_prediction":
-        ab = _kept(scheduler, t, clean)
-        return ab.sqrt() * noise - (1 - ab).sqrt() * clean
-    if kind == "sample":
-        return clean
-    raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
+    ab = _kept(scheduler, t, clean)
+    match _prediction(scheduler):
+        case "epsilon":
+            return noise
+        case "sample":
+            return clean
+        case _:
+            return ab.sqrt() * noise - (1 - ab).sqrt() * clean
 
 
 def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
@@ -339,12 +250,18 @@ def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Te
         z_t, prediction: (B, c, h, w).
         t: (B,).
     """
-    kind = scheduler.config["prediction_type"]
     ab = _kept(scheduler, t, z_t)
-    if kind == "epsilon":
-        return (z_t - (1 - ab).sqrt() * prediction) / ab.sqrt()
-    if kind == "v_prediction":
-        return ab.sqrt() * z_t - (1 - ab).sqrt() * prediction
-    if kind == "sample":
-        return prediction
-    raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
+    match _prediction(scheduler):
+        case "epsilon":
+            return (z_t - (1 - ab).sqrt() * prediction) / ab.sqrt()
+        case "sample":
+            return prediction
+        case _:
+            return ab.sqrt() * z_t - (1 - ab).sqrt() * prediction
+
+
+def _prediction(scheduler: Scheduler) -> str:
+    kind: str = scheduler.config["prediction_type"]
+    if kind not in ("epsilon", "sample", "v_prediction"):
+        raise ValueError(f"scheduler config: prediction_type={kind!r} is not supported")
+    return kind

@@ -35,11 +35,7 @@ def finite(value: Any, name: str) -> float:
 
 
 def positive(value: Any, name: str) -> float:
-    """A finite number above 0.
-
-    Raises:
-        ValueError: something else.
-    """
+    """A finite number above 0. Raises ValueError: something else."""
     if (number := finite(value, name)) <= 0:
         raise ValueError(f"{name}={value!r}: expected more than 0")
     return number

@@ -1,9 +1,7 @@
 """Overlapping tiles with smooth weights, for the denoiser and for the VAE.
 
-A grid covers a plane with tiles of one size that overlap by at least `overlap`. Each tile's weight
-rises from its border to one over the overlap by a squared sine; the weights of all tiles are
-normalised along each axis, so they add up to one everywhere and the blended plane needs no
-division. Memory is that of one tile plus the result.
+Each tile's weight rises from its border to one over the overlap by a squared sine; the weights are
+normalised along each axis, so they add up to one everywhere.
 """
 
 from __future__ import annotations
@@ -41,10 +39,7 @@ class Window:
 class Grid:
     """Tiles over a plane of height x width cells; a tile is never larger than the plane.
 
-    Attributes:
-        height, width: of the plane.
-        tile: side of a tile.
-        overlap: least overlap of neighbours.
+    `tile` is its side, `overlap` the least overlap of neighbours.
     """
 
     height: int
@@ -87,16 +82,12 @@ def _axis_weights(length: int, tile: int, overlap: int, factor: int) -> dict[int
     return {start: ramp / total[start : start + side] for start in starts}
 
 
-def blend(
-    function: Callable[[Window], Tensor], grid: Grid, factor: int = 1, device: Any = None
-) -> Tensor:
+def blend(function: Callable[[Window], Tensor], grid: Grid, factor: int = 1) -> Tensor:
     """Put together what a function gives for every window.
 
     Args:
         function: window -> (B, C, factor*h, factor*w), of the same B and C for all windows.
-        grid: the windows.
         factor: how much finer the result's cells are than the grid's.
-        device: where the result is kept; that of the first tile if None.
 
     Returns:
         (B, C, factor*height, factor*width), float32 unless there is one window, whose result is
@@ -111,7 +102,7 @@ def blend(
         tile, place = function(window).float(), window.scaled(factor)
         if result is None:
             shape = (*tile.shape[:2], factor * grid.height, factor * grid.width)
-            result = torch.zeros(shape, device=device or tile.device)
+            result = torch.zeros(shape, device=tile.device)
         weights = rows[place.top][:, None] * columns[place.left]
         place.crop(result).add_((tile * weights.to(tile.device)).to(result.device))
     assert result is not None
@@ -147,16 +138,11 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     Args:
         image: (B, C, H, W); any size from 1x1.
     """
-    rows, columns = (_reflected(side, multiple, image.device) for side in image.shape[-2:])
-    if rows is not None:
-        image = image.index_select(-2, rows)
-    return image if columns is None else image.index_select(-1, columns)
-
-
-def _reflected(length: int, multiple: int, device: torch.device) -> Tensor | None:
-    target = math.ceil(length / multiple) * multiple
-    if target == length:
-        return None
-    period = max(2 * (length - 1), 1)
-    index = torch.arange(target, device=device) % period
-    return torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)
+    for dim in (-2, -1):
+        length = image.shape[dim]
+        target = math.ceil(length / multiple) * multiple
+        if target > length:
+            period = max(2 * (length - 1), 1)
+            index = torch.arange(target, device=image.device) % period
+            image = image.index_select(dim, torch.minimum(index, period - index))
+    return image

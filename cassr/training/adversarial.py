@@ -1,9 +1,8 @@
 """A critic that tells generated images from photographs, for the image loss.
 
-A mean over possible images is soft, whatever distance is minimised. The critic (Isola et al., CVPR
-2017: judgement by neighbourhoods) is trained beside the network and rewards texture that looks
-real (Goodfellow et al., 2014, the non-saturating loss). Its weights and moments are part of the
-run's one optimizer, so a checkpoint holds them too; the model does not.
+Judgement by neighbourhoods (Isola et al., CVPR 2017), the non-saturating loss (Goodfellow et al.,
+2014). Its weights and moments are part of the run's one optimizer, so a checkpoint holds them too;
+the model does not.
 """
 
 from __future__ import annotations

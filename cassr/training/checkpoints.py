@@ -1,7 +1,6 @@
 """Checkpoints of a training run: whole or not there, the last few kept, resumed exactly.
 
-All randomness of a run is a function of its seed and the sample's number, so weights, optimizer and
-the number of the step are the whole state.
+All randomness of a run is a function of its seed and the sample's number: no state beside these.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cassr.base.errors import TrainingError
+from cassr.base.errors import TrainingError, first_line
 
 STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.pt"
 AVERAGES = "averages.safetensors"
@@ -52,8 +51,10 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     A step that is there whole stays as it is: a run's state at a step is always the same.
     """
     final = folder / f"step-{checkpoint.step:08d}"
-    _clean(folder)
-    if not _is_whole(final):
+    for ending in (PART, REMOVED):
+        for leftover in folder.glob(f".step-*{ending}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    if not all((final / name).is_file() for name in (STATE, WEIGHTS, OPTIMIZER)):
         part = _written(_hidden(final, PART), checkpoint)
         remove(final)
         os.replace(part, final)
@@ -77,11 +78,7 @@ def found(folder: Path) -> list[Path]:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint.
-
-    Raises:
-        TrainingError: it cannot be read.
-    """
+    """The JSON part of a checkpoint. Raises TrainingError: it cannot be read."""
     try:
         return dict(json.loads((path / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -89,11 +86,7 @@ def read_notes(path: Path) -> dict[str, Any]:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU.
-
-    Raises:
-        TrainingError: a file is missing or damaged.
-    """
+    """Read a checkpoint onto the CPU. Raises TrainingError: a file is missing or damaged."""
     notes = read_notes(path)
     averages = path / AVERAGES
     try:
@@ -131,7 +124,8 @@ def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> No
 
 def _written(part: Path, checkpoint: Checkpoint) -> Path:
     try:
-        return _write(part, checkpoint)
+        _write(part, checkpoint)
+        return part
     except (OSError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"{part.parent}: a checkpoint cannot be written ({_brief(error)}); make room, what was "
@@ -139,7 +133,7 @@ def _written(part: Path, checkpoint: Checkpoint) -> Path:
         ) from error
 
 
-def _write(part: Path, checkpoint: Checkpoint) -> Path:
+def _write(part: Path, checkpoint: Checkpoint) -> None:
     part.mkdir(parents=True)
     save_file(_plain(checkpoint.weights), part / WEIGHTS)
     if checkpoint.averages:
@@ -148,31 +142,16 @@ def _write(part: Path, checkpoint: Checkpoint) -> Path:
     notes = {"step": checkpoint.step} | checkpoint.notes
     (part / STATE).write_text(json.dumps(notes, indent=1, ensure_ascii=False), encoding="utf-8")
     for file in part.iterdir():
-        _flush(file)
-    return part
-
-
-def _clean(folder: Path) -> None:
-    for ending in (PART, REMOVED):
-        for leftover in folder.glob(f".step-*{ending}"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
 
 
 def _hidden(path: Path, ending: str) -> Path:
     return path.with_name(f".{path.name}{ending}")
 
 
-def _is_whole(path: Path) -> bool:
-    return all((path / name).is_file() for name in (STATE, WEIGHTS, OPTIMIZER))
-
-
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
 
 
 def _damaged(path: Path, error: Exception) -> TrainingError:
@@ -184,4 +163,4 @@ def _damaged(path: Path, error: Exception) -> TrainingError:
 def _brief(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):  # torch advises to load it all the same
         return f"{OPTIMIZER} is not of tensors alone"
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    return first_line(error)

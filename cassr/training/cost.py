@@ -1,13 +1,9 @@
-"""What a step of training costs, counted without doing it: FLOPs by part, activations, seconds.
-
-Networks are moved to PyTorch's meta device, which knows shapes and no values, and run there under
-its FLOP counter.
-"""
+"""What a step of training costs, counted on PyTorch's meta device, which knows no values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -71,14 +67,15 @@ def step_cost(
     modules = [m for m in (objective, *pipeline.components.values()) if isinstance(m, nn.Module)]
     for module in modules:
         module.to(META)
-    images = _pixels(settings, settings.crop)
-    latents = _latents(pipeline, settings)
+    images = torch.empty(settings.batch_size, 3, settings.crop, settings.crop, device=META)
+    codec = LatentCodec.untiled(pipeline.vae, images)
+    with torch.no_grad():
+        latents = torch.empty_like(codec.encode(images))
     counted = {}
     if not settings.samples:
-        codec = LatentCodec.untiled(pipeline.vae, images)
         counted["VAE, LR and HR image"] = 2 * _flops(lambda: codec.encode(images))
     if made_references:
-        counted |= _reference_flops(pipeline, settings, images)
+        counted |= _reference_flops(pipeline, settings, images, latents)
     kept: dict[int, Any] = {}
     forward = _flops(lambda: _loss(objective, latents, images), kept)
     both = _flops(lambda: _loss(objective, latents, images).backward())
@@ -91,31 +88,17 @@ def step_cost(
 
 def _loss(objective: StageObjective, latents: Tensor, images: Tensor) -> Tensor:
     """A number that depends on all that the network gives."""
-    batch, count = {"lr": images, "hr": images, "seed": torch.zeros(len(images))}, len(images)
-    conditions = objective.conditions(_Given(images), batch, images)
-    prompt = objective.embed([objective.settings.prompt] * count)
-    t = torch.zeros(count, dtype=torch.int64, device=META)
+    conditions = objective.images({"reference": images.clone()}, images)
+    prompt = objective.embed([objective.settings.prompt] * len(images))
+    t = torch.zeros(len(images), dtype=torch.int64, device=META)
     made = objective.predict(latents, t, prompt, conditions)
     if objective.settings.loss == "image":
         made = objective.pipeline.vae.decode(made).sample
     return made.float().square().mean()
 
 
-@dataclass(frozen=True)
-class _Given:
-    """Reference images that are there."""
-
-    images: Tensor
-
-    def make(self, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor) -> Tensor:
-        return self.images.clone()
-
-    def identity(self) -> dict[str, Any]:
-        return {}
-
-
 def _reference_flops(
-    pipeline: CasSRPipeline, settings: TrainingSettings, images: Tensor
+    pipeline: CasSRPipeline, settings: TrainingSettings, images: Tensor, latents: Tensor
 ) -> dict[str, float]:
     """Of stage 1 sampling the reference images of a pass."""
     if pipeline.config["activation_kind"] not in ("scedit", "controlnet"):
@@ -123,7 +106,6 @@ def _reference_flops(
     stage: Any = pipeline.activation_stage()
     sampling = pipeline.sampling
     halves = 1 if sampling.activation_guidance_scale == 1 else 2
-    latents = _latents(pipeline, settings)
     prompt = pipeline.embed_prompt(settings.prompt).repeat(halves * len(images), 1, 1)
     t = torch.zeros((), dtype=torch.int64, device=META)
     with torch.no_grad():
@@ -153,14 +135,3 @@ def _flops(call: Callable[[], Any], kept: dict[int, Any] | None = None) -> float
     ):
         call()
     return float(counter.get_total_flops())
-
-
-def _pixels(settings: TrainingSettings, side: int) -> Tensor:
-    return torch.empty(settings.batch_size, 3, side, side, device=META)
-
-
-def _latents(pipeline: CasSRPipeline, settings: TrainingSettings) -> Tensor:
-    with torch.no_grad():
-        one = _pixels(replace(settings, batch_size=1), settings.crop)
-        shape = LatentCodec.untiled(pipeline.vae, one).encode(one).shape[1:]
-    return torch.empty(settings.batch_size, *shape, device=META)

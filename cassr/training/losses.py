@@ -1,9 +1,4 @@
-"""Losses between images, for training in pixel space.
-
-Eq. 3 compares noise. A sampler of one step can also be trained on the image that it makes: `L1` for
-fidelity, gradients for edges, and the amplitudes of short Fourier transforms for the amount of
-texture, which a mean over possible images would lose.
-"""
+"""Losses between images, for a sampler of one step that is trained on the image that it makes."""
 
 from __future__ import annotations
 
@@ -18,11 +13,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the finite differences along both axes.
-
-    Args:
-        a, b: (B, C, H, W).
-    """
+    """Mean absolute difference of the finite differences of (B, C, H, W) along both axes."""
     difference = a - b
     vertical = difference[:, :, 1:] - difference[:, :, :-1]
     horizontal = difference[..., 1:] - difference[..., :-1]
@@ -30,11 +21,7 @@ def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def amplitude_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of local Fourier amplitudes of luma, phases left aside.
-
-    Args:
-        a, b: (B, 3, H, W) in [0, 1].
-    """
+    """Mean absolute difference of local Fourier amplitudes of luma, of (B, 3, H, W) in [0, 1]."""
     return (_amplitudes(a) - _amplitudes(b)).abs().mean()
 
 

@@ -9,9 +9,8 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,13 @@ from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
-from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target
+from cassr.sampling.loop import (
+    LatentCodec,
+    noised,
+    predicted_clean,
+    training_target,
+    unscaled,
+)
 from cassr.stages import TunerActivation
 from cassr.training.adversarial import PatchCritic, adversarial_loss
 from cassr.training.losses import image_loss
@@ -31,8 +36,6 @@ from cassr.training.samples.references import References, Stage1
 OUTPUT_START = 0.1
 Losses = dict[str, Tensor]
 Batch = dict[str, Any]
-Conditions = Callable[[References, Batch, Tensor], list[Tensor]]
-"""(what makes references, batch, upscaled LR images (B, 3, H, W)) -> what a network is given."""
 
 
 class Objective(nn.Module):
@@ -43,7 +46,10 @@ class Objective(nn.Module):
 
     Attributes:
         references: makes the reference images of samples that come without.
+        needs_images: whether `start` and `finish` look at the images they are given.
     """
+
+    needs_images = False
 
     def __init__(
         self, pipeline: CasSRPipeline, settings: TrainingSettings, network: nn.Module
@@ -52,11 +58,6 @@ class Objective(nn.Module):
         self.network: Any = network
         self.pipeline, self.settings = pipeline, settings
         self.references: References = Stage1(pipeline)
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether `start` and `finish` look at the images they are given."""
-        return False
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer changes, by name."""
@@ -73,17 +74,13 @@ class VaeObjective(Objective):
     """Reconstruction; Kullback-Leibler divergence where the posterior's spread is learnt."""
 
     KL_WEIGHT = 1e-6
+    needs_images = True
 
     def __init__(self, pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
         super().__init__(pipeline, settings, pipeline.vae.requires_grad_(True))
 
-    @property
-    def needs_images(self) -> bool:
-        return True
-
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
-        """Called before the first step with some images (B, 3, H, W) in [0, 1]."""
         if isinstance(self.network, PatchVAE) and not self.network.is_refined:
             self.network.fit_components(images * 2 - 1)
 
@@ -107,15 +104,9 @@ class VaeObjective(Objective):
         return losses | {"kl": kl.detach(), "psnr": -10 * mse.log10()}
 
 
-@dataclass(frozen=True)
-class Draws:
-    """What is random in a batch, one row per sample.
-
-    Attributes:
-        noise: (B, c, h, w) unit normal.
-        t: (B,) time steps.
-        chance: (B,) uniform in [0, 1), for prompt dropout.
-    """
+class Draws(NamedTuple):
+    """What is random in a batch: unit-normal noise (B, c, h, w), time steps t (B,), and a number
+    (B,) uniform in [0, 1) that prompts are chosen by."""
 
     noise: Tensor
     t: Tensor
@@ -128,11 +119,9 @@ class StageObjective(Objective):
     Trained is what has gradients switched on.
 
     Args:
-        pipeline: with the network in it.
-        settings: see `cassr.config.TrainingSettings`.
-        network: one of `cassr.stages`.
-        conditions: the images it is given; those of a ControlNet that sees two come with the
-            description, whatever prompt the U-Net is given.
+        network: one of `cassr.stages`, in the pipeline.
+        conditions: the images it is given, "lr" (upscaled) or "reference"; a ControlNet with two is
+            given the description, whatever prompt the U-Net is given.
         decoder: the part of the VAE that is trained too.
         untrained: the U-Net is trained from nothing together with the ControlNet.
     """
@@ -142,22 +131,19 @@ class StageObjective(Objective):
         pipeline: CasSRPipeline,
         settings: TrainingSettings,
         network: nn.Module,
-        conditions: Conditions,
+        conditions: Sequence[str],
         *,
         decoder: nn.Module | None = None,
         untrained: bool = False,
     ) -> None:
         super().__init__(pipeline, settings, network)
         self.conditions, self.untrained = conditions, untrained
+        self.needs_images = settings.unit_hints
         if decoder is not None:
             self.decoder = decoder
         self.critic = None
         if settings.loss == "image" and settings.adversarial_weight:
             self.critic = PatchCritic(seed=settings.seed)
-
-    @property
-    def needs_images(self) -> bool:
-        return self.settings.unit_hints
 
     @torch.no_grad()
     def start(self, images: Tensor) -> None:
@@ -179,19 +165,26 @@ class StageObjective(Objective):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.settings.seed)
                 for block in outputs:
-                    _reset(block)
+                    block.reset_parameters()  # type: ignore[operator]
             last = self.pipeline.unet.conv_out
             last.weight.mul_(OUTPUT_START)
             last.bias.zero_()
 
     def forward(self, batch: Batch) -> Losses:
         upscaled = upscale_bicubic(batch["lr"], scale_of(batch))
-        images = self.conditions(self.references, batch, upscaled)
+        images = self.images(batch, upscaled)
         z_hr, z_lr = self._latents(batch, images[0])
         draws = self._draw(batch["seed"], z_hr)
         if self.settings.loss == "image":
             return self._image_loss(batch["hr"], z_lr, draws, images)
         return self._noise_loss(z_hr, z_lr, draws, images)
+
+    def images(self, batch: Batch, upscaled: Tensor) -> list[Tensor]:
+        """What the network is given, from upscaled LR images; each (B, 3, H, W) in [0, 1]."""
+        if "reference" in self.conditions and "reference" not in batch:
+            made = self.references.make(batch["lr"], scale_of(batch), batch["seed"])
+            batch = batch | {"reference": made}
+        return [upscaled if name == "lr" else batch[name] for name in self.conditions]
 
     def _noise_loss(
         self, z_hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
@@ -199,8 +192,7 @@ class StageObjective(Objective):
         """Eq. 3: || eps - eps_theta(z_t, z_r, z_lr, t, c) ||^2."""
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         prompt, degraded = self._prompts(draws.chance)
-        goal = torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr)
-        clean = space.enter(goal, z_lr)
+        clean = space.enter(torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr), z_lr)
         z_t = noised(scheduler, clean, draws.noise, draws.t)
         target = training_target(scheduler, clean, draws.noise, draws.t)
         loss = F.mse_loss(self.predict(z_t, draws.t, prompt, images).float(), target)
@@ -216,17 +208,12 @@ class StageObjective(Objective):
         prompt, degraded = self._prompts(draws.chance)
         prediction = self.predict(z_t, t, prompt, images)
         z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
-        image = ((self.pipeline.vae.decode(_unscaled(self.pipeline, z)).sample + 1) / 2).float()
+        vae = self.pipeline.vae
+        image = ((vae.decode(unscaled(vae, z)).sample + 1) / 2).float()
         settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
         target = torch.where(worse, images[0], hr)
-        losses = image_loss(
-            image,
-            target,
-            settings.gradient_weight,
-            settings.amplitude_weight,
-            settings.grid_weight,
-            period=hr.shape[3] // z.shape[3],
-        )
+        weights = (settings.gradient_weight, settings.amplitude_weight, settings.grid_weight)
+        losses = image_loss(image, target, *weights, period=hr.shape[3] // z.shape[3])
         if self.critic is None:
             return losses
         # What is to look degraded takes no part: there both sides are given the photograph.
@@ -254,21 +241,18 @@ class StageObjective(Objective):
         return codec.encode(batch["hr"]), z_lr
 
     def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
-        noises, times, chances = [], [], []
-        for seed in seeds:
+        steps = self.pipeline.scheduler.config["num_train_timesteps"]
+
+        def one(seed: Tensor) -> tuple[Tensor, int, float]:
             generator = _generator(seed)
             noise = torch.randn(like.shape[1:], generator=generator)
             place, first, chance = torch.rand(3, generator=generator).tolist()
-            steps = self.pipeline.scheduler.config["num_train_timesteps"]
-            t = self._first_step() if first < self.settings.first_step_share else int(place * steps)
-            noises.append(noise)
-            times.append(t)
-            chances.append(chance)
-        return Draws(
-            torch.stack(noises).to(like.device),
-            torch.tensor(times, device=like.device),
-            torch.tensor(chances, device=like.device),
-        )
+            at_first = first < self.settings.first_step_share
+            return noise, self._first_step() if at_first else int(place * steps), chance
+
+        noises, times, chances = zip(*map(one, seeds), strict=True)
+        t, chance = (torch.tensor(drawn, device=like.device) for drawn in (times, chances))
+        return Draws(torch.stack(noises).to(like.device), t, chance)
 
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, T, D), and which samples show a degraded image under its description.
@@ -298,10 +282,6 @@ class StageObjective(Objective):
         return int(fresh.timesteps[0])
 
 
-def _reset(convolution: Any) -> None:
-    convolution.reset_parameters()
-
-
 def _hint_layers(network: Any) -> tuple[list[Any], nn.ModuleList]:
     """The convolutions that embed a condition image, and those that start at zero behind them."""
     if isinstance(network, TunerActivation):
@@ -325,11 +305,6 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         layer.weight.div_(std.view(-1, 1, 1, 1))
         layer.bias.sub_(mean).div_(std)
         x = F.silu(layer(x))
-
-
-def _unscaled(pipeline: CasSRPipeline, z: Tensor) -> Tensor:
-    config = pipeline.vae.config
-    return z / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
 
 
 def _generator(seed: Tensor | int) -> torch.Generator:

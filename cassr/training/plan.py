@@ -5,9 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,7 +16,7 @@ from cassr.photographs.sets import PAPER, problem, training_sets
 from cassr.pipeline import CasSRPipeline
 from cassr.training.cost import EFFICIENCY, GPUS, StepCost, step_cost
 from cassr.training.objectives import Objective, StageObjective
-from cassr.training.run import open_photographs
+from cassr.training.run import NETWORKS, open_photographs
 from cassr.training.samples.data import Share
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
@@ -61,26 +60,21 @@ class TrainingPlan:
         s = self.settings
         total = sum(parameters for _, parameters, _ in self.modules)
         trained = sum(count for _, _, count in self.modules)
-        lines = [
-            f"train {self.stage} --preset {self.preset}",
-            "",
-            "networks, millions of parameters",
-        ]
-        lines += [f"  {n:<20}{p / 1e6:>9.1f}  {_share(p, t)}" for n, p, t in self.modules]
-        lines += [f"  {'all':<20}{total / 1e6:>9.1f}  {trained / 1e6:.1f} trained", ""]
-        lines += ["memory of a process, GiB, float32 weights"]
-        lines += [f"  {name:<24}{gib:>5.2f}" for name, gib in self.memory.items()]
-        lines += [f"  {'sum':<24}{sum(self.memory.values()):>5.2f}"]
-        lines += [f"  {'measured here':<24}{self.peak:>5.2f}  peak, one sample, checkpointed", ""]
+        lines = [f"train {self.stage} --preset {self.preset}", ""]
+        lines += ["networks, millions of parameters"]
+        lines += [f"  {n:<36}{p / 1e6:>9.1f}  {_share(p, t)}" for n, p, t in self.modules]
+        lines += [f"  {'all':<36}{total / 1e6:>9.1f}  {trained / 1e6:.1f} trained", ""]
+        memory = self.memory | {"sum": sum(self.memory.values())}
+        memory |= {"peak here, one sample, checkpointed": self.peak}
+        lines += _table("memory of a process, GiB, float32 weights", memory)
         lines += [f"one step here: {self.step_seconds:.1f} s, loss {self.loss:.4f}", ""]
-        lines += [*self._cost_lines(), "disk, GiB"]
-        lines += [f"  {name:<34}{gib:>9.2f}" for name, gib in self.disk.items()] + [""]
+        lines += [*self._cost_lines(), *_table("disk, GiB", self.disk)]
+        passes = f" x {s.accumulation} passes" if s.accumulation > 1 else ""
         for processes in (1, PLANNED_PROCESSES):
-            share = Share(s.batch_size, s.accumulation, 0, processes)
+            step = Share(s.batch_size, s.accumulation, 0, processes).step
             lines += [
-                f"on {processes} GPU{'s' * (processes > 1)}: {s.batch_size} samples each"
-                f"{f' x {s.accumulation} passes' if s.accumulation > 1 else ''}, {share.step} a "
-                f"step; {s.steps:,} steps see {s.steps * share.step:,} samples"
+                f"on {processes} GPU{'s' * (processes > 1)}: {s.batch_size} samples each{passes}, "
+                f"{step} a step; {s.steps:,} steps see {s.steps * step:,} samples"
             ]
         lines += [
             f"  accelerate launch --num_processes {PLANNED_PROCESSES} -m bench train {self.stage} "
@@ -95,10 +89,9 @@ class TrainingPlan:
         """FLOPs by part, and how long a step takes on known GPUs."""
         if self.cost is None:
             return []
-        s, whole = self.settings, sum(self.cost.flops.values())
-        lines = [f"one pass of {s.batch_size} samples, TFLOP (a multiplication and an addition: 2)"]
-        lines += [f"  {name:<34}{n / 1e12:>9.2f}" for name, n in self.cost.flops.items()]
-        lines += [f"  {'all':<34}{whole / 1e12:>9.2f}", ""]
+        s, flops = self.settings, {name: n / 1e12 for name, n in self.cost.flops.items()}
+        title = f"one pass of {s.batch_size} samples, TFLOP (a multiplication and an addition: 2)"
+        lines = _table(title, flops | {"all": sum(flops.values())})
         kind = "TF32" if s.precision == "no" else "bf16"
         lines += [f"a step at {EFFICIENCY:.0%} of the peak in {kind}, and {s.steps:,} of them"]
         for name, gpu in GPUS.items():
@@ -109,8 +102,15 @@ class TrainingPlan:
             ]
         return [*lines, ""]
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+def _table(title: str, values: Mapping[str, float]) -> list[str]:
+    return [title, *(f"  {name:<36}{value:>9.2f}" for name, value in values.items()), ""]
+
+
+def _share(parameters: int, trained: int) -> str:
+    if trained == parameters:
+        return "trained"
+    return f"{trained / 1e6:.1f} trained" if trained else "frozen"
 
 
 def make_plan(
@@ -121,20 +121,26 @@ def make_plan(
     Raises:
         TrainingError: unknown preset or stage.
     """
-    pipeline = load_start(replace(start, random=True), stage)
+    kind, pipeline = get_stage(stage), load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)
     objective = build_objective(stage, pipeline, settings)
     checkpoint_gradients(pipeline)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     pipeline.to(device)
     seconds, loss = _one_step(objective, settings, device)
-    modules, memory, peak = _modules(pipeline, objective), {}, _peak(device)
-    memory = _memory(modules, settings)
-    disk = _disk(modules, settings, get_stage(stage))
-    cost = None
+    modules, peak, cost = _modules(pipeline, objective), _peak(device), None
+    trained = 4 * sum(count for _, _, count in modules) / GIB
+    memory = {
+        "weights": 4 * sum(parameters for _, parameters, _ in modules) / GIB,
+        "gradients": trained,
+        "Adam's two means": 2 * trained,
+    }
+    if settings.ema:
+        memory["averages (EMA)"] = trained
     if isinstance(objective, StageObjective):
-        cost = step_cost(objective, settings, get_stage(stage).references and not settings.samples)
-        memory |= {f"activations, {settings.batch_size} samples": _activations(cost, settings)}
+        cost = step_cost(objective, settings, kind.references and not settings.samples)
+        half = 1 if settings.precision == "no" else 2
+        memory[f"activations, {settings.batch_size} samples"] = cost.activations / GIB / half
     return TrainingPlan(
         stage=stage,
         preset=start.preset,
@@ -145,8 +151,8 @@ def make_plan(
         step_seconds=seconds,
         loss=loss,
         cost=cost,
-        disk=disk,
-        source=_source_option(start, stage),
+        disk=_disk(trained, settings, kind),
+        source=_source_option(start, kind),
         data=tuple((place, _data_problem(place)) for place in _expanded(places)),
     )
 
@@ -171,38 +177,18 @@ def _one_step(
 
 
 def _modules(pipeline: CasSRPipeline, objective: Objective) -> tuple[tuple[str, int, int], ...]:
-    names = ("vae", "unet", "controlnet", "attention", "activation")
-    found = [(name, getattr(pipeline, name)) for name in names]
     trained = {id(p) for p in objective.trained().values()}
-    return tuple(
-        (
-            name,
-            sum(p.numel() for p in module.parameters()),
-            sum(p.numel() for p in module.parameters() if id(p) in trained),
-        )
-        for name, module in found
-        if module is not None
-    )
+    found = []
+    for name in NETWORKS:
+        if (network := getattr(pipeline, name)) is not None:
+            sizes = {id(p): p.numel() for p in network.parameters()}
+            changed = sum(size for key, size in sizes.items() if key in trained)
+            found.append((name, sum(sizes.values()), changed))
+    return tuple(found)
 
 
-Modules = tuple[tuple[str, int, int], ...]
-
-
-def _memory(modules: Modules, settings: TrainingSettings) -> dict[str, float]:
-    everything = 4 * sum(parameters for _, parameters, _ in modules) / GIB
-    trained = 4 * sum(count for _, _, count in modules) / GIB
-    parts = {"weights": everything, "gradients": trained, "Adam's two means": 2 * trained}
-    return parts | ({"averages (EMA)": trained} if settings.ema else {})
-
-
-def _activations(cost: StepCost, settings: TrainingSettings) -> float:
-    """GiB that are kept for the way back, at half the bytes in half precision."""
-    return cost.activations / GIB / (1 if settings.precision == "no" else 2)
-
-
-def _disk(modules: Modules, settings: TrainingSettings, stage: Stage) -> dict[str, float]:
+def _disk(trained: float, settings: TrainingSettings, stage: Stage) -> dict[str, float]:
     """GiB of checkpoints (two are kept, a third is being written) and of prepared samples."""
-    trained = 4 * sum(count for _, _, count in modules) / GIB
     written = {"checkpoints": 3 * trained * (4 if settings.ema else 3), "model": trained}
     if not settings.samples:
         return written
@@ -212,13 +198,13 @@ def _disk(modules: Modules, settings: TrainingSettings, stage: Stage) -> dict[st
     return written | {"prepared samples": settings.samples * each / GIB}
 
 
-def _source_option(start: Start, stage: str) -> str:
+def _source_option(start: Start, stage: Stage) -> str:
     """What a stage must be given to start from, ready to be typed."""
     if start.source:
         return f" --from {start.source}"
     if start.activation:
         return f" --activation {start.activation}"
-    if get_stage(stage).references and get_preset(start.preset).base:
+    if stage.references and get_preset(start.preset).base:
         return f" --from results/training/{start.preset}-activation/model"
     return ""
 
@@ -228,12 +214,6 @@ def _peak(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated() / GIB
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
-
-
-def _share(parameters: int, trained: int) -> str:
-    if trained == parameters:
-        return "trained"
-    return f"{trained / 1e6:.1f} trained" if trained else "frozen"
 
 
 def _expanded(places: Sequence[str]) -> list[str]:

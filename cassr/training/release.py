@@ -20,13 +20,9 @@ from cassr.training.train import save_model
 
 
 def release(source: Path, target: Path) -> int:
-    """Write `source` to `target` in float16; other files there, as its card, stay.
+    """Write `source` to `target` in float16; gives the bytes of its weights.
 
-    Returns:
-        bytes of the weights.
-
-    Raises:
-        TrainingError: the source is no saved pipeline.
+    Other files there, as its card, stay. Raises TrainingError: the source is no saved pipeline.
     """
     if not (source / "model_index.json").is_file():
         raise TrainingError(f"{source}: expected the folder of a trained model, found none")

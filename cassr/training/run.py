@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -19,12 +19,19 @@ from cassr.base.errors import TrainingError
 from cassr.base.hashes import module_digest
 from cassr.config import TrainingSettings
 from cassr.photographs import sets as training_sets
-from cassr.photographs.read import FolderPhotographs, Joined, Photographs, Stream, digest, open_hub
+from cassr.photographs.read import Photographs, Stream, digest, in_folders, open_hub
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.log import is_log
 from cassr.training.samples.data import TrainingPairs, recipe_of
-from cassr.training.samples.prepared import Hands, LayerProgress, PreparedSamples, prepare
+from cassr.training.samples.prepared import (
+    Hands,
+    LayerProgress,
+    PreparedSamples,
+    Skip,
+    prepare,
+    untold,
+)
 from cassr.training.samples.references import External, References, Stage1
 from cassr.training.schedule import default_workers, settled
 from cassr.training.stages import Stage, build_objective, get_stage
@@ -32,6 +39,7 @@ from cassr.training.start import Start, load_start
 from cassr.training.state import TrainingOptions
 from cassr.training.train import FIRST_IMAGES, TrainingOutcome, Validate, train
 
+NETWORKS = ("vae", "unet", "controlnet", "attention", "activation")
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
 
@@ -48,11 +56,12 @@ def open_photographs(places: Sequence[str], streaming: bool = False) -> Photogra
             raise TrainingError("streaming: expected exactly one --data hf:NAME")
         return open_hub(hub[0], streaming=True)
     local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
-    parts: list[Any] = [FolderPhotographs(local)] if local else []
-    parts += [open_hub(name) for name in hub]
-    if not parts:
+    found: list[Any] = [*in_folders(local)] if local else []
+    for name in hub:
+        found += open_hub(name)
+    if not found:
         raise TrainingError("data: expected folders, images or hf:NAME, found none")
-    return parts[0] if len(parts) == 1 else Joined(parts)
+    return found
 
 
 def _named(place: str) -> list[Path]:
@@ -75,8 +84,8 @@ def run(
     reference_method: External | None = None,
     validate: Validate | None = None,
     cpu: bool = False,
-    report: LayerProgress = lambda layer, done, total: None,
-    skip: Callable[[str, str], None] = lambda name, reason: None,
+    report: LayerProgress = untold,
+    skip: Skip = untold,
 ) -> TrainingOutcome:
     """Train a stage from what a user names.
 
@@ -84,7 +93,7 @@ def run(
         settings: with `samples`, pairs, latents and references are computed once, into `cache`.
         cache: default: `prepared` beside the run's folder.
         reference_method: what makes the reference images of activation "external".
-        report, skip: told of the preparation, see `cassr.training.samples.prepared.prepare`.
+        report, skip: told of the preparation, the first on the main process alone.
 
     Raises:
         TrainingError: see `cassr.training.train.train`.
@@ -110,20 +119,12 @@ def run(
             place = cache or options.out.parent / "prepared"
             pipeline.to(device)
             latents = pipeline if get_stage(stage).latents else None
-            hands = _hands(options, on_gpu=device.type == "cuda")
-            told = report if PartialState().is_main_process else _untold
-            pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands,
-                            report=told, skip=skip)  # fmt: skip
-    made = train(
-        stage, pipeline, pairs, recipe, settings, options,
-        references=references, validate=validate, cpu=cpu,
-    )  # fmt: skip
+            hands = _hands(options, device.type == "cuda", report, skip)
+            pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands)
+    made = train(stage, pipeline, pairs, settings, options, references=references,
+                 validate=validate, cpu=cpu)  # fmt: skip
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
-
-
-def _untold(layer: str, done: int, total: int) -> None:
-    """Other processes than the main one say nothing of how far they are."""
 
 
 def _references(
@@ -155,10 +156,11 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
     return min(settings.samples, needed)
 
 
-def _hands(options: TrainingOptions, on_gpu: bool) -> Hands:
+def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: Skip) -> Hands:
     state, asked = PartialState(), options.workers
     workers = default_workers(on_gpu) if asked is None else asked
-    return Hands(state.process_index, state.num_processes, workers, gather_object)
+    told = report if state.is_main_process else untold
+    return Hands(state.process_index, state.num_processes, workers, gather_object, told, skip)
 
 
 def refuse_strangers(out: Path) -> None:
@@ -189,23 +191,16 @@ def _check_tools(
         )
 
 
-def starting_point(pipeline: CasSRPipeline) -> dict[str, str]:
-    """Hashes of the modules that a stage starts from."""
-    names = ("vae", "unet", "activation", "controlnet", "attention")
-    modules = {name: getattr(pipeline, name) for name in names}
-    digests = {name: module_digest(m)[:16] for name, m in modules.items() if m is not None}
-    return digests | {"activation_kind": pipeline.config["activation_kind"]}
-
-
 def _identity(
     pipeline: CasSRPipeline, photographs: Photographs | Stream, method: External | None
 ) -> dict[str, Any]:
-    """What a run starts from and learns from; it goes on only with the same."""
-    known = {"start": starting_point(pipeline), "data": _data_identity(photographs)}
-    return known if method is None else {**known, "reference": method.identity()}
-
-
-def _data_identity(photographs: Photographs | Stream) -> dict[str, Any]:
+    """What a run starts from (hashes of weights) and learns from; it goes on only with the same."""
+    networks = {name: getattr(pipeline, name) for name in NETWORKS}
+    start = {name: module_digest(m)[:16] for name, m in networks.items() if m is not None}
+    start["activation_kind"] = pipeline.config["activation_kind"]
+    data: dict[str, Any]
     if isinstance(photographs, Stream):
-        return {"stream": photographs.label}
-    return {"photographs": len(photographs), "digest": digest(photographs)}
+        data = {"stream": photographs.label}
+    else:
+        data = {"photographs": len(photographs), "digest": digest(photographs)}
+    return {"start": start, "data": data} | ({"reference": method.identity()} if method else {})

@@ -1,13 +1,10 @@
-"""The stages of training: what each trains, needs and shows. A new one is a `Stage` in `STAGES`.
-
-Stage 1 ("activation") and stage 2 ("guidance") are the paper's. VAE, prior and texture exist for
-the miniature, which has no Stable Diffusion to start from.
-"""
+"""The stages of training: what each trains, needs and shows. A new one is a `Stage` in `STAGES`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,20 +16,9 @@ from cassr.pipeline import CasSRPipeline
 from cassr.sampling.loop import vae_factor
 from cassr.stages import freeze
 from cassr.training.losses import WINDOW
-from cassr.training.objectives import (
-    Batch,
-    Objective,
-    StageObjective,
-    VaeObjective,
-    scale_of,
-)
-from cassr.training.samples.references import References
+from cassr.training.objectives import Objective, StageObjective, VaeObjective
 
 MAKES: dict[LossKind, str] = {"noise": "predicts noise", "image": "makes images"}
-
-
-def _nothing(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -43,43 +29,41 @@ class Stage:
         name: as a user gives it; presets have settings under it.
         objective: (pipeline, settings) -> what is minimised, with gradients switched on for what is
             trained. VAE and U-Net come frozen.
-        results: (pipeline, lr (1, 3, h, w), hr (1, 3, H, W), scale, seed) -> what it makes of a
+        results: (pipeline, lr (1, 3, h, w), hr (1, 3, H, W), scale=, seed=) -> what it makes of a
             test image, the result last; each (1, 3, H, W) float32 in [0, 1].
         rounded: they are judged as the 8-bit images that would be written.
         losses: that it can be trained by.
-        adapters: modules of `cassr.parts.build_adapters` that it trains; new ones are made where
+        adapters: modules of `cassr.build.build_adapters` that it trains; new ones are made where
             the start has none that fit, or on request.
         from_nothing: it trains what others take from Stable Diffusion, so it is for presets
             without a base.
         latents: its samples are prepared with their latents.
         references: it learns from the reference images of a trained stage 1.
-        complete: (pipeline, fresh, seed) adds what a start lacks, new if `fresh`.
+        complete: (pipeline, fresh, seed) adds what a start lacks, new if `fresh`; None for nothing.
     """
 
     name: str
     objective: Callable[[CasSRPipeline, TrainingSettings], Objective]
-    results: Callable[[CasSRPipeline, Tensor, Tensor, int, int], list[Tensor]]
+    results: Callable[..., list[Tensor]]
     rounded: bool = True
     losses: tuple[LossKind, ...] = ("noise", "image")
     adapters: tuple[str, ...] = ()
     from_nothing: bool = False
     latents: bool = True
     references: bool = False
-    complete: Callable[[CasSRPipeline, bool, int], None] = _nothing
+    complete: Callable[[CasSRPipeline, bool, int], None] | None = None
 
 
 def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    network = pipeline.activation_stage()
+    network, kept = pipeline.activation_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
-    return StageObjective(pipeline, replace(settings, degraded_share=0.0), network, _lr)
+    return StageObjective(pipeline, kept, network, ("lr",))
 
 
 def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    network = pipeline.guidance_stage()
+    network, kept = pipeline.guidance_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
-    return StageObjective(
-        pipeline, replace(settings, degraded_share=0.0), network, _lr_and_reference
-    )
+    return StageObjective(pipeline, kept, network, ("lr", "reference"))
 
 
 def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
@@ -87,7 +71,8 @@ def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     network = pipeline.guidance_stage().requires_grad_(True)
     makes_images = settings.loss == "image"
     decoder = pipeline.vae.decoder.requires_grad_(True) if makes_images else None
-    return StageObjective(pipeline, settings, network, _lr_twice, decoder=decoder, untrained=True)
+    images = ("lr", "lr")
+    return StageObjective(pipeline, settings, network, images, decoder=decoder, untrained=True)
 
 
 def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
@@ -95,46 +80,25 @@ def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     network = pipeline.guidance_stage().requires_grad_(False)
     kept = replace(settings, degraded_share=0.0, unit_hints=False)
     decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
-    return StageObjective(pipeline, kept, network, _lr_twice, decoder=decoder)
+    return StageObjective(pipeline, kept, network, ("lr", "lr"), decoder=decoder)
 
 
-def _lr(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
-    return [upscaled]
-
-
-def _lr_twice(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
-    """The LR image is the reference."""
-    return [upscaled, upscaled]
-
-
-def _lr_and_reference(references: References, batch: Batch, upscaled: Tensor) -> list[Tensor]:
-    if "reference" in batch:
-        return [upscaled, batch["reference"]]
-    return [upscaled, references.make(batch["lr"], scale_of(batch), batch["seed"])]
-
-
-def _decoded(
-    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
-) -> list[Tensor]:
+def _decoded(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
     z = pipeline.vae.encode(hr.to(pipeline.device) * 2 - 1).latent_dist.mode()
     return [((pipeline.vae.decode(z).sample + 1) / 2).clamp(0, 1).cpu()]
 
 
-def _activated(
-    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
-) -> list[Tensor]:
-    return [pipeline.activate(lr, seed=seed, scale=scale, output_type="pt")]
+def _activated(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
+    return [pipeline.activate(lr, output_type="pt", **call)]
 
 
-def _guided(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int) -> list[Tensor]:
-    made = pipeline(lr, seed=seed, scale=scale, output_type="pt")
+def _guided(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
+    made = pipeline(lr, output_type="pt", **call)
     return [made.references, made.images]
 
 
-def _guided_by_lr(
-    pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, scale: int, seed: int
-) -> list[Tensor]:
-    return [pipeline(lr, seed=seed, activation="lr", scale=scale, output_type="pt").images]
+def _guided_by_lr(pipeline: CasSRPipeline, lr: Tensor, hr: Tensor, **call: Any) -> list[Tensor]:
+    return [pipeline(lr, activation="lr", output_type="pt", **call).images]
 
 
 def _add_texture(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
@@ -149,36 +113,21 @@ def _add_texture(pipeline: CasSRPipeline, fresh: bool, seed: int) -> None:
             vae.add_texture()
 
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage("activation", _activation, _activated, adapters=("activation",)),
-        Stage(
-            "guidance",
-            _guidance,
-            _guided,
-            adapters=("controlnet", "attention"),
-            references=True,
-        ),
-        Stage(
-            "prior",
-            _prior,
-            _guided_by_lr,
-            adapters=("controlnet", "attention"),
-            from_nothing=True,
-        ),
-        Stage("texture", _texture, _guided_by_lr, losses=("image",), complete=_add_texture),
-        Stage("vae", VaeObjective, _decoded, rounded=False, from_nothing=True, latents=False),
-    )
-}
+GUIDING = ("controlnet", "attention")
+"""The adapters of stage 2."""
+
+_ALL = (
+    Stage("activation", _activation, _activated, adapters=("activation",)),
+    Stage("guidance", _guidance, _guided, adapters=GUIDING, references=True),
+    Stage("prior", _prior, _guided_by_lr, adapters=GUIDING, from_nothing=True),
+    Stage("texture", _texture, _guided_by_lr, losses=("image",), complete=_add_texture),
+    Stage("vae", VaeObjective, _decoded, rounded=False, from_nothing=True, latents=False),
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
 
 
 def get_stage(name: str) -> Stage:
-    """A stage by name.
-
-    Raises:
-        TrainingError: names the stages there are.
-    """
+    """A stage by name; TrainingError names those there are."""
     if name not in STAGES:
         raise TrainingError(f"stage {name!r}: expected one of {', '.join(STAGES)}")
     return STAGES[name]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from cassr.base.errors import TrainingError
-from cassr.build import build_pipeline, pipeline_from_base
+from cassr.base.errors import TrainingError, first_line
+from cassr.build import build_adapters, build_pipeline, build_scheduler, pipeline_from_base
 from cassr.config import ActivationKind, Preset, get_preset
-from cassr.parts import build_adapters, build_scheduler
 from cassr.pipeline import CasSRPipeline
 from cassr.training.stages import Stage, get_stage
 
@@ -42,12 +42,17 @@ class Start:
     random: bool = False
     seed: int = 0
 
+    @property
+    def modules(self) -> dict[str, Any]:
+        """New ones, where the source has none."""
+        return {
+            "activation": self.activation or "scedit",
+            "multiple_attention": self.multiple_attention is not False,
+        }
+
 
 def load_start(start: Start, name: str) -> CasSRPipeline:
-    """The pipeline that training changes.
-
-    Args:
-        name: of the stage.
+    """The pipeline that the stage called `name` changes.
 
     Raises:
         TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
@@ -59,13 +64,13 @@ def load_start(start: Start, name: str) -> CasSRPipeline:
         source = start.source or preset.base
         _refuse(start, stage, preset)
         if start.random or not source:
-            pipeline = _random(preset, start)
+            pipeline = build_pipeline(preset, seed=start.seed, **start.modules)
         else:
             pipeline = _with_wanted_modules(_load(source, preset, start), preset, start, stage)
-        stage.complete(pipeline, start.fresh, start.seed)
+        if stage.complete is not None:
+            stage.complete(pipeline, start.fresh, start.seed)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainingError(f"{start.source or start.preset}: {reason}") from error
+        raise TrainingError(f"{start.source or start.preset}: {first_line(error)}") from error
     return pipeline
 
 
@@ -87,15 +92,6 @@ def _refuse(start: Start, stage: Stage, preset: Preset) -> None:
         )
 
 
-def _random(preset: Preset, start: Start) -> CasSRPipeline:
-    return build_pipeline(
-        preset,
-        activation=start.activation or "scedit",
-        multiple_attention=start.multiple_attention is not False,
-        seed=start.seed,
-    )
-
-
 def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
     folder = Path(source)
     if (folder / "cassr.json").is_file():
@@ -105,13 +101,7 @@ def _load(source: str, preset: Preset, start: Start) -> CasSRPipeline:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
         revision = preset.base_revision if source == preset.base else None
-        made = pipeline_from_base(
-            source,
-            revision=revision,
-            preset=preset,
-            activation=start.activation or "scedit",
-            multiple_attention=start.multiple_attention is not False,
-        )
+        made = pipeline_from_base(source, revision=revision, preset=preset, **start.modules)
     return made.carry_prompts(("", preset.sampling.prompt, preset.sampling.negative_prompt))
 
 

@@ -232,25 +232,20 @@ def _differences(
 ) -> dict[str, tuple[Any, Any]]:
     """By the names of what must be the same: (found, expected)."""
     a, b = _lasting(found), _lasting(expected)
-    return {
-        name: (a.get(name), b.get(name))
-        for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name)
-    }
+    pairs = {name: (a.get(name), b.get(name)) for name in sorted(a.keys() | b.keys())}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _lasting(identity: Mapping[str, Any]) -> dict[str, Any]:
     settings = {k: v for k, v in identity["settings"].items() if k not in FREE_TO_CHANGE}
     samples = math.prod([identity["processes"], *(settings.pop(name) for name in TOGETHER)])
     rest = {k: v for k, v in identity.items() if k not in ("settings", "processes")}
-    return _flat({"settings": settings, "samples in a step": samples, **rest})
+    return dict(_flat({"settings": settings, "samples in a step": samples, **rest}))
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in nested.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+            yield f"{prefix}{name}", value

@@ -1,15 +1,7 @@
-"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate).
-
-    accelerate launch -m bench train guidance ...
-
-A run is a folder: `checkpoints/`, `log.csv`, `model/` at the end. Started again with the same
-settings it goes on where it was; killed at any instant and started again it ends with the same
-weights, bit for bit on a CPU.
-"""
+"""The training loop: one for all stages, on one CPU, one GPU or many (accelerate)."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import signal
 import time
@@ -30,7 +22,7 @@ from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.samples.data import Recipe, Sample, Share, loader
+from cassr.training.samples.data import Sample, Share, loader, recipe_of
 from cassr.training.samples.references import References
 from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
 from cassr.training.stages import build_objective
@@ -40,6 +32,7 @@ Validate = Callable[[CasSRPipeline, int, Path], Mapping[str, float]]
 """(pipeline with the averaged weights, step, folder for pictures) -> scores by name."""
 
 FIRST_IMAGES = 256
+"""HR crops that networks are initialised and scaled by."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,6 @@ class TrainingOutcome:
         finished: False where it was stopped before the last step.
         interrupted: stopped by Ctrl-C or SIGTERM.
         skipped: reason by photograph that could not be used.
-        loss: mean of the last interval; NaN where no step was made.
         model: folder of the trained model, None unless finished.
         main: this is the process that speaks for all.
     """
@@ -60,7 +52,6 @@ class TrainingOutcome:
     finished: bool
     interrupted: bool
     skipped: Mapping[str, str]
-    loss: float
     model: Path | None
     main: bool = True
 
@@ -80,7 +71,6 @@ def train(
     stage: str,
     pipeline: CasSRPipeline,
     pairs: Dataset | Stream,
-    recipe: Recipe,
     settings: TrainingSettings,
     run: TrainingOptions,
     *,
@@ -93,8 +83,7 @@ def train(
     Args:
         stage: name of one of `cassr.training.stages.STAGES`.
         pipeline: holds the modules; they are changed in place.
-        pairs: `TrainingPairs`, `PreparedSamples`, or a stream.
-        recipe: that the pairs are made by.
+        pairs: `TrainingPairs` or `PreparedSamples` by the settings' recipe, or a stream.
         references: makes the reference images of samples without; the model's stage 1 if None.
         validate: called every `run.validate_every` steps and at the end, on the main process.
         cpu: leave a GPU alone.
@@ -110,53 +99,53 @@ def train(
     objective = build_objective(stage, pipeline, settings)
     objective.references = references or objective.references
     pipeline.to(accelerator.device)
-    _prepare_modules(pipeline, settings)
-    images = _first_images(pairs, recipe) if objective.needs_images else torch.empty(0)
-    images = images.to(accelerator.device)
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(pipeline)
+    pipeline.optimize()
+    pipeline.set_progress_bar_config(disable=True)
+    images = torch.empty(0)
+    if objective.needs_images:
+        first = next(loader(pairs, recipe_of(settings), Share(FIRST_IMAGES)))
+        images = first["hr"].to(accelerator.device)
     objective.start(images)
     state = RunState(accelerator, objective, settings, run, stage)
-    if state.step >= settings.steps and (run.out / "model").is_dir():
-        there = run.out / "model"
-        return TrainingOutcome(state.step, True, False, state.skipped, math.nan, there, main)
+    model = run.out / "model"
+    if state.step >= settings.steps and model.is_dir():
+        return TrainingOutcome(state.step, True, False, state.skipped, model, main)
     if main:
-        checkpoints.remove(run.out / "model")
-    accelerator.init_trackers(stage) if run.tracker != "none" else None
+        checkpoints.remove(model)
+    accelerator.init_trackers(stage)
     with _stop_flag() as asked, state.log:
-        loss = _loop(state, pairs, recipe, asked, validate)
+        _loop(state, pairs, asked, validate)
         state.save()
         interrupted = asked()
     finished = state.step >= settings.steps
     if finished:
         _finish(state, images, validate)
     accelerator.end_training()
-    model = run.out / "model" if finished else None
-    return TrainingOutcome(state.step, finished, interrupted, state.skipped, loss, model, main)
-
-
-def _first_images(pairs: Dataset | Stream, recipe: Recipe) -> Tensor:
-    """HR crops (B, 3, H, W) in [0, 1] that networks are initialised and scaled by."""
-    return next(loader(pairs, recipe, Share(FIRST_IMAGES)))["hr"]
+    made = model if finished else None
+    return TrainingOutcome(state.step, finished, interrupted, state.skipped, made, main)
 
 
 def _loop(
     state: RunState,
     pairs: Dataset | Stream,
-    recipe: Recipe,
     asked: Callable[[], bool],
     validate: Validate | None,
-) -> float:
-    """Steps until the last one, the time limit or a signal; returns the last mean loss."""
+) -> None:
+    """Steps until the last one, the time limit or a signal."""
     run, settings, log = state.run, state.settings, state.log
-    batches = _batches(state, pairs, recipe)
+    batches = _batches(state, pairs)
     started, before = time.monotonic(), state.seconds
     while state.step < settings.steps:
         losses = _step(state, batches)
         state.step += 1
         state.seconds = before + time.monotonic() - started
-        due = _due(run.log_every, state.step) or state.step == settings.steps
         log.add(losses, learning_rate(settings, state.step - 1), state.share().step)
-        if due:
-            _write_log(state)
+        if _due(run.log_every, state.step) or state.step == settings.steps:
+            values = log.means(state.accelerator)
+            log.write(state.step, values, state.seconds)
+            state.accelerator.log(values, step=state.step)
         if _due(run.validate_every, state.step) and state.step < settings.steps:
             _validate(state, validate)
         late = run.minutes and time.monotonic() - started > 60 * run.minutes
@@ -164,15 +153,14 @@ def _loop(
             break
         if _due(run.checkpoint_every, state.step) and state.step < settings.steps:
             state.save()
-    return log.last_loss
 
 
-def _batches(state: RunState, pairs: Dataset | Stream, recipe: Recipe) -> Iterator[Sample]:
+def _batches(state: RunState, pairs: Dataset | Stream) -> Iterator[Sample]:
     on_gpu = state.accelerator.device.type == "cuda"
     workers = state.run.workers
     return loader(
         pairs,
-        recipe,
+        recipe_of(state.settings),
         state.share(),
         first_step=state.step,
         workers=default_workers(on_gpu) if workers is None else workers,
@@ -209,13 +197,6 @@ def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
     return means
 
 
-def _write_log(state: RunState) -> None:
-    values = state.log.means(state.accelerator)
-    state.log.write(state.step, values, state.seconds)
-    if state.run.tracker != "none":
-        state.accelerator.log(values, step=state.step)
-
-
 def _validate(state: RunState, validate: Validate | None) -> None:
     if validate is None:
         return
@@ -224,8 +205,7 @@ def _validate(state: RunState, validate: Validate | None) -> None:
             pipeline = state.objective.pipeline
             scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
         state.log.validated(state.step, scores)
-        if state.run.tracker != "none":
-            state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
+        state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
     state.accelerator.wait_for_everyone()
 
 
@@ -252,13 +232,6 @@ def save_model(pipeline: CasSRPipeline, folder: Path) -> None:
     part.replace(folder)
 
 
-def _prepare_modules(pipeline: CasSRPipeline, settings: TrainingSettings) -> None:
-    if settings.gradient_checkpointing:
-        checkpoint_gradients(pipeline)
-    pipeline.optimize(channels_last=True)
-    pipeline.set_progress_bar_config(disable=True)
-
-
 def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
     """Less memory, more time: activations are computed again on the way back."""
     for module in (pipeline.unet, pipeline.controlnet, pipeline.activation):
@@ -276,8 +249,6 @@ def _due(every: int, step: int) -> bool:
 
 def _agreed(accelerator: Accelerator, stop: bool) -> bool:
     """True on every process when it is true on any."""
-    if accelerator.num_processes == 1:
-        return stop
     votes: Any = accelerator.reduce(torch.tensor(int(stop), device=accelerator.device), "sum")
     return bool(votes.item())
 

@@ -1,7 +1,6 @@
 """Draws performance.png from performance.json: `python docs/figures/draw_performance.py`.
 
-The JSON holds what `benchmarks/scoring.py --json` ("race") and `benchmarks/scoring_growth.py
---json` ("growth") wrote.
+The JSON holds what `benchmarks/scoring.py --json` ("race"; with `--grow`: "growth") wrote.
 """
 
 from __future__ import annotations
@@ -10,9 +9,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
@@ -41,14 +37,14 @@ def draw_race(axes: Axes, runs: list[dict[str, Any]]) -> None:
 
 def draw_growth(time_axes: Axes, memory_axes: Axes, runs: list[dict[str, Any]]) -> None:
     images = [run["images"] for run in runs]
-    time_axes.plot(images, [run["cold"] for run in runs], "o-", color=OURS, label="cold")
-    time_axes.plot(images, [run["warm"] for run in runs], "o-", color=GREY, label="warm")
-    time_axes.set_ylabel("seconds")
-    memory_axes.plot(images, [run["worker"] for run in runs], "o-", color=OURS, label="worker")
-    memory_axes.plot(images, [run["parent"] for run in runs], "o-", color=GREY, label="parent")
-    memory_axes.set_ylabel("peak resident memory, MB")
-    for axes in (time_axes, memory_axes):
+    for axes, unit, *keys in (
+        (time_axes, "seconds", "cold", "warm"),
+        (memory_axes, "peak resident memory, MB", "worker", "parent"),
+    ):
+        for key, colour in zip(keys, (OURS, GREY), strict=True):
+            axes.plot(images, [run[key] for run in runs], "o-", color=colour, label=key)
         axes.set_xlabel("images")
+        axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=7)
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -27,6 +26,7 @@ from cassr.training.stages import get_stage  # noqa: E402
 
 MODEL = HERE.parents[1] / "cassr" / "models" / "cassr-mini"
 STAGES = ("vae", "prior", "texture", "activation", "guidance")
+COLUMNS = {"loss": "loss", "l1": "L1 distance"}
 COLOUR = "#b3470f"
 SETS = ("quick-bicubic", "quick-realistic")
 SHOWN = 2
@@ -36,24 +36,18 @@ SHOWN = 2
 def draw_losses() -> None:
     """What each run minimised, and the plain distance in it."""
     figure, rows = plt.subplots(2, len(STAGES), figsize=(13, 4.4), layout="constrained")
-    for column, label, places in zip(("loss", "l1"), ("loss", "L1 distance"), rows, strict=True):
-        for axes, stage in zip(places, STAGES, strict=True):
-            _draw(axes, stage, column)
+    for (column, label), places in zip(COLUMNS.items(), rows, strict=True):
         places[0].set_ylabel(label)
-    for axes, stage in zip(rows[0], STAGES, strict=True):
-        axes.set_title(stage)
-    for axes in rows[1]:
-        axes.set_xlabel("step")
+        for axes, stage in zip(places, STAGES, strict=True):
+            log = pd.read_csv(MODEL / "runs" / f"{stage}.csv")
+            axes.plot(log["step"], log[column], color=COLOUR, lw=0.6, alpha=0.4)
+            smooth = log[column].rolling(7, center=True, min_periods=1).median()
+            axes.plot(log["step"], smooth, color=COLOUR, lw=1.6)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(color="#dddddd", lw=0.6)
+            axes.set_title(stage if column == "loss" else "")
+            axes.set_xlabel("step" if column == "l1" else "")
     figure.savefig(HERE / "training.png", dpi=100, metadata={"Software": None})
-
-
-def _draw(axes: Axes, stage: str, column: str) -> None:
-    log = pd.read_csv(MODEL / "runs" / f"{stage}.csv")
-    axes.plot(log["step"], log[column], color=COLOUR, lw=0.6, alpha=0.4)
-    smooth = log[column].rolling(7, center=True, min_periods=1).median()
-    axes.plot(log["step"], smooth, color=COLOUR, lw=1.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#dddddd", lw=0.6)
 
 
 def draw_images() -> None:

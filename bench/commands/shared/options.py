@@ -15,6 +15,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared.groups import one_of, option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
+from bench.suites.protocols import find_protocol
 
 if TYPE_CHECKING:
     from bench.suites.card import SuiteCard
@@ -52,6 +53,19 @@ def _split(option: str, value: str) -> list[str]:
     return found
 
 
+def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
+    """Metrics by name, or those of a protocol; [] where neither was given.
+
+    Raises:
+        BenchError: both were, or there is no such protocol.
+    """
+    if protocol is None:
+        return names("--metrics", metrics)
+    if metrics:
+        raise BenchError("--protocol and --metrics: both say which metrics; give one of them")
+    return list(find_protocol(protocol).metrics)
+
+
 MarksKind = Literal["best", "significant"]
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[
@@ -62,6 +76,13 @@ Store = Annotated[
 ]
 Metrics = Annotated[
     list[str] | None, typer.Option(help="Metric names or pyiqa:NAME; comma list or repeated.")
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The metrics of a paper's own protocol, in place of --metrics (`list protocols`).",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
 Device = Annotated[
@@ -116,6 +137,7 @@ class Choice:
     )
     datasets: list[str] | None = option("Dataset names or folder:PATH; comma list or repeated.")
     metrics: Metrics = None
+    protocol: Protocol = None
     limit: Limit = None
 
     def names(self) -> tuple[list[str], list[str], list[str]]:
@@ -123,14 +145,18 @@ class Choice:
         return (
             names("--methods", self.methods),
             names("--datasets", self.datasets),
-            names("--metrics", self.metrics),
+            metric_names(self.metrics, self.protocol),
         )
 
     def suite(self, name: str) -> SuiteCard:
         """The suite of that name, or in that file, with what was named in place of its own."""
         from bench.suites.find import chosen, find_suite
 
-        return chosen(find_suite(name), *self.names())
+        suite = chosen(find_suite(name), *self.names())
+        if self.protocol is None:
+            return suite
+        notes = filter(None, (suite.note, str(find_protocol(self.protocol))))
+        return suite.model_copy(update={"note": " ".join(notes)})
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class TrainingCommand:
             settings = self._settings()
             plan = make_plan(self.stage, self._start(), settings, self._places(), cpu)
         if self.as_json:
-            print_json(plan.as_dict())
+            print_json(asdict(plan))
         else:
             for line in plan.lines():
                 typer.echo(line)

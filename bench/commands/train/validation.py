@@ -69,7 +69,8 @@ class Validation:
 
     def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> Sequence[Tensor]:
         """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
-        made = self.stage.results(pipeline, lr, hr, pair.scale, derive_seed(0, pair.id))
+        drawn = {"scale": pair.scale, "seed": derive_seed(0, pair.id)}
+        made = self.stage.results(pipeline, lr, hr, **drawn)
         if self.stage.rounded:
             return [_eight_bit(x) for x in made]
         for x in made:

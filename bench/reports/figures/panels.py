@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.base.errors import ImageError
@@ -21,8 +22,8 @@ from bench.base.records import write_atomic
 from bench.base.text import in_digits, printable, slug
 from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
-from bench.reports.figures.font import font_file, in_font
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
+from bench.reports.figures.style import UNDATED, font_file, in_font
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
@@ -60,7 +61,9 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
         for pictures, region in _chosen(results, dataset.name, view.regions):
             image = panel(pictures, titles, region, _scores(results, metrics, pictures))
             if image is not None:
-                name = slug(pictures.image) + (_suffix(region) if region else "")
+                name = slug(pictures.image)
+                if region:
+                    name += f"-{region.left}-{region.top}-{region.side}"
                 written += _save(image, out / FOLDER / slug(dataset.name) / name)
     return written
 
@@ -76,16 +79,18 @@ def _chosen(
     return [(by_image[region.image], region) for region in own if region.image in by_image]
 
 
-def _suffix(region: ShownRegion) -> str:
-    return f"-{region.left}-{region.top}-{region.side}"
-
-
 def _save(image: Image.Image, path: Path) -> list[Path]:
-    """PNG, and PDF of the same pixels, losslessly; `path` has no suffix."""
-    files = {f"{path.name}.png": _png(image), f"{path.name}.pdf": _pdf(image)}
-    for name, content in files.items():
-        write_atomic(path.with_name(name), content)
-    return [path.with_name(name) for name in files]
+    """PNG, and PDF of the same pixels, losslessly, 200 to the inch; `path` has no suffix."""
+    png, pdf = io.BytesIO(), io.BytesIO()
+    image.save(png, "PNG")
+    figure = Figure((image.width / 200, image.height / 200), dpi=200)
+    figure.figimage(np.asarray(image))
+    figure.savefig(pdf, format="pdf", dpi=200, metadata=UNDATED["pdf"])
+    files = {path.with_name(f"{path.name}.{suffix}"): file
+             for suffix, file in (("png", png), ("pdf", pdf))}  # fmt: skip
+    for file, content in files.items():
+        write_atomic(file, content.getvalue())
+    return list(files)
 
 
 def _scores(
@@ -257,21 +262,3 @@ def _font() -> ImageFont.FreeTypeFont:
 def _line_height() -> int:
     ascent, descent = _font().getmetrics()
     return ascent + descent + 1
-
-
-def _pdf(image: Image.Image) -> bytes:
-    """One page that holds the picture's pixels, 200 to the inch."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((image.width / 200, image.height / 200), dpi=200)
-    figure.figimage(np.asarray(image))
-    file = io.BytesIO()
-    undated = {"CreationDate": None, "Producer": None, "Creator": None}
-    figure.savefig(file, format="pdf", dpi=200, metadata=undated)
-    return file.getvalue()
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

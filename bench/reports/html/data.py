@@ -1,52 +1,91 @@
-"""What the page of the HTML report knows of every image, as a script it loads from its folder."""
+"""What the page of the HTML report knows of every image, as scripts it loads from its folder."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.base.text import printable
 from bench.reports.html.pictures import Shown, Source
 from bench.results.results import PictureSet, Results
+from bench.results.table_stats import Statistics
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+CELL = ["mean", "low", "high", "n", "rank", "rank_low", "rank_high", "best_probability"]
+PAIR = ["dataset", "metric", "a", "b", "holm_p", "verdict"]
 Key = tuple[str, str, str, str]
 """Dataset, method, image, metric."""
 
 
-def script(results: Results, shown: Mapping[Source, Shown | str], originals: bool) -> str:
-    """A script that sets `REPORT`; nothing in it can end a script element or start another."""
-    text = json.dumps(page_data(results, shown, originals), ensure_ascii=True, allow_nan=False)
-    return f'"use strict";\nconst REPORT = {text.replace("<", chr(92) + "u003c")};\n'
+def scripts(
+    results: Results, found: Statistics, shown: Mapping[Source, Shown | str], originals: bool
+) -> dict[str, str]:
+    """By file name: a script that sets `REPORT`, and one for the images of each dataset.
+
+    Nothing in them can end a script element or start another.
+    """
+    rows = _rows(results, shown)
+    parts = [[row for row in rows if row[0] == place] for place in range(len(results.datasets))]
+    known = _json(page_data(results, found, originals))
+    return {
+        "data.js": f'"use strict";\nconst REPORT = {known};\n',
+        **{f"data/{i}.js": f"REPORT.parts[{i}] = {_json(part)};\n" for i, part in enumerate(parts)},
+    }
 
 
-def page_data(
-    results: Results, shown: Mapping[Source, Shown | str], originals: bool
-) -> dict[str, Any]:
-    """Everything by index, so that no name is ever a key.
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", chr(92) + "u003c")
+
+
+def page_data(results: Results, found: Statistics, originals: bool) -> dict[str, Any]:
+    """What the page knows without its images.
 
     Returns:
-        ``datasets``, ``methods``: printed titles. ``metrics``: those with scores per image.
-        ``items``: a row per image: dataset's index, name, scale, [width, height], then per source
-        (LR, HR, methods) [folder, picture, thumbnail], a reason or null, then per method and
-        metric a value, a reason or null.
+        ``datasets``, ``methods``: printed titles. ``names``: what an address and ``pairs`` call
+        them. ``columns``: all metrics; ``image`` is the index among ``metrics``, those with scores
+        per image. ``cells``: `CELL` by dataset, metric and method; ``pairs``: `PAIR`. ``parts``:
+        to be filled, by dataset.
     """
-    metrics = [metric for metric in results.metrics if metric.kind == "image"]
-    scores = _scores(results)
+    per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
+    columns = [
+        {
+            **{"name": m.name, "title": printable(m.title), "lower": m.better == "lower"},
+            **{"digits": m.digits, "image": per_image.index(m.name) if m.kind == "image" else None},
+        }
+        for m in results.metrics
+    ]
+    items = {"datasets": results.datasets, "methods": results.methods}
     return {
-        "originals": originals,
-        "datasets": [printable(item.title) for item in results.datasets],
-        "methods": [printable(item.title) for item in results.methods],
-        "metrics": [
-            {"title": printable(m.title), "lower": m.better == "lower", "digits": m.digits}
-            for m in metrics
-        ],
-        "items": [
-            _item(results, index, item, shown, [m.name for m in metrics], scores)
-            for index, item in enumerate(all_items(results))
-        ],
+        **{"originals": originals, "columns": columns, "parts": []},
+        "names": {kind: [item.name for item in own] for kind, own in items.items()},
+        **{kind: [printable(item.title) for item in own] for kind, own in items.items()},
+        "metrics": [column for column in columns if column["image"] is not None],
+        **{"cells": _values(found.cells[CELL]), "pairs": _values(found.pairs[PAIR])},
     }
+
+
+def _values(frame: pd.DataFrame) -> list[list[Any]]:
+    """Rows as JSON has them: null for NaN, words for what is infinite."""
+    words = frame.astype(object).replace({math.inf: "inf", -math.inf: "-inf"})
+    rows: list[list[Any]] = json.loads(words.to_json(orient="values", double_precision=15))
+    return rows
+
+
+def _rows(results: Results, shown: Mapping[Source, Shown | str]) -> list[list[Any]]:
+    """A row per image: dataset's index, name, scale, [width, height], then per source (LR, HR,
+    methods) [folder, picture, thumbnail], a reason or null, then per method and metric a value, a
+    reason or null."""
+    metrics = [metric.name for metric in results.metrics if metric.kind == "image"]
+    scores = _scores(results)
+    return [
+        _item(results, index, item, shown, metrics, scores)
+        for index, item in enumerate(all_items(results))
+    ]
 
 
 def all_items(results: Results) -> list[PictureSet]:
@@ -59,14 +98,9 @@ def all_items(results: Results) -> list[PictureSet]:
 
 
 def _scores(results: Results) -> dict[Key, float | str]:
-    frame = results.scores
-    columns = [frame[name].tolist() for name in ("dataset", "method", "image", "metric")]
-    values, reasons = frame["value"].tolist(), frame["reason"].tolist()
-    keys = zip(*columns, strict=True)
-    return {
-        key: _plain(float(value), reason)
-        for key, value, reason in zip(keys, values, reasons, strict=True)
-    }
+    columns = ["dataset", "method", "image", "metric", "value", "reason"]
+    rows = results.scores[columns].itertuples(index=False, name=None)
+    return {tuple(key): _plain(float(value), reason) for *key, value, reason in rows}
 
 
 def _plain(value: float, reason: str) -> float | str:

@@ -121,21 +121,16 @@ def _header(data: bytes) -> tuple[str | None, tuple[int, int]]:
 
 
 def _write(path: Path, rgb: np.ndarray, shelf: Shelf, shown: Shown, *, keep: bool) -> None:
-    write_atomic(shelf.files(shown)[-1], _thumbnail(rgb))
-    if not shelf.originals:
-        return
-    full = shelf.files(shown)[0]
-    if not keep:
-        write_atomic(full, _encoded(Image.fromarray(rgb, "RGB"), "PNG"))
-    else:
-        copy_atomic(path, full)
-
-
-def _thumbnail(rgb: np.ndarray) -> bytes:
-    """JPEG of (H, W, 3) uint8, its longer side at most `THUMB_SIDE`."""
+    """Write (H, W, 3) uint8 as PNG, or its file as it is, and a JPEG of at most `THUMB_SIDE`."""
     image = Image.fromarray(rgb, "RGB")
+    *full, thumb = shelf.files(shown)
+    for file in full:
+        if keep:
+            copy_atomic(path, file)
+        else:
+            write_atomic(file, _encoded(image, "PNG"))
     image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BICUBIC)
-    return _encoded(image, "JPEG", quality=THUMB_QUALITY)
+    write_atomic(thumb, _encoded(image, "JPEG", quality=THUMB_QUALITY))
 
 
 def _encoded(image: Image.Image, format: str, **options: int) -> bytes:

@@ -8,185 +8,111 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import markupsafe
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.base.version import package_version
-from bench.reports.html.data import script
+from bench.reports.html.data import scripts
+from bench.reports.html.parts import Part, place_parts
 from bench.reports.html.pictures import Shelf, place_pictures
-from bench.reports.tables.layout import Group, Row, Table, TableCell, count_comparisons, make_table
+from bench.reports.tables.layout import count_comparisons, make_table
+from bench.reports.tables.markdown import filled
+from bench.reports.tables.table import Table
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.results.view import PLAIN, View
 
 FOLDER = "html"
-STATIC = ("report.css", "theme.js", "leaderboard.js", "images.js", "stage.js", "viewer.js")
 PROVENANCE = "provenance.json"
-
-
-@dataclass(frozen=True)
-class BoardCell:
-    """A cell of the leaderboard.
-
-    Attributes:
-        shown: as in every table.
-        value: the unrounded mean, "" where there is none; rows are sorted by it.
-        interval: half the width of its 95 % interval as printed, "" where there is none.
-        undecided: not told apart from the best, which is another method.
-        metric: index of the metric.
-        image_metric: index among the metrics with scores per image, None for FID and the like.
-    """
-
-    shown: TableCell
-    value: str
-    interval: str
-    undecided: bool
-    metric: int
-    image_metric: int | None
-
-
-@dataclass(frozen=True)
-class BoardRow:
-    """A method's row on one dataset; `method` is its index."""
-
-    method: int
-    row: Row
-    cells: tuple[BoardCell, ...]
-
-
-@dataclass(frozen=True)
-class Board:
-    """The leaderboard of one dataset."""
-
-    group: Group
-    rows: tuple[BoardRow, ...]
+PAGE = Path(__file__).with_name("page")
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
     folder = out / FOLDER
+    parts = list(place_parts(results, out, folder, view))
+    return write_page(results, folder, view, parts)
+
+
+def write_page(
+    results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
+) -> list[Path]:
+    """Write the page into `folder`, with the parts that are there already."""
     table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
     results = replace(results, metrics=table.metrics)
+    found = statistics(results)
     shelf = Shelf(folder, view.originals)
     shown = place_pictures(results, shelf)
     pictures = [path for item in shown.values() if not isinstance(item, str)
                 for path in shelf.files(item)]  # fmt: skip
     texts = {
-        "index.html": _page(results, table),
-        "data.js": script(results, shown, view.originals),
+        "index.html": _page(results, table, found, parts),
+        **scripts(results, found, shown, view.originals),
         PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
-        **{name: _static(name) for name in STATIC},
+        **{
+            file.name: file.read_text("utf-8")
+            for file in sorted(PAGE.iterdir())
+            if file.suffix in (".css", ".js")
+        },
     }
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    return [*(folder / name for name in texts), *dict.fromkeys(pictures)]
+    placed = [folder / name for part in parts for name in part.files]
+    return [*(folder / name for name in texts), *placed, *dict.fromkeys(pictures)]
 
 
-def _page(results: Results, table: Table) -> str:
+def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Part]) -> str:
     """The page's HTML, with the metrics that the table has."""
-    found = statistics(results)
-    return _environment().get_template("index.html").render(
+    return filled(
+        "html/page/index.html",
+        _escape,
         table=table,
-        boards=_boards(results, table, found),
+        beside=_beside(found),
         metrics=results.metrics,
-        image_metrics=[metric for metric in results.metrics if metric.kind == "image"],
+        parts=parts,
         datasets=results.datasets,
         methods=results.methods,
         comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
         statistics=found,
-        provenance=_Provenance(results),
+        provenance=partial(_provenance, results.provenance),
         version=package_version(),
-    )  # fmt: skip
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bench.reports.html", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
-    environment.filters["printable"] = printable
-    return environment
 
 
-def _static(name: str) -> str:
-    loader = _environment().loader
-    assert loader is not None
-    return loader.get_source(_environment(), name)[0]
+def _escape(text: str) -> str:
+    return markupsafe.escape(printable(text))
 
 
-def _boards(results: Results, table: Table, found: Statistics) -> list[Board]:
-    known = {
-        (row["dataset"], row["metric"], row["method"]): row
-        for row in found.cells.to_dict("records")
-    }
-    return [
-        Board(
-            group,
-            tuple(
-                BoardRow(place, row, _board_cells(results, row, known, found, dataset, method.name))
-                for place, (method, row) in enumerate(zip(results.methods, group.rows, strict=True))
-            ),
-        )
-        for dataset, group in zip([d.name for d in results.datasets], table.groups, strict=True)
-    ]
+def _beside(found: Statistics) -> dict[tuple[str, str, str], tuple[float | None, bool]]:
+    """By dataset, metric and method: half of the interval of the mean, None where there is none;
+    whether it is not told apart from the best, which is another method."""
+    beside = {}
+    for row in found.cells.to_dict("records"):
+        half = (row["high"] - row["low"]) / 2
+        tested = (row["dataset"], row["metric"]) in found.comparisons
+        undecided = tested and row["against_best"] in NOT_TOLD_APART
+        key = (row["dataset"], row["metric"], row["method"])
+        beside[key] = (half if math.isfinite(half) else None, undecided)
+    return beside
 
 
-def _board_cells(
-    results: Results,
-    row: Row,
-    known: Mapping[tuple[str, str, str], Mapping[Any, Any]],
-    found: Statistics,
-    dataset: str,
-    method: str,
-) -> tuple[BoardCell, ...]:
-    per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
-    cells = []
-    for place, (metric, shown) in enumerate(zip(results.metrics, row.cells, strict=True)):
-        own = known[dataset, metric.name, method]
-        half = (own["high"] - own["low"]) / 2
-        cells.append(
-            BoardCell(
-                shown=shown,
-                value="" if math.isnan(shown.mean) else repr(shown.mean),
-                interval=f"{half:.{shown.digits}f}" if math.isfinite(half) else "",
-                undecided=(dataset, metric.name) in found.comparisons
-                and own["against_best"] in NOT_TOLD_APART,
-                metric=place,
-                image_metric=per_image.index(metric.name) if metric.name in per_image else None,
-            )
-        )
-    return tuple(cells)
-
-
-class _Provenance:
-    """What `provenance` holds of each thing, as lines of name and value."""
-
-    def __init__(self, results: Results) -> None:
-        self._all = results.provenance
-
-    def of(self, kind: str, name: str) -> list[tuple[str, str]]:
-        found = self._all.get(kind, {})
-        own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
-        if groups := own.pop("groups", None):
-            own["photographs"] = len(set(groups.values()))
-        return _lines(own)
-
-    @property
-    def run(self) -> list[tuple[str, str]]:
-        """What holds for the whole run."""
-        kinds = ("datasets", "methods", "metrics")
-        return _lines({key: value for key, value in self._all.items() if key not in kinds})
+def _provenance(known: Mapping[str, Any], kind: str = "", name: str = "") -> list[tuple[str, str]]:
+    """What is known of one thing, or of the whole run, as lines of name and value."""
+    if not kind:
+        things = ("datasets", "methods", "metrics")
+        return _lines({key: value for key, value in known.items() if key not in things})
+    found = known.get(kind, {})
+    own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
+    if groups := own.pop("groups", None):
+        own["photographs"] = len(set(groups.values()))
+    return _lines(own)
 
 
 def _lines(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import xlsxwriter
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.reports.tables.csv_files import COLUMNS
-from bench.reports.tables.layout import (
-    UNDECIDED,
-    Group,
-    Marking,
-    Table,
-    TableCell,
-    bracketed,
-    make_table,
-)
+from bench.reports.tables.layout import make_table
+from bench.reports.tables.table import UNDECIDED, Marking, Table, TableCell, bracketed
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from xlsxwriter.format import Format
-    from xlsxwriter.workbook import Workbook
-    from xlsxwriter.worksheet import Worksheet
 
 FILE_NAME = "table.xlsx"
 CREATED = datetime(2000, 1, 1)
@@ -52,6 +44,8 @@ LEGENDS: dict[Marking, str] = {
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
     "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
+Formats = Callable[..., Format]
+"""The format of a style and a number of decimals."""
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
@@ -63,90 +57,66 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as workbook:
         workbook.set_properties({"title": printable(results.title), "created": CREATED})
-        _Sheets(workbook, results, make_table(results, view)).write()
+
+        @cache
+        def formats(style: str, digits: int | None = None) -> Format:
+            number = {} if digits is None else {"num_format": _number_format(style, digits)}
+            return workbook.add_format({**STYLES[style], **number})
+
+        _write_table(workbook.add_worksheet("Table"), formats, make_table(results, view))
+        _write_frame(workbook.add_worksheet("Means"), formats, summarize(results))
+        _write_frame(workbook.add_worksheet("Scores"), formats, results.scores[COLUMNS])
     write_atomic(out / FILE_NAME, file.getvalue())
     return [out / FILE_NAME]
 
 
-class _Sheets:
-    """The sheets of one workbook."""
-
-    def __init__(self, workbook: Workbook, results: Results, table: Table) -> None:
-        self._workbook = workbook
-        self._results = results
-        self._table = table
-        self._formats: dict[tuple[str, int | None], Format] = {}
-
-    def write(self) -> None:
-        self._write_table(self._workbook.add_worksheet("Table"))
-        self._write_frame(self._workbook.add_worksheet("Means"), summarize(self._results))
-        self._write_frame(self._workbook.add_worksheet("Scores"), self._results.scores[COLUMNS])
-
-    def _format(self, style: str, digits: int | None = None) -> Format:
-        """A format made once per style and number of decimals."""
-        if (style, digits) not in self._formats:
-            number = {} if digits is None else {"num_format": _number_format(style, digits)}
-            made = self._workbook.add_format({**STYLES[style], **number})
-            self._formats[style, digits] = made
-        return self._formats[style, digits]
-
-    def _text(self, sheet: Worksheet, row: int, column: int, text: str, style: str) -> None:
-        sheet.write_string(row, column, printable(text)[:CELL_LENGTH], self._format(style))
-
-    def _write_table(self, sheet: Worksheet) -> None:
-        table = self._table
-        heads = ["Dataset", *table.heads, *map(str, table.columns)]
-        self._text(sheet, 0, 0, table.title, "title")
-        for column, head in enumerate(heads):
-            self._text(sheet, 2, column, head, "head")
-        row = 3
-        for group in table.groups:
-            row = self._write_group(sheet, row, group)
-        for number, text in enumerate(table.below(LEGENDS)):
-            sheet.write_string(row + 1 + number, 0, text[:CELL_LENGTH])
-        sheet.set_column(0, len(table.heads), 22)
-        sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
-        sheet.freeze_panes(3, 1 + len(table.heads))
-
-    def _write_group(self, sheet: Worksheet, row: int, group: Group) -> int:
-        """Write a dataset's rows from `row` on; returns the row after them."""
-        for line in group.rows:
-            labels = [group.heading + bracketed(group.label.notes), *map(str, line.labels)]
-            for column, text in enumerate(labels):
-                self._text(sheet, row, column, text, "text")
-            for column, cell in enumerate(line.cells, len(labels)):
-                self._write_cell(sheet, row, column, cell)
-            row += 1
-        return row
-
-    def _write_cell(self, sheet: Worksheet, row: int, column: int, cell: TableCell) -> None:
-        if math.isfinite(cell.mean):
-            sheet.write_number(row, column, cell.mean, self._format(cell.mark, cell.digits))
-        else:
-            self._text(sheet, row, column, cell.text + SIGNS.get(cell.mark, ""), cell.mark)
-        if cell.reason:
-            sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
-
-    def _write_frame(self, sheet: Worksheet, frame: pd.DataFrame) -> None:
-        for column, name in enumerate(frame.columns):
-            self._text(sheet, 0, column, name, "head")
-        sheet.freeze_panes(1, 0)
-        if len(frame) >= SHEET_ROWS:
-            sheet.write_string(1, 0, f"{len(frame)} rows are more than a sheet holds; see the CSV")
-            return
-        for column, name in enumerate(frame.columns):
-            for row, value in enumerate(frame[name].tolist(), 1):
-                _write_value(sheet, row, column, value)
-        sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
+def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
+    heads = ["Dataset", *table.heads, *map(str, table.columns)]
+    sheet.write_string(0, 0, _text(table.title), formats("title"))
+    for column, head in enumerate(heads):
+        sheet.write_string(2, column, _text(head), formats("head"))
+    lines = [(group, line) for group in table.groups for line in group.rows]
+    for row, (group, line) in enumerate(lines, 3):
+        labels = [group.heading + bracketed(group.label.notes), *map(str, line.labels)]
+        for column, text in enumerate(labels):
+            sheet.write_string(row, column, _text(text), formats("text"))
+        for column, cell in enumerate(line.cells, len(labels)):
+            _write_cell(sheet, row, column, cell, formats)
+    for row, text in enumerate(table.below(LEGENDS), 4 + len(lines)):
+        sheet.write_string(row, 0, text[:CELL_LENGTH])
+    sheet.set_column(0, len(table.heads), 22)
+    sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
+    sheet.freeze_panes(3, 1 + len(table.heads))
 
 
-def _write_value(sheet: Worksheet, row: int, column: int, value: object) -> None:
-    if isinstance(value, str):
-        sheet.write_string(row, column, printable(value)[:CELL_LENGTH])
-    elif isinstance(value, (int, float)) and math.isfinite(value):
-        sheet.write_number(row, column, value)
-    elif isinstance(value, float) and math.isinf(value):
-        sheet.write_string(row, column, str(value))
+def _write_cell(sheet: Worksheet, row: int, column: int, cell: TableCell, formats: Formats) -> None:
+    if math.isfinite(cell.mean):
+        sheet.write_number(row, column, cell.mean, formats(cell.mark, cell.digits))
+    else:
+        text = cell.text + SIGNS.get(cell.mark, "")
+        sheet.write_string(row, column, text, formats(cell.mark))
+    if cell.reason:
+        sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
+
+
+def _write_frame(sheet: Worksheet, formats: Formats, frame: pd.DataFrame) -> None:
+    for column, name in enumerate(frame.columns):
+        sheet.write_string(0, column, _text(name), formats("head"))
+    sheet.freeze_panes(1, 0)
+    if len(frame) >= SHEET_ROWS:
+        sheet.write_string(1, 0, f"{len(frame)} rows are more than a sheet holds; see the CSV")
+        return
+    for column, name in enumerate(frame.columns):
+        for row, value in enumerate(frame[name].tolist(), 1):
+            if isinstance(value, str) or math.isinf(value):
+                sheet.write_string(row, column, _text(value))
+            elif not math.isnan(value):
+                sheet.write_number(row, column, value)
+    sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
+
+
+def _text(value: object) -> str:
+    return printable(value)[:CELL_LENGTH]
 
 
 def _number_format(style: str, digits: int) -> str:

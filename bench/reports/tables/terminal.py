@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from rich import box
@@ -14,15 +15,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.base.records import write_atomic
-from bench.reports.tables.layout import (
-    UNDECIDED,
-    Group,
-    Marking,
-    Table,
-    TableCell,
-    bracketed,
-    make_table,
-)
+from bench.reports.tables.layout import make_table
+from bench.reports.tables.table import UNDECIDED, Group, Marking, Row, Table, TableCell, bracketed
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -52,17 +46,8 @@ class _Column:
     width: int
 
 
-@dataclass(frozen=True)
-class _Page:
-    """One table as printed: a heading above it, columns, and the rows that end a group."""
-
-    heading: str
-    columns: tuple[_Column, ...]
-    ends: frozenset[int]
-
-    @property
-    def width(self) -> int:
-        return EDGES + sum(column.width + GAP for column in self.columns) - 1
+_Page = tuple[str, Sequence[_Column], Sequence[int]]
+"""One table as printed: a heading above it, columns, and the rows that end a group."""
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
@@ -88,30 +73,29 @@ def show(results: Results, console: Console, view: View = PLAIN) -> None:
     """
     table = make_table(results, view)
     _print(console, table.title, "bold")
-    for page in _pages(results, view, table, console.width):
-        if page.heading:
-            _print(console, page.heading)
-        console.print(_rich_table(page, console.encoding), crop=False)
+    for heading, columns, ends in _pages(results, view, table, console.width):
+        if heading:
+            _print(console, heading)
+        console.print(_rich_table(columns, ends, console.encoding), crop=False)
     for line in table.below(LEGENDS):
         _print(console, line)
 
 
-def _pages(results: Results, view: View, table: Table, width: int) -> list[_Page]:
-    whole = _Page("", _columns(table, table.groups), _group_ends(table))
-    if not table.single and whole.width <= width:
-        return [whole]
+def _pages(results: Results, view: View, table: Table, width: int) -> Iterator[_Page]:
+    datasets = [Text(line) for group in table.groups for line in _dataset_lines(group)]
+    labels, numbers = _columns(table, [row for group in table.groups for row in group.rows])
+    whole = [_column("Dataset", datasets, DATASET_WIDTH), *labels, *numbers]
+    if not table.single and _width(whole) <= width:
+        ends = accumulate(len(group.rows) for group in table.groups)
+        yield "", whole, [end - 1 for end in ends]
+        return
     by_rows = make_table(results, replace(view, layout="methods-as-rows"))
-    return [page for group in by_rows.groups for page in _blocks(by_rows, group, width)]
+    for group in by_rows.groups:
+        yield from _blocks(by_rows, group, width)
 
 
-def _columns(table: Table, groups: Sequence[Group]) -> tuple[_Column, ...]:
-    """All columns of a table whose datasets are the first of them."""
-    datasets = [line for group in groups for line in _dataset_lines(group)]
-    return (
-        _column("Dataset", [Text(line) for line in datasets], DATASET_WIDTH),
-        *_label_columns(table, groups),
-        *_cell_columns(table, groups),
-    )
+def _width(columns: Sequence[_Column]) -> int:
+    return EDGES + sum(column.width + GAP for column in columns) - 1
 
 
 def _dataset_lines(group: Group) -> list[str]:
@@ -125,20 +109,17 @@ def _dataset_lines(group: Group) -> list[str]:
     return [*head, "\n".join(tail), *[""] * (last - len(lines))]
 
 
-def _label_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
-    rows = [row for group in groups for row in group.rows]
-    return [
+def _columns(table: Table, rows: Sequence[Row]) -> tuple[list[_Column], list[_Column]]:
+    """Those of the rows' labels, and those of their cells."""
+    labels = [
         _column(head, [Text(str(row.labels[i])) for row in rows], LABEL_WIDTH)
         for i, head in enumerate(table.heads)
     ]
-
-
-def _cell_columns(table: Table, groups: Sequence[Group]) -> list[_Column]:
-    rows = [row for group in groups for row in group.rows]
-    return [
+    numbers = [
         _number_column(str(label), [row.cells[i] for row in rows])
         for i, label in enumerate(table.columns)
     ]
+    return labels, numbers
 
 
 def _number_column(head: str, cells: Sequence[TableCell]) -> _Column:
@@ -169,32 +150,26 @@ def _longest_word(text: str) -> int:
 
 def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:
     """One dataset's columns, as many at a time as fit beside the row labels."""
-    labels = _label_columns(table, [group])
-    waiting = _cell_columns(table, [group])
+    labels, waiting = _columns(table, group.rows)
     heading = group.heading + bracketed(group.label.notes)
     while waiting:
-        block = _Page(heading, (*labels, waiting.pop(0)), frozenset())
-        while waiting and block.width + waiting[0].width + GAP <= width:
-            block = _Page(heading, (*block.columns, waiting.pop(0)), frozenset())
-        yield block
+        block = [*labels, waiting.pop(0)]
+        while waiting and _width([*block, waiting[0]]) <= width:
+            block.append(waiting.pop(0))
+        yield heading, block, ()
         heading = f"{group.heading}, continued"
 
 
-def _group_ends(table: Table) -> frozenset[int]:
-    ends, row = set(), -1
-    for group in table.groups:
-        row += len(group.rows)
-        ends.add(row)
-    return frozenset(ends)
-
-
-def _rich_table(page: _Page, encoding: str) -> RichTable:
+def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) -> RichTable:
     table = RichTable(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=True)
-    for column in page.columns:
+    for column in columns:
         head = Text(_encodable(column.head, encoding))
         table.add_column(head, width=column.width, overflow="fold", vertical="top")
-    for i, cells in enumerate(zip(*(column.cells for column in page.columns), strict=True)):
-        table.add_row(*(_recode(cell, encoding) for cell in cells), end_section=i in page.ends)
+    for i, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
+        shown = [cell.copy() for cell in cells]
+        for cell in shown:
+            cell.plain = _encodable(cell.plain, encoding)
+        table.add_row(*shown, end_section=i in ends)
     return table
 
 
@@ -204,14 +179,8 @@ def _print(console: Console, text: str, style: str = "") -> None:
     console.print(shown, overflow="fold", highlight=False)
 
 
-def _recode(cell: Text, encoding: str) -> Text:
-    """`cell` in what the encoding can hold; signs have replacements of equal length."""
-    recoded = cell.copy()
-    recoded.plain = _encodable(cell.plain, encoding)
-    return recoded
-
-
 def _encodable(text: str, encoding: str) -> str:
+    """`text` in what the encoding can hold; signs have replacements of equal length."""
     plain = text if encoding.lower().startswith("utf") else text.translate(ASCII)
     return plain.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,8 +1,6 @@
 """Training pairs: photographs -> random crops -> LR-HR pairs (section 4.1).
 
-Sample i of a run depends on the run's seed and on i alone: which photograph, where it is cropped,
-how it is degraded, which noise it gets. Resuming is starting at another i; workers and processes
-share the numbers out and change nothing.
+Sample i of a run depends on the run's seed and on i alone, so resuming is starting at another i.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -59,10 +57,6 @@ class Recipe(PairSettings):
         """An integer in [0, 2**63) for one use of one sample."""
         return stream_seed(self.seed, f"{purpose}/{index}") >> 1
 
-    def draw(self, index: int, purpose: str) -> np.random.Generator:
-        """Random numbers for one use of one sample."""
-        return np.random.Generator(np.random.PCG64(self.seed_of(index, purpose)))
-
 
 def recipe_of(settings: TrainingSettings) -> Recipe:
     """The part of a stage's settings that makes its pairs."""
@@ -71,12 +65,7 @@ def recipe_of(settings: TrainingSettings) -> Recipe:
 
 
 def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample:
-    """One training sample.
-
-    Args:
-        pixels: (H, W, 3) uint8, the photograph.
-        index: number of the sample in the run.
-        name: of the photograph.
+    """Sample number `index` of a run, from the photograph (H, W, 3) uint8 called `name`.
 
     Returns:
         hr: (3, crop, crop) uint8; lr: (3, crop/scale, crop/scale) uint8; seed: of its noise.
@@ -84,7 +73,7 @@ def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample
     Raises:
         UnreadableImage: the photograph is smaller than a crop.
     """
-    draw = recipe.draw(index, "crop")
+    draw = np.random.Generator(np.random.PCG64(recipe.seed_of(index, "crop")))
     drawn = [_crop(pixels, recipe, draw, name) for _ in range(recipe.tries)]
     hr = max(drawn, key=_detail)
     preset = recipe.degradations[recipe.seed_of(index, "preset") % len(recipe.degradations)]
@@ -145,18 +134,14 @@ class TrainingPairs(Dataset):
 
     def __init__(self, photographs: Photographs, recipe: Recipe, size: int | None = None) -> None:
         self.photographs, self.recipe, self.size = photographs, recipe, size
-        self._read = lru_cache(maxsize=2)(photographs.read)
+        self._last: tuple[int, Pixels | None] = (-1, None)
 
     def __getitem__(self, index: int) -> Sample:
-        """See `make_sample`.
-
-        Raises:
-            TrainingError: no photograph can be used.
-        """
+        """See `make_sample`. Raises TrainingError: no photograph can be used."""
         number = index if self.size is None else index % self.size
         skipped: list[tuple[str, str]] = []
         for chosen in self._candidates(number):
-            name = self.photographs.name(chosen)
+            name = self.photographs[chosen].name
             try:
                 sample = make_sample(self._read(chosen), self.recipe, number, name)
             except UnreadableImage as error:
@@ -164,10 +149,7 @@ class TrainingPairs(Dataset):
                 continue
             noise = self.recipe.seed_of(index, "noise")
             return sample | {"skipped": skipped, "index": index, "seed": noise}
-        name, reason = skipped[0]
-        raise TrainingError(
-            f"none of {len(self.photographs)} photographs can be used; the first: {name}: {reason}"
-        )
+        raise _unusable(f"none of {len(self.photographs)} photographs", *skipped[0])
 
     def photograph(self, index: int) -> int:
         """Number of the photograph that a sample is cut from, unless that is skipped."""
@@ -178,11 +160,12 @@ class TrainingPairs(Dataset):
         order = _order(len(self.photographs), self.recipe.seed, epoch)
         yield from (int(chosen) for chosen in np.roll(order, -place))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_read"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**{k: state[k] for k in ("photographs", "recipe", "size")})  # type: ignore[misc]
+    def _read(self, chosen: int) -> Pixels:
+        number, pixels = self._last
+        if pixels is None or number != chosen:
+            pixels = self.photographs[chosen].read()
+            self._last = chosen, pixels
+        return pixels
 
 
 @lru_cache(maxsize=4)
@@ -199,8 +182,7 @@ class Share:
     two processes see together what one sees with twice the batch.
 
     Attributes:
-        batch: samples of one forward pass.
-        accumulation: forward passes of one step.
+        batch: samples of one forward pass, of which `accumulation` make a step.
         process, processes: this process, and how many there are.
     """
 
@@ -222,20 +204,11 @@ class Share:
             yield list(range(start, start + self.batch))
 
 
-class _Batches:
-    """`Share.batches` as the batch sampler of a DataLoader."""
-
-    def __init__(self, share: Share, first_step: int) -> None:
-        self.share, self.first_step = share, first_step
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return self.share.batches(self.first_step)
-
-
 class StreamedPairs(IterableDataset):
     """Samples from a stream: sample i is made from row i, or the next one that can be used.
 
-    Only the rows of this process are decoded; the others are passed over.
+    Only the rows of this process are decoded; the others are passed over. One row may serve several
+    samples where the rows between are damaged.
     """
 
     def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
@@ -249,36 +222,29 @@ class StreamedPairs(IterableDataset):
             yield error
 
     def _samples(self) -> Iterator[Sample]:
-        rows: _Rows | None = None
-        for index in (i for batch in self.share.batches(self.first_step) for i in batch):
-            rows = rows or _Rows(self.stream, index)
-            yield rows.sample(self.recipe, index)
-
-
-class _Rows:
-    """Walks a stream; one row may serve several samples where the rows between are damaged."""
-
-    def __init__(self, stream: Stream, start: int) -> None:
-        self.label, self.rows = stream.label, enumerate(stream.cells(start), start)
-        self.number, self.row = next(self.rows)
-
-    def sample(self, recipe: Recipe, index: int) -> Sample:
-        skipped: list[tuple[str, str]] = []
-        while self.number < index:
-            self.number, self.row = next(self.rows)
-        while len(skipped) < LONGEST_DAMAGED_RUN:
-            name, cell = self.row
+        indices = chain.from_iterable(self.share.batches(self.first_step))
+        skipped, index = [], next(indices)
+        rows = enumerate(self.stream.cells(index), index)
+        number, (name, cell) = next(rows)
+        while True:
+            while number < index:
+                number, (name, cell) = next(rows)
             try:
-                sample = make_sample(decode_cell(cell, name), recipe, index, name)
+                sample = make_sample(decode_cell(cell, name), self.recipe, index, name)
             except UnreadableImage as error:
                 skipped.append((error.name, error.reason))
-                self.number, self.row = next(self.rows)
+                if len(skipped) == LONGEST_DAMAGED_RUN:
+                    raise _unusable(
+                        f"{self.stream.label}: none of {len(skipped)} rows", *skipped[0]
+                    ) from error
+                number, (name, cell) = next(rows)
                 continue
-            return sample | {"skipped": skipped}
-        name, reason = skipped[0]
-        raise TrainingError(
-            f"{self.label}: none of {len(skipped)} rows can be used; the first: {name}: {reason}"
-        )
+            yield sample | {"skipped": skipped}
+            skipped, index = [], next(indices)
+
+
+def _unusable(none: str, name: str, reason: str) -> TrainingError:
+    return TrainingError(f"{none} can be used; the first: {name}: {reason}")
 
 
 class _Told(Dataset):
@@ -298,8 +264,11 @@ class _Told(Dataset):
             return error
 
 
-def collate(samples: Sequence[Sample]) -> Sample:
-    """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]."""
+def collate(samples: Sequence[Any]) -> Any:
+    """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]; or an error in place of one."""
+    for sample in samples:
+        if isinstance(sample, TrainingError):
+            return sample
     batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
     for name in samples[0]:
         if name == "skipped":
@@ -337,7 +306,7 @@ def loader(
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
         "num_workers": workers,
-        "collate_fn": _collate_told,
+        "collate_fn": collate,
         "pin_memory": pin_memory,
         "worker_init_fn": _one_thread,
         "persistent_workers": workers > 0,
@@ -347,18 +316,11 @@ def loader(
         streamed = StreamedPairs(pairs, recipe, share, first_step)
         batches = DataLoader(streamed, batch_size=share.batch, **kept)
     else:
-        batches = DataLoader(_Told(pairs), batch_sampler=_Batches(share, first_step), **kept)
+        batches = DataLoader(_Told(pairs), batch_sampler=share.batches(first_step), **kept)
     for batch in batches:
         if isinstance(batch, TrainingError):
             raise batch
         yield batch
-
-
-def _collate_told(samples: Sequence[Sample | TrainingError]) -> Sample | TrainingError:
-    for sample in samples:
-        if isinstance(sample, TrainingError):
-            return sample
-    return collate(samples)  # type: ignore[arg-type]
 
 
 def _one_thread(worker: int) -> None:

@@ -1,22 +1,18 @@
-"""Training samples computed once: pairs, latents, reference images.
-
-A run over a limited number of pairs (`samples`) needs to decode, crop, degrade and encode each of
-them only once. What depends on what is in the names of the folders::
+"""Training samples computed once. What they depend on is in the names of the folders::
 
     cache/pairs-<recipe, photographs>/00000.safetensors        hr, lr; and 00000.skipped.json
     cache/latents-<the same, VAE>/00000.safetensors            z_hr, z_lr
     cache/references-<the same, stage 1>/00000.safetensors     reference
 
-A file is there whole or not at all, so a killed preparation goes on where it was; all files hold
-equally many samples, so a run over more pairs goes on from those of a run over fewer. Processes
-share the files out among themselves.
+A file is there whole or not at all; all hold equally many samples, so a run over more pairs goes on
+from those of a run over fewer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,9 +46,19 @@ SKIPPED = ".skipped.json"
 """Beside a file of pairs: the photographs that could not be used for it."""
 
 
+LayerProgress = Callable[[str, int, int], None]
+"""Told of (layer, chunks done, chunks in all)."""
+Skip = Callable[[str, str], None]
+"""Told once of each photograph that cannot be used: (name, reason)."""
+
+
+def untold(*told: object) -> None:
+    """The `LayerProgress` and `Skip` of those who need not know."""
+
+
 @dataclass(frozen=True)
 class Hands:
-    """Who prepares.
+    """Who prepares, and who is told.
 
     Attributes:
         process, processes: this one takes every n-th file.
@@ -64,9 +70,13 @@ class Hands:
     processes: int = 1
     workers: int = 0
     exchange: Callable[[list[str]], list[str]] = list
+    report: LayerProgress = untold
+    skip: Skip = untold
 
-    def mine(self, numbers: Sequence[int]) -> Sequence[int]:
-        return numbers[self.process :: self.processes]
+    def missing(self, folder: Path, total: int) -> list[int]:
+        """Numbers of the files that this process is to make."""
+        numbers = range(total)[self.process :: self.processes]
+        return [n for n in numbers if not (folder / _chunk_name(n)).is_file()]
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -81,8 +91,6 @@ class Hands:
 
 
 ALONE = Hands()
-LayerProgress = Callable[[str, int, int], None]
-"""Told of (layer, chunks done, chunks in all)."""
 
 
 def chunk_size(recipe: Recipe) -> int:
@@ -104,7 +112,9 @@ class PreparedSamples(Dataset):
     def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
         self.folders, self.recipe, self.size = folders, recipe, size
         self.chunk = min(chunk_size(recipe), size)
-        self.skipped = skipped_in(folders[0])
+        self.skipped: dict[str, str] = {}
+        for file in sorted(folders[0].glob(f"*{SKIPPED}")):
+            self.skipped |= json.loads(file.read_text(encoding="utf-8"))
         self._open: dict[Path, Any] = {}
 
     def __getitem__(self, index: int) -> Sample:
@@ -132,8 +142,6 @@ def prepare(
     pipeline: CasSRPipeline | None = None,
     references: References | None = None,
     hands: Hands = ALONE,
-    report: LayerProgress = lambda layer, done, total: None,
-    skip: Callable[[str, str], None] = lambda name, reason: None,
 ) -> PreparedSamples:
     """Compute what is not there yet.
 
@@ -143,8 +151,6 @@ def prepare(
         pipeline: with it, latents are prepared too.
         references: what makes reference images of LR images.
         hands: which part of it this process does.
-        report: told how far it is.
-        skip: told once of each photograph that cannot be used.
 
     Raises:
         TrainingError: pairs without a size.
@@ -161,31 +167,25 @@ def prepare(
     whole = -(-pairs.size // chunk) * chunk
     folders = [cache / f"pairs-{_digest(key)}"]
     with hands.together():
-        _write_pairs(pairs, folders[0], hands, report, skip)
+        _write_pairs(pairs, folders[0], hands)
     plain = PreparedSamples(folders[:1], pairs.recipe, whole)
     with hands.together():
         if pipeline is not None:
             scaling = pipeline.vae.config["scaling_factor"]
             here = key | {"vae": module_digest(pipeline.vae, but=DECODER), "scaling": scaling}
             folders.append(cache / f"latents-{_digest(here)}")
-            _write_layer(folders[-1], plain, partial(_latents, pipeline), hands, report)
+            _write_layer(folders[-1], plain, partial(_latents, pipeline), hands)
         if references is not None:
             folders.append(cache / f"references-{_digest(key | dict(references.identity()))}")
-            _write_layer(folders[-1], plain, partial(_references, references), hands, report)
+            _write_layer(folders[-1], plain, partial(_references, references), hands)
     return PreparedSamples(folders, pairs.recipe, pairs.size)
 
 
-def _write_pairs(
-    pairs: TrainingPairs,
-    folder: Path,
-    hands: Hands,
-    report: LayerProgress,
-    skip: Callable[[str, str], None],
-) -> None:
+def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
     assert pairs.size is not None
     chunks = _PairChunks(pairs, folder, min(chunk_size(pairs.recipe), pairs.size))
     total = -(-pairs.size // chunks.size)
-    numbers = _missing(folder, total, hands)
+    numbers = hands.missing(folder, total)
     known: set[str] = set()
     made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
     for number, found in zip(numbers, made, strict=True):
@@ -193,9 +193,9 @@ def _write_pairs(
             raise found
         for name, reason in found.items():
             if name not in known:
-                skip(name, reason)
+                hands.skip(name, reason)
         known |= found.keys()
-        report("pairs", number + 1, total)
+        hands.report("pairs", number + 1, total)
 
 
 class _PairChunks(Dataset):
@@ -226,23 +226,14 @@ class _PairChunks(Dataset):
         return skipped
 
 
-def skipped_in(folder: Path) -> dict[str, str]:
-    """Reason by photograph that could not be used for the pairs in a folder."""
-    skipped: dict[str, str] = {}
-    for file in sorted(folder.glob(f"*{SKIPPED}")):
-        skipped |= json.loads(file.read_text(encoding="utf-8"))
-    return skipped
-
-
 def _write_layer(
     folder: Path,
     samples: PreparedSamples,
     compute: Callable[[Sample], Mapping[str, Tensor]],
     hands: Hands,
-    report: LayerProgress,
 ) -> None:
     total = -(-samples.size // samples.chunk)
-    for number in _missing(folder, total, hands):
+    for number in hands.missing(folder, total):
         numbers = range(number * samples.chunk, (number + 1) * samples.chunk)
         parts = [
             compute(collate([samples[i] for i in numbers[at : at + BATCH]]))
@@ -250,22 +241,14 @@ def _write_layer(
         ]
         stacked = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
         _save(stacked, folder / _chunk_name(number))
-        report(folder.name.split("-")[0], number + 1, total)
+        hands.report(folder.name.split("-")[0], number + 1, total)
 
 
-def _missing(folder: Path, total: int, hands: Hands) -> list[int]:
-    """Numbers of the files that are not there, of this process."""
-    return [n for n in hands.mine(range(total)) if not (folder / _chunk_name(n)).is_file()]
-
-
+@torch.no_grad()
 def _latents(pipeline: CasSRPipeline, batch: Sample) -> dict[str, Tensor]:
     codec = LatentCodec.untiled(pipeline.vae, batch["hr"])
-    device = pipeline.vae.device
-    with torch.no_grad():
-        return {
-            "z_hr": codec.encode(batch["hr"].to(device)).cpu(),
-            "z_lr": codec.encode(upscale_bicubic(batch["lr"], scale_of(batch)).to(device)).cpu(),
-        }
+    images = {"z_hr": batch["hr"], "z_lr": upscale_bicubic(batch["lr"], scale_of(batch))}
+    return {name: codec.encode(x.to(pipeline.vae.device)).cpu() for name, x in images.items()}
 
 
 def _references(references: References, batch: Sample) -> dict[str, Tensor]:

@@ -28,11 +28,7 @@ class References(Protocol):
 
 @dataclass(frozen=True)
 class Stage1:
-    """The model's own stage 1, as sampling would run it; the upscaled LR images where it has none.
-
-    Attributes:
-        pipeline: of the model.
-    """
+    """The model's own stage 1, as sampling would run it; upscaled LR images where it has none."""
 
     pipeline: CasSRPipeline
 
@@ -53,11 +49,13 @@ class Stage1:
         modules = {"vae": pipeline.vae, "unet": pipeline.unet, "activation": pipeline.activation}
         digests = {name: module_digest(m) for name, m in modules.items() if m is not None}
         sampling, scheduler = pipeline.sampling, pipeline.scheduler
+        # diffusers lists which values are defaults in an order that every process shuffles anew.
+        said = {k: v for k, v in scheduler.config.items() if not k.startswith("_")}
         prompts = [pipeline.embed_prompt(t) for t in (sampling.prompt, sampling.negative_prompt)]
         return {
             "kind": kind,
             "sampling": sampling.as_dict(),
-            "scheduler": [type(scheduler).__name__, repr(sorted(scheduler.config.items()))],
+            "scheduler": [type(scheduler).__name__, repr(sorted(said.items()))],
             "latents": [pipeline.config["latent_target"], pipeline.config["latent_sigma"]],
             "scaling": pipeline.vae.config["scaling_factor"],
             "prompts": tensor_digest(torch.cat(prompts)),

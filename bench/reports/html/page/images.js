@@ -1,122 +1,156 @@
 "use strict";
-// The grid of thumbnails: one dataset, as one method made it, ordered by one metric.
-(() => {
-  const get = (id) => document.getElementById(id);
-  const grid = get("image-grid");
+// Which images of a dataset are shown, in which order, and how: thumbnails, a table, a scatter plot.
+const Images = (() => {
   const controls = get("image-controls");
+  const chosen = (/** @type {string} */ id) => Number(field(id).value);
 
-  const chosen = (id) => Number(get(id).value);
+  /** The controls by their key in the address; choices among names are there by name. */
+  const byName = /** @type {[string, string, string[]][]} */ ([
+    ["dataset", "image-dataset", REPORT.names.datasets],
+    ["method", "image-method", REPORT.names.methods],
+    ["metric", "image-metric", REPORT.metrics.map(({ name }) => name)],
+    ["x-method", "scatter-method", REPORT.names.methods],
+    ["x-metric", "scatter-metric", REPORT.metrics.map(({ name }) => name)],
+  ]);
+  const byValue = [
+    ["as", "image-display", "thumbnails"], ["order", "image-order", "worst"], ["find", "image-filter", ""],
+    ["from", "image-from", ""], ["to", "image-to", ""],
+  ];
+  const displays = { thumbnails: "image-grid", table: "image-table", scatter: "image-scatter" };
+  let turn = 0;
+  let drawn = "";
 
-  const scoreOf = (item) => item[5][chosen("image-method")]?.[chosen("image-metric")];
+  /** @param {Row} row */
+  const scoreOf = (row) => Scores.numeric(row[5][chosen("image-method")]?.[chosen("image-metric")]);
 
-  const spreadOf = (item) => {
-    const metric = chosen("image-metric");
-    const values = item[5].map((scores) => Viewer.numeric(scores[metric])).filter(Number.isFinite);
+  /** @param {Row} row */
+  const spreadOf = (row) => {
+    const values = row[5]
+      .map((scores) => Scores.numeric(scores[chosen("image-metric")]) ?? NaN)
+      .filter(Number.isFinite);
     return values.length > 1 ? Math.max(...values) - Math.min(...values) : null;
   };
 
-  // What is compared and whether small comes first; images without it stay last.
-  const orders = () => {
-    const lower = REPORT.metrics[chosen("image-metric")]?.lower;
-    const score = (item) => Viewer.numeric(scoreOf(item));
-    return {
-      worst: [score, !lower],
-      best: [score, lower],
-      spread: [spreadOf, false],
-      name: [() => 0, true],
-    }[get("image-order").value];
+  /** What is compared, and 1 where small comes first. @returns {[(row: Row) => number | null, number]} */
+  const order = () => {
+    const worst = REPORT.metrics[chosen("image-metric")]?.lower ? -1 : 1;
+    /** @type {Record<string, [(row: Row) => number | null, number]>} */
+    const orders = { worst: [scoreOf, worst], best: [scoreOf, -worst], spread: [spreadOf, -1] };
+    return orders[field("image-order").value] ?? [() => 0, 1];
   };
 
-  const ordered = () => {
-    const dataset = chosen("image-dataset");
-    const needle = get("image-filter").value.toLowerCase();
-    const [key, ascending] = orders();
-    return REPORT.items
-      .map((item, index) => ({ item, index, key: key(item) }))
-      .filter(({ item }) => item[0] === dataset && item[1].toLowerCase().includes(needle))
-      .sort((a, b) => {
-        if (a.key === null || b.key === null) {
-          return (a.key === null) - (b.key === null) || a.index - b.index;
-        }
-        const less = a.key === b.key ? 0 : a.key < b.key ? -1 : 1;
-        return (ascending ? less : -less) || a.index - b.index;
-      });
+  /** @param {Row[]} rows */
+  const found = (rows) => {
+    const needle = field("image-filter").value.toLowerCase();
+    const [from, to] = ["image-from", "image-to"].map((id) => field(id).value);
+    const [low, high] = [from === "" ? -Infinity : Number(from), to === "" ? Infinity : Number(to)];
+    const [key, sign] = order();
+    // An image without a score is in no range.
+    const within = (/** @type {Row} */ row) => {
+      const score = scoreOf(row);
+      return score === null ? from + to === "" : score >= low && score <= high;
+    };
+    // Sorting is stable: equals stay in the dataset's order.
+    return rows
+      .filter((row) => row[1].toLowerCase().includes(needle) && within(row))
+      .map((row) => ({ row, key: key(row) }))
+      .sort((a, b) => Scores.compare(a.key, b.key, sign))
+      .map(({ row }) => row);
   };
 
-  const thumbnail = (item) => {
-    const source = item[4][chosen("image-method") + 2];
-    if (!Array.isArray(source)) {
-      const empty = document.createElement("span");
-      empty.className = "empty";
-      empty.textContent = source ?? "no picture";
-      return empty;
+  /** @returns {ImageSelection} */
+  const selection = (/** @type {Row[]} */ rows) => ({
+    rows,
+    method: chosen("image-method"),
+    metric: chosen("image-metric"),
+    other: { method: chosen("scatter-method"), metric: chosen("scatter-metric") },
+    open: (place) => Viewer.open(rows, place, chosen("image-method")),
+  });
+
+  const draw = async () => {
+    turn += 1;
+    const mine = turn;
+    const rows = await Scores.images(chosen("image-dataset")).catch((error) => {
+      get("image-status").textContent = error.message;
+      return /** @type {Row[]} */ ([]);
+    });
+    if (mine !== turn) {
+      return null;
     }
-    const image = document.createElement("img");
-    image.loading = "lazy";
-    image.decoding = "async";
-    image.alt = "";
-    image.src = Viewer.url(source, true);
-    return image;
-  };
-
-  const label = (item) => {
-    const score = scoreOf(item);
-    if (score === undefined) {
-      return "";
+    const shown = selection(found(rows));
+    const display = field("image-display").value;
+    const controlled = JSON.stringify([...byName, ...byValue].map(([, id]) => field(id).value));
+    // What is there already keeps its place on the page, and the focus, when the reader goes back.
+    if (controlled !== drawn) {
+      drawn = controlled;
+      for (const [name, id] of Object.entries(displays)) {
+        get(id).hidden = name !== display;
+      }
+      controls.dataset.as = display;
+      ({ table: ImageTable.draw, scatter: Scatter.draw }[display] ?? Grid.draw)(shown);
     }
-    const title = REPORT.metrics[chosen("image-metric")].title;
-    const known = Viewer.numeric(score) !== null;
-    return `${title} ${known ? Viewer.format(score, chosen("image-metric")) : "–"}`;
+    const count = shown.rows.length;
+    const images = `${count} image${count === 1 ? "" : "s"}${count < rows.length ? ` of ${rows.length}` : ""}`;
+    const by = field("image-method").selectedOptions[0]?.text ?? "";
+    get("image-status").textContent = `${images}, as ${by} made them.`;
+    return { shown: shown.rows, all: rows };
   };
 
-  const card = (item, list, place) => {
-    const line = document.createElement("li");
-    const button = document.createElement("button");
-    const name = document.createElement("span");
-    const score = document.createElement("span");
-    button.type = "button";
-    name.className = "name";
-    name.textContent = item[1];
-    score.className = "quiet";
-    score.textContent = label(item);
-    button.append(thumbnail(item), name, score);
-    button.addEventListener("click", () => Viewer.open(list, place, chosen("image-method")));
-    line.append(button);
-    return line;
+  /** What is chosen where the address says nothing. @param {string} key */
+  const initial = (key) => (key === "x-metric" && REPORT.metrics.length > 1 ? 1 : 0);
+
+  const onChange = () => {
+    Address.change(Object.fromEntries([
+      ...byName.map(([key, id, names]) => [key, chosen(id) === initial(key) ? "" : names[chosen(id)]]),
+      ...byValue.map(([key, id, usual]) => [key, field(id).value === usual ? "" : field(id).value]),
+    ]));
+    draw();
   };
 
-  const draw = () => {
-    const found = ordered();
-    const list = found.map(({ index }) => index);
-    grid.replaceChildren(...found.map(({ item }, place) => card(item, list, place)));
-    const images = `${found.length} image${found.length === 1 ? "" : "s"}`;
-    get("image-status").textContent = `${images}, as ${get("image-method").selectedOptions[0].text} made them.`;
+  /** Controls as the address says, then the viewer. */
+  const follow = async () => {
+    for (const [key, id, names] of byName) {
+      const index = names.indexOf(Address.value(key));
+      field(id).value = String(index < 0 ? initial(key) : index);
+    }
+    for (const [key, id, usual] of byValue) {
+      field(id).value = Address.value(key, usual);
+    }
+    if (!REPORT.metrics.length) {
+      field("image-order").value = "name";
+    }
+    const lists = await draw();
+    if (lists) {
+      Viewer.follow(lists.shown, lists.all);
+    }
   };
 
-  const fill = (id, titles) => {
-    get(id).replaceChildren(...titles.map((title, index) => new Option(title, index)));
+  /** The images behind a mean, worst first. @param {number} dataset @param {number} method @param {number} metric */
+  const show = (dataset, method, metric) => {
+    field("image-dataset").value = String(dataset);
+    field("image-method").value = String(method);
+    field("image-metric").value = String(metric);
+    field("image-order").value = "worst";
+    onChange();
+    get("images").scrollIntoView();
+    field("image-dataset").focus({ preventScroll: true });
   };
 
   fill("image-dataset", REPORT.datasets);
-  fill("image-method", REPORT.methods);
-  fill("image-metric", REPORT.metrics.map((metric) => metric.title));
-  get("image-metric").disabled = REPORT.metrics.length === 0;
-  if (!REPORT.metrics.length) {
-    get("image-order").value = "name";
-    get("image-order").disabled = true;
+  for (const id of ["image-method", "scatter-method"]) {
+    fill(id, REPORT.methods);
   }
+  for (const id of ["image-metric", "scatter-metric"]) {
+    fill(id, REPORT.metrics.map(({ title }) => title));
+    field(id).disabled = REPORT.metrics.length === 0;
+  }
+  field("image-order").disabled = REPORT.metrics.length === 0;
   controls.hidden = false;
   controls.addEventListener("submit", (event) => event.preventDefault());
-  controls.querySelectorAll("select").forEach((select) => select.addEventListener("change", draw));
-  get("image-filter").addEventListener("input", draw);
-  document.addEventListener("show-images", ({ detail }) => {
-    get("image-dataset").value = detail.dataset;
-    get("image-method").value = detail.method;
-    get("image-metric").value = detail.metric;
-    get("image-order").value = "worst";
-    draw();
-    get("images").scrollIntoView();
-    get("image-dataset").focus({ preventScroll: true });
-  });
-  draw();
+  controls.addEventListener("change", onChange);
+  for (const id of ["image-filter", "image-from", "image-to"]) {
+    get(id).addEventListener("input", draw);
+  }
+  Address.follow(follow);
+  return { show };
 })();

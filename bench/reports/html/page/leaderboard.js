@@ -1,104 +1,120 @@
 "use strict";
-// Sorting and filtering of the tables; means become links to the images behind them.
+// Which datasets, methods and metrics the tables show, how they lie and what sorts them.
 (() => {
-  const status = document.getElementById("board-status");
-  const controls = document.getElementById("board-controls");
-  const boards = [...document.querySelectorAll(".board")];
+  const controls = get("board-controls");
+  const status = get("board-status");
+  const boards = [...document.querySelectorAll(".board")].map(
+    (element, dataset) => new Board(/** @type {HTMLElement} */ (element), dataset),
+  );
+  const NAMES = { ...REPORT.names, metrics: boards[0].columns.map(({ key }) => key) };
+  const KINDS = /** @type {const} */ (["datasets", "methods", "metrics"]);
 
-  const valueOf = (row, metric) => {
-    const text = row.querySelector(`[data-metric="${metric}"]`).dataset.value;
-    return text === "" ? null : Number(text.replace("inf", "Infinity"));
-  };
+  /** @param {string} kind @returns {HTMLInputElement[]} */
+  const ticks = (kind) => [...controls.querySelectorAll(`input[name="${kind}"]`)].map((tick) => /** @type {any} */ (tick));
 
-  // Rows without a value stay last in both directions.
-  const compare = (a, b, sign) => {
-    if (a === null || b === null) {
-      return (a === null) - (b === null);
-    }
-    return a === b ? 0 : sign * (a < b ? -1 : 1);
-  };
+  const checked = (/** @type {string} */ id) => /** @type {any} */ (field(id)).checked;
 
-  const order = (head) => {
-    const metric = head.dataset.metric;
-    const isMetric = metric !== undefined;
-    const first = isMetric && head.dataset.better === "higher" ? "descending" : "ascending";
-    const second = first === "ascending" ? "descending" : "ascending";
-    const direction = head.getAttribute("aria-sort") === first ? second : first;
-    return { metric, isMetric, direction, sign: direction === "ascending" ? 1 : -1 };
-  };
+  const ticked = (/** @type {string} */ kind) =>
+    ticks(kind).flatMap((tick, index) => (tick.checked ? [index] : []));
 
-  const sort = (board, head) => {
-    const { metric, isMetric, direction, sign } = order(head);
-    const column = head.cellIndex;
-    const body = board.querySelector("tbody");
-    const text = (row) => row.cells[column].textContent.trim().toLowerCase();
-    const rows = [...body.rows].sort((a, b) => {
-      const given = Number(a.dataset.method) - Number(b.dataset.method);
-      return isMetric
-        ? compare(valueOf(a, metric), valueOf(b, metric), sign) || given
-        : compare(text(a), text(b), sign) || given;
+  const arrange = () => {
+    const columns = ticked("metrics").map((index) => NAMES.metrics[index]);
+    const sort = Address.value("sort");
+    const datasets = ticked("datasets");
+    boards.forEach((board, dataset) => {
+      board.element.hidden = !datasets.includes(dataset);
+      board.arrange({
+        methods: ticked("methods"), columns, sort,
+        across: field("board-layout").value === "across",
+        empty: checked("board-empty"),
+      });
     });
-    board.querySelectorAll("th[aria-sort]").forEach((th) => th.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", direction);
-    body.append(...rows);
-    status.textContent = `Sorted by ${head.dataset.label}, ${direction}.`;
+    get("leaderboard").classList.toggle("no-intervals", !checked("board-intervals"));
+    const by = boards[0].sortable().find(({ key }) => key === sort.replace(/^-/, ""));
+    status.textContent = by ? `Sorted by ${by.head.dataset.label}, ${boards[0].direction(sort)}.` : "";
+    for (const kind of KINDS) {
+      const all = ticks(kind).length;
+      const some = ticked(kind).length;
+      get(`count-${kind}`).textContent = some === all ? "" : ` ${some} of ${all}`;
+    }
   };
 
+  /** Controls as the address says. */
+  const follow = () => {
+    for (const kind of KINDS) {
+      const without = Address.list(`without-${kind}`) ?? [];
+      ticks(kind).forEach((tick, index) => {
+        tick.checked = !without.includes(NAMES[kind][index]);
+      });
+    }
+    field("board-layout").value = Address.value("layout") === "across" ? "across" : "";
+    /** @type {any} */ (field("board-empty")).checked = Address.value("empty") === "hidden";
+    /** @type {any} */ (field("board-intervals")).checked = Address.value("intervals") !== "hidden";
+    arrange();
+  };
+
+  const onChange = () => {
+    const without = KINDS.map((kind) => {
+      const shown = ticked(kind);
+      return [`without-${kind}`, NAMES[kind].filter((_, index) => !shown.includes(index))];
+    });
+    Address.change({
+      ...Object.fromEntries(without),
+      layout: field("board-layout").value,
+      empty: checked("board-empty") ? "hidden" : "",
+      intervals: checked("board-intervals") ? "" : "hidden",
+    });
+    arrange();
+  };
+
+  /** @param {Board} board */
   const makeSortable = (board) => {
-    for (const head of board.querySelectorAll("thead th")) {
-      const button = document.createElement("button");
-      button.type = "button";
-      const label = head.firstChild;
-      head.dataset.label = label.textContent.trim();
+    for (const { key, head } of board.sortable()) {
+      const label = /** @type {ChildNode} */ (head.firstChild);
+      head.dataset.label = label.textContent?.trim();
+      const button = make("button", { type: "button", className: "sort" });
       head.replaceChild(button, label);
-      button.append(label);
-      button.addEventListener("click", () => sort(board, head));
-    }
-  };
-
-  const linkImages = (cell) => {
-    const mean = cell.querySelector(".mean");
-    const link = document.createElement("a");
-    link.href = "#images";
-    link.title = "show its images, worst first";
-    mean.replaceWith(link);
-    link.append(mean);
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      const [dataset, method, metric] = cell.dataset.images.split(",").map(Number);
-      document.dispatchEvent(
-        new CustomEvent("show-images", { detail: { dataset, method, metric } })
-      );
-    });
-  };
-
-  const filterDatasets = () => {
-    const wanted = document.getElementById("board-dataset").value;
-    for (const board of boards) {
-      board.hidden = wanted !== "" && board.dataset.board !== wanted;
-    }
-  };
-
-  const filterMetrics = () => {
-    for (const tick of controls.querySelectorAll("input[name=metric]")) {
-      document.querySelectorAll(`.board [data-metric="${tick.value}"]`).forEach((cell) => {
-        cell.hidden = !tick.checked;
+      button.append(head.dataset.label ?? "");
+      button.addEventListener("click", () => {
+        Address.change({ sort: Address.value("sort") === key ? `-${key}` : key });
+        arrange();
       });
     }
   };
 
-  boards.forEach(makeSortable);
-  document.querySelectorAll("td[data-images]").forEach((cell) => {
-    if (cell.dataset.value !== "") {
-      linkImages(cell);
-    }
+  /** @param {Board} board */
+  const makeTelling = (board) => {
+    REPORT.columns.forEach(({ image }, column) => {
+      board.columns[column].cells.forEach((cell, method) => {
+        CellCard.attach(cell, board.dataset, column, method);
+        if (image !== null && cell.dataset.value !== "") {
+          const mean = /** @type {HTMLElement} */ (cell.querySelector(".mean"));
+          const link = make("a", { href: "#images", title: "show its images, worst first" });
+          mean.replaceWith(link);
+          link.append(mean);
+          link.addEventListener("click", (/** @type {Event} */ event) => {
+            event.preventDefault();
+            Images.show(board.dataset, method, image);
+          });
+        }
+      });
+    });
+  };
+
+  boards.forEach((board) => {
+    makeSortable(board);
+    makeTelling(board);
   });
   controls.hidden = false;
   controls.addEventListener("submit", (event) => event.preventDefault());
-  controls.addEventListener("change", () => {
-    filterDatasets();
-    filterMetrics();
+  controls.addEventListener("change", (event) => {
+    if (event.target !== field("copy-as")) {
+      onChange();
+    }
   });
-  filterDatasets();
-  filterMetrics();
+  get("copy-board").addEventListener("click", () => {
+    const shown = boards.filter(({ element }) => !element.hidden).map(({ element }) => element);
+    CopyTable.copy(shown, field("copy-as").value, checked("board-intervals"));
+  });
+  Address.follow(follow);
 })();

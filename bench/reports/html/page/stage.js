@@ -3,62 +3,80 @@
 class Stage {
   static STEP = 1.25;
   static LARGEST = 32;
+  static LENS = 4;
+  static GAP = 8;
+  static CAPTION = 46;
 
-  // `onChange` is called whenever zoom, centre or divider have changed.
+  /** @param {HTMLElement} element @param {() => void} onChange called when zoom, centre or divider have changed */
   constructor(element, onChange) {
     this.element = element;
     this.onChange = onChange;
     this.size = [1, 1];
     this.split = 0.5;
+    this.flipped = false;
+    this.lens = false;
+    /** Screen pixels per pixel of the picture; null fits it into its pane. @type {number | null} */
+    this.zoom = null;
+    /** Share of the picture's width and height. */
+    this.centre = [0.5, 0.5];
+    /** Where the pointer is in its pane. @type {number[] | null} */
+    this.pointer = null;
+    /** @type {Pane[]} */
     this.panes = [];
-    this.pointers = new Map();
-    this.fit();
+    this.gestures = new Gestures(this);
     new ResizeObserver(() => this.draw()).observe(element);
   }
 
-  // panes: [{label, pictures: [{url, name, reason}], caption}], two pictures have a divider.
-  show(panes, size) {
+  /** Zoom and centre stay as they are. @param {PaneSpec[]} specs @param {number[]} size */
+  show(specs, size) {
     this.size = size;
-    this.panes = panes.map((pane) => this.makePane(pane));
+    this.panes = specs.map((spec) => Panes.build(spec, () => this.draw()));
+    this.panes.forEach((pane) => this.gestures.listen(pane));
     this.element.replaceChildren(...this.panes.map((pane) => pane.figure));
-    this.element.classList.toggle("several", panes.length > 1);
     this.draw();
   }
 
   fit() {
     this.zoom = null;
-    this.centre = null;
+    this.centre = [0.5, 0.5];
     this.draw();
   }
 
+  flip() {
+    this.flipped = !this.flipped;
+    this.draw();
+  }
+
+  /** @param {number} share */
   setSplit(share) {
     this.split = Math.min(1, Math.max(0, share));
     this.draw();
   }
 
-  // Keep the picture's point that lies at (x, y) of a pane where it is.
+  /** Keep the picture's point that lies at (x, y) of a pane where it is. @param {number} factor @param {number} [x] @param {number} [y] */
   zoomBy(factor, x, y) {
     const [width, height] = this.paneSize();
-    const at = [x ?? width / 2, y ?? height / 2];
     const before = this.scale();
     const after = Math.min(Stage.LARGEST, Math.max(this.smallest(), before * factor));
-    const centre = this.middle();
-    this.centre = [
-      centre[0] + (at[0] - width / 2) * (1 / before - 1 / after),
-      centre[1] + (at[1] - height / 2) * (1 / before - 1 / after),
-    ];
+    const apart = 1 / before - 1 / after;
+    const [right, down] = [(x ?? width / 2) - width / 2, (y ?? height / 2) - height / 2];
+    this.centre = [this.centre[0] + (right * apart) / this.size[0], this.centre[1] + (down * apart) / this.size[1]];
     this.zoom = after;
     this.draw();
   }
 
+  /** @param {number} scale */
   zoomTo(scale) {
     this.zoomBy(scale / this.scale());
   }
 
+  /** @param {number} x @param {number} y */
   moveBy(x, y) {
-    const centre = this.middle();
     this.zoom = this.scale();
-    this.centre = [centre[0] - x / this.zoom, centre[1] - y / this.zoom];
+    this.centre = [
+      this.centre[0] - x / this.zoom / this.size[0],
+      this.centre[1] - y / this.zoom / this.size[1],
+    ];
     this.draw();
   }
 
@@ -75,154 +93,82 @@ class Stage {
     return Math.min(1, this.fitting()) / 2;
   }
 
-  middle() {
-    return this.centre ?? [this.size[0] / 2, this.size[1] / 2];
-  }
-
   paneSize() {
     const view = this.panes[0]?.view;
     return [view?.clientWidth || 1, view?.clientHeight || 1];
+  }
+
+  /** As many columns as make the pictures largest with all of them in the window. */
+  arrange() {
+    const { clientWidth, clientHeight } = this.element;
+    const count = this.panes.length;
+    const caption = this.panes.some(({ figure }) => figure.childElementCount > 1) ? Stage.CAPTION : 0;
+    const share = (/** @type {number} */ columns) => {
+      const rows = Math.ceil(count / columns);
+      const width = (clientWidth - Stage.GAP * (columns - 1)) / columns;
+      const height = (clientHeight - Stage.GAP * (rows - 1)) / rows - caption;
+      return Math.min(width / this.size[0], height / this.size[1]);
+    };
+    const choices = Array.from({ length: count }, (_, index) => index + 1);
+    const columns = choices.reduce((best, other) => (share(other) > share(best) ? other : best), 1);
+    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    this.element.style.gridTemplateRows = `repeat(${Math.ceil(count / columns)}, minmax(0, 1fr) auto)`;
   }
 
   draw() {
     if (!this.panes.length) {
       return;
     }
+    this.arrange();
+    this.centre = this.zoom === null ? [0.5, 0.5] : this.centre.map((c) => Math.min(1, Math.max(0, c)));
     const [width, height] = this.paneSize();
     const scale = this.scale();
-    const centre = this.middle().map((c, i) => Math.min(this.size[i], Math.max(0, c)));
-    this.centre = this.zoom === null ? null : centre;
-    const left = width / 2 - centre[0] * scale;
-    const top = height / 2 - centre[1] * scale;
+    // On a whole pixel of the screen, lest the browser mix neighbours.
+    const whole = (/** @type {number} */ place) => Math.round(place * devicePixelRatio) / devicePixelRatio;
+    const left = whole(width / 2 - this.centre[0] * this.size[0] * scale);
+    const top = whole(height / 2 - this.centre[1] * this.size[1] * scale);
     for (const pane of this.panes) {
-      for (const image of pane.images) {
-        image.style.width = `${this.size[0]}px`;
-        image.style.height = `${this.size[1]}px`;
-        image.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
-        image.classList.toggle("enlarged", this.size[0] * scale > 1.5 * image.naturalWidth);
-      }
+      pane.layers.forEach((layer) => this.place(layer, left, top, scale));
       pane.view.classList.toggle("fitted", this.zoom === null);
-      if (pane.handle) {
-        pane.clip.style.clipPath = `inset(0 0 0 ${this.split * 100}%)`;
-        pane.handle.style.left = `${this.split * 100}%`;
-      }
+      pane.handle?.style.setProperty("left", `${this.split * 100}%`);
+      this.cover(pane, pane.layers[1], this.split);
+      this.magnify(pane, left, top, scale);
     }
     this.onChange();
   }
 
-  makePane({ label, pictures, caption }) {
-    const figure = document.createElement("figure");
-    const view = document.createElement("div");
-    view.className = "pane";
-    view.tabIndex = 0;
-    view.setAttribute("role", "group");
-    view.setAttribute("aria-label", `${label}; arrow keys move, plus and minus zoom, 0 fits`);
-    const layers = pictures.map((picture) => this.makeLayer(picture));
-    view.append(...layers);
-    const pane = { figure, view, images: [...view.querySelectorAll("img")] };
-    if (pictures.length === 2) {
-      pane.clip = layers[1];
-      pane.handle = document.createElement("div");
-      pane.handle.className = "handle";
-      view.append(pane.handle);
-    }
-    figure.append(view);
-    if (caption) {
-      figure.append(caption);
-    }
-    this.listen(pane);
-    return pane;
-  }
-
-  makeLayer({ url, name, reason }) {
-    const layer = document.createElement("div");
-    layer.className = "layer";
-    if (url) {
-      const image = document.createElement("img");
-      image.src = url;
-      image.alt = name;
-      image.draggable = false;
-      image.addEventListener("load", () => this.draw());
-      layer.append(image);
-    } else {
-      const text = document.createElement("p");
-      text.textContent = `${name}: ${reason}`;
-      layer.append(text);
-    }
-    return layer;
-  }
-
-  listen(pane) {
-    const { view } = pane;
-    view.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const box = view.getBoundingClientRect();
-      const factor = event.deltaY < 0 ? Stage.STEP : 1 / Stage.STEP;
-      this.zoomBy(factor, event.clientX - box.left, event.clientY - box.top);
-    }, { passive: false });
-    view.addEventListener("keydown", (event) => this.onKey(event));
-    view.addEventListener("pointerdown", (event) => this.onDown(event, pane));
-    view.addEventListener("pointermove", (event) => this.onMove(event, pane));
-    for (const name of ["pointerup", "pointercancel"]) {
-      view.addEventListener(name, (event) => this.pointers.delete(event.pointerId));
+  /** @param {HTMLElement} layer @param {number} left @param {number} top @param {number} scale */
+  place(layer, left, top, scale) {
+    const image = layer.querySelector("img");
+    if (image) {
+      image.style.width = `${this.size[0]}px`;
+      image.style.height = `${this.size[1]}px`;
+      image.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+      image.classList.toggle("enlarged", this.size[0] * scale > 1.5 * image.naturalWidth);
     }
   }
 
-  onKey(event) {
-    const step = Math.max(16, this.paneSize()[0] / 10);
-    const actions = {
-      ArrowLeft: () => this.moveBy(step, 0),
-      ArrowRight: () => this.moveBy(-step, 0),
-      ArrowUp: () => this.moveBy(0, step),
-      ArrowDown: () => this.moveBy(0, -step),
-      "+": () => this.zoomBy(Stage.STEP),
-      "=": () => this.zoomBy(Stage.STEP),
-      "-": () => this.zoomBy(1 / Stage.STEP),
-      0: () => this.fit(),
-    };
-    if (Object.hasOwn(actions, event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      event.preventDefault();
-      actions[event.key]();
+  /** How the upper picture covers the lower. @param {Pane} pane @param {HTMLElement} upper @param {number} from share of the width */
+  cover({ kind }, upper, from) {
+    if (kind === "divider") {
+      upper.style.clipPath = `inset(0 0 0 ${100 * Math.min(1, Math.max(0, from))}%)`;
+    } else if (kind === "flicker") {
+      upper.style.visibility = this.flipped ? "visible" : "hidden";
     }
   }
 
-  // A drag moves the divider at its handle or while the picture fits; else it moves the picture.
-  onDown(event, pane) {
-    const onHandle = event.target === pane.handle;
-    this.divides = Boolean(pane.handle) && (onHandle || this.zoom === null);
-    this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
-    pane.view.setPointerCapture(event.pointerId);
-    if (this.divides) {
-      this.divideAt(event, pane);
-    }
-  }
-
-  onMove(event, pane) {
-    const before = this.pointers.get(event.pointerId);
-    if (!before) {
+  /** The lens of a pane: what lies below the pointer, larger. @param {Pane} pane @param {number} left @param {number} top @param {number} scale */
+  magnify(pane, left, top, scale) {
+    pane.lens.hidden = !this.lens || !this.pointer;
+    if (!this.lens || !this.pointer) {
       return;
     }
-    const now = [event.clientX, event.clientY];
-    if (this.pointers.size === 2) {
-      this.pinch(event.pointerId, before, now, pane);
-    } else if (this.divides) {
-      this.divideAt(event, pane);
-    } else {
-      this.moveBy(now[0] - before[0], now[1] - before[1]);
-    }
-    this.pointers.set(event.pointerId, now);
-  }
-
-  divideAt(event, pane) {
-    const box = pane.view.getBoundingClientRect();
-    this.setSplit((event.clientX - box.left) / box.width);
-  }
-
-  pinch(id, before, now, pane) {
-    const [, other] = [...this.pointers].find(([key]) => key !== id);
-    const apart = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]) || 1;
-    const box = pane.view.getBoundingClientRect();
-    const middle = [(now[0] + other[0]) / 2 - box.left, (now[1] + other[1]) / 2 - box.top];
-    this.zoomBy(apart(now) / apart(before), ...middle);
+    Panes.fillLens(pane);
+    const [x, y] = this.pointer;
+    const side = pane.lens.clientWidth;
+    const within = (/** @type {number} */ start, /** @type {number} */ at) => side / 2 + (start - at) * Stage.LENS;
+    pane.lens.style.transform = `translate(${x - side / 2}px, ${y - side / 2}px)`;
+    pane.lensLayers.forEach((layer) => this.place(layer, within(left, x), within(top, y), scale * Stage.LENS));
+    this.cover(pane, pane.lensLayers[1], within(this.split * this.paneSize()[0], x) / side);
   }
 }

@@ -9,21 +9,21 @@
       return null;
     }
   };
-  const keep = (theme) => {
+  const keep = (/** @type {string} */ theme) => {
     try {
       localStorage.setItem("cassr-bench-theme", theme);
     } catch {
       // Private windows keep nothing.
     }
   };
-  const apply = (theme) => {
+  const apply = (/** @type {string} */ theme) => {
     document.documentElement.dataset.theme = theme;
     return theme;
   };
 
-  let theme = apply(themes.includes(kept()) ? kept() : "system");
+  let theme = apply(themes.find((name) => name === kept()) ?? "system");
   document.addEventListener("DOMContentLoaded", () => {
-    const button = document.getElementById("theme");
+    const button = /** @type {HTMLElement} */ (document.getElementById("theme"));
     const show = () => {
       button.textContent = `Theme: ${theme}`;
     };

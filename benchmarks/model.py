@@ -1,0 +1,282 @@
+"""What CasSR costs: memory by the size of its output, seconds a step, and what tiles change.
+
+    python benchmarks/model.py memory --untiled --figure     # peak memory, 512 to 2048 px
+    python benchmarks/model.py step                          # 512 px, SD-1.5's size, one thread
+    python benchmarks/model.py tiles --model FOLDER --figure # a saved pipeline, or random weights
+
+Each prints JSON; `--figure` draws the picture of docs/cassr.md again.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import skimage.data
+import torch
+import typer
+from diffusers import StableDiffusionControlNetPipeline
+from PIL import Image
+from torch import Tensor
+
+from cassr.build import build_pipeline
+from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT
+from cassr.controlnet import embed_hint, paired_residuals
+from cassr.pipeline import CasSRPipeline
+from cassr.sampling.tiling import Grid
+from cassr.unet import decode, embed_time, encode
+
+FIGURES = Path(__file__).parents[1] / "docs" / "figures"
+SIDES = (512, 1024, 2048)
+TILE, OVERLAP, WHOLE = 256, 64, 8192
+"""In pixels of the output; the last is the side of a tile that holds any image here."""
+GAIN = 8
+# Blocks above 64 KiB go back to the system when they are freed, so that memory in use is measured
+# and not what the allocator keeps for later.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+app = typer.Typer(help=__doc__.splitlines()[0], add_completion=False)
+
+
+def tiles_of(side: int, overlap: int) -> dict[str, int]:
+    return {"tile": side, "vae_tile": side, "tile_overlap": overlap, "vae_overlap": overlap}
+
+
+@app.command()
+def memory(untiled: bool = False, figure: bool = False) -> None:
+    """Peak memory against the size of the output in tiles, and of whole images up to 1024 px.
+
+    Both stages use the same tiles, so stage 2 alone is run, of the miniature: how memory grows with
+    the image does not change with the size of the networks. Every size has a process of its own.
+    """
+    os.environ.update(ALLOCATOR)
+    runs = [(side, TILE) for side in SIDES] + [(side, WHOLE) for side in SIDES[:2] if untiled]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        rows = pd.DataFrame(pool.starmap(peak_memory, runs, chunksize=1))
+    print(rows.to_json(orient="records", indent=2))
+    if figure:
+        columns = rows.pivot(index="side", columns="tile", values="peak")
+        columns.columns = [f"tiles of {TILE} px", "whole image"][: columns.shape[1]]
+        axes = columns.plot(style=["o-", "s--"], figsize=(5.2, 3.2), xticks=SIDES)
+        axes.set(xlabel="side of the output, px", ylabel="peak resident memory, MiB")
+        axes.set(ylim=(0, 1.2 * rows["peak"].max()))
+        axes.grid(alpha=0.3)
+        axes.figure.savefig(FIGURES / "cassr_memory.png", dpi=110, bbox_inches="tight")
+
+
+def peak_memory(side: int, tile: int) -> dict[str, float]:
+    """Upscale one image to side x side in this process; memory in MiB, time in seconds."""
+    torch.set_num_threads(1)
+    pipeline = build_pipeline("mini")
+    pipeline.set_progress_bar_config(disable=True)
+    image = torch.rand(3, side // 4, side // 4)
+    loaded, started = peak(), time.perf_counter()
+    pipeline(image, activation="lr", output_type="pt", **tiles_of(tile, OVERLAP))
+    seconds = time.perf_counter() - started
+    return {"side": side, "tile": tile, "loaded": loaded, "peak": peak(), "seconds": seconds}
+
+
+def peak() -> float:
+    """Largest resident memory of this process so far, MiB (Linux counts it in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def now() -> float:
+    """Seconds; without a GPU those of processor time, which other programs do not stretch."""
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@app.command()
+def step(side: int = 512, rounds: int = 3) -> None:
+    """Seconds a step: CasSR against diffusers' pipeline with two ControlNets.
+
+    Both run in turns on one thread at the size of SD-1.5 with random weights, with classifier-free
+    guidance and the same scheduler. A step is what lies between the ends of two.
+    """
+    torch.set_num_threads(1)
+    pipeline = build_pipeline("sd15", activation="external")
+    controlnet = pipeline.controlnet
+    for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight, std=0.01)
+    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    runs = contenders(pipeline, side)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            seconds[name].append(second_step(run))
+            print(f"{seconds[name][-1]:8.2f} s  {name}", file=sys.stderr, flush=True)
+    medians = {name: median(values) for name, values in seconds.items()}
+    ratios = {name: value / next(iter(medians.values())) for name, value in medians.items()}
+    result = {"seconds": medians, "ratios": ratios, "parts": parts(pipeline, side)}
+    print(json.dumps(result, indent=2))
+
+
+def second_step(run: Callable[..., Any]) -> float:
+    """Seconds of the second step of a call."""
+    ends: list[float] = []
+
+    def note(pipeline: Any, index: int, t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        ends.append(now())
+        return tensors
+
+    run(num_inference_steps=2, output_type="latent", callback_on_step_end=note)
+    return ends[1] - ends[0]
+
+
+def contenders(pipeline: CasSRPipeline, side: int) -> dict[str, Callable[..., Any]]:
+    image, reference = torch.rand(2, 1, 3, side, side)
+    other = StableDiffusionControlNetPipeline(
+        vae=pipeline.vae,
+        text_encoder=None,
+        tokenizer=None,
+        unet=pipeline.unet,
+        controlnet=[pipeline.controlnet, pipeline.controlnet],
+        scheduler=pipeline.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for each in (pipeline, other):
+        each.set_progress_bar_config(disable=True)
+    theirs = partial(
+        other,
+        prompt_embeds=pipeline.embed_prompt(GENERAL_DESCRIPTION),
+        negative_prompt_embeds=pipeline.embed_prompt(NEGATIVE_PROMPT),
+        image=[image, reference],
+        height=side,
+        width=side,
+    )
+
+    def ours(share_halves: bool = True, **options: Any) -> None:
+        pipeline.register_to_config(share_halves=share_halves)
+        options |= {"scale": 1, "process_size": 0, **tiles_of(WHOLE, 0)}
+        pipeline(image, reference=reference, **options)
+
+    return {
+        "diffusers, two ControlNets": theirs,
+        "CasSR": ours,
+        "CasSR without multiple attention": partial(ours, multiple_attention=False),
+        "CasSR, each half its own ControlNet pass": partial(ours, share_halves=False),
+    }
+
+
+@torch.no_grad()
+def parts(pipeline: CasSRPipeline, side: int) -> dict[str, float]:
+    """Seconds of what a step of CasSR is made of, and of what is done once per image."""
+    unet, controlnet, made = pipeline.unet, pipeline.controlnet, {}
+
+    def timed(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        started = now()
+        result = function(*args)
+        made[name] = now() - started
+        return result
+
+    images = torch.rand(2, 3, side, side, device=unet.device)
+    latents = torch.randn_like(pipeline.vae.encode(images[:1]).latent_dist.mode())
+    prompt, t = pipeline.prompt_embeddings.table[1:3], torch.tensor(500, device=unet.device)
+    hints = timed("hints, once per image", embed_hint, controlnet, images)
+    args = (controlnet, latents, t, prompt[-1:], hints)
+    features = timed("ControlNet, LR and reference", paired_residuals, *args)
+    temb = embed_time(unet, latents.repeat(2, 1, 1, 1), t)  # of both halves
+    skips, mid = timed("U-Net, down and middle", encode, unet, latents, temb, prompt)
+    up = (unet, mid, skips, temb, prompt)
+    timed("U-Net, up, plain", decode, *up)
+    run_block = pipeline.guidance_stage().block_runner(*features)
+    timed("U-Net, up, with multiple attention", decode, *up, run_block)
+    return made
+
+
+@app.command()
+def tiles(model: str = "", figure: bool = False) -> None:
+    """Tiled against untiled: PSNR between them, and steps at the tiles' borders.
+
+    The image is 1.5 tiles wide and high. A seam would show as a line at the tiles' borders in the
+    magnified difference, and as border steps that stand out of all others.
+    """
+    torch.set_num_threads(1)
+    pipeline = CasSRPipeline.from_pretrained(model) if model else awakened()
+    pipeline.set_progress_bar_config(disable=True)
+    side = TILE * 3 // 2
+    image = photograph(side // 4)
+    whole = pipeline(image, output_type="pt", **tiles_of(WHOLE, 0)).images
+    tiled = pipeline(image, output_type="pt", **tiles_of(TILE, OVERLAP)).images
+    grid = Grid(side, side, TILE, OVERLAP)
+    psnr = float(-10 * (tiled - whole).square().mean().log10())
+    steps = border_steps(tiled - whole, grid)
+    print(json.dumps({"side": side, "tiles": len(grid), "psnr": psnr, "steps": steps}))
+    if figure:
+        draw_tiles(whole, tiled, grid)
+
+
+def awakened() -> CasSRPipeline:
+    """A miniature at random weights whose conditions reach the output."""
+    pipeline = build_pipeline("mini")
+    generator = torch.Generator().manual_seed(0)
+    for module in (pipeline.controlnet, pipeline.activation):
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+    return pipeline
+
+
+def photograph(side: int) -> Image.Image:
+    """scikit-image's coffee, shrunk from its middle."""
+    middle = Image.fromarray(skimage.data.coffee()).crop((100, 0, 500, 400))
+    return middle.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def edges(grid: Grid, axis: str) -> list[int]:
+    """Where tiles begin or end along "top" or "left"."""
+    extent = {"top": "height", "left": "width"}[axis]
+    starts = {getattr(window, axis) for window in grid}
+    return sorted(starts | {getattr(w, axis) + getattr(w, extent) for w in grid})
+
+
+def border_steps(difference: Tensor, grid: Grid) -> dict[str, float]:
+    """Steps of the difference between neighbouring rows or columns, over their mean.
+
+    Returns:
+        The mean at the tiles' borders, and for comparison the largest anywhere.
+    """
+    at_borders, largest = [], []
+    for dim, axis in ((2, "top"), (3, "left")):
+        steps = difference.diff(dim=dim).abs().mean((0, 1, 5 - dim))
+        relative = steps / steps.mean()
+        at_borders += relative[[edge - 1 for edge in edges(grid, axis)[1:-1]]].tolist()
+        largest.append(float(relative.max()))
+    return {"at_borders": float(np.mean(at_borders)), "largest": max(largest)}
+
+
+def draw_tiles(whole: Tensor, tiled: Tensor, grid: Grid) -> None:
+    difference = ((tiled - whole) * GAIN + 0.5).clamp(0, 1)
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
+    titles = ("whole image", "tiles", f"difference x {GAIN}")
+    for axis, title, image in zip(axes, titles, (whole, tiled, difference), strict=True):
+        axis.imshow(image[0].permute(1, 2, 0).numpy())
+        axis.set_title(title, fontsize=10)
+        axis.set(xticks=edges(grid, "left"), yticks=edges(grid, "top"))
+        axis.tick_params(labelsize=7)
+    figure.savefig(FIGURES / "cassr_tiles.png", dpi=72)
+
+
+if __name__ == "__main__":
+    app()
