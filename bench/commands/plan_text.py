@@ -55,7 +55,7 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
     console = Console(highlight=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
-    unknown = sum(not (need["size"] or need["here"]) for need in needs)
+    unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
     folder, free = disk()
     console.print(
         f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size; {in_words(free)} "

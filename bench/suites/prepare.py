@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bench import metrics
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, Unavailable
 from bench.base.progress import Progress
 from bench.data.fetch import fetch_data
 from bench.data.find import find as find_data
@@ -41,17 +42,15 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         A row each, as `fetch_row` gives them, with their licence; the network is asked for sizes.
     """
     entries = [find_method(name) for name in suite.methods]
-    environments = {e.name: _environment(e, gpu_here) for e in entries if e.card.official}
-    useless = {name for name, row in environments.items() if row["problem"]}
-    used = [entry for entry in entries if entry.name not in useless]
+    official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
+    used = [e for e in entries if not (e.name in official and official[e.name][0]["problem"])]
     found = [
         *fetch_data(_lacking(suite, root), QUIET, dry_run=True),
         *(_row(f"package {p}", e, "pip") for e in used for p in e.absent_packages()),
-        *environments.values(),
+        *chain(*official.values()),
         *fetch([*(entry.name for entry in used), *of_catalogue(suite)], QUIET, dry_run=True),
-        *(row for entry in used if entry.card.official for row in _from_hub(entry)),
         # What nobody publishes is a dash in the table, no failure.
-        *(_row("model", e, "", state=e.unavailable()) for e in used if e.card.lookup),
+        *(_row("model", entry, "") for entry in used if entry.card.lookup),
     ]
     licences = {entry.name: entry.card.licence for entry in entries}
     licences |= {name: metrics.get(name).licence for name in suite.metrics}
@@ -101,10 +100,10 @@ def _failed(rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"{row['file']}: {row['state']}" for row in rows if row["failed"])
 
 
-def _row(what: str, entry: Entry, source: str, **more: Any) -> Row:
+def _row(what: str, entry: Entry, source: str, problem: str = "") -> Row:
     row: Row = {"file": what, "for": [entry.name], "sources": [source] if source else []}
-    row |= {"size": 0, "here": False, "problem": "", "state": f"would come from {source}"}
-    return row | more
+    row |= {"size": 0, "here": False, "problem": problem}
+    return row | {"state": f"would come from {source}" if source else entry.unavailable()}
 
 
 def _asked(row: Row) -> Row:
@@ -132,28 +131,26 @@ def _install(package: str, progress: Progress) -> None:
     importlib.invalidate_caches()
 
 
-def _environment(entry: Entry, gpu_here: bool) -> Row:
-    """An official repository with its environment; `here` only with all of its files."""
+def _official(entry: Entry, gpu_here: bool) -> list[Row]:
+    """An official repository with its environment, `here` only with all of its files; and the
+    folders of the hub that it wants, which setup gets."""
     where, problem = Installation(entry.card), ""
     checks = {check.what: check for check in where.checks()}
     gpu = checks.pop("GPU", None)
     built = checks["repository"].state == checks["environment"].state == "ok"
-    if gpu_here and gpu and gpu.state != "ok":
-        problem = f"GPU: {gpu.found}; {gpu.mend}"
-    elif not built:
-        problem = environment.no_interpreter(where)
-    here = not problem and all(check.state == "ok" for check in checks.values())
-    size = 0 if built or problem else ENVIRONMENT
-    source = where.official.repository.split("://")[-1]
-    what = f"environment {entry.card.name}"
-    return _row(what, entry, source, size=size, here=here, problem=problem)
-
-
-def _from_hub(entry: Entry) -> Iterator[Row]:
-    """The folders of the hub that an official repository wants; setup gets them."""
-    where = Installation(entry.card)
-    there = {check.what for check in where.checks() if check.state == "ok"}
-    for each in where.official.snapshots:
-        name, here = each.repository, each.repository in there
-        size, problem = (0, "") if here else hub.offered(name, each.revision, each.files or None)
-        yield _row(name, entry, "the hub", size=size, here=here, problem=problem)
+    try:
+        if gpu_here and gpu and gpu.state != "ok":
+            raise Unavailable(f"GPU: {gpu.found}; {gpu.mend}")
+        if not built:
+            environment.venv_command(where.official.python, None, where.root)
+    except Unavailable as error:
+        problem = str(error)
+    address = where.official.repository.split("://")[-1]
+    rows = [_row(f"environment {entry.card.name}", entry, address, problem)]
+    rows[0]["here"] = not problem and all(check.state == "ok" for check in checks.values())
+    rows[0]["size"] = 0 if built or problem else ENVIRONMENT
+    for each in where.official.snapshots if not problem else ():
+        name, here = each.repository, checks[each.repository].state == "ok"
+        size, reason = (0, "") if here else hub.offered(name, each.revision, each.files or None)
+        rows.append({**_row(name, entry, "the hub", reason), "size": size, "here": here})
+    return rows
