@@ -233,10 +233,10 @@ def test_table_1_from_nothing_with_kills_and_a_network_that_drops(
             os.killpg(begun.pid, signal.SIGKILL)
     done = bench("run", table1.suite, "--prepare", "--yes", "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
-    scores = json.loads(done.stdout)["scores"]
-    assert len(scores) == (len(table1.methods) + 1) * 2 * 2
-    dashes = {score["method"] for score in scores if score["value"] is None}
-    assert dashes == {"cassr"}
+    rows = json.loads(done.stdout)["summary"]
+    assert len(rows) == (len(table1.methods) + 1) * 2
+    dashes = {row["method"] for row in rows if row["mean"] is None}
+    assert dashes == {"cassr"}, rows
     again = bench("prepare", table1.suite, "--dry-run", "--json")
     assert all(row["here"] for row in json.loads(again.stdout)["needs"] if row["sources"])
 

@@ -64,7 +64,8 @@ def run(
         get_ready(plan, seeds, yes, dry_run, as_json)
     elif not (offline or dry_run or fetch is False):
         _fetch_for(plan, fetch, as_json)
-    plan = make_plan(suite_card, options, progress(as_json))
+    if not (offline or dry_run):
+        plan = make_plan(suite_card, options, progress(as_json))
     if dry_run:
         _show_plan(plan, seeds, as_json)
         return
