@@ -26,7 +26,6 @@ from test_remote import pack
 
 from bench.base.text import in_words
 from bench.methods.find import all_methods
-from bench.suites import prepare
 from bench.suites.find import suite_cards
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -165,11 +164,10 @@ def test_the_plan_names_everything_once_with_its_size(
     ]
     environments = [row for row in rows if row["file"].startswith("environment")]
     assert len(environments) == len(table1.methods)
-    total = table1.bytes + len(environments) * prepare.ENVIRONMENT
-    assert sum(row["size"] for row in rows) == total
+    assert sum(row["size"] for row in rows) == table1.bytes
     assert next(row for row in rows if row["file"] == "model")["state"].endswith("--data paper")
     shown = bench("run", table1.suite, "--dry-run", "--prepare").stdout
-    assert f"to come: {in_words(total)}, beside 0 of unknown size" in shown
+    assert f"to come: {in_words(table1.bytes)}, beside {len(environments)} of unknown size" in shown
     assert "2 images on set-a not known" in shown
     assert not list(Path(os.environ["CASSR_BENCH_CACHE"]).rglob("*.pth"))  # nothing was fetched
 

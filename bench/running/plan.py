@@ -86,9 +86,13 @@ class Plan:
         return replace(self, options=replace(self.options, shard=Shard(), device=device))
 
     def require_data(self) -> None:
-        """Raise DataError if a dataset is missing."""
-        if self.missing:
-            raise DataError("; ".join(dict.fromkeys(self.missing.values())))
+        """Raise DataError if a dataset is missing; names an archive once, whatever is made of it."""
+        archives = {d.name: d.card.archive.name for d in self.datasets if d.card and d.card.archive}
+        reasons: dict[str, str] = {}
+        for name, reason in self.missing.items():
+            reasons.setdefault(archives.get(name, name), reason)
+        if reasons:
+            raise DataError("; ".join(reasons.values()))
 
 
 def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:
@@ -108,13 +112,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         ("metric", [spec.name for spec in specs]),
     ):
         _refuse_repeated(what, names)
-    archives = {d.name: d.card.archive.name for d in sets if d.card and d.card.archive}
-    reasons: dict[str, str] = {}  # an archive is named once, whatever sets are made of it
-    missing = {
-        d.name: reasons.setdefault(archives.get(d.name, d.name), reason)
-        for d in sets
-        if (reason := d.problem(options.datasets))
-    }
+    missing = {d.name: reason for d in sets if (reason := d.problem(options.datasets))}
     manifests = {
         d.name: Manifest(d.name, (), "", d.scale)
         if d.name in missing

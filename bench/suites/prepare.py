@@ -148,7 +148,8 @@ def _official(entry: Entry, gpu_here: bool) -> list[Row]:
     address = where.official.repository.split("://")[-1]
     rows = [_row(f"environment {entry.card.name}", entry, address, problem)]
     rows[0]["here"] = not problem and all(check.state == "ok" for check in checks.values())
-    rows[0]["size"] = 0 if built or problem else ENVIRONMENT
+    installs = where.official.requirements or where.official.packages
+    rows[0]["size"] = ENVIRONMENT if installs and not (built or problem) else 0
     for each in where.official.snapshots if not problem else ():
         name, here = each.repository, checks[each.repository].state == "ok"
         size, reason = (0, "") if here else hub.offered(name, each.revision, each.files or None)
