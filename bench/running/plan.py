@@ -86,7 +86,7 @@ class Plan:
         return replace(self, options=replace(self.options, shard=Shard(), device=device))
 
     def require_data(self) -> None:
-        """Raise DataError if a dataset is missing; names an archive once, whatever is made of it."""
+        """Raise DataError if a dataset is missing; names each archive once."""
         archives = {d.name: d.card.archive.name for d in self.datasets if d.card and d.card.archive}
         reasons: dict[str, str] = {}
         for name, reason in self.missing.items():
