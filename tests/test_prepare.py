@@ -165,7 +165,9 @@ def test_the_plan_names_everything_once_with_its_size(
     environments = [row for row in rows if row["file"].startswith("environment")]
     assert len(environments) == len(table1.methods)
     assert sum(row["size"] for row in rows) == table1.bytes
-    assert next(row for row in rows if row["file"] == "model")["state"].endswith("--data paper")
+    assert next(row for row in rows if row["file"] == "model cassr")["state"].endswith(
+        "--data paper"
+    )
     shown = bench("run", table1.suite, "--dry-run", "--prepare").stdout
     assert f"to come: {in_words(table1.bytes)}, beside {len(environments)} of unknown size" in shown
     assert "2 images on set-a not known" in shown

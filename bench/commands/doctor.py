@@ -55,11 +55,12 @@ def examine_suite(name: str, store: Path) -> list[Check]:
     from bench.suites.find import find_suite
     from bench.suites.prepare import needs
 
-    mend = f"cassr-bench prepare {name}"
-    return [
-        Check(row["file"], "ok" if row["here"] else "missing", row["problem"] or row["state"], mend)
-        for row in needs(find_suite(name), store / "datasets", gpu_here=True)
-    ]
+    checks = []
+    for row in needs(find_suite(name), store / "datasets", gpu_here=True):
+        mend = f"cassr-bench prepare {name}" if row["sources"] and not row["here"] else ""
+        found = row["problem"] or row["state"]
+        checks.append(Check(row["file"], "ok" if row["here"] else "missing", found, mend))
+    return checks
 
 
 def _python() -> Check:

@@ -50,7 +50,7 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         *chain(*official.values()),
         *fetch([*(entry.name for entry in used), *of_catalogue(suite)], QUIET, dry_run=True),
         # What nobody publishes is a dash in the table, no failure.
-        *(_row("model", entry, "") for entry in used if entry.card.lookup),
+        *(_row(f"model {entry.name}", entry, "") for entry in used if entry.card.lookup),
     ]
     licences = {entry.name: entry.card.licence for entry in entries}
     licences |= {name: metrics.get(name).licence for name in suite.metrics}
