@@ -42,6 +42,8 @@ def score(
     hr: PathLike | None = None,
     *,
     metrics: str | Sequence[str],
+    sr_name: str = "",
+    modcrop: bool = False,
     device: str = "auto",
     workers: int | None = None,
     limit: int | None = None,
@@ -62,7 +64,14 @@ def score(
             [Path(folder) for folder in _several(sr)],
             None if hr is None else Path(hr),
             _several(metrics),
-            RunOptions(Path(place), resolve_device(device), workers, limit=limit),
+            RunOptions(
+                Path(place),
+                resolve_device(device),
+                workers,
+                limit=limit,
+                sr_name=sr_name,
+                modcrop=modcrop,
+            ),
             Progress(not progress),
         )
     return folders.as_frame(scores)
@@ -127,7 +136,7 @@ def upscale(
     """Upscale one image, a batch or a list of images, as `cassr-bench upscale` does.
 
     The method is a name, `spandrel:FILE`, `FILE.py` or a function upscale(lr, *, scale, seeds).
-    Gives what was given (an image of Pillow's for a path), in the 8 bits that a file holds. An
+    Gives what was given (an image of Pillow's, in sRGB, for a path), in the 8 bits of a file. An
     image's noise follows from `seed` and the file's stem; those that are no files are called 0,
     1, 2 and so on.
     """
@@ -142,7 +151,8 @@ def upscale(
             for i, file in enumerate(given.files)
         ]
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
-        done = upscale_files(_name(method), inputs, place / "sr", options, Progress(not progress))
+        shown = Progress(not progress)
+        done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
         if done.failures:
             lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
             raise BenchError("; ".join(lines))

@@ -85,3 +85,44 @@ ODD_NAMES = (
     "<script>alert(1)<",
     "-rf",
 )
+
+
+def icc_profile(name: str, gamma: float, primaries: dict[str, tuple[float, ...]]) -> bytes:
+    """A small ICC profile: of RGB with the XYZ of its primaries (D50), of grey without any."""
+
+    def number(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(values: tuple[float, ...]) -> bytes:
+        return b"XYZ " + bytes(4) + b"".join(map(number, values))
+
+    text = name.encode() + b"\0"
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": xyz((0.9642, 1.0, 0.8249)),
+        **{f"{channel}XYZ".encode(): xyz(values) for channel, values in primaries.items()},
+        **{f"{channel}TRC".encode(): curve for channel in primaries or "k"},
+    }
+    table, data = b"", b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    body = struct.pack(">I", len(tags)) + table + data
+    kind = b"RGB " if primaries else b"GRAY"
+    head = struct.pack(">I4sI4s4s4s", 128 + len(body), b"", 0x02400000, b"mntr", kind, b"XYZ ")
+    middle = bytes(12) + b"acsp" + bytes(28) + b"".join(map(number, (0.9642, 1.0, 0.8249)))
+    return (head + middle).ljust(128, b"\0") + body
+
+
+ADOBE = icc_profile(
+    "Adobe RGB (1998)",
+    2.2,
+    {
+        "r": (0.60974, 0.31111, 0.01947),
+        "g": (0.20528, 0.62567, 0.06087),
+        "b": (0.14919, 0.06322, 0.74457),
+    },
+)
+DOT_GAIN = icc_profile("Dot Gain", 1.6, {})

@@ -107,7 +107,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     images.write_png(target, photo(8, 8))
     before = target.read_bytes()
 
-    def full_disk(rgb: np.ndarray, file: Path) -> None:
+    def full_disk(rgb: np.ndarray, file: Path, profile: bytes) -> None:
         file.write_bytes(b"half")
         raise OSError("No space left on device")
 
@@ -139,7 +139,7 @@ def test_clashing_stems_are_all_refused(tmp_path: Path) -> None:
         Image.fromarray(photo(4, 4)).save(tmp_path / name)
     unique, clashes = images.by_stem(image_files(tmp_path))
     assert set(unique) == {"b"}
-    assert sorted(path.name for path, _ in clashes) == ["a.bmp", "a.png"]
+    assert sorted(Path(file).name for file, _ in clashes) == ["a.bmp", "a.png"]
 
 
 def test_written_pictures_are_readable_by_others(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Cli
 from pictures import ODD_NAMES, not_read_in_folders, photo
 from PIL import Image
 
+import bench
 from bench.base.text import spreadsheet_text
 
 
@@ -144,6 +146,42 @@ def test_unpaired_and_wrongly_sized_files_are_named(
     assert "other.png: has no partner in" in done.stderr
     assert "img1.png: is 128x100, its HR image is 128x128" in done.stderr
     assert "(n = 1)" in done.stdout
+
+
+def test_modcrop_cuts_to_the_shared_size_at_the_top_left(tmp_path: Path) -> None:
+    sr, hr, cut = tmp_path / "sr", tmp_path / "hr", tmp_path / "cut"
+    for folder in (sr, hr, cut):
+        folder.mkdir()
+    sizes = {"odd": (64, 60), "off": (65, 63), "same": (66, 63), "other": (30, 60)}
+    for name, size in sizes.items():
+        Image.fromarray(photo(66, 63)).save(hr / f"{name}.png")
+        Image.fromarray(photo(66, 63, 5)[: size[0], : size[1]]).save(sr / f"{name}.png")
+        Image.fromarray(photo(66, 63)[: size[0], : size[1]]).save(cut / f"{name}.png")
+
+    def scored(folder: Path, modcrop: bool) -> tuple[dict[str, float], dict[str, str]]:
+        store = tmp_path / "store"  # shared: what was cut is never found without asking for it
+        frame = bench.score(sr, folder, metrics="psnr_y", modcrop=modcrop, store=store)
+        known = frame.set_index("image")
+        return known.value.to_dict(), known.reason.to_dict()
+
+    with_it, reasons = scored(hr, modcrop=True)
+    without, told = scored(hr, modcrop=False)
+    expected, _ = scored(cut, modcrop=False)
+    for name in ("odd.png", "off.png", "same.png"):
+        assert with_it[name] == expected[name] > 0
+    assert "its HR image is 63x66" in reasons["other.png"] and "--modcrop" not in told["other.png"]
+    assert math.isnan(without["odd.png"]) and "score --modcrop" in told["odd.png"]
+    assert without["same.png"] == with_it["same.png"]
+
+
+@pytest.mark.parametrize("metric", ["vif", "pyiqa:cw_ssim"])
+def test_what_is_not_defined_of_a_flat_image_stays_out_of_the_mean(metric: str) -> None:
+    flat, other = np.full((64, 64, 3), 128, np.uint8), photo(64, 64)
+    measure = bench.metric(metric)
+    assert measure(other, photo(64, 64, 5)) > 0
+    for sr in (flat, other):
+        with pytest.raises(bench.BenchError, match="not defined: its HR image is one flat colour"):
+            measure(sr, flat)
 
 
 def test_second_run_computes_nothing_and_a_changed_image_only_itself(

@@ -180,7 +180,7 @@ def test_pairs_are_the_names_that_both_folders_have_and_all_others_are_named(
     for folder, stems in zip(folders, (left, right), strict=True):
         for stem in stems:
             (folder / f"{stem}.png").touch()
-    pairs, refused = pair_files(*folders)
+    pairs, refused, _ = pair_files(*folders)
     assert pairs.keys() == left & right
     assert {stem: (a.stem, b and b.stem) for stem, (a, b) in pairs.items()} == {
         stem: (stem, stem) for stem in left & right

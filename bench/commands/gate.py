@@ -33,6 +33,8 @@ class Subject:
     suite: str | None = argument("A suite's name, or a suite card FILE.toml.", default=None)
     sr: Path | None = option("Instead of a suite: a folder of SR images.")
     hr: Path | None = option("Folder of HR images, paired by file stem.")
+    sr_name: o.SrName = ""
+    modcrop: o.Modcrop = False
 
     def check(self, choice: o.Choice) -> None:
         """Refuse what does not go together."""
@@ -157,6 +159,8 @@ def gate(
             scale=scale or (known and known.measured.scale) or 4,
             apart=True,
             image_timeout=image_timeout,
+            sr_name=subject.sr_name,
+            modcrop=subject.modcrop,
         )
         found = subject.measure(choice.names(), known, options, progress(as_json))
     report_failures(found.failures, options.store)

@@ -25,6 +25,8 @@ def score(
     hr: Path | None = option("Folder of HR images, paired by file stem."),
     metrics: o.Metrics = None,
     protocol: o.Protocol = None,
+    sr_name: o.SrName = "",
+    modcrop: o.Modcrop = False,
     csv: Path | None = option("Write rows image,metric,value,folder here."),
     limit: o.Limit = None,
     device: o.Device = "auto",
@@ -36,8 +38,8 @@ def score(
 ) -> None:
     """Score folders of images, with or without HR.
 
-    Images are paired by file stem; per-image scores go to --csv, the means are printed. Several
-    folders over one HR folder are scored together, which is faster than one by one.
+    Images are paired by file stem, or by one affix that all SR names share. Per-image scores go to
+    --csv, the means are printed. Several folders over one HR folder are faster together.
     """
     from bench.files.outputs import SingleFile, files_in
     from bench.running import score_folders as folders
@@ -50,7 +52,9 @@ def score(
         sr,
         hr,
         o.metric_names(metrics, protocol),
-        RunOptions(store, resolve_device(device), workers, limit=limit),
+        RunOptions(
+            store, resolve_device(device), workers, limit=limit, sr_name=sr_name, modcrop=modcrop
+        ),
         progress(as_json),
     )
     if output is not None:

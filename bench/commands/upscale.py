@@ -24,6 +24,7 @@ def upscale(
     output: Path | None = option("Folder for one PNG per input."),
     dataset: str | None = option("Fill the store for a dataset instead."),
     limit: o.Limit = None,
+    to_srgb: bool = option("Convert colour profiles; default: keep those of RGB.", default=False),
     *,
     work: o.Work,
     offline: o.Offline = False,
@@ -33,12 +34,13 @@ def upscale(
 ) -> None:
     """Upscale files, folders or a dataset by one method.
 
-    Writes one PNG per input under its stem; goes on where it was stopped.
+    Writes one PNG per input under its stem; goes on where it was stopped. EXIF orientation is
+    applied and EXIF dropped; an RGB colour profile is kept, a grey one converted.
     """
     from bench.running import upscale_files
 
-    if bool(dataset) == bool(input) or bool(input) != bool(output):
-        raise BenchError("upscale: give either --input with --output, or --dataset")
+    if bool(dataset) == bool(input) or bool(input) != bool(output) or (dataset and to_srgb):
+        raise BenchError("upscale: give either --input with --output (and --to-srgb), or --dataset")
     options = work.options(limit)
     go_offline(offline)
     shown = progress(as_json)
@@ -47,7 +49,7 @@ def upscale(
     else:
         assert input is not None and output is not None
         done = upscale_files.upscale_files(
-            method, input, output, options, shown, dry_run, overwrite
+            method, input, output, options, shown, dry_run, overwrite, to_srgb
         )
     _print_upscaled(done, dry_run, as_json, options.store)
 

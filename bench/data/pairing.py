@@ -26,8 +26,9 @@ from bench.data.manifest import (
     to_manifest,
 )
 from bench.files import image_folders, images
+from bench.files.names import matched, without_partner
 
-CHECKS = 2
+CHECKS = 3
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 
@@ -47,14 +48,14 @@ def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent
     below = [name for source in sources for name, _ in image_folders.subfolders(source)]
     state = {"checks": CHECKS, "files": files, "subfolders": below}
     known = read_manifest(cache / FILE)
-    if known is not None and known["recipe"] == state:
+    if known is not None and {**known["recipe"], **state} == known["recipe"]:
         return to_manifest(known)
-    pairs, refused = pair_files(lr_folder, hr_folder)
+    pairs, refused, note = pair_files(lr_folder, hr_folder)
     entries, bad = check_pairs(pairs, scale, progress)
     if not entries:
         why = f"no usable image pair, {len(refused + bad)} refused{first_of(refused + bad)}"
         raise DataError(f"{printable(folder)}: {why}")
-    return keep(cache, f"folder:{folder}", scale, entries, refused + bad, state)
+    return keep(cache, f"folder:{folder}", scale, entries, refused + bad, {**state, "note": note})
 
 
 def _sides(folder: Path) -> tuple[Path, Path | None]:
@@ -85,32 +86,34 @@ def _stat_line(path: Path) -> list[Any]:
 
 
 def pair_files(
-    first: Path, second: Path | None
-) -> tuple[dict[str, tuple[Path, Path | None]], Refusals]:
-    """Pair two folders' images by stem, never by position.
+    first: Path, second: Path | None, pattern: str = ""
+) -> tuple[dict[str, tuple[Path, Path | None]], Refusals, str]:
+    """Pair two folders' images by name (see `bench.files.names.matched`), never by position.
 
     Returns:
-        stem -> (file in `first`, file in `second` or None where `second` is None), and
-        (path, reason) of the files that have no partner or share a stem, and of subfolders.
+        stem in `second` -> (file in `first`, file in `second`), or stem -> (file, None) where
+        `second` is None; (path, reason) of the files that have no partner or share a stem, and of
+        subfolders; and what is to be said of how files are named.
 
     Raises:
         ImageError: a folder is missing, empty, or holds images that cannot be read.
     """
     left, refused = _by_stem(first)
     if second is None:
-        return {stem: (path, None) for stem, path in left.items()}, refused
+        return {stem: (path, None) for stem, path in left.items()}, refused, ""
     right, others = _by_stem(second)
     refused += others
+    found = matched(left, right, pattern)
+    used = {*found.files.values(), *(right[stem] for stem in found.files)}
     for own, other, folder in ((left, right, second), (right, left, first)):
-        for stem in sorted(own.keys() - other.keys()):
-            refused.append((printable(own[stem]), f"has no partner in {printable(folder)}"))
-    return {stem: (left[stem], right[stem]) for stem in sorted(left.keys() & right.keys())}, refused
+        for stem in sorted(stem for stem, path in own.items() if path not in used):
+            refused.append((printable(own[stem]), without_partner(own[stem], other, folder)))
+    return {s: (found.files[s], right[s]) for s in sorted(found.files)}, refused, found.note
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
     files, clashes = images.by_stem(image_folders.image_files(folder))
-    refused = [(printable(path), reason) for path, reason in clashes]
-    return files, refused + image_folders.subfolders(folder)
+    return files, clashes + image_folders.subfolders(folder)
 
 
 def check_pairs(

@@ -21,6 +21,7 @@ from bench.base.errors import ImageError
 from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
+from bench.files.names import same
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,15 +163,17 @@ def _one_line(error: Exception) -> str:
     return printable(str(error) or type(error).__name__)
 
 
-def encode_png(rgb: np.ndarray, file: Path) -> None:
+def encode_png(rgb: np.ndarray, file: Path, profile: bytes = b"") -> None:
     """(H, W, 3) uint8 -> PNG by the fastest deflate: a quarter of the time, 13 % more bytes."""
-    Image.fromarray(rgb, "RGB").save(file, format="PNG", compress_level=1)
+    image = Image.fromarray(rgb, "RGB")
+    image.save(file, format="PNG", compress_level=1, icc_profile=profile or None)
 
 
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as PNG; the file appears whole or not at all."""
+def write_png(path: Path, rgb: np.ndarray, profile: bytes = b"") -> None:
+    """Write (H, W, 3) uint8 as PNG, with the ICC profile of its colours; the file appears whole or
+    not at all."""
     with part_of(path) as part:
-        encode_png(rgb, part)
+        encode_png(rgb, part, profile)
 
 
 def to_tensor(rgb: np.ndarray) -> Tensor:
@@ -270,20 +273,21 @@ def image_sha256(path: Path) -> str:
         raise _refused(path, f"cannot be read ({error.strerror})") from error
 
 
-def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
-    """Index files by stem.
+def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """Index files by stem; composed and decomposed accents (NFC, NFD) are the same there.
 
     Returns:
         The files whose stem is unique, and (file, reason) for those that share one.
     """
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(file.stem, []).append(file)
-    unique = {stem: group[0] for stem, group in groups.items() if len(group) == 1}
-    clashes = [
-        (file, f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)")
-        for stem, group in groups.items()
-        if len(group) > 1
-        for file in group
-    ]
+        groups.setdefault(same(file.stem), []).append(file)
+    unique: dict[str, Path] = {}
+    clashes: list[tuple[str, str]] = []
+    for stem, group in groups.items():
+        if len(group) == 1:
+            unique[group[0].stem] = group[0]
+        else:
+            why = f"shares the name '{printable(stem)}' with {len(group) - 1} other image(s)"
+            clashes += [(printable(file), why) for file in group]
     return unique, clashes

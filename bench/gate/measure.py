@@ -130,7 +130,7 @@ def _cell(
             missing = {"": f"{len(hashes) - count} images are missing; a set is scored whole"}
             return cell.model_copy(update={"missing": missing})
         return cell.model_copy(update={"mean": value})
-    own = [(Path(i).stem, v) for i, m, v, _ in scores.rows if m == spec.name and v is not None]
+    own = [(scores.names[i], v) for i, m, v, _ in scores.rows if m == spec.name and v is not None]
     values = {as_unicode(stem): value for stem, value in own}
     missing = {stem: NO_IMAGE for stem in hashes if stem not in values}
     return cell.model_copy(update={"mean": mean(values), "images": values, "missing": missing})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -18,10 +18,11 @@ from bench.base.errors import ImageError, UnknownName, WeightsError
 from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
 from bench.base.text import printable
-from bench.base.types import Method, SetMethod, Weight
+from bench.base.types import ImagePair, Method, SetMethod, Weight
 from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
+from bench.files.names import STEM, Matched, matched
 from bench.methods import lock, own_function
 from bench.methods.card import MethodCard
 from bench.methods.installation import Installation, weights_hint
@@ -41,6 +42,7 @@ class Entry:
         name: as typed.
         card: what it is.
         files: the finished SR images of a dataset by stem, for a method that is a folder of them.
+        naming: how these are named, with `{stem}` for the image's name; "" where it is not said.
         modules: hash of each module beside a method file that it imports, by file name.
         foreign: whether it is code or weights of the user's, which get a process of their own.
     """
@@ -48,6 +50,7 @@ class Entry:
     name: str
     card: MethodCard
     files: Callable[[str], Mapping[str, Path]] | None = None
+    naming: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
     foreign: bool = False
 
@@ -92,6 +95,12 @@ class Entry:
     def absent_packages(self) -> list[str]:
         """The packages that must be installed beside ours and are not, as pip takes them."""
         return [name for name in self.card.packages if not _installed(name)]
+
+    def finished(self, dataset: str, pairs: Iterable[ImagePair]) -> Matched:
+        """The finished images of these pairs of a dataset, by id."""
+        assert self.files is not None
+        naming = self.naming.replace(DATASET, dataset)
+        return matched(self.files(dataset), [pair.id for pair in pairs], naming)
 
     def stand_ins(self) -> list[str]:
         """How the weights that are here differ from those that the card names."""
@@ -162,7 +171,8 @@ def find(name: str) -> Entry:
 
     Names: a card's or its variant's; `spandrel:FILE` (weights spandrel knows);
     `folder:PATH[@NAME]` (finished images, matched by stem; `{dataset}` in PATH stands for the
-    dataset's name); `FILE.py` (defines `upscale`); `FILE.toml` (a card).
+    dataset's name, `{stem}` in its last part says how files are named); `FILE.py` (defines
+    `upscale`); `FILE.toml` (a card).
 
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
@@ -226,23 +236,30 @@ def _folder(name: str) -> Entry:
     path, title = _path_and_title(name.removeprefix("folder:"))
     note = "finished images given as a folder; not run here"
     card = _own_card(title, "", "finished images", note=note)
-    if DATASET in path:
-        return Entry(name, card, cache(lambda dataset: _finished(path.replace(DATASET, dataset))))
-    files = _finished(path)
-    return Entry(name, card, lambda dataset: files)
+    folder, naming = _folder_and_naming(path)
+    files = cache(lambda dataset: _finished(folder.replace(DATASET, dataset)))
+    if DATASET not in folder:
+        files("")  # it is there, and can be read
+    return Entry(name, card, files, naming)
+
+
+def _folder_and_naming(path: str) -> tuple[str, str]:
+    """ "out/{stem}_x4" -> "out", "{stem}_x4"; a folder alone has no naming."""
+    return (str(Path(path).parent), Path(path).name) if STEM in path else (path, "")
 
 
 def _path_and_title(given: str) -> tuple[str, str]:
     """What stands before and behind the last @, unless that is part of a folder's name."""
     path, at, title = given.rpartition("@")
     if not at or Path(given).is_dir() or DATASET in title:
-        return given, Path(given.replace(DATASET, "")).resolve().name
+        folder, _ = _folder_and_naming(given)
+        return given, Path(folder.replace(DATASET, "")).resolve().name
     return path, title
 
 
 def _finished(folder: str) -> Mapping[str, Path]:
     files, clashes = by_stem(image_files(Path(folder)))
-    strange = [*((printable(path), why) for path, why in clashes), *subfolders(Path(folder))]
+    strange = [*clashes, *subfolders(Path(folder))]
     if strange:
         raise ImageError(strange[0][1], strange[0][0])
     return files

@@ -19,6 +19,9 @@ from bench.metrics.filters import check_image, exact
 from bench.metrics.pyiqa_loading import build
 from bench.remote import weights
 
+NEED_TEXTURE = ("vif", "cw_ssim")
+"""Of a flat HR image these are 0 / 0, of which pyiqa makes a number."""
+
 
 class PyiqaMetric:
     """Any per-image metric of pyiqa; a `bench.base.types.Metric`.
@@ -34,8 +37,14 @@ class PyiqaMetric:
         self.net = build(spec, device, options)
 
     def prepare(self, hr: Tensor) -> Any:
-        """The HR image on the device, with whatever can be computed from it alone."""
+        """The HR image on the device, with whatever can be computed from it alone.
+
+        Raises:
+            ImageError: it is too small, or flat where the metric divides by what it shows.
+        """
         check_image(self.spec, hr)
+        if self.spec.pyiqa_name in NEED_TEXTURE and bool((hr == hr[..., :1, :1]).all()):
+            raise ImageError(f"{self.spec.name} is not defined: its HR image is one flat colour")
         with exact():
             return self._prepare(hr.to(self.device))
 

@@ -12,6 +12,7 @@ from bench.base.hashing import derive_seed, json_sha256
 from bench.base.types import ImagePair, Missing
 from bench.data.find import Dataset
 from bench.files.images import image_sha256
+from bench.files.names import Matched
 from bench.methods.find import Entry
 from bench.running.options import Shard
 from bench.running.score import Target
@@ -74,6 +75,11 @@ class Cell:
     def fingerprint(self) -> Mapping[str, Any]:
         return self.entry.fingerprint()
 
+    @cached_property
+    def finished(self) -> Matched:
+        """The images of a method that is a folder of them."""
+        return self.entry.finished(self.dataset, self.pairs)
+
     def image_seed(self, pair: ImagePair) -> int:
         return derive_seed(self.seed, pair.id)
 
@@ -122,7 +128,7 @@ class Cell:
 
     def _sr(self, pair: ImagePair) -> tuple[Path | None, str]:
         if self.entry.files is not None:
-            path = self.entry.files(self.dataset).get(pair.id)
+            path = self.finished.files.get(pair.id)
             return (path, image_sha256(path)) if path else (None, "")
         stored = self.stored(pair)
         return (stored.path, stored.sha256) if stored else (None, "")

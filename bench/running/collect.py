@@ -152,6 +152,8 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
 
 def _method_item(entry: Entry, plan: Plan) -> Item:
     notes = [entry.card.note, *entry.card.deviations, *entry.stand_ins(), *_losses(entry, plan)]
+    if entry.files is not None:
+        notes += dict.fromkeys(cell.finished.note for cell in plan.cells_of(entry))
     return Item(
         entry.card.name,
         entry.card.title,

@@ -31,6 +31,8 @@ class RunOptions:
         seed: instead of the suite's.
         limit: only the first images of every dataset.
         apart: no method runs in this process, as one of the user's never does.
+        sr_name: how SR images of a folder are named, with `{stem}` for the HR image's stem.
+        modcrop: cut such an image and its HR image to the size that both have.
         image_timeout: seconds after which an image is given up, where a method has a process of its
             own.
     """
@@ -44,6 +46,8 @@ class RunOptions:
     scale: int = 4
     apart: bool = False
     image_timeout: int = IMAGE_TIMEOUT
+    sr_name: str = ""
+    modcrop: bool = False
 
     @property
     def datasets(self) -> Path:

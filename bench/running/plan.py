@@ -149,8 +149,7 @@ def _refuse_shared_files(entry: Entry, manifests: Mapping[str, Manifest]) -> Non
         return
     owner: dict[Path, str] = {}
     for dataset, manifest in manifests.items():
-        files = entry.files(dataset)
-        for path in (files[pair.id] for pair in manifest.pairs if pair.id in files):
+        for path in entry.finished(dataset, manifest.pairs).files.values():
             if owner.setdefault(path, dataset) != dataset:
                 raise DataError(
                     f"{printable(entry.name)}: {printable(path.name)} would be scored as an image "
@@ -182,6 +181,8 @@ def manifest_of(dataset: data.Dataset, options: RunOptions, progress: Progress) 
     """
     with progress.step(f"data {dataset.title}") as advance:
         manifest = dataset.manifest(options.datasets, advance)
+    if manifest.recipe.get("note"):
+        progress.say(f"{dataset.title}: {manifest.recipe['note']}")
     if options.limit is None or options.limit >= len(manifest.pairs):
         return manifest
     return replace(manifest, pairs=manifest.pairs[: options.limit])

@@ -6,9 +6,11 @@ it alone computed, once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
@@ -17,10 +19,13 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.pairing import pair_files
-from bench.files.images import image_sha256
+from bench.files.colour import name_of, profile_of
+from bench.files.images import crop, image_sha256, read_rgb, write_png
+from bench.files.names import STEM
 from bench.files.safe_csv import csv_bytes
 from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target
+from bench.running.score_job import nearly_same
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ class FolderScores:
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
         refused: (file, reason) of files that have no rows.
+        names: stem of the HR image of each scored file; its own without HR.
+        notes: what is to be said of the folder as a whole.
     """
 
     folder: Path
@@ -48,6 +55,8 @@ class FolderScores:
     means: tuple[tuple[MetricSpec, float | None, int, str], ...]
     problems: tuple[tuple[str, str], ...]
     refused: tuple[tuple[str, str], ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def of_set(self) -> list[Row]:
@@ -62,6 +71,7 @@ class FolderScores:
             ],
             "scores": [{"image": i, "metric": m, "value": v} for i, m, v, _ in self.rows],
             "problems": [list(problem) for problem in self.problems],
+            "notes": list(self.notes),
         }
 
 
@@ -74,7 +84,7 @@ def score_folders(
 ) -> list[FolderScores]:
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
-    Of the options these count: store, device, workers and limit.
+    Of the options these count: store, device, workers, limit, sr_name and modcrop.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -82,16 +92,19 @@ def score_folders(
     """
     specs = [metrics.get(name) for name in names]
     _require_usable(specs, hr)
-    hashes: dict[Path, str] = {}
-    found = [_targets(sr, hr, options.limit, hashes) for sr in srs]
-    store = Store(options.store)
-    scorer = Scorer(specs, store, options.device)
-    store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
-    if not scorer.usable:
-        raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-    every = [target for targets, _ in found for target in targets]
-    scorer.score_missing(every, options.workers, progress)
-    return [_collect(sr, specs, scorer, *target) for sr, target in zip(srs, found, strict=True)]
+    sha256 = cache(image_sha256)  # of HR images once for all folders
+    with TemporaryDirectory() as place:
+        found = [_found(sr, hr, options, sha256, Path(place) / str(i)) for i, sr in enumerate(srs)]
+        store = Store(options.store)
+        scorer = Scorer(specs, store, options.device)
+        store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
+        if not scorer.usable:
+            raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
+        for note in dict.fromkeys(note for one in found for note in one.notes):
+            progress.say(note)
+        every = [target for one in found for target in one.targets.values()]
+        scorer.score_missing(every, options.workers, progress)
+    return [_collect(one, specs, scorer) for one in found]
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
@@ -102,46 +115,84 @@ def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
             raise BenchError(f"--metrics: {spec.name} compares with HR images; give --hr DIR")
 
 
-def _targets(
-    sr: Path, hr: Path | None, limit: int | None, hashes: dict[Path, str]
-) -> tuple[list[Target], list[tuple[str, str]]]:
-    """What is to be scored, and what is refused; `hashes` of HR images are kept for the next."""
-    pairs, refused = pair_files(sr, hr)
-    targets, problems = [], list(refused)
-    for stem in sorted(pairs)[:limit]:
-        file, of = pairs[stem]
+@dataclass(frozen=True)
+class _Found:
+    """What there is to score, by stem of the HR image, and (file, reason) of the rest."""
+
+    folder: Path
+    targets: Mapping[str, Target]
+    refused: list[tuple[str, str]]
+    notes: tuple[str, ...]
+
+
+def _found(
+    sr: Path, hr: Path | None, options: RunOptions, sha256: Callable[[Path], str], copies: Path
+) -> _Found:
+    found, refused, note = pair_files(sr, hr, options.sr_name)
+    if not found:
+        note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
+    pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
+    targets: dict[str, Target] = {}
+    for stem, pair in pairs.items():
         try:
-            if of is not None and of not in hashes:
-                hashes[of] = image_sha256(of)
-            known = hashes[of] if of else None
-            targets.append(Target(file.name, file, image_sha256(file), of, known))
+            own, other = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
+            hr_sha256 = sha256(other) if other else None
+            targets[stem] = Target(pair[0].name, own, sha256(own), other, hr_sha256)
         except ImageError as error:
-            problems.append((error.file, error.reason))
-    return targets, problems
+            refused.append((error.file, error.reason))
+    cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
+    said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
+    notes = [f"{printable(sr)}: {each}" for each in (note, said, _colours(pairs.values())) if each]
+    return _Found(sr, targets, refused, tuple(notes))
 
 
-def _collect(
-    folder: Path,
-    specs: Sequence[MetricSpec],
-    scorer: Scorer,
-    targets: Sequence[Target],
-    refused: Sequence[tuple[str, str]],
-) -> FolderScores:
+def _cut(sr: Path, hr: Path | None, into: Path) -> tuple[Path, Path | None]:
+    """Copies of both, cut at the right and bottom to the size they share, where theirs differ by
+    less than a scale; else themselves."""
+    pictures = {path: read_rgb(path) for path in (sr, hr) if path}
+    sizes = [picture.shape[:2] for picture in pictures.values()]
+    if len(sizes) < 2 or not nearly_same(*sizes):
+        return sr, hr
+    height, width = map(min, *sizes)
+    copies = [into / "sr.png", into / "hr.png"]
+    for path, picture in zip(copies, pictures.values(), strict=True):
+        write_png(path, crop(picture, 0, 0, width, height))
+    return copies[0], copies[1]
+
+
+def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
+    """How many SR images are in other colours than their HR images, and the first of them."""
+    pairs = [(sr, hr) for sr, hr in found if hr]
+    apart = [pair for pair in pairs if profile_of(pair[0]) != profile_of(pair[1])]
+    if not apart:
+        return ""
+    sr, hr = apart[0]
+    names = f"{printable(sr.name)} {name_of(profile_of(sr))}, HR {name_of(profile_of(hr))}"
+    return (
+        f"{len(apart)} of {len(pairs)} images have another colour profile than their HR image "
+        f"(the first: {names}); pixels are compared as they are stored"
+    )
+
+
+def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> FolderScores:
+    targets = list(found.targets.values())
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
     rows: list[Row] = []
-    problems = list(refused)
+    problems = list(found.refused)
     for target in sorted(targets, key=lambda t: t.image):
         for spec in (spec for spec in specs if spec.kind == "image"):
             value = scorer.score(spec, target)
             if isinstance(value, Missing):
                 rows.append((target.image, spec.name, None, value.text))
                 if value.kind != "unavailable":
-                    problems.append(_problem(target, spec, value))
+                    problems.append(_problem(found.folder / target.image, spec, value))
             else:
                 rows.append((target.image, spec.name, value, ""))
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
-    return FolderScores(folder, tuple(rows), means, _one_line_each(problems), tuple(refused))
+    names = {target.image: stem for stem, target in found.targets.items()}
+    told = _one_line_each(problems), tuple(found.refused), names, found.notes
+    return FolderScores(found.folder, tuple(rows), means, *told)
 
 
 def _mean(
@@ -157,10 +208,10 @@ def _mean(
     return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
 
 
-def _problem(target: Target, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
+def _problem(file: Path, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
     if missing.file:
         return missing.file, missing.reason
-    return printable(target.sr), f"{spec.name}: {missing.reason}"
+    return printable(file), f"{spec.name}: {missing.reason}"
 
 
 def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

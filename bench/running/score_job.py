@@ -7,7 +7,7 @@ once for all metrics and what depends on the HR image alone is computed once for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +22,8 @@ from bench.store.scores import FeatureStore, ScoreKey
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LARGEST_SCALE = 16
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def _read(image: ImageJob, device: str) -> Tensor:
     return images.to_tensor(images.read_rgb(image.path)).to(device)
 
 
+def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether sizes differ, and by less than a scale, as where HR was no multiple of it."""
+    apart = [abs(a - b) for a, b in zip(one, other, strict=True)]
+    return 0 < max(apart) < LARGEST_SCALE
+
+
 def value_of(
     spec: MetricSpec,
     device: str,
@@ -116,7 +124,9 @@ def value_of(
     """
     if hr is not None and x.shape != hr.shape:
         found, expected = (f"{each.shape[3]}x{each.shape[2]}" for each in (x, hr))
-        raise ImageError(f"is {found}, its HR image is {expected}", file)
+        way = "; score --modcrop cuts both to what they share"
+        hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
+        raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
     metric, prepared = loaded(spec, device), {} if prepared is None else prepared
     if hr is not None and spec.name not in prepared:
         prepared[spec.name] = metric.prepare(hr)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import ImageError, Unavailable
+from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import WHOLE_SET, ImagePair
 from bench.data import find as data
+from bench.files import colour
 from bench.files.image_folders import RECORDS, image_files, subfolders
-from bench.files.images import by_stem, file_sha256, read_rgb
+from bench.files.images import by_stem, file_sha256, read_rgb, write_png
 from bench.files.outputs import Inputs, files_in, require_folder, require_free
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
@@ -49,8 +51,12 @@ def upscale_files(
     progress: Progress,
     dry_run: bool = False,
     overwrite: bool = False,
+    to_srgb: bool = False,
 ) -> Upscaled:
     """Write one PNG per input into `output`, under the input's stem.
+
+    Pixels are upscaled as they are stored. An RGB profile of the input is kept; grey ones, and
+    with `to_srgb` all, are converted to sRGB afterwards.
 
     Raises:
         BenchError: the method cannot run here, no input is usable, or an input or a file that is
@@ -60,12 +66,20 @@ def upscale_files(
     known = Inputs([*inputs, *files_in(inputs)])
     known.refuse(output, "--output")
     require_folder(output, "--output")
-    pairs, refused = _pairs(inputs, options)
-    images = NamedImages(output)
+    pairs, refused, profiles = _pairs(inputs, options, to_srgb)
+    if profiles:
+        progress.say(_of_profiles(profiles, to_srgb))
+    images = NamedImages(output, profiles, to_srgb)
     cell = Cell(entry, "", entry.card.title, pairs, images, options.seed or 0)
     for task in cell.pending(Shard(), options.device):
         images.require_free(task.image_id, known, overwrite)
     return _fill(cell, Shard(), refused, options, progress, dry_run)
+
+
+def _of_profiles(profiles: Mapping[str, bytes], to_srgb: bool) -> str:
+    names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
+    done = "converted to sRGB" if to_srgb else "kept (--to-srgb converts; grey ones always are)"
+    return f"{len(profiles)} inputs have a colour profile ({names}): {done}"
 
 
 def upscale_dataset(
@@ -84,19 +98,29 @@ def upscale_dataset(
 class NamedImages(ImageStore):
     """A plain folder of `STEM.png`, with the records that let a stopped run go on.
 
-    An image is made beside the records and put in its place once it is recorded.
+    An image is made beside the records, given its input's ICC profile (or converted by it, where
+    that is grey or `to_srgb`), recorded, and only then put in its place.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, profiles: Mapping[str, bytes], to_srgb: bool) -> None:
         super().__init__(folder, folder / RECORDS)
+        self._profiles, self._to_srgb = profiles, to_srgb
         self._hashes = {(record.file, record.sha256) for record in self._log}
 
     def file_for(self, key: str, image_id: str) -> Path:
         return self.folder / RECORDS / "new" / f"{image_id}.png"
 
     def record(self, key: str, image_id: str, extra: Mapping[str, Any]) -> None:
+        if image_id in self._profiles:
+            self._colour(self.file_for(key, image_id), self._profiles[image_id])
         super().record(key, image_id, extra)
         os.replace(self.file_for(key, image_id), self._place(image_id))
+
+    def _colour(self, made: Path, profile: bytes) -> None:
+        rgb = read_rgb(made)
+        if self._to_srgb or colour.is_grey(profile):
+            rgb, profile = colour.to_srgb(rgb, profile), b""
+        write_png(made, rgb, profile)
 
     def require_free(self, image_id: str, inputs: Inputs, overwrite: bool) -> None:
         """Raise BenchError if an input, or a file that we did not write, is in its place."""
@@ -123,13 +147,13 @@ def _ready(method: str, scale: int) -> Entry:
 
 
 def _pairs(
-    inputs: Sequence[Path], options: RunOptions
-) -> tuple[list[ImagePair], list[tuple[str, str]]]:
+    inputs: Sequence[Path], options: RunOptions, to_srgb: bool
+) -> tuple[list[ImagePair], list[tuple[str, str]], dict[str, bytes]]:
+    """The inputs, (file, reason) of those that cannot be used, and colour profiles by id."""
     files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
-    unique, clashes = by_stem(files)
-    refused = [(printable(path), reason) for path, reason in clashes]
+    unique, refused = by_stem(files)
     refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
-    pairs = []
+    pairs, profiles = [], {}
     for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:
             read_rgb(unique[stem])
@@ -137,10 +161,13 @@ def _pairs(
         except ImageError as error:
             refused.append((error.file, error.reason))
             continue
+        if profile := colour.profile_of(unique[stem]):
+            profiles[stem] = profile
+            digest = json_sha256([digest, "profile", to_srgb])  # what is written is another
         pairs.append(ImagePair(stem, unique[stem], None, digest, None, options.scale))
     if not pairs and refused:
         raise ImageError(f"no usable input, {len(refused)} refused; first: {': '.join(refused[0])}")
-    return pairs, refused
+    return pairs, refused, profiles
 
 
 def _fill(

@@ -84,6 +84,13 @@ Protocol = Annotated[
         help="The metrics of a paper's own protocol, in place of --metrics (`list protocols`).",
     ),
 ]
+SrName = Annotated[
+    str, typer.Option(metavar="PATTERN", help="How SR images are named, as in {stem}_x4.")
+]
+Modcrop = Annotated[
+    bool,
+    typer.Option("--modcrop", help="Cut SR and HR, at the right and bottom, to one size."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
