@@ -59,7 +59,8 @@ def find_model(model: str, revision: str, fetch: bool = True) -> Path:
         return _from_hub(model, revision, fetch)
     raise Unavailable(
         f"no trained CasSR called {model}: none is published; put a saved pipeline or adapters "
-        "into a folder of that name below CASSR_MODELS, or train one (docs/train.md)"
+        "into a folder of that name below CASSR_MODELS, or train one (docs/train.md): "
+        "cassr-bench train guidance --data paper"
     )
 
 

@@ -148,7 +148,8 @@ def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) ->
     done = cli(*SMALL, "--dry-run", "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     where = {"method": "bicubic", "dataset": "quick-bicubic"}
-    assert {**where, "images": 2, "to_upscale": 2, "problem": ""} in json.loads(done.stdout)
+    todo = {"images": 2, "to_upscale": 2, "left": 2, "seconds": None, "pace": "", "problem": ""}
+    assert {**where, **todo} in json.loads(done.stdout)
     assert not (tmp_path / "out").exists() and not (clean_home / "store" / "images").exists()
 
 

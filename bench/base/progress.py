@@ -75,10 +75,10 @@ def pace(done: int, total: int, seconds: float) -> str:
         return ""
     rate = done / seconds
     speed = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.0f} s each"
-    return f"{speed}, {_in_words((total - done) / rate)} left"
+    return f"{speed}, {time_in_words((total - done) / rate)} left"
 
 
-def _in_words(seconds: float) -> str:
+def time_in_words(seconds: float) -> str:
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

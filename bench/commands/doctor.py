@@ -50,6 +50,19 @@ def examine_method(name: str) -> list[Check]:
     return [_ready(name, entry.unavailable())]
 
 
+def examine_suite(name: str, store: Path) -> list[Check]:
+    """What a suite needs and what of it is missing here."""
+    from bench.suites.find import find_suite
+    from bench.suites.prepare import needs
+
+    checks = []
+    for row in needs(find_suite(name), store / "datasets", gpu_here=True):
+        mend = f"cassr-bench prepare {name}" if row["sources"] and not row["here"] else ""
+        found = row["problem"] or row["state"]
+        checks.append(Check(row["file"], "ok" if row["here"] else "missing", found, mend))
+    return checks
+
+
 def _python() -> Check:
     return Check("python", "ok", platform.python_version())
 

@@ -1,17 +1,24 @@
-"""`list`, `fetch`, `setup` and `doctor`: what there is, what it needs, what works here."""
+"""`list`, `fetch`, `setup`, `prepare`, `doctor`: what there is, what it needs, what works here."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
+from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json, progress
-from bench.running.options import IMAGE_TIMEOUT
+from bench.running.options import IMAGE_TIMEOUT, RunOptions
+
+if TYPE_CHECKING:
+    from bench.running.plan import Plan
 
 
 @grouped
@@ -66,7 +73,9 @@ def fetch(
 
 @grouped
 def doctor(
-    method: str | None = argument("Look at this method alone, in every part.", default=None),
+    method: str | None = argument(
+        "Look at this method, or what this suite needs, in every part.", default=None
+    ),
     attempt: bool = option(
         "Also upscale two small photographs with METHOD.", "--try", default=False
     ),
@@ -77,14 +86,16 @@ def doctor(
 ) -> None:
     """Say what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
+    from bench.suites.find import suite_cards
 
-    if method is None and attempt:
+    if attempt and (method is None or method in suite_cards()):
         raise BenchError("--try: give the METHOD to try")
-    checks = (
-        examine.examine(store or default_store())
-        if method is None
-        else examine.examine_method(method)
-    )
+    if method is None:
+        checks = examine.examine(store or default_store())
+    elif method in suite_cards():
+        checks = examine.examine_suite(method, store or default_store())
+    else:
+        checks = examine.examine_method(method)
     if method is not None and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
@@ -122,3 +133,68 @@ def setup(
         print_json(lines)
     else:
         typer.echo("\n".join(lines))
+
+
+@grouped
+def prepare(
+    suite: o.Suite,
+    *,
+    choice: o.Choice,
+    yes: o.Yes = False,
+    store: o.Store = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Get all that a suite needs: test sets, environments, weights.
+
+    Shows the plan and asks first. What is here is not fetched again; a GPU need not be here.
+    """
+    from bench.running.plan import make_plan
+
+    options = RunOptions(store=store or default_store(), limit=choice.limit)
+    plan = make_plan(choice.suite(suite), options, progress(as_json))
+    if not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False):
+        raise typer.Exit(FAILED)
+
+
+def get_ready(
+    plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
+) -> bool:
+    """Show what a plan needs and, unless it is a dry run, get it; whether nothing failed.
+
+    Raises:
+        BenchError: nobody is there to ask, or the disk is too small.
+        typer.Exit: after a dry run, with 2 if something cannot be had; after a No.
+    """
+    from bench.commands.plan_text import show_needs
+    from bench.running import execute
+    from bench.suites.prepare import coming, disk, get, needs
+
+    if os.environ.get("CASSR_BENCH_OFFLINE"):
+        raise BenchError("--offline: nothing can be got; leave it out, or --prepare")
+    root = plan.options.datasets
+    rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
+    folder, free = disk()
+    if as_json and dry_run:
+        print_json({"needs": rows, "plan": work})
+    elif not as_json:
+        show_needs(rows, work)
+    if dry_run:
+        bad = coming(rows) > free or any(row["problem"] for row in rows)
+        raise typer.Exit(2 if bad else 0)
+    if coming(rows) > free:
+        size = f"{in_words(coming(rows))} are to come, {in_words(free)} are free"
+        raise BenchError(f"{printable(folder)}: {size}; make room, or set CASSR_BENCH_CACHE")
+    if not yes and any(row["sources"] and not row["here"] for row in rows):
+        _ask(as_json)
+    failures = list(get(plan.suite, rows, root, progress(as_json)))
+    for line in failures:
+        typer.echo(f"not ready: {line}", err=True)
+    return not failures
+
+
+def _ask(as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise BenchError("nobody is there to ask; give --yes, or --dry-run for the plan alone")
+    if not typer.confirm("Get what is not here?", err=True):
+        raise typer.Exit

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.results.view import ShownRegion, View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
-    from bench.suites.card import SuiteCard
 
 Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
 
@@ -34,6 +33,10 @@ def run(
     work: o.Work,
     seeds: o.Seeds = 1,
     fetch: bool | None = option("Fetch missing weights first; default: as the suite says."),
+    prepare: bool = option(
+        "Get test sets, environments and weights first; shows the plan and asks.", default=False
+    ),
+    yes: o.Yes = False,
     offline: o.Offline = False,
     require_all: bool = option("Fail when any score is missing.", default=False),
     shown: o.ViewOptions,
@@ -44,6 +47,7 @@ def run(
 
     What is in the store already is not computed again; a run that was stopped goes on.
     """
+    from bench.commands.machine import get_ready
     from bench.reports import require_free
     from bench.running.execute import execute, plans, together
     from bench.running.plan import make_plan
@@ -56,8 +60,11 @@ def run(
     go_offline(offline)
     plan = make_plan(suite_card, options, progress(as_json))
     view = _view(shown, plan)
-    if not (offline or dry_run or fetch is False):
-        _fetch_for(suite_card, fetch, as_json)
+    if prepare:
+        get_ready(plan, seeds, yes, dry_run, as_json)
+    elif not (offline or dry_run or fetch is False):
+        _fetch_for(plan, fetch, as_json)
+    if not (offline or dry_run):
         plan = make_plan(suite_card, options, progress(as_json))
     if dry_run:
         _show_plan(plan, seeds, as_json)
@@ -68,6 +75,10 @@ def run(
         done = zip(outcomes, every, strict=True)
         outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
     outcome = _finish(together(every, outcomes), out, shown, view, options.store, as_json)
+    _end(outcome, require_all)
+
+
+def _end(outcome: RunOutcome, require_all: bool) -> None:
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
@@ -160,10 +171,11 @@ def _default_out(suite: str) -> Path:
     return inside(Path("results") / "reports", suite)
 
 
-def _fetch_for(suite: SuiteCard, asked: bool | None, quiet: bool) -> None:
+def _fetch_for(plan: Plan, asked: bool | None, quiet: bool) -> None:
     from bench.suites.fetch import fetch_for_run
 
-    for row in fetch_for_run(suite, asked, progress(quiet)):
+    plan.require_data()
+    for row in fetch_for_run(plan.suite, asked, progress(quiet)):
         if row["failed"]:
             typer.echo(f"not fetched: {row['state']}", err=True)
 

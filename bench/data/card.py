@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from bench.base.cards import Card, Count, Natural, Title
+from bench.base.cards import Amount, Card, Count, Natural, Title
 from bench.base.types import Archive, FileName
 
 
@@ -89,6 +89,7 @@ class DatasetCard(Card):
         every: takes every n-th image by id, beginning with the first.
         degradation: makes the LR images where there are only HR ones.
         images: how many there must be.
+        megapixels: of an HR image, about; 0 where they differ widely or it is not known.
         group: regular expression over an image's id whose parentheses hold the photograph that it
             is from, where several images are from one.
     """
@@ -107,6 +108,7 @@ class DatasetCard(Card):
     every: int = Field(default=1, ge=1)
     degradation: Degradation | None = None
     images: Natural = 0
+    megapixels: Amount = 0
     group: str = ""
     note: str = ""
 

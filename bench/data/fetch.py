@@ -12,9 +12,8 @@ from bench.base.records import copy_atomic
 from bench.base.text import printable
 from bench.base.types import Archive
 from bench.data.find import dataset_cards, find_card
-from bench.data.from_archive import how_to_get
 from bench.remote import weights
-from bench.remote.fetch import fetch_file
+from bench.remote.fetch import fetch_row
 
 
 def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
@@ -24,35 +23,19 @@ def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[
         names: of cards, or their files (ending in .toml).
 
     Returns:
-        A row per archive: file, for (datasets), size, state, failed.
+        A row per archive, see `fetch_row`.
     """
     wanted: dict[str, tuple[Archive, list[str]]] = {}
     for name in names:
         archive = find_card(name).archive
         if archive is not None:
             wanted.setdefault(archive.name, (archive, []))[1].append(name)
-    return [_fetch(archive, users, progress, dry_run) for archive, users in wanted.values()]
-
-
-def _fetch(
-    archive: Archive, users: Sequence[str], progress: Progress, dry_run: bool
-) -> dict[str, Any]:
-    row = {"file": archive.name, "for": list(users), "size": archive.size, "failed": False}
-    try:
-        if weights.find(archive) is not None:
-            weights.locate(archive)
-            return {**row, "state": "is here, checked"}
-        sources = weights.sources(archive)
-        if not sources:
-            raise DataError(how_to_get(archive, users[0]))
-        if dry_run:
-            return {**row, "state": f"would be fetched from {sources[0]}"}
-        by_hand = f"get it from {archive.page or archive.url} and run: cassr-bench fetch {users[0]}"
-        with progress.step(archive.name) as advance:
-            path = fetch_file(archive, advance, f"{by_hand} --from PATH")
-    except BenchError as error:
-        return {**row, "state": str(error), "failed": not dry_run}
-    return {**row, "state": f"fetched to {printable(path)}"}
+    rows = []
+    for archive, users in wanted.values():
+        page = archive.page or archive.url
+        how = f"{f'get it from {page} and ' if page else ''}run: cassr-bench fetch {users[0]}"
+        rows.append(fetch_row(archive, users, f"{how} --from PATH", progress, dry_run))
+    return rows
 
 
 def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ class Dataset:
     Attributes:
         manifest: makes or reads it: (folder of datasets, progress) -> Manifest.
         problem: why it cannot be made here and how to mend that, "" when it can; looks only.
+        card: of one that has a card.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     note: str
     manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
+    card: DatasetCard | None = None
 
 
 def find(name: str, scale: int = 4) -> Dataset:
@@ -75,6 +77,7 @@ def find(name: str, scale: int = 4) -> Dataset:
         note=card.note,
         manifest=lambda root, progress: build(card, root, progress, name),
         problem=lambda root: problem(card, root, name),
+        card=card,
     )
 
 

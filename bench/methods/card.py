@@ -172,6 +172,14 @@ class Variant(Card):
     parameters: Count | None = None
 
 
+class Pace(Card):
+    """How fast a method was for somebody: seconds for an SR image of so many megapixels."""
+
+    seconds: Amount
+    megapixels: float = Field(gt=0)
+    source: str
+
+
 class MethodCard(Card):
     """One way to upscale, and its variants.
 
@@ -187,7 +195,9 @@ class MethodCard(Card):
         packages: distributions that must be installed beside ours, as pip takes them.
         lookup: module with `fingerprint(options)` and `unavailable(options)`, for a method whose
             files are found by its options; it imports nothing heavy.
-        needs: what a machine must have, in words ("a GPU with 24 GB").
+        gpu_gb: memory of a GPU that it needs, about.
+        needs: what a machine must have, in words; of a GPU alone they follow from `gpu_gb`.
+        pace: with the settings of `official`.
         ran: with which weights and images it was run while this was written; "" means that it was
             tested with a stand-in or random weights only.
         official: how its own repository is run, for methods that are not run in our process.
@@ -212,7 +222,9 @@ class MethodCard(Card):
     max_workers: Count | None = None
     packages: list[Requirement] = Field(default_factory=list)
     lookup: str = ""
+    gpu_gb: Natural = 0
     needs: str = ""
+    pace: Pace | None = None
     ran: str = ""
     official: Official | None = None
     summary: str = ""
@@ -224,6 +236,12 @@ class MethodCard(Card):
     variants: dict[FileName, Variant] = Field(default_factory=dict)
     seeds: list[Natural] = Field(default_factory=list)
     training_seed: Natural | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_a_gpu(cls, said: Any) -> Any:
+        size = said.get("gpu_gb") if isinstance(said, dict) else None
+        return {"needs": f"a CUDA GPU with about {size} GB", **said} if size else said
 
     def methods(self) -> list[MethodCard]:
         """Every method of this card: its own and its variants', or each training of them."""

@@ -43,7 +43,7 @@ def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -
     if conda:
         call(_conda(version, folder), log, "conda create")
     else:
-        call(_venv(version, python, folder), log, "making the environment")
+        call(venv_command(version, python, folder), log, "making the environment")
     where.remember(python=str(folder / "bin" / "python"), environment_made=True)
     return f"environment: built in {printable(folder)}"
 
@@ -61,8 +61,12 @@ def _conda(version: str, folder: Path) -> list[str]:
     return [conda, "create", "--yes", "--prefix", str(folder), f"python={version}", "pip"]
 
 
-def _venv(version: str, given: Path | None, folder: Path) -> list[str]:
-    """What makes a venv: the interpreter as given, one of that version, or uv, which gets one."""
+def venv_command(version: str, given: Path | None, folder: Path) -> list[str]:
+    """What makes a venv: the interpreter as given, one of that version, or uv, which gets one.
+
+    Raises:
+        Unavailable: there is none; says which were tried.
+    """
     python, failed = _interpreter(version, given)
     if python:
         return [str(python), "-m", "venv", str(folder)]

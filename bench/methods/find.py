@@ -80,8 +80,7 @@ class Entry:
         """Why it cannot run here, with the command that mends it; "" when it can."""
         if self.files is not None:
             return ""
-        absent = [name for name in self.card.packages if not _installed(name)]
-        if absent:
+        if absent := self.absent_packages():
             return f"needs packages; run: pip install {' '.join(absent)}"
         if self.card.official is not None:
             return Installation(self.card).problem()
@@ -92,6 +91,10 @@ class Entry:
             if problem:
                 return f"{problem}; {weights_hint(self.name, weight)}"
         return ""
+
+    def absent_packages(self) -> list[str]:
+        """The packages that must be installed beside ours and are not, as pip takes them."""
+        return [name for name in self.card.packages if not _installed(name)]
 
     def finished(self, dataset: str, pairs: Iterable[ImagePair]) -> Matched:
         """The finished images of these pairs of a dataset, by id."""

@@ -112,7 +112,7 @@ class Installation:
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
         yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
-            yield _gpu(self.record().get("kernels") or self.official.kernels)
+            yield _gpu(self.record().get("kernels") or self.official.kernels, self.card.gpu_gb)
 
     def problem(self) -> str:
         """The first thing that keeps it from running, with the command; "" when it can run."""
@@ -183,7 +183,7 @@ def weights_hint(method: str, weight: Any) -> str:
     return f"get it from {weight.page} and put it at {weights.home(weight)}"
 
 
-def _gpu(kernels: Sequence[str]) -> Check:
+def _gpu(kernels: Sequence[str], enough_gb: int) -> Check:
     import torch
 
     if not torch.cuda.is_available():
@@ -192,7 +192,9 @@ def _gpu(kernels: Sequence[str]) -> Check:
     if kernels and not runs_on(kernels, has):
         found = f"{name} is sm_{has[0]}{has[1]}, its torch has kernels for {', '.join(kernels)}"
         return Check("GPU", "broken", found, "run it on an older GPU")
-    return Check("GPU", "ok", name)
+    memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+    short = f", {memory:.0f} GB where about {enough_gb} are needed" if memory < enough_gb else ""
+    return Check("GPU", "ok", name + short)
 
 
 def runs_on(kernels: Sequence[str], capability: tuple[int, int]) -> bool:

@@ -84,7 +84,7 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
-    missing = _not_installed(spec)
+    missing = not_installed(spec)
     if missing:
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
@@ -97,10 +97,11 @@ def unavailable(spec: MetricSpec) -> str:
 
 def installed(spec: MetricSpec) -> bool:
     """Whether the packages that it needs are here, whatever of its files."""
-    return not _not_installed(spec)
+    return not not_installed(spec)
 
 
-def _not_installed(spec: MetricSpec) -> list[Package]:
+def not_installed(spec: MetricSpec) -> list[Package]:
+    """The packages that it needs and that are not here."""
     return [each for each in spec.packages if importlib.util.find_spec(each.module) is None]
 
 

@@ -70,6 +70,19 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance | N
         raise WeightsError(f"{printable(part)}: cannot be written ({reason}){advice}") from error
 
 
+def offered(address: str) -> tuple[int, str]:
+    """Bytes that lie at an address, 0 where it does not say; and why nothing can be had there."""
+    asked = hub.address(address)
+    try:
+        with requests.get(
+            asked, headers=hub.headers(asked), stream=True, timeout=_TIMEOUT, verify=_certificates()
+        ) as answer:
+            answer.raise_for_status()
+            return _length(answer), ""
+    except (requests.RequestException, WeightsError) as error:
+        return 0, _brief(address, error)
+
+
 @dataclass
 class _Transfer:
     """Fills `part`, going on after a dropped connection; `version` is of the file begun with."""

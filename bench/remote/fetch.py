@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench.base.errors import WeightsError
-from bench.base.progress import Advance
+from bench.base.errors import BenchError, WeightsError
+from bench.base.progress import Advance, Progress
+from bench.base.text import printable
 from bench.base.types import RemoteFile
 from bench.remote import weights, wheels
 
@@ -47,6 +49,33 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
         origin = f"get it from {file.page} and " if file.page else ""
         raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {mirror}")
     raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {mirror}")
+
+
+def fetch_row(
+    file: RemoteFile, users: Sequence[str], how: str, progress: Progress, dry_run: bool
+) -> dict[str, Any]:
+    """Fetch a file, or say what would be done; `how` a person gets it otherwise.
+
+    Returns:
+        file, for (users), size, sources (addresses, or the wheel), here, failed, problem (why it
+        cannot be had), state (any of these in words).
+    """
+    sources = weights.sources(file) or list(filter(None, [file.wheel]))
+    row = {"file": file.name, "for": list(users), "size": file.size, "sources": sources}
+    row |= {"here": False, "failed": False, "problem": ""}
+    try:
+        if weights.has_values(file):
+            weights.locate(file)
+            return {**row, "here": True, "state": "is here, hash checked"}
+        if not (sources or file.others):
+            raise WeightsError(f"is missing; {how}")
+        if dry_run:
+            return {**row, "state": f"would be fetched from {(sources or ['another place'])[0]}"}
+        with progress.step(file.name) as advance:
+            path = fetch_file(file, advance, how)
+    except BenchError as error:
+        return {**row, "failed": not dry_run, "problem": str(error), "state": str(error)}
+    return {**row, "here": True, "state": f"fetched to {printable(path)}"}
 
 
 def _ways(file: RemoteFile, progress: Advance | None) -> Iterator[Callable[[], None]]:

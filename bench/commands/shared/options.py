@@ -132,6 +132,7 @@ Overwrite = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Get what is missing without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Scale = Annotated[int, typer.Option(min=1, max=16, help="Upscaling factor.")]
 

@@ -1,0 +1,157 @@
+"""All that a suite needs, in the order in which failures are cheapest, and how it is got."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bench import metrics
+from bench.base.errors import BenchError, Unavailable
+from bench.base.progress import Progress
+from bench.data.fetch import fetch_data
+from bench.data.find import find as find_data
+from bench.methods import environment
+from bench.methods.find import Entry
+from bench.methods.find import find as find_method
+from bench.methods.installation import Installation, call
+from bench.methods.setup import SetupOptions, setup
+from bench.remote import hub, weights
+from bench.suites.card import SuiteCard
+from bench.suites.fetch import fetch, of_catalogue
+
+ENVIRONMENT = 6 * 10**9
+"""Bytes of an environment, about: the largest that was built while cards were written."""
+QUIET = Progress(quiet=True)
+Row = dict[str, Any]
+
+
+def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
+    """What a suite needs; methods whose environment cannot be had need no weights.
+
+    Args:
+        root: where test sets are made.
+        gpu_here: whether it is run on this machine; else its GPU does not matter.
+
+    Returns:
+        A row each, as `fetch_row` gives them, with their licence; the network is asked for sizes.
+    """
+    entries = [find_method(name) for name in suite.methods]
+    official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
+    used = [e for e in entries if not (e.name in official and official[e.name][0]["problem"])]
+    found = [
+        *fetch_data(_lacking(suite, root), QUIET, dry_run=True),
+        *(_row(f"package {p}", e, "pip") for e in used for p in e.absent_packages()),
+        *chain(*official.values()),
+        *fetch([*(entry.name for entry in used), *of_catalogue(suite)], QUIET, dry_run=True),
+        # What nobody publishes is a dash in the table, no failure.
+        *(_row(f"model {entry.name}", entry, "") for entry in used if entry.card.lookup),
+    ]
+    licences = {entry.name: entry.card.licence for entry in entries}
+    licences |= {name: metrics.get(name).licence for name in suite.metrics}
+    licences |= {name: find_data(name).licence for name in suite.datasets}
+    with ThreadPoolExecutor(8) as asking:
+        rows = list(asking.map(_asked, found))
+    return [{**row, "licence": licences[row["for"][0]]} for row in rows if row["state"]]
+
+
+def get(suite: SuiteCard, rows: Sequence[Row], root: Path, progress: Progress) -> Iterator[str]:
+    """Get what is not here; of methods whose environment fails no weights.
+
+    Yields:
+        A line for each failure, none of which is an obstacle to the rest.
+    """
+    own = [name for name in suite.methods if not find_method(name).card.official]
+    yield from _failed(fetch_data(_lacking(suite, root), progress, dry_run=False))
+    for row in rows:
+        kind, _, name = row["file"].partition(" ")
+        if kind not in ("package", "environment") or row["here"]:
+            continue
+        try:
+            if row["problem"]:
+                raise BenchError(row["problem"])
+            if kind == "package":
+                _install(name, progress)
+            else:
+                setup(row["for"][0], SetupOptions(), progress)
+        except BenchError as error:
+            yield f"{row['file']}: {error}"
+    yield from _failed(fetch([*own, *of_catalogue(suite)], progress, dry_run=False))
+
+
+def coming(rows: Sequence[Row]) -> int:
+    """Bytes to come, as far as that is known."""
+    return sum(row["size"] for row in rows if not row["here"])
+
+
+def disk() -> tuple[Path, int]:
+    """The folder that the cache is in or will be, and the bytes that are free there."""
+    cache = weights.cache_dir().absolute()
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
+    return folder, shutil.disk_usage(folder).free
+
+
+def _failed(rows: Sequence[Row]) -> Iterator[str]:
+    yield from (f"{row['file']}: {row['state']}" for row in rows if row["failed"])
+
+
+def _row(what: str, entry: Entry, source: str, problem: str = "") -> Row:
+    row: Row = {"file": what, "for": [entry.name], "sources": [source] if source else []}
+    row |= {"size": 0, "here": False, "problem": problem}
+    return row | {"state": f"would come from {source}" if source else entry.unavailable()}
+
+
+def _asked(row: Row) -> Row:
+    """The row with what its address says: of a file not here how large it is, or why not."""
+    from bench.remote.download import offered  # heavy: only to fetch
+
+    problem = row["problem"]
+    for address in row["sources"]:
+        if not row["here"] and "://" in address:
+            size, problem = offered(address)
+            if not problem:
+                return {**row, "size": row["size"] or size}
+    return {**row, "problem": problem}
+
+
+def _lacking(suite: SuiteCard, root: Path) -> list[str]:
+    return [name for name in suite.datasets if find_data(name).problem(root)]
+
+
+def _install(package: str, progress: Progress) -> None:
+    weights.cache_dir().mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "install", package]
+    with (weights.cache_dir() / "prepare.log").open("a") as log, progress.step(package):
+        call(pip, log, f"pip install {package}")
+    importlib.invalidate_caches()
+
+
+def _official(entry: Entry, gpu_here: bool) -> list[Row]:
+    """An official repository with its environment, `here` only with all of its files; and the
+    folders of the hub that it wants, which setup gets."""
+    where, problem = Installation(entry.card), ""
+    checks = {check.what: check for check in where.checks()}
+    gpu = checks.pop("GPU", None)
+    built = checks["repository"].state == checks["environment"].state == "ok"
+    try:
+        if gpu_here and gpu and gpu.state != "ok":
+            raise Unavailable(f"GPU: {gpu.found}; {gpu.mend}")
+        if not built:
+            environment.venv_command(where.official.python, None, where.root)
+    except Unavailable as error:
+        problem = str(error)
+    address = where.official.repository.split("://")[-1]
+    rows = [_row(f"environment {entry.card.name}", entry, address, problem)]
+    rows[0]["here"] = not problem and all(check.state == "ok" for check in checks.values())
+    installs = where.official.requirements or where.official.packages
+    rows[0]["size"] = ENVIRONMENT if installs and not (built or problem) else 0
+    for each in where.official.snapshots if not problem else ():
+        name, here = each.repository, checks[each.repository].state == "ok"
+        size, reason = (0, "") if here else hub.offered(name, each.revision, each.files or None)
+        rows.append({**_row(name, entry, "the hub", reason), "size": size, "here": here})
+    return rows
