@@ -654,7 +654,7 @@ def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
         (("run", "quick", "--shard", "3/2"), "--shard: expected i/n with 1 <= i <= n"),
         (("run", "absent.toml"), "absent.toml: cannot be read"),
         (("run", "quick", "--datasets", "folder:/nowhere"), "/nowhere: expected a folder"),
-        (("upscale", "--method", "bicubic"), "give either --input with --output, or --dataset"),
+        (("upscale", "--method", "bicubic"), "give either --input with --output"),
         (("upscale", "--method", "spandrel:no.pth", "--dataset", "quick-bicubic"), "no.pth"),
         (("list", "metrcs"), "did you mean 'metrics'?"),
         (("fetch", "lpisp"), "did you mean 'lpips'?"),
