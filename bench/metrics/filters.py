@@ -6,6 +6,7 @@ Separable filters are made of shifted sums: exact in float64, many times faster 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,7 +68,7 @@ def check_image(spec: MetricSpec, image: Tensor) -> None:
         )
 
 
-class FullReference:
+class FullReference(ABC):
     """A metric that compares what it sees of an image with what it sees of its HR image; an
     implementation of `bench.base.types.Metric`. What that is, each says itself."""
 
@@ -87,11 +88,13 @@ class FullReference:
         """The comparison with what was seen of the HR image."""
         return float(self.compared(self.prepare(sr), prepared))
 
+    @abstractmethod
     def seen(self, image: Tensor) -> Any:
-        raise NotImplementedError
+        """What a comparison needs of an image (1, 3, H, W) float32 in [0, 1]."""
 
+    @abstractmethod
     def compared(self, own: Any, reference: Any) -> Tensor | float:
-        raise NotImplementedError
+        """The score, of what was seen of the SR and of the HR image."""
 
 
 class Cropped:
