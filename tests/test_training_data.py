@@ -58,7 +58,7 @@ class TestSamples:
         sample = TrainingPairs(in_folders([folder]), RECIPE)[7]
         hr = sample["hr"].permute(1, 2, 0).numpy()
         seed = RECIPE.seed_of(7, "degradation")
-        made = [degrade(hr, seed=seed, preset=p) for p in RECIPE.degradations]
+        made = [degrade(hr, seed=seed, preset=p, exact=False) for p in RECIPE.degradations]
         assert any(np.array_equal(sample["lr"].permute(1, 2, 0).numpy(), lr) for lr in made)
 
     def test_without_shrinking_and_turning_a_crop_is_pixels_of_the_photograph(self) -> None:

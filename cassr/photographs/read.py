@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from cassr.base.errors import TrainingError, UnreadableImage, first_line
-from cassr.degradation.steps import Pixels
+from cassr.degradation.parameters import Pixels
 
 MARKED_BYTES = 2**16
 SUFFIXES = {

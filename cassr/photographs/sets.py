@@ -16,7 +16,7 @@ from pydantic import StringConstraints
 
 from cassr.base.errors import TrainingError
 from cassr.base.files import replacing
-from cassr.degradation.steps import Frozen
+from cassr.degradation.parameters import Frozen
 from cassr.photographs import qt_resources
 
 CARDS = Path(__file__).parent / "cards"

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain, count
 from typing import Any
 
+import cv2
 import numpy as np
 import PIL.Image
 import torch
@@ -78,7 +79,7 @@ def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample
     hr = max(drawn, key=_detail)
     preset = recipe.degradations[recipe.seed_of(index, "preset") % len(recipe.degradations)]
     seed = recipe.seed_of(index, "degradation")
-    lr = degrade(hr, seed=seed, scale=recipe.scale, preset=preset)
+    lr = degrade(hr, seed=seed, scale=recipe.scale, preset=preset, exact=False)
     return {
         "hr": _planes(hr),
         "lr": _planes(lr),
@@ -308,7 +309,7 @@ def loader(
         "num_workers": workers,
         "collate_fn": collate,
         "pin_memory": pin_memory,
-        "worker_init_fn": _one_thread,
+        "worker_init_fn": one_thread,
         "persistent_workers": workers > 0,
         "prefetch_factor": AHEAD if workers else None,
     }
@@ -323,5 +324,7 @@ def loader(
         yield batch
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
+    """Of a worker process: others have the other cores, and OpenCV's threads survive no fork."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -33,7 +33,14 @@ from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import Recipe, Sample, TrainingPairs, collate, scale_of
+from cassr.training.samples.data import (
+    Recipe,
+    Sample,
+    TrainingPairs,
+    collate,
+    one_thread,
+    scale_of,
+)
 from cassr.training.samples.references import References
 
 CHUNK_BYTES = 2**26
@@ -160,7 +167,7 @@ def prepare(
     chunk = min(chunk_size(pairs.recipe), pairs.size)
     key = {
         "recipe": repr(pairs.recipe),
-        "degradation": degradation_version(),
+        "degradation": degradation_version(exact=False),
         "photographs": digest(pairs.photographs),
         "chunk": chunk,
     }
@@ -187,7 +194,8 @@ def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
     total = -(-pairs.size // chunks.size)
     numbers = hands.missing(folder, total)
     known: set[str] = set()
-    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
+    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers,
+                      worker_init_fn=one_thread)  # fmt: skip
     for number, found in zip(numbers, made, strict=True):
         if isinstance(found, TrainingError):
             raise found
