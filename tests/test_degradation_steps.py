@@ -270,8 +270,8 @@ class TestOtherImplementations:
         np.testing.assert_allclose(found, steps.resize(image, size, mode, factor), atol=1e-5)
 
     def test_usm(self, by: object, photograph: np.ndarray) -> None:
-        image = steps.load(photograph)
-        found = on_planes(by, "usm_sharpen", image)
+        image = steps.load(photograph)[:, :100]
+        found = steps.usm_sharpen(image, lambda x, kernel: on_planes(by, "blur", x, kernel))
         np.testing.assert_allclose(found, steps.usm_sharpen(image), atol=1e-5)
 
     @pytest.mark.parametrize("quality", [30, 60, 95])

@@ -836,6 +836,28 @@ class TestCommand:
         assert "100,000 steps see 3,200,000 samples" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_rehearsal_tells_throughput_memory_and_waiting_of_each_stage(tmp_path: Path) -> None:
+    for index in range(4):
+        Image.fromarray(photo(96, 120, index)).save(tmp_path / f"{index}.png")
+    script, out = ROOT / "benchmarks" / "rehearsal.py", tmp_path / "out"
+    command = [sys.executable, script, "--data", tmp_path, "--out", out, "--preset", "mini"]
+    command += ["--steps", "4", "--crop", "32", "--batch-size", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = (out / "rehearsal.csv").read_text().splitlines()
+    assert rows[0].split(",")[:5] == ["stage", "samples/s", "s a step", "data wait, %", "peak, GiB"]
+    for row, stage in zip(rows[1:], ("activation", "guidance"), strict=True):
+        name, speed, seconds, waiting, peak = row.split(",")[:5]
+        assert name == stage
+        assert float(speed) * float(seconds) == pytest.approx(2)
+        assert 0 <= float(waiting) <= 100
+        assert 0.2 < float(peak) < 16
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 2 and "expected a new folder" in again.stderr
+
+
 def test_stages_are_told_apart_in_their_registry_alone() -> None:
     """Elsewhere a stage is an object; a name that is compared would be forgotten by a new one."""
     for file in (*ROOT.glob("cassr/**/*.py"), *ROOT.glob("bench/**/*.py")):

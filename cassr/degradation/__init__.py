@@ -123,7 +123,7 @@ def _degraded(hr: Any, size: tuple[int, int], parameters: DegradationParameters,
     lr_size, first, second = _lr_size(size, parameters.scale), parameters.first, parameters.second
     image = by.load(hr)
     if parameters.usm:
-        image = by.usm_sharpen(image)
+        image = steps.usm_sharpen(image, by.blur)
     factor = first.resize.factor
     image = _disturbed(image, first, _scaled(size, factor), factor, by)
     image = _compressed(image, first.jpeg_quality, by)

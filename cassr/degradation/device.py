@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cassr.degradation import steps
-from cassr.degradation.parameters import USM_KERNEL, NoiseParameters, Planes, ResizeMode
+from cassr.degradation.parameters import NoiseParameters, Planes, ResizeMode
 
 BLOCK = 8
 TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
@@ -35,37 +35,14 @@ def _levels(image: Tensor) -> Tensor:
 
 def blur(image: Tensor, kernel: Planes) -> Tensor:
     """As `steps.blur`."""
-    weights = torch.from_numpy(kernel).to(image)
-    return _filtered(_filtered_input(image, weights.shape), weights)
-
-
-def _filtered_input(image: Tensor, size: torch.Size) -> Tensor:
-    """Mirrored about the edge pixel, as far as a kernel reaches; any size from 1x1."""
-    for dim, margin in ((2, size[0] // 2), (3, size[1] // 2)):
+    margin = len(kernel) // 2
+    for dim in (2, 3):  # mirrored about the edge pixel, also where the image is smaller
         length = image.shape[dim]
         period = max(2 * (length - 1), 1)
         index = torch.arange(-margin, length + margin, device=image.device) % period
         image = image.index_select(dim, torch.minimum(index, period - index) % length)
-    return image
-
-
-def _filtered(padded: Tensor, weights: Tensor) -> Tensor:
-    return F.conv2d(padded, weights.expand(3, 1, -1, -1), groups=3)
-
-
-def usm_sharpen(image: Tensor) -> Tensor:
-    """As `steps.usm_sharpen`."""
-    residual = image - _usm_blur(image)
-    mask = _usm_blur((residual.abs() * 255 > steps.USM_THRESHOLD).float())
-    sharp = (image + steps.USM_WEIGHT * residual).clamp(0, 1)
-    return torch.lerp(image, sharp, mask)
-
-
-def _usm_blur(image: Tensor) -> Tensor:
-    weights = torch.from_numpy(USM_KERNEL.weights().sum(0)).to(image)
-    for column in (weights[:, None], weights[None]):
-        image = _filtered(_filtered_input(image, column.shape), column)
-    return image
+    weights = torch.from_numpy(kernel).to(image)
+    return F.conv2d(image, weights.expand(3, 1, -1, -1), groups=3)
 
 
 def resize(

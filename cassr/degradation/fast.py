@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special
 
 from cassr.degradation import steps
-from cassr.degradation.parameters import USM_KERNEL, NoiseParameters, Pixels, Planes, ResizeMode
+from cassr.degradation.parameters import NoiseParameters, Pixels, Planes, ResizeMode
 
 Image = Any  # OpenCV's types do not tell arrays apart
 
@@ -37,6 +37,7 @@ def to_pixels(image: Image) -> Pixels:
 
 def blur(image: Image, kernel: Planes) -> Image:
     """As `steps.blur`, by few separable filters where the kernel is their sum."""
+    image = image.astype(np.float32, copy=False)
     columns, sizes, rows = np.linalg.svd(kernel)
     parts, left, most = [], kernel, 2 if len(kernel) <= SMALL else 5
     for column, size, row in zip(columns.T, sizes[:most], rows, strict=False):
@@ -51,19 +52,6 @@ def blur(image: Image, kernel: Planes) -> Image:
 def _mirrored(weights: Planes) -> Planes:
     """Even or odd to the last bit, for which OpenCV is twice as fast."""
     return (weights + np.copysign(1.0, weights @ weights[::-1]) * weights[::-1]) / 2
-
-
-def usm_sharpen(image: Image) -> Image:
-    """As `steps.usm_sharpen`."""
-    residual = image - _usm_blur(image)
-    mask = _usm_blur((np.abs(residual) > steps.USM_THRESHOLD / 255).view(np.uint8))
-    sharp = np.clip(image + steps.USM_WEIGHT * residual, 0, 1)
-    return image + mask * (sharp - image)
-
-
-def _usm_blur(image: Image) -> Image:
-    weights = USM_KERNEL.weights().sum(0)
-    return cv2.sepFilter2D(image, cv2.CV_32F, weights, weights, borderType=BORDER)
 
 
 def resize(
@@ -120,4 +108,5 @@ def jpeg(image: Image, quality: int) -> Image:
     """As `steps.jpeg`: the same baseline file, 4:2:0."""
     pixels = cv2.cvtColor(to_pixels(image), cv2.COLOR_RGB2BGR)
     file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return load(cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    decoded: Image = cv2.imdecode(file, cv2.IMREAD_COLOR)
+    return load(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).view(np.uint8))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +49,18 @@ def blur(image: Planes, kernel: Planes) -> Planes:
     return out[:, margin : margin + height, margin : margin + width]
 
 
-def usm_sharpen(image: Planes) -> Planes:
+def usm_sharpen(image: Any, blur: Callable[[Any, Planes], Any] = blur) -> Any:
     """Unsharp masking where the detail is strong, as Real-ESRGAN sharpens its ground truth.
 
     Where the residual of `USM_KERNEL` exceeds `USM_THRESHOLD` levels of 255, `USM_WEIGHT` of it is
-    added through a mask softened by the same blur. (C, H, W) in [0, 1], up to rounding.
+    added through a mask softened by the same blur.
+
+    image: in [0, 1], as `blur`, of whatever module, takes it; returns the same, up to rounding.
     """
     kernel = USM_KERNEL.weights()
     residual = image - blur(image, kernel)
-    mask = blur((np.abs(residual) * 255 > USM_THRESHOLD).astype(np.float64), kernel)
-    sharp = np.clip(image + USM_WEIGHT * residual, 0, 1)
+    mask = blur((abs(residual) * 255 > USM_THRESHOLD) * 1.0, kernel)
+    sharp = (image + USM_WEIGHT * residual).clip(0, 1)
     return mask * sharp + (1 - mask) * image
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -18,8 +16,7 @@ from diffusers.utils.logging import disable_progress_bar
 from cassr.base.errors import TrainingError
 from cassr.base.hashes import module_digest
 from cassr.config import TrainingSettings
-from cassr.photographs import sets as training_sets
-from cassr.photographs.read import Photographs, Stream, digest, in_folders, open_hub
+from cassr.photographs.read import Photographs, Stream, digest
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.log import is_log
@@ -42,35 +39,6 @@ from cassr.training.train import FIRST_IMAGES, TrainingOutcome, Validate, train
 NETWORKS = ("vae", "unet", "controlnet", "attention", "activation")
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
-
-
-def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
-    """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
-
-    Raises:
-        TrainingError: a place that cannot be used, or several with `streaming`.
-    """
-    hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
-    if streaming:
-        if len(places) != 1 or not hub:
-            raise TrainingError("streaming: expected exactly one --data hf:NAME")
-        return open_hub(hub[0], streaming=True)
-    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
-    found: list[Any] = [*in_folders(local)] if local else []
-    for name in hub:
-        found += open_hub(name)
-    if not found:
-        raise TrainingError("data: expected folders, images or hf:NAME, found none")
-    return found
-
-
-def _named(place: str) -> list[Path]:
-    """A path as it is, a training set as its files."""
-    if place == "paper":
-        return [file for name in training_sets.PAPER for file in training_sets.photographs(name)]
-    if Path(place).exists() or os.sep in place:
-        return [Path(place)]
-    return training_sets.photographs(place)
 
 
 def run(

@@ -138,10 +138,10 @@ def _loop(
     batches = _batches(state, pairs)
     started, before = time.monotonic(), state.seconds
     while state.step < settings.steps:
-        losses = _step(state, batches)
+        losses, waited = _step(state, batches)
         state.step += 1
         state.seconds = before + time.monotonic() - started
-        log.add(losses, learning_rate(settings, state.step - 1), state.share().step)
+        log.add(losses, learning_rate(settings, state.step - 1), state.share().step, waited)
         if _due(run.log_every, state.step) or state.step == settings.steps:
             values = log.means(state.accelerator)
             log.write(state.step, values, state.seconds)
@@ -168,14 +168,17 @@ def _batches(state: RunState, pairs: Dataset | Stream) -> Iterator[Sample]:
     )
 
 
-def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
-    """One step of the optimizer; means of the losses over its forward passes."""
+def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor], float]:
+    """One step of the optimizer: means of the losses over its passes, seconds without samples."""
     accelerator, settings = state.accelerator, state.settings
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(settings, state.step)
     sums: dict[str, Tensor] = {}
+    waited = 0.0
     for _ in range(settings.accumulation):
+        asked = time.monotonic()
         batch = next(batches)
+        waited += time.monotonic() - asked
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
             losses = state.wrapped(_moved(batch, accelerator.device))
@@ -194,7 +197,7 @@ def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
             f"step {state.step + 1}: the loss is {means['loss'].item()}; lower the learning rate, "
             f"or take another precision than {settings.precision!r}; checkpoints are kept"
         )
-    return means
+    return means, waited
 
 
 def _validate(state: RunState, validate: Validate | None) -> None:
