@@ -18,7 +18,7 @@ import typer
 
 from cassr.degradation import PRESETS, Pixels, degrade, degrade_batch
 from cassr.degradation.fast import poisson_table
-from cassr.training.samples.data import stream_seed
+from cassr.training.samples.recipe import stream_seed
 
 
 def crops(count: int, size: int) -> list[Pixels]:

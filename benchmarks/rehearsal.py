@@ -59,9 +59,7 @@ def rehearse(
 
 
 def main(
-    data: Annotated[
-        list[str], typer.Option(help="Photographs, as `train` takes them.")
-    ],
+    data: Annotated[list[str], typer.Option(help="Photographs, as `train` takes them.")],
     out: Annotated[Path, typer.Option(help="A new folder.")] = Path("results/rehearsal"),
     preset: str = "sd15",
     steps: Annotated[int, typer.Option(min=2)] = 100,

@@ -26,7 +26,7 @@ from cassr.degradation import (
     seeded_parameters,
 )
 from cassr.degradation.parameters import RESIZE_MODES
-from cassr.training.samples.data import stream_seed
+from cassr.training.samples.recipe import stream_seed
 
 PINNED_SEEDS = (0xADEF25B624C619F1, 0xB2DACBC9712F0B33, 0xF09D46FDEB9915D3, 0x08D0068EAE6F2C66)
 PINNED_PARAMETERS = "d8b3b2e77fd6ec9a3c2809a48be7ba63b91ca54ab092d6b5698979fb5061d88e"
@@ -116,7 +116,7 @@ class TestDegrade:
     def test_same_bytes_in_another_process(self, photograph: np.ndarray) -> None:
         code = (
             "import hashlib, skimage.data, numpy as np\n"
-            "from cassr.training.samples.data import stream_seed\n"
+            "from cassr.training.samples.recipe import stream_seed\n"
             "from cassr.degradation import degrade\n"
             "hr = np.ascontiguousarray(skimage.data.astronaut()[50:178, 160:288])\n"
             "seed = stream_seed(3, 'a')\n"

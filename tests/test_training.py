@@ -46,7 +46,8 @@ from cassr.training.losses import (
 )
 from cassr.training.objectives import StageObjective
 from cassr.training.run import run
-from cassr.training.samples.data import Recipe, TrainingPairs, recipe_of
+from cassr.training.samples.data import TrainingPairs
+from cassr.training.samples.recipe import Recipe, recipe_of
 from cassr.training.schedule import default_workers, learning_rate, settled
 from cassr.training.stages import STAGES, build_objective
 from cassr.training.start import Start, load_start

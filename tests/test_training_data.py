@@ -26,8 +26,9 @@ from cassr.photographs.read import (
 )
 from cassr.photographs.sets import photographs, problem, training_sets
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
+from cassr.training.samples.data import Share, TrainingPairs, loader
 from cassr.training.samples.prepared import Hands, prepare
+from cassr.training.samples.recipe import Recipe, make_sample, recipe_of
 from cassr.training.samples.references import External, Stage1
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)

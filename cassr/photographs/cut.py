@@ -50,8 +50,7 @@ def cut(
     Returns:
         How many photographs were "cut" or "there already" or "skipped", and "crops" written.
 
-    Raises:
-        TrainingError: a target with other files in it, or cut otherwise.
+    Raises TrainingError: a target with other files in it, or cut otherwise.
     """
     _claim(target, side)
     folders = [target / _folder_name(photograph) for photograph in photographs]

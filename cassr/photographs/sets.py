@@ -94,8 +94,7 @@ def root() -> Path:
 def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
     """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
 
-    Raises:
-        TrainingError: a place that cannot be used, or several with `streaming`.
+    Raises TrainingError: a place that cannot be used, or several with `streaming`.
     """
     hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
     if streaming:
@@ -123,8 +122,7 @@ def _named(place: str) -> list[Path]:
 def photographs(name: str) -> list[Path]:
     """The files of a set, in order; those of packages are fetched if they are not there.
 
-    Raises:
-        TrainingError: unknown set, or one that is incomplete: with where it is had from.
+    Raises TrainingError: unknown set, or one that is incomplete: with where it is had from.
     """
     if name not in training_sets():
         known = ", ".join(training_sets())
@@ -166,8 +164,7 @@ def _damaged(card: TrainingSet) -> str:
 def fetch_packages(card: TrainingSet) -> Path:
     """Take a set's files out of Debian packages; nothing is installed.
 
-    Raises:
-        TrainingError: no apt here, or a package that it cannot get.
+    Raises TrainingError: no apt here, or a package that it cannot get.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise TrainingError(

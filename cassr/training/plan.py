@@ -118,8 +118,7 @@ def make_plan(
 ) -> TrainingPlan:
     """Build all networks with random weights and run one step on random pixels.
 
-    Raises:
-        TrainingError: unknown preset or stage.
+    Raises TrainingError: unknown preset or stage.
     """
     kind, pipeline = get_stage(stage), load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)

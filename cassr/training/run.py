@@ -20,7 +20,7 @@ from cassr.photographs.read import Photographs, Stream, digest
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.log import is_log
-from cassr.training.samples.data import TrainingPairs, recipe_of
+from cassr.training.samples.data import TrainingPairs
 from cassr.training.samples.prepared import (
     Hands,
     LayerProgress,
@@ -29,6 +29,7 @@ from cassr.training.samples.prepared import (
     prepare,
     untold,
 )
+from cassr.training.samples.recipe import recipe_of
 from cassr.training.samples.references import External, References, Stage1
 from cassr.training.schedule import default_workers, settled
 from cassr.training.stages import Stage, build_objective, get_stage
@@ -63,8 +64,7 @@ def run(
         reference_method: what makes the reference images of activation "external".
         report, skip: told of the preparation, the first on the main process alone.
 
-    Raises:
-        TrainingError: see `cassr.training.train.train`.
+    Raises TrainingError: see `cassr.training.train.train`.
     """
     refuse_strangers(options.out)
     recipe = recipe_of(settings)
@@ -100,8 +100,7 @@ def _references(
 ) -> References | None:
     """What makes the reference images that a stage learns from.
 
-    Raises:
-        TrainingError: a method where none is wanted, or the other way round.
+    Raises TrainingError: a method where none is wanted, or the other way round.
     """
     wanted = stage.references and pipeline.config["activation_kind"] == "external"
     if wanted != (method is not None):
@@ -134,8 +133,7 @@ def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: 
 def refuse_strangers(out: Path) -> None:
     """Refuse a folder in which a run would replace files that no run has written.
 
-    Raises:
-        TrainingError: names the first.
+    Raises TrainingError: names the first.
     """
     tables = [out / "log.csv", out / "validation.csv"]
     strange = [path for path in tables if path.exists() and not is_log(path)]

@@ -22,7 +22,8 @@ from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.samples.data import Sample, Share, loader, recipe_of
+from cassr.training.samples.data import Share, loader
+from cassr.training.samples.recipe import Sample, recipe_of
 from cassr.training.samples.references import References
 from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
 from cassr.training.stages import build_objective
@@ -88,9 +89,8 @@ def train(
         validate: called every `run.validate_every` steps and at the end, on the main process.
         cpu: leave a GPU alone.
 
-    Raises:
-        TrainingError: settings that do not fit the run's folder, data or model that cannot be
-            used, a loss that is not finite.
+    Raises TrainingError: settings that do not fit the run's folder, data or model that cannot be
+    used, a loss that is not finite.
     """
     settings = settled(settings, on_gpu=not cpu and torch.cuda.is_available())
     multiply_by(settings)

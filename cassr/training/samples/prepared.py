@@ -33,14 +33,8 @@ from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import (
-    Recipe,
-    Sample,
-    TrainingPairs,
-    collate,
-    one_thread,
-    scale_of,
-)
+from cassr.training.samples.data import TrainingPairs, collate, one_thread, scale_of
+from cassr.training.samples.recipe import Recipe, Sample
 from cassr.training.samples.references import References
 
 CHUNK_BYTES = 2**26
@@ -159,8 +153,7 @@ def prepare(
         references: what makes reference images of LR images.
         hands: which part of it this process does.
 
-    Raises:
-        TrainingError: pairs without a size.
+    Raises TrainingError: pairs without a size.
     """
     if pairs.size is None:
         raise TrainingError("samples=0: preparing needs a limited number of different pairs")
