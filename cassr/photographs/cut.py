@@ -111,7 +111,8 @@ class _Cuts(Dataset):
     def _cut(self, number: int, pixels: Pixels) -> int:
         part = self.folders[number].with_suffix(PART)
         part.mkdir()
-        grid = Grid(*pixels.shape[:2], self.side, 0)
+        height, width = pixels.shape[:2]
+        grid = Grid(height, width, self.side, 0)
         for window in grid:
             rows = slice(window.top, window.top + window.height)
             crop = pixels[rows, window.left : window.left + window.width]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -42,7 +43,7 @@ def cut(
 
     processes = (os.cpu_count() or 1) if workers is None else workers
     try:
-        found = open_photographs(data)
+        found: Any = open_photographs(data)
         done = cut_all(found, out, side, workers=processes, report=report, skip=skip)
     except TrainingError as error:
         raise BenchError(printable(error)) from error
