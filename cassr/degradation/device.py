@@ -82,18 +82,22 @@ def _quantization(quality: int) -> dict[int, list[int]]:
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
-    """As `steps.jpeg`, without the file: 4:2:0, chroma interpolated as decoders do."""
+    """As `steps.jpeg`, without the file: 4:2:0, chroma interpolated as decoders do.
+
+    In double precision: GPUs may multiply float32 with the mantissa of TF32, too coarse for this.
+    """
     height, width = image.shape[2:]
     pad = (0, -width % (2 * BLOCK), 0, -height % (2 * BLOCK))
-    matrix = torch.tensor(TO_YCBCR, device=image.device)
-    turned = torch.einsum("yc,bchw->byhw", matrix, F.pad(_levels(image), pad, mode="replicate"))
+    padded = F.pad(_levels(image).double(), pad, mode="replicate")
+    matrix = torch.tensor(TO_YCBCR).to(padded)
+    turned = torch.einsum("yc,bchw->byhw", matrix, padded)
     luma, chroma = turned[:, :1].round() - 128, F.avg_pool2d(turned[:, 1:].round(), 2).round()
-    tables = [torch.tensor(t, device=image.device).view(BLOCK, BLOCK).float()
+    tables = [torch.tensor(t).view(BLOCK, BLOCK).to(padded)
               for t in _quantization(quality).values()]  # fmt: skip
     luma = _coded(luma, tables[0]) + 128
     chroma = F.interpolate(_coded(chroma, tables[-1]), scale_factor=2, mode="bilinear")
     rgb = torch.einsum("yc,bchw->byhw", matrix.inverse(), torch.cat([luma, chroma.round()], 1))
-    return (rgb.round() / 255).clamp(0, 1)[..., :height, :width]
+    return (rgb.round() / 255).clamp(0, 1)[..., :height, :width].float()
 
 
 def _coded(plane: Tensor, table: Tensor) -> Tensor:
