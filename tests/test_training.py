@@ -48,7 +48,7 @@ from cassr.training.objectives import StageObjective
 from cassr.training.run import run
 from cassr.training.samples.data import TrainingPairs
 from cassr.training.samples.recipe import Recipe, recipe_of
-from cassr.training.schedule import default_workers, learning_rate, settled
+from cassr.training.schedule import learning_rate, settled, worker_count
 from cassr.training.stages import STAGES, build_objective
 from cassr.training.start import Start, load_start
 from cassr.training.state import TrainingOptions
@@ -537,8 +537,9 @@ class TestRuns:
     def test_workers_follow_the_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "cpu_count", lambda: 64)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-        assert default_workers(on_gpu=True) == 7
-        assert default_workers(on_gpu=False) == 0
+        assert worker_count(None, on_gpu=True) == 7
+        assert worker_count(None, on_gpu=False) == 0
+        assert worker_count(3, on_gpu=False) == 3
 
     def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "short")

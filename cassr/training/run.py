@@ -31,7 +31,7 @@ from cassr.training.samples.prepared import (
 )
 from cassr.training.samples.recipe import recipe_of
 from cassr.training.samples.references import External, References, Stage1
-from cassr.training.schedule import default_workers, settled
+from cassr.training.schedule import settled, worker_count
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
 from cassr.training.state import TrainingOptions
@@ -124,8 +124,7 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
 
 
 def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: Skip) -> Hands:
-    state, asked = PartialState(), options.workers
-    workers = default_workers(on_gpu) if asked is None else asked
+    state, workers = PartialState(), worker_count(options.workers, on_gpu)
     told = report if state.is_main_process else untold
     return Hands(state.process_index, state.num_processes, workers, gather_object, told, skip)
 

@@ -25,7 +25,7 @@ from cassr.training import checkpoints
 from cassr.training.samples.data import Share, loader
 from cassr.training.samples.recipe import Sample, recipe_of
 from cassr.training.samples.references import References
-from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
+from cassr.training.schedule import learning_rate, multiply_by, settled, worker_count
 from cassr.training.stages import build_objective
 from cassr.training.state import RunState, TrainingOptions
 
@@ -157,13 +157,12 @@ def _loop(
 
 def _batches(state: RunState, pairs: Dataset | Stream) -> Iterator[Sample]:
     on_gpu = state.accelerator.device.type == "cuda"
-    workers = state.run.workers
     return loader(
         pairs,
         recipe_of(state.settings),
         state.share(),
         first_step=state.step,
-        workers=default_workers(on_gpu) if workers is None else workers,
+        workers=worker_count(state.run.workers, on_gpu),
         pin_memory=on_gpu,
     )
 
