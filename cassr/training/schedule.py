@@ -40,7 +40,7 @@ def multiply_by(settings: TrainingSettings) -> None:
 
 
 def worker_count(asked: int | None, on_gpu: bool) -> int:
-    """Processes that make samples: as asked, or the cores that this process of a GPU has for itself.
+    """Processes that make samples: as asked, or the cores that this process of a GPU has.
 
     A CPU that trains has none to spare.
     """
