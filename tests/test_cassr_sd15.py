@@ -116,4 +116,4 @@ def test_flops_by_part_are_those_of_the_page(stage: str) -> None:
     for part, flops in made.flops.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| {part} |"))
         cells = [cell.strip() for cell in row.split("|")[2:-1]]
-        assert cells[stage == "guidance"] == f"{flops / 1e12:.1f}"
+        assert cells[stage == "guidance"] == f"{flops / 1e12:.2f}"
