@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -26,22 +26,12 @@ from bench.running.score import Scorer
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
-    failures: dict[tuple[str, str], dict[str, str]] = {}
     for entry in plan.methods:
-        for cell, (image, reason) in fill(plan.cells_of(entry), plan.options, progress):
-            failures.setdefault((cell.dataset, entry.name), {})[image] = reason
-    targets = plan.targets(failures)
+        fill(plan.cells_of(entry), plan.options, progress)
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    own = [target for _, group in targets for target in plan.options.shard.of(group)]
+    own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
     scorer.score_missing(own, plan.options, progress)
-    return outcome_of(plan, scorer, targets, failures)
-
-
-def collect(plan: Plan) -> RunOutcome:
-    """The results as far as the store knows them; computes nothing but distances of sets."""
-    plan.require_data()
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return outcome_of(plan, scorer, plan.targets())
+    return outcome_of(plan, scorer)
 
 
 def stored(plan: Plan, kind: str = "") -> RunOutcome:
@@ -50,16 +40,22 @@ def stored(plan: Plan, kind: str = "") -> RunOutcome:
     Args:
         kind: of the device that made the scores; by default each metric's is that which made most.
     """
+    return collect(plan, made_elsewhere(plan, kind))
+
+
+def collect(plan: Plan, made: Mapping[str, Mapping[str, Any]] | None = None) -> RunOutcome:
+    """The results as far as the store knows them; computes nothing but distances of sets.
+
+    Args:
+        made: by metric, the fingerprint of scores that are only read.
+    """
     plan.require_data()
-    targets = plan.targets()
-    made = made_elsewhere(plan, targets, kind)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
-    return outcome_of(plan, scorer, targets)
+    return outcome_of(plan, Scorer(plan.metrics, plan.store, plan.options.device, made))
 
 
 def unmeasured(plan: Plan) -> RunOutcome:
     """What is planned without any score, for published values alone; no data need be here."""
-    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device))
 
 
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:

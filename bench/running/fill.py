@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.cluster.work import Pool, for_method
+from bench.cluster.work import for_method
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
-from bench.running.upscale import Failure, upscale
+from bench.running.upscale import upscale
 from bench.running.upscale_set import upscale_set
 
 PRELOAD = ("torch", "bench.running.upscale")
-Work = tuple[Cell, list[UpscaleTask]]
 
 
 def fill(
     cells: Sequence[Cell], options: RunOptions, progress: Progress, shard: Shard | None = None
-) -> Iterator[tuple[Cell, Failure]]:
+) -> None:
     """Upscale what is missing of cells of one method; processes that have loaded it go on with it.
 
     Args:
@@ -41,23 +40,17 @@ def fill(
             tell=partial(_tell, progress),
         ) as workers:
             for cell, tasks in group:
-                failures = _fill(cell, tasks, workers, options.device, progress)
-                yield from ((cell, failure) for failure in failures)
+                if cell.entry.card.official is not None:
+                    upscale_set(cell, tasks, progress, options.device)
+                    continue
+                with progress.step(cell.title, len(tasks)) as advance:
+                    upscale(cell, tasks, workers, advance)
 
 
-def _processes(options: RunOptions, work: Work) -> tuple[int, bool]:
+def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tuple[int, bool]:
     (cell, tasks), most = work, work[0].entry.card.max_workers
     count = worker_count(options.workers, options.device, len(tasks), most)
     return count, options.apart or cell.entry.foreign
-
-
-def _fill(
-    cell: Cell, tasks: list[UpscaleTask], workers: Pool, device: str, progress: Progress
-) -> list[Failure]:
-    if cell.entry.card.official is not None:
-        return upscale_set(cell, tasks, progress, device)
-    with progress.step(cell.title, len(tasks)) as advance:
-        return upscale(tasks, cell.images, workers, advance)
 
 
 def _tell(progress: Progress, task: Any, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ class Target:
     missing: Missing | None = None
 
 
+Row = tuple[str, MetricSpec, float | Missing]
+"""Image ("" for the whole set), metric and value, or why there is none."""
+
+
 class Scorer:
     """Scores targets, keeps what is known in the store and says why a score is missing.
 
@@ -50,7 +54,7 @@ class Scorer:
         device: str,
         stored: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.device = device
+        self.specs, self.device = specs, device
         self._stored = stored or {}
         self.reasons = {
             s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
@@ -138,13 +142,13 @@ class Scorer:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def scores(
-        self, spec: MetricSpec, targets: Sequence[Target]
-    ) -> list[tuple[str, float | Missing]]:
-        """(image, value) of one method on one dataset; image "" is the whole set."""
-        if spec.kind == "set":
-            return [("", self.set_score(spec, targets))]
-        return [(target.image, self.score(spec, target)) for target in targets]
+    def rows(self, targets: Sequence[Target]) -> Iterator[Row]:
+        """All scores of one method on one dataset: image by image, then those of the whole set."""
+        of_images = [spec for spec in self.specs if spec.kind == "image"]
+        for target in targets:
+            yield from ((target.image, spec, self.score(spec, target)) for spec in of_images)
+        of_sets = [spec for spec in self.specs if spec.kind == "set"]
+        yield from (("", spec, self.set_score(spec, targets)) for spec in of_sets)
 
     def score(self, spec: MetricSpec, target: Target) -> float | Missing:
         """The value of one image, or why there is none."""

@@ -16,46 +16,42 @@ from bench.base.types import WHOLE_SET, SetImage, SetMethod
 from bench.files import images
 from bench.processes.foreign import each, running
 from bench.running.cell import Cell, UpscaleTask
-from bench.running.upscale import Failure, require_size
+from bench.running.upscale import require_size
 from bench.store.images import ImageStore
 
 
 def upscale_set(
     cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str
-) -> list[Failure]:
+) -> None:
     """Do the tasks in one go; each image is stored as soon as the method has finished with it."""
-    entry, store = cell.entry, cell.images
-    try:
-        method = cast(SetMethod, entry.load(device))
-    except BenchError as error:
-        return [(task.image_id, str(error)) for task in tasks]
+    entry, store, failed = cell.entry, cell.images, cell.failed
     known, broken = {task.image_id: task for task in tasks}, ""
     waiting = set(known)
     inputs = {task.image_id: task.lr for task in tasks}
-    failures: list[Failure] = []
-    with (
-        _work_folder(store.folder) as work,
-        progress.step(entry.card.title, len(tasks)) as live,
-    ):
-        scale, seed = tasks[0].scale, cell.seed
-        try:
+    try:
+        method = cast(SetMethod, entry.load(device))
+        with (
+            _work_folder(store.folder) as work,
+            progress.step(entry.card.title, len(tasks)) as live,
+        ):
+            scale, seed = tasks[0].scale, cell.seed
             with running(entry.name):
                 made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)
             for image in each(entry.name, iter(made)):
                 reason = _store(image, known.get(image.id), store)
                 waiting.discard(image.id)
-                if image.id != WHOLE_SET:  # what comes last is what counts
-                    failures = [found for found in failures if found[0] != image.id]
+                before = failed.pop(image.id, "")  # what comes last is what counts
+                if image.id == WHOLE_SET:
+                    reason = "; ".join(filter(None, (before, reason)))
                 if reason:
-                    failures.append((image.id, reason))
+                    failed[image.id] = reason
                 live(len(tasks) - len(waiting), len(tasks))
-        except CannotWrite:
-            raise
-        except BenchError as error:
-            broken = str(error)
+    except CannotWrite:
+        raise
+    except BenchError as error:
+        broken = str(error)
     store.close()
-    failures += [(name, broken or "the method said nothing of it") for name in waiting]
-    return sorted(failures)
+    failed.update(dict.fromkeys(waiting, broken or "the method said nothing of it"))
 
 
 def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
