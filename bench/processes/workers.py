@@ -8,11 +8,13 @@ that it had in hand; another takes its place.
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import takewhile
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -20,6 +22,7 @@ from typing import Any, TypeVar
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
 from bench.processes.handle import GRACE, Worker, no_interrupts, started
+from bench.processes.worker import set_threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -94,7 +97,7 @@ class Workers:
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result]]:
-        with threads(self.threads):
+        with threads(self.threads, *self.preload):
             for task in tasks:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -157,13 +160,19 @@ class Workers:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads; afterwards with as many as before."""
-    import torch
+def threads(count: int, *needed: str) -> Iterator[None]:
+    """Compute with `count` threads; afterwards with as many as before.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    Args:
+        needed: modules that the body needs; what is imported later is not told.
+    """
+    for name in needed:
+        with suppress(Exception):  # the body will meet it
+            import_module(name)
+    torch, cv2 = sys.modules.get("torch"), sys.modules.get("cv2")
+    before = torch and torch.get_num_threads(), cv2 and cv2.getNumThreads()
+    set_threads(count, count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        set_threads(*before)

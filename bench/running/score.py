@@ -87,7 +87,8 @@ class Scorer:
         if not jobs:
             return
         count = worker_count(options.workers, self.device, len(jobs))
-        imported = ["torch", *dict.fromkeys(s.factory.partition(":")[0] for s in self.usable)]
+        imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
+        imported += ["torch"] if any(s.file for s in self.usable) else []  # given to people's code
         far = for_metrics(self.usable, options.on, self.device, options.workers)
         processes = far or Workers(count, 1, imported)
         with processes as pool, progress.step("scores", len(jobs)) as advance:

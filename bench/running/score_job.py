@@ -23,6 +23,8 @@ from bench.store.scores import FeatureStore, ScoreKey
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.metrics.filters import Pixels
+
 LARGEST_SCALE = 16
 
 
@@ -68,12 +70,12 @@ def score_job(job: ScoreJob) -> list[Outcome]:
     Raises:
         CannotWrite: features cannot be stored, which stops all.
     """
-    hr = _tried(_read, job.hr, job.device) if job.hr else None
+    hr = _tried(_read, job.hr) if job.hr else None
     hr_sha256 = job.hr.sha256 if job.hr else None
     outcomes = _store_features(job.hr, hr, job) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        x = _tried(_read, sr, job.device)
+        x = _tried(_read, sr)
         outcomes += _store_features(sr, x, job)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
@@ -98,15 +100,17 @@ def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
         return Missing("failed", f"{type(error).__name__}: {printable(error)}")
 
 
-def _read(image: ImageJob, device: str) -> Tensor:
-    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted."""
+def _read(image: ImageJob) -> Pixels:
+    """The image, if its bytes are still those whose score is wanted."""
+    from bench.metrics.filters import Pixels
+
     if images.image_sha256(image.path) != image.sha256:
         raise ImageError(
             "is not the file that was recorded; if it lies in the store, run: cassr-bench "
             "store check --repair",
             printable(image.path),
         )
-    return images.to_tensor(images.read_rgb(image.path)).to(device)
+    return Pixels(images.read_rgb(image.path))
 
 
 def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -118,15 +122,15 @@ def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
 def value_of(
     spec: MetricSpec,
     device: str,
-    x: Tensor,
-    hr: Tensor | None = None,
+    x: Tensor | Pixels,
+    hr: Tensor | Pixels | None = None,
     prepared: dict[str, Any] | None = None,
     file: str = "",
 ) -> float:
     """The score of one image by a metric, which is loaded once.
 
     Args:
-        x, hr: (1, 3, H, W) float32 in [0, 1], multiples of 1/255; hr None without reference.
+        x, hr: (1, 3, H, W) float32 in [0, 1], or 8-bit pixels; hr None without reference.
         prepared: what is computed of `hr` alone, by metric; filled here.
         file: what the image is called in errors.
 
@@ -139,6 +143,8 @@ def value_of(
         hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
     metric, prepared = loaded(spec, device), {} if prepared is None else prepared
+    if not getattr(metric, "sees_pixels", False):
+        x, hr = x.to(device), None if hr is None else hr.to(device)
     if hr is not None and spec.name not in prepared:
         prepared[spec.name] = metric.prepare(hr)
     value = metric.score(x, hr, prepared.get(spec.name))
@@ -147,7 +153,7 @@ def value_of(
     return float(value)
 
 
-def _store_features(image: ImageJob, x: Tensor | Missing | None, job: ScoreJob) -> list[Outcome]:
+def _store_features(image: ImageJob, x: Pixels | Missing | None, job: ScoreJob) -> list[Outcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed: list[Outcome] = []
     for spec in image.features:
@@ -157,8 +163,8 @@ def _store_features(image: ImageJob, x: Tensor | Missing | None, job: ScoreJob) 
     return failed
 
 
-def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> None:
-    vectors = loaded(spec, job.device).features(x)
+def _extract(spec: MetricSpec, image: ImageJob, x: Pixels, job: ScoreJob) -> None:
+    vectors = loaded(spec, job.device).features(x.to(job.device))
     FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
 
 

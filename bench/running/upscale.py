@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+
 def require_scale(entry: Entry, scale: int) -> None:
     if entry.card.scales and scale not in entry.card.scales:
         known = ", ".join(f"x{s}" for s in entry.card.scales)

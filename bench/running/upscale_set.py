@@ -20,9 +20,7 @@ from bench.running.upscale import require_size
 from bench.store.images import ImageStore
 
 
-def upscale_set(
-    cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str
-) -> None:
+def upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str) -> None:
     """Do the tasks in one go; each image is stored as soon as the method has finished with it."""
     entry, store, failed = cell.entry, cell.images, cell.failed
     known, broken = {task.image_id: task for task in tasks}, ""
