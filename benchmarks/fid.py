@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scoring import Row, show, write
+from scoring import Row, show
 
 from bench.metrics.frechet import frechet_distance
 
@@ -78,7 +78,7 @@ def main() -> None:
 
     cleanfid.linalg.sqrtm = with_disp(linalg.sqrtm)
     counts = map(int, options.images.split(","))
-    write(options.json, show(race(count, options.dimensions) for count in counts))
+    show((race(count, options.dimensions) for count in counts), options.json)
 
 
 if __name__ == "__main__":
