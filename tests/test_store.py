@@ -22,7 +22,7 @@ import pytest
 from conftest import ROOT, Cli, make_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pictures import photo
+from pictures import photo, put
 
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside
@@ -223,7 +223,7 @@ def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_bef
     """As methods on a GPU may do; the newer record need not come last."""
     for shade in range(4):
         store = Store(tmp_path).images("m", {}, "d")
-        store.put("k", "x", np.full((2, 2, 3), shade, np.uint8), {})
+        put(store, shade=shade)
         found = Store(tmp_path).images("m", {}, "d").get("k")
         assert found is not None and images.file_sha256(found.path) == found.sha256
 
@@ -373,8 +373,8 @@ def test_prune_frees_what_no_last_use_names_and_says_so_before(
         return {Path(row["path"]).name: row["why"] for row in json.loads(done.stdout)}
 
     old, other = Store(store).images("nearest", {"version": 0}, "quick-bicubic"), Store(store)
-    old.put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
-    other.images("mine", {}, "d").put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
+    put(old)
+    put(other.images("mine", {}, "d"))
     other.note_use({"suite": "mine"}, ())
     (store / "images" / ".part-abcdefgh").touch()
     assert sizes("prune", "--dry-run") == {}, "made today"

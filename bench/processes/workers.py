@@ -161,11 +161,8 @@ class Workers:
 
 @contextmanager
 def threads(count: int, *needed: str) -> Iterator[None]:
-    """Compute with `count` threads; afterwards with as many as before.
-
-    Args:
-        needed: modules that the body needs; what is imported later is not told.
-    """
+    """Compute with `count` threads, and afterwards with as many as before, by the modules `needed`
+    and those that are imported already."""
     for name in needed:
         with suppress(Exception):  # the body will meet it
             import_module(name)

@@ -29,13 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run leaves.
-
-    Attributes:
-        results: what every report is made from.
-        failures: (what, reason) of every image or file that failed.
-        view: how the suite is shown on this machine.
-    """
+    """What a run leaves: results, (what, reason) of everything that failed, and how the suite is
+    shown on this machine."""
 
     results: Results
     failures: tuple[tuple[str, str], ...]
@@ -71,11 +66,8 @@ def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
 def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:
     """By metric, the fingerprint by which the store holds more scores than by this machine's own.
 
-    Only those of the same metric: version, options and published weights. Device and versions of
-    libraries may differ; provenance names them.
-
-    Args:
-        kind: of device, "" for any.
+    Only those of the same metric: version, options and published weights. The device may be
+    another (of this `kind`; "" for any), and versions of libraries; provenance names them.
     """
     chosen: dict[str, Mapping[str, Any]] = {}
     here = plan.options.device.partition(":")[0]

@@ -35,20 +35,14 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
 
 
 def stored(plan: Plan, kind: str = "") -> RunOutcome:
-    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
-
-    Args:
-        kind: of the device that made the scores; by default each metric's is that which made most.
-    """
+    """`collect`, also of scores that were made elsewhere (on a `kind` of device; by default each
+    metric's is that which made most): no metric or device need be here."""
     return collect(plan, made_elsewhere(plan, kind))
 
 
 def collect(plan: Plan, made: Mapping[str, Mapping[str, Any]] | None = None) -> RunOutcome:
-    """The results as far as the store knows them; computes nothing but distances of sets.
-
-    Args:
-        made: by metric, the fingerprint of scores that are only read.
-    """
+    """The results as far as the store knows them; computes nothing but distances of sets. Of
+    metrics in `made`, scores by that fingerprint are only read."""
     plan.require_data()
     return outcome_of(plan, Scorer(plan.metrics, plan.store, plan.options.device, made))
 

@@ -22,11 +22,8 @@ PRELOAD = ("torch", "bench.running.upscale")
 def fill(
     cells: Sequence[Cell], options: RunOptions, progress: Progress, shard: Shard | None = None
 ) -> None:
-    """Upscale what is missing of cells of one method; processes that have loaded it go on with it.
-
-    Args:
-        shard: the part of them that is this process's; that of the options if None.
-    """
+    """Upscale what is missing of cells of one method, in this process's part (`shard`, by default
+    that of the options); processes that have loaded the method go on with it."""
     part = shard or options.shard
     work = [(cell, tasks) for cell in cells if (tasks := cell.pending(part, options.device))]
     for (count, apart), group in groupby(work, partial(_processes, options)):

@@ -161,8 +161,7 @@ def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict
 def manifest_of(dataset: data.Dataset, options: RunOptions, progress: Progress) -> Manifest:
     """A dataset's pairs, made where they are not there yet, as many as the options allow.
 
-    Raises:
-        DataError: it cannot be made.
+    Raises DataError where it cannot be made.
     """
     with progress.step(f"data {dataset.title}") as advance:
         manifest = dataset.manifest(options.datasets, advance)

@@ -41,11 +41,8 @@ Row = tuple[str, MetricSpec, float | Missing]
 
 
 class Scorer:
-    """Scores targets, keeps what is known in the store and says why a score is missing.
-
-    Args:
-        stored: fingerprints of metrics whose scores were made elsewhere and are only read here.
-    """
+    """Scores targets, keeps what is known in the store and says why a score is missing; of metrics
+    in `stored`, scores by that fingerprint, made elsewhere, are only read."""
 
     def __init__(
         self,

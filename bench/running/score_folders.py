@@ -1,8 +1,4 @@
-"""Score any folders of SR images against any folder of HR images, or none.
-
-Several folders together cost less than one by one: each HR image is decoded, and what depends on
-it alone computed, once for all of them.
-"""
+"""Score any folders of SR images against any folder of HR images, or none."""
 
 from __future__ import annotations
 

@@ -65,11 +65,8 @@ T = TypeVar("T")
 
 
 def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. One bad image spoils nobody else's work.
-
-    Raises:
-        CannotWrite: features cannot be stored, which stops all.
-    """
+    """Decode, score, store features. One bad image spoils nobody else's work; CannotWrite, where
+    features cannot be stored, stops all."""
     hr = _tried(_read, job.hr) if job.hr else None
     hr_sha256 = job.hr.sha256 if job.hr else None
     outcomes = _store_features(job.hr, hr, job) if job.hr else []

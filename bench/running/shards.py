@@ -84,14 +84,8 @@ def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
 
 
 def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
-    """What all parts have stored by now.
-
-    Args:
-        own: what this part did; why its own images failed is known to nobody else.
-
-    Returns:
-        the outcome, and how many scores other parts still owe.
-    """
+    """What all parts have stored by now, and how many scores others than this one still owe; why
+    its own images failed, nobody else knows."""
     known_to_all = collect(plan.whole())
     scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"

@@ -52,13 +52,9 @@ def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
 
 
 def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
-    """Upscale one image into its file.
+    """Upscale one image into its file; gives what it cost, or one line that says why there is none.
 
-    Returns:
-        What it cost, or one line that says why there is no image.
-
-    Raises:
-        CannotWrite: there is no room for it, or nothing may be written there.
+    Raises CannotWrite where there is no room for it, or nothing may be written there.
     """
     try:
         method = _loaded(task.method, task.device)

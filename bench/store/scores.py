@@ -78,11 +78,8 @@ class FeatureStore:
         return bool(values.dtype == np.float64 and path.stat().st_size == whole)
 
     def get(self, sha256: str) -> np.ndarray:
-        """The vectors.
-
-        Raises:
-            DataError: the file is damaged; it is set aside, so that the next run makes it anew.
-        """
+        """The vectors; DataError where the file is damaged, which is set aside, so that the next
+        run makes it anew."""
         path = self.place(sha256)
         try:
             return read_features(path)

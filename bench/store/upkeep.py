@@ -99,10 +99,8 @@ def _files(path: Path) -> Iterator[Path]:
 def spare(root: Path, age: float = 0) -> dict[Path, str]:
     """What nobody needs, and why: parts, images without a record, leftovers, what was set aside.
 
-    What was made within a day stays, since somebody may be at it right now.
-
-    Args:
-        age: seconds after which a use does not count any more; 0: each counts.
+    What was made within a day stays, since somebody may be at it right now. Uses count until they
+    are `age` seconds old, for ever where that is 0.
     """
     now = time.time()
     found: dict[Path, str] = {}
