@@ -30,6 +30,7 @@ from bench.methods.find import find as find_method
 from bench.processes.foreign import each
 from bench.running.cell import UpscaleTask
 from bench.running.upscale import _loaded, upscale_one
+from bench.store.scores import write_features
 from bench.store.store import Store
 
 SMALL = (
@@ -192,14 +193,14 @@ def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
 
 def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     file = features.folder / "a.npy"
     whole = file.read_bytes()
     assert features.has("a") and (features.get("a") == np.arange(6.0)).all()
     for damaged in (b"", whole[:60], whole[:-1], b"x" * len(whole), whole.replace(b"f8", b"i8")):
         file.write_bytes(damaged)
         assert not features.has("a")
-    features.put("a", np.array([1.0, np.nan]))
+    write_features(features.place("a"), np.array([1.0, np.nan]))
     with pytest.raises(
         DataError, match=r"a\.npy: holds values that are not finite and is set aside; run again"
     ):

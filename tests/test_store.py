@@ -35,7 +35,7 @@ from bench.files.record_log import opened, sealed
 from bench.store import upkeep
 from bench.store.check import check
 from bench.store.layout import to_layout_2
-from bench.store.scores import DIGEST
+from bench.store.scores import DIGEST, write_features
 from bench.store.store import Store
 
 RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
@@ -205,7 +205,7 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
 
 def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
@@ -287,7 +287,7 @@ def to_layout_1(root: Path) -> None:
 def test_an_old_store_is_taken_over_and_nothing_is_computed_again(
     finished: Finished, store: Path, tmp_path: Path
 ) -> None:
-    Store(store).features({}).put("a", np.arange(6.0))
+    write_features(Store(store).features({}).place("a"), np.arange(6.0))
     expected = files_of(store)
     to_layout_1(store)
     old = files_of(store)

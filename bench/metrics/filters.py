@@ -51,10 +51,6 @@ class Pixels:
             return image
         return cls(image[0].permute(1, 2, 0).cpu().float().numpy())
 
-    def inside(self, border: int) -> Pixels:
-        """The image without so many pixels at each side."""
-        return Pixels(self.rgb[border:-border, border:-border])
-
     def to(self, device: str) -> Tensor:
         """(1, 3, H, W) float32 in [0, 1] on a device; of an image of 8 bits."""
         if device not in self._tensors:
@@ -151,21 +147,21 @@ class Cropped:
         self._spec = replace(spec, min_size=spec.min_size + 2 * self._border)
         self.sees_pixels = getattr(metric, "sees_pixels", False)
 
-    def prepare(self, hr: Any) -> Any:
+    def prepare(self, hr: Tensor | Pixels) -> Any:
         """As the metric's own, of the HR image (1, 3, H, W) without its border."""
         return self._metric.prepare(self._inside(hr))
 
-    def score(self, sr: Any, hr: Any, prepared: Any) -> float:
+    def score(self, sr: Tensor | Pixels, hr: Tensor | Pixels | None, prepared: Any) -> float:
         """As the metric's own, of images (1, 3, H, W) without their border."""
         inner = None if hr is None else self._inside(hr)
         return self._metric.score(self._inside(sr), inner, prepared)
 
-    def _inside(self, image: Any) -> Any:
+    def _inside(self, image: Tensor | Pixels) -> Any:
         check_image(self._spec, image)
-        if isinstance(image, Pixels):
-            return image.inside(self._border)
         side = slice(self._border, -self._border)
-        return image[..., side, side]
+        return (
+            Pixels(image.rgb[side, side]) if isinstance(image, Pixels) else image[..., side, side]
+        )
 
 
 @contextmanager

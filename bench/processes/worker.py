@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -47,14 +47,10 @@ def serve(tasks: Connection, places: Connection, threads: int) -> None:
             asked = tasks.recv_bytes()
         except (EOFError, OSError):
             return
-        answer = _answer(asked, threads)
+        answer = answered(partial(_understood, asked, threads))
         if os.getpid() != own:  # a copy that the task forked and let come back
             _leave(0)
         _send(tasks, answer)
-
-
-def _answer(asked: bytes, threads: int) -> tuple[bool, Any]:
-    return answered(lambda: _understood(asked, threads))
 
 
 def answered(understood: Callable[[], tuple[Callable[[Any], Any], Any]]) -> tuple[bool, Any]:

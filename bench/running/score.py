@@ -107,13 +107,12 @@ class Scorer:
         for target in targets:
             if target.sr is not None:
                 groups.setdefault(target.hr_sha256 or target.sr_sha256, []).append(target)
-        folders = {name: store.folder for name, store in self._features.items()}
         jobs = []
         for group in groups.values():
             hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
             wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
             if wanted or (hr is not None and hr.features):
-                jobs.append(ScoreJob(hr, wanted, self.device, folders))
+                jobs.append(ScoreJob(hr, wanted, self.device))
         return jobs
 
     def _hr_job(self, target: Target) -> ImageJob | None:
@@ -130,13 +129,14 @@ class Scorer:
             and (target.hr is not None or not spec.reference)
             and self._scores[spec.name].get(_key(spec, target)) is None
         )
-        features = () if target.hr is None else self._unknown_features(target.sr_sha256)
+        features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
         return ImageJob(target.sr, target.sr_sha256, wanted, features)
 
-    def _unknown_features(self, sha256: str) -> tuple[MetricSpec, ...]:
-        extractors = set(self._extractors.values())
-        wanted = [spec for spec in self.usable if spec.name in extractors]
-        return tuple(spec for spec in wanted if not self._features[spec.name].has(sha256))
+    def _unknown_features(self, sha256: str) -> dict[Path, MetricSpec]:
+        """Where features that are not in the store are to be, and what extracts them."""
+        wanted = [s for s in self.usable if s.name in self._extractors.values()]
+        stores = [(self._features[spec.name], spec) for spec in wanted]
+        return {store.place(sha256): spec for store, spec in stores if not store.has(sha256)}
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from bench.base.hashing import json_sha256
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.files import images
-from bench.store.scores import FeatureStore, ScoreKey
+from bench.store.scores import ScoreKey, write_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,12 +30,12 @@ LARGEST_SCALE = 16
 
 @dataclass(frozen=True)
 class ImageJob:
-    """An image of which scores (with an HR image) or features are wanted."""
+    """An image of which scores (with an HR image) or features, in these files, are wanted."""
 
     path: Path
     sha256: str
     scores: tuple[MetricSpec, ...]
-    features: tuple[MetricSpec, ...]
+    features: Mapping[Path, MetricSpec]
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,12 @@ class ScoreJob:
     hr: ImageJob | None
     srs: tuple[ImageJob, ...]
     device: str
-    feature_folders: Mapping[str, Path]
 
     def reads(self) -> list[Path]:
         return [image.path for image in self._images()]
 
     def writes(self) -> list[Path]:
-        wanted = [(spec, image) for image in self._images() for spec in image.features]
-        folders = self.feature_folders
-        return [FeatureStore(folders[spec.name]).place(image.sha256) for spec, image in wanted]
+        return [path for image in self._images() for path in image.features]
 
     def _images(self) -> list[ImageJob]:
         return [self.hr, *self.srs] if self.hr else [*self.srs]
@@ -69,11 +66,11 @@ def score_job(job: ScoreJob) -> list[Outcome]:
     features cannot be stored, stops all."""
     hr = _tried(_read, job.hr) if job.hr else None
     hr_sha256 = job.hr.sha256 if job.hr else None
-    outcomes = _store_features(job.hr, hr, job) if job.hr else []
+    outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
         x = _tried(_read, sr)
-        outcomes += _store_features(sr, x, job)
+        outcomes += _store_features(sr, x, job.device)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
             value = next((each for each in (x, known) if isinstance(each, Missing)), None)
@@ -150,19 +147,18 @@ def value_of(
     return float(value)
 
 
-def _store_features(image: ImageJob, x: Pixels | Missing | None, job: ScoreJob) -> list[Outcome]:
+def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed: list[Outcome] = []
-    for spec in image.features:
-        problem = x if isinstance(x, Missing) else _tried(_extract, spec, image, x, job)
+    for path, spec in image.features.items():
+        problem = x if isinstance(x, Missing) else _tried(_extract, spec, path, x, device)
         if problem is not None:
             failed.append((spec.name, (image.sha256, None), problem))
     return failed
 
 
-def _extract(spec: MetricSpec, image: ImageJob, x: Pixels, job: ScoreJob) -> None:
-    vectors = loaded(spec, job.device).features(x.to(job.device))
-    FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
+def _extract(spec: MetricSpec, path: Path, x: Pixels, device: str) -> None:
+    write_features(path, loaded(spec, device).features(x.to(device)))
 
 
 _loaded: dict[str, Any] = {}

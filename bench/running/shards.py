@@ -1,8 +1,5 @@
-"""Which part of the work is this process's, and when all parts together are whole.
-
-A part is asked for (`--shard 2/8`), or follows from the variables that launchers of one process per
-GPU set: accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH.
-"""
+"""Which part of the work is this process's, as asked or by the variables of its launcher, and when
+all parts together are whole."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from bench.running.execute import collect
 from bench.running.options import Shard
 from bench.running.plan import Plan
 
+# accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")

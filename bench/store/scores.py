@@ -88,10 +88,11 @@ class FeatureStore:
                 set_aside(path)
             raise DataError(f"{error} and is set aside; run again") from error
 
-    def put(self, sha256: str, features: np.ndarray) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, features, allow_pickle=False)
-        write_atomic(self.place(sha256), with_digest(buffer.getvalue()))
+
+def write_features(path: Path, features: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, features, allow_pickle=False)
+    write_atomic(path, with_digest(buffer.getvalue()))
 
 
 def with_digest(npy: bytes) -> bytes:
