@@ -53,7 +53,7 @@ def place(
     resolved = resolve_device(device)
     if resolved == "cuda" and device == "auto" and local > 1:
         resolved = resolve_device(f"cuda:{_number(environment, LOCAL_RANK) or 0}")
-    if workers is None and local > 1:
+    if workers is None and local > 1 and resolved == "cpu":
         workers = max(1, cores() // local)
     return Place(parse_shard(shard) if shard else _launched(environment), resolved, workers)
 
