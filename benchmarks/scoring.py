@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -52,14 +51,10 @@ Values = dict[tuple[str, str], float]
 """(image, metric) -> score."""
 
 
-def show(rows: Iterable[Row], file: Path | None = None) -> None:
-    """Print rows as they come, and write them."""
-    kept = []
+def show(rows: Iterable[Row]) -> None:
+    """Print rows as they come."""
     for row in rows:
-        kept.append(row)
         print(pd.DataFrame([row]).to_string(index=False, float_format="{:.4g}".format), flush=True)
-    if file:
-        file.write_text(json.dumps({"runs": kept}))
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -199,27 +194,25 @@ def race(
 # -- growth --------------------------------------------------------------------------------------
 
 
-def watch(command: list[str], env: dict[str, str]) -> tuple[float, np.ndarray]:
-    """Seconds of a command, and samples: seconds, resident megabytes of it and of its largest
-    worker, (n, 3)."""
+def watch(command: list[str], env: dict[str, str]) -> tuple[float, float, float]:
+    """Seconds of a command, and peaks of the resident megabytes of it and of its largest worker."""
     start = time.perf_counter()
-    samples = []
+    peaks = [0.0, 0.0]
     job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     parent = psutil.Process(job.pid)
     while job.poll() is None:
         with suppress(psutil.NoSuchProcess):
-            own = parent.memory_info().rss / MEGABYTE
             workers = [each.memory_info().rss for each in parent.children(recursive=True)]
-            samples.append((time.perf_counter() - start, own, max(workers, default=0) / MEGABYTE))
+            held = parent.memory_info().rss, max(workers, default=0)
+            peaks = [max(peak, now / MEGABYTE) for peak, now in zip(peaks, held, strict=True)]
         time.sleep(PERIOD)
     if job.returncode:
         sys.exit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, np.array(samples)
+    return time.perf_counter() - start, peaks[0], peaks[1]
 
 
 def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
-    """For each number of images: seconds cold and warm, peaks in megabytes, and the bytes by which
-    the parent grows with each image while the workers work."""
+    """For each number of images: seconds cold and warm, and peaks in megabytes."""
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -227,15 +220,11 @@ def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
             srs, hr = write_pairs(work, synthetic_pairs(side), count)
             load = os.getloadavg()[0]
             command = [*ours(srs, hr, metrics, work / "out.csv"), "--workers", "2"]
-            cold, samples = watch(command, env)
-            warm, _ = watch(command, env)
-        busy = samples[samples[:, 2] > 0]
-        middle = busy[len(busy) // 4 : -len(busy) // 10 or None]
-        slope = np.polyfit(middle[:, 0], middle[:, 1], 1)[0] if len(middle) > 3 else np.nan
-        growth = float(slope * np.ptp(busy[:, 0]) * MEGABYTE / count)
+            cold, own, worker = watch(command, env)
+            warm, *_ = watch(command, env)
         yield {"images": count, "cold": cold, "warm": warm, "ms/image": cold / count * 1e3,
-               "parent": samples[:, 1].max(), "worker": samples[:, 2].max(),
-               "parent_per_image": growth, "load": load}  # fmt: skip
+               "parent": own, "worker": worker,
+               "load": load}  # fmt: skip
 
 
 def main() -> None:
@@ -247,17 +236,16 @@ def main() -> None:
     parser.add_argument("--grow", help="sizes of folders; instead of the race")
     parser.add_argument("--side", type=int, default=64, help="pixels, of --grow")
     parser.add_argument("--metrics", help="default: all, psnr_y and ssim_y of --grow")
-    parser.add_argument("--json", type=Path, help="write the results here")
     given = parser.parse_args()
     asked = given.metrics.split(",") if given.metrics else []
     if given.grow:
         counts = [int(count) for count in given.grow.split(",")]
-        show(grow(counts, given.side, asked or ["psnr_y", "ssim_y"]), given.json)
+        show(grow(counts, given.side, asked or ["psnr_y", "ssim_y"]))
         return
     counts = sorted({1, *map(int, given.methods.split(","))})
     theirs = given.their_images, given.their_threads
     with tempfile.TemporaryDirectory() as folder:
-        show(race(Path(folder), given.images, counts, *theirs, asked or THEIRS), given.json)
+        show(race(Path(folder), given.images, counts, *theirs, asked or THEIRS))
 
 
 if __name__ == "__main__":

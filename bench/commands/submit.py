@@ -66,9 +66,8 @@ def submit(
     find_suite(suite)
     known = {} if to == "local" else dict(map(_setting, setting or ()))
     jobs = [Part([*words, "--shard", f"{i}/{parts}"]) for i in range(1, parts + 1)]
-    sent = _sent(
-        jobs, to, logs, timeout_min=minutes, gpus_per_node=gpus, cpus_per_task=cpus, **known
-    )
+    size = {"timeout_min": minutes, "gpus_per_node": gpus, "cpus_per_task": cpus}
+    sent = _sent(jobs, to, logs, {**size, **known})
     failed = [job.job_id for job in sent if wait and job.exception() is not None]
     if as_json:
         print_json({"jobs": [job.job_id for job in sent], "logs": str(logs), "failed": failed})
