@@ -78,16 +78,11 @@ def _understood(asked: bytes, threads: int) -> Any:
 
 @cache
 def _compute_with(threads: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # of what is not imported yet
-    set_threads(threads, threads)
-
-
-def set_threads(torch: Any, cv2: Any) -> None:
-    """How many threads these compute with, where they are imported."""
-    if torch is not None and "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(torch)
-    if cv2 is not None and "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(cv2)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by what is not imported yet
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(threads)
 
 
 def _send(tasks: Connection, answer: tuple[bool, Any]) -> None:

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
 from bench.processes.handle import GRACE, Worker, no_interrupts, started
-from bench.processes.worker import set_threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -162,15 +161,17 @@ class Workers:
 
 @contextmanager
 def threads(count: int, *needed: str) -> Iterator[None]:
-    """Compute with `count` threads, and afterwards with as many as before, by the modules `needed`
-    and those that are imported already."""
+    """torch, where the modules `needed` or others have imported it, computes with `count` threads;
+    afterwards with as many as before."""
     for name in needed:
         with suppress(Exception):  # the body will meet it
             import_module(name)
-    torch, cv2 = sys.modules.get("torch"), sys.modules.get("cv2")
-    before = torch and torch.get_num_threads(), cv2 and cv2.getNumThreads()
-    set_threads(count, count)
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    if torch:
+        torch.set_num_threads(count)
     try:
         yield
     finally:
-        set_threads(*before)
+        if torch:
+            torch.set_num_threads(before)

@@ -71,8 +71,6 @@ class Scorer:
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
-    # -- scoring ---------------------------------------------------------------------------------
-
     def score_missing(
         self, targets: Iterable[Target], options: RunOptions, progress: Progress
     ) -> None:
@@ -137,8 +135,6 @@ class Scorer:
         wanted = [s for s in self.usable if s.name in self._extractors.values()]
         stores = [(self._features[spec.name], spec) for spec in wanted]
         return {store.place(sha256): spec for store, spec in stores if not store.has(sha256)}
-
-    # -- reading ---------------------------------------------------------------------------------
 
     def rows(self, targets: Sequence[Target]) -> Iterator[Row]:
         """All scores of one method on one dataset: image by image, then those of the whole set."""
