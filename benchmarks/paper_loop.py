@@ -26,7 +26,8 @@ def read(path: Path) -> torch.Tensor:
 
 if __name__ == "__main__":
     sr, hr, *names = sys.argv[1:]
-    metrics = {n: pyiqa.create_metric(n, **(Y if n in ("psnr", "ssim") else {})) for n in names}
+    y, cpu = dict.fromkeys(("psnr", "ssim"), Y), torch.device("cpu")
+    metrics = {n: pyiqa.create_metric(n, device=cpu, **y.get(n, {})) for n in names}
     with torch.no_grad():
         for path in sorted(Path(sr).iterdir()):
             pair = read(path), read(Path(hr) / path.name)

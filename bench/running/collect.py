@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summari
 from bench.results.view import PLAIN, View
 from bench.running.plan import Plan
 from bench.running.score import Scorer
+from bench.suites.card import SuiteCard
 from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run leaves: results, (what, reason) of everything that failed, and how the suite is
-    shown on this machine."""
+    """What a run leaves: results, and (what, reason) of everything that failed."""
 
     results: Results
     failures: tuple[tuple[str, str], ...]
-    view: View = PLAIN
+    suite: SuiteCard | None = None
+
+    @cached_property
+    def view(self) -> View:
+        """How the suite is shown on this machine."""
+        return View(layout=self.suite.layout, remedy=remedies(self.suite)) if self.suite else PLAIN
 
 
 def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
@@ -59,8 +65,7 @@ def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
         for cell in plan.cells_of(entry)
         for image, why in sorted(cell.failed.items())
     ]
-    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
-    return RunOutcome(results, (*refused, *failed), view)
+    return RunOutcome(results, (*refused, *failed), plan.suite)
 
 
 def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -28,22 +28,22 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     plan.require_data()
     for entry in plan.methods:
         fill(plan.cells_of(entry), plan.options, progress)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
     own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
-    scorer.score_missing(own, plan.options, progress)
-    return outcome_of(plan, scorer)
+    plan.scorer.score_missing(own, plan.options, progress)
+    return outcome_of(plan, plan.scorer)
+
+
+def collect(plan: Plan) -> RunOutcome:
+    """The results as far as the store knows them; computes nothing but distances of sets."""
+    plan.require_data()
+    return outcome_of(plan, plan.scorer)
 
 
 def stored(plan: Plan, kind: str = "") -> RunOutcome:
     """`collect`, also of scores that were made elsewhere (on a `kind` of device; by default each
     metric's is that which made most): no metric or device need be here."""
-    return collect(plan, made_elsewhere(plan, kind))
-
-
-def collect(plan: Plan, made: Mapping[str, Mapping[str, Any]] | None = None) -> RunOutcome:
-    """The results as far as the store knows them; computes nothing but distances of sets. Of
-    metrics in `made`, scores by that fingerprint are only read."""
     plan.require_data()
+    made = made_elsewhere(plan, kind)
     return outcome_of(plan, Scorer(plan.metrics, plan.store, plan.options.device, made))
 
 

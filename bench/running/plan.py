@@ -17,6 +17,7 @@ from bench.methods.find import DATASET, Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
+from bench.running.score import Scorer
 from bench.running.upscale import require_scale
 from bench.store.store import Store
 from bench.suites.card import SuiteCard
@@ -56,6 +57,11 @@ class Plan:
             for dataset in self.datasets
             for entry in self.methods
         )
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The metrics, as they and the store were when they were first asked for."""
+        return Scorer(self.metrics, self.store, self.options.device)
 
     @cached_property
     def shown(self) -> Mapping[str, str]:
