@@ -1,8 +1,7 @@
-"""Work spread over processes: each computes with its own share of the cores, one image at a time.
+"""Work spread over processes that are forked from a server, which has imported heavy libraries once.
 
-The processes are forked from a server that has imported the heavy libraries once. They die with
-the process that started them, also when that one is killed. One that dies or hangs costs the task
-that it had in hand; another takes its place.
+They die with the process that started them, however that ends. One that dies or hangs costs the
+task that it had in hand; another takes its place.
 """
 
 from __future__ import annotations
@@ -48,7 +47,6 @@ class Workers:
     """A pool of `count` processes, or this very process when `count` is 1 and not `apart`.
 
     Attributes:
-        count: number of processes.
         threads: compute threads of each.
         preload: modules imported once before the processes are forked.
         apart: never work in this very process, so that nothing in a task can end it.
@@ -83,9 +81,8 @@ class Workers:
 
         The result of a task that its process did not survive is the error that says so.
 
-        Raises:
-            Interrupted: the user pressed Ctrl-C, or the command is to end once what is in hand is
-                finished.
+        Raises Interrupted where the user pressed Ctrl-C, or the command is to end once what is in
+        hand is finished.
         """
         with stopping.at_request() as asked:
             open_ = takewhile(lambda _: not asked, tasks)

@@ -45,7 +45,6 @@ class Cell:
     """What is known of a method on a dataset.
 
     Attributes:
-        entry: the method.
         dataset: name of the dataset; "" for files that are none.
         title: as progress shows it.
         pairs: all of the dataset's.

@@ -37,13 +37,11 @@ class FolderScores:
     """Scores of a folder.
 
     Attributes:
-        folder: of the SR images, as given.
         rows: of its images, by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
         refused: (file, reason) of files that have no rows.
         names: stem of the HR image of each scored file; its own without HR.
-        notes: what is to be said of the folder as a whole.
     """
 
     folder: Path

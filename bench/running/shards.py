@@ -26,7 +26,7 @@ LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE
 
 @dataclass(frozen=True)
 class Place:
-    """This process among others: its part (i, n), its device, its worker processes."""
+    """This process among others."""
 
     shard: Shard
     device: str
