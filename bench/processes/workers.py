@@ -1,4 +1,4 @@
-"""Work spread over processes that are forked from a server, which has imported heavy libraries once.
+"""Work spread over processes, forked from a server that has imported heavy libraries once.
 
 They die with the process that started them, however that ends. One that dies or hangs costs the
 task that it had in hand; another takes its place.
