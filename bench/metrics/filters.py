@@ -91,11 +91,7 @@ _UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
 def check_image(spec: MetricSpec, image: Tensor | Pixels) -> None:
-    """Refuse an image (B, 3, H, W) that is smaller than the metric is defined for.
-
-    Raises:
-        ImageError: it is too small.
-    """
+    """Raise ImageError where an image (B, 3, H, W) is smaller than the metric is defined for."""
     height, width = image.shape[-2:]
     if min(width, height) < spec.min_size:
         raise ImageError(
@@ -118,11 +114,7 @@ class FullReference(ABC):
         self.spec, self.device = spec, device
 
     def prepare(self, hr: Tensor | Pixels) -> Any:
-        """What is seen of an image (1, 3, H, W) float32 in [0, 1].
-
-        Raises:
-            ImageError: it is too small.
-        """
+        """What is seen of an image (1, 3, H, W) float32 in [0, 1]; ImageError: it is too small."""
         check_image(self.spec, hr)
         return self.seen(Pixels.of(hr) if self.sees_pixels else hr.to(self.device))
 
@@ -159,9 +151,9 @@ class Cropped:
     def _inside(self, image: Tensor | Pixels) -> Any:
         check_image(self._spec, image)
         side = slice(self._border, -self._border)
-        return (
-            Pixels(image.rgb[side, side]) if isinstance(image, Pixels) else image[..., side, side]
-        )
+        if isinstance(image, Pixels):
+            return Pixels(image.rgb[side, side])
+        return image[..., side, side]
 
 
 @contextmanager
