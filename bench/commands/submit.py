@@ -54,9 +54,9 @@ def submit(
     wait: bool = option("Wait for the end; fail when a part does.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
-    """Send a suite's parts to Slurm as an array of jobs that share --store.
+    """Send a suite's parts to Slurm as an array of jobs.
 
-    The same command again goes on: parts that have nothing left to do end at once.
+    They share --store. The same command again goes on: parts with nothing left to do end at once.
     """
     from bench.suites.find import find_suite
 
