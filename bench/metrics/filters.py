@@ -49,7 +49,7 @@ class Pixels:
         """The same of a tensor (1, 3, H, W) in [0, 1]."""
         if isinstance(image, Pixels):
             return image
-        return cls(image[0].permute(1, 2, 0).cpu().float().numpy())
+        return cls(image[0].detach().permute(1, 2, 0).cpu().float().numpy())
 
     def to(self, device: str) -> Tensor:
         """(1, 3, H, W) float32 in [0, 1] on a device; of an image of 8 bits."""
