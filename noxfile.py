@@ -193,6 +193,5 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure speed, each thing beside what it is compared with."""
-    for script in session.posargs or sorted(map(str, Path("benchmarks").glob("[a-z]*.py"))):
-        python(session, script)
+    """Measure speed beside what it is compared with, as one table."""
+    python(session, "benchmarks/table.py", *session.posargs)

@@ -25,7 +25,7 @@ from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
 from bench.files.given import Image, unpack
-from bench.files.images import read_rgb, to_tensor, write_png
+from bench.files.images import read_rgb, write_png
 from bench.methods import own_function
 from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
@@ -88,6 +88,7 @@ class ImageMetric:
 
     def __call__(self, sr: Image, hr: Image = None) -> Any:
         """The value of one image, or an array of those of a batch or list."""
+        from bench.metrics.filters import Pixels
         from bench.running.score_job import value_of
 
         srs, hrs = unpack(sr), None if hr is None or not self.spec.reference else unpack(hr)
@@ -102,8 +103,7 @@ class ImageMetric:
         values = []
         with threads(1):  # as the commands compute
             for i, (own, other) in enumerate(pairs):
-                x = to_tensor(own).to(self.device)
-                reference = None if other is None else to_tensor(other).to(self.device)
+                x, reference = Pixels(own), None if other is None else Pixels(other)
                 values.append(value_of(self.spec, self.device, x, reference, file=f"image {i}"))
         return np.array(values) if srs.many else values[0]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Cli, make_cli
-from pictures import not_read_in_folders, photo
+from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
@@ -30,6 +30,7 @@ from bench.methods.find import find as find_method
 from bench.processes.foreign import each
 from bench.running.cell import UpscaleTask
 from bench.running.upscale import _loaded, upscale_one
+from bench.store.scores import write_features
 from bench.store.store import Store
 
 SMALL = (
@@ -173,7 +174,7 @@ DAMAGED = [
 def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: bytes) -> None:
     scores, images = Store(tmp_path).scores("psnr_y", {}), Store(tmp_path).images("m", {}, "d")
     scores.put(("a", None), 30.5)
-    images.put("k", "x", np.zeros((2, 2, 3), np.uint8), {"seconds": 1.5})
+    put(images, seconds=1.5)
     other = line.rstrip(b"\n") + b" "
     for folder in (scores.folder, images.folder / "records"):
         (folder / "0.jsonl").write_bytes(b"\n".join([line.rstrip(b"\n"), other, b'{"torn": ']))
@@ -185,21 +186,21 @@ def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: b
 
 
 def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
-    Store(tmp_path).images("m", {}, "d").put("k", "x\udcff", np.zeros((2, 2, 3), np.uint8), {})
+    put(Store(tmp_path).images("m", {}, "d"), "x\udcff")
     found = Store(tmp_path).images("m", {}, "d").get("k")
     assert found is not None and found.record.id == "x\udcff"
 
 
 def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     file = features.folder / "a.npy"
     whole = file.read_bytes()
     assert features.has("a") and (features.get("a") == np.arange(6.0)).all()
     for damaged in (b"", whole[:60], whole[:-1], b"x" * len(whole), whole.replace(b"f8", b"i8")):
         file.write_bytes(damaged)
         assert not features.has("a")
-    features.put("a", np.array([1.0, np.nan]))
+    write_features(features.place("a"), np.array([1.0, np.nan]))
     with pytest.raises(
         DataError, match=r"a\.npy: holds values that are not finite and is set aside; run again"
     ):

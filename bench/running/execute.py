@@ -26,40 +26,30 @@ from bench.running.score import Scorer
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
-    failures: dict[tuple[str, str], dict[str, str]] = {}
     for entry in plan.methods:
-        for cell, (image, reason) in fill(plan.cells_of(entry), plan.options, progress):
-            failures.setdefault((cell.dataset, entry.name), {})[image] = reason
-    targets = plan.targets(failures)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    own = [target for _, group in targets for target in plan.options.shard.of(group)]
-    scorer.score_missing(own, plan.options, progress)
-    return outcome_of(plan, scorer, targets, failures)
+        fill(plan.cells_of(entry), plan.options, progress)
+    own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
+    plan.scorer.score_missing(own, plan.options, progress)
+    return outcome_of(plan, plan.scorer)
 
 
 def collect(plan: Plan) -> RunOutcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return outcome_of(plan, scorer, plan.targets())
+    return outcome_of(plan, plan.scorer)
 
 
 def stored(plan: Plan, kind: str = "") -> RunOutcome:
-    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
-
-    Args:
-        kind: of the device that made the scores; by default each metric's is that which made most.
-    """
+    """`collect`, also of scores that were made elsewhere (on a `kind` of device; by default each
+    metric's is that which made most): no metric or device need be here."""
     plan.require_data()
-    targets = plan.targets()
-    made = made_elsewhere(plan, targets, kind)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
-    return outcome_of(plan, scorer, targets)
+    made = made_elsewhere(plan, kind)
+    return outcome_of(plan, Scorer(plan.metrics, plan.store, plan.options.device, made))
 
 
 def unmeasured(plan: Plan) -> RunOutcome:
     """What is planned without any score, for published values alone; no data need be here."""
-    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device))
 
 
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
