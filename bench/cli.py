@@ -29,8 +29,7 @@ from bench.processes import stopping
 STOPPED = 130
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
-
-
+FLAGS = {"--debug": DEBUG, "--trust": TRUST}
 COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
     resources.files("bench.commands").joinpath("commands.toml").read_text("utf-8")
 )
@@ -88,8 +87,10 @@ def main() -> None:
     stopping.install()
     _say_what_is_set_aside()
     _outlive_readers()
+    # Flags that may stand anywhere are for this process and those that it starts.
+    os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
+    arguments = [word for word in sys.argv[1:] if word not in FLAGS]
     try:
-        arguments = _without_flags(sys.argv[1:])
         _refuse_empty(arguments)
         sys.exit(_run(arguments))
     except BenchError as error:
@@ -117,15 +118,6 @@ def _stop_unexpected(error: Exception) -> None:
 def _interrupted(error: KeyboardInterrupt) -> BenchError:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # one line is said once
     return stopping.interrupted(getattr(error, "number", signal.SIGINT))
-
-
-FLAGS = {"--debug": DEBUG, "--trust": TRUST}
-
-
-def _without_flags(arguments: Sequence[str]) -> list[str]:
-    """Flags that may stand anywhere are for this process and those that it starts."""
-    os.environ.update({FLAGS[word]: "1" for word in arguments if word in FLAGS})
-    return [word for word in arguments if word not in FLAGS]
 
 
 class _Output(io.TextIOWrapper):

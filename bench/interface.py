@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -61,21 +62,17 @@ def score(
     from bench.running import score_folders as folders
     from bench.running.options import RunOptions
 
+    srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        scores = folders.score_folders(
-            [Path(folder) for folder in _several(sr)],
-            None if hr is None else Path(hr),
-            _several(metrics),
-            RunOptions(
-                Path(place),
-                resolve_device(device),
-                workers,
-                limit=limit,
-                sr_name=sr_name,
-                modcrop=modcrop,
-            ),
-            Progress(not progress),
+        options = RunOptions(
+            Path(place),
+            resolve_device(device),
+            workers,
+            limit=limit,
+            sr_name=sr_name,
+            modcrop=modcrop,
         )
+        scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
 
 
@@ -148,10 +145,10 @@ def upscale(
     given = unpack(image)
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        inputs = [
-            file or _written(place / f"{i}.png", given.images[i])
-            for i, file in enumerate(given.files)
-        ]
+        inputs = [file or place / f"{i}.png" for i, file in enumerate(given.files)]
+        for file, rgb in zip(inputs, given.images, strict=True):
+            if file not in given.files:
+                write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
         shown = Progress(not progress)
         done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
@@ -247,29 +244,30 @@ class Evaluator:
         device: str = "auto",
     ) -> None:
         is_folder = Path(data).is_dir()
-        self._every = every
-        self._suite = "quick" if is_folder else str(data)
-        self._options: dict[str, Any] = {
-            "datasets": [f"folder:{data}"] if is_folder else (),
-            "metrics": _several(metrics),
-            "limit": limit,
-            "scale": scale,
-            "device": device,
-        }
-        self._folder = TemporaryDirectory()
+        self._every, self._store = every, TemporaryDirectory()
+        self._run = partial(
+            run,
+            "quick" if is_folder else str(data),
+            datasets=[f"folder:{data}"] if is_folder else (),
+            metrics=metrics,
+            limit=limit,
+            scale=scale,
+            device=device,
+            store=self._store.name,
+        )
 
     def __call__(self, step: int, method: Any) -> dict[str, float] | None:
         """The means, when `step` is a multiple of `every`."""
         if step % self._every:
             return None
-        store = Path(self._folder.name)
-        found = run(self._suite, methods=[_evaluated(method)], store=store, **self._options)
-        shutil.rmtree(store / "images", ignore_errors=True)
+        found = self._run(methods=[_evaluated(method)])
+        shutil.rmtree(Path(self._store.name, "images"), ignore_errors=True)
         if found.failures:
             raise BenchError("; ".join(dict.fromkeys(reason for _, reason in found.failures)))
         table = found.table
-        single = table["dataset"].nunique() == 1
-        names = table["metric"] if single else table["dataset"] + "/" + table["metric"]
+        names = table["metric"]
+        if table["dataset"].nunique() > 1:
+            names = table["dataset"] + "/" + names
         return dict(zip(names, table["mean"], strict=True))
 
 
@@ -300,8 +298,3 @@ def _several(given: Any) -> list[Any]:
     """A list of what may have been given alone."""
     alone = isinstance(given, (str, os.PathLike)) or callable(given)
     return [given] if alone else list(given or ())
-
-
-def _written(path: Path, rgb: np.ndarray) -> Path:
-    write_png(path, rgb)
-    return path

@@ -10,12 +10,19 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
 from bench.base.device import may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
-from bench.methods.installation import Check, Installation, State
+from bench.methods.find import find as find_method
+from bench.methods.installation import Check, Installation
 from bench.store.store import Store
+from bench.suites.find import find_suite
+from bench.suites.prepare import needs
 
 PACKAGES = {
     "torch": "torch",
@@ -28,11 +35,17 @@ PACKAGES = {
     "scikit-learn": "sklearn",
 }
 LEAST_FREE_GB = 1
-MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+MARKS = {
+    "ok": ("ok     ", "green"),
+    "missing": ("missing", "yellow"),
+    "broken": ("BROKEN ", "bold red"),
+}
 
 
-def examine(store: Path) -> list[Check]:
-    """All findings: interpreter, packages, devices, store, weights of metrics and methods."""
+def examine(store: Path, suite: str | None = None) -> list[Check]:
+    """What a suite needs; else interpreter, packages, devices, store, metrics and methods."""
+    if suite is not None:
+        return _examine_suite(suite, store)
     return [_python(), *_packages(), _setuptools(), _device(), _store(store), *_registered()]
 
 
@@ -42,19 +55,13 @@ def examine_method(name: str) -> list[Check]:
     Raises:
         UnknownName: no such method.
     """
-    from bench.methods.find import find as find_method
-
     entry = find_method(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
     return [_ready(name, entry.unavailable())]
 
 
-def examine_suite(name: str, store: Path) -> list[Check]:
-    """What a suite needs and what of it is missing here."""
-    from bench.suites.find import find_suite
-    from bench.suites.prepare import needs
-
+def _examine_suite(name: str, store: Path) -> list[Check]:
     checks = []
     for row in needs(find_suite(name), store / "datasets", gpu_here=True):
         mend = f"cassr-bench prepare {name}" if row["sources"] and not row["here"] else ""
@@ -72,14 +79,14 @@ def _packages() -> list[Check]:
     for distribution, module in PACKAGES.items():
         try:
             found = version(distribution)
+            there = importlib.util.find_spec(module) is not None
         except PackageNotFoundError:
-            found = ""
-        if found and importlib.util.find_spec(module) is not None:
+            there = False
+        if there:
             checks.append(Check(distribution, "ok", found))
         else:
-            checks.append(
-                Check(distribution, "broken", "not installed", f"pip install {distribution}")
-            )
+            mend = f"pip install {distribution}"
+            checks.append(Check(distribution, "broken", "not installed", mend))
     return checks
 
 
@@ -121,13 +128,13 @@ def _computing(devices: Sequence[str], found: str) -> Check:
 
 
 def _store(path: Path) -> Check:
+    another = "choose another with --store"
     try:
         Store(path)
     except BenchError as error:
-        return Check("store", "broken", str(error), "choose another with --store")
+        return Check("store", "broken", str(error), another)
     if not os.access(path, os.W_OK | os.X_OK):
-        found = f"{printable(path)}: cannot be written"
-        return Check("store", "broken", found, "choose another with --store")
+        return Check("store", "broken", f"{printable(path)}: cannot be written", another)
     free = shutil.disk_usage(path).free / 1e9
     if free < LEAST_FREE_GB:
         return Check("store", "broken", f"{printable(path)}, {free:.1f} GB free", "make room")
@@ -144,8 +151,8 @@ def _registered() -> list[Check]:
 
 def _ready(what: str, unavailable: str) -> Check:
     reason, _, command = unavailable.partition("; ")
-    state: State = "missing" if reason else "ok"
-    return Check(what, state, reason or "ready", command.removeprefix("run: "))
+    mend = command.removeprefix("run: ")
+    return Check(what, "missing" if reason else "ok", reason or "ready", mend)
 
 
 def _summary(checks: list[Check]) -> str:
@@ -162,18 +169,11 @@ def _summary(checks: list[Check]) -> str:
 
 def show(checks: list[Check]) -> None:
     """Print how many of each kind there are, then what is broken, then the rest."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
     console = Console(highlight=False)
     console.print(_summary(checks) + "\n")
     for check in sorted(checks, key=lambda check: check.state != "broken"):
-        style = {"ok": "green", "missing": "yellow", "broken": "bold red"}[check.state]
-        line = Text(f"{MARKS[check.state]} ", style=style)
-        line.append(f"{check.what}: {check.found}", style="default")
-        console.print(line)
+        mark, style = MARKS[check.state]
+        console.print(Text(f"{mark} ", style).append(f"{check.what}: {check.found}", "default"))
         if check.mend:
-            console.print(
-                Padding(Text(f"mend: {check.mend}", style="bold"), (0, 0, 0, 8), expand=False)
-            )
+            mend = Text(f"mend: {check.mend}", "bold")
+            console.print(Padding(mend, (0, 0, 0, 8), expand=False))
