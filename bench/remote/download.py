@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,15 +73,18 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance | N
 
 def offered(address: str) -> tuple[int, str]:
     """Bytes that lie at an address, 0 where it does not say; and why nothing can be had there."""
-    asked = hub.address(address)
     try:
-        with requests.get(
-            asked, headers=hub.headers(asked), stream=True, timeout=_TIMEOUT, verify=_certificates()
-        ) as answer:
+        with _get(address) as answer:
             answer.raise_for_status()
             return _length(answer), ""
     except (requests.RequestException, WeightsError) as error:
         return 0, _brief(address, error)
+
+
+def _get(address: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    asked = hub.address(address)
+    told = {**(headers or {}), **hub.headers(asked)}
+    return requests.get(asked, headers=told, stream=True, timeout=_TIMEOUT, verify=_certificates())
 
 
 @dataclass
@@ -113,14 +117,11 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _request(self) -> None:
-        have, asked = self.have, hub.address(self.address)
-        headers = {"Accept-Encoding": "identity", **hub.headers(asked)}
+        have, headers = self.have, {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-"}
             headers |= {"If-Range": self.version} if self.version else {}
-        with requests.get(
-            asked, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
-        ) as answer:
+        with _get(self.address, headers) as answer:
             if answer.status_code == 416:
                 self._judge_part(answer)
                 return
