@@ -182,7 +182,7 @@ def run(
     `fetch=True` fetches all, `fetch=False` none. `on="ray"` or `on="ray://HEAD:PORT"` works on a
     Ray cluster, but for functions, which stay here.
     """
-    from bench.running.execute import execute
+    from bench.running.execute import Course, execute
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.fetch import fetch_for_run
@@ -199,7 +199,7 @@ def run(
     if fetch is not False:
         fetch_for_run(card, fetch, shown)
         plan = make_plan(card, options, shown)
-    outcome = execute(plan, shown)
+    outcome = execute(plan, Course([plan], not progress))
     return Leaderboard(outcome.results, outcome.failures, view=outcome.view)
 
 

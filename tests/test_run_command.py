@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,18 @@ from pictures import not_read_in_folders, photo
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.progress import Progress
 from bench.files import images
 from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each
+from bench.running import execute
 from bench.running.cell import UpscaleTask
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
 from bench.running.upscale import _loaded, upscale_one
 from bench.store.store import Store
+from bench.suites.find import chosen, find_suite
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
@@ -151,6 +157,36 @@ def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) ->
     todo = {"images": 2, "to_upscale": 2, "left": 2, "seconds": None, "pace": "", "problem": ""}
     assert {**where, **todo} in json.loads(done.stdout)
     assert not (tmp_path / "out").exists() and not (clean_home / "store" / "images").exists()
+
+
+PACED = """
+name = "paced"
+title = "Paced"
+summary = "Bilinear, once timed by somebody"
+licence = "MIT"
+factory = "baselines.resample:Resample"
+options = { filter = "bilinear" }
+pace = { seconds = 10, megapixels = 1, source = "Somebody, on an A100" }
+"""
+
+
+def test_progress_tells_of_the_whole_suite_and_believes_what_it_measures(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock = iter(range(0, 10_000, 120))
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    card = tmp_path / "paced.toml"  # 10 s a megapixel
+    card.write_text(PACED)
+    suite = chosen(find_suite("quick"), ["nearest", str(card)], ["quick-bicubic", "quick-mild"])
+    plan = make_plan(suite, RunOptions(tmp_path / "store", limit=2), Progress(quiet=True))
+    course = execute.Course([plan], quiet=False)
+    assert course.whole() == "in all 0/8, 8 s left, time of 4 not known"
+    first = next(cell.title for cell in plan.cells if cell.entry.name == "nearest")
+    with course.step(first, 2) as live:
+        live(1, 2)
+        assert course.whole() == "in all 1/8, 6 min left"
+    assert "Nearest" in first and f"{first}: 0/2; in all 0/8, 8 s" in capsys.readouterr().err
+    assert course.whole() == "in all 2/8, 4 min left"
 
 
 def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def run(
     """
     from bench.commands.machine import get_ready
     from bench.reports import require_free
-    from bench.running.execute import execute, plans, together
+    from bench.running.execute import Course, execute, plans, together
     from bench.running.plan import make_plan
 
     reports = _reports(shown)
@@ -71,7 +71,8 @@ def run(
     if not offline:  # more may be here now
         plan = make_plan(suite_card, options, shows)
     every = plans(plan, seeds)
-    outcomes = [execute(one, shows) for one in every]
+    course = Course(every, as_json)
+    outcomes = [execute(one, course) for one in every]
     if options.shard.parts > 1:
         done = zip(outcomes, every, strict=True)
         outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]

@@ -35,7 +35,7 @@ def upscale_set(
     failures: list[Failure] = []
     with (
         _work_folder(store.folder) as work,
-        progress.step(entry.card.title, len(tasks)) as live,
+        progress.step(cell.title, len(tasks)) as live,
     ):
         scale, seed = tasks[0].scale, cell.seed
         try:
