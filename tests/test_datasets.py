@@ -29,6 +29,7 @@ from bench.data import from_hub as hub_sets
 from bench.data import verify
 from bench.data.alignment import misalignment
 from bench.data.card import CentreCrop, DatasetCard
+from bench.data.fetch import adopt
 from bench.data.from_archive import centre_crop
 from bench.files import images
 from bench.remote import archives, weights
@@ -331,6 +332,37 @@ def test_official_archives_give_the_crops_under_the_published_names(
     assert pair.lr and pair.hr
     assert np.array_equal(images.read_rgb(pair.lr), lr[11:139, 6:134])
     assert np.array_equal(images.read_rgb(pair.hr), hr[44:556, 24:536])
+    whole = data.dataset_cards()[name.replace("official", "full")].model_copy(update={"images": 2})
+    pair = data.build(whole, tmp_path / "root", nothing).pairs[0]
+    assert pair.id == OFFICIAL[name][0] and pair.lr and pair.hr
+    assert np.array_equal(images.read_rgb(pair.lr), lr)
+    assert np.array_equal(images.read_rgb(pair.hr), hr)
+
+
+UNPACKED = {
+    "reallq250": {"RealLQ250/lq/{}.png": False, "RealLQ250/npz/{}.npz": False},
+    "realphoto60": {"RealPhoto60/LQ/{}.png": False},
+    "ntire2025-val": {
+        "DIV2K_valid_LR_bicubic/X4/{}x4.png": False,
+        "DIV2K_valid_HR/{}.png": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", UNPACKED)
+def test_sets_are_found_in_folders_as_they_are_published(
+    clean_home: Path, tmp_path: Path, name: str
+) -> None:
+    card = data.dataset_cards()[name].model_copy(update={"images": 2})
+    for image_id in ("0801", "0802"):
+        for file, is_hr in UNPACKED[name].items():
+            path = tmp_path / "given" / file.format(image_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(scene(40, 48, int(image_id))[is_hr]))
+    adopt([name], tmp_path / "given")
+    pairs = data.build(card, tmp_path / "root", nothing).pairs
+    assert [pair.id for pair in pairs] == ["0801", "0802"]
+    assert all(bool(pair.hr) == (name == "ntire2025-val") for pair in pairs)
 
 
 def test_the_published_crops_are_read_from_the_hub_archive(

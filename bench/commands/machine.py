@@ -12,7 +12,6 @@ import typer
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
-from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import FAILED, print_json, tell
@@ -160,23 +159,22 @@ def get_ready(
     """
     from bench.commands.plan_text import show_needs
     from bench.running import execute
-    from bench.suites.prepare import coming, disk, get, needs
+    from bench.suites.prepare import disks, get, needs
 
     if os.environ.get("CASSR_BENCH_OFFLINE"):
         raise BenchError("--offline: nothing can be got; leave it out, or --prepare")
     root = plan.options.datasets
     rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
-    folder, free = disk()
+    room = disks(plan.suite, rows, root)
+    short = [str(disk) for disk in room if disk.wanted > disk.free]
     if as_json and dry_run:
         print_json({"needs": rows, "plan": work})
     elif not as_json:
-        show_needs(rows, work)
+        show_needs(rows, work, room)
     if dry_run:
-        bad = coming(rows) > free or any(row["problem"] for row in rows)
-        raise typer.Exit(2 if bad else 0)
-    if coming(rows) > free:
-        size = f"{in_words(coming(rows))} are to come, {in_words(free)} are free"
-        raise BenchError(f"{printable(folder)}: {size}; make room, or set CASSR_BENCH_CACHE")
+        raise typer.Exit(2 if short or any(row["problem"] for row in rows) else 0)
+    if short:
+        raise BenchError(f"{'; '.join(short)}; make room, or set CASSR_BENCH_CACHE or --store")
     if not yes and any(row["sources"] and not row["here"] for row in rows):
         _ask(as_json)
     failures = list(get(plan.suite, rows, root, Progress(as_json)))

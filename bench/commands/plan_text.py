@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
-from bench.suites.prepare import coming, disk
+from bench.suites.prepare import Disk, coming
 
 WIDTH = 160
 """Columns of a table where no terminal says how many there are."""
@@ -42,25 +42,24 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     return [*lines, f"{missing} of these are missing; all that has an address: {fetch}"]
 
 
-def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
-    """What a suite needs as a table; below it bytes to come, and the time by method."""
-    table = Table("what", "size", "here", "from", "licence", "for", box=None, pad_edge=False)
+def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk]) -> None:
+    """What a suite needs as a table; below it bytes to come and room, and the time by method."""
+    heads = ("what", "size", "unpacked", "here", "from", "licence", "for")
+    table = Table(*heads, box=None, pad_edge=False)
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
+        unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
         source = next(iter(need["sources"]), "")
         why_not = need["problem"] or ("no" if source else need["state"])
-        cells = [need["file"], size, "yes" if need["here"] else why_not]
+        cells = [need["file"], size, unpacked, "yes" if need["here"] else why_not]
         cells += [source, need["licence"], ", ".join(need["for"])]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(highlight=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
     unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
-    folder, free = disk()
-    console.print(
-        f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size; {in_words(free)} "
-        f"are free in {printable(folder)}\ntime to upscale"
-    )
+    console.print(f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size")
+    console.print("\n".join([*map(str, disks), "time to upscale"]))
     times = [row for row in rows if row.get("left")]
     for name in dict.fromkeys(row["method"] for row in times):
         typer.echo(_line(name, _times([row for row in times if row["method"] == name])))
