@@ -81,6 +81,26 @@ def offered(address: str) -> tuple[int, str]:
         return 0, _brief(address, error)
 
 
+def card(address: str, most: int) -> bytes:
+    """A file of at most `most` bytes.
+
+    Raises:
+        WeightsError: unreachable, a web page, or larger.
+    """
+    if hub.is_shut(address) or os.environ.get("CASSR_BENCH_OFFLINE"):
+        raise WeightsError(f"{address} is not on this machine, and not asked: offline")
+    try:
+        with _get(address) as answer:
+            answer.raise_for_status()
+            _refuse_web_page(address, answer)
+            content = answer.raw.read(most + 1, decode_content=True)
+    except (requests.RequestException, HTTPError) as error:
+        raise WeightsError(f"{address} could not be fetched: {_brief(address, error)}") from error
+    if len(content) > most:
+        raise WeightsError(f"{address}: expected a card of at most {most} bytes, found more")
+    return content
+
+
 def _get(address: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     asked = hub.address(address)
     told = {**(headers or {}), **hub.headers(asked)}

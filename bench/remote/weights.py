@@ -27,7 +27,7 @@ from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 
-_WEB = ("http://", "https://")
+WEB = ("http://", "https://")
 
 
 def cache_dir() -> Path:
@@ -180,7 +180,7 @@ def mirror() -> str:
 def sources(file: RemoteFile) -> list[str]:
     """Addresses to fetch from, best first."""
     base = mirror().rstrip("/")
-    own = [f"{base}/{file.name}"] if base.startswith(_WEB) else []
+    own = [f"{base}/{file.name}"] if base.startswith(WEB) else []
     return own + [address for address in (file.url, *file.mirrors) if address]
 
 
@@ -194,7 +194,7 @@ def _find(file: RemoteFile) -> Path | None:
 def _places(file: RemoteFile) -> Iterator[Path]:
     yield home(file)
     base = mirror()
-    if base and not base.startswith(_WEB):
+    if base and not base.startswith(WEB):
         yield Path(base).expanduser() / file.folder / file.name
         yield Path(base).expanduser() / file.name
     yield cache_dir() / file.kept / file.name

@@ -23,7 +23,7 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.metrics import get
 from bench.remote import weights
-from bench.remote.fetch import fetch_row
+from bench.remote.fetch import card_file, fetch_row
 from bench.suites.card import SuiteCard
 from bench.suites.find import find_suite, suite_cards
 
@@ -172,7 +172,7 @@ def _parts(names: Sequence[str]) -> Parts:
 def _kind(name: str) -> str:
     suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
     if name.endswith(".toml"):
-        return _kind_of_card(Path(name))
+        return _kind_of_card(card_file(name))
     if name in suites:
         return "suite"
     own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
