@@ -32,6 +32,7 @@ from bench.methods.find import find as find_method
 from bench.processes.foreign import each
 from bench.running import execute
 from bench.running.cell import UpscaleTask
+from bench.running.collect import _losses
 from bench.running.options import RunOptions
 from bench.running.plan import make_plan
 from bench.running.upscale import _loaded, upscale_one
@@ -284,6 +285,16 @@ def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) 
     for name in ("quick-bicubic", "quick-realistic"):
         assert found[name, "Mine", "psnr_y"] == found[name, "nearest", "psnr_y"]
     assert find_method(f"folder:{cwd / 'up@2x' / 'quick-bicubic'}").card.title == "quick-bicubic"
+
+
+def test_lossy_outputs_of_a_program_are_said_under_the_table() -> None:
+    lines = [("a", "JPEG"), ("b", "grey"), ("c", ""), ("d", "JPEG")]
+    records = [(name, SimpleNamespace(lossy=lossy)) for name, lossy in lines]
+    plan = SimpleNamespace(cells_of=lambda entry: [SimpleNamespace(records=lambda: records)])
+    told = "{} of 4 images were written by its program as {}"
+    entry = find_method("osediff")
+    assert list(_losses(entry, plan)) == [told.format(2, "JPEG"), told.format(1, "grey")]
+    assert list(_losses(find_method("bicubic"), plan)) == []
 
 
 def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> None:
