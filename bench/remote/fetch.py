@@ -47,10 +47,9 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
     mirror = "or set CASSR_BENCH_MIRROR to a folder or address that has it"
     if weights.mirror():
         mirror = f"CASSR_BENCH_MIRROR ({weights.mirror()}) has not got it either"
-    if not failures:
-        origin = f"get it from {file.page} and " if file.page else ""
-        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {mirror}")
-    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {mirror}")
+    origin = f"get it from {file.page} and " if file.page else ""
+    why = f"{'; '.join(failures)}; or " if failures else f"{file.name} has no address: {origin}"
+    raise WeightsError(f"{why}{by_hand}; {mirror}")
 
 
 def card_file(name: str) -> Path:
