@@ -1,7 +1,7 @@
-"""Tasks: `nox -s leaderboard` runs the main job, `nox -s tests` passes the tests.
+"""Tasks: `nox -s leaderboard` runs the main job; arguments after `--` go to the command.
 
 All sessions share one environment, since torch is large; it is made again only when
-pyproject.toml or constraints.txt change. Arguments after `--` go to the command.
+pyproject.toml or constraints.txt change.
 """
 
 from __future__ import annotations
@@ -109,15 +109,15 @@ def ablate_mini(session: nox.Session) -> None:
 
 def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) -> None:
     def train(stage: str, source: str, out: str, steps: str) -> None:
-        run = ("--from", source, "--out", out, "--steps", steps, "--seed", seed)
+        run = ("--from", f"{source}/model", "--out", out, "--steps", steps, "--seed", seed)
         bench(session, "train", stage, *run, *ABLATION_SETTINGS.split(), *options)
 
     own = f"{ABLATION}/{model}-{seed}"
     stage_1 = {"lr": f"{MINI}/prior", "no-attention": f"{ABLATION}/scedit-{seed}-activation"}
     source = stage_1.get(model, f"{own}-activation")
     if model not in stage_1:
-        train("activation", f"{MINI}/prior/model", source, STAGE_1_STEPS)
-    train("guidance", f"{source}/model", own, STAGE_2_STEPS)
+        train("activation", f"{MINI}/prior", source, STAGE_1_STEPS)
+    train("guidance", source, own, STAGE_2_STEPS)
     released = f"{ABLATION}/models/mini-{model}-{seed}"
     python(session, "-m", "cassr.training.release", f"{own}/model", released)
 

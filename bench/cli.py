@@ -12,8 +12,7 @@ import signal
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import resources
 from itertools import pairwise
@@ -75,9 +74,8 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             from bench.processes.foreign import told
 
-            raise BenchError(
-                f"stopped by code that was called, before the end: {told(error)}"
-            ) from error
+            why = f"stopped by code that was called, before the end: {told(error)}"
+            raise BenchError(why) from error
 
     return run
 
@@ -93,10 +91,8 @@ def main() -> None:
     try:
         _refuse_empty(arguments)
         sys.exit(_run(arguments))
-    except BenchError as error:
-        _stop(str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        told = _interrupted(error)
+    except (BenchError, KeyboardInterrupt) as error:
+        told = error if isinstance(error, BenchError) else _interrupted(error)
         _stop(str(told), told.exit_code)
     except Exception as error:
         _stop_unexpected(error)
@@ -124,18 +120,15 @@ class _Output(io.TextIOWrapper):
     """Standard output that nobody may read any more (`| head -1`): the command goes on without."""
 
     def write(self, text: str) -> int:
-        with self._reader():
-            super().write(text)
+        self._try(super().write, text)
         return len(text)
 
     def flush(self) -> None:
-        with self._reader():
-            super().flush()
+        self._try(super().flush)
 
-    @contextmanager
-    def _reader(self) -> Iterator[None]:
+    def _try(self, action: Callable[..., Any], *given: str) -> None:
         try:
-            yield
+            action(*given)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
 

@@ -63,15 +63,9 @@ def score(
     from bench.running.options import RunOptions
 
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
+    chosen = partial(RunOptions, device=resolve_device(device), workers=workers, limit=limit)
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        options = RunOptions(
-            Path(place),
-            resolve_device(device),
-            workers,
-            limit=limit,
-            sr_name=sr_name,
-            modcrop=modcrop,
-        )
+        options = chosen(Path(place), sr_name=sr_name, modcrop=modcrop)
         scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
 

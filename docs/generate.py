@@ -110,15 +110,15 @@ def train_page() -> str:
 
 def measured_page() -> str:
     bundles = [(path, read_bundle(path)) for path in exports()]
-    return page(
-        "measured",
-        bundles=bundles,
-        table=lambda bundle: markdown(to_results(bundle)),
-    )
+    return page("measured", bundles=bundles, table=lambda bundle: markdown(to_results(bundle)))
 
 
-def floors() -> list[dict[str, str]]:
-    return tomllib.loads((DOCS / "rooms.toml").read_text())["floor"]
+def architecture_page() -> str:
+    return page("architecture", floors=tomllib.loads((DOCS / "rooms.toml").read_text())["floor"])
+
+
+def datasets_page() -> str:
+    return page("datasets", cards=dataset_cards().values(), photos=photo_collections())
 
 
 # -- the Python interface ------------------------------------------------------------------------
@@ -142,13 +142,9 @@ def _call(function: Any) -> str:
     if isinstance(function, property) or function is bench.BenchError:
         return ""
     signature = inspect.signature(function)
-    parameters = [
-        each.replace(annotation=each.empty)
-        for each in signature.parameters.values()
-        if each.name != "self"
-    ]
-    bare = signature.replace(parameters=parameters, return_annotation=signature.empty)
-    return str(bare)
+    named = [each for each in signature.parameters.values() if each.name != "self"]
+    bare = [each.replace(annotation=each.empty) for each in named]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))
 
 
 def _docstring(thing: Any) -> str:
@@ -165,12 +161,10 @@ def _docstring(thing: Any) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "metrics.md": lambda: page("metrics", metrics=METRICS),
-    "datasets.md": lambda: page(
-        "datasets", cards=dataset_cards().values(), photos=photo_collections()
-    ),
+    "datasets.md": datasets_page,
     "measured.md": measured_page,
     "train.md": train_page,
-    "architecture.md": lambda: page("architecture", floors=floors()),
+    "architecture.md": architecture_page,
     "python.md": python_page,
 }
 

@@ -34,6 +34,7 @@ PACKAGES = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
 }
+KINDS = ("metrics", "methods", "datasets")
 LEAST_FREE_GB = 1
 MARKS = {
     "ok": ("ok     ", "green"),
@@ -101,8 +102,8 @@ def _device() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return _computing([f"cuda:{i}" for i in range(len(names))], ", ".join(names))
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return _computing(devices, ", ".join(map(torch.cuda.get_device_name, devices)))
     if torch.backends.mps.is_available():
         return _computing(["mps"], "Metal")
     found = f"CPU, {os.cpu_count()} cores (no CUDA device)"
@@ -142,11 +143,8 @@ def _store(path: Path) -> Check:
 
 
 def _registered() -> list[Check]:
-    return [
-        _ready(f"{kind.removesuffix('s')} {row['name']}", row["unavailable"])
-        for kind in ("metrics", "methods", "datasets")
-        for row in rows(kind)
-    ]
+    found = [(kind.removesuffix("s"), row) for kind in KINDS for row in rows(kind)]
+    return [_ready(f"{kind} {row['name']}", row["unavailable"]) for kind, row in found]
 
 
 def _ready(what: str, unavailable: str) -> Check:
@@ -160,8 +158,7 @@ def _summary(checks: list[Check]) -> str:
     kinds: dict[str, list[bool]] = {}
     for check in checks:
         kind = check.what.partition(" ")[0] + "s"
-        known = kind in ("metrics", "methods", "datasets")
-        kinds.setdefault(kind if known else "others", []).append(check.state == "ok")
+        kinds.setdefault(kind if kind in KINDS else "others", []).append(check.state == "ok")
     broken = sum(check.state == "broken" for check in checks)
     told = ", ".join(f"{sum(ok)} of {len(ok)} {kind}" for kind, ok in kinds.items())
     return f"{broken or 'nothing'} broken; ready: {told}"

@@ -53,8 +53,8 @@ def variants(card: MethodCard) -> list[str]:
     ]
 
 
-def _of(card: object, *fields: str) -> Row:
-    return {field: getattr(card, field) for field in fields}
+def _of(card: object, *fields: str, **more: Any) -> Row:
+    return {field: getattr(card, field) for field in fields} | more
 
 
 def methods() -> list[Row]:
@@ -64,40 +64,32 @@ def methods() -> list[Row]:
 
     fields = (*SHOWN, "parameters", "steps", "needs", "ran", "scales", "paper", "repository")
     return [
-        {
-            **_of(card, *fields),
-            "facts": facts(card),
-            "variants": variants(card),
-            "unavailable": absent(card),
-        }
+        _of(card, *fields, facts=facts(card), variants=variants(card), unavailable=absent(card))
         for card in method_cards().values()
     ]
 
 
 def datasets() -> list[Row]:
     root = default_store() / "datasets"
-    return [
-        {**_of(card, *SHOWN, "source", "scale", "images"), "unavailable": problem(card, root)}
-        for card in dataset_cards().values()
-    ]
+    fields = (*SHOWN, "source", "scale", "images")
+    return [_of(c, *fields, unavailable=problem(c, root)) for c in dataset_cards().values()]
 
 
 def metric(spec: MetricSpec) -> Row:
     """A metric, with what can be said of it in parentheses."""
-    return {
-        **_of(spec, "name", "title", "better", "kind", "range", "unit", "licence", "source"),
-        "summary": spec.means,
-        "reference": "full" if spec.reference else "none",
-        "options": [told(name, option) for name, option in spec.accepted.items()],
-        "unavailable": unavailable(spec),
-    }
+    return _of(
+        spec,
+        *("name", "title", "better", "kind", "range", "unit", "licence", "source"),
+        summary=spec.means,
+        reference="full" if spec.reference else "none",
+        options=[told(name, option) for name, option in spec.accepted.items()],
+        unavailable=unavailable(spec),
+    )
 
 
 def suites() -> list[Row]:
-    return [
-        {**_of(card, "name", "title", "summary", *PARTS), "unavailable": _lacking(card)}
-        for card in suite_cards().values()
-    ]
+    fields = ("name", "title", "summary", *PARTS)
+    return [_of(card, *fields, unavailable=_lacking(card)) for card in suite_cards().values()]
 
 
 def _lacking(suite: SuiteCard) -> str:
@@ -120,16 +112,17 @@ def protocols() -> list[Row]:
         return f"{len(missing)} of {len(names)} metrics: {', '.join(missing)}" if missing else ""
 
     return [
-        {
-            **_of(card, "name", "title"),
-            "summary": f"{card.title}: {', '.join(card.metrics)}",
-            "facts": {
+        _of(
+            card,
+            *("name", "title"),
+            summary=f"{card.title}: {', '.join(card.metrics)}",
+            facts={
                 "version": str(card.version),
                 "source": "; ".join(map(str, card.sources)) or card.paper,
                 **{f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)},
             },
-            "unavailable": lacking(card.metrics),
-        }
+            unavailable=lacking(card.metrics),
+        )
         for card in protocol_cards().values()
     ]
 

@@ -29,9 +29,9 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
         [row for row in pairs if row["method"] == name]
         for name in dict.fromkeys(row["method"] for row in pairs)
     ]
-    lines = ["methods", *(_line(own[0]["method"], _state(own)) for own in methods)]
+    lines = ["methods", *(f"  {own[0]['method']}: {_state(own)}" for own in methods)]
     for what, found in (("dataset", sets), ("metric", metrics)):
-        lines += [f"{what}s", *(_line(row[what], row["problem"] or "ready") for row in found)]
+        lines += [f"{what}s", *(f"  {row[what]}: {row['problem'] or 'ready'}" for row in found)]
     if power:
         lines += ["differences told apart in 80 % of cases, corrected for every two methods"]
         lines += map(_power, power)
@@ -62,10 +62,10 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
     console.print("\n".join([*map(str, disks), "time to upscale"]))
     times = [row for row in rows if row.get("left")]
     for name in dict.fromkeys(row["method"] for row in times):
-        typer.echo(_line(name, _times([row for row in times if row["method"] == name])))
+        typer.echo(f"  {name}: {_times([row for row in times if row['method'] == name])}")
     known = [row["seconds"] for row in times if row["seconds"] is not None]
     total = f"{time_in_words(sum(known))}, " if known else ""
-    typer.echo(_line("in all", f"{total}{len(times) - len(known)} of {len(times)} not known"))
+    typer.echo(f"  in all: {total}{len(times) - len(known)} of {len(times)} not known")
 
 
 def _times(rows: Sequence[Row]) -> str:
@@ -81,21 +81,15 @@ def _times(rows: Sequence[Row]) -> str:
 
 def _state(rows: Sequence[Row]) -> str:
     """Of a method, from its rows."""
-    todo = [
-        f"{_count(r['images'], r['to_upscale'])} on {r['dataset']}" for r in rows if r["images"]
-    ]
+    todo = []
+    for row in filter(lambda row: row["images"], rows):
+        count, left = f"{row['images']} images", row["to_upscale"]
+        todo.append(f"{left} of {count} to upscale" if left else f"{count} known")
+        todo[-1] += f" on {row['dataset']}"
     return rows[0]["problem"] or ", ".join(todo) or "ready"
-
-
-def _count(images: int, left: int) -> str:
-    return f"{left} of {images} images to upscale" if left else f"{images} images known"
 
 
 def _power(row: Row) -> str:
     found = "unknown" if row["detectable"] is None else f"{row['detectable']:.3g}"
     where = f"{row['metric']} on {row['dataset']}"
-    return _line(where, f"{found} at n = {row['n']} ({row['source']})")
-
-
-def _line(name: str, state: str) -> str:
-    return f"  {name}: {state}"
+    return f"  {where}: {found} at n = {row['n']} ({row['source']})"

@@ -132,9 +132,9 @@ class Leg:
         pace, told = cell.entry.card.pace, "measured here"
         if pace and not taken:
             taken, told = [pace.seconds / pace.megapixels], pace.source
-        if not (taken and size and leg.left):
-            return leg
-        return replace(leg, each=size * median(taken), source=told)
+        if taken and size and leg.left:
+            leg.each, leg.source = size * median(taken), told
+        return leg
 
 
 def _sizes(cell: Cell) -> list[float]:

@@ -137,14 +137,14 @@ def disks(suite: SuiteCard, rows: Sequence[Row], root: Path) -> list[Disk]:
     return list(found.values())
 
 
-def _failed(rows: Sequence[Row]) -> Iterator[str]:
-    yield from (f"{row['file']}: {row['state']}" for row in rows if row["failed"])
+def _failed(rows: Sequence[Row]) -> list[str]:
+    return [f"{row['file']}: {row['state']}" for row in rows if row["failed"]]
 
 
-def _row(what: str, entry: Entry, source: str, problem: str = "") -> Row:
+def _row(what: str, entry: Entry, source: str, problem: str = "", **known: Any) -> Row:
     row: Row = {"file": what, "for": [entry.name], "sources": [source] if source else []}
-    row |= {"size": 0, "here": False, "problem": problem}
-    return row | {"state": f"would come from {source}" if source else entry.unavailable()}
+    state = f"would come from {source}" if source else entry.unavailable()
+    return row | {"size": 0, "here": False, "problem": problem, "state": state, **known}
 
 
 def _asked(row: Row) -> Row:
@@ -189,12 +189,12 @@ def _official(entry: Entry, gpu_here: bool) -> list[Row]:
     except Unavailable as error:
         problem = str(error)
     address = where.official.repository.split("://")[-1]
-    rows = [_row(f"environment {entry.card.name}", entry, address, problem)]
-    rows[0]["here"] = not problem and all(check.state == "ok" for check in checks.values())
+    here = not problem and all(check.state == "ok" for check in checks.values())
     installs = where.official.requirements or where.official.packages
-    rows[0]["size"] = ENVIRONMENT if installs and not (built or problem) else 0
+    size = ENVIRONMENT if installs and not (built or problem) else 0
+    rows = [_row(f"environment {entry.card.name}", entry, address, problem, size=size, here=here)]
     for each in where.official.snapshots if not problem else ():
         name, here = each.repository, checks[each.repository].state == "ok"
         size, reason = (0, "") if here else hub.offered(name, each.revision, each.files or None)
-        rows.append({**_row(name, entry, "the hub", reason), "size": size, "here": here})
+        rows.append(_row(name, entry, "the hub", reason, size=size, here=here))
     return rows

@@ -6,7 +6,6 @@ import ast
 import json
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,12 +28,7 @@ sys.path.insert(0, str(ROOT))
 import bench  # noqa: E402
 from bench.commands.train.validation import Validation  # noqa: E402
 from bench.files.images import read_rgb  # noqa: E402
-from cassr.degradation import (  # noqa: E402
-    DegradationParameters,
-    apply,
-    resolve_options,
-    seeded_parameters,
-)
+from cassr import degradation as degrading  # noqa: E402
 from cassr.pipeline import CasSRPipeline  # noqa: E402
 from cassr.training.stages import get_stage  # noqa: E402
 
@@ -71,8 +65,7 @@ def architecture() -> None:
         box.set_zorder(2)
         axes.add_patch(box)
         axes.text(x, y, name.replace(".", "/"), ha="center", va="center", fontsize=8, zorder=3)
-    axes.set_xlim(-4.3, 4.3)
-    axes.set_ylim(-0.6, (len(floors) - 1) * RISE + 0.6)
+    axes.axis((-4.3, 4.3, -0.6, (len(floors) - 1) * RISE + 0.6))
     axes.axis("off")
     figure.savefig(HERE / "architecture.png", dpi=90)
 
@@ -105,17 +98,15 @@ def degradation() -> None:
         axes[0].set_title("HR", fontsize=9)
         axes[0].set_ylabel(preset, fontsize=12)
         for seed, axis in enumerate(axes[1:]):
-            parameters = seeded_parameters(resolve_options(preset), seed)
-            axis.imshow(apply(hr, parameters), interpolation="nearest")
+            parameters = degrading.seeded_parameters(degrading.resolve_options(preset), seed)
+            axis.imshow(degrading.apply(hr, parameters), interpolation="nearest")
             axis.set_title(f"seed {seed}", fontsize=9)
             axis.set_xlabel(caption(parameters), fontsize=7)
-        for axis in axes:
-            axis.set_xticks([])
-            axis.set_yticks([])
+        plt.setp(axes, xticks=[], yticks=[])
     figure.savefig(HERE / "degradation.png", dpi=130)
 
 
-def caption(parameters: DegradationParameters) -> str:
+def caption(parameters: degrading.DegradationParameters) -> str:
     """Resize factor, noise and JPEG quality of both orders."""
     return "\n".join(
         f"x {order.resize.factor:.2f}, {noise.kind} {noise.strength:.1f}, q {order.jpeg_quality}"
@@ -214,11 +205,9 @@ def draw_race(axes: Axes, runs: list[dict[str, Any]]) -> None:
         x = [index + 0.2 * (place - 1.5) for index in range(len(runs))]
         drawn = axes.bar(x, [run[key] for run in runs], 0.19, color=colour, label=label)
         axes.bar_label(drawn, fmt=lambda v: f"{v:.0f}" if v >= 10 else f"{v:.1f}", fontsize=7)
-    axes.set_yscale("log")
+    axes.set(yscale="log", xlabel="methods over one HR set", ylabel="seconds, cold start")
     axes.set_ylim(top=axes.get_ylim()[1] * 12)
     axes.set_xticks(range(len(runs)), [str(run["methods"]) for run in runs])
-    axes.set_xlabel("methods over one HR set")
-    axes.set_ylabel("seconds, cold start")
     axes.legend(fontsize=7, loc="upper left", ncols=2)
 
 
@@ -226,8 +215,7 @@ def draw_growth(axes: Axes, runs: list[dict[str, Any]], unit: str, *keys: str) -
     for key, colour in zip(keys, (MAIN, GREY), strict=True):
         values = [run[key] for run in runs]
         axes.plot([run["images"] for run in runs], values, "o-", color=colour, label=key)
-    axes.set_xlabel("images")
-    axes.set_ylabel(unit)
+    axes.set(xlabel="images", ylabel=unit)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)
 
@@ -253,8 +241,7 @@ def training() -> None:
             axes.plot(log["step"], smooth, color=MAIN, lw=1.6)
             bare(axes)
             axes.grid(color="#dddddd", lw=0.6)
-            axes.set_title(stage if column == "loss" else "")
-            axes.set_xlabel("step" if column == "l1" else "")
+            axes.set(**({"title": stage} if column == "loss" else {"xlabel": "step"}))
     figure.savefig(HERE / "training.png", dpi=100, metadata={"Software": None})
 
 
@@ -273,14 +260,7 @@ def miniature() -> None:
     half.save(HERE / "miniature.jpg", quality=88)
 
 
-FIGURES: tuple[Callable[[], None], ...] = (
-    architecture,
-    degradation,
-    first_look,
-    performance,
-    training,
-    miniature,
-)
+FIGURES = (architecture, degradation, first_look, performance, training, miniature)
 
 if __name__ == "__main__":
     for draw in FIGURES:

@@ -15,7 +15,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
-from bench.commands.shared.groups import one_of, option
+from bench.commands.shared.groups import option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.suites.protocols import find_protocol
 
@@ -39,19 +39,16 @@ def names(option: str, values: list[str] | None) -> list[str]:
 
 def _split(option: str, value: str) -> list[str]:
     kept = _IN_PARENTHESES.sub(lambda inside: inside[0].replace(",", _COMMA), value)
+    said = f"found '{printable(value)}'"
     try:
         rows = list(csv.reader([kept], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise BenchError(
-            f"{option}: expected names with commas between them, found '{printable(value)}' "
-            f"({error})"
-        ) from error
+        expected = "expected names with commas between them"
+        raise BenchError(f"{option}: {expected}, {said} ({error})") from error
     found = [name.strip().replace(_COMMA, ",") for row in rows for name in row if name.strip()]
     if not found:
-        raise BenchError(
-            f"{option}: expected at least one name, found '{printable(value)}'; give some or leave "
-            "the option out"
-        )
+        advice = "give some or leave the option out"
+        raise BenchError(f"{option}: expected at least one name, {said}; {advice}")
     return found
 
 
@@ -68,7 +65,8 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
     return list(find_protocol(protocol).metrics)
 
 
-MarksKind = Literal["best", "significant"]
+Marks = Literal["best", "significant"]
+MARKS = "Mark best and second best, or the best and all that are not told apart from it."
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[
     Path | None,
@@ -114,14 +112,6 @@ Seeds = Annotated[
 ]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
-]
-Marks = Annotated[
-    MarksKind,
-    typer.Option(
-        parser=one_of("--marks", MarksKind),
-        metavar="best|significant",
-        help="Mark best and second best, or the best and all that are not told apart from it.",
-    ),
 ]
 Overwrite = Annotated[
     bool,
@@ -233,7 +223,7 @@ class Work:
 class ViewOptions:
     """How results are shown, and where they may be written."""
 
-    marks: Marks = "best"
+    marks: Marks = option(MARKS, default="best")
     compare: Literal["published", "measured"] | None = option(
         "published: published values beside measured ones. measured: the methods of "
         "results/measured, where images and metrics are the same."
