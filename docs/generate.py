@@ -64,28 +64,12 @@ def page(name: str, **cards: Any) -> str:
 
 # -- methods -------------------------------------------------------------------------------------
 
-SHORTER = {
-    "a CUDA GPU with about ": "GPU, ",
-    "not counted": "?",
-    "one pass": "-",
-    "not with trained weights": "",
-    "nothing": "",
-}
-"""What the page's legend explains."""
-
 
 def methods_page() -> str:
     cards = method_cards().values()
     return page(
-        "methods", cards=cards, facts=_facts, notes=_notes, shared=_shared_notes(cards), by=groupby
+        "methods", cards=cards, facts=facts, notes=_notes, shared=_shared_notes(cards), by=groupby
     )
-
-
-def _facts(card: MethodCard) -> dict[str, str]:
-    told = facts(card)
-    for long, short in SHORTER.items():
-        told = {name: text.replace(long, short) for name, text in told.items()}
-    return told
 
 
 def _notes(card: MethodCard) -> list[str]:

@@ -17,7 +17,7 @@ from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
 from bench.commands.shared.groups import option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
-from bench.suites.protocols import find_protocol
+from bench.suites.protocols import protocols
 
 if TYPE_CHECKING:
     from bench.suites.card import SuiteCard
@@ -62,7 +62,7 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
         return names("--metrics", metrics)
     if metrics:
         raise BenchError("--protocol and --metrics: both say which metrics; give one of them")
-    return list(find_protocol(protocol).metrics)
+    return list(protocols().find(protocol).metrics)
 
 
 Marks = Literal["best", "significant"]
@@ -154,7 +154,7 @@ class Choice:
         suite = chosen(find_suite(name), *self.names())
         if self.protocol is None:
             return suite
-        notes = filter(None, (suite.note, str(find_protocol(self.protocol))))
+        notes = filter(None, (suite.note, str(protocols().find(self.protocol))))
         return suite.model_copy(update={"note": " ".join(notes)})
 
 
