@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -65,66 +67,36 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
     return list(protocols().find(protocol).metrics)
 
 
+_WORDS = tomllib.loads(files(__package__).joinpath("options.toml").read_text("utf-8"))
+
+
+def _shared(name: str) -> Any:
+    """An option with the words and bounds that options.toml gives it."""
+    told = _WORDS[name]
+    names = [f"--{name}"] if told.get("flag") else []
+    return typer.Option(*names, **{key: said for key, said in told.items() if key != "flag"})
+
+
 Marks = Literal["best", "significant"]
 MARKS = "Mark best and second best, or the best and all that are not told apart from it."
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
-Store = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache."
-    ),
-]
-Metrics = Annotated[
-    list[str] | None, typer.Option(help="Metric names or pyiqa:NAME; comma list or repeated.")
-]
-Protocol = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The metrics of a paper's own protocol, in place of --metrics (`list protocols`).",
-    ),
-]
-SrName = Annotated[
-    str, typer.Option(metavar="PATTERN", help="How SR images are named, as in {stem}_x4.")
-]
-Modcrop = Annotated[
-    bool,
-    typer.Option("--modcrop", help="Cut SR and HR, at the right and bottom, to one size."),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
-Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
-]
-WorkerCount = Annotated[
-    int | None, typer.Option(min=1, help="Processes; default: one per core on a CPU.")
-]
-ImageTimeout = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        metavar="SECONDS",
-        help="Give up an image that a method of yours works on for longer.",
-    ),
-]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the methods; default: the suite's.")]
-Seeds = Annotated[
-    int, typer.Option(min=1, help="This many seeds, from --seed on; the tables hold their means.")
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
-]
-Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite", help="Replace files that this command did not write; inputs never."
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Get what is missing without asking.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Scale = Annotated[int, typer.Option(min=1, max=16, help="Upscaling factor.")]
+Store = Annotated[Path | None, _shared("store")]
+Metrics = Annotated[list[str] | None, _shared("metrics")]
+Protocol = Annotated[str | None, _shared("protocol")]
+SrName = Annotated[str, _shared("sr-name")]
+Modcrop = Annotated[bool, _shared("modcrop")]
+Limit = Annotated[int | None, _shared("limit")]
+Device = Annotated[str, _shared("device")]
+WorkerCount = Annotated[int | None, _shared("workers")]
+ImageTimeout = Annotated[int, _shared("image-timeout")]
+Seed = Annotated[int | None, _shared("seed")]
+Seeds = Annotated[int, _shared("seeds")]
+Offline = Annotated[bool, _shared("offline")]
+Overwrite = Annotated[bool, _shared("overwrite")]
+DryRun = Annotated[bool, _shared("dry-run")]
+Yes = Annotated[bool, _shared("yes")]
+AsJson = Annotated[bool, _shared("json")]
+Scale = Annotated[int, _shared("scale")]
 
 
 @dataclass(frozen=True)
