@@ -48,10 +48,9 @@ class Subject:
         from bench.gate import measure
 
         names = measure.as_in(asked, known.measured if known else None)
-        if self.suite:
-            return measure.measure_suite(self.suite, names, options, shown)
-        assert self.sr is not None
-        return measure.measure_folder(self.sr, self.hr, names[2], options, shown)
+        if self.sr:
+            return measure.measure_folder(self.sr, self.hr, names[2], options, shown)
+        return measure.measure_suite(self.suite or "", names, options, shown)
 
 
 @dataclass(frozen=True)
@@ -86,16 +85,14 @@ class Written:
             raise BenchError(
                 "--tolerance: is for a new reference; edit the one that is there, it is kept"
             )
-        kind, equals, amount = (self.tolerance or "same").partition("=")
+        words = (self.tolerance or "same").split("=", 1)
+        given = dict(zip(("kind", "amount"), words, strict=False))
         try:
-            return Tolerance.model_validate(
-                {"kind": kind, **({"amount": amount} if equals else {})}
-            )
+            return Tolerance.model_validate(given)
         except ValidationError as error:
-            raise BenchError(
-                "--tolerance: expected same, absolute=X, relative=X or statistical, "
-                f"found '{printable(self.tolerance)}'"
-            ) from error
+            expected = "expected same, absolute=X, relative=X or statistical"
+            found = f"found '{printable(self.tolerance)}'"
+            raise BenchError(f"--tolerance: {expected}, {found}") from error
 
 
 @grouped

@@ -48,15 +48,11 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench.commands.machine import get_ready
-    from bench.reports import require_free
     from bench.running.execute import Course, execute, plans, together
     from bench.running.plan import make_plan
 
-    reports = _reports(shown)
     suite_card, options = choice.suite(suite), work.options(choice.limit)
-    out = out or _default_out(suite_card.name)
-    if not dry_run:
-        require_free(out, reports, shown.overwrite)
+    out = _place(out, suite_card.name, shown, not dry_run)
     go_offline(offline)
     shows = Progress(as_json)
     plan = make_plan(suite_card, options, shows)
@@ -66,7 +62,11 @@ def run(
     elif not (offline or dry_run or fetch is False):
         _fetch_for(plan, fetch, shows)
     if dry_run:
-        _show_plan(plan, seeds, as_json)
+        from bench.commands.plan_text import plan_lines
+        from bench.running.execute import dry_run as planned
+
+        rows = planned(plan, seeds)
+        tell(as_json, rows, *plan_lines(rows, suite_card.name))
         return
     if not offline:  # more may be here now
         plan = make_plan(suite_card, options, shows)
@@ -102,7 +102,6 @@ def report(
 
     Nothing is upscaled or scored.
     """
-    from bench.reports import require_free
     from bench.running.execute import plans, stored, together
     from bench.running.plan import make_plan
 
@@ -110,9 +109,7 @@ def report(
         _report_export(Path(suite), out, shown, as_json)
         return
     suite_card, kind = choice.suite(suite), stored_kind(choice.device)
-    out = out or _default_out(suite_card.name)
-    require_free(out, _reports(shown), shown.overwrite)
-    options = choice.options()
+    out, options = _place(out, suite_card.name, shown), choice.options()
     plan = make_plan(suite_card, options, Progress(as_json))
     view = _view(shown, plan)
     if view.every_metric and plan.missing and not as_json:
@@ -126,11 +123,9 @@ def report(
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
     from bench.exchange.bundle import to_results
     from bench.exchange.reading import read_bundle
-    from bench.reports import require_free
     from bench.running.collect import RunOutcome
 
-    out = out or _default_out(path.stem)
-    require_free(out, _reports(shown), shown.overwrite)
+    out = _place(out, path.stem, shown)
     outcome = RunOutcome(to_results(read_bundle(path)), ())
     _finish(outcome, out, shown, _view(shown), path, as_json)
 
@@ -166,8 +161,14 @@ def _view(shown: o.ViewOptions, plan: Plan | None = None) -> View:
     return replace(view, regions=tuple(shown_as))
 
 
-def _default_out(suite: str) -> Path:
-    return inside(Path("results") / "reports", suite)
+def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = True) -> Path:
+    """Where reports go; nothing of others is there."""
+    from bench.reports import require_free
+
+    reports, folder = _reports(shown), out or inside(Path("results") / "reports", suite)
+    if written:
+        require_free(folder, reports, shown.overwrite)
+    return folder
 
 
 def _fetch_for(plan: Plan, asked: bool | None, shows: Progress) -> None:
@@ -177,14 +178,6 @@ def _fetch_for(plan: Plan, asked: bool | None, shows: Progress) -> None:
     for row in fetch_for_run(plan.suite, asked, shows):
         if row["failed"]:
             typer.echo(f"not fetched: {row['state']}", err=True)
-
-
-def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
-    from bench.commands.plan_text import plan_lines
-    from bench.running.execute import dry_run
-
-    rows = dry_run(plan, seeds)
-    tell(as_json, rows, *plan_lines(rows, plan.suite.name))
 
 
 def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:

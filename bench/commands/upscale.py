@@ -48,10 +48,9 @@ def upscale(
         done = upscale_files.upscale_files(
             method, input, output, options, shown, dry_run, overwrite, to_srgb
         )
-    line = f"{done.made} images upscaled, {done.known} were there already: {printable(done.folder)}"
-    if dry_run:
-        line = f"{done.todo} images would be upscaled into {printable(done.folder)}"
-    tell(as_json, done.as_json(), line)
+    told = f"{done.made} images upscaled, {done.known} were there already: "
+    planned = f"{done.todo} images would be upscaled into "
+    tell(as_json, done.as_json(), f"{planned if dry_run else told}{printable(done.folder)}")
     report_failures(done.failures, options.store)
     if done.failures:
         raise typer.Exit(FAILED)

@@ -12,13 +12,8 @@ from pathlib import Path
 
 import requests
 from filelock import FileLock
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    InvalidHeader,
-    NewConnectionError,
-    ProxyError,
-)
+from urllib3 import exceptions as failures
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
@@ -61,9 +56,8 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance | N
             _Transfer(address, part, file, progress).run()
             if reason := weights.judge(file, part):
                 part.unlink()  # so that the next try starts afresh
-                raise WeightsError(
-                    f"what was fetched from {address} {reason}; nothing of it is kept"
-                )
+                what = f"what was fetched from {address} {reason}"
+                raise WeightsError(f"{what}; nothing of it is kept")
             part.replace(target)
     except OSError as error:
         advice = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
@@ -184,11 +178,9 @@ class _Transfer:
         """The server has nothing after what we have: whole already, or of another file."""
         total = answer.headers.get("Content-Range", "").rpartition("/")[2]
         if str(self.have) != total:
-            have = self.have
+            found = f"the part that was here had {self.have} bytes"
             self.part.unlink()
-            raise requests.ConnectionError(
-                f"the part that was here had {have} bytes, the file there has {total or 'others'}"
-            )
+            raise requests.ConnectionError(f"{found}, the file there has {total or 'others'}")
 
     def _tell(self, have: int, total: int) -> None:
         if self.progress:
@@ -261,14 +253,14 @@ def _asked_pause(answer: requests.Response, usual: float) -> float:
     asked = answer.headers.get("Retry-After")
     try:
         return Retry().parse_retry_after(asked) if asked else usual
-    except InvalidHeader:
+    except failures.InvalidHeader:
         return usual
 
 
 def _unreachable(error: Exception) -> bool:
     """Whether no connection came about at all (no network, no such host, a closed door)."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
+    none = (failures.NewConnectionError, failures.ConnectTimeoutError, failures.ProxyError)
+    return isinstance(getattr(error.args[0], "reason", None) if error.args else None, none)
 
 
 def _brief(address: str, error: Exception) -> str:
@@ -276,10 +268,8 @@ def _brief(address: str, error: Exception) -> str:
     if answer is not None and (refusal := hub.refusal(address, answer.status_code)):
         return refusal
     if isinstance(error, requests.exceptions.SSLError):
-        return (
-            "its certificate is not trusted; where your network has one of its own, set "
-            "SSL_CERT_FILE to it"
-        )
+        advice = "where your network has one of its own, set SSL_CERT_FILE to it"
+        return f"its certificate is not trusted; {advice}"
     if isinstance(error, requests.exceptions.ProxyError):
         return "no connection through the proxy (HTTPS_PROXY, HTTP_PROXY)"
     if _unreachable(error):
