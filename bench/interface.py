@@ -184,10 +184,8 @@ def run(
 
     names = [_name(method) for method in _several(methods)]
     card = chosen(find_suite(suite), names, _several(datasets), _several(metrics))
-    place = Path(store) if store is not None else default_store()
-    options = RunOptions(
-        place, device_of(on, device), workers, seed=seed, limit=limit, scale=scale, on=on
-    )
+    place, device = Path(store) if store else default_store(), device_of(on, device)
+    options = RunOptions(place, device, workers, seed=seed, limit=limit, scale=scale, on=on)
     shown = Progress(not progress)
     plan = make_plan(card, options, shown)
     if fetch is not False:

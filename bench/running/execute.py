@@ -166,19 +166,15 @@ class Course(Progress):
             start, left = time.monotonic(), leg.left
 
             def advance(done: int, total: int) -> None:
-                leg.left = left - done
-                if done:
-                    self._measured(leg, (time.monotonic() - start) / done)
+                leg.left, each = left - done, (time.monotonic() - start) / max(done, 1)
+                for other in self.legs.values() if done and leg.size else ():
+                    if other.method == leg.method and other.size:
+                        other.each = each / leg.size * other.size
+                leg.each = each if done else leg.each
                 live(done, total)
 
             yield Live(advance, live.line)
             leg.left = left - total
-
-    def _measured(self, leg: Leg, each: float) -> None:
-        for other in self.legs.values():
-            if other.method == leg.method and other.size and leg.size:
-                other.each = each / leg.size * other.size
-        leg.each = each
 
     def whole(self) -> str:
         left = sum(leg.left for leg in self.legs.values())

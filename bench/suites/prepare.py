@@ -120,8 +120,8 @@ class Disk:
     wanted: int = 0
 
     def __str__(self) -> str:
-        free = f"{in_words(self.free)} are free"
-        return f"{printable(self.folder)}: {in_words(self.wanted)} are wanted, {free}"
+        wanted, free = in_words(self.wanted), in_words(self.free)
+        return f"{printable(self.folder)}: {wanted} are wanted, {free} are free"
 
 
 def disks(suite: SuiteCard, rows: Sequence[Row], root: Path) -> list[Disk]:

@@ -77,14 +77,10 @@ def arrows(rooms: set[str]) -> set[tuple[str, str]]:
         room = ".".join(file.parent.relative_to(ROOT).parts)
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
-                found |= {(room, _room(f"{node.module}.{a.name}", rooms)) for a in node.names}
+                for target in (f"{node.module}.{alias.name}." for alias in node.names):
+                    within = [each for each in rooms if target.startswith(f"{each}.")]
+                    found.add((room, max(within, key=len, default="")))
     return {(a, b) for a, b in found if b and a != b and not b.endswith(".base")}
-
-
-def _room(target: str, rooms: set[str]) -> str:
-    while target and target not in rooms:
-        target = target.rpartition(".")[0]
-    return target
 
 
 # -- degradation.png: one photograph under six seeds of both presets -----------------------------
@@ -170,9 +166,8 @@ def crops() -> list[tuple[str, np.ndarray]]:
     assert picture.lr is not None and picture.hr is not None
     lr = Image.fromarray(read_rgb(picture.lr))
     enlarged = lr.resize((lr.width * 4, lr.height * 4), Image.Resampling.NEAREST)
-    found = [("LR", np.asarray(enlarged))]
-    found += [(titles[name], read_rgb(picture.sr[name])) for name in SHOWN]
-    found.append(("HR", read_rgb(picture.hr)))
+    made = [(titles[name], read_rgb(picture.sr[name])) for name in SHOWN]
+    found = [("LR", np.asarray(enlarged)), *made, ("HR", read_rgb(picture.hr))]
     return [(title, pixels[TOP : TOP + SIDE, LEFT : LEFT + SIDE]) for title, pixels in found]
 
 

@@ -113,11 +113,8 @@ class Choice:
 
     def names(self) -> tuple[list[str], list[str], list[str]]:
         """Methods, datasets and metrics by name; [] for the suite's own."""
-        return (
-            names("--methods", self.methods),
-            names("--datasets", self.datasets),
-            metric_names(self.metrics, self.protocol),
-        )
+        methods, datasets = names("--methods", self.methods), names("--datasets", self.datasets)
+        return methods, datasets, metric_names(self.metrics, self.protocol)
 
     def suite(self, name: str) -> SuiteCard:
         """The suite of that name, or in that file, with what was named in place of its own."""
@@ -144,13 +141,8 @@ class StoredChoice(Choice):
     store: Store = None
 
     def options(self) -> RunOptions:
-        return RunOptions(
-            store=self.store or default_store(),
-            device=resolve_device("auto"),
-            seed=self.seed,
-            limit=self.limit,
-            scale=self.scale,
-        )
+        store, device = self.store or default_store(), resolve_device("auto")
+        return RunOptions(store, device, seed=self.seed, limit=self.limit, scale=self.scale)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def tell(as_json: bool, value: object, *lines: str) -> None:
     """Print a value as JSON, or lines for people."""
     if as_json:
         print_json(value)
-    else:
-        typer.echo("\n".join(lines))
+    for line in () if as_json else lines:
+        typer.echo(line)
 
 
 def print_json(value: object) -> None:
