@@ -10,7 +10,7 @@ import re
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from string import ascii_lowercase
@@ -66,20 +66,16 @@ def page(name: str, **cards: Any) -> str:
 
 
 def methods_page() -> str:
+    """With notes that several methods have, each with the letter that stands for it."""
     cards = method_cards().values()
-    return page(
-        "methods", cards=cards, facts=facts, notes=_notes, shared=_shared_notes(cards), by=groupby
-    )
+    counts = Counter(note for card in cards for note in _notes(card))
+    several = (note for note, count in counts.items() if count > 1)
+    shared = dict(zip(several, ascii_lowercase, strict=False))
+    return page("methods", cards=cards, facts=facts, notes=_notes, shared=shared, by=groupby)
 
 
 def _notes(card: MethodCard) -> list[str]:
     return [*(card.official.quirks if card.official else []), *card.deviations]
-
-
-def _shared_notes(cards: Iterable[MethodCard]) -> dict[str, str]:
-    """Notes that several methods have, each with the letter that stands for it."""
-    counts = Counter(note for card in cards for note in _notes(card))
-    return dict(zip((note for note, n in counts.items() if n > 1), ascii_lowercase, strict=False))
 
 
 # -- the others ------------------------------------------------------------------------------------
@@ -153,11 +149,7 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def main(names: Sequence[str]) -> None:
-    for name in names or PAGES:
+if __name__ == "__main__":
+    for name in sys.argv[1:] or PAGES:
         (DOCS / name).write_text(PAGES[name]())
         print(f"wrote docs/{name}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -119,12 +119,11 @@ def _computing(devices: Sequence[str], found: str) -> Check:
 
     for device in devices:
         try:
-            right = torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() == 64
+            if torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() != 64:
+                return Check("device", "broken", f"{device} computes wrongly")
         except RuntimeError as error:
             lines = str(error).strip().splitlines() or ["no message"]
             return Check("device", "broken", f"{device} cannot compute: {printable(lines[0])}")
-        if not right:
-            return Check("device", "broken", f"{device} computes wrongly")
     return Check("device", "ok", found)
 
 

@@ -149,11 +149,10 @@ def extract(member: Member, target: Path) -> None:
                     raise DataError(f"'{printable(member.path)}' is longer than declared")
                 file.write(chunk)
     except _DAMAGE as error:
+        reason = f"the archive {_is_damaged(error)}"
         if isinstance(error, OSError) and error.errno:
             where = printable(target.parent)
             reason = f"cannot be unpacked to {where} ({error.strerror}); make room"
-        else:
-            reason = f"the archive {_is_damaged(error)}"
         raise DataError(f"'{printable(member.path)}': {reason}") from error
 
 
