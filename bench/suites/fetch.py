@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import metrics
-from bench.base.cards import parse_toml, read_text
+from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
 from bench.base.text import in_words, printable, suggestion
@@ -182,6 +182,7 @@ def _kind(name: str) -> str:
 
 def _kind_of_card(path: Path) -> str:
     """Of which kind a user's card is: the one that knows most of its fields."""
+    kinds: dict[str, type[Card]]
     kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
     said = parse_toml(path, read_text(path)).keys()
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
