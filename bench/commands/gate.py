@@ -64,9 +64,7 @@ class Written:
     markdown: Path | None = option("Append the verdict here, as Markdown.")
     junit: Path | None = option("Write the verdict here, as JUnit.")
 
-    def check(
-        self, reference: Path, subject: Subject, overwrite: bool
-    ) -> Callable[[str | bytes], None]:
+    def check(self, reference: Path, subject: Subject, overwrite: bool) -> Callable[..., None]:
         """Writes the JUnit file, if one is asked for; nothing is written over what is read."""
         from bench.files.outputs import Inputs, files_in
 

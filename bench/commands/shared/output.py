@@ -21,7 +21,7 @@ MAX_NAMES = 3
 
 def one_file(
     path: Path | None, option: str, inputs: Iterable[Path], overwrite: bool
-) -> Callable[[str | bytes], None]:
+) -> Callable[..., None]:
     """What writes the file that an option names, once it is known that it may; else nothing."""
     from bench.files.outputs import SingleFile
 
