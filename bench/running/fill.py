@@ -75,7 +75,7 @@ def _upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, d
         method = cast(SetMethod, entry.load(device))
         with (
             _work_folder(store.folder) as work,
-            progress.step(entry.card.title, len(tasks)) as live,
+            progress.step(cell.title, len(tasks)) as live,
         ):
             scale, seed = tasks[0].scale, cell.seed
             with running(entry.name):
