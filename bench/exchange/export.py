@@ -106,18 +106,13 @@ def _refuse_others(out: Path) -> None:
 
 
 def _write_scores(path: Path, bundle: Bundle) -> None:
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = [pa.float64() if name == "value" else pa.string() for name in COLUMNS]
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
-    columns = list(zip(*rows(bundle.measured.scores), strict=True))
-    table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomic(path, buffer.getvalue())
+    schema = pa.schema([(n, pa.float64() if n == "value" else pa.string()) for n in COLUMNS])
+    columns = zip(*rows(bundle.measured.scores), strict=True)
+    with part_of(path) as part:
+        pq.write_table(pa.table(list(columns), schema=schema), part, compression="zstd")
 
 
 def _write_images(path: Path, results: Results) -> None:

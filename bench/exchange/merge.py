@@ -120,7 +120,7 @@ def _made_with(own: Measured, theirs: Measured) -> str:
 def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
     """Imported method -> its name in the merged results."""
     names = {}
-    changed = {change.method for change in difference(own, theirs).changes}
+    changed = {method for _, method, _ in difference(own, theirs).changes}
     for name in theirs.methods:
         new = f"{name} ({label})" if label else name
         if new not in own.methods:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.base.records import write_atomic
 from bench.base.types import TRAINING_SEED
-from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
@@ -28,8 +27,6 @@ from bench.results.seed_stats import (
 )
 from bench.results.view import PLAIN, View
 
-ROWS = "ablation.csv"
-PAGE = "ablation.md"
 TEXTS = ("dataset", "metric", "configuration", "against", "verdict", "reason")
 WHOLE = ("n", "seeds")
 COLUMNS = (
@@ -43,7 +40,6 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     if not configurations(results):
         return []
     found = seed_statistics(results)
-    write_csv(_frame(found), out / ROWS, SEVEN_DIGITS)
     page = filled(
         "pages/ablation.md",
         results=results,
@@ -55,8 +51,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )
-    write_atomic(out / PAGE, page)
-    return [out / ROWS, out / PAGE]
+    files = {"ablation.csv": _frame(found), "ablation.md": page}
+    return write_files(out, files, SEVEN_DIGITS)
 
 
 def _frame(found: SeedStatistics) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         for suffix, metadata in UNDATED.items():
             file = io.BytesIO()
             figure.savefig(file, format=suffix, metadata=metadata)
+            figure.set_layout_engine("none")  # laid out once, for both
             written.append(path.with_name(f"{path.name}.{suffix}"))
             write_atomic(written[-1], file.getvalue())
     return written

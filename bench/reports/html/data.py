@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.text import printable
 from bench.reports.html.pictures import Shown, Source
+from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.results import PictureSet, Results
 from bench.results.table_stats import Statistics
 
@@ -48,8 +49,8 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
     Returns:
         ``datasets``, ``methods``: printed titles. ``names``: what an address and ``pairs`` call
         them. ``columns``: all metrics; ``image`` is the index among ``metrics``, those with scores
-        per image. ``cells``: `CELL` by dataset, metric and method; ``pairs``: `PAIR`. ``parts``:
-        to be filled, by dataset.
+        per image. ``cells``: `CELL` by dataset, metric and method; ``pairs``: `PAIR`.
+        ``meanRanks``: `mean_rank_intervals` by dataset. ``parts``: to be filled, by dataset.
     """
     per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
     columns = [
@@ -66,6 +67,7 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
         **{kind: [printable(item.title) for item in own] for kind, own in items.items()},
         "metrics": [column for column in columns if column["image"] is not None],
         **{"cells": _values(found.cells[CELL]), "pairs": _values(found.pairs[PAIR])},
+        "meanRanks": [mean_rank_intervals(results, item.name) for item in results.datasets],
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,10 +72,12 @@ def place_pictures(results: Results, shelf: Shelf) -> dict[Source, Shown | str]:
     Returns:
         By source, what is shown or, in one line, why it cannot be.
     """
-    return {
-        source: _placed(path, folder, image, shelf)
-        for source, path, folder, image in _sources(results.pictures)
-    }
+    sources, files = [], []
+    for source, *file in _sources(results.pictures):
+        sources.append(source)
+        files.append(file)
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(sources, pool.map(lambda file: _placed(*file, shelf), files), strict=True))
 
 
 def _sources(pictures: Sequence[PictureSet]) -> Iterator[tuple[Source, Path, str, str]]:

@@ -46,8 +46,10 @@ def write_page(
 ) -> list[Path]:
     """Write the page into `folder`, with the parts that are there already."""
     table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
-    results = replace(results, metrics=table.metrics)
     found = statistics(results)
+    names = [metric.name for metric in table.metrics]
+    found = replace(found, cells=found.cells[found.cells["metric"].isin(names)])
+    results = replace(results, metrics=table.metrics)
     shelf = Shelf(folder, view.originals)
     shown = place_pictures(results, shelf)
     pictures = [path for item in shown.values() if not isinstance(item, str)

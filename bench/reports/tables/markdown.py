@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import DASH, make_table
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
@@ -18,14 +18,12 @@ from bench.results.view import PLAIN, View
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FILE_NAME = "table.md"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``table.md``."""
-    write_atomic(out / FILE_NAME, markdown(results, view))
-    return [out / FILE_NAME]
+    return write_files(out, {"table.md": markdown(results, view)})
 
 
 def markdown(results: Results, view: View = PLAIN) -> str:
