@@ -27,12 +27,10 @@ from bench.results.seed_stats import (
 )
 from bench.results.view import PLAIN, View
 
-TEXTS = ("dataset", "metric", "configuration", "against", "verdict", "reason")
-WHOLE = ("n", "seeds")
-COLUMNS = (
+COLUMNS = [
     *("dataset", "metric", "configuration", "against", "n", "seeds", "value", "low", "high"),
     *("seed_spread", "p", "holm_p", "verdict", "reason"),
-)
+]
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
@@ -58,49 +56,39 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
 def _frame(found: SeedStatistics) -> pd.DataFrame:
     """Rows of `COLUMNS`: a configuration's mean where `against` is empty, else a difference."""
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    kinds = dict.fromkeys(COLUMNS, "float") | dict.fromkeys(TEXTS, "object")
-    return frame.astype(kinds | dict.fromkeys(WHOLE, "Int64"))
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
 
 
 def _cell_row(cell: SeedCell) -> dict[str, Any]:
     return {
-        "dataset": cell.dataset,
+        **vars(cell),  # dataset, n and reason
         "metric": cell.metric.name,
         "configuration": cell.configuration.label,
-        "against": "",
-        "n": cell.n,
+        **{"against": "", "verdict": ""},
         "seeds": len(cell.seed_means),
         "value": cell.mean,
         "low": cell.mean - cell.half,
         "high": cell.mean + cell.half,
         "seed_spread": cell.spread,
-        "verdict": "",
-        "reason": cell.reason,
     }
 
 
 def _pair_row(pair: SeedPair) -> dict[str, Any]:
     return {
         **_cell_row(pair.a),
+        **vars(pair),  # interval, p, verdict and reason
         "against": pair.b.configuration.label,
         "seeds": min(len(pair.a.seed_means), len(pair.b.seed_means)),
         "value": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
         "seed_spread": pair.spread,
-        "p": pair.p,
-        "holm_p": pair.holm_p,
-        "verdict": pair.verdict,
-        "reason": pair.reason,
     }
 
 
 def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
     """The columns that tell configurations apart, where all of them have the same ones."""
-    heads = tuple(known[0].settings)
-    same = all(own.settings.keys() == known[0].settings.keys() for own in known)
-    return heads if same else ()
+    heads = known[0].settings
+    same = all(own.settings.keys() == heads.keys() for own in known)
+    return tuple(heads) if same else ()
 
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:

@@ -70,7 +70,7 @@ const Scatter = (() => {
       const { key, target } = /** @type {KeyboardEvent} */ (event);
       const [axis, step] = KEYS[key] ?? ["", 0];
       if (step) {
-        const along = circles.toSorted((a, b) => Number(a.getAttribute(axis)) - Number(b.getAttribute(axis)));
+        const along = [...circles].sort((a, b) => Number(a.getAttribute(axis)) - Number(b.getAttribute(axis)));
         along[along.indexOf(/** @type {SVGElement} */ (target)) + step]?.focus();
       } else if (["Enter", " "].includes(key)) {
         opened(event);
