@@ -33,12 +33,7 @@ def require_free(out: Path, overwrite: bool = False) -> None:
     if out.suffix == ".json":
         outputs.SingleFile(out, "--out", overwrite=overwrite)
         return
-    _refuse_others(out)
     _output(out, (), overwrite).check(["README.md", RESULT, SCORES, IMAGES])
-
-
-def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
-    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
 def export_json(results: Results, path: Path, scale: int, overwrite: bool = False) -> list[Path]:
@@ -72,7 +67,6 @@ def export_folder(
         BenchError: a file is in the way that is not ours.
     """
     bundle = _scored(of_run(results, scale))
-    _refuse_others(out)
     output = _output(out, results.files(), overwrite)
     files = [out / "README.md", out / RESULT, out / SCORES]
     with output.writing():
@@ -95,7 +89,7 @@ def _scored(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def _refuse_others(out: Path) -> None:
+def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
     known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
     others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
     if others:
@@ -103,6 +97,7 @@ def _refuse_others(out: Path) -> None:
             f"--out {printable(out)}: holds other files ({printable(min(others))}); "
             "choose a new folder"
         )
+    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
 def _write_scores(path: Path, bundle: Bundle) -> None:
@@ -150,15 +145,13 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
     """README.md of the dataset: front matter that names the files, and the table."""
     import yaml
 
-    configs: list[dict[str, Any]] = [
-        {"config_name": "scores", "data_files": SCORES, "default": True}
-    ]
-    if images:
-        configs.append({"config_name": "images", "data_files": IMAGES})
     front = {
         "pretty_name": printable(bundle.title),
         "tags": ["super-resolution", "image-quality-assessment", "benchmark"],
-        "configs": configs,
+        "configs": [
+            {"config_name": "scores", "data_files": SCORES, "default": True},
+            *([{"config_name": "images", "data_files": IMAGES}] if images else []),
+        ],
     }
     versions = bundle.made_with.get("versions", {})
     body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")
