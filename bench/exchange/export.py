@@ -13,9 +13,11 @@ from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.hub import MODELS, benchmark_files
 from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
+from bench.files.safe_csv import write_files
 from bench.reports.tables.markdown import escape, markdown
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
@@ -55,6 +57,7 @@ def export_folder(
     images: bool,
     overwrite: bool = False,
     view: View = PLAIN,
+    benchmark: str = "",
 ) -> list[Path]:
     """Write the result as a folder for the Hugging Face hub.
 
@@ -62,17 +65,22 @@ def export_folder(
     (everything else) and, if asked for, `images/sr.parquet`. LR and HR images are left out: they
     are the test sets' own, with licences of their own.
 
+    Args:
+        benchmark: what it will be called on the hub; adds the files of `benchmark_files`.
+
     Raises:
         DataError: nothing has a score, or the folder holds other files.
         BenchError: a file is in the way that is not ours.
     """
     bundle = _scored(of_run(results, scale))
+    more = benchmark_files(results, benchmark) if benchmark else {}
     output = _output(out, results.files(), overwrite)
     files = [out / "README.md", out / RESULT, out / SCORES]
     with output.writing():
         write_atomic(files[0], card(results, bundle, images, view))
         write_atomic(files[1], to_json(bundle, with_scores=False))
         _write_scores(files[2], bundle)
+        files += write_files(out, more)
         if images:
             files.append(out / IMAGES)
             _write_images(files[-1], results)
@@ -90,7 +98,8 @@ def _scored(bundle: Bundle) -> Bundle:
 
 
 def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
-    known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
+    ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS, RECORDS}
+    known = {*ours, ".gitattributes", ".git"}
     others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
     if others:
         raise DataError(

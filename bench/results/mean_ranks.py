@@ -19,25 +19,17 @@ def mean_rank_intervals(results: Results, dataset: str) -> list[tuple[float, flo
     rank, and for all where no metric has a test.
     """
     names = [method.name for method in results.methods]
-    ranks = np.zeros((RESAMPLES, len(names)))
-    counts = np.zeros(len(names))
-    tested = False
-    for metric in results.metrics:
-        row = common_scores(results, dataset, metric)
-        if row.pairs and len(row.values):
-            tested |= row.tested
-            means = (
-                bootstrap(row.values, row.seed, RESAMPLES).means
-                if row.tested
-                else row.values.mean(axis=0, keepdims=True)
-            )
-            signed = means if metric.better == "lower" else -means
-            columns = [names.index(method) for method in row.methods]
-            ranks[:, columns] += 1 + (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
-            counts[columns] += 1
+    ranks, counts = np.zeros((RESAMPLES, len(names))), np.zeros(len(names))
+    rows = [common_scores(results, dataset, metric) for metric in results.metrics]
+    for row in (row for row in rows if row.pairs and len(row.values)):
+        means = row.values.mean(axis=0, keepdims=True)
+        if row.tested:
+            means = bootstrap(row.values, row.seed, RESAMPLES).means
+        signed = means if row.metric.better == "lower" else -means
+        columns = [names.index(method) for method in row.methods]
+        ranks[:, columns] += 1 + (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
+        counts[columns] += 1
     edge = (1 - CONFIDENCE) / 2
-    ends = np.quantile(ranks, (edge, 1 - edge), axis=0) / np.maximum(counts, 1)
-    return [
-        (float(low), float(high)) if tested and count else None
-        for low, high, count in zip(*ends, counts, strict=True)
-    ]
+    low, high = np.quantile(ranks, (edge, 1 - edge), axis=0) / np.maximum(counts, 1)
+    known = (counts > 0) & any(row.tested for row in rows)
+    return [(low[i], high[i]) if known[i] else None for i in range(len(names))]

@@ -47,7 +47,7 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    return _filled(
+    return filled(
         "pages/table.tex",
         table=table,
         label=slug(table.title),
@@ -63,10 +63,11 @@ def standalone(table: str) -> str:
     """A document of one page around a table, whose label nothing refers to here."""
     lines = table.splitlines(keepends=True)
     unlabelled = "".join(line for line in lines if not line.startswith(r"\label"))
-    return _filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
+    return filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
 
 
-def _filled(template: str, **values: object) -> str:
+def filled(template: str, **values: object) -> str:
+    """A template in LaTeX's own delimiters, see `environment`, with these values."""
     return environment(escape, **DELIMITERS).get_template(template).render(values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,7 @@ def environment(escape: Callable[[str], str], **syntax: Any) -> Environment:
         keep_trailing_newline=True,
         **syntax,
     )
-    environment.filters |= {"number": number, "p_value": p_value}
+    environment.filters |= {"number": number, "p_value": p_value, "quoted": quoted}
     return environment
 
 
@@ -70,6 +71,11 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return DASH
     return f"{value:{sign}z.{digits}f}".replace("inf", "∞")
+
+
+def quoted(text: str) -> str:
+    """A word of a command as a shell reads it."""
+    return shlex.quote(printable(text))
 
 
 def p_value(value: float) -> str:
