@@ -20,7 +20,7 @@ from bench.base.errors import BenchError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.text import printable, without_folders
-from bench.reports import REPORTS, get_report, render_all
+from bench.reports import get_report, render_all
 from bench.reports.leaderboard import Leaderboard
 from bench.running.execute import stored
 from bench.running.options import RunOptions
@@ -69,9 +69,7 @@ def test_no_report_names_a_folder_of_this_machine(
     monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
     place, found = failing
     assert len(found.failures) == 3
-    # Not to another's server, and not with the machine's name in that of the file.
-    names = [r.name for r in REPORTS if r.name not in ("wandb", "tensorboard")]
-    files = found.report(tmp_path / "out", names)
+    files = found.report(tmp_path / "out", ex.FILES)
     texts = {path: path.read_bytes() for path in files}
     for path in [path for path in files if path.suffix == ".xlsx"]:
         with zipfile.ZipFile(path) as book:
