@@ -98,17 +98,10 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     """Of a metric by which nothing was scored no direction is told; nothing hangs on it."""
     from bench import metrics
 
-    return metrics.registered(name) or MetricSpec(
-        name=name,
-        title=name,
-        better=told.better if told else "higher",
-        reference=False,
-        means="",
-        source="",
-        factory="",
-        kind=told.kind if told else "image",
-        digits=told.digits if told else 4,
-    )
+    told = told or MetricPrint(better="higher", kind="image", digits=4, fingerprint={})
+    shown = {"name": name, "title": name, **told.model_dump(exclude={"fingerprint"})}
+    unknown = {"reference": False, "means": "", "source": "", "factory": ""}
+    return metrics.registered(name) or MetricSpec.model_validate({**shown, **unknown})
 
 
 def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
