@@ -135,7 +135,12 @@ def test_means_are_logged_a_run_per_method(tmp_path: Path, monkeypatch: pytest.M
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     results = ex.example()
-    render_all(results, tmp_path / "out", ["tensorboard"])
+    theirs = tmp_path / "out" / "tensorboard" / "net" / "events.out.tfevents.1.of-theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"")
+    for title in ("Before", "Now"):
+        render_all(dataclasses.replace(results, title=title), tmp_path / "out", ["tensorboard"])
+    assert theirs.exists() and len(list(theirs.parent.iterdir())) == 2, "theirs, and ours of now"
     log = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "net")).Reload()
     assert set(log.Tags()["scalars"]) == {
         f"{dataset}/{metric}"

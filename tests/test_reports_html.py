@@ -420,7 +420,7 @@ def test_footnotes_side_by_side_are_told_apart(tmp_path: Path) -> None:
     datasets = [Item("d", "D", note="a dataset's note")]
     results = ex.results(values, (ex.PSNR, ex.metric("ssim", "SSIM")), datasets=datasets)
     page = render(results, tmp_path)[0].read_text()
-    (heading,) = re.findall(r"<h3[^>]*>(.*?)</h3>", page, re.DOTALL)
+    (heading,) = re.findall(r'<h3 id="board-0">(.*?)</h3>', page, re.DOTALL)
     assert re.sub("<[^>]*>", "", heading).strip() == "D, n = 1–21, 2"
     assert "1</a>, <a" in heading
     assert "<sup>1,2</sup>" in markdown(results)

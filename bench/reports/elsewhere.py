@@ -37,11 +37,12 @@ def tensorboard(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     from torch.utils.tensorboard import SummaryWriter
 
     folder = out / "tensorboard"
+    before = set(folder.rglob("*"))
     for method, means in _means(results).items():
         with SummaryWriter(str(folder / slug(method))) as writer:
             for name, mean in means.items():
                 writer.add_scalar(name, mean, 0)
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file not in before)
 
 
 def wandb(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:

@@ -35,13 +35,13 @@ class Rendered:
         self._known = _read(self._memory)
 
     def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
-        """The files of report `name`, if they are still what would be rendered now.
+        """The files of report `name`, if there are any and they are still what would be rendered.
 
         Args:
             shows: reports that it shows where they are there.
         """
         entry = self._known.get(name)
-        if not entry or entry["key"] != self._key_beside(shows):
+        if not (entry and entry["files"]) or entry["key"] != self._key_beside(shows):
             return None
         files = [self.out / relative for relative, _ in entry["files"]]
         stamps = [stamp for _, stamp in entry["files"]]
