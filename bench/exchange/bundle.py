@@ -99,9 +99,9 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     from bench import metrics
 
     told = told or MetricPrint(better="higher", kind="image", digits=4, fingerprint={})
-    shown = {"name": name, "title": name, **told.model_dump(exclude={"fingerprint"})}
-    unknown = {"reference": False, "means": "", "source": "", "factory": ""}
-    return metrics.registered(name) or MetricSpec.model_validate({**shown, **unknown})
+    shown = told.model_dump(exclude={"fingerprint"})
+    unknown: dict[str, Any] = {"reference": False, "means": "", "source": "", "factory": ""}
+    return metrics.registered(name) or MetricSpec(name=name, title=name, **shown, **unknown)
 
 
 def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:

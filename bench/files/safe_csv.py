@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
 from bench.base.text import spreadsheet_text
@@ -16,10 +16,8 @@ SEVEN_DIGITS = "%.7g"
 """For what is computed from scores: more would differ between machines that round otherwise."""
 
 
-def write_files(
-    out: Path, files: Mapping[str, str | bytes | pd.DataFrame], float_format: str | None = None
-) -> list[Path]:
-    """Write texts, and frames as CSV, by their names below `out`."""
+def write_files(out: Path, files: Mapping[str, Any], float_format: str | None = None) -> list[Path]:
+    """Write texts (str or bytes), and data frames as CSV, by their names below `out`."""
     for name, content in files.items():
         data = content if isinstance(content, str | bytes) else csv_bytes(content, float_format)
         write_atomic(out / name, data)

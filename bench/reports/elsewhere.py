@@ -17,9 +17,9 @@ from bench.results.view import PLAIN, View
 
 def reproduce(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``reproduce.md`` and ``reproduce.tex``: the command, versions and hashes."""
-    told = {"results": results, "known": results.provenance}
-    page = filled("pages/reproduce.md", **told)
-    paper = filled_latex("pages/reproduce.tex", **told)
+    known = results.provenance
+    page = filled("pages/reproduce.md", results=results, known=known)
+    paper = filled_latex("pages/reproduce.tex", results=results, known=known)
     return write_files(out, {"reproduce.md": page, "reproduce.tex": paper})
 
 

@@ -208,7 +208,8 @@ def _ranked(found: Statistics, dataset: str, metric: MetricSpec) -> pd.DataFrame
 
 
 def _means(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, float]:
-    return _of(found, dataset, metric, "mean")["mean"].to_dict()
+    means = _of(found, dataset, metric, "mean")["mean"]
+    return {str(method): mean for method, mean in means.items()}
 
 
 def _paired_halves(results: Results, dataset: str, metric: MetricSpec) -> dict[str, float]:

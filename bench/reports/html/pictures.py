@@ -66,7 +66,7 @@ def place_pictures(results: Results, root: Path, originals: bool) -> dict[Source
     """
     files = dict(_sources(results.pictures))
     with ThreadPoolExecutor() as pool:
-        shown = pool.map(lambda file: _placed(*file, root, originals), files.values())
+        shown = pool.map(lambda file: _placed(root, originals, *file), files.values())
         return dict(zip(files, shown, strict=True))
 
 
@@ -79,7 +79,7 @@ def _sources(pictures: Sequence[PictureSet]) -> Iterator[tuple[Source, tuple[Pat
                 yield (index, name), (path, f"{slug(item.dataset)}/{slug(name)}", item.image)
 
 
-def _placed(path: Path, folder: str, image: str, root: Path, originals: bool) -> Shown | str:
+def _placed(root: Path, originals: bool, path: Path, folder: str, image: str) -> Shown | str:
     try:
         data = path.read_bytes()
         suffix, size = _header(data)
