@@ -27,6 +27,10 @@ def export(
     suite: o.Suite,
     out: Path = option("A folder, or a file ending in .json.", default=...),
     images: bool = option("With the SR images.", default=False),
+    benchmark: str = option(
+        "USER/NAME on the hub: adds eval.yaml, and models/ for the methods' model cards.",
+        default="",
+    ),
     *,
     choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
@@ -38,15 +42,16 @@ def export(
     """
     from bench.exchange import export as publish
 
-    if images and out.suffix == ".json":
-        raise BenchError("--images: a JSON holds no images; give --out a folder")
+    if (images or benchmark) and out.suffix == ".json":
+        what = "--images" if images else "--benchmark"
+        raise BenchError(f"{what}: a JSON holds scores alone; give --out a folder")
     publish.require_free(out, overwrite)
     stored = _stored(suite, choice)
     if out.suffix == ".json":
         files = publish.export_json(stored.results, out, choice.scale, overwrite)
     else:
         files = publish.export_folder(
-            stored.results, out, choice.scale, images, overwrite, stored.view
+            stored.results, out, choice.scale, images, overwrite, stored.view, benchmark
         )
     tell(as_json, {"files": [str(path) for path in files]}, *map(printable, files))
 
