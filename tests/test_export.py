@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Cli, make_cli
+from conftest import Cli, make_cli, plant_quick_sets
 from PIL import Image
 from results_example import HOSTILE, PSNR
 
@@ -33,6 +33,7 @@ from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.results.results import Item, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
+BRIEF = ("--reports", "csv,markdown")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Exported:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     root = tmp_path_factory.mktemp("export")
     cli = make_cli(root / "home", root / "cwd")
+    plant_quick_sets(root / "home" / "store")
     methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
     for arguments in (
-        ("run", *methods, "--out", "reports"),
+        ("run", *methods, *BRIEF, "--out", "reports"),
         ("export", *methods, "--out", "mine", "--images"),
         ("export", *methods, "--out", "mine.json"),
     ):
@@ -121,7 +123,7 @@ def test_export_again_gives_the_same_bytes(exported: Exported, tmp_path: Path) -
 
 def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Path) -> None:
     own = ("quick", "--methods", "nearest", *NAMES)
-    done = exported.cli("import", *own, "mine", "--out", tmp_path)
+    done = exported.cli("import", *own, *BRIEF, "mine", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert table(tmp_path) == table(exported.cwd / "reports")
     text = (tmp_path / "table.md").read_text()
@@ -151,7 +153,7 @@ def test_same_name_with_other_scores_needs_a_label_and_shows_in_diff(
     exported: Exported, tmp_path: Path
 ) -> None:
     theirs = changed(exported.json, raise_bicubic, tmp_path / "theirs.json")
-    own = ("quick", "--methods", "bicubic", *NAMES)
+    own = ("quick", "--methods", "bicubic", *NAMES, *BRIEF)
     refused = exported.cli("import", *own, theirs, "--out", tmp_path / "out")
     assert refused.returncode == 2
     assert "method 'bicubic' is in both, with other scores" in refused.stderr

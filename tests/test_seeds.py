@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import Cli, plant_quick_sets
 from PIL import Image
 from scipy import stats
 
@@ -110,6 +110,7 @@ def test_a_run_with_seeds_draws_each_and_measures_pixels(cli: Cli, tmp_path: Pat
     store, out = tmp_path / "store", tmp_path / "out"
     run = ("run", "quick", "--methods", f"bicubic,{tmp_path / 'noisy.py'}", "--metrics", "psnr_y")
     run = (*run, "--datasets", "quick-bicubic", "--limit", 2, "--store", store, "--seeds", 3)
+    plant_quick_sets(store)
     done = cli(*run, "--workers", 1, "--reports", "seeds", "--out", out)
     assert done.returncode == 0, done.stderr
     drawn: dict[str, list[np.ndarray]] = {}

@@ -395,9 +395,9 @@ class TestPatchVae:
 
 class TestRuns:
     def test_training_lowers_the_loss(self, folder: Path, tmp_path: Path) -> None:
-        settings = replace(SETTINGS, batch_size=4, steps=60, loss="image", samples=8)
+        settings = replace(SETTINGS, batch_size=4, steps=20, loss="image", samples=8)
         settings = replace(settings, learning_rate=2e-3)
-        run_here(folder, tmp_path, settings, stage="prior", log_every=10)
+        run_here(folder, tmp_path, settings, stage="prior", log_every=4)
         lines = (tmp_path / "log.csv").read_text().splitlines()
         losses = [float(line.split(",")[1]) for line in lines[1:]]
         assert lines[0].startswith("step,loss,l1,gradient,amplitude,learning_rate,samples_per")
