@@ -6,7 +6,11 @@ the files small.
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,11 +21,20 @@ from bench.base.types import MetricSpec
 
 def plant(spec: MetricSpec, hub: Path) -> None:
     """Put substitutes for every weight of a metric below `hub` (TORCH_HOME/hub)."""
-    torch.manual_seed(0)
     for weight in spec.weights:
         path = hub.parent / weight.folder / weight.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        MAKERS[weight.name](path)
+        shutil.copy(_made(weight.name), path)
+
+
+@cache
+def _made(name: str) -> Path:
+    """The substitute called so, made once for all tests of this process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    torch.manual_seed(0)
+    MAKERS[name](Path(folder.name, name))
+    return Path(folder.name, name)
 
 
 def _save(state: dict[str, Tensor], path: Path) -> None:

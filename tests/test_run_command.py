@@ -339,7 +339,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
     plant_quick_sets(tmp_path / "calm")
     assert cli(*arguments("calm", "calm-out")).returncode == 0
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(3):
         process = _start(arguments("killed", "killed-out"), tmp_path)
         time.sleep(chance.uniform(1.5, 7))
         process.send_signal(signal.SIGKILL)
