@@ -45,8 +45,7 @@ def _make_shared(session: nox.Session) -> None:
 
 
 def _fingerprint() -> str:
-    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    content = b"".join(file.read_bytes() for file in files)
+    content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
     return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
 
 
@@ -135,7 +134,8 @@ def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""
-    python(session, "-m", "pytest", "-n", "2", *(session.posargs or ["-m", "not slow and not gpu"]))
+    words = session.posargs or ["-m", "not slow and not gpu"]
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *words)
 
 
 @nox.session

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-import warnings
 from functools import cache
 from pathlib import Path
 
@@ -142,16 +141,10 @@ class _Layers(nn.Module):
 
 
 def _inception(path: Path) -> None:
-    """TorchScript with `.layers`: (1, 3, 299, 299) in [-1, 1] -> (1, 2048)."""
-    from torchvision.models import Inception3
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        network = Inception3(aux_logits=False, transform_input=False, init_weights=False).eval()
-        network.fc = nn.Identity()
-        example = torch.zeros(1, 3, 299, 299)
-        layers = torch.jit.trace(network, example)
-        torch.jit.save(torch.jit.script(_Layers(layers)), path)
+    """TorchScript with `.layers`: (b, 3, 299, 299) in [-1, 1] -> (b, 2048)."""
+    first = (nn.Conv2d(3, 64, 7, stride=4), nn.ReLU(), nn.Conv2d(64, 2048, 3, stride=4))
+    layers = nn.Sequential(*first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.jit.save(torch.jit.script(_Layers(layers.eval())), path)
 
 
 MAKERS = {

@@ -123,7 +123,7 @@ def test_export_again_gives_the_same_bytes(exported: Exported, tmp_path: Path) -
 
 def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Path) -> None:
     own = ("quick", "--methods", "nearest", *NAMES)
-    done = exported.cli("import", *own, *BRIEF, "mine", "--out", tmp_path)
+    done = exported.cli("import", *own, "mine", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert table(tmp_path) == table(exported.cwd / "reports")
     text = (tmp_path / "table.md").read_text()
@@ -153,7 +153,7 @@ def test_same_name_with_other_scores_needs_a_label_and_shows_in_diff(
     exported: Exported, tmp_path: Path
 ) -> None:
     theirs = changed(exported.json, raise_bicubic, tmp_path / "theirs.json")
-    own = ("quick", "--methods", "bicubic", *NAMES, *BRIEF)
+    own = ("quick", "--methods", "bicubic", *NAMES)
     refused = exported.cli("import", *own, theirs, "--out", tmp_path / "out")
     assert refused.returncode == 2
     assert "method 'bicubic' is in both, with other scores" in refused.stderr
