@@ -218,6 +218,57 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
         assert not features.has("a")
 
 
+def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:
+    kept, scores = Store(tmp_path).images("m", {}, "d"), Store(tmp_path).scores("psnr_y", {})
+    for shade, name in enumerate(("altered", "gone", "whole")):
+        kept.put(name, name, np.full((2, 2, 3), shade, np.uint8), {})
+        scores.put((name, None), 30.5)
+    altered, gone, whole = (kept.get(name).path for name in ("altered", "gone", "whole"))  # type: ignore[union-attr]
+    assert check(tmp_path) == []
+    keep_stamp(altered, flipped(altered.read_bytes()))
+    gone.unlink()
+    (log,) = tmp_path.glob("scores/*/*.jsonl")
+    first, second, third = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(first + flipped(second) + third)
+    found = {problem.path: problem for problem in check(tmp_path)}
+    told = {path: problem.what.partition(" (")[0] for path, problem in found.items()}
+    assert told == {
+        altered: "is not the file that was recorded",
+        gone: "is recorded, but not there",
+        log: "line 2 is not as it was written",
+    }
+    for problem in found.values():
+        problem.mend()
+    assert check(tmp_path) == []
+    again = Store(tmp_path).images("m", {}, "d")
+    assert [bool(again.get(name)) for name in ("altered", "gone", "whole")] == [False, False, True]
+    assert not altered.exists() and whole.is_file()
+    left = Store(tmp_path).scores("psnr_y", {})
+    assert [left.get((name, None)) for name in ("altered", "gone", "whole")] == [30.5, None, 30.5]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_of_peoples_files_only_a_change_in_secret_is_damage(tmp_path: Path, ours: bool) -> None:
+    folder = tmp_path / "datasets" / "d-1"
+    image = (folder if ours else tmp_path / "photos") / "0.png"
+    images.write_png(image, photo(8, 8))
+    entry = {"id": "0", "lr": file_entry(image, photo(8, 8)), "hr": None}
+    write_manifest(folder / "manifest.json", describe("d", 4, [entry], [], {}))
+    assert check(tmp_path) == []
+    stamp, content = image.stat(), image.read_bytes()
+    keep_stamp(image, flipped(content))
+    assert [problem.path for problem in check(tmp_path)] == [image]
+    os.utime(image, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 10**9))
+    assert [problem.path for problem in check(tmp_path)] == [image] * ours
+    image.unlink()
+    (problem,) = [*check(tmp_path), None][:1]
+    assert bool(problem) == ours
+    if problem:
+        assert "is not there" in problem.what
+        problem.mend()
+        assert check(tmp_path) == [] and (folder / "manifest.json.damaged").is_file()
+
+
 def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_before(
     tmp_path: Path,
 ) -> None:
