@@ -132,7 +132,8 @@ def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""
-    python(session, "-m", "pytest", "-n", "2", *(session.posargs or ["-m", "not slow and not gpu"]))
+    words = session.posargs or ["-m", "not slow and not gpu"]
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *words)
 
 
 @nox.session

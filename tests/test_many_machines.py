@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli, make_cli, plant_quick_sets
 from substitutes import plant
 
 from bench import metrics
@@ -53,6 +53,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     root = tmp_path_factory.mktemp("many")
     cli = make_cli(root / "home", root / "cwd")
     (root / "cwd" / "noisy.py").write_text(METHOD.format(pause=0.4))
+    for store in (root / "home" / "store", root / "cwd" / "parts", root / "cwd" / "picky"):
+        plant_quick_sets(store)
     done = cli(*RUN, "--workers", 1, "--out", "calm")
     assert done.returncode == 0, done.stderr
     assert len(files_of(root / "cwd" / "calm")) >= 3
@@ -144,6 +146,7 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
     assert text.count("no memory") == 4 and "not upscaled yet" not in text
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_part_that_scores_whole_sets_alone_owes_them(
     cli: Cli, clean_home: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli, make_cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
@@ -42,7 +42,7 @@ from bench.suites.find import chosen, find_suite
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
-    *("--limit", 2),
+    *("--limit", 2, "--reports", "csv,markdown,panels"),
 )
 
 
@@ -73,6 +73,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("run")
     cli = make_cli(folder / "home", folder / "cwd")
+    plant_quick_sets(folder / "home" / "store")
     done = cli(*SMALL, "--out", folder / "out")
     return Finished(cli, folder / "home", folder / "out", done)
 
@@ -127,17 +128,21 @@ def test_a_new_method_costs_only_itself(finished: Finished, tmp_path: Path) -> N
 
 
 def test_report_makes_the_same_files_from_the_store(finished: Finished, tmp_path: Path) -> None:
-    again = finished.cli("report", *SMALL[1:], "--out", tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert files_of(finished.out) == files_of(tmp_path)
+    for command in ("run", "report"):
+        done = finished.cli(command, *SMALL[1:-2], "--out", tmp_path / command)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "html" / "index.html").is_file()
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "report")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_report_of_an_empty_store_says_what_is_missing(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", *SMALL[1:], "--out", tmp_path / "a")
     assert done.returncode == 0
     assert "not upscaled yet" in done.stdout
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_shards_merge_to_the_unsharded_table(finished: Finished, cli: Cli, tmp_path: Path) -> None:
     for part in ("2/2", "1/2"):
         assert cli(*SMALL, "--out", tmp_path / "part", "--shard", part).returncode == 0
@@ -152,6 +157,7 @@ def test_require_all_makes_missing_scores_an_error(finished: Finished, tmp_path:
     assert "error: --require-all: " in done.stderr
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) -> None:
     done = cli(*SMALL, "--dry-run", "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -247,8 +253,9 @@ def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> No
 def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_path: Path) -> None:
     run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic")
     arguments = (*run, "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--store", "store")
-    assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
     store = tmp_path / "cwd" / "store"
+    plant_quick_sets(store)
+    assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
     (scores,) = store.glob("scores/*/*.jsonl")
     (manifest,) = store.glob("datasets/*/manifest.json")
     text = re.sub(r'"value": [0-9.]+', '"value": "99"', scores.read_text())
@@ -266,6 +273,7 @@ def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_pa
         assert files_of(tmp_path / "good") == files_of(tmp_path / "again")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     for name in ("quick-bicubic", "quick-realistic"):
@@ -305,6 +313,7 @@ def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> 
     assert find_method(f"folder:{tmp_path / 'out@2x'}@Mine").card.title == "Mine"
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_changed_method_or_module_beside_it_never_meets_old_images(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -372,11 +381,13 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
         return [
             *("run", "quick", "--methods", f"bicubic,{method}", "--metrics", "psnr_y,gmsd"),
             *("--limit", "5", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
+            *("--reports", "csv,latex,panels,html"),
         ]
 
+    plant_quick_sets(tmp_path / "calm")
     assert cli(*arguments("calm", "calm-out")).returncode == 0
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(3):
         process = _start(arguments("killed", "killed-out"), tmp_path)
         time.sleep(chance.uniform(1.5, 7))
         process.send_signal(signal.SIGKILL)
@@ -524,6 +535,7 @@ def test_an_output_that_overshoots_is_clipped(
     assert isinstance(upscaled("pass", tmp_path, "lr * 3"), dict)
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -665,7 +677,7 @@ def test_other_test_sets_do_not_get_the_suites_title_and_note(cli: Cli, tmp_path
         Image.fromarray(photo(size, size)).save(tmp_path / "own" / side / "a.png")
     done = cli(
         *("run", "quick", "--methods", "bicubic", "--datasets", f"folder:{tmp_path / 'own'}"),
-        *("--metrics", "psnr_y", "--no-fetch"),
+        *("--metrics", "psnr_y", "--no-fetch", "--reports", "markdown"),
     )
     assert done.returncode == 0, done.stderr
     assert "\nown\n" in f"\n{done.stdout}" and "sample photographs" not in done.stdout
