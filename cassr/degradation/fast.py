@@ -38,15 +38,25 @@ def to_pixels(image: Image) -> Pixels:
 def blur(image: Image, kernel: Planes) -> Image:
     """As `steps.blur`, by few separable filters where the kernel is their sum."""
     image = image.astype(np.float32, copy=False)
-    columns, sizes, rows = np.linalg.svd(kernel)
-    parts, left, most = [], kernel, 2 if len(kernel) <= SMALL else 5
-    for column, size, row in zip(columns.T, sizes[:most], rows, strict=False):
+    parts = _separable(kernel.tobytes(), len(kernel))
+    if not parts:
+        return cv2.filter2D(image, -1, kernel, borderType=BORDER)
+    made = [cv2.sepFilter2D(image, -1, *part, borderType=BORDER) for part in parts]
+    return sum(made[1:], made[0])
+
+
+@lru_cache(maxsize=8)
+def _separable(kernel: bytes, side: int) -> list[tuple[Planes, Planes]]:
+    """(row, column) of few filters whose sum a kernel (side, side) is; none where it takes many."""
+    left = np.frombuffer(kernel).reshape(side, side)
+    columns, sizes, rows = np.linalg.svd(left)
+    parts: list[tuple[Planes, Planes]] = []
+    for column, size, row in zip(columns.T, sizes[: 2 if side <= SMALL else 5], rows, strict=False):
         parts.append((_mirrored(row), _mirrored(size * column)))
         left = left - np.outer(*reversed(parts[-1]))
         if np.abs(left).sum() < LEFT_OUT:
-            made = [cv2.sepFilter2D(image, -1, *part, borderType=BORDER) for part in parts]
-            return sum(made[1:], made[0])
-    return cv2.filter2D(image, -1, kernel, borderType=BORDER)
+            return parts
+    return []
 
 
 def _mirrored(weights: Planes) -> Planes:
