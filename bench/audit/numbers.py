@@ -26,11 +26,13 @@ _CHANGE = (
     rf"(?:\s*[(\[]\s*(?:{_ARROW}\s*[+-]?|[+-])\s*{_PLAIN}\s*%?\s*{_ARROW}?\s*[)\]]"
     rf"|\s*[(\[]\s*{_PLAIN}\s*%?\s*{_ARROW}\s*[)\]]"
     rf"|\s*{_ARROW}\s*[+-]?\s*{_PLAIN}\s*%?"
+    rf"|\s*[(\[]\s*{_PLAIN}\s*×\s*[)\]]"
     rf"|\s+\+{_PLAIN}\s*%?)"
 )
 _VALUE = re.compile(
-    rf"({_POWER}|{_TOKEN})\s*(?:dB|%)?(?:{_SPREAD})?(?:{_CHANGE})?\s*{_ARROW}?\s*[*†‡§]*"
+    rf"({_POWER}|{_TOKEN})\s*(?:dB|%|×|m?s|([kKMGT])B?)?(?:{_SPREAD})?(?:{_CHANGE})?\s*{_ARROW}?\s*[*†‡§]*"
 )
+THOUSANDS = {"K": 3, "M": 6, "G": 9, "T": 12}
 _BETWEEN = re.compile(r"\s*[/|;]\s*|,\s+")
 _BRACKETED = re.compile(r"(.*?)\s*\(([^()]*)\)\s*")
 _NUMERIC = re.compile(rf"[(\[<>~≈≤≥±+\-\s{_ARROW[1:-1]}]*[.,]?\d")
@@ -81,7 +83,9 @@ def numbers(text: str, comma: Comma = "unknown") -> tuple[Number, ...] | str:
     if match := _VALUE.fullmatch(text.strip()):
         value = _decimal(match[1], comma)
         start = len(text) - len(text.lstrip())
-        return value if isinstance(value, str) else (Number(value, start),)
+        if isinstance(value, str):
+            return value
+        return (Number(value.scaleb(THOUSANDS[match[2].upper()]) if match[2] else value, start),)
     parts = _parts(text)
     if len(parts) > 1 and all(_VALUE.fullmatch(part) or is_missing(part) for part, _ in parts):
         return _several(parts, comma)
@@ -112,7 +116,6 @@ def _several(parts: list[tuple[str, int]], comma: Comma) -> tuple[Number, ...] |
 
 
 def _decimal(token: str, comma: Comma) -> Decimal | str:
-    """A number in its printed digits; or why it cannot be told."""
     mantissa, _, power = token.replace(" ", "").partition("10^")
     mantissa, _, exponent = mantissa.rstrip("×x*·").replace("E", "e").partition("e")
     power = power or exponent or "0"

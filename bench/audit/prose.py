@@ -1,4 +1,4 @@
-"""What prose states about tables, as a card, and whether the tables bear it out."""
+"""What prose states about tables, as a card, and whether they bear it out."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def _margin(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statem
     gain = value.value - rival.value if value.better == "higher" else rival.value - value.value
     claimed = Decimal(claim.percent)
     actual = 100 * gain / rival.value
-    step = Decimal(1).scaleb(int(value.value.as_tuple().exponent))
-    slack = Decimal(1).scaleb(int(claimed.as_tuple().exponent)) / 2 + 100 * step / abs(rival.value)
+    half = Decimal(1).scaleb(int(claimed.as_tuple().exponent)) / 2
+    slack = half + 100 * value.step / abs(rival.value)
     if abs(actual - claimed) > slack:
         yield Statement(
             value.place,

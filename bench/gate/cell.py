@@ -69,7 +69,7 @@ class Cell:
 
     @property
     def worse_by(self) -> float:
-        """By how much the mean is worse; negative when it is better."""
+        """By how much the mean is worse; negative where better."""
         change = _change(self.before or 0.0, self.after or 0.0)
         return change if self.metric.better == "lower" else -change
 
@@ -118,8 +118,8 @@ class Cell:
     def _missing(self) -> list[str]:
         known, found, allowed = self.known, self.found, self.policy.allowed_missing
         if not known.images:
-            why = next(iter(found.missing.values()), "none was measured")
-            return [] if found.mean is not None else [f"no value: {printable(why)}"]
+            why = printable(next(iter(found.missing.values()), "none was measured"))
+            return [] if found.mean is not None else [f"no value: {why}"]
         absent = [image for image in known.images if image not in found.images]
         if len(absent) <= allowed:
             return []
@@ -180,8 +180,7 @@ class Cell:
         return f"{len(images)} images{of_photographs(len(images), self._independent(images))}"
 
     def _independent(self, images: Collection[str]) -> int:
-        groups = numbered(images, self.photographs)
-        return len(images) if groups is None else int(groups.max()) + 1
+        return len({(i in self.photographs, self.photographs.get(i, i)) for i in images})
 
 
 def cells_of(reference: Reference, found: Measured) -> list[Cell]:

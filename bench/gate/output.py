@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from bench.base.text import printable, without_folders
 from bench.gate.cell import NO_SCORE
 from bench.gate.judge import GateVerdict, Judged
-from bench.reports.tables.markdown import escape
+from bench.reports.tables.markdown import escape, filled
 
 MAX_ROWS = 60
 MAX_NAME = 22
@@ -71,25 +70,14 @@ def _aligned(texts: list[str], widths: list[int]) -> str:
 
 def markdown(verdict: GateVerdict) -> str:
     """For a job summary: what failed first, then all rows."""
-    return "\n".join(_markdown(verdict)) + "\n"
-
-
-def _markdown(verdict: GateVerdict) -> Iterator[str]:
-    sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
-    yield f"### {sign} {headline(verdict)}"
-    yield ""
-    yield from (f"- {_kept(problem)}" for problem in verdict.problems)
-    if verdict.rows:
-        yield "| | dataset | method | metric | reference | now | reason |"
-        yield "|---|---|---|---|---:|---:|---|"
-    for row in sorted(_shown(verdict), key=lambda row: row.state):
-        state, *texts = [_kept(text) for text in _texts(row)]
-        mark = "✅" if row.state == "pass" else "❌"
-        yield f"| {mark} {state} | {' | '.join(texts)} | {_kept(row.reason)} |"
-    if verdict.notes or _left_out(verdict):
-        yield ""
-    notes = [*verdict.notes, _left_out(verdict)]
-    yield from (f"- {_kept(note)}" for note in notes if note)
+    return filled(
+        "pages/gate.md",
+        _kept,
+        verdict=verdict,
+        headline=headline(verdict),
+        rows=[(row, _texts(row)) for row in sorted(_shown(verdict), key=lambda row: row.state)],
+        notes=[*verdict.notes, *filter(None, [_left_out(verdict)])],
+    )
 
 
 def _kept(text: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.base.cards import parse_toml, read_text
+from bench.base.cards import checked, parse_toml, read_text
 from bench.base.errors import BenchError, CardError
 from bench.base.records import write_atomic
 from bench.base.text import printable
@@ -105,15 +105,17 @@ def read_reference(path: Path) -> Reference:
     """Read a reference, TOML or JSON by the file's suffix.
 
     Raises:
-        CardError: unreadable, too large, a field that is unknown or wrong, or a scope that names
-            nothing in the reference.
+        CardError: unreadable, too large, a field or scope that is unknown or wrong.
     """
-    data = _parse(path, _read_text(path))
-    try:
-        reference = Reference.model_validate(data)
-    except ValidationError as error:
-        raise _refused(path, error) from error
-    _check_scopes(path, reference)
+    reference = checked(path, _parse(path, _read_text(path)), Reference)
+    cells = reference.measured.cells()
+    for scope in (*reference.tolerances, *reference.floors):
+        if not any(scope.covers(*key) for key in cells):  # it would loosen nothing or everything
+            named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
+            raise CardError(
+                f"{printable(path)}: tolerances, floors: nothing in the reference is called "
+                f"'{printable(named)}'; mend the name or remove the entry"
+            )
     return reference
 
 
@@ -139,25 +141,6 @@ def _parse(path: Path, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CardError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
-
-
-def _refused(path: Path, error: ValidationError) -> CardError:
-    first = error.errors()[0]
-    field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
-    return CardError(f"{printable(path)}: field '{field}': {first['msg'].lower()}")
-
-
-def _check_scopes(path: Path, reference: Reference) -> None:
-    """A typo in a scope must fail: it would silently loosen nothing or everything."""
-    cells = reference.measured.cells()
-    for what, scopes in (("tolerances", reference.tolerances), ("floors", reference.floors)):
-        for scope in scopes:
-            if not any(scope.covers(*key) for key in cells):
-                named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
-                raise CardError(
-                    f"{printable(path)}: {what}: nothing in the reference is called "
-                    f"'{printable(named)}'; mend the name or remove the entry"
-                )
 
 
 # -- writing -------------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ def verify(
     """Score published images afresh and compare with what was published.
 
     Args:
-        given: the archive or a folder with its files; downloaded where it is None.
-        names: of metrics; all that were logged where it is empty.
+        given: the archive or a folder with its files; None downloads it.
+        names: of metrics; empty for all that were logged.
 
     Raises:
         BenchError: an unknown source or metric, no files of it, nothing that could be compared.
@@ -196,22 +196,17 @@ def _compare(
 
 
 def _line(
-    dataset: str,
-    metric: str,
-    held: Held,
-    published: Mapping[str, float],
-    ours: Mapping[str, float],
+    dataset: str, metric: str, held: Held, published: Mapping[str, float], ours: Mapping[str, float]
 ) -> Line:
-    both = [image for image in published if image in ours]
+    apart = [abs(ours[image] - value) for image, value in published.items() if image in ours]
     about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
-    if not both:
+    if not apart:
         reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
         return Line(**about, images=0, verdict="not run", reason=reason)
-    apart = [abs(ours[image] - published[image]) for image in both]
-    absent = len(published) - len(both)
+    absent = len(published) - len(apart)
     return Line(
         **about,
-        images=len(both),
+        images=len(apart),
         largest=max(apart),
         mean=statistics.fmean(apart),
         verdict="holds" if max(apart) <= held.tolerance and not absent else "differs",

@@ -7,7 +7,7 @@ equals pyiqa's `ms_ssim` as it is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,8 +41,7 @@ class PsnrY(Psnr):
     _channels = "y"
 
 
-@dataclass(frozen=True)
-class _Local:
+class _Local(NamedTuple):
     """An image and its local statistics, float64: y (1, C, H, W) in units of 1/255; mean and
     variance under the window (1, C, H-10, W-10)."""
 

@@ -67,12 +67,9 @@ def _function(file: Path) -> ast.FunctionDef:
             f"{printable(file)}: expected a metric file, cannot read one ({reason})"
         ) from error
     except (SyntaxError, ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        reason = getattr(error, "msg", None) or str(error)
-        raise CardError(
-            f"{printable(file)}{f':{line}' if line else ''}: is not valid Python "
-            f"({printable(reason)})"
-        ) from error
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = printable(getattr(error, "msg", None) or error)
+        raise CardError(f"{printable(file)}{line}: is not valid Python ({reason})") from error
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "score":
             return node

@@ -34,8 +34,6 @@ _OURS = ("type", "device", CROP_BORDER)
 
 
 class _Config(NamedTuple):
-    """What pyiqa says of a metric."""
-
     name: str
     values: Mapping[str, Any]
 
@@ -80,7 +78,7 @@ def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
 
 
 def record_files(spec: MetricSpec, paths: Iterable[Path]) -> None:
-    """Keep what a metric read, so that asking again imports nothing."""
+    """Keep what a metric read; asking again then imports nothing."""
     home = weights.torch_home()
     names = [os.path.relpath(path, home) for path in dict.fromkeys(paths)]
     write_atomic(_list(), json.dumps({**_found(), _key(spec): names}, indent=1, sort_keys=True))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from bench.base.types import Better
 
 Array = NDArray[np.float64]
 
@@ -53,7 +54,7 @@ class Bootstrap:
 
 
 def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether differences, of which so many are not zero, are neither all zero nor enough."""
+    """Whether some images differ, but too few: so many do."""
     return (other > 0) & (other < MIN_IMAGES)
 
 
@@ -80,8 +81,7 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
         means[rows] = centre + shift
         t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
-    error = values.std(axis=0, ddof=1) / np.sqrt(count)
-    return Bootstrap(centre, error, means, t)
+    return Bootstrap(centre, values.std(axis=0, ddof=1) / np.sqrt(count), means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -157,13 +157,8 @@ def holm_confidence(p: Array, alpha: float) -> Array:
     return 1 - level
 
 
-def rank_probabilities(
-    means: Array | NDArray[np.float32], better: Literal["higher", "lower"]
-) -> Array:
-    """How often each method takes each rank.
-
-    Args:
-        means: (R, k) resampled means of k methods.
+def rank_probabilities(means: Array | NDArray[np.float32], better: Better) -> Array:
+    """How often each method takes each rank in (R, k) resampled means of k methods.
 
     Returns:
         (k, k): row i holds method i's probabilities of rank 1, 2, ...; equal means share the

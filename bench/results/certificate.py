@@ -17,13 +17,8 @@ NONE = "none; `cassr-bench verify metrics` makes one"
 
 
 class Line(Card):
-    """One metric on one dataset.
-
-    Attributes:
-        images: that were compared; 0 where the metric could not run.
-        largest, mean: difference to the published value of an image (of the set, for FID).
-        reason: why it does not hold, where that is not the difference.
-    """
+    """One metric on one dataset: differences to the published values of the images compared (of
+    the set, for FID); `reason` says why it does not hold where that is not the difference."""
 
     dataset: str
     metric: str
@@ -36,11 +31,9 @@ class Line(Card):
 
 
 class Certificate(Card):
-    """What was compared with what, where and when.
+    """What was compared with what, where and when (UTC, YYYY-MM-DD).
 
-    Attributes:
-        date: UTC, YYYY-MM-DD.
-        prints: metric -> hash of its fingerprint then: another version of it is not certified.
+    `prints` are metric -> hash of its fingerprint then: another version is not certified.
     """
 
     source: str

@@ -28,7 +28,7 @@ NOISE_COLUMNS = ["dataset", "metric", "half_width", "images"]
 
 
 class PublishedTable(Card):
-    """A table of a source; `marked` says how many ranks it marks (2: best and second best)."""
+    """`marked` says how many ranks it marks (2: best and second best)."""
 
     caption: str
     marked: Literal[0, 1, 2]
@@ -51,10 +51,9 @@ class PublishedMetric(Card):
 
 
 class SourceCard(Card):
-    """Where published numbers are from and how its names map to registered ones.
+    """Where published numbers, the CSV file `rows`, are from; its names to registered ones.
 
     Attributes:
-        rows: the CSV file beside the card.
         methods: its name -> ours; names that are not listed match ours whatever their case.
         variants: text of the column `variant` -> our method's name.
     """
@@ -127,16 +126,16 @@ def folder() -> Path:
 
 
 def sources() -> tuple[Source, ...]:
-    """All sources, in the order of their names.
-
-    Raises:
-        CardError, DataError: a card or a row that cannot be read.
-    """
+    """All sources, in the order of their names; raises as `read_source`."""
     return tuple(read_source(path) for path in sorted(folder().glob("*.toml")))
 
 
 def read_source(path: Path) -> Source:
-    """A source from its card; every name in its rows must be in the card."""
+    """A source from its card.
+
+    Raises:
+        CardError, DataError: the card, or a row, which must have names that the card has.
+    """
     card = read_card(path, SourceCard)
     rows = read_rows(path.with_name(card.rows))
     for row in rows:

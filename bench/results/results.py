@@ -22,8 +22,7 @@ class Item:
     """A method or dataset as it appears in reports.
 
     Attributes:
-        name: registered name.
-        title: as printed.
+        name, title: as registered, and as printed.
         note: shown under every table that it appears in ("" for none): deviations, labels such as
             "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
         variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
@@ -69,7 +68,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Where the pictures of one dataset item are: LR, HR and one SR per method that has it."""
+    """The pictures of one image: LR, HR and one SR per method that has it."""
 
     dataset: str
     image: str
@@ -170,12 +169,11 @@ def summarize(results: Results) -> pd.DataFrame:
     """Mean per dataset, metric and method over their `common_set`.
 
     Returns:
-        Columns ``dataset, metric, method, mean, n, missing, images, reason``, rows in the order
-        of the results. ``mean`` is NaN where ``n`` is 0; ``n`` is the size of the common set;
-        ``images`` counts the dataset's images; ``missing`` counts those of them that this method
-        has no value for; ``reason`` joins the first distinct reasons of these and counts the
-        others. A metric over a whole set is one value over all images: its ``n`` is ``images``
-        (1 where no image is listed), its ``missing`` 0 or 1.
+        `SUMMARY_COLUMNS`, rows in the order of the results. ``mean`` is NaN where ``n``, the size
+        of the common set, is 0; ``missing`` counts those of the dataset's ``images`` that this
+        method has no value for, ``reason`` joins their first distinct reasons. A metric over a
+        whole set is one value over all images: its ``n`` is ``images`` (1 where no image is
+        listed), its ``missing`` 0 or 1.
 
     Raises:
         DataError: two rows of ``scores`` are for the same image, method and metric.

@@ -41,12 +41,9 @@ SeedVerdict = Literal["better", "worse", "none"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Methods that differ in their training seed only.
+    """Methods, by training seed, that differ in nothing else.
 
-    Attributes:
-        label: the settings in which the configurations of a table differ.
-        settings: heading -> value, without the training seed.
-        methods: training seed -> method.
+    `settings` are heading -> value, `label` says those in which a table's configurations differ.
     """
 
     label: str
@@ -60,9 +57,7 @@ class SeedCell:
 
     Attributes:
         n: images; None for a metric of the whole set.
-        seed_means: a mean per training seed that has scores.
-        half: of the 95 % interval over images of the mean over seeds; NaN where there is none.
-        reason: why scores or the interval are missing.
+        half: of the 95 % interval over images of the mean over seeds; NaN with its reason.
     """
 
     dataset: str
@@ -87,13 +82,12 @@ class SeedCell:
 
 @dataclass(frozen=True)
 class SeedPair:
-    """Two configurations compared on one dataset and metric.
+    """Whether a is better than b on one dataset and metric; `reason` says why neither is.
 
     Attributes:
         difference: mean of a - b.
         low, high: its interval over images, without zero exactly where `holm_p` is below alpha.
         p, holm_p: of "no difference", over images; NaN without a test.
-        verdict: whether a is better than b; `reason` says why neither is.
     """
 
     a: SeedCell
@@ -114,15 +108,7 @@ class SeedPair:
 
 @dataclass(frozen=True)
 class SeedStatistics:
-    """All that repeated trainings allow to say.
-
-    Attributes:
-        configurations: in the order of their first methods.
-        cells: a row per dataset, metric and configuration.
-        pairs: a row per dataset, metric and two configurations.
-        comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
-        alpha: a Holm-corrected p below it is more than image noise.
-    """
+    """All that repeated trainings allow to say; fields as of `table_stats.Statistics`."""
 
     configurations: tuple[Configuration, ...]
     cells: tuple[SeedCell, ...]
@@ -173,11 +159,7 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     """Intervals over images, spreads over training seeds, and what both allow to say.
 
-    Images and resamples are those of `bench.results.table_stats.statistics`: shared by all
-    methods with any score, seeded by their ids, so that equal scores give equal statistics.
-
-    Args:
-        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
+    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`.
 
     Raises:
         DataError: two methods have the same settings and the same training seed.

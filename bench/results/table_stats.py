@@ -94,10 +94,8 @@ class CommonScores:
     """Scores of one dataset and metric on the images that all methods with any score share.
 
     Attributes:
-        methods: k methods that have a score.
         values: (n, k), a row per image in the order of their ids, or per photograph where several
             images are from one (`bench.results.paired.by_group`); their means are the same.
-        images: how many there are.
         seed: of the resamples; equal images give equal seeds.
         reason: why there is no test ("" where there is one).
     """
@@ -131,13 +129,10 @@ class CommonScores:
 
 
 def statistics(results: Results, alpha: float = 0.05) -> Statistics:
-    """Intervals, paired tests and ranks of every cell of a table.
+    """Intervals, paired tests and ranks of every cell, verdicts at the level `alpha` after Holm.
 
     Only images that all methods with any score share count. Equal scores give equal statistics:
     the resamples are seeded by the ids of these images, and methods share them.
-
-    Args:
-        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
     """
     rows = [
         common_scores(results, d.name, metric)
@@ -150,8 +145,7 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
         compared = compare_all(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row), compared)
-    summarized = ("mean", "n", "reason")
-    columns = [*(name for name in CELL_COLUMNS if name not in summarized), "untested"]
+    columns = [*(c for c in CELL_COLUMNS if c not in ("mean", "n", "reason")), "untested"]
     own = pd.DataFrame(cells, columns=columns)
     merged = summarize(results).merge(own, how="left", on=["dataset", "metric", "method"])
     untested = merged["untested"].fillna("")
