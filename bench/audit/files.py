@@ -104,8 +104,7 @@ def audit_files(
         if better := known.get(plain(value.metric)):
             values[i] = replace(value, better=better, stated=None)
     unread = [cell for file in files for cell in file.unread]
-    given = {"significant": significant, "blocks": blocks}
-    found = audit(values, without=without, unread=unread, **given)
+    found = audit(values, significant=significant, blocks=blocks, without=without, unread=unread)
     notes = (*(note for file in files for note in file.notes), *found.notes)
     found = replace(found, notes=notes, unread=tuple(unread))
     if claims is not None:

@@ -43,6 +43,7 @@ def score(
     """
     from bench.files.outputs import SingleFile, files_in
     from bench.running import score_folders as folders
+    from bench.suites.protocols import find_protocol
 
     inputs = files_in([*sr, *([hr] if hr else [])])
     output = SingleFile(csv, "--csv", inputs=inputs, overwrite=overwrite) if csv else None
@@ -56,6 +57,7 @@ def score(
             store, resolve_device(device), workers, limit=limit, sr_name=sr_name, modcrop=modcrop
         ),
         progress(as_json),
+        find_protocol(protocol).composite if protocol else None,
     )
     if output is not None:
         output.write(folders.as_csv(scores))

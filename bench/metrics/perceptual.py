@@ -109,20 +109,38 @@ class ClipIqa(PyiqaMetric):
         clip.encode_text = lambda text: prompts
 
 
-class Maniqa(PyiqaMetric):
-    """MANIQA without the ImageNet backbone that pyiqa would download (330 MB).
+class OnBackbone(PyiqaMetric):
+    """A network on backbones of timm, each from the weights `NAME.safetensors` on the spec.
 
-    The checkpoint is loaded strictly and holds every parameter of the backbone, so what is
-    skipped would be overwritten at once.
+    One that has none there is left untrained: the network's own checkpoint is loaded strictly and
+    holds every parameter of it, so what pyiqa would download would be overwritten at once.
     """
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         import timm
 
         create = timm.create_model
+        files = {weight.name: weight for weight in spec.weights}
 
-        def untrained(name: str, pretrained: bool) -> torch.nn.Module:
-            return create(name, pretrained=False)
+        def from_file(name: str, pretrained: bool, **options: Any) -> torch.nn.Module:
+            if weight := files.get(f"{name}.safetensors"):
+                options["pretrained_cfg_overlay"] = {"file": str(weights.locate(weight))}
+            return create(name, pretrained=weight is not None, **options)
 
-        with patch.object(timm, "create_model", untrained):
+        # With options pyiqa may read other files, and no one knows which.
+        with patch.object(timm, "create_model", from_file if files else create):
             super().__init__(spec, device)
+
+
+class Afine(PyiqaMetric):
+    """A-FINE, which changes the images that it is given and takes whole squares of 32 px."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        clip = {"clip_backbone": str(weights.locate(weight)) for weight in spec.weights[:1]}
+        super().__init__(spec, device, **clip)
+
+    def _value(self, sr: Tensor, prepared: Any) -> Tensor:
+        height, width = sr.shape[-2:]
+        if height % 32 or width % 32:
+            raise ImageError(f"afine takes sides that 32 divides, found {width}x{height} px")
+        return self.net(sr.clone(), prepared.clone())

@@ -27,6 +27,9 @@ from bench.remote import weights
 PREFIX = "pyiqa:"
 SET_METRICS = ("fid", "sfid", "fid_dinov2", "inception_score")
 """pyiqa's metrics of folders, which are refused."""
+PERCEPTUAL = "bench.metrics.perceptual:"
+WHOLE = (f"{PERCEPTUAL}OnBackbone", f"{PERCEPTUAL}Afine")
+"""Classes that say where a network's backbones are, whatever its options."""
 _PYIQA = Package("pyiqa", "pyiqa")
 _PLAIN = (bool, int, float, str)
 _OURS = ("type", "device", CROP_BORDER)
@@ -56,7 +59,7 @@ def spec_of(name: str) -> MetricSpec:
         reference=config["metric_mode"] == "FR",
         means=f"pyiqa's {own} with pyiqa's defaults",
         source="chaofengc/IQA-PyTorch",
-        factory="bench.metrics.perceptual:PyiqaMetric",
+        factory=alike.factory if alike and alike.factory in WHOLE else f"{PERCEPTUAL}PyiqaMetric",
         range=config.get("score_range", ""),
         licence="PolyForm-Noncommercial-1.0.0 (pyiqa)",
         packages=alike.packages if alike and alike.packages else (_PYIQA,),

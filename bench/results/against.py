@@ -16,13 +16,7 @@ import numpy as np
 from bench.base.types import MetricSpec
 from bench.metrics.sets import incomparable
 from bench.results.bootstrap import MIN_IMAGES, bootstrap
-from bench.results.published import (
-    PublishedDataset,
-    PublishedRow,
-    Source,
-    noise_floor,
-    sources,
-)
+from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import common_scores
 
@@ -92,8 +86,14 @@ def _compare(
     n = int(cell["n"])
     measured = float(cell["mean"]) if n else None
     difference = None if measured is None else measured - float(row.value)
-    unlike = tuple(_unlike(results, dataset, metric, known, n)) if n else (str(cell["reason"]),)
-    protocols = {row.dataset: known.protocol, row.metric: source.card.metrics[row.metric].protocol}
+    unlike = (
+        tuple(_unlike(results, source, row, dataset, metric, n)) if n else (str(cell["reason"]),)
+    )
+    protocols = {
+        "all of it": f"made by protocol {source.card.protocol}",
+        row.dataset: known.protocol,
+        row.metric: source.card.metrics[row.metric].protocol,
+    }
     return Against(
         source=source.card.title,
         table=row.table,
@@ -124,8 +124,14 @@ def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Pub
 
 
 def _unlike(
-    results: Results, dataset: Item, metric: MetricSpec, known: PublishedDataset, n: int
+    results: Results, source: Source, row: PublishedRow, dataset: Item, metric: MetricSpec, n: int
 ) -> Iterator[str]:
+    known = source.card.datasets[row.dataset]
+    protocol = results.provenance.get("suite", {}).get("protocol", "")
+    if protocol not in ("", source.card.protocol):
+        yield f"protocol {protocol} here, {source.card.protocol} there"
+    if metric.name != base_name(metric):
+        yield f"{metric.name} here, {base_name(metric)} there"
     if known.images is not None and n != known.images:
         yield f"n = {n} here, {known.images} there"
     if known.images is None and incomparable(metric, n, None):

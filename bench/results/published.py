@@ -21,6 +21,7 @@ from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import Better, MetricSpec
+from bench.metrics.options import parse
 from bench.results.results import Item, Results
 
 COLUMNS = ["table", "dataset", "method", "variant", "metric", "better", "value", "printed_bold"]
@@ -54,6 +55,7 @@ class SourceCard(Card):
     """Where published numbers, the CSV file `rows`, are from; its names to registered ones.
 
     Attributes:
+        protocol: by which they were made.
         methods: its name -> ours; names that are not listed match ours whatever their case.
         variants: text of the column `variant` -> our method's name.
     """
@@ -62,6 +64,7 @@ class SourceCard(Card):
     title: str
     source: str
     rows: str
+    protocol: str
     notes: list[str] = Field(default_factory=list)
     methods: dict[str, str] = Field(default_factory=dict)
     variants: dict[str, str] = Field(default_factory=dict)
@@ -99,7 +102,7 @@ class Source:
         return [
             row
             for row in self.rows
-            if self.card.metrics[row.metric].name == metric.name
+            if self.card.metrics[row.metric].name == base_name(metric)
             and same_name(self.method_name(row), method)
             and any(
                 same_name(name, dataset)
@@ -211,7 +214,7 @@ def as_results(
     digits = {name: -int(value.as_tuple().exponent) for (*_, name), value in values.items()}
     shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
     return Results(
-        title=f"{source.card.title}, Table {table}, as published",
+        title=f"{source.card.title}, Table {table}, as published (protocol {source.card.protocol})",
         datasets=tuple(replace(item, note="") for item in datasets),
         methods=tuple(replace(item, note="") for item in methods),
         metrics=tuple(shown),
@@ -226,6 +229,11 @@ def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:
         (row["dataset"], row["metric"]): (float(row["half_width"]), int(row["images"]))
         for _, row in rows
     }
+
+
+def base_name(metric: MetricSpec) -> str:
+    """A metric's name without its options."""
+    return parse(metric.name)[0]
 
 
 def same_name(published: str, item: Item) -> bool:

@@ -22,6 +22,7 @@ from bench.results.view import PLAIN, View
 from bench.running.plan import NONE_FAILED, Failures, Plan, Targets
 from bench.running.score import Scorer
 from bench.suites.fetch import remedies
+from bench.suites.protocols import find_protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,23 @@ def outcome_of(
         for image, why in reasons.items()
     ]
     view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
-    return RunOutcome(results, (*refused, *failed), view)
+    return RunOutcome(_with_composite(results, plan.suite.protocol), (*refused, *failed), view)
+
+
+def _with_composite(results: Results, name: str) -> Results:
+    """The results with the score that their protocol ranks by, where it has one of its own."""
+    composite = find_protocol(name).composite if name else None
+    if composite is None:
+        return results
+    known = results.provenance["metrics"]
+    of = {term.metric: known.get(term.metric) for term in composite.terms}
+    prints = {**known, composite.name: {"metric": composite.name, "protocol": name, "of": of}}
+    return replace(
+        results,
+        metrics=(*results.metrics, composite.spec),
+        scores=composite.added(results.scores),
+        provenance={**results.provenance, "metrics": prints},
+    )
 
 
 def made_elsewhere(plan: Plan, targets: Targets, kind: str) -> dict[str, Mapping[str, Any]]:
