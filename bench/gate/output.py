@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.sax import saxutils
 
 from bench.base.text import printable, without_folders
 from bench.gate.cell import NO_SCORE
@@ -87,30 +87,10 @@ def _kept(text: str) -> str:
 
 def junit(verdict: GateVerdict, name: str) -> bytes:
     """JUnit XML: a test case per cell; what could not be judged is an error."""
-    suite = ElementTree.Element(
-        "testsuite",
-        name=_xml(f"gate {name}"),
-        tests=str(len(verdict.rows) + len(verdict.problems)),
-        failures=str(len(verdict.failed)),
-        errors=str(len(verdict.problems)),
-    )
-    for row in verdict.rows:
-        classname = _xml(f"{row.dataset}.{row.method}")
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=classname, name=_xml(row.metric), time="0"
-        )
-        if row.state == "fail":
-            failure = ElementTree.SubElement(case, "failure", message=_xml(row.reason))
-            failure.text = _xml(f"reference {number(row.reference)}, now {number(row.found)}")
-    for problem in verdict.problems:
-        case = ElementTree.SubElement(suite, "testcase", classname="gate", name="comparable")
-        ElementTree.SubElement(case, "error", message=_xml(problem))
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    return filled("pages/gate.xml", _xml, verdict=verdict, name=name, number=number).encode()
 
 
 def _xml(text: str) -> str:
-    """Text without this machine's folders and characters that XML cannot hold."""
-    return printable(without_folders(text)).encode("utf-8", "replace").decode()
+    """Text without this machine's folders, markup and characters that XML cannot hold."""
+    plain = printable(without_folders(text)).encode("utf-8", "replace").decode()
+    return saxutils.escape(plain, {'"': "&quot;"})

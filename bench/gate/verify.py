@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import metrics
 from bench.base.cards import Card, read_folder
-from bench.base.errors import DataError, UnknownName, WeightsError
+from bench.base.errors import DataError, UnknownName
 from bench.base.hashing import json_sha256
 from bench.base.metering import machine_name
 from bench.base.progress import Progress
@@ -47,9 +47,7 @@ class Held(Card):
 class PublishedScores(Card):
     """Published SR images with per-image scores.
 
-    Attributes:
-        sr, hr, logs: patterns of the files in the archive, or in a folder with its files;
-            `{dataset}` stands for a dataset's name.
+    `sr`, `hr` and `logs` are patterns of the archive's files, `{dataset}` in them a set's name.
     """
 
     name: str
@@ -118,11 +116,8 @@ def verify(
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
     by_hand = f"clone {source.archive.page} and give it as --from"
-    try:
-        with progress.step(source.archive.name) as advance:
-            return fetch_file(source.archive, advance, by_hand)
-    except WeightsError as error:
-        raise DataError(str(error)) from error
+    with progress.step(source.archive.name) as advance:
+        return fetch_file(source.archive, advance, by_hand)
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -189,10 +184,7 @@ def _compare(
         scores = as_frame(score_folders([sr], hr, usable, options, progress))
         for metric, own in scores.dropna(subset="value").groupby("metric"):
             ours[str(metric)] = dict(zip(own["image"], own["value"], strict=True))
-    return [
-        _line(dataset, metric, held[metric], values, ours.get(metric, {}))
-        for metric, values in wanted.items()
-    ]
+    return [_line(dataset, m, held[m], values, ours.get(m, {})) for m, values in wanted.items()]
 
 
 def _line(

@@ -41,7 +41,7 @@ _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 METRICS = _read.metrics
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
-    **{spec.pyiqa_name: spec.weights for spec in METRICS if spec.kind == "image"},
+    **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},
     **_read.pyiqa,
 }
 """What `pyiqa:NAME` loads, for the metrics whose files are known; the rest is found by asking."""

@@ -41,6 +41,16 @@ class PsnrY(Psnr):
     _channels = "y"
 
 
+class LrPsnr(Psnr):
+    """PSNR on RGB of both images shrunk again: bicubic, antialiased, rounded to 8 bits."""
+
+    def seen(self, image: Tensor) -> Tensor:
+        """(1, 3, H / scale, W / scale) float64 in [0, 1]."""
+        size = [side // int(self.spec.options.get("scale", 4)) for side in image.shape[-2:]]
+        small = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True)
+        return super().seen(small.mul(255).round().clamp(0, 255) / 255)
+
+
 class _Local(NamedTuple):
     """An image and its local statistics, float64: y (1, C, H, W) in units of 1/255; mean and
     variance under the window (1, C, H-10, W-10)."""

@@ -1,4 +1,4 @@
-"""Distances between two sets of features: Frechet (FID) and kernel (KID), exact and without sqrtm.
+"""Distances between two sets of features, Frechet (FID) and kernel (KID), and how far they overlap.
 
 Features are numpy (n, d) float64, a row per image, n at least 2. The order of rows is irrelevant.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from bench.base.errors import DataError
 
@@ -44,6 +45,22 @@ def kernel_distance(x: Features, y: Features) -> float:
     """
     x, y = _checked(x, y)
     return _mean_within(x) + _mean_within(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
+
+
+def covered(x: Features, by: Features, k: int = 3) -> float:
+    """The share of x that is no further from some row of `by` than its k-th nearest neighbour is.
+
+    Precision of x with reference `by`, recall the other way round: Kynkaanniemi et al., NeurIPS
+    2019.
+
+    Raises:
+        DataError: no more than k rows, or different d.
+    """
+    x, by = _checked(x, by)
+    if len(by) <= k:
+        raise DataError(f"precision and recall need {k + 1} images on each side, got {len(by)}")
+    radii = np.partition(cdist(by, by), k, axis=1)[:, k]
+    return float((cdist(x, by) <= radii).any(axis=1).mean())
 
 
 def _checked(x: Features, y: Features) -> tuple[Features, Features]:

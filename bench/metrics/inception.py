@@ -18,7 +18,7 @@ from torch import Tensor
 from bench.base.types import MetricSpec
 from bench.files.images import to_uint8
 from bench.metrics.filters import check_image, exact
-from bench.metrics.frechet import Features, frechet_distance, kernel_distance
+from bench.metrics.frechet import Features, covered, frechet_distance, kernel_distance
 from bench.remote import weights
 
 _CROPS_AT_ONCE = 16
@@ -77,6 +77,22 @@ class Kid(_InceptionSet):
     def distance(self, sr_features: Features, hr_features: Features) -> float:
         """KID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
         return kernel_distance(sr_features, hr_features)
+
+
+class Precision(_InceptionSet):
+    """How many SR images are like HR images; a `bench.base.types.SetMetric`."""
+
+    def distance(self, sr_features: Features, hr_features: Features) -> float:
+        """In [0, 1]; numpy (n_sr, 2048), (n_hr, 2048)."""
+        return covered(sr_features, hr_features)
+
+
+class Recall(_InceptionSet):
+    """How many HR images are like SR images; a `bench.base.types.SetMetric`."""
+
+    def distance(self, sr_features: Features, hr_features: Features) -> float:
+        """In [0, 1]; numpy (n_sr, 2048), (n_hr, 2048)."""
+        return covered(hr_features, sr_features)
 
 
 class PatchFid(_PatchSet, Fid):

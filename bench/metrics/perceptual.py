@@ -136,8 +136,8 @@ class Afine(PyiqaMetric):
     """A-FINE, which changes the images that it is given and takes whole squares of 32 px."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
-        clip = {"clip_backbone": str(weights.locate(weight)) for weight in spec.weights[:1]}
-        super().__init__(spec, device, **clip)
+        clip = [str(weights.locate(weight)) for weight in spec.weights]
+        super().__init__(spec, device, **({"clip_backbone": clip[0]} if clip else {}))
 
     def _value(self, sr: Tensor, prepared: Any) -> Tensor:
         height, width = sr.shape[-2:]

@@ -1,7 +1,6 @@
 """Measured means beside published ones: the difference, the noise floor, and what is unlike.
 
-The noise floor is the half-width of the 95 % interval of the mean: how far it would move with
-other images of the same kind. Unlike things get no verdict but the reason why.
+The noise floor is the half-width of the 95 % interval of the mean.
 """
 
 from __future__ import annotations
@@ -27,14 +26,13 @@ PublishedVerdict = Literal[
 
 @dataclass(frozen=True)
 class Against:
-    """One published value beside ours.
+    """One published value, as printed, beside ours.
 
     Attributes:
-        published: as printed.
         difference: measured - published; None where nothing was measured.
         noise: 95 % half-width of the mean, None where unknown; `noise_of` says whose scores.
         unlike: why the two may not be compared; empty where they may.
-        protocol: what is known to differ, or is not stated and may.
+        protocol: by which it was made, what is known to differ, or is not stated and may.
     """
 
     source: str
@@ -63,12 +61,11 @@ def against(results: Results) -> list[Against]:
     floor = noise_floor()
     found = []
     for source in sources():
-        for dataset, metric, method in product(results.datasets, results.metrics, results.methods):
-            cell = cells[dataset.name, metric.name, method.name]
-            for row in source.rows_of(dataset, metric, method):
-                logged = floor.get((row.dataset, metric.name))
-                noise = _noise(results, dataset, metric, method, logged)
-                found.append(_compare(results, source, row, dataset, metric, method, cell, noise))
+        for own in product(results.datasets, results.metrics, results.methods):
+            cell = cells[own[0].name, own[1].name, own[2].name]
+            for row in source.rows_of(*own):
+                noise = _noise(results, *own, floor.get((row.dataset, own[1].name)))
+                found.append(_compare(results, source, row, own, cell, noise))
     return found
 
 
@@ -76,21 +73,18 @@ def _compare(
     results: Results,
     source: Source,
     row: PublishedRow,
-    dataset: Item,
-    metric: MetricSpec,
-    method: Item,
+    own: tuple[Item, MetricSpec, Item],
     cell: Mapping[Any, Any],
     noise: tuple[float | None, str],
 ) -> Against:
+    dataset, metric, method = own
     known = source.card.datasets[row.dataset]
     n = int(cell["n"])
     measured = float(cell["mean"]) if n else None
     difference = None if measured is None else measured - float(row.value)
-    unlike = (
-        tuple(_unlike(results, source, row, dataset, metric, n)) if n else (str(cell["reason"]),)
-    )
+    unlike = [*_unlike(results, source, row, dataset, metric, n)] if n else [str(cell["reason"])]
     protocols = {
-        "all of it": f"made by protocol {source.card.protocol}",
+        "the whole table": f"made by protocol {source.card.protocol}",
         row.dataset: known.protocol,
         row.metric: source.card.metrics[row.metric].protocol,
     }
@@ -108,7 +102,7 @@ def _compare(
         n=n,
         published_n=known.images,
         verdict=_verdict(difference, noise[0], bool(unlike)),
-        unlike=unlike,
+        unlike=tuple(unlike),
         protocol=tuple(f"{name}: {text}" for name, text in protocols.items() if text),
     )
 

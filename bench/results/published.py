@@ -36,7 +36,7 @@ class PublishedTable(Card):
 
 
 class PublishedDataset(Card):
-    """A source's dataset: our names for it, its size and manifest where known, what may differ."""
+    """Our names for it, its size and manifest where known, what may differ."""
 
     names: list[str]
     images: int | None = None
@@ -45,7 +45,7 @@ class PublishedDataset(Card):
 
 
 class PublishedMetric(Card):
-    """A source's metric: our name for it, and what may differ."""
+    """Our name for it, and what may differ."""
 
     name: str
     protocol: str = ""
@@ -141,16 +141,10 @@ def read_source(path: Path) -> Source:
     """
     card = read_card(path, SourceCard)
     rows = read_rows(path.with_name(card.rows))
-    for row in rows:
-        for what, name, known in (
-            ("table", row.table, card.tables),
-            ("dataset", row.dataset, card.datasets),
-            ("metric", row.metric, card.metrics),
-        ):
-            if name not in known:
-                raise DataError(
-                    f"{printable(card.rows)}: {what} '{printable(name)}' is not in {path.name}"
-                )
+    for row, what in product(rows, ("table", "dataset", "metric")):
+        name = printable(getattr(row, what))
+        if getattr(row, what) not in getattr(card, f"{what}s"):
+            raise DataError(f"{printable(card.rows)}: {what} '{name}' is not in {path.name}")
     return Source(card, tuple(rows))
 
 
@@ -202,16 +196,16 @@ def as_results(
     """
     import pandas as pd
 
-    values: dict[tuple[str, str, str], Decimal] = {}
-    scores = []
-    for dataset, method, metric in product(datasets, methods, metrics):
-        key = (dataset.name, method.name, metric.name)
-        for row in source.rows_of(dataset, metric, method):
-            if row.table == table:
-                values[key] = row.value
-        scores.append((*key, float(values.get(key, "nan"))))
+    values: dict[tuple[str, ...], Decimal] = {
+        (dataset.name, method.name, metric.name): row.value
+        for dataset, method, metric in product(datasets, methods, metrics)
+        for row in source.rows_of(dataset, metric, method)
+        if row.table == table
+    }
+    names = [[each.name for each in items] for items in (datasets, methods, metrics)]
+    scores = [(*key, float(values.get(key, "nan"))) for key in product(*names)]
     frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
-    digits = {name: -int(value.as_tuple().exponent) for (*_, name), value in values.items()}
+    digits = {key[2]: -int(value.as_tuple().exponent) for key, value in values.items()}
     shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
     return Results(
         title=f"{source.card.title}, Table {table}, as published (protocol {source.card.protocol})",

@@ -1,8 +1,7 @@
-"""Statistics of trainings that are repeated with other seeds: is a difference more than noise?
+"""Trainings that are repeated with other seeds: is a difference more than noise?
 
-Methods that are told apart by nothing but the heading "Training seed" are one configuration. The
-scores of two, averaged over the seeds, go through the paired test of `bench.results.table_stats`,
-and with m_a, m_b the means of each seed,
+The scores of two configurations, averaged over the seeds, go through the paired test of
+`bench.results.table_stats`, and with m_a, m_b the means of each seed,
 
     spread = max(max m_a - min m_a, max m_b - min m_b),
 
@@ -193,10 +192,8 @@ def _reasons(results: Results) -> dict[tuple[str, str, str], str]:
 def _averaged(
     scores: CommonScores, known: Sequence[Configuration]
 ) -> tuple[CommonScores, dict[int, Array]]:
-    """The scores averaged over the seeds, and each seed's, (n, seeds), by configuration.
-
-    Configurations are named by their numbers; those without a score are in neither.
-    """
+    """The scores averaged over the seeds, and each seed's, (n, seeds), by the numbers of those
+    configurations that have any."""
     place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
     columns = [
         [place[method.name] for method in own.methods.values() if method.name in place]

@@ -61,9 +61,8 @@ class Statistics:
     """All that the scores of a table allow to say.
 
     Attributes:
-        cells: a row per dataset, metric and method: mean over the common images, n, interval,
-            rank, the probability to be best and the range of 95 % of the ranks when the images
-            are drawn again, the verdict against the best; NaN with a reason where nothing can be
+        cells: a row per dataset, metric and method, `CELL_COLUMNS`: rank_low to rank_high hold 95 %
+            of the ranks when the images are drawn again; NaN with a reason where nothing can be
             said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
             intervals, both tests with and without Holm, and whether a is better or worse. The
@@ -187,13 +186,8 @@ def counted(images: int, groups: int) -> str:
 
 
 def _cells(row: CommonScores) -> list[dict[str, Any]]:
-    keys = [
-        {
-            **{"dataset": row.dataset, "metric": row.metric.name, "method": method},
-            **{"groups": row.groups, "untested": row.reason},
-        }
-        for method in row.methods
-    ]
+    about = {"dataset": row.dataset, "metric": row.metric.name, "groups": row.groups}
+    keys = [{**about, "method": method, "untested": row.reason} for method in row.methods]
     if row.reason:
         return keys
     found = bootstrap(row.values, row.seed)
@@ -220,14 +214,11 @@ def _cells(row: CommonScores) -> list[dict[str, Any]]:
 def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
+    n = row.images if row.metric.kind == "image" else np.nan
+    about = {"dataset": row.dataset, "metric": row.metric.name, "n": n, "groups": row.groups}
     rows: list[dict[str, Any]] = [
-        {
-            **{"dataset": row.dataset, "metric": row.metric.name},
-            **{"a": row.methods[i], "b": row.methods[j]},
-            **{"n": row.images if row.metric.kind == "image" else np.nan, "groups": row.groups},
-            "difference": float((row.values[:, i] - row.values[:, j]).mean()),
-            **{"verdict": untested, "reason": row.reason},
-        }
+        {**about, "a": row.methods[i], "b": row.methods[j], "verdict": untested}
+        | {"difference": (row.values[:, i] - row.values[:, j]).mean(), "reason": row.reason}
         for i, j in row.pairs
         if len(row.values)
     ]
@@ -235,21 +226,16 @@ def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
         return rows
     tested = paired(row.differences)
     p, signed_rank = tested.p(), wilcoxon(row.differences)
-    low, high = tested.interval()
-    holm_low, holm_high = tested.interval(holm_confidence(p, alpha))
-    numbers = {
-        **{"low": low, "high": high, "holm_low": holm_low, "holm_high": holm_high},
-        "p": p,
-        "holm_p": corrected(p),
-        "wilcoxon_p": signed_rank,
-        "wilcoxon_holm_p": corrected(signed_rank),
-    }
+    numbers = {"p": p, "holm_p": corrected(p)}
+    numbers |= {"wilcoxon_p": signed_rank, "wilcoxon_holm_p": corrected(signed_rank)}
+    numbers["low"], numbers["high"] = tested.interval()
+    sure = holm_confidence(p, alpha)
+    numbers["holm_low"], numbers["holm_high"] = tested.interval(sure)
     for i, pair in enumerate(rows):
-        pair |= {name: values[i] for name, values in numbers.items()}
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
-        pair["comparisons"] = len(rows)
+        pair |= {name: values[i] for name, values in numbers.items()}
+        pair |= {"comparisons": len(rows), "reason": _few_differ(int(tested.other[i]), row)}
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = _few_differ(int(tested.other[i]), row)
     return rows
 
 
