@@ -139,10 +139,10 @@ def _rectangular(grid: Grid) -> list[list[GridCell]]:
 
 def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
     """The rows of a table that is set in several parts side by side, one part below the other."""
-    heads = [cell.text for cell in rows[0]] if rows else []
-    width = len(heads) // max(1, heads.count(heads[0])) if heads and heads[0] else len(heads)
-    parts = [heads[start : start + width] for start in range(0, len(heads), max(1, width))]
-    if len(parts) < 2 or any(part != parts[0] for part in parts):
+    heads = [cell.text for cell in rows[0]] if rows else [""]
+    times = heads.count(heads[0])
+    width = len(heads) // times
+    if times < 2 or not heads[0] or heads != heads[:width] * times:
         return rows
     beside = [
         row[start : start + width] for start in range(width, len(heads), width) for row in rows[1:]

@@ -7,7 +7,7 @@ own \newcommand, and keeps the arguments of every macro that it does not know.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class _Known(Card):
 
 
 KNOWN = read_card(Path(__file__).with_name("latex.toml"), _Known)
-STYLES = {**dict.fromkeys(KNOWN.bold, "bold"), **dict.fromkeys(KNOWN.underline, "underline")}
+STYLES = dict.fromkeys(KNOWN.bold, "bold") | dict.fromkeys(KNOWN.underline, "underline")
 FIRST_SHOWN = {"benchchar": 2}
 """Macros of our own tables of which the first argument is shown, and how many they have."""
 PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
@@ -224,17 +224,17 @@ def _mark(styles: _Styles) -> Mark:
     return named or weight or colour or ground
 
 
-def settled(grid: Iterable[Iterable[GridCell]]) -> list[list[GridCell]]:
+def settled(grid: Iterable[Sequence[GridCell]]) -> list[list[GridCell]]:
     """The cells of a table with what bold and underlined mean in it: where colours show what is
     best, nothing; else best and second best."""
-    rows = [list(row) for row in grid]
+    rows = list(grid)
     coloured = any("best" in cell.marks for row in rows for cell in row)
     meant = {style: "any" if coloured else rank for style, rank in WEIGHTS.items()}
-    for row in rows:
-        row[:] = [
-            replace(cell, marks=tuple(meant.get(mark, mark) for mark in cell.marks)) for cell in row
-        ]
-    return rows
+
+    def marks(cell: GridCell) -> tuple[Mark, ...]:
+        return tuple(meant.get(mark, mark) for mark in cell.marks)
+
+    return [[replace(cell, marks=marks(cell)) for cell in row] for row in rows]
 
 
 def _colour(name: str, behind: bool = False) -> Mark:

@@ -41,9 +41,13 @@ def audit(
     left_out = {plain(name) for name in without}
     for table in tables:
         own = [value for value in values if value.table == table]
-        part = [value for value in own if plain(value.method) not in left_out]
         lacking = {key for cell in unread if cell.table == table for key in cell.compared}
-        part = [value for value in part if not _stands_among(value, lacking)]
+        part = [
+            value
+            for value in own
+            if plain(value.method) not in left_out
+            and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
+        ]
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
@@ -59,11 +63,6 @@ def audit(
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
-
-
-def _stands_among(value: Value, lacking: set[tuple[str, str]]) -> bool:
-    """Whether one of these datasets and metrics is the value's; blocks may be part of its own."""
-    return any(value.metric == metric and value.dataset.startswith(d) for d, metric in lacking)
 
 
 def _identical(row: Sequence[Value]) -> Iterator[Finding]:

@@ -52,11 +52,11 @@ class Cell:
     @property
     def before(self) -> float | None:
         """The mean over `values`."""
-        return mean({i: before for i, (before, _) in self.values.items()})
+        return mean({i: both[0] for i, both in self.values.items()})
 
     @property
     def after(self) -> float | None:
-        return mean({i: after for i, (_, after) in self.values.items()})
+        return mean({i: both[1] for i, both in self.values.items()})
 
     @cached_property
     def changes(self) -> np.ndarray | None:
@@ -133,16 +133,14 @@ class Cell:
         moved = [image for image, by in moves.items() if not by <= amount]
         if not moved:
             return []
-        most = max(moved, key=lambda image: moves[image])
         what = f"moved by more than {amount:g}"
-        if most:
+        if most := max(moved, key=lambda image: moves[image]):
             values = " -> ".join(map(self._number, self.values[most]))
             of = f"{len(moved)} of {len(moves)} images"
             what = f"{of} {what}, most: {printable(most)} {values}"
-        by = self.worse_by
-        if by > 0:
-            return [f"{what}; mean worse by {self._number(by)}"]
-        better = f"mean better by {self._number(-by)}"
+        if self.worse_by > 0:
+            return [f"{what}; mean worse by {self._number(self.worse_by)}"]
+        better = f"mean better by {self._number(-self.worse_by)}"
         return [f"{what}; {better}: if that is meant, run with --update"]
 
     def _worse(self, relative: bool) -> list[str]:

@@ -111,9 +111,6 @@ def judge(
     return GateVerdict(rows, notes=(*_notes(known, found), *_power(cells, len(p))))
 
 
-# -- whether it can be judged --------------------------------------------------------------------
-
-
 def _incomparable(known: Measured, found: Measured, unavailable: Mapping[str, str]) -> list[str]:
     problems = [
         f"{what}: {was} in the reference, {now} here"
@@ -171,9 +168,6 @@ def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
         else:
             said = "no score changed, so nothing tells which change would be found"
         yield printable(f"{dataset} / {metric}, n = {n}: {said}")
-
-
-# -- judging -------------------------------------------------------------------------------------
 
 
 def _p_values(cells: Sequence[Cell]) -> dict[CellKey, float]:

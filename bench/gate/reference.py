@@ -1,7 +1,6 @@
 """The gate's reference on disk: what may change (a policy, kept by hand) and what was measured.
 
-In TOML the policy stands first and is kept byte for byte; what stands below the marker line is
-written anew by `gate --update`.
+In TOML the policy stands first and is kept byte for byte, what is below the marker is written anew.
 """
 
 from __future__ import annotations
@@ -78,10 +77,8 @@ class Policy(ExchangeCard):
     """What may change.
 
     Attributes:
-        allowed_missing: images that have a score in the reference and none now, per method,
-            dataset and metric.
-        tolerance: of all that `tolerances` does not name.
-        tolerances: the first that covers a cell counts.
+        allowed_missing: images of a cell that have a score in the reference and none now.
+        tolerances: the first that covers a cell counts; `tolerance` where none does.
         floors: all that cover a cell count.
     """
 
@@ -143,9 +140,6 @@ def _parse(path: Path, text: str) -> Any:
         raise CardError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
 
 
-# -- writing -------------------------------------------------------------------------------------
-
-
 def require_writable(path: Path) -> None:
     """Refuse, before any work, a file that `write_reference` would not write.
 
@@ -161,7 +155,7 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
 
     Raises:
-        CardError: a suffix other than .toml and .json, or names that TOML cannot hold.
+        CardError: another suffix, or names that TOML cannot hold.
     """
     _require_suffix(path)
     body = _plain(measured.model_dump(mode="json", exclude_defaults=True))

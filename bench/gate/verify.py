@@ -120,9 +120,6 @@ def _fetched(source: PublishedScores, progress: Progress) -> Path:
         return fetch_file(source.archive, advance, by_hand)
 
 
-# -- files ---------------------------------------------------------------------------------------
-
-
 def _unpack(source: PublishedScores, path: Path, place: Path) -> Logged:
     """Images to `place`/DATASET/sr and hr; gives what the logs say."""
     logged: Logged = {}
@@ -158,9 +155,6 @@ def _read(text: str, dataset: str) -> Logged:
         for image, scores in found
         for name, value in _SCORE.findall(scores)
     }
-
-
-# -- comparison ----------------------------------------------------------------------------------
 
 
 def _compare(

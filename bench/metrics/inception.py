@@ -25,7 +25,7 @@ _CROPS_AT_ONCE = 16
 
 
 class _InceptionSet:
-    """What FID and KID share: the features."""
+    """A `bench.base.types.SetMetric` but for its distance of (n_sr, 2048) from (n_hr, 2048)."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
@@ -64,43 +64,27 @@ class _PatchSet(_InceptionSet):
 
 
 class Fid(_InceptionSet):
-    """Frechet Inception distance; a `bench.base.types.SetMetric`."""
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """FID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return frechet_distance(sr_features, hr_features)
+    distance = staticmethod(frechet_distance)
 
 
 class Kid(_InceptionSet):
-    """Kernel Inception distance; a `bench.base.types.SetMetric`."""
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """KID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return kernel_distance(sr_features, hr_features)
+    distance = staticmethod(kernel_distance)
 
 
 class Precision(_InceptionSet):
-    """How many SR images are like HR images; a `bench.base.types.SetMetric`."""
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """In [0, 1]; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return covered(sr_features, hr_features)
+    distance = staticmethod(covered)
 
 
 class Recall(_InceptionSet):
-    """How many HR images are like SR images; a `bench.base.types.SetMetric`."""
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """In [0, 1]; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return covered(hr_features, sr_features)
+    distance = staticmethod(lambda sr_features, hr_features: covered(hr_features, sr_features))
 
 
 class PatchFid(_PatchSet, Fid):
-    """FID over crops; a `bench.base.types.SetMetric`."""
+    pass
 
 
 class PatchKid(_PatchSet, Kid):
-    """KID over crops; a `bench.base.types.SetMetric`."""
+    pass
 
 
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:

@@ -138,8 +138,7 @@ class _Fit(NamedTuple):
 
 
 def _fit(blocks: Tensor) -> _Fit:
-    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN scales where all values of a
-    block have one sign."""
+    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN where all have one sign."""
     values = blocks.flatten(1)
     squares = values * values
     negative, positive = values < 0, values > 0
@@ -155,8 +154,7 @@ def _fit(blocks: Tensor) -> _Fit:
 
 
 def _nearest(table: Tensor, values: Tensor) -> Tensor:
-    """Index in `table`, (m,) ascending, of the entry nearest to each value, (n,) int64; 0 for NaN,
-    as argmin over the whole table gives."""
+    """Index in `table`, (m,) ascending, of the entry nearest to each value, (n,); 0 for NaN."""
     above = torch.searchsorted(table, values).clamp_(1, len(table) - 1)
     below = above - 1
     nearest = torch.where(values - table[below] <= table[above] - values, below, above)

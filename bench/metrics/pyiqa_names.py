@@ -71,9 +71,6 @@ def spec_of(name: str) -> MetricSpec:
     )
 
 
-# -- files of metrics that the catalogue does not describe ---------------------------------------
-
-
 def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
     """The files a metric was seen to read; None when it was never built here."""
     found = _found().get(_key(spec))
@@ -106,9 +103,6 @@ def _list() -> Path:
 def _key(spec: MetricSpec) -> str:
     chosen = json.dumps(spec.chosen, sort_keys=True) if spec.chosen else ""
     return f"{spec.pyiqa_name}{chosen}@{metadata.version('pyiqa')}"
-
-
-# -- what pyiqa has ------------------------------------------------------------------------------
 
 
 def _folder() -> Path:

@@ -62,10 +62,8 @@ class ClipSimilarity(DinoSimilarity):
 class DinoFd(DinoSimilarity):
     """Frechet distance of DINOv2's class tokens; a `bench.base.types.SetMetric`."""
 
+    distance = staticmethod(frechet_distance)
+
     def features(self, image: Tensor) -> Features:
         """(1, 3, H, W) float32 in [0, 1] -> (d,) float64."""
         return self.prepare(image)[0].double().cpu().numpy()
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """Of the SR set, (n_sr, d), from the HR set, (n_hr, d)."""
-        return frechet_distance(sr_features, hr_features)

@@ -32,15 +32,13 @@ FLAT = 1e-9
 
 @dataclass(frozen=True)
 class Paired:
-    """k columns of n differences.
+    """k columns of n differences; each array (k,).
 
     Attributes:
-        n: differences per column.
-        other: (k,) how many of them are not zero.
-        above: (k,) how many are above zero.
-        size: (k,) the largest of them without its sign.
-        one_size: (k,) whether all that are not zero have it.
-        mean, error, skew: (k,) mean, its standard error, and the skewness of the differences.
+        other, above: how many of them are not zero, and above it.
+        size: the largest of them without its sign.
+        one_size: whether all that are not zero have it.
+        mean, error, skew: their mean, its standard error, and their skewness.
     """
 
     n: int

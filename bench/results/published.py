@@ -119,13 +119,13 @@ def folder() -> Path:
     """
     package = Path(__file__).parents[1]
     candidates = (package / "published", package.parent / "results" / "published")
-    found = next((path for path in candidates if path.is_dir()), None)
-    if found is None:
-        raise DataError(
-            f"{printable(candidates[1])}: the folder of published values is missing; "
-            "install the package again or work in a whole checkout"
-        )
-    return found
+    for found in candidates:
+        if found.is_dir():
+            return found
+    raise DataError(
+        f"{printable(candidates[1])}: the folder of published values is missing; "
+        "install the package again or work in a whole checkout"
+    )
 
 
 def sources() -> tuple[Source, ...]:

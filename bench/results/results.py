@@ -48,10 +48,8 @@ class Cost:
         seconds: of upscaling alone, no file read or written in them; of a program of its own
             those from one file to the next, with reading and writing.
         first: seconds from the start of a program of its own to this image, its first.
-        pixels: of the SR image.
         peak_bytes: see `bench.base.metering`.
         device, machine: as asked for ("cuda"), and its name.
-        threads: compute threads.
     """
 
     dataset: str
@@ -88,7 +86,6 @@ class Repeats:
     """The scores of each seed.
 
     Attributes:
-        seeds: two or more.
         scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
         local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
             RGB in [0, 1] over the seeds, 4 pixels from the edge on.
@@ -153,8 +150,7 @@ class Results:
 def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
     """The scores of one dataset and metric on the images that all methods with any score share.
 
-    Everything that is said of more than one image is said of these: means, intervals, tests,
-    training seeds and published values. A missing image never favours a method.
+    Everything that is said of more than one image is said of these; a missing one favours nobody.
 
     Returns:
         A row per image in the order of their ids, a column per method that has any score.
@@ -184,7 +180,6 @@ def summarize(results: Results) -> pd.DataFrame:
 def _summarize_cells(
     results: Results, dataset: str, metric: MetricSpec
 ) -> Iterator[tuple[str, str, str, float, int, int, int, str]]:
-    """The rows of one dataset and metric, one per method."""
     scores = results.scores[results.scores["dataset"] == dataset]
     listed = int(scores.loc[scores["image"] != "", "image"].nunique())
     images = listed or sum(picture.dataset == dataset for picture in results.pictures)

@@ -237,20 +237,14 @@ def _why_less(scores: CommonScores, seeds: int) -> str:
 def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
     """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
     compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
-    return [
-        _pair(a, b, compared.get((str(i), str(j))), alpha)
-        for (i, a), (j, b) in combinations(enumerate(cells), 2)
-    ]
-
-
-def _pair(a: SeedCell, b: SeedCell, found: Mapping[str, Any] | None, alpha: float) -> SeedPair:
-    if found is None:
-        return SeedPair(a, b, reason=NO_SCORES)
-    names = ("difference", "holm_low", "holm_high", "p", "holm_p")
-    difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
-    pair = SeedPair(a, b, difference, low, high, p, holm_p)
-    reason = _why_none(pair, found["reason"], alpha)
-    return replace(pair, reason=reason) if reason else replace(pair, verdict=found["verdict"])
+    pairs = []
+    for (i, a), (j, b) in combinations(enumerate(cells), 2):
+        found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
+        names = ("difference", "holm_low", "holm_high", "p", "holm_p")
+        pair = SeedPair(a, b, *(float(found.get(name, np.nan)) for name in names))
+        reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES
+        pairs.append(replace(pair, reason=reason, verdict="none" if reason else found["verdict"]))
+    return pairs
 
 
 def _why_none(pair: SeedPair, untested: str, alpha: float) -> str:
