@@ -147,8 +147,8 @@ def _emphasised(reading: Reading) -> Iterator[Reading]:
     used = {value.metric for value in reading.values if value.mark}
     for value in (value for value in reading.values if value.metric in used):
         marks.setdefault(value.method, []).append(value.mark)
-    whole = [method for method, own in marks.items() if len(own) > 2 and {*own} == {"best"}]
-    if whole:
+    whole = [method for method, own in marks.items() if len(own) > 1 and {*own} == {"best"}]
+    if sum(len(marks[method]) for method in whole) > 2:
         says = _both(reading.says, f"the marks of {', '.join(whole)} may only say whose row it is")
         values = [replace(v, mark="any" if v.method in whole else v.mark) for v in reading.values]
         yield Reading(says, values, reading.cost + 1)

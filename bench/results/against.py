@@ -84,9 +84,9 @@ def _compare(
     difference = None if measured is None else measured - float(row.value)
     unlike = [*_unlike(results, source, row, dataset, metric, n)] if n else [str(cell["reason"])]
     protocols = {
-        "the whole table": f"made by protocol {source.card.protocol}",
         row.dataset: known.protocol,
         row.metric: source.card.metrics[row.metric].protocol,
+        "the whole table": f"made by protocol {source.card.protocol}",
     }
     return Against(
         source=source.card.title,
