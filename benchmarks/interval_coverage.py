@@ -70,25 +70,18 @@ def false_positives(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
     found = np.zeros(3)
     for seed in range(tables // BLOCK):
         differences = draw(np.random.default_rng(seed), (n, BLOCK))
-        found[0] += (paired(differences).p() < 0.05).sum()
-        found[1] += (students(differences) < 0.05).sum()
-        found[2] += (wilcoxon(differences) < 0.05).sum()
+        with np.errstate(invalid="ignore"):
+            students = stats.ttest_1samp(differences, 0).pvalue
+        every = (paired(differences).p(), students, wilcoxon(differences))
+        found += [(p < 0.05).sum() for p in every]
     return tuple((100 * found / tables).tolist())
-
-
-def students(differences: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return stats.ttest_1samp(differences, 0).pvalue
 
 
 def of_crops(
     correlation: float, tables: int, photographs: int = 100, crops: int = 30
 ) -> list[float]:
-    """Per cent called different of crops whose photographs share a part of the variance.
-
-    Returns:
-        with crops taken for independent, then over photographs.
-    """
+    """Per cent called different of crops whose photographs share a part of the variance: with
+    crops taken for independent, then over photographs."""
     rng, found = np.random.default_rng(0), np.zeros(2)
     owners = np.repeat(np.arange(photographs), crops)
     for _ in range(tables // BLOCK):

@@ -38,10 +38,10 @@ def read_grid(grid: Grid, table: str) -> TableRead:
     Raises:
         DataError: there are no numbers, or nothing that tells where the metrics are.
     """
-    rows = [row for row in _unfolded(_rectangular(grid)) if any(cell.text for cell in row)]
-    found: list[Value | Unread] = []
-    for block in _blocks(rows):
-        found += _read_block(block, table)
+    width = max((len(row) for row in grid), default=0)
+    full = [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
+    rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
+    found = [one for block in _blocks(rows) for one in _read_block(block, table)]
     values = [one for one in found if isinstance(one, Value)]
     return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
 
@@ -113,8 +113,8 @@ def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
         for cell in row[1:]:
             value = cell.number is not None and re.search(r"[.,]\d", cell.text)
             if value or (i and cell.macro):
-                reason = "stands among the headings"
-                yield Unread(table, row[0].text, "", cell.text, reason, cell.line)
+                about = (row[0].text, "", cell.text, "stands among the headings", cell.line)
+                yield Unread(table, *about)
 
 
 def _apart(values: Sequence[Value], table: str) -> list[Value]:
@@ -130,11 +130,6 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
         f"{printable(table)}: two values are both {printable(all_of(*key))}"
         "; give datasets a column headed Dataset, and methods names of their own"
     )
-
-
-def _rectangular(grid: Grid) -> list[list[GridCell]]:
-    width = max((len(row) for row in grid), default=0)
-    return [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
 
 
 def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:

@@ -32,7 +32,7 @@ MOST_WRONG = 3
 
 
 class Reading(NamedTuple):
-    """One way to take a table's marks: the values with their marks so read, and what it assumes."""
+    """One way to take a table's marks, and what it assumes."""
 
     says: str
     values: list[Value]
@@ -84,16 +84,11 @@ def judge(
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
-    open_rows = dict.fromkeys(
-        key for one in (first, *others) for key in one.wrong if key not in shared
-    )
-    ways = " or ".join(
-        one.reading.says or "its marks hold for all rows" for one in (first, *others)
-    )
-    says = [
-        f"{all_of(table, *key)}, marks: {ways}; --block or --without ROW decides"
-        for key in open_rows
-    ]
+    every = [key for one in (first, *others) for key in one.wrong]
+    open_rows = dict.fromkeys(key for key in every if key not in shared)
+    ways = [one.reading.says or "its marks hold for all rows" for one in (first, *others)]
+    decides = f"{' or '.join(ways)}; --block or --without ROW decides"
+    says = [f"{all_of(table, *key)}, marks: {decides}" for key in open_rows]
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
 

@@ -80,16 +80,26 @@ def comma_of(texts: Iterable[str]) -> Comma:
 def numbers(text: str, comma: Comma = "unknown") -> tuple[Number, ...] | str:
     """The numbers of a cell, usually one; a string says why they cannot be told."""
     text = normal(text)
-    if match := _VALUE.fullmatch(text.strip()):
-        value = _decimal(match[1], comma)
-        start = len(text) - len(text.lstrip())
+    parts = [(text.strip(), len(text) - len(text.lstrip()))]
+    if not _VALUE.fullmatch(parts[0][0]):
+        parts = _parts(text)
+        if len(parts) < 2 or not all(_VALUE.fullmatch(p) or is_missing(p) for p, _ in parts):
+            return "is not a number that can be told" if re.search(r"\d", text) else "is no number"
+    found: list[Number] = []
+    for part, start in parts:
+        value = _value(part, comma)
         if isinstance(value, str):
             return value
-        return (Number(value.scaleb(THOUSANDS[match[2].upper()]) if match[2] else value, start),)
-    parts = _parts(text)
-    if len(parts) > 1 and all(_VALUE.fullmatch(part) or is_missing(part) for part, _ in parts):
-        return _several(parts, comma)
-    return "is not a number that can be told" if re.search(r"\d", text) else "is no number"
+        found.append(Number(value, start))
+    return tuple(found)
+
+
+def _value(text: str, comma: Comma) -> Decimal | str | None:
+    match = _VALUE.fullmatch(text)
+    value = _decimal(match[1], comma) if match else None
+    if match and match[2] and isinstance(value, Decimal):
+        return value.scaleb(THOUSANDS[match[2].upper()])
+    return value
 
 
 def _parts(text: str) -> list[tuple[str, int]]:
@@ -102,17 +112,6 @@ def _parts(text: str) -> list[tuple[str, int]]:
     if bracketed:
         return [(bracketed[1].strip(), 0), (bracketed[2].strip(), bracketed.start(2))]
     return [*found, (text[start:].strip(), start)]
-
-
-def _several(parts: list[tuple[str, int]], comma: Comma) -> tuple[Number, ...] | str:
-    found: list[Number] = []
-    for part, start in parts:
-        match = _VALUE.fullmatch(part)
-        value = _decimal(match[1], comma) if match else None
-        if isinstance(value, str):
-            return value
-        found.append(Number(value, start))
-    return tuple(found)
 
 
 def _decimal(token: str, comma: Comma) -> Decimal | str:

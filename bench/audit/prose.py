@@ -87,10 +87,7 @@ def _rows(claim: Claim, values: Sequence[Value], table: str) -> Iterator[tuple[V
     for dataset in claim.datasets:
         own = [v for v in values if v.table == table and plain(v.dataset) == plain(dataset)]
         if not own:
-            raise DataError(
-                f"claim of {printable(claim.place)}: no dataset '{printable(dataset)}' in "
-                f"'{printable(table)}'"
-            )
+            raise _missing(claim, f"dataset '{dataset}' in '{table}'")
         for metric in claim.metrics or dict.fromkeys(value.metric for value in own):
             row = [value for value in own if plain(value.metric) == plain(metric)]
             yield _find(claim.method, row, claim, metric), row
@@ -100,10 +97,11 @@ def _find(method: str, row: Sequence[Value], claim: Claim, metric: str) -> Value
     for value in row:
         if plain(method) in (plain(value.name), plain(value.method)):
             return value
-    raise DataError(
-        f"claim of {printable(claim.place)}: no '{printable(method)}' with "
-        f"{printable(metric)} in table '{printable(claim.table)}'"
-    )
+    raise _missing(claim, f"'{method}' with {metric} in table '{claim.table}'")
+
+
+def _missing(claim: Claim, what: str) -> DataError:
+    return DataError(printable(f"claim of {claim.place}: no {what}"))
 
 
 def _contrary(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statement]:

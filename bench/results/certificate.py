@@ -60,12 +60,8 @@ def keep(certificate: Certificate) -> Path:
 def noted(fingerprints: Mapping[str, Mapping[str, Any]], device: str) -> dict[str, Any] | str:
     """What a run's provenance says of this machine's certificates for these metrics."""
     kind = device.partition(":")[0]
-    found = {}
-    for path in sorted(_folder().glob(f"*-{kind}.json")):
-        kept = read_as(path, Certificate)
-        if kept is not None:
-            found[kept.source] = _note(kept, fingerprints)
-    return found or NONE
+    kept = [read_as(path, Certificate) for path in sorted(_folder().glob(f"*-{kind}.json"))]
+    return {one.source: _note(one, fingerprints) for one in kept if one} or NONE
 
 
 def _note(kept: Certificate, fingerprints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
