@@ -26,11 +26,7 @@ TIDY = {"dataset", "method", "metric", "value"}
 
 
 def audit_published() -> Audit:
-    """Audit published tables (those with marks) against themselves and against their prose.
-
-    Raises:
-        BenchError: a card, a row or a claim that cannot be read.
-    """
+    """Audit published tables (those with marks) against themselves and against their prose."""
     values: list[Value] = []
     ranks: dict[str, int] = {}
     names: dict[str, dict[str, str]] = {}

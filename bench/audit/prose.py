@@ -59,10 +59,7 @@ class ClaimsCard(Card):
 def check(
     claims: Sequence[Claim], values: Sequence[Value], tables: dict[str, str]
 ) -> tuple[list[Finding], list[Statement]]:
-    """The claims that the tables contradict, and those that hold.
-
-    Args:
-        tables: the claims' names of tables -> those of the values.
+    """The claims that the tables contradict, and those that hold; names of tables -> the values'.
 
     Raises:
         DataError: a claim is about a table, dataset, metric or method that is not there.

@@ -26,11 +26,10 @@ def audit(
     without: Sequence[str] = (),
     unread: Sequence[Unread] = (),
 ) -> Audit:
-    """Check tables against themselves and each other.
+    """Check tables against themselves and each other; `significant` and `blocks` as of `judge`.
 
     Args:
         ranks: by table, how many ranks its marks mean; found out where it is not given.
-        significant, blocks: see `judge`.
         without: methods that take no part in the marks.
         unread: cells that were not read; marks of values that they stand among are not judged.
     """
@@ -66,10 +65,7 @@ def audit(
 
 
 def _identical(row: Sequence[Value]) -> Iterator[Finding]:
-    """Different methods with one value, where the printed digits make that no accident.
-
-    Parameters and budgets are often equal: only metrics of quality count.
-    """
+    """Different methods with one value of a metric of quality, where chance does not explain it."""
     if len(row) < 3 or plain(row[0].metric) not in known_metrics():
         return
     spread = max(v.value for v in row) - min(v.value for v in row)
@@ -101,10 +97,8 @@ def _directions(values: Sequence[Value]) -> Iterator[Finding]:
 
 
 def _differing(values: Sequence[Value]) -> Iterator[Finding]:
-    """One configuration, dataset and metric with different values in several places.
-
-    Values of no named dataset are not compared: captions name them, and those are not read.
-    """
+    """One configuration, dataset and metric with different values in several places, where a
+    dataset is named: captions name others, and those are not read."""
     groups: dict[tuple[str, str, str], list[Value]] = {}
     for value in values:
         key = (plain(value.dataset), plain(value.name), plain(value.metric))

@@ -91,10 +91,8 @@ def judge(
 ) -> GateVerdict:
     """Judge what was measured.
 
-    Args:
-        unavailable: method or metric that was asked for and cannot run here -> why.
-        part: of which of "datasets", "methods" and "metrics" only some were asked for, by name;
-            of the others all that the reference holds must be there.
+    `unavailable` is why a method or metric cannot run here; of what `part` names ("datasets",
+    "methods", "metrics") only some were asked for, of the others all in the reference must be here.
     """
     known = reference.measured
     problems = _incomparable(known, found, unavailable)

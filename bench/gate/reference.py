@@ -141,11 +141,7 @@ def _parse(path: Path, text: str) -> Any:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse, before any work, a file that `write_reference` would not write.
-
-    Raises:
-        BenchError: another suffix, or a TOML file without the line below which we write.
-    """
+    """Raise BenchError, before any work, for a file that `write_reference` would not write."""
     _require_suffix(path)
     if path.suffix == ".toml" and path.exists():
         _kept_policy(path)

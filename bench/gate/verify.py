@@ -70,11 +70,9 @@ def verify(
     workers: int | None,
     progress: Progress,
 ) -> Certificate:
-    """Score published images afresh and compare with what was published.
+    """Score published images afresh, by all metrics that were logged or those named, and compare.
 
-    Args:
-        given: the archive or a folder with its files; None downloads it.
-        names: of metrics; empty for all that were logged.
+    `given` is the archive or a folder with its files; None downloads it.
 
     Raises:
         BenchError: an unknown source or metric, no files of it, nothing that could be compared.

@@ -12,12 +12,8 @@ from bench.base.types import MetricSpec, Weight
 
 
 class Catalogue(Card):
-    """The metrics and what they read.
-
-    Attributes:
-        metrics: in the order of the tables; on the card `weights` are names of `files`.
-        pyiqa: what `pyiqa:NAME` reads beside these; on the card names of `files` too.
-    """
+    """The metrics in the order of the tables, and what `pyiqa:NAME` reads beside theirs; on the
+    card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
     pyiqa: dict[str, tuple[Weight, ...]]

@@ -1,7 +1,6 @@
 """PSNR and SSIM as papers on real-world super-resolution report them: studio-range Y, no crop.
 
-They equal pyiqa's `psnr` and `ssim` with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM
-equals pyiqa's `ms_ssim` as it is.
+They equal pyiqa's with `test_y_channel=True, color_space="ycbcr"`, MS-SSIM its `ms_ssim` as it is.
 """
 
 from __future__ import annotations

@@ -32,14 +32,12 @@ YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def ycbcr_y(image: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) float32 in [0, 1] -> studio-range Y of BT.601 (B, 1, H, W) in [16, 235],
-    unrounded."""
+    """RGB (B, 3, H, W) in [0, 1] -> unrounded studio-range Y of BT.601 (B, 1, H, W), 16 to 235."""
     return _weighted(image, YCBCR) + 16
 
 
 def yiq_y(image: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) float32 in [0, 1] -> full-range Y of BT.601 (B, 1, H, W) in [0, 255],
-    unrounded."""
+    """RGB (B, 3, H, W) in [0, 1] -> unrounded full-range Y of BT.601 (B, 1, H, W), 0 to 255."""
     return _weighted(image, YIQ) * 255
 
 
@@ -55,11 +53,7 @@ def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
 
 
 def check_image(spec: MetricSpec, image: Tensor) -> None:
-    """Refuse an image (B, 3, H, W) that is smaller than the metric is defined for.
-
-    Raises:
-        ImageError: it is too small.
-    """
+    """Raise ImageError for an image (B, 3, H, W) smaller than the metric is defined for."""
     height, width = image.shape[-2:]
     if min(width, height) < spec.min_size:
         raise ImageError(
@@ -76,11 +70,7 @@ class FullReference(ABC):
         self.spec, self.device = spec, device
 
     def prepare(self, hr: Tensor) -> Any:
-        """What is seen of an image (1, 3, H, W) float32 in [0, 1].
-
-        Raises:
-            ImageError: it is too small.
-        """
+        """What is seen of an image (1, 3, H, W) in [0, 1]; ImageError where it is too small."""
         check_image(self.spec, hr)
         return self.seen(hr.to(self.device))
 
@@ -137,14 +127,10 @@ def exact() -> Iterator[None]:
 
 @cache
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
-    """Taps of a Gaussian window, scaled so that the 2-D window sums to what MATLAB's would.
+    """An odd number of taps of a Gaussian window, sigma in pixels, scaled to pyiqa's sum.
 
     pyiqa rounds its 2-D window to float32, so its sum differs from 1 by about 1e-8; in a flat
     area the sign of `x - mean` hangs on that difference, so it is kept.
-
-    Args:
-        size: number of taps, odd.
-        sigma: standard deviation in pixels.
     """
     half = (size - 1) // 2
     line = [math.exp(-(k * k) / (2.0 * sigma * sigma)) for k in range(-half, half + 1)]

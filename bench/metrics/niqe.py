@@ -43,11 +43,7 @@ class Niqe:
         """Nothing: NIQE looks at no reference."""
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: None) -> float:
-        """Distance from the statistics of natural images; lower is better.
-
-        Raises:
-            ImageError: the image is flat, so that it has no statistics.
-        """
+        """Distance from the statistics of natural images; ImageError for one without texture."""
         check_image(self.spec, sr)
         features = niqe_features(yiq_y(sr.to(self.device)).round().double())
         known = ~features.isnan()
@@ -71,10 +67,8 @@ def _parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def niqe_features(y: Tensor) -> Tensor:
-    """Rounded luma (1, 1, H, W) float64 in [0, 255], H and W at least 96 -> (blocks, 36) float64.
-
-    These are the features of every 96x96 block, 18 at each of two scales; NaN where one is flat.
-    """
+    """Rounded luma (1, 1, H, W) float64 in [0, 255], H and W at least 96 -> (blocks, 36) float64:
+    features of every 96x96 block, 18 at each of two scales; NaN where one is flat."""
     rows, columns = (side // _BLOCK for side in y.shape[-2:])
     y = y[0, 0, : rows * _BLOCK, : columns * _BLOCK]
     fine = _block_features(_normalized(y), _BLOCK)

@@ -17,10 +17,10 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})
 
 
 def parse(name: str) -> tuple[str, dict[str, str]]:
-    """What is before and what is in the parentheses: ("psnr_y", {"crop_border": "4"}).
+    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}).
 
     Raises:
-        UnknownName: what stands in the parentheses is no list of options, or has one twice.
+        UnknownName: these hold no list of options, or one option twice.
     """
     if name.count("(") > name.count(")"):
         raise _malformed(name, name)

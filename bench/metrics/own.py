@@ -25,11 +25,7 @@ _DIRECTION = re.compile(r"\b(higher|lower) is better\b", re.IGNORECASE)
 
 
 def spec_of(file: Path) -> MetricSpec:
-    """What a file says that its metric is.
-
-    Raises:
-        CardError: names file and line, what was expected and what was found.
-    """
+    """What a file says that its metric is; CardError where it says none."""
     function = _function(file)
     doc = ast.get_docstring(function) or ""
     directions = {word.lower() for word in _DIRECTION.findall(doc)}

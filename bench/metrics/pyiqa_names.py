@@ -42,12 +42,8 @@ class _Config(NamedTuple):
 
 
 def spec_of(name: str) -> MetricSpec:
-    """The metric "pyiqa:NAME".
-
-    Raises:
-        UnknownName: pyiqa has none, or it is one of whole folders.
-        Unavailable: pyiqa is not installed.
-    """
+    """The metric "pyiqa:NAME"; UnknownName where pyiqa has none or it is one of whole folders,
+    Unavailable where pyiqa is not installed."""
     own, config = name.removeprefix(PREFIX), _configs().find(name).values
     if own in SET_METRICS:
         raise UnknownName(f"{name} scores folders, not images; use 'fid' or 'kid'")

@@ -32,13 +32,8 @@ TIED_EXACT = 13
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resampled means of k columns of n values.
-
-    Attributes:
-        mean, error: (k,) means and their standard errors.
-        means: (R, k) float32 resampled means.
-        t: (R, k) float32 |t*|; infinite where a resample holds one value n times.
-    """
+    """Means of k columns of n values, (k,), their standard errors, and (R, k) of R resamples:
+    means and |t*|, infinite where a resample holds one value n times."""
 
     mean: Array
     error: Array
@@ -59,13 +54,7 @@ def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
-    """Resample the rows of values.
-
-    Args:
-        values: (n, k), finite, n > 1: one row per image, one column per method or difference.
-        seed: equal seeds and n give equal resamples.
-        resamples: R.
-    """
+    """Resample the rows of finite values, (n, k), n > 1; equal seeds and n give equal resamples."""
     centre = values.mean(axis=0)
     deviations = values - centre
     count, columns = values.shape
@@ -126,20 +115,17 @@ def _tied_signed_rank(differences: Array) -> Array:
     return np.minimum(1.0, 2 * tails)
 
 
-def holm(p: Array) -> Array:
-    """Holm's step-down p-values (Scandinavian Journal of Statistics 1979); NaN stays NaN."""
-    adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
-    return adjusted
-
-
 def corrected(p: Array) -> Array:
-    """Holm over a family: a comparison without a test is NaN, counts, and stays NaN."""
+    """Holm's step-down p-values of a family (Scandinavian Journal of Statistics 1979).
+
+    A comparison without a test is NaN, counts, and stays NaN.
+    """
     untested = np.isnan(p)
-    return np.where(untested, np.nan, holm(np.where(untested, 1.0, p)))
+    order = np.argsort(np.where(untested, 1.0, p), kind="stable")
+    adjusted = np.empty(len(p))
+    stepped = np.where(untested, 1.0, p)[order] * np.arange(len(p), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return np.where(untested, np.nan, adjusted)
 
 
 def holm_confidence(p: Array, alpha: float) -> Array:

@@ -112,11 +112,7 @@ class Source:
 
 
 def folder() -> Path:
-    """Where the published values are: in an installed package or in a checkout.
-
-    Raises:
-        DataError: in neither.
-    """
+    """Where the published values are, in an installed package or a checkout; else DataError."""
     package = Path(__file__).parents[1]
     candidates = (package / "published", package.parent / "results" / "published")
     for found in candidates:
@@ -149,7 +145,7 @@ def read_source(path: Path) -> Source:
 
 
 def read_rows(path: Path) -> list[PublishedRow]:
-    """Tidy rows of a CSV file with the columns `COLUMNS`.
+    """Tidy rows of a CSV file with `COLUMNS`.
 
     Raises:
         DataError: the file cannot be read, a column is missing, a value is not a number.

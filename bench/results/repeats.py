@@ -27,10 +27,8 @@ Array = NDArray[np.float64]
 def over_seeds(
     runs: Mapping[int, Results], local_std: Mapping[tuple[str, str, str], float]
 ) -> Results:
-    """The results of runs that differ in their seed alone, averaged.
-
-    An image that one of them has no score for has none; its reason is that run's.
-    """
+    """The results of runs that differ in their seed alone, averaged; an image that one of them has
+    no score for has none, for that run's reason."""
     first, *_ = runs.values()
     values = np.column_stack([run.scores["value"] for run in runs.values()])
     scores = first.scores.copy()

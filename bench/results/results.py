@@ -19,10 +19,9 @@ REASONS_SHOWN = 3
 
 @dataclass(frozen=True)
 class Item:
-    """A method or dataset as it appears in reports.
+    """A method or dataset as it appears in reports, its name as registered, its title as printed.
 
     Attributes:
-        name, title: as registered, and as printed.
         note: shown under every table that it appears in ("" for none): deviations, labels such as
             "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
         variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};

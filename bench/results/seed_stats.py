@@ -117,11 +117,8 @@ class SeedStatistics:
 
 
 def configurations(results: Results) -> tuple[Configuration, ...]:
-    """The configurations of the methods that name a training seed.
-
-    Raises:
-        DataError: two methods have the same settings and the same training seed.
-    """
+    """The configurations of the methods that name a training seed; DataError where two methods
+    have the same settings and seed."""
     groups: dict[frozenset[tuple[str, str]], list[Item]] = {}
     for method in results.methods:
         if TRAINING_SEED in method.variant:
@@ -158,10 +155,8 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     """Intervals over images, spreads over training seeds, and what both allow to say.
 
-    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`.
-
-    Raises:
-        DataError: two methods have the same settings and the same training seed.
+    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`; raises as
+    `configurations`.
     """
     known = configurations(results)
     reasons = _reasons(results)

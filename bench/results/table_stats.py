@@ -61,9 +61,8 @@ class Statistics:
     """All that the scores of a table allow to say.
 
     Attributes:
-        cells: a row per dataset, metric and method, `CELL_COLUMNS`: rank_low to rank_high hold 95 %
-            of the ranks when the images are drawn again; NaN with a reason where nothing can be
-            said.
+        cells: a row per dataset, metric and method: rank_low to rank_high hold 95 % of the ranks
+            when the images are drawn again; NaN with a reason where nothing can be said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
             intervals, both tests with and without Holm, and whether a is better or worse. The
             95 % interval `low` to `high` goes with `p`; `holm_low` to `holm_high` leaves out zero
