@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate
@@ -30,8 +32,8 @@ class DinoSimilarity(FullReference):
 
         (file,) = self.spec.weights
         name, own = file.name.removesuffix(".safetensors"), {"file": str(weights.locate(file))}
-        options = {"img_size": self._side, "num_classes": 0, "pretrained_cfg_overlay": own}
-        return timm.create_model(name, pretrained=True, **options)
+        sizes: dict[str, Any] = {"img_size": self._side, "num_classes": 0}
+        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=own, **sizes)
 
     def seen(self, image: Tensor) -> Tensor:
         """(1, d) float32."""
