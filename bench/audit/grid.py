@@ -152,7 +152,7 @@ def _widened(heads: Grid) -> list[list[GridCell]]:
     for row in heads:
         wide: list[GridCell] = []
         for cell, below in zip(row, bottom, strict=True):
-            left = wide[-1] if wide else cell
+            left = wide[-1] if wide[1:] else cell  # not the heading of the names
             spread = row is not bottom and not cell.text and is_metric(below.text)
             wide.append(left if spread and not is_metric(left.text) else cell)
         found.append(wide)
