@@ -119,6 +119,7 @@ def test_a_folder_is_scored_by_the_protocols_own_score_or_told_why_not(
     assert "0.png,ntire_perceptual,," in (tmp_path / "s.csv").read_text()
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_run_says_by_which_protocol(cli: Cli, tmp_path: Path) -> None:
     words = ("--methods", "nearest", "--datasets", "quick-bicubic", "--limit", "1", "--offline")
     done = cli(

@@ -20,6 +20,7 @@ _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 class DinoSimilarity(FullReference):
     """Cosine of DINOv2's class tokens of both images, whole, at 224 x 224 px; in [-1, 1]."""
 
+    sees_pixels = False
     _scale, _side = _IMAGENET, 224
 
     def __init__(self, spec: MetricSpec, device: str) -> None:

@@ -132,6 +132,10 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     Only images that all methods with any score share count. Equal scores give equal statistics:
     the resamples are seeded by the ids of these images, and methods share them.
     """
+    return results.once(("statistics", alpha), lambda: _statistics(results, alpha))
+
+
+def _statistics(results: Results, alpha: float) -> Statistics:
     rows = [
         common_scores(results, d.name, metric)
         for d in results.datasets
