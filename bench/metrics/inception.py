@@ -53,9 +53,6 @@ class _PatchSet(_InceptionSet):
         """(1, 3, H, W) float32 in [0, 1] -> pool features of every crop, (crops, 2048) float64.
 
         The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
-
-        Raises:
-            ImageError: the image is smaller than one crop.
         """
         check_image(self.spec, image)
         crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])

@@ -104,9 +104,7 @@ class OwnMetric:
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
         """The function's number of its own copies of the images.
 
-        Raises:
-            Unavailable: the function raised something; says what, file and line.
-            ImageError: what it gives is no number.
+        Unavailable says what it raised, ImageError that what it gives is no number.
         """
         from bench.metrics.filters import exact
 

@@ -1,7 +1,6 @@
 """Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download.
 
-What depends on the reference image or on nothing but the weights is computed once: LPIPS and
-DISTS keep the reference's features, CLIPIQA keeps those of its prompts.
+What depends on the reference image or on nothing but the weights is computed once.
 """
 
 from __future__ import annotations
@@ -37,11 +36,8 @@ class PyiqaMetric:
         self.net = build(spec, device, options)
 
     def prepare(self, hr: Tensor) -> Any:
-        """The HR image on the device, with whatever can be computed from it alone.
-
-        Raises:
-            ImageError: it is too small, or flat where the metric divides by what it shows.
-        """
+        """The HR image on the device, with whatever can be computed from it alone; ImageError where
+        it is too small, or flat and the metric divides by what it shows."""
         check_image(self.spec, hr)
         if self.spec.pyiqa_name in NEED_TEXTURE and bool((hr == hr[..., :1, :1]).all()):
             raise ImageError(f"{self.spec.name} is not defined: its HR image is one flat colour")
@@ -49,11 +45,7 @@ class PyiqaMetric:
             return self._prepare(hr.to(self.device))
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
-        """pyiqa's value for one image.
-
-        Raises:
-            ImageError: the value is not a finite number.
-        """
+        """pyiqa's value for one image; ImageError where that is not a finite number."""
         check_image(self.spec, sr)
         with exact():
             value = float(self._value(sr.to(self.device), prepared))

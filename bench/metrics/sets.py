@@ -34,11 +34,8 @@ def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
 
 
 def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
-    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size.
-
-    Raises:
-        DataError: the sets have different numbers of rows.
-    """
+    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size;
+    DataError where they have different numbers of rows."""
     import numpy as np
 
     arrays = [np.concatenate([np.atleast_2d(rows) for rows in features]) for features in sets]
