@@ -86,7 +86,7 @@ def _compare(
     protocols = {
         row.dataset: known.protocol,
         row.metric: source.card.metrics[row.metric].protocol,
-        "the whole table": f"made by protocol {source.card.protocol}",
+        "the whole table": f"its protocol is {source.card.protocol}",
     }
     return Against(
         source=source.card.title,

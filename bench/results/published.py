@@ -64,7 +64,7 @@ class SourceCard(Card):
     title: str
     source: str
     rows: str
-    protocol: str
+    protocol: str = "not stated"
     notes: list[str] = Field(default_factory=list)
     methods: dict[str, str] = Field(default_factory=dict)
     variants: dict[str, str] = Field(default_factory=dict)
