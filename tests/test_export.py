@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Cli, make_cli
+from conftest import Cli, make_cli, plant_quick_sets
 from huggingface_hub import ModelCard
 from PIL import Image
 from results_example import HOSTILE, PSNR, example
@@ -35,6 +35,7 @@ from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.results.results import Item, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
+BRIEF = ("--reports", "csv,markdown")
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Exported:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     root = tmp_path_factory.mktemp("export")
     cli = make_cli(root / "home", root / "cwd")
+    plant_quick_sets(root / "home" / "store")
     methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
     for arguments in (
-        ("run", *methods, "--out", "reports"),
+        ("run", *methods, *BRIEF, "--out", "reports"),
         ("export", *methods, "--out", "mine", "--images", "--benchmark", "me/faces-x4"),
         ("export", *methods, "--out", "mine.json"),
     ):

@@ -173,6 +173,7 @@ def test_a_meter_on_cuda_waits_and_counts_tensors() -> None:
     assert meter.record["machine"] == torch.cuda.get_device_name("cuda")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_options_choose_reports_regions_and_originals(cli: Cli, tmp_path: Path) -> None:
     words = ("quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y", "--limit", 2)
     assert cli("run", *words, "--workers", 1, "--reports", "markdown", "--out", "a").returncode == 0
