@@ -81,7 +81,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("store")
-    cli = make_cli, plant_quick_sets(folder / "home", folder / "cwd")
+    cli = make_cli(folder / "home", folder / "cwd")
     plant_quick_sets(folder / "kept")
     done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
     assert done.returncode == 0, done.stderr
