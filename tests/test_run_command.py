@@ -15,22 +15,30 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT, Cli, make_cli, plant_quick_sets
-from pictures import not_read_in_folders, photo
+from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.progress import Progress
 from bench.files import images
 from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each
+from bench.running import execute
 from bench.running.cell import UpscaleTask
+from bench.running.collect import _losses
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
 from bench.running.upscale import _loaded, upscale_one
+from bench.store.scores import write_features
 from bench.store.store import Store
+from bench.suites.find import chosen, find_suite
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
@@ -159,6 +167,36 @@ def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) ->
     assert not (tmp_path / "out").exists() and not (clean_home / "store" / "images").exists()
 
 
+PACED = """
+name = "paced"
+title = "Paced"
+summary = "Bilinear, once timed by somebody"
+licence = "MIT"
+factory = "baselines.resample:Resample"
+options = { filter = "bilinear" }
+pace = { seconds = 10, megapixels = 1, source = "Somebody, on an A100" }
+"""
+
+
+def test_progress_tells_of_the_whole_suite_and_believes_what_it_measures(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock = iter(range(0, 10_000, 120))
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    card = tmp_path / "paced.toml"  # 10 s a megapixel
+    card.write_text(PACED)
+    suite = chosen(find_suite("quick"), ["nearest", str(card)], ["quick-bicubic", "quick-mild"])
+    plan = make_plan(suite, RunOptions(tmp_path / "store", limit=2), Progress(quiet=True))
+    course = execute.Course([plan], quiet=False)
+    assert course.whole() == "in all 0/8, 8 s left, time of 4 not known"
+    first = next(cell.title for cell in plan.cells if cell.entry.name == "nearest")
+    with course.step(first, 2) as live:
+        live(1, 2)
+        assert course.whole() == "in all 1/8, 6 min left"
+    assert "Nearest" in first and f"{first}: 0/2; in all 0/8, 8 s" in capsys.readouterr().err
+    assert course.whole() == "in all 2/8, 4 min left"
+
+
 def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: Path) -> None:
     done = finished.cli(*SMALL, "--json", "--out", tmp_path)
     report = json.loads(done.stdout)
@@ -179,7 +217,7 @@ DAMAGED = [
 def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: bytes) -> None:
     scores, images = Store(tmp_path).scores("psnr_y", {}), Store(tmp_path).images("m", {}, "d")
     scores.put(("a", None), 30.5)
-    images.put("k", "x", np.zeros((2, 2, 3), np.uint8), {"seconds": 1.5})
+    put(images, seconds=1.5)
     other = line.rstrip(b"\n") + b" "
     for folder in (scores.folder, images.folder / "records"):
         (folder / "0.jsonl").write_bytes(b"\n".join([line.rstrip(b"\n"), other, b'{"torn": ']))
@@ -191,21 +229,21 @@ def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: b
 
 
 def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
-    Store(tmp_path).images("m", {}, "d").put("k", "x\udcff", np.zeros((2, 2, 3), np.uint8), {})
+    put(Store(tmp_path).images("m", {}, "d"), "x\udcff")
     found = Store(tmp_path).images("m", {}, "d").get("k")
     assert found is not None and found.record.id == "x\udcff"
 
 
 def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     file = features.folder / "a.npy"
     whole = file.read_bytes()
     assert features.has("a") and (features.get("a") == np.arange(6.0)).all()
     for damaged in (b"", whole[:60], whole[:-1], b"x" * len(whole), whole.replace(b"f8", b"i8")):
         file.write_bytes(damaged)
         assert not features.has("a")
-    features.put("a", np.array([1.0, np.nan]))
+    write_features(features.place("a"), np.array([1.0, np.nan]))
     with pytest.raises(
         DataError, match=r"a\.npy: holds values that are not finite and is set aside; run again"
     ):
@@ -256,6 +294,16 @@ def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) 
     for name in ("quick-bicubic", "quick-realistic"):
         assert found[name, "Mine", "psnr_y"] == found[name, "nearest", "psnr_y"]
     assert find_method(f"folder:{cwd / 'up@2x' / 'quick-bicubic'}").card.title == "quick-bicubic"
+
+
+def test_lossy_outputs_of_a_program_are_said_under_the_table() -> None:
+    lines = [("a", "JPEG"), ("b", "grey"), ("c", ""), ("d", "JPEG")]
+    records = [(name, SimpleNamespace(lossy=lossy)) for name, lossy in lines]
+    plan = SimpleNamespace(cells_of=lambda entry: [SimpleNamespace(records=lambda: records)])
+    told = "{} of 4 images were written by its program as {}"
+    entry = find_method("osediff")
+    assert list(_losses(entry, plan)) == [told.format(2, "JPEG"), told.format(1, "grey")]
+    assert list(_losses(find_method("bicubic"), plan)) == []
 
 
 def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> None:

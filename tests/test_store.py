@@ -22,7 +22,7 @@ import pytest
 from conftest import ROOT, Cli, make_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pictures import photo
+from pictures import photo, put
 
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside
@@ -35,7 +35,7 @@ from bench.files.record_log import opened, sealed
 from bench.store import upkeep
 from bench.store.check import check
 from bench.store.layout import to_layout_2
-from bench.store.scores import DIGEST
+from bench.store.scores import DIGEST, write_features
 from bench.store.store import Store
 
 RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
@@ -205,7 +205,7 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
 
 def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
@@ -274,7 +274,7 @@ def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_bef
     """As methods on a GPU may do; the newer record need not come last."""
     for shade in range(4):
         store = Store(tmp_path).images("m", {}, "d")
-        store.put("k", "x", np.full((2, 2, 3), shade, np.uint8), {})
+        put(store, shade=shade)
         found = Store(tmp_path).images("m", {}, "d").get("k")
         assert found is not None and images.file_sha256(found.path) == found.sha256
 
@@ -338,7 +338,7 @@ def to_layout_1(root: Path) -> None:
 def test_an_old_store_is_taken_over_and_nothing_is_computed_again(
     finished: Finished, store: Path, tmp_path: Path
 ) -> None:
-    Store(store).features({}).put("a", np.arange(6.0))
+    write_features(Store(store).features({}).place("a"), np.arange(6.0))
     expected = files_of(store)
     to_layout_1(store)
     old = files_of(store)
@@ -424,8 +424,8 @@ def test_prune_frees_what_no_last_use_names_and_says_so_before(
         return {Path(row["path"]).name: row["why"] for row in json.loads(done.stdout)}
 
     old, other = Store(store).images("nearest", {"version": 0}, "quick-bicubic"), Store(store)
-    old.put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
-    other.images("mine", {}, "d").put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
+    put(old)
+    put(other.images("mine", {}, "d"))
     other.note_use({"suite": "mine"}, ())
     (store / "images" / ".part-abcdefgh").touch()
     assert sizes("prune", "--dry-run") == {}, "made today"

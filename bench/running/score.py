@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,13 @@ class Target:
     missing: Missing | None = None
 
 
-class Scorer:
-    """Scores targets, keeps what is known in the store and says why a score is missing.
+Row = tuple[str, MetricSpec, float | Missing]
+"""Image ("" for the whole set), metric and value, or why there is none."""
 
-    Args:
-        stored: fingerprints of metrics whose scores were made elsewhere and are only read here.
-    """
+
+class Scorer:
+    """Scores targets, keeps what is known in the store and says why a score is missing; of metrics
+    in `stored`, scores by that fingerprint, made elsewhere, are only read."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Scorer:
         device: str,
         stored: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.device = device
+        self.specs, self.device = specs, device
         self._stored = stored or {}
         self.reasons = {
             s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
@@ -70,8 +71,6 @@ class Scorer:
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
-    # -- scoring ---------------------------------------------------------------------------------
-
     def score_missing(
         self, targets: Iterable[Target], options: RunOptions, progress: Progress
     ) -> None:
@@ -83,7 +82,8 @@ class Scorer:
         if not jobs:
             return
         count = worker_count(options.workers, self.device, len(jobs))
-        imported = ["torch", *dict.fromkeys(s.factory.partition(":")[0] for s in self.usable)]
+        imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
+        imported += ["torch"] if any(s.file for s in self.usable) else []  # given to people's code
         far = for_metrics(self.usable, options.on, self.device, options.workers)
         processes = far or Workers(count, 1, imported)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
@@ -105,13 +105,12 @@ class Scorer:
         for target in targets:
             if target.sr is not None:
                 groups.setdefault(target.hr_sha256 or target.sr_sha256, []).append(target)
-        folders = {name: store.folder for name, store in self._features.items()}
         jobs = []
         for group in groups.values():
             hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
             wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
             if wanted or (hr is not None and hr.features):
-                jobs.append(ScoreJob(hr, wanted, self.device, folders))
+                jobs.append(ScoreJob(hr, wanted, self.device))
         return jobs
 
     def _hr_job(self, target: Target) -> ImageJob | None:
@@ -128,23 +127,22 @@ class Scorer:
             and (target.hr is not None or not spec.reference)
             and self._scores[spec.name].get(_key(spec, target)) is None
         )
-        features = () if target.hr is None else self._unknown_features(target.sr_sha256)
+        features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
         return ImageJob(target.sr, target.sr_sha256, wanted, features)
 
-    def _unknown_features(self, sha256: str) -> tuple[MetricSpec, ...]:
-        extractors = set(self._extractors.values())
-        wanted = [spec for spec in self.usable if spec.name in extractors]
-        return tuple(spec for spec in wanted if not self._features[spec.name].has(sha256))
+    def _unknown_features(self, sha256: str) -> dict[Path, MetricSpec]:
+        """Where features that are not in the store are to be, and what extracts them."""
+        wanted = [s for s in self.usable if s.name in self._extractors.values()]
+        stores = [(self._features[spec.name], spec) for spec in wanted]
+        return {store.place(sha256): spec for store, spec in stores if not store.has(sha256)}
 
-    # -- reading ---------------------------------------------------------------------------------
-
-    def scores(
-        self, spec: MetricSpec, targets: Sequence[Target]
-    ) -> list[tuple[str, float | Missing]]:
-        """(image, value) of one method on one dataset; image "" is the whole set."""
-        if spec.kind == "set":
-            return [("", self.set_score(spec, targets))]
-        return [(target.image, self.score(spec, target)) for target in targets]
+    def rows(self, targets: Sequence[Target]) -> Iterator[Row]:
+        """All scores of one method on one dataset: image by image, then those of the whole set."""
+        of_images = [spec for spec in self.specs if spec.kind == "image"]
+        for target in targets:
+            yield from ((target.image, spec, self.score(spec, target)) for spec in of_images)
+        of_sets = [spec for spec in self.specs if spec.kind == "set"]
+        yield from (("", spec, self.set_score(spec, targets)) for spec in of_sets)
 
     def score(self, spec: MetricSpec, target: Target) -> float | Missing:
         """The value of one image, or why there is none."""
