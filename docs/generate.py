@@ -23,7 +23,7 @@ sys.path.insert(0, str(DOCS.parent))
 from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: E402
 
 import bench  # noqa: E402
-from bench.base.types import Weight  # noqa: E402
+from bench.base.remote_file import Weight  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
 from bench.data.from_photos import photo_collections  # noqa: E402

@@ -23,7 +23,8 @@ from PIL import Image
 
 from bench.base.cards import read_card
 from bench.base.errors import CardError, DataError, ImageError, WeightsError
-from bench.base.types import Archive, Manifest
+from bench.base.remote_file import Archive
+from bench.base.types import Manifest
 from bench.data import find as data
 from bench.data import from_hub as hub_sets
 from bench.data import verify

@@ -16,8 +16,9 @@ from bench.base import leftovers
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, silent
+from bench.base.remote_file import Archive
 from bench.base.text import printable, slug
-from bench.base.types import Archive, Manifest
+from bench.base.types import Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import degraded, recipe_of
 from bench.data.manifest import FILE, first_of, keep, made_in

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from bench.base.cards import Amount, Card, Count, Names, Natural, Title
-from bench.base.types import FileName, PathInside, Weight
+from bench.base.cards import Amount, Card, Count, FileName, Names, Natural, PathInside, Title
+from bench.base.remote_file import Weight
 
 
 class Snapshot(Card):

@@ -17,8 +17,9 @@ from bench.base.cards import read_card, read_folder
 from bench.base.errors import ImageError, UnknownName, WeightsError
 from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
+from bench.base.remote_file import Weight
 from bench.base.text import printable
-from bench.base.types import ImagePair, Method, SetMethod, Weight
+from bench.base.types import ImagePair, Method, SetMethod
 from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256

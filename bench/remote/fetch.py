@@ -9,8 +9,8 @@ from typing import Any
 
 from bench.base.errors import BenchError, WeightsError
 from bench.base.progress import Advance, Progress
+from bench.base.remote_file import RemoteFile
 from bench.base.text import printable
-from bench.base.types import RemoteFile
 from bench.remote import weights, wheels
 
 

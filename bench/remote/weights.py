@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.base.errors import WeightsError
+from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
-from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 

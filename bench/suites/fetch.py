@@ -12,8 +12,8 @@ from bench import metrics
 from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
+from bench.base.remote_file import RemoteFile, Weight
 from bench.base.text import in_words, printable, suggestion
-from bench.base.types import RemoteFile, Weight
 from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bench.base.cards import Card, Count, Names, Title, read_folder
+from bench.base.cards import Card, Count, FileName, Names, Title, read_folder
 from bench.base.registry import Registry
-from bench.base.types import FileName
 
 
 class Source(Card):
