@@ -20,7 +20,6 @@ from bench.data.manifest import (
     FILE,
     Refusals,
     file_entry,
-    first_of,
     keep,
     read_manifest,
     to_manifest,
@@ -52,9 +51,6 @@ def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent
         return to_manifest(known)
     pairs, refused, note = pair_files(lr_folder, hr_folder)
     entries, bad = check_pairs(pairs, scale, progress)
-    if not entries:
-        why = f"no usable image pair, {len(refused + bad)} refused{first_of(refused + bad)}"
-        raise DataError(f"{printable(folder)}: {why}")
     return keep(cache, f"folder:{folder}", scale, entries, refused + bad, {**state, "note": note})
 
 
@@ -134,21 +130,17 @@ def _checked(
     scale: int, pair: tuple[str, tuple[Path, Path | None]]
 ) -> dict[str, Any] | tuple[str, str]:
     stem, (lr, hr) = pair
-    try:
-        return _pair_entry(stem, lr, hr, scale)
-    except ImageError as error:
-        return (error.file, error.reason)
-
-
-def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
     if any("\ud800" <= character <= "\udfff" for character in stem):
-        raise ImageError("its name is not valid Unicode; rename it", printable(lr))
-    lr_pixels = images.read_rgb(lr)
-    entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, lr_pixels), "hr": None}
-    if hr is not None:
-        hr_pixels = images.read_rgb(hr)
-        require_pair(lr_pixels, hr_pixels, scale, printable(hr))
-        entry["hr"] = file_entry(hr, hr_pixels)
+        return printable(lr), "its name is not valid Unicode; rename it"
+    try:
+        pixels = images.read_rgb(lr)
+        entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, pixels), "hr": None}
+        if hr is not None:
+            hr_pixels = images.read_rgb(hr)
+            require_pair(pixels, hr_pixels, scale, printable(hr))
+            entry["hr"] = file_entry(hr, hr_pixels)
+    except ImageError as error:
+        return error.file, error.reason
     return entry
 
 
@@ -183,18 +175,16 @@ def write_pairs(
     refused: Refusals = []
     for done, (image_id, make) in enumerate(made, start=1):
         try:
-            lr, hr = make()
+            pictures = dict(zip(("lr", "hr"), make(), strict=True))
         except ImageError as error:
             refused.append((printable(image_id), error.reason))
         else:
-            entry: dict[str, Any] = {"id": image_id, "lr": _written(folder / "lr", image_id, lr)}
-            entry["hr"] = None if hr is None else _written(folder / "hr", image_id, hr)
+            entry: dict[str, Any] = {"id": image_id, "hr": None}
+            for side, rgb in pictures.items():
+                if rgb is not None:
+                    path = folder / side / f"{slug(image_id)}.png"
+                    images.write_png(path, rgb)
+                    entry[side] = file_entry(path, rgb)
             entries.append(entry)
         progress(done, total)
     return entries, refused
-
-
-def _written(folder: Path, image_id: str, rgb: np.ndarray) -> dict[str, Any]:
-    path = folder / f"{slug(image_id)}.png"
-    images.write_png(path, rgb)
-    return file_entry(path, rgb)

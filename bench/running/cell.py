@@ -130,7 +130,9 @@ class Cell:
     def _target(self, pair: ImagePair, failure: str) -> Target:
         sr, sha256 = self._sr(pair)
         missing = None if sr else self._why_missing(failure)
-        return Target(pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing)
+        return Target(
+            pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing, pair.lr, pair.lr_sha256
+        )
 
     def _sr(self, pair: ImagePair) -> tuple[Path | None, str]:
         if self.entry.files is not None:

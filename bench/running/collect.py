@@ -50,11 +50,12 @@ def outcome_of(
     From now on this is what the plan uses of the store.
     """
     _note_use(plan)
+    odd = oddities(plan, scorer, targets)
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     results = Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry, plan) for entry in plan.methods),
+        methods=tuple(_method_item(entry, plan, odd.get(entry.name, "")) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer, targets),
         pictures=_pictures(plan, targets),
@@ -147,8 +148,23 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
     return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
-def _method_item(entry: Entry, plan: Plan) -> Item:
-    notes = [entry.card.note, *entry.card.deviations, *entry.stand_ins(), *_losses(entry, plan)]
+def oddities(plan: Plan, scorer: Scorer, targets: Targets) -> dict[str, str]:
+    """What is wrong with the images of a method as a whole, by the method's name as typed."""
+    own = {
+        entry.name: [target for cell, group in targets if cell.entry is entry for target in group]
+        for entry in plan.methods
+    }
+    return {name: odd for name, group in own.items() if (odd := scorer.oddity(group))}
+
+
+def _method_item(entry: Entry, plan: Plan, odd: str) -> Item:
+    notes = [
+        entry.card.note,
+        *entry.card.deviations,
+        *entry.stand_ins(),
+        *_losses(entry, plan),
+        odd,
+    ]
     if entry.files is not None:
         notes += dict.fromkeys(cell.finished.note for cell in plan.cells_of(entry))
     return Item(

@@ -13,11 +13,12 @@ import numpy as np
 from bench import metrics
 from bench.base.errors import ImageError
 from bench.base.progress import Progress
+from bench.base.text import printable
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
-from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
+from bench.running.collect import RunOutcome, made_elsewhere, oddities, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer
@@ -34,6 +35,8 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     scorer = Scorer(plan.metrics, plan.store, plan.options.device)
     own = [target for _, group in targets for target in plan.options.shard.of(group)]
     scorer.score_missing(own, plan.options, progress)
+    for name, odd in oddities(plan, scorer, targets).items():
+        progress.say(f"{printable(name)}: {odd}")
     return outcome_of(plan, scorer, targets, failures)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,14 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-    return [_collect(one, specs, scorer) for one in found]
+        odd = [scorer.oddity(one.targets.values()) for one in found]
+        notes = [
+            (f"{printable(one.folder)}: {text}",) if text else ()
+            for one, text in zip(found, odd, strict=True)
+        ]
+        for note in chain.from_iterable(notes):
+            progress.say(note)
+    return [_collect(one, specs, scorer, more) for one, more in zip(found, notes, strict=True)]
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
@@ -174,7 +182,9 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
     )
 
 
-def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> FolderScores:
+def _collect(
+    found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, notes: Sequence[str]
+) -> FolderScores:
     targets = list(found.targets.values())
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
     rows: list[Row] = []
@@ -191,7 +201,7 @@ def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> Fold
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
     names = {target.image: stem for stem, target in found.targets.items()}
-    told = _one_line_each(problems), tuple(found.refused), names, found.notes
+    told = _one_line_each(problems), tuple(found.refused), names, (*found.notes, *notes)
     return FolderScores(found.folder, tuple(rows), means, *told)
 
 
