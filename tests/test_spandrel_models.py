@@ -402,7 +402,7 @@ def test_an_unknown_network_is_told_by_its_neighbours_and_keys(tmp_path: Path) -
 @pytest.mark.parametrize("kind", [np.array([_Code()], dtype=object), np.datetime64(1, "s")])
 def test_other_numpy_values_are_refused(kind: Any, tmp_path: Path) -> None:
     torch.save({"params": _compact().state_dict(), "x": kind}, tmp_path / "net.pth")
-    with pytest.raises(ValueError, match="refused, it holds code|is no file of tensors"):
+    with pytest.raises(ValueError, match=r"refused, it holds code|is no file of tensors"):
         load(tmp_path / "net.pth")
 
 

@@ -71,7 +71,7 @@ def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent
     with tempfile.TemporaryDirectory() as scratch:
         made = _pairs(rows, lr, hr, scale, Path(scratch))
         entries, refused = write_pairs(folder, made, len(rows), progress)
-    recipe = {"repository": wanted.repository, "revision": revision}
+    recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}
     recipe |= {"split": split, "columns": [lr, hr]}
     return keep(folder, name, scale, entries, refused, recipe)
 

@@ -108,7 +108,9 @@ def _seen(x: Tensor) -> _Seen:
     top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
     middle = _luma(x[0, :, top : top + height, left : left + width])
     window, weight = (each.to(x.device) for each in _filter(height, width))
-    return _Seen(small, torch.fft.rfft2((middle - middle.mean()) * window) * weight, middle.shape)
+    return _Seen(
+        small, torch.fft.rfft2((middle - middle.mean()) * window) * weight, (height, width)
+    )
 
 
 def _luma(rgb: Tensor) -> Tensor:

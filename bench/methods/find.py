@@ -1,4 +1,4 @@
-"""Methods by name: cards, `spandrel:FILE`, `folder:PATH@NAME` and a user's own `FILE.py`."""
+"""Methods by name: those of cards, and those that people bring as files and folders."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from bench.files import own_code
 from bench.files.image_folders import image_files, subfolders
 from bench.files.images import by_stem, file_sha256
 from bench.files.names import STEM, Matched, matched
-from bench.methods import lock, own_function
+from bench.methods import lock, own_file, own_function
 from bench.methods.card import MethodCard
 from bench.methods.installation import Installation, weights_hint
 from bench.processes.foreign import running
 from bench.remote import weights
 
 CARD_FOLDERS = (("baselines", "cards"),)
+PIPELINE = "diffusers:"
 DATASET = "{dataset}"
 """Stands for a dataset's name in the path of a folder of finished images."""
 
@@ -45,7 +46,7 @@ class Entry:
         files: the finished SR images of a dataset by stem, for a method that is a folder of them.
         naming: how these are named, with `{stem}` for the image's name; "" where it is not said.
         modules: hash of each module beside a method file that it imports, by file name.
-        foreign: whether it is code or weights of the user's, which get a process of their own.
+        file: of code or weights of the user's, which get a process of their own.
     """
 
     name: str
@@ -53,7 +54,11 @@ class Entry:
     files: Callable[[str], Mapping[str, Path]] | None = None
     naming: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
-    foreign: bool = False
+    file: Path | None = None
+
+    @property
+    def foreign(self) -> bool:
+        return self.file is not None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -157,7 +162,7 @@ def matching(name: str) -> list[str]:
     Raises:
         UnknownName: there is none.
     """
-    if "*" not in name or ":" in name or name.endswith((".py", ".toml")):
+    if "*" not in name or is_brought(name):
         return [name]
     found = [known for known in all_methods() if fnmatchcase(known, name)]
     if not found:
@@ -172,8 +177,9 @@ def find(name: str) -> Entry:
 
     Names: a card's or its variant's; `spandrel:FILE` (weights spandrel knows);
     `folder:PATH[@NAME]` (finished images, matched by stem; `{dataset}` in PATH stands for the
-    dataset's name, `{stem}` in its last part says how files are named); `FILE.py` (defines
-    `upscale`); `FILE.toml` (a card).
+    dataset's name, `{stem}` in its last part says how files are named); `FILE.py[:NAME[(...)]]`
+    (a function `upscale`, or what is named, made with these arguments); `FILE.onnx`;
+    `diffusers:FOLDER` (a pipeline); `FILE.toml` (a card).
 
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
@@ -184,11 +190,22 @@ def find(name: str) -> Entry:
         return _folder(name)
     if name.startswith(own_function.PREFIX):
         return _python_function(name)
-    if name.endswith(".py"):
-        return _python_file(Path(name))
+    if name.startswith(PIPELINE):
+        return _pipeline(name, Path(name.removeprefix(PIPELINE)))
+    if match := own_file.NAME.fullmatch(name):
+        return _python_file(name, Path(match["file"]), match["call"] or "")
+    if name.endswith(".onnx"):
+        return _onnx_file(name, Path(name))
     if name.endswith(".toml"):
-        return Entry(name, _card_by_path(Path(name)), foreign=True)
+        return Entry(name, _card_by_path(Path(name)), file=Path(name))
     return Entry(name, all_methods().find(name))
+
+
+def is_brought(name: str) -> bool:
+    """Whether it names a file or folder of the user's."""
+    prefixes = ("spandrel:", "folder:", PIPELINE, own_function.PREFIX)
+    is_file = name.endswith((".onnx", ".toml")) or own_file.NAME.fullmatch(name)
+    return name.startswith(prefixes) or bool(is_file)
 
 
 class _GivenCard(MethodCard):
@@ -212,21 +229,43 @@ def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
 def _spandrel(name: str, file: Path) -> Entry:
     factory, given = "baselines.spandrel_models:SpandrelNetwork", [_given(file, "weights")]
     card = _own_card(file.stem, factory, "weights given by path", weights=given)
-    return Entry(name, card, foreign=True)
+    return Entry(name, card, file=file)
 
 
-def _python_file(file: Path) -> Entry:
+def _python_file(name: str, file: Path, call: str) -> Entry:
+    if call:
+        own_file.parsed(call)
     factory, given = "bench.methods:UserMethod", [_given(file, "method")]
-    card = _own_card(file.stem, factory, "a method in one file", weights=given, seeded=True)
-    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
+    more = {"options": {"call": call}} if call else {}
+    title = f"{file.stem}:{call}" if call else file.stem
+    card = _own_card(title, factory, "a method in one file", weights=given, seeded=True, **more)
+    return Entry(name, card, modules=own_code.hashes(file), file=file)
+
+
+def _onnx_file(name: str, file: Path) -> Entry:
+    factory, given = "bench.methods.own_file:OnnxMethod", [_given(file, "method")]
+    needs = ["onnxruntime>=1.17"]
+    card = _own_card(file.stem, factory, "an ONNX file", weights=given, packages=needs)
+    return Entry(name, card, file=file)
+
+
+def _pipeline(name: str, folder: Path) -> Entry:
+    factory, index = "bench.methods.own_file:PipelineFolder", folder / "model_index.json"
+    given = [_given(index, "pipeline's")]
+    summary, title = "a pipeline of diffusers", folder.resolve().name
+    card = _own_card(title, factory, summary, weights=given, seeded=True)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != index)
+    parts = {path.relative_to(folder).as_posix(): weights.sha256(path) for path in files}
+    return Entry(name, card, modules=parts, file=index)
 
 
 def _python_function(name: str) -> Entry:
+    function, sha256 = own_function.registered(name)
     card = _own_card(
-        own_function.get(name).__name__,
+        function.__name__,
         "bench.methods.own_function:FunctionMethod",
         "a Python function",
-        options={"name": name, "sha256": own_function.sha256(name)},
+        options={"name": name, "sha256": sha256},
         seeded=True,
         max_workers=1,
     )

@@ -18,7 +18,7 @@ from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards
 from bench.methods.card import MethodCard
-from bench.methods.find import all_methods
+from bench.methods.find import all_methods, is_brought
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.metrics import get
@@ -175,11 +175,10 @@ def _kind(name: str) -> str:
         return _kind_of_card(Path(name))
     if name in suites:
         return "suite"
-    own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
-    if own or name in methods:
-        return "method"
     if metrics.registered(name) or name.startswith("pyiqa:"):
         return "metric"
+    if is_brought(name) or name in methods:
+        return "method"
     if name in datasets:
         return "dataset"
     raise UnknownName(
