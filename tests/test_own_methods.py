@@ -114,7 +114,7 @@ def test_a_wrong_result_is_told_with_its_line(
     Image.fromarray(photo(8, 8, 0)).save(folder / "a.png")
     code = f"{HEAD}def upscale(lr, *, scale, seeds):\n    {body}\n"
     (folder / "mine.py").write_text(code)
-    done = cli("upscale", "--method", "mine.py", "a.png", "--output", "out")
+    done = cli("upscale", "--method", "mine.py", "--input", "a.png", "--output", "out")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     import re
@@ -133,7 +133,7 @@ def test_prints_threads_and_global_randomness_do_no_harm(cli: Cli, tmp_path: Pat
         "    threading.Thread(target=time.sleep, args=(600,)).start()\n"
         "    return interpolate(lr, scale_factor=scale)\n"
     )
-    done = cli("upscale", "--method", "mine.py", "a.png", "--output", "out", "--json")
+    done = cli("upscale", "--method", "mine.py", "--input", "a.png", "--output", "out", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("{") and "not json" not in done.stdout
     assert Image.open(folder / "out" / "a.png").size == (32, 32)

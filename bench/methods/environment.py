@@ -13,7 +13,7 @@ from typing import IO, Any
 from bench.base.errors import Unavailable
 from bench.base.text import printable
 from bench.methods import lock, probe
-from bench.methods.installation import Installation, ask, call, importing, remove
+from bench.methods.installation import Installation, ask, call, importing, interpreter, remove
 
 _FREEZE = (
     "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
@@ -36,7 +36,8 @@ def use_as_is(where: Installation, python: Path | None) -> str:
 def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -> str:
     """Make an environment without packages, unless there is one."""
     folder = where.root / "environment"
-    if (folder / "bin" / "python").is_file() and where.record().get("environment_made"):
+    made = interpreter(folder, conda)
+    if made.is_file() and where.record().get("environment_made"):
         return f"environment: is there, {printable(folder)}"
     remove(folder)
     version = where.official.python
@@ -44,7 +45,7 @@ def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -
         call(_conda(version, folder), log, "conda create")
     else:
         call(venv_command(version, python, folder), log, "making the environment")
-    where.remember(python=str(folder / "bin" / "python"), environment_made=True)
+    where.remember(python=str(made), environment_made=True)
     return f"environment: built in {printable(folder)}"
 
 

@@ -86,7 +86,7 @@ class Installation:
     @property
     def python(self) -> Path:
         """The interpreter that runs the repository's code."""
-        return Path(self.record().get("python") or self.root / "environment" / "bin" / "python")
+        return Path(self.record().get("python") or interpreter(self.root / "environment"))
 
     def environment(self) -> dict[str, str]:
         """Variables for the repository's code, where nothing of a run is known."""
@@ -174,6 +174,13 @@ class Installation:
         found = f"expected at {wanted.into} in the clone"
         found += f", where {absent[0]} is missing" if folder.exists() else ""
         return Check(name, "missing", found, self._setup)
+
+
+def interpreter(environment: Path, conda: bool = False) -> Path:
+    """The Python of an environment, which Windows keeps elsewhere."""
+    if os.name != "nt":
+        return environment / "bin" / "python"
+    return environment / "python.exe" if conda else environment / "Scripts" / "python.exe"
 
 
 def weights_hint(method: str, weight: Any) -> str:

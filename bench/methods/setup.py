@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,11 +204,12 @@ def link(target: Path, path: Path, inside: Path) -> None:
     """
     if not path.absolute().is_relative_to(inside.absolute()) or ".." in path.parts:
         raise Unavailable(f"{printable(path)}: expected a path inside {printable(inside)}")
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
-    elif path.exists():
+    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         path.rmdir()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target.absolute(), target_is_directory=target.is_dir())
+    elif path.exists() and not (path.is_symlink() or _is_copy(path, target)):
+        raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
+    weights.link_or_copy(target.absolute(), path)
+
+
+def _is_copy(path: Path, target: Path) -> bool:
+    return path.is_file() and target.is_file() and filecmp.cmp(path, target, shallow=False)

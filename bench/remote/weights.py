@@ -224,9 +224,9 @@ def link_or_copy(path: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
-        temporary.symlink_to(path.resolve())
-    except OSError:
-        shutil.copyfile(path, temporary)
+        temporary.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    except OSError:  # Windows, to users who may not make links
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, temporary)
     temporary.replace(target)
 
 

@@ -91,7 +91,10 @@ SrName = Annotated[
 ]
 Modcrop = Annotated[
     bool,
-    typer.Option("--modcrop", help="Cut SR and HR, at the right and bottom, to one size."),
+    typer.Option(
+        "--modcrop",
+        help="Cut pairs that are a few pixels off, at the right and bottom, to what fits.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
 Device = Annotated[
@@ -173,6 +176,7 @@ class StoredChoice(Choice):
     """What is taken of a suite as far as it is stored, wherever its scores were made."""
 
     scale: Scale = 4
+    modcrop: Modcrop = False
     device: str = option(
         "Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
         default="auto",
@@ -188,6 +192,7 @@ class StoredChoice(Choice):
             seed=self.seed,
             limit=self.limit,
             scale=self.scale,
+            modcrop=self.modcrop,
         )
 
 
@@ -196,6 +201,7 @@ class Work:
     """Where and how this process upscales and scores."""
 
     scale: Scale = 4
+    modcrop: Modcrop = False
     device: Device = "auto"
     workers: WorkerCount = None
     image_timeout: ImageTimeout = IMAGE_TIMEOUT
@@ -224,6 +230,7 @@ class Work:
             seed=self.seed,
             limit=limit,
             scale=self.scale,
+            modcrop=self.modcrop,
             image_timeout=self.image_timeout,
             on=self.on,
         )
