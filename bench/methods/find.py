@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -31,7 +33,6 @@ from bench.processes.foreign import running
 from bench.remote import weights
 
 CARD_FOLDERS = (("baselines", "cards"),)
-PIPELINE = "diffusers:"
 DATASET = "{dataset}"
 """Stands for a dataset's name in the path of a folder of finished images."""
 
@@ -184,28 +185,22 @@ def find(name: str) -> Entry:
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
     """
-    if name.startswith("spandrel:"):
-        return _spandrel(name, Path(name.removeprefix("spandrel:")))
     if name.startswith("folder:"):
         return _folder(name)
     if name.startswith(own_function.PREFIX):
         return _python_function(name)
-    if name.startswith(PIPELINE):
-        return _pipeline(name, Path(name.removeprefix(PIPELINE)))
-    if match := own_file.NAME.fullmatch(name):
-        return _python_file(name, Path(match["file"]), match["call"] or "")
-    if name.endswith(".onnx"):
-        return _onnx_file(name, Path(name))
     if name.endswith(".toml"):
         return Entry(name, _card_by_path(Path(name)), file=Path(name))
+    for pattern, kind in _BROUGHT.items():
+        if match := re.fullmatch(pattern, name, re.DOTALL):
+            return _brought(name, kind, **match.groupdict(""))
     return Entry(name, all_methods().find(name))
 
 
 def is_brought(name: str) -> bool:
-    """Whether it names a file or folder of the user's."""
-    prefixes = ("spandrel:", "folder:", PIPELINE, own_function.PREFIX)
-    is_file = name.endswith((".onnx", ".toml")) or own_file.NAME.fullmatch(name)
-    return name.startswith(prefixes) or bool(is_file)
+    """Whether it names a file or folder of the user's, or a function."""
+    known = name.startswith(("folder:", own_function.PREFIX)) or name.endswith(".toml")
+    return known or any(re.fullmatch(pattern, name, re.DOTALL) for pattern in _BROUGHT)
 
 
 class _GivenCard(MethodCard):
@@ -226,37 +221,43 @@ def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     return _GivenCard(name=name, title=name, **said)
 
 
-def _spandrel(name: str, file: Path) -> Entry:
-    factory, given = "baselines.spandrel_models:SpandrelNetwork", [_given(file, "weights")]
-    card = _own_card(file.stem, factory, "weights given by path", weights=given)
-    return Entry(name, card, file=file)
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of file that is a method; `fields` are those of its card."""
+
+    what: str
+    factory: str = "bench.methods:UserMethod"
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    index: str = ""
 
 
-def _python_file(name: str, file: Path, call: str) -> Entry:
-    if call:
-        own_file.parsed(call)
-    factory, given = "bench.methods:UserMethod", [_given(file, "method")]
-    more = {"options": {"call": call}} if call else {}
-    title = f"{file.stem}:{call}" if call else file.stem
-    card = _own_card(title, factory, "a method in one file", weights=given, seeded=True, **more)
-    return Entry(name, card, modules=own_code.hashes(file), file=file)
+_BROUGHT = {
+    r"spandrel:(?P<file>.+)": _Kind("weights", "baselines.spandrel_models:SpandrelNetwork"),
+    r"diffusers:(?P<file>.+)": _Kind("pipeline", fields={"seeded": True}, index="model_index.json"),
+    own_file.NAME.pattern: _Kind("method", fields={"seeded": True}),
+    r"(?P<file>.+\.onnx)": _Kind("network", fields={"packages": ["onnxruntime>=1.17"]}),
+}
 
 
-def _onnx_file(name: str, file: Path) -> Entry:
-    factory, given = "bench.methods.own_file:OnnxMethod", [_given(file, "method")]
-    needs = ["onnxruntime>=1.17"]
-    card = _own_card(file.stem, factory, "an ONNX file", weights=given, packages=needs)
-    return Entry(name, card, file=file)
-
-
-def _pipeline(name: str, folder: Path) -> Entry:
-    factory, index = "bench.methods.own_file:PipelineFolder", folder / "model_index.json"
-    given = [_given(index, "pipeline's")]
-    summary, title = "a pipeline of diffusers", folder.resolve().name
-    card = _own_card(title, factory, summary, weights=given, seeded=True)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != index)
-    parts = {path.relative_to(folder).as_posix(): weights.sha256(path) for path in files}
-    return Entry(name, card, modules=parts, file=index)
+def _brought(name: str, kind: _Kind, file: str, call: str = "") -> Entry:
+    """A method that is a file or (where it has an index) a folder, with all that belongs to it."""
+    path = Path(file, kind.index)
+    plain = Path(os.path.abspath(file))
+    title = (plain.name if kind.index else plain.stem) + (f":{call}" if call else "")
+    options = {"call": call} if call and own_file.parsed(call) else {}
+    card = _own_card(
+        title,
+        kind.factory,
+        "brought by path",
+        weights=[_given(path, kind.what)],
+        options=options,
+        **kind.fields,
+    )
+    parts = own_code.hashes(path) if path.suffix == ".py" else {}
+    for part in Path(file).rglob("*") if kind.index else ():
+        if part.is_file():
+            parts[part.relative_to(file).as_posix()] = weights.sha256(part)
+    return Entry(name, card, modules=parts, file=path)
 
 
 def _python_function(name: str) -> Entry:

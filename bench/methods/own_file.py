@@ -1,15 +1,13 @@
-"""Methods that people bring: what a Python file defines, an ONNX file, a folder of diffusers."""
+"""Methods that people bring: what a Python file defines, an ONNX file, a pipeline of diffusers."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import CardError, Unavailable
@@ -26,6 +24,42 @@ Upscale = Callable[..., Any]
 NAME = re.compile(r"(?P<file>.+\.py)(?::(?P<call>\w+(?:\(.*\))?))?", re.DOTALL)
 """FILE.py, FILE.py:NAME or FILE.py:NAME(width=64)."""
 DEFAULT = "upscale"
+
+
+class UserMethod:
+    """What is in a file: a Python file's `call` (a function, an object with `upscale`, a network, a
+    pipeline, or a class or function that makes one of these), a network in ONNX, or the pipeline
+    that a model_index.json belongs to.
+
+    Raises:
+        Unavailable: there is no such thing, it is something else, or it needs other arguments.
+    """
+
+    def __init__(self, weights: Path, call: str = DEFAULT, device: str = "cpu") -> None:
+        opened = {".onnx": _onnx, ".json": _pipeline}.get(weights.suffix, partial(_python, call))
+        self._upscale, self._place = opened(weights, device)
+
+    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+        return checked(self._upscale(lr, scale=scale, seeds=seeds), lr, scale, self._place)
+
+
+def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
+    """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W).
+
+    Raises:
+        Unavailable: it is not; says what was found, the remedy, and where the method is defined.
+    """
+    count, _, height, width = lr.shape
+    problem = images.problem(sr, count)
+    if not problem and tuple(sr.shape[2:]) != (height * scale, width * scale):
+        problem = f"{sr.shape[3]}x{sr.shape[2]} pixels, for scale {scale} of {width}x{height}"
+    if problem:
+        shape = f"({count}, 3, {height * scale}, {width * scale})"
+        raise Unavailable(f"expected floats in [0, 1] of shape {shape}, found {problem} ({place})")
+    return sr  # type: ignore[no-any-return]
+
+
+# -- Python --------------------------------------------------------------------------------------
 
 
 def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
@@ -49,45 +83,23 @@ def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
         ) from error
 
 
-class UserMethod:
-    """What a Python file calls `call`: a function upscale(lr, *, scale, seeds), an object with one,
-    a network, a pipeline of diffusers, or a class or function that makes one of these.
-
-    Raises:
-        Unavailable: there is no such thing, it is something else, or it needs other arguments.
-    """
-
-    def __init__(self, weights: Path, call: str = DEFAULT, device: str = "cpu") -> None:
-        name, given, named = parsed(call)
-        module = own_code.load(weights)
-        if not hasattr(module, name):
-            own = [key for key, value in vars(module).items() if _is_of(module, value)]
-            has = f"; give {weights.name}:{own[-1]} if that is it" if own else ""
-            what = f"a function {DEFAULT}(lr, *, scale, seeds)" if name == DEFAULT else f"'{name}'"
-            raise Unavailable(f"{printable(weights)}: expected {what}, found none{has}")
-        found = getattr(module, name)
-        self._place = _place(weights, name)
-        if given is not None or inspect.isclass(found):
-            found = self._made(found, given or [], named, device)
-        self._upscale = adapted(found, device, self._place)
-
-    def _made(self, found: Any, given: list[Any], named: dict[str, Any], device: str) -> Any:
+def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
+    name, given, named = parsed(call)
+    module = own_code.load(file)
+    if not hasattr(module, name):
+        what = f"a function {DEFAULT}(lr, *, scale, seeds)" if name == DEFAULT else f"'{name}'"
+        raise Unavailable(f"{printable(file)}: expected {what}, found none")
+    found, place = getattr(module, name), _place(file, name)
+    if given is not None or inspect.isclass(found):
         try:
             signature = inspect.signature(found)
             if "device" in signature.parameters:
                 named = {"device": device, **named}
-            signature.bind(*given, **named)
+            signature.bind(*(given or ()), **named)
         except (TypeError, ValueError) as error:
-            call = f"{found.__name__}{inspect.signature(found)}" if callable(found) else "a call"
-            raise Unavailable(f"{self._place}: {printable(call)}: {printable(error)}") from error
-        return found(*given, **named)
-
-    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
-        return checked(self._upscale(lr, scale=scale, seeds=seeds), lr, scale, self._place)
-
-
-def _is_of(module: ModuleType, value: Any) -> bool:
-    return callable(value) and getattr(value, "__module__", "") == module.__name__
+            raise Unavailable(f"{printable(call)} cannot be made: {error} ({place})") from error
+        found = found(*(given or ()), **named)
+    return _adapted(found, device, place), place
 
 
 def _place(file: Path, name: str) -> str:
@@ -99,39 +111,18 @@ def _place(file: Path, name: str) -> str:
     return printable(file)
 
 
-def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
-    """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W).
-
-    Raises:
-        Unavailable: it is not; says what was found, the remedy, and where the method is defined.
-    """
-    count, _, height, width = lr.shape
-    problem = images.problem(sr, count)
-    if not problem and tuple(sr.shape[2:]) != (height * scale, width * scale):
-        problem = f"{sr.shape[3]}x{sr.shape[2]} pixels, for scale {scale} of {width}x{height}"
-    if problem:
-        shape = f"({count}, 3, {height * scale}, {width * scale})"
-        raise Unavailable(f"expected floats in [0, 1] of shape {shape}, found {problem} ({place})")
-    return sr
-
-
-def adapted(found: Any, device: str, place: str) -> Upscale:
-    """How an object upscales, whatever it is.
-
-    Raises:
-        Unavailable: it is nothing that can.
-    """
+def _adapted(found: Any, device: str, place: str) -> Upscale:
     if callable(getattr(found, "upscale", None)):
-        return found.upscale
+        return found.upscale  # type: ignore[no-any-return]
     if is_a("diffusers", "DiffusionPipeline", found):
         return partial(_by_pipeline, found.to(device))
     if is_a("torch", "nn.Module", found):
         return partial(_by_network, found.eval().to(device), device)
     if callable(found):
-        return found
+        return found  # type: ignore[no-any-return]
     raise Unavailable(
-        f"{place}: expected a function, a network, a pipeline of diffusers or an object with "
-        f"`upscale`, found {type(found).__name__}"
+        "expected a function, a network, a pipeline of diffusers or an object with `upscale`, "
+        f"found {type(found).__name__} ({place})"
     )
 
 
@@ -143,6 +134,19 @@ def _by_network(network: Any, device: str, lr: Tensor, *, scale: int, seeds: Seq
         return found.float().cpu() if isinstance(found, torch.Tensor) else found
 
 
+# -- other files ---------------------------------------------------------------------------------
+
+
+def _pipeline(index: Path, device: str) -> tuple[Upscale, str]:
+    from diffusers import DiffusionPipeline
+
+    folder, place = index.parent, printable(index.parent)
+    if any(folder.rglob("*.py")):
+        raise Unavailable(f"{place}: holds code, which is not run; build it in a Python file")
+    found = DiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    return partial(_by_pipeline, found.to(device)), place
+
+
 def _by_pipeline(pipeline: Any, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
     """One image after the other, without a prompt where the pipeline takes one."""
     import torch
@@ -150,80 +154,43 @@ def _by_pipeline(pipeline: Any, lr: Tensor, *, scale: int, seeds: Sequence[int])
 
     pipeline.set_progress_bar_config(disable=True)
     takes = inspect.signature(pipeline.__call__).parameters
-    prompt = {"prompt": ""} if "prompt" in takes else {}
     made = []
-    for index, seed in enumerate(seeds):
-        picture = Image.fromarray(images.to_uint8(lr[index : index + 1]))
-        noise = torch.Generator().manual_seed(seed)
-        done = pipeline(image=picture, generator=noise, output_type="np", **prompt)
-        made.append(torch.from_numpy(done.images[0]).permute(2, 0, 1))
+    for one, seed in zip(lr, seeds, strict=True):
+        picture = Image.fromarray(images.to_uint8(one[None]))
+        asked = {"image": picture, "generator": torch.Generator().manual_seed(seed)}
+        asked |= {"prompt": ""} if "prompt" in takes else {}
+        [found] = pipeline(**asked, output_type="np").images
+        made.append(torch.from_numpy(found).permute(2, 0, 1))
     return torch.stack(made)
 
 
-class PipelineFolder:
-    """A pipeline of diffusers from a folder, by its `model_index.json`; its code is never run.
+def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
+    """A network from (N, 3, H, W) or (N, H, W, 3), floats in [0, 1] or uint8, to the same."""
+    import onnxruntime
+    import torch
 
-    Raises:
-        Unavailable: there is code in the folder.
-    """
-
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
-        from diffusers import DiffusionPipeline
-
-        folder = weights.parent
-        named = json.loads(weights.read_text(encoding="utf-8")).get("_class_name")
-        if any(folder.rglob("*.py")) or not isinstance(named, str):
-            raise Unavailable(
-                f"{printable(folder)}: holds code, which is not run; build the pipeline in a "
-                "Python file and give that"
-            )
-        pipeline = DiffusionPipeline.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
-        self._place, self._upscale = printable(folder), adapted(pipeline, device, printable(folder))
-
-    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
-        return checked(self._upscale(lr, scale=scale, seeds=seeds), lr, scale, self._place)
+    providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider"]
+    if providers[0] not in onnxruntime.get_available_providers():
+        raise Unavailable(f"--device {device}: this onnxruntime has none; install onnxruntime-gpu")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # By its bytes, so that it can read no other file.
+    session = onnxruntime.InferenceSession(file.read_bytes(), options, providers)
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        told = printable(", ".join(f"{each.name} {each.shape}" for each in inputs))
+        raise Unavailable(f"{printable(file)}: expected one input (N, 3, H, W), found {told}")
+    return partial(_by_session, session, inputs[0]), printable(file)
 
 
-class OnnxMethod:
-    """A network in one ONNX file, from an RGB image to one: (N, 3, H, W) or (N, H, W, 3), floats in
-    [0, 1] or uint8.
+def _by_session(session: Any, given: Any, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Any:
+    import torch
 
-    Raises:
-        Unavailable: it has another number of inputs, or needs a GPU that is not there.
-    """
-
-    def __init__(self, weights: Path, device: str = "cpu") -> None:
-        import onnxruntime
-        import torch
-
-        options, providers = onnxruntime.SessionOptions(), ["CPUExecutionProvider"]
-        options.intra_op_num_threads = torch.get_num_threads()
-        if device != "cpu":
-            providers.insert(0, "CUDAExecutionProvider")
-        if providers[0] not in onnxruntime.get_available_providers():
-            raise Unavailable("--device: this onnxruntime has no CUDA; install onnxruntime-gpu")
-        # By its bytes, so that it can read no other file.
-        self._session = onnxruntime.InferenceSession(weights.read_bytes(), options, providers)
-        self._place, inputs = printable(weights), self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            told = ", ".join(f"{each.name} {each.shape}" for each in inputs)
-            raise Unavailable(
-                f"{self._place}: expected one input (N, 3, H, W), found {printable(told)}"
-            )
-        self._input = inputs[0]
-
-    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
-        import torch
-
-        last = self._input.shape[1] != 3 and self._input.shape[3] == 3
-        levels = self._input.type == "tensor(uint8)"
-        kind = {"tensor(uint8)": torch.uint8, "tensor(float16)": torch.float16}
-        x = lr.mul(255).round() if levels else lr
-        x = (x.permute(0, 2, 3, 1) if last else x).to(kind.get(self._input.type, torch.float32))
-        made = [self._session.run(None, {self._input.name: one[None].numpy()})[0] for one in x]
-        found = torch.cat([torch.from_numpy(one) for one in made])
-        found = found.permute(0, 3, 1, 2) if last else found
-        found = found.float() if found.is_floating_point() else found / 255
-        return checked(found, lr, scale, self._place)
+    kinds = {"tensor(uint8)": torch.uint8, "tensor(float16)": torch.float16}
+    kind, last = kinds.get(given.type, torch.float32), given.shape[3] == 3 != given.shape[1]
+    x = lr.permute(0, 2, 3, 1) if last else lr
+    x = (x * 255).round().to(kind) if kind is torch.uint8 else x.to(kind)
+    made = [session.run(None, {given.name: one[None].numpy()})[0] for one in x]
+    found = torch.cat([torch.from_numpy(one) for one in made])
+    found = found.float() if found.is_floating_point() else found / 255
+    return found.permute(0, 3, 1, 2) if last else found
