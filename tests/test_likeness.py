@@ -152,7 +152,7 @@ def test_score_and_gate_say_it_each_time_without_work(exchanged: Path, cli: Cli)
 
 def test_run_says_it_and_notes_it_under_the_table(exchanged: Path, cli: Cli) -> None:
     ask = ("--methods", "folder:sr@Mine", "--datasets", "folder:set", "--metrics", "psnr_y")
-    done = cli("run", "own", *ask, "--out", "out")
+    done = cli("run", "quick", *ask, "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "folder:sr@Mine: 1 of 3 images have red and blue exchanged ('1')" in done.stderr
     assert "red and blue exchanged" in (exchanged / "out" / "table.md").read_text()
@@ -160,7 +160,7 @@ def test_run_says_it_and_notes_it_under_the_table(exchanged: Path, cli: Cli) -> 
 
 def test_without_hr_the_lr_image_is_looked_at(exchanged: Path, cli: Cli) -> None:
     ask = ("--methods", "folder:sr@Mine", "--datasets", "folder:set/lr", "--metrics", "niqe")
-    assert "red and blue exchanged ('1')" in cli("run", "own", *ask, "--out", "out").stderr
+    assert "red and blue exchanged ('1')" in cli("run", "quick", *ask, "--out", "out").stderr
 
 
 def test_an_image_gets_no_look_in_its_scores(exchanged: Path, tmp_path: Path) -> None:

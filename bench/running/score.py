@@ -70,7 +70,7 @@ class Scorer:
             self._scores[spec.name] = store.scores(spec.name, print_)
             if spec.kind == "set":
                 self._features[spec.name] = store.features(metrics.of_features(print_))
-        if self.usable:
+        if specs:
             self._scores[LOOK.name] = store.scores(LOOK.name, FINGERPRINT)
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}

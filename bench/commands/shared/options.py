@@ -145,7 +145,7 @@ class Choice:
     """What is taken of a suite, or instead of what it names."""
 
     methods: list[str] | None = option(
-        "Names, spandrel:FILE, folder:PATH@NAME, FILE.py[:NAME] or FILE.onnx; comma list or repeated."
+        "Names, spandrel:FILE, folder:PATH@NAME, FILE.py[:NAME], FILE.onnx; comma list or repeated."
     )
     datasets: list[str] | None = option("Dataset names or folder:PATH; comma list or repeated.")
     metrics: Metrics = None
