@@ -253,5 +253,5 @@ def test_code_in_a_folder_of_diffusers_is_never_run(pipeline: Path, tmp_path: Pa
     with pytest.raises(Unavailable, match="holds code, which is not run"):
         find_method(f"diffusers:{folder}").load("cpu")
     assert not (tmp_path / "ran").exists()
-    with pytest.raises(WeightsError, match=r"model_index\.json: expected a pipeline file"):
+    with pytest.raises(WeightsError, match=r"model_index\.json: expected a file that is a method"):
         find_method(f"diffusers:{tmp_path}")

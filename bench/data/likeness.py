@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.base.text import printable
 from bench.base.types import MetricSpec
@@ -56,8 +56,15 @@ KINDS = {
 MIRRORS = {3: [1], 4: [0], 5: [0, 1]}
 STEP, RANGE = 8, 4096
 """A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown."""
-Shift = tuple[float, float, str, bool]
-"""Pixels to the right and down, the image, and whether it is one that is shifted far."""
+
+
+class Shift(NamedTuple):
+    """Pixels to the right and down, and whether that is far for one image."""
+
+    across: float
+    down: float
+    image: str
+    far: bool
 
 
 class Look:
@@ -174,14 +181,13 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
         kind, rows = divmod(rest, RANGE)
         if rows:
             across, down = ((side - RANGE // 2) / STEP for side in (columns, rows))
-            shifts.append((across, down, image, kind == SHIFTED))
+            shifts.append(Shift(across, down, image, kind == SHIFTED))
         elif kind:
             kinds[kind].append(image)
     told = [(names, KINDS[kind]) for kind, names in kinds.items() if names]
     if found := _shifted(shifts):
-        across, down, *_ = found[0]
-        how = f"are shifted by up to ({across:+.1f}, {down:+.1f}) pixels"
-        told.append(([image for _, _, image, _ in found], how))
+        how = f"are shifted by up to ({found[0].across:+.1f}, {found[0].down:+.1f}) pixels"
+        told.append(([shift.image for shift in found], how))
     return "; ".join(
         f"{len(names)} of {len(looks)} images {what} ('{printable(names[0])}')"
         for names, what in told
@@ -190,8 +196,10 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
 
 def _shifted(shifts: list[Shift]) -> list[Shift]:
     """The images that are all shifted alike, else those that are shifted far; most of it first."""
-    across, down = (median([shift[side] for shift in shifts] or [0]) for side in (0, 1))
-    alike = [s for s in shifts if max(abs(s[0] - across), abs(s[1] - down)) <= SAME]
+    if not shifts:
+        return []
+    across, down = median(s.across for s in shifts), median(s.down for s in shifts)
+    alike = [s for s in shifts if max(abs(s.across - across), abs(s.down - down)) <= SAME]
     all_alike = len(alike) >= max(2, 2 * len(shifts) / 3) and max(abs(across), abs(down)) >= SHIFT
-    found = alike if all_alike else [shift for shift in shifts if shift[3]]
-    return sorted(found, key=lambda shift: -max(abs(shift[0]), abs(shift[1])))
+    found = alike if all_alike else [shift for shift in shifts if shift.far]
+    return sorted(found, key=lambda shift: -max(abs(shift.across), abs(shift.down)))

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from bench.base import leftovers
 from bench.base.errors import Unavailable
 from bench.base.text import printable
 from bench.methods import lock, probe
-from bench.methods.installation import Installation, ask, call, importing, interpreter, remove
+from bench.methods.installation import Installation, ask, call, importing, interpreter
 
 _FREEZE = (
     "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
@@ -39,7 +40,7 @@ def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -
     made = interpreter(folder, conda)
     if made.is_file() and where.record().get("environment_made"):
         return f"environment: is there, {printable(folder)}"
-    remove(folder)
+    leftovers.remove(folder)
     version = where.official.python
     if conda:
         call(_conda(version, folder), log, "conda create")
@@ -145,12 +146,9 @@ def _locked(where: Installation, locked: str, log: IO[str]) -> str:
 def _listed(where: Installation, log: IO[str]) -> str:
     official = where.official
     pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
-    if official.build:
-        call([*pip, *official.build], log, "pip install", where.repo)
-    for file in official.requirements:
-        call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
-    if official.packages:
-        call([*pip, *official.packages], log, "pip install", where.repo)
+    files = [["-r", file] for file in official.requirements]
+    for wanted in filter(None, (official.build, *files, official.packages)):
+        call([*pip, *wanted], log, f"pip install {' '.join(wanted)}", where.repo)
     return "packages: installed"
 
 

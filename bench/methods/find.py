@@ -16,25 +16,23 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from bench.base.cards import read_card, read_folder
-from bench.base.errors import ImageError, UnknownName, WeightsError
+from bench.base.errors import UnknownName, WeightsError
 from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
 from bench.base.remote_file import Weight
 from bench.base.text import printable
 from bench.base.types import ImagePair, Method, SetMethod
 from bench.files import own_code
-from bench.files.image_folders import image_files, subfolders
-from bench.files.images import by_stem, file_sha256
-from bench.files.names import STEM, Matched, matched
-from bench.methods import lock, own_file, own_function
+from bench.files.images import file_sha256
+from bench.files.names import Matched, matched
+from bench.methods import finished, lock, own_file, own_function
 from bench.methods.card import MethodCard
+from bench.methods.finished import DATASET
 from bench.methods.installation import Installation, weights_hint
 from bench.processes.foreign import running
 from bench.remote import weights
 
 CARD_FOLDERS = (("baselines", "cards"),)
-DATASET = "{dataset}"
-"""Stands for a dataset's name in the path of a folder of finished images."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +189,9 @@ def find(name: str) -> Entry:
         return _python_function(name)
     if name.endswith(".toml"):
         return Entry(name, _card_by_path(Path(name)), file=Path(name))
-    for pattern, kind in _BROUGHT.items():
+    for pattern, fields in _BROUGHT.items():
         if match := re.fullmatch(pattern, name, re.DOTALL):
-            return _brought(name, kind, **match.groupdict(""))
+            return _brought(name, fields, **match.groupdict(""))
     return Entry(name, all_methods().find(name))
 
 
@@ -221,42 +219,29 @@ def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     return _GivenCard(name=name, title=name, **said)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of file that is a method; `fields` are those of its card."""
-
-    what: str
-    factory: str = "bench.methods:UserMethod"
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    index: str = ""
-
-
-_BROUGHT = {
-    r"spandrel:(?P<file>.+)": _Kind("weights", "baselines.spandrel_models:SpandrelNetwork"),
-    r"diffusers:(?P<file>.+)": _Kind("pipeline", fields={"seeded": True}, index="model_index.json"),
-    own_file.NAME.pattern: _Kind("method", fields={"seeded": True}),
-    r"(?P<file>.+\.onnx)": _Kind("network", fields={"packages": ["onnxruntime>=1.17"]}),
+_BROUGHT: dict[str, dict[str, Any]] = {
+    r"spandrel:(?P<file>.+)": {"factory": "baselines.spandrel_models:SpandrelNetwork"},
+    r"diffusers:(?P<folder>.+)": {"seeded": True},
+    own_file.NAME.pattern: {"seeded": True},
+    r"(?P<file>.+\.onnx)": {"packages": ["onnxruntime>=1.17"]},
 }
+"""What methods that are files are called -> fields of their cards."""
 
 
-def _brought(name: str, kind: _Kind, file: str, call: str = "") -> Entry:
-    """A method that is a file or (where it has an index) a folder, with all that belongs to it."""
-    path = Path(file, kind.index)
-    plain = Path(os.path.abspath(file))
-    title = (plain.name if kind.index else plain.stem) + (f":{call}" if call else "")
-    options = {"call": call} if call and own_file.parsed(call) else {}
-    card = _own_card(
-        title,
-        kind.factory,
-        "brought by path",
-        weights=[_given(path, kind.what)],
-        options=options,
-        **kind.fields,
-    )
+def _brought(
+    name: str, fields: Mapping[str, Any], file: str = "", folder: str = "", call: str = ""
+) -> Entry:
+    """A method that is a file, or a folder of diffusers', with all that belongs to it."""
+    path = Path(file or os.path.join(folder, own_file.INDEX))
+    title = Path(os.path.abspath(folder)).name if folder else path.stem
+    said = {"factory": "bench.methods:UserMethod", "weights": [_given(path)], **fields}
+    if call and own_file.parsed(call):
+        title, said["options"] = f"{title}:{call}", {"call": call}
     parts = own_code.hashes(path) if path.suffix == ".py" else {}
-    for part in Path(file).rglob("*") if kind.index else ():
+    for part in Path(folder).rglob("*") if folder else ():
         if part.is_file():
-            parts[part.relative_to(file).as_posix()] = weights.sha256(part)
+            parts[part.relative_to(folder).as_posix()] = weights.sha256(part)
+    card = _own_card(title, summary="brought as a file", **said)
     return Entry(name, card, modules=parts, file=path)
 
 
@@ -274,41 +259,19 @@ def _python_function(name: str) -> Entry:
 
 
 def _folder(name: str) -> Entry:
-    path, title = _path_and_title(name.removeprefix("folder:"))
+    path, title = finished.path_and_title(name.removeprefix("folder:"))
     note = "finished images given as a folder; not run here"
     card = _own_card(title, "", "finished images", note=note)
-    folder, naming = _folder_and_naming(path)
-    files = cache(lambda dataset: _finished(folder.replace(DATASET, dataset)))
+    folder, naming = finished.folder_and_naming(path)
+    files = cache(lambda dataset: finished.images_of(folder.replace(DATASET, dataset)))
     if DATASET not in folder:
         files("")  # it is there, and can be read
     return Entry(name, card, files, naming)
 
 
-def _folder_and_naming(path: str) -> tuple[str, str]:
-    """ "out/{stem}_x4" -> "out", "{stem}_x4"; a folder alone has no naming."""
-    return (str(Path(path).parent), Path(path).name) if STEM in path else (path, "")
-
-
-def _path_and_title(given: str) -> tuple[str, str]:
-    """What stands before and behind the last @, unless that is part of a folder's name."""
-    path, at, title = given.rpartition("@")
-    if not at or Path(given).is_dir() or DATASET in title:
-        folder, _ = _folder_and_naming(given)
-        return given, Path(folder.replace(DATASET, "")).resolve().name
-    return path, title
-
-
-def _finished(folder: str) -> Mapping[str, Path]:
-    files, clashes = by_stem(image_files(Path(folder)))
-    strange = [*clashes, *subfolders(Path(folder))]
-    if strange:
-        raise ImageError(strange[0][1], strange[0][0])
-    return files
-
-
-def _given(file: Path, what: str) -> Weight:
+def _given(file: Path) -> Weight:
     if not file.is_file():
-        raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
+        raise WeightsError(f"{printable(file)}: expected a file that is a method, found none there")
     return Weight(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,15 +228,14 @@ def importing(where: Installation) -> str:
 def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]:
     """What code prints in another interpreter, and why it failed, in one line; one is ""."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; arguments are passed as data
-            [str(python), "-c", code, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **how,
-        )
+        return _printed([str(python), "-c", code, *arguments], timeout=300, **how)
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", f"does not run ({printable(error)})"
+
+
+def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
+    """What a program prints, and the last line of its errors where it fails; one is ""."""
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
     return ("", printable(lines[-1])) if done.returncode else (done.stdout.strip(), "")
 
@@ -256,20 +254,14 @@ def git(arguments: Sequence[str]) -> str:
     Raises:
         Unavailable: git is missing or failed.
     """
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
-            ["git", *arguments],  # noqa: S607 - the user's git
-            capture_output=True,
-            text=True,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
-            timeout=HOURS * 3600,
-        )
+        printed, failed = _printed(["git", *arguments], env=quiet, timeout=HOURS * 3600)
     except FileNotFoundError:
         raise Unavailable("git is not installed; install it, or clone by hand") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise Unavailable(f"git {printable(' '.join(arguments))}: {printable(lines[-1])}")
-    return done.stdout.strip()
+    if failed:
+        raise Unavailable(f"git {printable(' '.join(arguments))}: {failed}")
+    return printed
 
 
 def call(
@@ -304,7 +296,3 @@ def call(
             lines = [line for line in written.read().splitlines() if line.strip()]
         last = printable(lines[-1]) if lines else "no message"
         raise Unavailable(f"{what} failed: {last}; all of it: {printable(log.name)}")
-
-
-def remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

@@ -24,6 +24,7 @@ Upscale = Callable[..., Any]
 NAME = re.compile(r"(?P<file>.+\.py)(?::(?P<call>\w+(?:\(.*\))?))?", re.DOTALL)
 """FILE.py, FILE.py:NAME or FILE.py:NAME(width=64)."""
 DEFAULT = "upscale"
+INDEX = "model_index.json"
 
 
 class UserMethod:

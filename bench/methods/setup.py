@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bench.base import leftovers
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.methods import environment
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation, git, remove
+from bench.methods.installation import Installation, git
 from bench.remote import archives, hub, weights
 from bench.remote.fetch import fetch_file
 
@@ -94,16 +95,16 @@ def _clone(where: Installation, source: str) -> str:
         _replace(where.repo, where.official)
         return f"repository: is there, at {wanted[:12]}"
     fresh = where.root / f"repo.{os.getpid()}"
-    remove(fresh)
+    leftovers.remove(fresh)
     try:
         address = source or where.official.repository
         git(["clone", "--quiet", "--no-checkout", "--", address, str(fresh)])
         git(["-C", str(fresh), "checkout", "--quiet", "--detach", wanted])
         _replace(fresh, where.official)
-        remove(where.repo)
+        leftovers.remove(where.repo)
         fresh.rename(where.repo)
     finally:
-        remove(fresh)
+        leftovers.remove(fresh)
     where.remember(commit=wanted, source=address)
     return f"repository: cloned, at {wanted[:12]}"
 
