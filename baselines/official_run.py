@@ -164,7 +164,7 @@ class OfficialRun:
             "config": str(config),
         }
         if self.official.config:
-            config.write_text(self.program.fill(self.official.config, known))
+            config.write_text(self.program.fill(self.official.config, known), encoding="utf-8")
         return known
 
     def _describe(self, source: Path) -> None:

@@ -87,7 +87,7 @@ def prepare(root: Path) -> dict[str, Path]:
     """A folder for each command to start from, by command."""
     base = root / "base"
     base.mkdir()
-    (base / "noisy.py").write_text(METHOD)
+    (base / "noisy.py").write_text(METHOD, encoding="utf-8")
     finish("run", base)
     (test_set,) = base.glob("store/datasets/quick-bicubic-*")
     for side in ("lr", "hr"):

@@ -66,7 +66,7 @@ def show(rows: Iterable[Row]) -> list[Row]:
 
 def write(path: Path | None, runs: list[Row], **about: Any) -> None:
     if path:
-        path.write_text(json.dumps({**about, "runs": runs}))
+        path.write_text(json.dumps({**about, "runs": runs}), encoding="utf-8")
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def race(
 
 def agree(first: Path, theirs: Values) -> bool:
     """Whether our values of the first method are the script's, as far as it has some."""
-    with first.open() as file:
+    with first.open(encoding="utf-8") as file:
         own = {(row["image"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
     worst: Row = {}
     for (image, metric), value in theirs.items():

@@ -218,7 +218,10 @@ def _certified(bundle: Bundle) -> str:
 
 
 def architecture_page() -> str:
-    return page("architecture", floors=tomllib.loads((DOCS / "rooms.toml").read_text())["floor"])
+    return page(
+        "architecture",
+        floors=tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))["floor"],
+    )
 
 
 # -- the Python interface ------------------------------------------------------------------------
@@ -282,7 +285,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def main(names: Sequence[str]) -> None:
     for name in names or PAGES:
-        (DOCS / name).write_text(PAGES[name]())
+        (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
         print(f"wrote docs/{name}")
 
 

@@ -136,7 +136,7 @@ def _locked(where: Installation, locked: str, log: IO[str]) -> str:
     builders = [*lock.BUILDERS, *where.official.build]
     for name, part in (("builders", lock.only(locked, builders)), ("lock", locked)):
         file = where.root / f"{name}.txt"
-        file.write_text(part)
+        file.write_text(part, encoding="utf-8")
         strictly = ["--require-hashes", "--no-deps", "--no-build-isolation", "-r", str(file)]
         call([*install, *strictly], log, "installing the lock", where.repo)
     count = len(list(lock.packages(locked)))
@@ -187,4 +187,4 @@ def _started(where: Installation, script: str, log: IO[str]) -> dict[str, Any]:
     result.unlink(missing_ok=True)
     command = [str(where.python), str(Path(probe.__file__)), str(result), script]
     call(command, log, f"starting {script}", where.repo, where.environment())
-    return dict(json.loads(result.read_text()))
+    return dict(json.loads(result.read_text(encoding="utf-8")))

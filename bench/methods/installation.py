@@ -66,7 +66,7 @@ class Installation:
     def record(self) -> dict[str, Any]:
         """What setup found and built; {} before it was run."""
         try:
-            return dict(json.loads((self.root / "setup.json").read_text()))
+            return dict(json.loads((self.root / "setup.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -137,7 +137,7 @@ class Installation:
             hint = f"git -C {self.repo} checkout -- ."
             return Check("repository", "broken", f"{printable(first)} was changed", hint)
         for change in self.official.replacements:
-            if change.new not in (self.repo / change.file).read_text():
+            if change.new not in (self.repo / change.file).read_text(encoding="utf-8"):
                 return Check("repository", "broken", f"{change.file} is not adapted", self._setup)
         return Check("repository", "ok", f"{printable(self.repo)} at {found[:12]}")
 
@@ -291,7 +291,7 @@ def call(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what}: {printable(error)}") from error
     if done.returncode:
-        with open(log.name, errors="replace") as written:
+        with open(log.name, encoding="utf-8", errors="replace") as written:
             written.seek(start)
             lines = [line for line in written.read().splitlines() if line.strip()]
         last = printable(lines[-1]) if lines else "no message"

@@ -58,7 +58,7 @@ def setup(name: str, options: SetupOptions, progress: Progress) -> list[str]:
         )
     where = Installation(entry.card)
     where.root.mkdir(parents=True, exist_ok=True)
-    with where.log.open("a") as log:
+    with where.log.open("a", encoding="utf-8") as log:
         return list(_steps(where, options, log, progress))
 
 
@@ -112,7 +112,7 @@ def _clone(where: Installation, source: str) -> str:
 def _replace(repo: Path, official: Official) -> None:
     for change in official.replacements:
         path = repo / change.file
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if change.new in text:
             continue
         if text.count(change.old) != 1:
@@ -120,7 +120,7 @@ def _replace(repo: Path, official: Official) -> None:
                 f"{printable(path)}: expected the text {change.old!r} once, found it "
                 f"{text.count(change.old)} times"
             )
-        path.write_text(text.replace(change.old, change.new))
+        path.write_text(text.replace(change.old, change.new), encoding="utf-8")
 
 
 def _head(repo: Path) -> str:

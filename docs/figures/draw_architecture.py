@@ -20,7 +20,7 @@ Place = tuple[float, float]
 
 
 def floors() -> list[dict[str, str]]:
-    return tomllib.loads((ROOT / "docs" / "rooms.toml").read_text())["floor"]
+    return tomllib.loads((ROOT / "docs" / "rooms.toml").read_text(encoding="utf-8"))["floor"]
 
 
 def places(rooms: list[dict[str, str]]) -> dict[str, Place]:

@@ -50,7 +50,7 @@ def draw_growth(time_axes: Axes, memory_axes: Axes, runs: list[dict[str, Any]]) 
 
 
 def main() -> None:
-    found = json.loads((HERE / "performance.json").read_text())
+    found = json.loads((HERE / "performance.json").read_text(encoding="utf-8"))
     figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(11, 3.6), width_ratios=(1.5, 1, 1), layout="constrained"
     )
