@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -105,14 +104,7 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-        odd = [scorer.oddity(one.targets.values()) for one in found]
-        notes = [
-            (f"{printable(one.folder)}: {text}",) if text else ()
-            for one, text in zip(found, odd, strict=True)
-        ]
-        for note in chain.from_iterable(notes):
-            progress.say(note)
-    return [_collect(one, specs, scorer, more) for one, more in zip(found, notes, strict=True)]
+    return [_collect(one, specs, scorer, progress) for one in found]
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
@@ -183,7 +175,7 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
 
 
 def _collect(
-    found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, notes: Sequence[str]
+    found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, progress: Progress
 ) -> FolderScores:
     targets = list(found.targets.values())
     values: dict[str, list[float]] = {spec.name: [] for spec in specs}
@@ -201,7 +193,11 @@ def _collect(
                 values[spec.name].append(value)
     means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
     names = {target.image: stem for stem, target in found.targets.items()}
-    told = _one_line_each(problems), tuple(found.refused), names, (*found.notes, *notes)
+    notes = found.notes
+    if odd := scorer.oddity(targets):
+        notes = (*notes, f"{printable(found.folder)}: {odd}")
+        progress.say(notes[-1])
+    told = _one_line_each(problems), tuple(found.refused), names, notes
     return FolderScores(found.folder, tuple(rows), means, *told)
 
 
