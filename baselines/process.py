@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 import uuid
@@ -56,7 +57,11 @@ class Process:
 
     def end(self) -> int:
         """End the program and everything that it started; the program's exit code."""
-        self._child.kill()
+        with suppress(ProcessLookupError):
+            if os.name == "posix":
+                os.killpg(self._child.pid, signal.SIGKILL)
+            else:
+                self._child.kill()
         code = self._child.wait()
         deadline = time.monotonic() + 5  # one may start another just before it is ended
         while (left := list(_marked(self._mark))) and time.monotonic() < deadline:

@@ -175,10 +175,10 @@ def _kind(name: str) -> str:
         return _kind_of_card(Path(name))
     if name in suites:
         return "suite"
-    if metrics.registered(name) or name.startswith("pyiqa:"):
-        return "metric"
     if is_brought(name) or name in methods:
         return "method"
+    if metrics.registered(name) or name.startswith("pyiqa:"):
+        return "metric"
     if name in datasets:
         return "dataset"
     raise UnknownName(
