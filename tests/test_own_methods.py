@@ -11,7 +11,7 @@ from conftest import Cli
 from pictures import photo
 from PIL import Image
 
-from bench.base.errors import CardError, Unavailable, WeightsError
+from bench.base.errors import CardError, ImageError, Unavailable, WeightsError
 from bench.methods.find import find as find_method
 
 LR = torch.rand((2, 3, 8, 10), generator=torch.Generator().manual_seed(0))
@@ -73,7 +73,7 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
     [
         ("Net", Unavailable, r"Net cannot be made: missing a required argument.*\(mine\.py:5\)"),
         ("Net(2, depth=3)", Unavailable, r"unexpected keyword argument 'depth' \(mine\.py:5\)"),
-        ("Net(2, scale=3)", Unavailable, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
+        ("Net(2, scale=3)", ImageError, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
         ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:26\)"),
         ("Other", Unavailable, r"mine\.py: expected 'Other', found none"),
         ("Net(open('x'))", CardError, "with plain values as arguments"),
@@ -176,7 +176,7 @@ def test_an_onnx_file_is_a_method(
 
 
 def test_onnx_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"found 20x16 pixels, for scale 4 of 10x8 \(.*two\.onnx"):
+    with pytest.raises(ImageError, match=r"found 20x16 pixels, for scale 4 of 10x8 \(.*two\.onnx"):
         upscaled(str(onnx_file(tmp_path / "two.onnx", ["n", 3, "h", "w"], scale=2)))
     with pytest.raises(Unavailable, match=r"Got invalid dimensions|INVALID_ARGUMENT"):
         method = find_method(str(onnx_file(tmp_path / "fixed.onnx", [1, 3, 64, 64])))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.errors import CardError, Unavailable
+from bench.base.errors import CardError, ImageError, Unavailable
 from bench.base.lazy import is_a
 from bench.base.text import printable
 from bench.files import images, own_code
@@ -48,15 +48,15 @@ def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
     """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W).
 
     Raises:
-        Unavailable: it is not; says what was found, the remedy, and where the method is defined.
+        ImageError: it is not; says what was found, the remedy, and where the method is defined.
     """
     count, _, height, width = lr.shape
     problem = images.problem(sr, count)
     if not problem and tuple(sr.shape[2:]) != (height * scale, width * scale):
         problem = f"{sr.shape[3]}x{sr.shape[2]} pixels, for scale {scale} of {width}x{height}"
     if problem:
-        shape = f"({count}, 3, {height * scale}, {width * scale})"
-        raise Unavailable(f"expected floats in [0, 1] of shape {shape}, found {problem} ({place})")
+        expected = f"expected floats in [0, 1] of shape ({count}, 3, H, W)"
+        raise ImageError(f"{expected}, found {problem} ({place})")
     return sr  # type: ignore[no-any-return]
 
 
