@@ -234,7 +234,8 @@ def _brought(
     """A method that is a file, or a folder of diffusers', with all that belongs to it."""
     path = Path(file or os.path.join(folder, own_file.INDEX))
     title = Path(os.path.abspath(folder)).name if folder else path.stem
-    said = {"factory": "bench.methods:UserMethod", "weights": [_given(path)], **fields}
+    said: dict[str, Any] = {"weights": [_given(path)], **fields}
+    said.setdefault("factory", "bench.methods:UserMethod")
     if call and own_file.parsed(call):
         title, said["options"] = f"{title}:{call}", {"call": call}
     parts = own_code.hashes(path) if path.suffix == ".py" else {}
