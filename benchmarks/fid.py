@@ -13,13 +13,12 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scoring import Row, show, write
+from scoring import Row, show
 
 from bench.metrics.frechet import frechet_distance
 
@@ -72,13 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", default="100,3000", help="sizes of both sets")
     parser.add_argument("--dimensions", type=int, default=2048)
-    parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
     import cleanfid.fid as cleanfid
 
     cleanfid.linalg.sqrtm = with_disp(linalg.sqrtm)
     counts = map(int, options.images.split(","))
-    write(options.json, show(race(count, options.dimensions) for count in counts))
+    show(race(count, options.dimensions) for count in counts)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 Y = {"test_y_channel": True, "color_space": "ycbcr"}
-OPTIONS = {"psnr": Y, "ssim": Y}
 
 
 def read(path: Path) -> torch.Tensor:
@@ -25,19 +24,13 @@ def read(path: Path) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 
 
-def main() -> None:
+if __name__ == "__main__":
     sr, hr, *names = sys.argv[1:]
-    cpu = torch.device("cpu")
-    metrics = {
-        name: pyiqa.create_metric(name, device=cpu, **OPTIONS.get(name, {})) for name in names
-    }
+    y, cpu = dict.fromkeys(("psnr", "ssim"), Y), torch.device("cpu")
+    metrics = {n: pyiqa.create_metric(n, device=cpu, **y.get(n, {})) for n in names}
     with torch.no_grad():
         for path in sorted(Path(sr).iterdir()):
-            x, y = read(path), read(Path(hr) / path.name)
+            pair = read(path), read(Path(hr) / path.name)
             for name, metric in metrics.items():
-                score = metric(x, y) if metric.metric_mode == "FR" else metric(x)
+                score = metric(*pair) if metric.metric_mode == "FR" else metric(pair[0])
                 print(path.name, name, score.item())
-
-
-if __name__ == "__main__":
-    main()

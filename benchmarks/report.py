@@ -1,24 +1,25 @@
-"""The HTML report of a whole benchmark, made from stored scores and pictures.
+"""Seconds of every report of a whole benchmark, made of synthetic scores and pictures.
 
     python benchmarks/report.py --images 193 --methods 8
 
-Writes synthetic 512 px pictures, then times the report's parts: pictures and thumbnails, page and
-statistics, and a second rendering, which finds the pictures already there. As a scale the same
-pictures are read and written once as plain copies.
+Wall and CPU seconds of each report. As a scale the same pictures are read and written once as
+plain copies.
 """
 
 import argparse
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from timeit import timeit
+from time import perf_counter, process_time
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from bench.base.types import MetricSpec
-from bench.reports.html.report import render
-from bench.results.results import Item, PictureSet, Results
+from bench.reports import REPORTS, render_all
+from bench.results.results import KEYS, Item, PictureSet, Results
 
 TITLES = ("PSNR-Y", "SSIM-Y", "LPIPS", "DISTS", "NIQE", "MUSIQ", "MANIQA", "CLIPIQA")
 
@@ -36,54 +37,45 @@ def picture(path: Path, side: int, rng: np.random.Generator) -> Path:
 def synthetic(root: Path, images: int, methods: int, side: int) -> Results:
     rng = np.random.default_rng(0)
     names = [f"method {i}" for i in range(methods)]
-    sets = []
-    for index in range(images):
-        folder = root / f"{index:04d}"
-        sr = {name: picture(folder / f"{name}.png", side, rng) for name in names}
-        lr, hr = picture(folder / "lr.png", side // 4, rng), picture(folder / "hr.png", side, rng)
-        sets.append(PictureSet("set", f"image {index:04d}", 4, lr, hr, sr))
-    specs = [
-        MetricSpec(name=title.lower(), title=title, better="higher", reference=True, means="",
-                   source="", factory="none:none")
-        for title in TITLES
+    files = {f"image {i:04d}": root / f"{i:04d}" for i in range(images)}
+    sets = [
+        PictureSet("set", image, 4, picture(folder / "lr.png", side // 4, rng),
+                   picture(folder / "hr.png", side, rng),
+                   {name: picture(folder / f"{name}.png", side, rng) for name in names})
+        for image, folder in files.items() if side
     ]  # fmt: skip
-    rows = [
-        ("set", name, item.image, spec.name, float(rng.normal(place, 3)), "")
-        for place, name in enumerate(names)
-        for item in sets
-        for spec in specs
-    ]
-    scores = pd.DataFrame(rows, columns=["dataset", "method", "image", "metric", "value", "reason"])
+    specs = [
+        MetricSpec(name=title.lower(), title=title, better="higher", reference=place < 4, means="",
+                   source="", factory="none:none")
+        for place, title in enumerate(TITLES)
+    ]  # fmt: skip
+    levels = [["set"], names, list(files), [spec.name for spec in specs]]
+    scores = pd.MultiIndex.from_product(levels, names=KEYS).to_frame(index=False)
+    scores["value"], scores["reason"] = rng.normal(0, 3, len(scores)), ""
     items = tuple(Item(name, name) for name in names)
     return Results("Synthetic", (Item("set", "Set"),), items, tuple(specs), scores, tuple(sets))
 
 
-def copy_all(results: Results, target: Path) -> None:
-    target.mkdir()
-    for number, path in enumerate(results.files()):
-        (target / str(number)).write_bytes(path.read_bytes())
+def timed(what: str, work: Callable[[], object]) -> None:
+    wall, cpu = perf_counter(), process_time()
+    work()
+    print(f"{what:12} {perf_counter() - wall:7.1f} s, CPU {process_time() - cpu:7.1f} s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=193)
     parser.add_argument("--methods", type=int, default=8)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int, default=512, help="of HR; 0 for no pictures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         results = synthetic(root, options.images, options.methods, options.size)
-        copies = timeit(lambda: copy_all(results, root / "copies"), number=1)
-        first = timeit(lambda: render(results, root / "out"), number=1)
-        again = timeit(lambda: render(results, root / "out"), number=1)
-        page = root / "out" / "html"
-        light = sum(p.stat().st_size for p in page.iterdir() if p.is_file())
-        thumbs = sum(p.stat().st_size for p in (page / "thumbs").rglob("*.jpg"))
-    print(f"{options.images} images x {options.methods} methods, {options.size} px")
-    print(f"copying the pictures      {copies:7.1f} s   x 1")
-    print(f"report, first time        {first:7.1f} s   x {first / copies:.1f}")
-    print(f"report, again             {again:7.1f} s   x {again / copies:.1f}")
-    print(f"page, scripts and data {light / 1e6:6.2f} MB, thumbnails {thumbs / 1e6:.1f} MB")
+        copy = root / "copy"
+        os.environ["CASSR_BENCH_CACHE"] = str(root / "cache")
+        timed("copies", lambda: [copy.write_bytes(f.read_bytes()) for f in results.files()])
+        for name in [report.name for report in REPORTS if report.repeats]:
+            timed(name, lambda: render_all(results, root / "out", [name]))  # noqa: B023
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -30,13 +29,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("CASSR_SHARED", ROOT.parent / "shared"))
 NIQE_FILE = "niqe_modelparameters.mat"
 THEIRS = {"psnr_y": "psnr", "ssim_y": "ssim", "niqe": "niqe", "fsim": "fsim", "gmsd": "gmsd"}
 TOLERANCE = 1e-4
@@ -51,42 +51,23 @@ Values = dict[tuple[str, str], float]
 """(image, metric) -> score."""
 
 
-def show(rows: Iterable[Row]) -> list[Row]:
-    """Print rows as they come, under the names of their values."""
-    kept: list[Row] = []
+def show(rows: Iterable[Row]) -> None:
+    """Print rows as they come."""
     for row in rows:
-        widths = [max(len(name), 9) for name in row]
-        if not kept:
-            print("  ".join(f"{name:>{width}}" for name, width in zip(row, widths, strict=True)))
-        values = zip(row.values(), widths, strict=True)
-        print("  ".join(f"{value:{width}.4g}" for value, width in values), flush=True)
-        kept.append(row)
-    return kept
-
-
-def write(path: Path | None, runs: list[Row], **about: Any) -> None:
-    if path:
-        path.write_text(json.dumps({**about, "runs": runs}), encoding="utf-8")
+        print(pd.DataFrame([row]).to_string(index=False, float_format="{:.4g}".format), flush=True)
 
 
 # -- pictures ------------------------------------------------------------------------------------
 
 
-def shared() -> Path | None:
-    folder = Path(os.environ.get("CASSR_SHARED", ROOT.parent / "shared"))
-    return folder if (folder / "golden").is_dir() else None
-
-
-def golden_pairs(folder: Path) -> Iterator[Pair]:
+def golden_pairs() -> Iterator[Pair]:
     """The golden pairs, then their mirror images."""
-    names = [
-        (folder / "golden" / d / "osediff" / path.name, path)
-        for d in ("realsr", "drealsr")
-        for path in sorted((folder / "golden" / d / "hr").iterdir())
-    ]
-    for flip in (lambda x: x, np.fliplr, np.flipud, lambda x: np.flipud(np.fliplr(x))):
-        for sr, hr in names:
-            yield tuple(flip(np.asarray(Image.open(path).convert("RGB"))) for path in (sr, hr))  # type: ignore[misc]
+    files = sorted(SHARED.glob("golden/*realsr/hr/*"), key=lambda hr: (hr.parts[-3][0] == "d", hr))
+    for rows, columns in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        for hr in files:
+            both = hr.parents[1] / "osediff" / hr.name, hr
+            sr, own = (np.asarray(Image.open(path).convert("RGB")) for path in both)
+            yield sr[::rows, ::columns], own[::rows, ::columns]
 
 
 def synthetic_pairs(side: int) -> Iterator[Pair]:
@@ -108,11 +89,10 @@ def write_pairs(
     for made in (*srs, hr):
         made.mkdir()
     for index, (x, y) in zip(range(count), pairs, strict=False):
-        Image.fromarray(y).save(hr / f"{index:05}.png", compress_level=1)
-        for place, sr in enumerate(srs):
-            noise = rng.integers(-place, place + 1, x.shape)
-            noisy = Image.fromarray((x + noise).clip(0, 255).astype(np.uint8))
-            noisy.save(sr / f"{index:05}.png", compress_level=1)
+        noisy = [x + rng.integers(-place, place + 1, x.shape) for place in range(methods)]
+        for folder, image in zip((*srs, hr), (*noisy, y), strict=True):
+            picture = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+            picture.save(folder / f"{index:05}.png", compress_level=1)
     return srs, hr
 
 
@@ -121,15 +101,13 @@ def write_pairs(
 
 def environment(work: Path) -> dict[str, str]:
     """Clean caches, with NIQE's parameters in them where they are at hand."""
-    home = work / "torch"
-    values = {"TORCH_HOME": str(home), "CASSR_BENCH_CACHE": str(work / "cache")}
-    places = [Path(os.environ.get("TORCH_HOME", "~/.cache/torch")).expanduser() / "hub" / "pyiqa"]
-    folder = shared()
-    places += [folder / "weights"] if folder else []
-    for place in places:
+    home = work / "torch" / "hub" / "pyiqa"
+    home.mkdir(parents=True)
+    torch_home = Path(os.environ.get("TORCH_HOME", "~/.cache/torch")).expanduser()
+    for place in (torch_home / "hub" / "pyiqa", SHARED / "weights"):
         if (place / NIQE_FILE).is_file():
-            (home / "hub" / "pyiqa").mkdir(parents=True, exist_ok=True)
-            shutil.copy(place / NIQE_FILE, home / "hub" / "pyiqa")
+            shutil.copy(place / NIQE_FILE, home)
+    values = {"TORCH_HOME": str(work / "torch"), "CASSR_BENCH_CACHE": str(work / "cache")}
     return {**os.environ, **values, "PYTHONPATH": str(ROOT)}
 
 
@@ -152,13 +130,13 @@ def timed(command: list[str], env: dict[str, str]) -> tuple[float, str]:
 # -- the race ------------------------------------------------------------------------------------
 
 
-def first_images(folder: Path, count: int) -> Path:
+def first_images(folder: Path, count: int) -> str:
     """A folder of links to the first files of a folder."""
     links = folder.with_name(f"{folder.name}-{count}")
     links.mkdir()
     for path in sorted(folder.iterdir())[:count]:
         (links / path.name).symlink_to(path)
-    return links
+    return str(links)
 
 
 def rivals(
@@ -174,7 +152,7 @@ def rivals(
     sizes = sorted({min(FEW, most, images), min(most, images)})
     times, printed = [], ""
     for size in sizes:
-        x, y = (str(first_images(folder, size)) for folder in (sr, hr))
+        x, y = (first_images(folder, size) for folder in (sr, hr))
         program = str(Path(sys.executable).with_name("pyiqa"))
         command, _ = timed([program, *own, "-t", x, "-r", y, "--device", "cpu"], env)
         loop = [sys.executable, str(ROOT / "benchmarks/paper_loop.py"), x, y, *own]
@@ -188,93 +166,53 @@ def rivals(
 
 
 def race(
-    commands: dict[int, list[str]], env: dict[str, str], their_seconds: list[float]
+    work: Path, images: int, counts: list[int], theirs: int, threads: int, wanted: Iterable[str]
 ) -> Iterator[Row]:
-    """For each number of methods: ours cold and warm; the others for one method, times methods."""
-    for count, own in commands.items():
-        load = os.getloadavg()[0]
-        cold, warm = (timed(own, env)[0] for _ in range(2))
-        command, script = (count * seconds for seconds in their_seconds)
-        yield {
-            "methods": count,
-            "ours": cold,
-            "warm": warm,
-            "command": command,
-            "script": script,
-            "x command": command / cold,
-            "x script": script / cold,
-            "load": load,
-        }
-
-
-def agree(first: Path, theirs: Values) -> bool:
-    """Whether our values of the first method are the script's, as far as it has some."""
-    with first.open(encoding="utf-8") as file:
-        own = {(row["image"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
-    worst: Row = {}
-    for (image, metric), value in theirs.items():
-        worst[metric] = max(abs(value - own[image, metric]), worst.get(metric, 0))
-    print("largest differences:")
-    show([worst])
-    return max(worst.values()) <= TOLERANCE
-
-
-def run_race(options: argparse.Namespace, work: Path) -> int:
+    """For each number of methods, seconds of ours cold and warm, and of the others: those for one
+    method, times methods. Exits where values differ."""
     env = environment(work)
-    metrics = [name for name in THEIRS if name != "niqe" or (work / "torch").is_dir()]
-    if "niqe" not in metrics:
-        print(f"niqe is left out: {NIQE_FILE} is not at hand (cassr-bench fetch niqe)")
-    counts = sorted({1, *map(int, options.methods.split(","))})
-    folder = shared()
-    pairs = golden_pairs(folder) if folder else synthetic_pairs(512)
-    srs, hr = write_pairs(work, pairs, options.images, max(counts))
-    what = "golden pairs and their mirror images" if folder else "synthetic pairs"
-    print(f"{options.images} {what}, {', '.join(metrics)}, {os.cpu_count()} cores, cold\n")
-    threads = str(options.their_threads)
-    their_env = {**env, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    seconds, values = rivals(srs[0], hr, metrics, options.their_images, their_env)
-    commands = {n: ours(srs[:n], hr, metrics, work / f"{n}.csv") for n in counts}
-    runs = show(race(commands, env, seconds))
-    write(options.json, runs, metrics=metrics, images=options.images)
-    same = agree(work / "1.csv", values)
-    if not same:
-        print(f"values differ by more than {TOLERANCE}")
-    return 0 if same else 1
+    metrics = [m for m in wanted if m != "niqe" or [*work.glob(f"torch/hub/pyiqa/{NIQE_FILE}")]]
+    pairs = golden_pairs() if (SHARED / "golden").is_dir() else synthetic_pairs(512)
+    srs, hr = write_pairs(work, pairs, images, max(counts))
+    single = {**env, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    seconds, values = rivals(srs[0], hr, metrics, theirs, single)
+    for count in counts:
+        load = os.getloadavg()[0]
+        out = work / f"{count}.csv"
+        cold, warm = (timed(ours(srs[:count], hr, metrics, out), env)[0] for _ in range(2))
+        command, script = (count * each for each in seconds)
+        yield {"methods": count, "ours": cold, "warm": warm, "command": command, "script": script,
+               "x command": command / cold, "x script": script / cold, "load": load}  # fmt: skip
+    with (work / f"{counts[0]}.csv").open() as file:
+        own = {(r["image"], r["metric"]): float(r["value"]) for r in csv.DictReader(file)}
+    apart = max(abs(value - own[key]) for key, value in values.items())
+    print(f"{', '.join(metrics)} of {images} images; largest difference {apart:.1e}")
+    if apart > TOLERANCE:
+        sys.exit(f"values differ by more than {TOLERANCE}")
 
 
 # -- growth --------------------------------------------------------------------------------------
 
 
-def watch(command: list[str], env: dict[str, str]) -> tuple[float, np.ndarray]:
-    """Seconds of a command, and samples: seconds, resident megabytes of it and of its largest
-    worker, (n, 3)."""
+def watch(command: list[str], env: dict[str, str]) -> tuple[float, float, float]:
+    """Seconds of a command, and peaks of the resident megabytes of it and of its largest worker."""
     start = time.perf_counter()
-    samples = []
+    peaks = [0.0, 0.0]
     job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     parent = psutil.Process(job.pid)
     while job.poll() is None:
         with suppress(psutil.NoSuchProcess):
-            own = parent.memory_info().rss / MEGABYTE
             workers = [each.memory_info().rss for each in parent.children(recursive=True)]
-            samples.append((time.perf_counter() - start, own, max(workers, default=0) / MEGABYTE))
+            held = parent.memory_info().rss, max(workers, default=0)
+            peaks = [max(peak, now / MEGABYTE) for peak, now in zip(peaks, held, strict=True)]
         time.sleep(PERIOD)
     if job.returncode:
         sys.exit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, np.array(samples)
-
-
-def bytes_per_image(samples: np.ndarray, images: int) -> float:
-    """By which the parent grows while the workers work."""
-    busy = samples[samples[:, 2] > 0]
-    middle = busy[len(busy) // 4 : -len(busy) // 10 or None]
-    if len(middle) < 4:
-        return float("nan")
-    slope = np.polyfit(middle[:, 0], middle[:, 1], 1)[0]
-    return float(slope * (busy[-1, 0] - busy[0, 0]) * MEGABYTE / images)
+    return time.perf_counter() - start, peaks[0], peaks[1]
 
 
 def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
-    """For each number of images: seconds cold and warm, peaks in megabytes."""
+    """For each number of images: seconds cold and warm, and peaks in megabytes."""
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -282,21 +220,14 @@ def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
             srs, hr = write_pairs(work, synthetic_pairs(side), count)
             load = os.getloadavg()[0]
             command = [*ours(srs, hr, metrics, work / "out.csv"), "--workers", "2"]
-            cold, samples = watch(command, env)
-            warm, _ = watch(command, env)
-        yield {
-            "images": count,
-            "cold": cold,
-            "warm": warm,
-            "ms/image": cold / count * 1e3,
-            "parent": samples[:, 1].max(),
-            "worker": samples[:, 2].max(),
-            "parent_per_image": bytes_per_image(samples, count),
-            "load": load,
-        }
+            cold, own, worker = watch(command, env)
+            warm, *_ = watch(command, env)
+        yield {"images": count, "cold": cold, "warm": warm, "ms/image": cold / count * 1e3,
+               "parent": own, "worker": worker,
+               "load": load}  # fmt: skip
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--methods", default="1,5,10", help="numbers of methods")
@@ -304,17 +235,18 @@ def main() -> int:
     parser.add_argument("--their-threads", type=int, default=os.cpu_count())
     parser.add_argument("--grow", help="sizes of folders; instead of the race")
     parser.add_argument("--side", type=int, default=64, help="pixels, of --grow")
-    parser.add_argument("--metrics", default="psnr_y,ssim_y", help="of --grow")
-    parser.add_argument("--json", type=Path, help="write the results here")
-    options = parser.parse_args()
-    if options.grow:
-        counts = [int(count) for count in options.grow.split(",")]
-        runs = show(grow(counts, options.side, options.metrics.split(",")))
-        write(options.json, runs, metrics=options.metrics)
-        return 0
+    parser.add_argument("--metrics", help="default: all, psnr_y and ssim_y of --grow")
+    given = parser.parse_args()
+    asked = given.metrics.split(",") if given.metrics else []
+    if given.grow:
+        counts = [int(count) for count in given.grow.split(",")]
+        show(grow(counts, given.side, asked or ["psnr_y", "ssim_y"]))
+        return
+    counts = sorted({1, *map(int, given.methods.split(","))})
+    theirs = given.their_images, given.their_threads
     with tempfile.TemporaryDirectory() as folder:
-        return run_race(options, Path(folder))
+        show(race(Path(folder), given.images, counts, *theirs, asked or THEIRS))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 from pictures import photo
 from PIL import Image
 from warm_start import START_UP, Server
+
+from bench.data.find import build, find_card
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -83,7 +87,7 @@ def make_cli(home: Path, folder: Path) -> Cli:
     warm = _warm_server() if hasattr(os, "fork") else None
     clean = {name: value for name, value in os.environ.items() if name not in UNSET}
     clean |= {name: str(home / cache) for name, cache in CACHES.items()}
-    clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", **(warm.environment if warm else {})}
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         words, env = list(map(str, arguments)), {**clean, **environment}
@@ -106,6 +110,27 @@ def make_cli(home: Path, folder: Path) -> Cli:
 def cli(clean_home: Path, tmp_path: Path) -> Cli:
     """Run the command line with empty caches, in an empty folder."""
     return make_cli(clean_home, tmp_path / "cwd")
+
+
+@cache
+def _quick_sets() -> Path:
+    """The test sets of the suite `quick`, made once for all tests of this process."""
+    kept = tempfile.TemporaryDirectory()
+    atexit.register(kept.cleanup)
+    for name in ("quick-bicubic", "quick-realistic"):
+        build(find_card(name), Path(kept.name))
+    return Path(kept.name)
+
+
+def plant_quick_sets(store: Path) -> None:
+    """Give a store that is not there yet the test sets of `quick`, as its first run makes them."""
+    shutil.copytree(_quick_sets(), store / "datasets")
+
+
+@pytest.fixture
+def quick_sets(clean_home: Path) -> None:
+    """Let the store of `cli` have the test sets of `quick`, for tests of what comes after."""
+    plant_quick_sets(clean_home / "store")
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.files.images import write_png
+from bench.store.images import ImageStore
+
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     """(H, W, 3) uint8: smooth colours with edges and a little texture, unlike noise."""
@@ -126,3 +129,9 @@ ADOBE = icc_profile(
     },
 )
 DOT_GAIN = icc_profile("Dot Gain", 1.6, {})
+
+
+def put(store: ImageStore, image_id: str = "x", shade: int = 0, **extra: float) -> None:
+    """Keep a small grey image under the key "k"."""
+    write_png(store.file_for("k", image_id), np.full((2, 2, 3), shade, np.uint8))
+    store.record("k", image_id, extra)

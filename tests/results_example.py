@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from bench.base.types import MetricSpec
+from bench.reports import REPORTS
 from bench.results.bootstrap import wilcoxon
 from bench.results.paired import paired
 from bench.results.results import Item, PictureSet, Results
@@ -45,6 +46,9 @@ PSNR = metric("psnr_y", "PSNR-Y", digits=2, unit="dB")
 LPIPS = metric("lpips", "LPIPS", "lower")
 NIQE = metric("niqe", "NIQE", "lower", reference=False)
 FID = metric("fid", "FID", "lower", kind="set", digits=2)
+
+FILES = [report.name for report in REPORTS if report.name not in ("tensorboard", "wandb")]
+"""Reports of which equal results give equal files."""
 
 Values = Mapping[tuple[str, str, str, str], float | str]
 

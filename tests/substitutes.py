@@ -6,7 +6,10 @@ the files small.
 
 from __future__ import annotations
 
-import warnings
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,11 +20,20 @@ from bench.base.types import MetricSpec
 
 def plant(spec: MetricSpec, hub: Path) -> None:
     """Put substitutes for every weight of a metric below `hub` (TORCH_HOME/hub)."""
-    torch.manual_seed(0)
     for weight in spec.weights:
         path = hub.parent / weight.folder / weight.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        MAKERS[weight.name](path)
+        shutil.copy(_made(weight.name), path)
+
+
+@cache
+def _made(name: str) -> Path:
+    """The substitute called so, made once for all tests of this process."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    torch.manual_seed(0)
+    MAKERS[name](Path(folder.name, name))
+    return Path(folder.name, name)
 
 
 def _save(state: dict[str, Tensor], path: Path) -> None:
@@ -129,16 +141,10 @@ class _Layers(nn.Module):
 
 
 def _inception(path: Path) -> None:
-    """TorchScript with `.layers`: (1, 3, 299, 299) in [-1, 1] -> (1, 2048)."""
-    from torchvision.models import Inception3
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        network = Inception3(aux_logits=False, transform_input=False, init_weights=False).eval()
-        network.fc = nn.Identity()
-        example = torch.zeros(1, 3, 299, 299)
-        layers = torch.jit.trace(network, example)
-        torch.jit.save(torch.jit.script(_Layers(layers)), path)
+    """TorchScript with `.layers`: (b, 3, 299, 299) in [-1, 1] -> (b, 2048)."""
+    first = (nn.Conv2d(3, 64, 7, stride=4), nn.ReLU(), nn.Conv2d(64, 2048, 3, stride=4))
+    layers = nn.Sequential(*first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.jit.save(torch.jit.script(_Layers(layers.eval())), path)
 
 
 MAKERS = {

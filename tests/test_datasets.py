@@ -31,6 +31,7 @@ from bench.data import from_hub as hub_sets
 from bench.data import verify
 from bench.data.alignment import misalignment
 from bench.data.card import CentreCrop, DatasetCard
+from bench.data.fetch import adopt
 from bench.data.from_archive import centre_crop
 from bench.files import images
 from bench.remote import archives, weights
@@ -333,6 +334,37 @@ def test_official_archives_give_the_crops_under_the_published_names(
     assert pair.lr and pair.hr
     assert np.array_equal(images.read_rgb(pair.lr), lr[11:139, 6:134])
     assert np.array_equal(images.read_rgb(pair.hr), hr[44:556, 24:536])
+    whole = data.dataset_cards()[name.replace("official", "full")].model_copy(update={"images": 2})
+    pair = data.build(whole, tmp_path / "root", nothing).pairs[0]
+    assert pair.id == OFFICIAL[name][0] and pair.lr and pair.hr
+    assert np.array_equal(images.read_rgb(pair.lr), lr)
+    assert np.array_equal(images.read_rgb(pair.hr), hr)
+
+
+UNPACKED = {
+    "reallq250": {"RealLQ250/lq/{}.png": False, "RealLQ250/npz/{}.npz": False},
+    "realphoto60": {"RealPhoto60/LQ/{}.png": False},
+    "ntire2025-val": {
+        "DIV2K_valid_LR_bicubic/X4/{}x4.png": False,
+        "DIV2K_valid_HR/{}.png": True,
+    },
+}
+
+
+@pytest.mark.parametrize("name", UNPACKED)
+def test_sets_are_found_in_folders_as_they_are_published(
+    clean_home: Path, tmp_path: Path, name: str
+) -> None:
+    card = data.dataset_cards()[name].model_copy(update={"images": 2})
+    for image_id in ("0801", "0802"):
+        for file, is_hr in UNPACKED[name].items():
+            path = tmp_path / "given" / file.format(image_id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(scene(40, 48, int(image_id))[is_hr]))
+    adopt([name], tmp_path / "given")
+    pairs = data.build(card, tmp_path / "root", nothing).pairs
+    assert [pair.id for pair in pairs] == ["0801", "0802"]
+    assert all(bool(pair.hr) == (name == "ntire2025-val") for pair in pairs)
 
 
 def test_the_published_crops_are_read_from_the_hub_archive(
@@ -487,6 +519,7 @@ def test_a_folder_names_its_wrong_pairs(tmp_path: Path) -> None:
 class Server:
     address: str = ""
     content: bytes = b""
+    others: dict[str, bytes] = field(default_factory=dict)
     kind: str = "application/zip"
     drops: int = 0
     asked: list[str] = field(default_factory=list)
@@ -505,15 +538,16 @@ def server() -> Iterator[Server]:
             if "gone" in self.path:
                 self.send_error(404)
                 return
+            content = state.others.get(self.path, state.content)
             self.send_response(206 if start else 200)
             self.send_header("Content-Type", state.kind)
-            self.send_header("Content-Length", str(len(state.content) - start))
+            self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
-            stop = len(state.content)
+            stop = len(content)
             if state.drops:
                 state.drops -= 1
                 stop = start + (stop - start) * 6 // 10
-            self.wfile.write(state.content[start:stop])
+            self.wfile.write(content[start:stop])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -621,6 +655,34 @@ def test_a_dry_run_says_exactly_what_is_missing(cli: Cli) -> None:
     assert "Traceback" not in done.stderr
     real = cli("run", "table1", "--methods", "bicubic", "--metrics", "psnr_y", "--no-fetch")
     assert real.returncode == 2 and "run: cassr-bench fetch" in real.stderr
+
+
+def test_a_card_by_path_or_address_is_fetched_run_and_verified(
+    cli: Cli, server: Server, tmp_path: Path
+) -> None:
+    server.content = zipped(tmp_path / "served", pairs(2, 128)).read_bytes()
+    text = (
+        'name = "toy"\ntitle = "Toy"\nsummary = "two"\nlicence = "MIT"\nimages = 2\n'
+        'lr = { files = "**/test_LR/*" }\nhr = { files = "**/test_HR/*" }\n'
+        f'[archive]\nname = "toy.zip"\nurl = "{server.address}/toy.zip"\n'
+    )
+    (tmp_path / "toy.toml").write_text(text)
+    server.others = {"/sets/toy.toml": text.encode(), "/sets/big.toml": b"#" * (2**20 + 1)}
+    address = f"{server.address}/sets/toy.toml"
+    assert (
+        "toy.zip: would be fetched from" in cli("fetch", tmp_path / "toy.toml", "--dry-run").stdout
+    )
+    fetched = cli("fetch", address)
+    assert fetched.returncode == 0 and "toy.zip: fetched to" in fetched.stdout, fetched.stderr
+    more = ("--methods", "nearest", "--metrics", "psnr_y", "--offline", "--out", tmp_path / "out")
+    done = cli("run", "quick", "--datasets", address, *more)
+    assert done.returncode == 0 and "Toy" in done.stdout, done.stderr
+    verified = cli("datasets", "verify", address, "--json")
+    assert len(json.loads(verified.stdout)["manifest"]["pairs"]) == 2, verified.stderr
+    assert server.asked.count("/sets/toy.toml") == 1
+    for name, why in (("gone", "could not be fetched: 404"), ("big", "a card of at most")):
+        with pytest.raises(WeightsError, match=why):
+            data.find(f"{server.address}/sets/{name}.toml")
 
 
 def test_the_weights_of_a_card_by_path_are_fetched(cli: Cli, tmp_path: Path) -> None:

@@ -18,21 +18,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Cli, make_cli
+from conftest import Cli, make_cli, plant_quick_sets
+from huggingface_hub import ModelCard
 from PIL import Image
-from results_example import HOSTILE, PSNR
+from results_example import HOSTILE, PSNR, example
 
-from bench.base.errors import DataError
+from bench.base.errors import BenchError, DataError
 from bench.data.find import public_names
 from bench.exchange import kept
 from bench.exchange.bundle import Bundle, ItemLabel, of_run, to_json, to_results
 from bench.exchange.diff import difference
 from bench.exchange.export import card, export_folder
+from bench.exchange.hub import benchmark_files
 from bench.exchange.merge import Import, merge
 from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.results.results import Item, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
+BRIEF = ("--reports", "csv,markdown")
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ class Exported:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     root = tmp_path_factory.mktemp("export")
     cli = make_cli(root / "home", root / "cwd")
+    plant_quick_sets(root / "home" / "store")
     methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
     for arguments in (
-        ("run", *methods, "--out", "reports"),
-        ("export", *methods, "--out", "mine", "--images"),
+        ("run", *methods, *BRIEF, "--out", "reports"),
+        ("export", *methods, "--out", "mine", "--images", "--benchmark", "me/faces-x4"),
         ("export", *methods, "--out", "mine.json"),
     ):
         done = cli(*arguments)
@@ -89,6 +93,31 @@ def test_the_hub_library_loads_scores_and_images(exported: Exported, tmp_path: P
     parquet = pq.read_table(exported.folder / "images" / "sr.parquet").to_pylist()
     assert {row["sr"]["bytes"] for row in parquet} == stored
     assert all(isinstance(row["sr"], Image.Image) for row in images)
+
+
+def test_an_export_is_a_benchmark_and_its_means_are_for_model_cards(exported: Exported) -> None:
+    told = yaml.safe_load((exported.folder / "eval.yaml").read_text())
+    tasks = [task["id"] for task in told["tasks"]]
+    assert tasks == ["quick-bicubic-psnr_y", "quick-bicubic-ssim_y"]
+    means = pd.read_csv(exported.cwd / "reports" / "summary.csv").set_index(["metric", "method"])
+    for method in ("nearest", "bicubic", "lanczos"):
+        folder = exported.folder / "models" / method
+        scores = yaml.safe_load((folder / ".eval_results" / "me-faces-x4.yaml").read_text())
+        assert [s["dataset"] for s in scores] == [
+            {"id": "me/faces-x4", "task_id": t} for t in tasks
+        ]
+        assert scores[0]["value"] == means["mean"]["psnr_y", method]
+        assert {s["evaluation_framework"] for s in scores} == {told["evaluation_framework"]}
+        known = ModelCard.load(folder / "README.md").data.eval_results
+        assert known is not None
+        assert [r.metric_value for r in known] == [s["value"] for s in scores]
+        assert {r.metric_type for r in known} == {"psnr_y", "ssim_y"}
+
+
+@pytest.mark.parametrize("name", ["faces", "a/b/c", "me/ x", "../x"])
+def test_a_benchmark_has_the_name_of_a_repository(name: str) -> None:
+    with pytest.raises(BenchError, match="--benchmark: expected USER/NAME, found"):
+        benchmark_files(example(), name)
 
 
 def test_card_and_json_tell_everything_and_no_path(exported: Exported) -> None:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, Cli
+from conftest import ROOT, Cli, plant_quick_sets
 from PIL import Image
 from results_example import HOSTILE
 from scipy import ndimage
@@ -509,6 +509,7 @@ def upscale(lr, *, scale, seeds):
 """
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "cwd" / "seeded.py").write_text(SEEDED)
     names = ("--metrics", "psnr_y,ssim_y", "--datasets", "quick-bicubic", "--limit", 3)
@@ -518,8 +519,9 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     )
     assert made.returncode == 0, made.stderr
     assert "4 cells, all new" in made.stdout
+    plant_quick_sets(tmp_path / "cwd" / "shards")
     for part in ("3/3", "1/3", "2/3"):
-        shard = ("--methods", "seeded.py,bicubic", "--shard", part, "--workers", 2)
+        shard = ("--methods", "seeded.py,bicubic", "--shard", part, "--reports", "csv")
         done = cli("run", "quick", *shard, *names, "--store", "shards", "--out", "part")
         assert done.returncode == 0, done.stderr
     judged = cli("gate", "quick", "--reference", "r.toml", "--store", "shards", "--json")
@@ -535,6 +537,7 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     assert json.loads(again.stdout)["difference"]["equal"] == 4
 
 
+@pytest.mark.usefixtures("quick_sets")
 @pytest.mark.parametrize(
     ("top", "inside", "expected"),
     [

@@ -146,3 +146,15 @@ def test_written_pictures_are_readable_by_others(tmp_path: Path) -> None:
     """A report links to them, and a web server runs as somebody else."""
     images.write_png(tmp_path / "a.png", photo(8, 8))
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "loss"),
+    [("RGB", "png", ""), ("L", "png", "grey"), ("P", "png", "palette"), ("RGB", "jpg", "JPEG")],
+)
+def test_what_a_program_may_have_lost_is_told(
+    tmp_path: Path, mode: str, suffix: str, loss: str
+) -> None:
+    Image.fromarray(photo(8, 8)).convert(mode).save(tmp_path / f"a.{suffix}")
+    path = (tmp_path / f"a.{suffix}").rename(tmp_path / "named.png")
+    assert images.losses(path) == loss

@@ -14,13 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli, make_cli, plant_quick_sets
 from substitutes import plant
 
 from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.cluster import connection
 from bench.cluster.parcels import packed, unpacked
+from bench.processes.workers import worker_count
 from bench.running import shards
 
 METHOD = """
@@ -52,6 +53,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     root = tmp_path_factory.mktemp("many")
     cli = make_cli(root / "home", root / "cwd")
     (root / "cwd" / "noisy.py").write_text(METHOD.format(pause=0.4))
+    for store in (root / "home" / "store", root / "cwd" / "parts", root / "cwd" / "picky"):
+        plant_quick_sets(store)
     done = cli(*RUN, "--workers", 1, "--out", "calm")
     assert done.returncode == 0, done.stderr
     assert len(files_of(root / "cwd" / "calm")) >= 3
@@ -143,6 +146,7 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
     assert text.count("no memory") == 4 and "not upscaled yet" not in text
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_part_that_scores_whole_sets_alone_owes_them(
     cli: Cli, clean_home: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +164,46 @@ def test_a_part_that_scores_whole_sets_alone_owes_them(
     assert "are missing" not in (tmp_path / "cwd" / "out" / "scores.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("quick", "--", "--shard", "1/2"), "--shard: is not for single parts; leave it out"),
+        (("quick", "--", "--dry-run"), "--dry-run: is not for single parts"),
+        (("quikc",), "did you mean 'quick'"),
+        (("quick", "--setting", "gpu"), "--setting: expected NAME=VALUE, found 'gpu'"),
+        (("quick",), "--to slurm: jobs cannot be sent"),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused(cli: Cli, words: tuple[str, ...], said: str) -> None:
+    pytest.importorskip("submitit")
+    done = cli("submit", *words)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.slow
+def test_submitted_parts_write_the_reports_and_go_on(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    choice = ("--datasets", "quick-bicubic", "--metrics", "psnr_y", "--limit", 2)
+    run = ("--methods", "nearest", *choice, "--reports", "csv", "--store", "store")
+    submit = ("submit", "quick", "--parts", 2, "--to", "local", "--wait", "--json", "--")
+    for _ in range(2):
+        done = cli(*submit, *run, "--out", "out")
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads(done.stdout)["jobs"]) == 2
+    cli("run", "quick", *run, "--out", "alone")
+    alone, parts = (tmp_path / "cwd" / name / "scores.csv" for name in ("alone", "out"))
+    assert parts.read_bytes() == alone.read_bytes()
+    failed = cli(*submit, *run, "--datasets", "nowhere", "--out", "other")
+    assert failed.returncode == 1 and len(json.loads(failed.stdout)["failed"]) == 2
+
+
+def test_several_processes_work_for_a_gpu_where_asked() -> None:
+    assert worker_count(None, "cuda", 10) == 1
+    assert worker_count(2, "cuda", 10) == 2
+    assert worker_count(2, "cuda", 1) == 1
+
+
 def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "cores", lambda: 8)
     launched = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
@@ -170,7 +214,7 @@ def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPa
     assert shards.place(None, "cpu", None, {}) == shards.Place((1, 1), "cpu", None)
     assert shards.place(None, "cpu", None, {"RANK": "0"}) == shards.Place((1, 1), "cpu", None)
     monkeypatch.setattr(shards, "resolve_device", lambda name: name.replace("auto", "cuda"))
-    assert shards.place(None, "auto", None, launched).device == "cuda:1"
+    assert shards.place(None, "auto", None, launched) == shards.Place((6, 8), "cuda:1", None)
     assert shards.place(None, "cuda:3", None, launched).device == "cuda:3"
     assert shards.place(None, "auto", None, {}).device == "cuda"
 

@@ -72,10 +72,11 @@ def test_equals_the_library_called_directly(planted: MetricSpec, clean_home: Pat
         metric.net.test_sample = theirs.net.test_sample = 4
         batches: list[int] = []
         metric.net.vit.register_forward_pre_hook(lambda _, seen: batches.append(len(seen[0])))
-    hr = tensor(224, 256, 0)
+    size = (112, 128) if planted.reference else (224, 256)
+    hr = tensor(*size, 0)
     prepared = metric.prepare(hr) if planted.reference else None
     for seed in (1,) if planted.name == "maniqa" else (1, 2, 1):
-        sr = tensor(224, 256, seed)
+        sr = tensor(*size, seed)
         value = metric.score(sr, hr, prepared)
         assert value == pytest.approx(float(theirs(sr, hr)), abs=planted.parity, rel=1e-6)
     if planted.name == "maniqa":

@@ -142,6 +142,29 @@ def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
         assert metrics.fingerprint(metrics.get(name)) == prints[name]
 
 
+def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
+    with_niqe: None, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "pair.npz", sr=photo(192, 201, 1), hr=photo(192, 201, 2))
+    script = (
+        "import sys, json, numpy as np; from bench import metrics\n"
+        "from bench.running.score_job import value_of\n"
+        "from bench.metrics.filters import Pixels\n"
+        "with np.load(sys.argv[1]) as held: sr, hr = Pixels(held['sr']), Pixels(held['hr'])\n"
+        "specs = map(metrics.get, ['psnr_y', 'ssim_y', 'ms_ssim', 'gmsd', 'niqe', 'psnr',\n"
+        "                          'ssim_y(crop_border=4)'])\n"
+        "values = {s.name: value_of(s, 'cpu', sr, hr if s.reference else None) for s in specs}\n"
+        "print(json.dumps([sorted({'torch', 'pyiqa'} & set(sys.modules)), values]))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "pair.npz")]
+    heavy, values = json.loads(subprocess.check_output(command, text=True))
+    assert heavy == []
+    sr, hr = (tensor(photo(192, 201, seed)) for seed in (1, 2))
+    for name, value in values.items():
+        metric = metrics.load(metrics.get(name))
+        assert value == pytest.approx(metric.score(sr, hr, metric.prepare(hr)), abs=1e-6), name
+
+
 def test_fingerprints_hold_what_a_score_depends_on(with_niqe: None) -> None:
     niqe = metrics.fingerprint(metrics.get("niqe"))
     assert niqe["weights"]["niqe_modelparameters.mat"].startswith("fa2aa4d12dd9")

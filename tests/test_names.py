@@ -110,7 +110,7 @@ def test_folders_of_finished_images_and_pairs_may_have_an_affix(cli: Cli, tmp_pa
         Image.fromarray(photo(128, 128)).save(file)
     methods = f"folder:{out}/{{stem}}_b@Mine"
     words = ("run", "quick", "--datasets", f"folder:{data}", "--metrics", "psnr_y", "--json")
-    done = cli(*words, "--methods", methods, "--out", tmp_path / "report")
+    done = cli(*words, "--reports", "html", "--methods", methods, "--out", tmp_path / "report")
     assert done.returncode == 0, done.stderr
     assert [row["n"] for row in json.loads(done.stdout)["summary"]] == [2]
     assert "{stem}_b" in (tmp_path / "report" / "html" / "index.html").read_text()

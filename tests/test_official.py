@@ -30,7 +30,7 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
-from bench.running.upscale_set import _store
+from bench.running.fill import _store
 from bench.store.images import ImageStore
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)

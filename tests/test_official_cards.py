@@ -37,7 +37,7 @@ COMMANDS = [
 EXPECTED = {
     *("pasd", "stablesr", "diffbir", "diffbir-v2.1", "seesr", "dasr-2022", "osediff"),
     *("resshift", "sinsr", "s3diff", "invsr", "supir", "faithdiff", "pisa-sr"),
-    *("adcsr", "tsd-sr", "hypir", "ccsr", "tadsr"),
+    *("adcsr", "tsd-sr", "hypir", "ccsr", "tadsr", "omgsr-s", "dp2o-sr"),
 }
 
 

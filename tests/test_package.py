@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.base.progress import Progress
 from bench.cli import COMMANDS
 from bench.commands import listing
 from bench.commands.doctor import _computing
+from bench.methods import lock
 from bench.methods.find import method_cards
 from bench.running.try_method import _seed, try_method
 
@@ -56,6 +58,24 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
         "baselines",
         "cassr",
     }
+
+
+def test_lock_pins_what_the_constraints_pin_and_every_file_by_hash() -> None:
+    locked = dict(lock.packages((ROOT / "requirements.lock").read_text(encoding="utf-8")))
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    both = {name: lines for name, lines in locked.items() if name in map(lock.plain, pinned)}
+    assert len(both) > 150
+    for name, version in pinned.items():
+        if lines := both.get(lock.plain(name)):
+            assert lines.startswith(f"{lock.plain(name)}=={version} "), "run: nox -s lock"
+    assert all("--hash=sha256:" in lines for lines in locked.values())
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in (*wanted["dependencies"], *wanted["optional-dependencies"]["dev"]):
+        assert lock.plain(requirement) in locked, "run: nox -s lock"
 
 
 def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

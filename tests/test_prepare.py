@@ -212,8 +212,29 @@ def test_a_disk_that_is_too_small_is_said_first(
         'url = "http://127.0.0.1:9/huge.pth"\n'
     )
     done = bench("prepare", table1.suite, "--yes")
-    assert done.returncode == 2 and "are to come" in done.stderr, done.stderr
-    assert not hub.given["BSRGAN.pth"] > 1 and bench("prepare", table1.suite, "--dry-run")
+    assert done.returncode == 2 and f"{10**16 / 1e9:.1f} GB are wanted" in done.stderr, done.stderr
+    assert not hub.given["BSRGAN.pth"] > 1
+    assert bench("prepare", table1.suite, "--dry-run").returncode == 2
+
+
+def test_a_disk_is_too_small_for_what_is_unpacked(
+    bench: Cli, hub: Hub, table1: SimpleNamespace, tmp_path: Path
+) -> None:
+    one, two = table1.sets
+    one.write_text(one.read_text().replace("megapixels = 0.004", "megapixels = 1e9"))
+    plan = ("prepare", table1.suite, "--methods", "bicubic", "--store", tmp_path / "store")
+    shown = bench(*plan, "--dry-run", "--json")
+    assert shown.returncode == 2
+    archive = next(r for r in json.loads(shown.stdout)["needs"] if r["file"] == "both.tar.gz")
+    twice = [2 * int(3 * 2 * pixels * (1 + 1 / 16)) for pixels in (1e15, 4000)]
+    assert archive["unpacked"] == sum(twice)
+    done = bench(*plan, "--yes")
+    assert done.returncode == 2 and "GB are wanted" in done.stderr, done.stderr
+    assert hub.given["both.tar.gz"] <= 2  # its size was asked
+    size = len(hub.files["both.tar.gz"])
+    two.write_text(two.read_text().replace("megapixels = 0.004\n", ""))  # as large as the archive
+    text = bench(*plan, "--datasets", two, "--dry-run").stdout
+    assert f"to {in_words(2 * size)} " in text and f"{in_words(3 * size)} are wanted" in text
 
 
 @pytest.mark.slow

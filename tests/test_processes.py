@@ -231,6 +231,7 @@ RUN = (
 )
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_reports_and_exit_code_stand_where_nobody_reads_the_table(
     tmp_path: Path, clean_home: Path
 ) -> None:

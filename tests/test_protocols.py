@@ -54,6 +54,7 @@ def test_seesrs_protocol_is_that_of_a_few_lines(
             assert ours == pytest.approx(float(theirs(sr, hr)), abs=1e-6)
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_run_says_by_which_protocol(cli: Cli, tmp_path: Path) -> None:
     words = ("--methods", "nearest", "--datasets", "quick-bicubic", "--limit", "1", "--offline")
     done = cli(

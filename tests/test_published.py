@@ -251,7 +251,8 @@ def test_a_folder_is_not_judged_by_its_name() -> None:
 def test_a_published_table_is_shown_in_the_papers_layout_without_any_data(
     cli: Cli, tmp_path: Path
 ) -> None:
-    done = cli("report", "table1", "--compare", "published", "--out", tmp_path / "out")
+    words = ("--compare", "published", "--reports", "published", "--out", tmp_path / "out")
+    done = cli("report", "table1", *words)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["CasSR", "30.7808○", "0.1531●", "0.3225", "68.6242●", "0.4927●", "0.6861○", "3.6026○"] \

@@ -201,6 +201,7 @@ def test_a_methods_file_and_a_function_upscale_alike(tmp_path: Path) -> None:
 # -- run and load --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_run_is_that_of_the_command(cli: Cli, clean_home: Path, tmp_path: Path) -> None:
     done = cli("run", "quick", *CHOSEN, "--reports", ",".join(REPORTS), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr

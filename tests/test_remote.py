@@ -490,6 +490,7 @@ def test_a_test_set_by_its_card(cli: Cli, server: Server, tmp_path: Path) -> Non
         f'[archive]\nname = "mine.tar.gz"\nurl = "{server.address}/mine.tar.gz"\n'
     )
     run = ("run", "quick", "--datasets", card, "--methods", "bicubic", "--metrics", "psnr_y")
+    run = (*run, "--reports", "csv")
     missing = cli(*run, "--offline")
     assert missing.returncode == 2 and f"run: cassr-bench fetch {card}" in missing.stderr
     done = cli("fetch", card)

@@ -118,6 +118,23 @@ def test_other_reports_do_not_depend_on_costs_and_cost_is_made_when_named(
     assert (tmp_path / "named" / "cost.md").exists()
 
 
+def test_a_page_made_before_the_costs_is_made_again_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
+    results, page = with_costs(), tmp_path / "out" / "html" / "index.html"
+    render_all(results, tmp_path / "out", ["html"])
+    assert "12.4 M" not in page.read_text()
+    render_all(results, tmp_path / "out", ["cost"])
+    render_all(results, tmp_path / "out", ["html"])
+    assert "12.4 M" in page.read_text()
+    made = page.stat().st_mtime_ns
+    render_all(results, tmp_path / "out", ["html"])
+    assert page.stat().st_mtime_ns == made, "nothing has changed since"
+    render_all(results, tmp_path / "at once", ["html", "cost"])
+    assert "12.4 M" in (tmp_path / "at once" / "html" / "index.html").read_text()
+
+
 def test_a_meter_tells_seconds_and_the_peak_of_its_own_body() -> None:
     with Meter("cpu"):
         pass
@@ -156,6 +173,7 @@ def test_a_meter_on_cuda_waits_and_counts_tensors() -> None:
     assert meter.record["machine"] == torch.cuda.get_device_name("cuda")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_options_choose_reports_regions_and_originals(cli: Cli, tmp_path: Path) -> None:
     words = ("quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y", "--limit", 2)
     assert cli("run", *words, "--workers", 1, "--reports", "markdown", "--out", "a").returncode == 0

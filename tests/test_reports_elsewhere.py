@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 import shutil
+import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 import bench
+from bench.base.errors import BenchError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
-from bench.base.text import without_folders
-from bench.reports import REPORTS, render_all
+from bench.base.text import printable, without_folders
+from bench.reports import get_report, render_all
 from bench.reports.leaderboard import Leaderboard
 from bench.running.execute import stored
 from bench.running.options import RunOptions
@@ -63,7 +69,7 @@ def test_no_report_names_a_folder_of_this_machine(
     monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
     place, found = failing
     assert len(found.failures) == 3
-    files = found.report(tmp_path / "out", [report.name for report in REPORTS])
+    files = found.report(tmp_path / "out", ex.FILES)
     texts = {path: path.read_bytes() for path in files}
     for path in [path for path in files if path.suffix == ".xlsx"]:
         with zipfile.ZipFile(path) as book:
@@ -85,6 +91,85 @@ def test_folders_are_cut_whatever_their_names(tmp_path: Path) -> None:
         f"{tmp_path}/two words/not here/w.pth": "not here/w.pth",
     }.items():
         assert without_folders(told) == kept
+
+
+PROVENANCE = {
+    "suite": {"name": "quick"},
+    "versions": {"cassr-bench": "9.8"},
+    "seed": 3,
+    "limit": None,
+    "datasets": {"clean": {"images": 2, "manifest_sha256": "ab" * 32}},
+    "methods": {"net": {"sha256": "cd" * 32, "weights": ["ef" * 32]}},
+}
+
+
+def test_a_table_says_how_it_is_made_again(tmp_path: Path) -> None:
+    page, paper = get_report("reproduce").load()(ex.example(provenance=PROVENANCE), tmp_path)
+    command = (
+        "cassr-bench run quick --methods near,cubic,net --datasets clean,real "
+        "--metrics psnr_y,lpips,niqe,fid --seed 3"
+    )
+    assert f"    pip install cassr-bench==9.8\n    {command}\n\n" in page.read_text()
+    assert command.replace("--", "-{}-").replace("_", r"\_") in paper.read_text()
+    for digest in ("ab" * 32, "cd" * 32, "ef" * 32):
+        assert digest in page.read_text() and digest[:16] in paper.read_text()
+    for results in (ex.example(), ex.hostile(provenance=PROVENANCE)):
+        page, paper = get_report("reproduce").load()(results, tmp_path)
+        assert "<script>" not in page.read_text().replace("    ", "").split("Made on")[-1]
+    (line,) = [line for line in page.read_text().splitlines() if line.startswith("    cassr-bench")]
+    options = dict(zip(shlex.split(line)[3::2], shlex.split(line)[4::2], strict=True))
+    assert options["--methods"] == ",".join(map(printable, ex.HOSTILE))
+
+
+def test_a_report_is_a_static_space_and_its_title_cannot_change_that(tmp_path: Path) -> None:
+    title = 'x\nsdk: docker # "'
+    results = dataclasses.replace(ex.example(), title=title)
+    files = render_all(results, tmp_path / "out", ["space", "html"])
+    assert {"README.md", "html"} <= {path.relative_to(tmp_path / "out").parts[0] for path in files}
+    front = yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---\n")[1])
+    assert front["sdk"] == "static" and front["title"] == printable(title)
+    assert (tmp_path / "out" / front["app_file"]).is_file()
+
+
+def test_means_are_logged_a_run_per_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    results = ex.example()
+    theirs = tmp_path / "out" / "tensorboard" / "net" / "events.out.tfevents.1.of-theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"")
+    for title in ("Before", "Now"):
+        render_all(dataclasses.replace(results, title=title), tmp_path / "out", ["tensorboard"])
+    assert theirs.exists() and len(list(theirs.parent.iterdir())) == 2, "theirs, and ours of now"
+    log = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "net")).Reload()
+    assert set(log.Tags()["scalars"]) == {
+        f"{dataset}/{metric}"
+        for dataset, metric in [("clean", "psnr_y"), ("clean", "lpips"), ("clean", "niqe"),
+                                ("real", "psnr_y"), ("real", "niqe")]
+    }, "and none for a mean that is missing"  # fmt: skip
+    (mean,) = log.Scalars("clean/psnr_y")
+    assert mean.value == pytest.approx(27.625)
+    logged: dict[str, dict[str, float]] = {}
+
+    class Run:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> Run:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def log(self, values: dict[str, float]) -> None:
+            logged[self.name] = values
+
+    client = SimpleNamespace(init=lambda *, name, **_: Run(name))
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    assert get_report("wandb").load()(results, tmp_path) == []
+    assert list(logged) == ["near", "cubic", "net"] and logged["net"]["clean/niqe"] == 5.4321
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(BenchError, match=r"--reports wandb: .*pip install 'cassr-bench\[wandb\]'"):
+        get_report("wandb").load()(results, tmp_path)
 
 
 def remade_on_cuda(store: Path, metric: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +18,8 @@ from PIL import Image, PngImagePlugin
 from bench.files.images import read_rgb
 from bench.reports.html import report as page_report
 from bench.reports.html.pictures import THUMB_SIDE
-from bench.results.results import PictureSet, Results
+from bench.reports.tables.markdown import markdown
+from bench.results.results import Item, PictureSet, Results
 from bench.results.view import PLAIN, View
 
 from . import results_example as ex
@@ -334,15 +336,17 @@ def test_boards_rows_and_columns_are_chosen(page: Any) -> None:
 def test_marks_ranks_and_verdicts_are_those_of_the_methods_shown(page: Any) -> None:
     cell = "[data-board='0'] td[data-method='{}'][data-metric='0'] .{}"
     last = "[data-board='0'] tbody tr:last-child td"
+    low, high = page.execute_script("return REPORT.meanRanks[0][3]")
     assert (
         len(texts(page, cell.format(3, "best"))) == len(texts(page, cell.format(2, "second"))) == 1
     )
-    assert texts(page, last)[-2:] == ["2.0(1–4)", "3 / 0of 6"]
+    assert texts(page, last)[-2:] == [f"2.0{low:.1f}–{high:.1f}", "3 / 0of 6"]
     tick(page, "methods", "3")
     assert (
         len(texts(page, cell.format(2, "best"))) == len(texts(page, cell.format(1, "second"))) == 1
     )
     assert len(texts(page, last)) == 5
+    assert texts(page, last)[-2].endswith(")"), "of a part of the methods only a range is known"
 
 
 def test_methods_as_columns_keep_sorting(page: Any) -> None:
@@ -408,6 +412,18 @@ def test_intervals_and_significance_are_shown(page: Any) -> None:
     assert not any("±" in text for text in texts(page, "td[data-metric='2']"))
     assert len(texts(page, "[data-board='0'] td[data-metric='1'] abbr")) == len(METHODS) - 1
     assert texts(page, "[data-board='0'] td[data-metric='0'] abbr") == []
+
+
+def test_footnotes_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    values = {("d", m, i, "psnr_y"): 20.0 for m in "ab" for i in "xy"}
+    values |= {("d", m, "y", "ssim"): 0.5 for m in "ab"} | {("d", "a", "x", "ssim"): "failed"}
+    datasets = [Item("d", "D", note="a dataset's note")]
+    results = ex.results(values, (ex.PSNR, ex.metric("ssim", "SSIM")), datasets=datasets)
+    page = render(results, tmp_path)[0].read_text()
+    (heading,) = re.findall(r'<h3 id="board-0">(.*?)</h3>', page, re.DOTALL)
+    assert re.sub("<[^>]*>", "", heading).strip() == "D, n = 1–21, 2"
+    assert "1</a>, <a" in heading
+    assert "<sup>1,2</sup>" in markdown(results)
 
 
 def test_reasons_are_read_below_the_table(page: Any) -> None:
@@ -492,6 +508,34 @@ def test_a_point_of_the_scatter_plot_opens_its_image(page: Any) -> None:
         ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
     assert find(page, "#viewer-title").text.split(" ")[0] == title.split(":")[0] == "05"
+
+
+def test_points_of_the_scatter_plot_are_reached_and_opened_by_keys(page: Any) -> None:
+    choose(page, "image-display", "scatter")
+    waits(page, lambda: len(page.find_elements("css selector", "svg circle")) == IMAGES)
+    assert len(page.find_elements("css selector", "svg circle[tabindex='0']")) == 1
+    page.execute_script("document.querySelector('svg circle[tabindex=\"0\"]').focus()")
+    script = "return [...'xy'].map((c) => Number(document.activeElement.getAttribute('c' + c)))"
+    circles = "[...document.querySelectorAll('svg circle')]"
+    across, down = (
+        sorted(
+            page.execute_script(f"return {circles}.map((c) => Number(c.getAttribute('c{axis}')))")
+        )
+        for axis in "xy"
+    )
+    for _ in range(IMAGES):
+        press(page, "ARROW_LEFT")
+    assert page.execute_script(script)[0] == across[0], "and no further"
+    for x in across[1:]:
+        press(page, "ARROW_RIGHT")
+        assert page.execute_script(script)[0] == x
+    for key in ["ARROW_DOWN"] * IMAGES + ["ARROW_UP"]:
+        press(page, key)
+    assert page.execute_script(script)[1] == down[-2]
+    name = page.execute_script("return document.activeElement.textContent").split(":")[0]
+    assert name in find(page, "#image-scatter p").text
+    press(page, "ENTER")
+    assert find(page, "#viewer-title").text.split(" ")[0] == name
 
 
 def split_of(page: Any) -> float:

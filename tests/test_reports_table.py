@@ -395,7 +395,7 @@ def test_latex_prints_special_characters_as_they_are(tmp_path: Path) -> None:
         assert name in text.replace("˜", "~").replace("ˆ", "^")
 
 
-@pytest.mark.parametrize("report", [report.name for report in REPORTS])
+@pytest.mark.parametrize("report", ex.FILES)
 @pytest.mark.parametrize("make", [ex.example, ex.hostile])
 def test_reports_are_equal_byte_for_byte_and_stay_in_their_folder(
     tmp_path: Path, make, report: str
@@ -524,7 +524,7 @@ def test_an_input_is_never_a_place_for_a_report(folder_of_reports: Path, tmp_pat
 def test_the_files_that_are_looked_for_are_those_that_are_written(
     folder_of_reports: Path, tmp_path: Path
 ) -> None:
-    render_all(pictured(tmp_path / "in", "ab"), folder_of_reports, [r.name for r in REPORTS])
+    render_all(pictured(tmp_path / "in", "ab"), folder_of_reports, ex.FILES)
     for report in REPORTS:
         assert set(report.files) <= shown(folder_of_reports), report.name
     top = {name for name in shown(folder_of_reports) if "/" not in name}

@@ -15,26 +15,34 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli
-from pictures import not_read_in_folders, photo
+from conftest import ROOT, Cli, make_cli, plant_quick_sets
+from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
 from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.progress import Progress
 from bench.files import images
 from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each
+from bench.running import execute
 from bench.running.cell import UpscaleTask
+from bench.running.collect import _losses
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
 from bench.running.upscale import _loaded, upscale_one
+from bench.store.scores import write_features
 from bench.store.store import Store
+from bench.suites.find import chosen, find_suite
 
 SMALL = (
     *("run", "quick", "--methods", "nearest,bicubic", "--metrics", "psnr_y,lpips,fid"),
-    *("--limit", 2),
+    *("--limit", 2, "--reports", "csv,markdown,panels"),
 )
 
 
@@ -65,6 +73,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("run")
     cli = make_cli(folder / "home", folder / "cwd")
+    plant_quick_sets(folder / "home" / "store")
     done = cli(*SMALL, "--out", folder / "out")
     return Finished(cli, folder / "home", folder / "out", done)
 
@@ -119,17 +128,21 @@ def test_a_new_method_costs_only_itself(finished: Finished, tmp_path: Path) -> N
 
 
 def test_report_makes_the_same_files_from_the_store(finished: Finished, tmp_path: Path) -> None:
-    again = finished.cli("report", *SMALL[1:], "--out", tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert files_of(finished.out) == files_of(tmp_path)
+    for command in ("run", "report"):
+        done = finished.cli(command, *SMALL[1:-2], "--out", tmp_path / command)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "html" / "index.html").is_file()
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "report")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_report_of_an_empty_store_says_what_is_missing(cli: Cli, tmp_path: Path) -> None:
     done = cli("report", *SMALL[1:], "--out", tmp_path / "a")
     assert done.returncode == 0
     assert "not upscaled yet" in done.stdout
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_shards_merge_to_the_unsharded_table(finished: Finished, cli: Cli, tmp_path: Path) -> None:
     for part in ("2/2", "1/2"):
         assert cli(*SMALL, "--out", tmp_path / "part", "--shard", part).returncode == 0
@@ -144,6 +157,7 @@ def test_require_all_makes_missing_scores_an_error(finished: Finished, tmp_path:
     assert "error: --require-all: " in done.stderr
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) -> None:
     done = cli(*SMALL, "--dry-run", "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -151,6 +165,36 @@ def test_dry_run_computes_nothing(cli: Cli, tmp_path: Path, clean_home: Path) ->
     todo = {"images": 2, "to_upscale": 2, "left": 2, "seconds": None, "pace": "", "problem": ""}
     assert {**where, **todo} in json.loads(done.stdout)
     assert not (tmp_path / "out").exists() and not (clean_home / "store" / "images").exists()
+
+
+PACED = """
+name = "paced"
+title = "Paced"
+summary = "Bilinear, once timed by somebody"
+licence = "MIT"
+factory = "baselines.resample:Resample"
+options = { filter = "bilinear" }
+pace = { seconds = 10, megapixels = 1, source = "Somebody, on an A100" }
+"""
+
+
+def test_progress_tells_of_the_whole_suite_and_believes_what_it_measures(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock = iter(range(0, 10_000, 120))
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    card = tmp_path / "paced.toml"  # 10 s a megapixel
+    card.write_text(PACED)
+    suite = chosen(find_suite("quick"), ["nearest", str(card)], ["quick-bicubic", "quick-mild"])
+    plan = make_plan(suite, RunOptions(tmp_path / "store", limit=2), Progress(quiet=True))
+    course = execute.Course([plan], quiet=False)
+    assert course.whole() == "in all 0/8, 8 s left, time of 4 not known"
+    first = next(cell.title for cell in plan.cells if cell.entry.name == "nearest")
+    with course.step(first, 2) as live:
+        live(1, 2)
+        assert course.whole() == "in all 1/8, 6 min left"
+    assert "Nearest" in first and f"{first}: 0/2; in all 0/8, 8 s" in capsys.readouterr().err
+    assert course.whole() == "in all 2/8, 4 min left"
 
 
 def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: Path) -> None:
@@ -173,7 +217,7 @@ DAMAGED = [
 def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: bytes) -> None:
     scores, images = Store(tmp_path).scores("psnr_y", {}), Store(tmp_path).images("m", {}, "d")
     scores.put(("a", None), 30.5)
-    images.put("k", "x", np.zeros((2, 2, 3), np.uint8), {"seconds": 1.5})
+    put(images, seconds=1.5)
     other = line.rstrip(b"\n") + b" "
     for folder in (scores.folder, images.folder / "records"):
         (folder / "0.jsonl").write_bytes(b"\n".join([line.rstrip(b"\n"), other, b'{"torn": ']))
@@ -185,21 +229,21 @@ def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: b
 
 
 def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
-    Store(tmp_path).images("m", {}, "d").put("k", "x\udcff", np.zeros((2, 2, 3), np.uint8), {})
+    put(Store(tmp_path).images("m", {}, "d"), "x\udcff")
     found = Store(tmp_path).images("m", {}, "d").get("k")
     assert found is not None and found.record.id == "x\udcff"
 
 
 def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     file = features.folder / "a.npy"
     whole = file.read_bytes()
     assert features.has("a") and (features.get("a") == np.arange(6.0)).all()
     for damaged in (b"", whole[:60], whole[:-1], b"x" * len(whole), whole.replace(b"f8", b"i8")):
         file.write_bytes(damaged)
         assert not features.has("a")
-    features.put("a", np.array([1.0, np.nan]))
+    write_features(features.place("a"), np.array([1.0, np.nan]))
     with pytest.raises(
         DataError, match=r"a\.npy: holds values that are not finite and is set aside; run again"
     ):
@@ -209,8 +253,9 @@ def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> No
 def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_path: Path) -> None:
     run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic")
     arguments = (*run, "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--store", "store")
-    assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
     store = tmp_path / "cwd" / "store"
+    plant_quick_sets(store)
+    assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
     (scores,) = store.glob("scores/*/*.jsonl")
     (manifest,) = store.glob("datasets/*/manifest.json")
     text = re.sub(r'"value": [0-9.]+', '"value": "99"', scores.read_text())
@@ -228,6 +273,7 @@ def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_pa
         assert files_of(tmp_path / "good") == files_of(tmp_path / "again")
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     for name in ("quick-bicubic", "quick-realistic"):
@@ -250,6 +296,16 @@ def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) 
     assert find_method(f"folder:{cwd / 'up@2x' / 'quick-bicubic'}").card.title == "quick-bicubic"
 
 
+def test_lossy_outputs_of_a_program_are_said_under_the_table() -> None:
+    lines = [("a", "JPEG"), ("b", "grey"), ("c", ""), ("d", "JPEG")]
+    records = [(name, SimpleNamespace(lossy=lossy)) for name, lossy in lines]
+    plan = SimpleNamespace(cells_of=lambda entry: [SimpleNamespace(records=lambda: records)])
+    told = "{} of 4 images were written by its program as {}"
+    entry = find_method("osediff")
+    assert list(_losses(entry, plan)) == [told.format(2, "JPEG"), told.format(1, "grey")]
+    assert list(_losses(find_method("bicubic"), plan)) == []
+
+
 def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> None:
     (tmp_path / "out@2x").mkdir()
     Image.fromarray(photo(8, 8)).save(tmp_path / "out@2x" / "a.png")
@@ -257,6 +313,7 @@ def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> 
     assert find_method(f"folder:{tmp_path / 'out@2x'}@Mine").card.title == "Mine"
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_changed_method_or_module_beside_it_never_meets_old_images(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -324,11 +381,13 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
         return [
             *("run", "quick", "--methods", f"bicubic,{method}", "--metrics", "psnr_y,gmsd"),
             *("--limit", "5", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
+            *("--reports", "csv,latex,panels,html"),
         ]
 
+    plant_quick_sets(tmp_path / "calm")
     assert cli(*arguments("calm", "calm-out")).returncode == 0
     chance = random.Random(7)
-    for _ in range(4):
+    for _ in range(3):
         process = _start(arguments("killed", "killed-out"), tmp_path)
         time.sleep(chance.uniform(1.5, 7))
         process.send_signal(signal.SIGKILL)
@@ -476,6 +535,7 @@ def test_an_output_that_overshoots_is_clipped(
     assert isinstance(upscaled("pass", tmp_path, "lr * 3"), dict)
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_method_that_kills_its_process_is_named_and_costs_its_own_images(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -617,7 +677,7 @@ def test_other_test_sets_do_not_get_the_suites_title_and_note(cli: Cli, tmp_path
         Image.fromarray(photo(size, size)).save(tmp_path / "own" / side / "a.png")
     done = cli(
         *("run", "quick", "--methods", "bicubic", "--datasets", f"folder:{tmp_path / 'own'}"),
-        *("--metrics", "psnr_y", "--no-fetch"),
+        *("--metrics", "psnr_y", "--no-fetch", "--reports", "markdown"),
     )
     assert done.returncode == 0, done.stderr
     assert "\nown\n" in f"\n{done.stdout}" and "sample photographs" not in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import Cli, plant_quick_sets
 from PIL import Image
 from scipy import stats
 
@@ -16,8 +16,9 @@ from bench.base.types import Missing
 from bench.reports import get_report
 from bench.results.paired import paired
 from bench.results.power import detectable, least_difference
+from bench.results.published import noise_floor
 from bench.results.repeats import over_seeds, rank_changes, spreads
-from bench.results.results import Results, summarize
+from bench.results.results import Item, Results, summarize
 from bench.running.score_folders import FolderScores, as_csv
 
 from . import results_example as ex
@@ -110,6 +111,7 @@ def test_a_run_with_seeds_draws_each_and_measures_pixels(cli: Cli, tmp_path: Pat
     store, out = tmp_path / "store", tmp_path / "out"
     run = ("run", "quick", "--methods", f"bicubic,{tmp_path / 'noisy.py'}", "--metrics", "psnr_y")
     run = (*run, "--datasets", "quick-bicubic", "--limit", 2, "--store", store, "--seeds", 3)
+    plant_quick_sets(store)
     done = cli(*run, "--workers", 1, "--reports", "seeds", "--out", out)
     assert done.returncode == 0, done.stderr
     drawn: dict[str, list[np.ndarray]] = {}
@@ -150,6 +152,31 @@ def test_a_pilot_tells_what_the_whole_set_will_find() -> None:
     assert own.difference == pytest.approx(needed * spread / 10) and own.n == 100
     (none,) = detectable(ex.results({("d", "a", "i", "psnr_y"): 1.0}, (ex.PSNR,)), {"d": 100})
     assert math.isnan(none.difference) and none.source.startswith("no spread is known")
+
+
+def needed(n: int, comparisons: int) -> float:
+    """t quantiles of a two-sided test at 5 % / comparisons that finds 80 %."""
+    return float(stats.t.ppf(1 - 0.025 / comparisons, n - 1) + stats.t.ppf(0.8, n - 1))
+
+
+def test_the_least_difference_is_that_of_students_t() -> None:
+    assert least_difference(2.0, 20) == pytest.approx(needed(20, 1) * 2 / math.sqrt(20))
+    assert least_difference(2.0, 20, 10) == pytest.approx(needed(20, 10) * 2 / math.sqrt(20))
+    assert least_difference(2.0, 20, 0) == least_difference(2.0, 20)
+
+
+def test_without_a_pilot_published_intervals_bound_the_spread() -> None:
+    """Of a mean over n images; a difference of two unlike methods has twice the variance."""
+    half, images = noise_floor()["RealSR", "psnr_y"]
+    empty = ex.results(
+        {}, (ex.PSNR,), datasets=[Item("realsr", "RealSR")], methods=[Item(m, m) for m in "abc"]
+    )
+    (own,) = detectable(empty, {"realsr": 50})
+    deviation = half * math.sqrt(images) / stats.t.ppf(0.975, images - 1)
+    assert own.difference == pytest.approx(needed(50, 3) * math.sqrt(2 / 50) * deviation)
+    assert own.source == f"at most, from published scores of {images} images"
+    for n, known in ((6, True), (5, False)):
+        assert math.isnan(detectable(empty, {"realsr": n})[0].difference) != known
 
 
 def test_sets_have_rows_in_the_csv_and_one_header() -> None:

@@ -19,6 +19,7 @@ from bench.results.bootstrap import (
     rank_probabilities,
     wilcoxon,
 )
+from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.paired import paired
 from bench.results.results import Results
 from bench.results.table_stats import SET_METRIC, statistics
@@ -417,6 +418,16 @@ def test_statistics_do_not_depend_on_the_order_of_rows() -> None:
     again = Results(results.title, results.datasets, results.methods, results.metrics, shuffled)
     pd.testing.assert_frame_equal(statistics(results).cells, statistics(again).cells)
     pd.testing.assert_frame_equal(statistics(results).pairs, statistics(again).pairs)
+
+
+def test_mean_ranks_are_as_sure_as_their_images() -> None:
+    results = table(30, {"bad": -5, "good": 0, "twin": 0.01})
+    bad, good, twin = mean_rank_intervals(results, "d")
+    # By FID, one value for the whole set, their ranks are 1, 2 and 3 whatever is drawn.
+    assert bad == (2.0, 2.0), "last by PSNR in every resample"
+    assert good == (1.5, 2.0) and twin == (2.0, 2.5), "each before the other by PSNR at times"
+    assert mean_rank_intervals(results, "d") == [bad, good, twin]
+    assert mean_rank_intervals(table(3, {"a": 0, "b": 1}), "d") == [None, None]
 
 
 def test_report_can_be_read(tmp_path: Path) -> None:

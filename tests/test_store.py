@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli, make_cli, plant_quick_sets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pictures import photo
+from pictures import photo, put
 
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside
@@ -35,7 +35,7 @@ from bench.files.record_log import opened, sealed
 from bench.store import upkeep
 from bench.store.check import check
 from bench.store.layout import to_layout_2
-from bench.store.scores import DIGEST
+from bench.store.scores import DIGEST, write_features
 from bench.store.store import Store
 
 RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
@@ -81,7 +81,8 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("store")
-    cli = make_cli(folder / "home", folder / "cwd")
+    cli = make_cli, plant_quick_sets(folder / "home", folder / "cwd")
+    plant_quick_sets(folder / "kept")
     done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     return Finished(cli, folder / "kept", folder / "out")
@@ -205,7 +206,7 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
 
 def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
-    features.put("a", np.arange(6.0))
+    write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
@@ -217,13 +218,64 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
         assert not features.has("a")
 
 
+def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:
+    kept, scores = Store(tmp_path).images("m", {}, "d"), Store(tmp_path).scores("psnr_y", {})
+    for shade, name in enumerate(("altered", "gone", "whole")):
+        kept.put(name, name, np.full((2, 2, 3), shade, np.uint8), {})
+        scores.put((name, None), 30.5)
+    altered, gone, whole = (kept.get(name).path for name in ("altered", "gone", "whole"))  # type: ignore[union-attr]
+    assert check(tmp_path) == []
+    keep_stamp(altered, flipped(altered.read_bytes()))
+    gone.unlink()
+    (log,) = tmp_path.glob("scores/*/*.jsonl")
+    first, second, third = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(first + flipped(second) + third)
+    found = {problem.path: problem for problem in check(tmp_path)}
+    told = {path: problem.what.partition(" (")[0] for path, problem in found.items()}
+    assert told == {
+        altered: "is not the file that was recorded",
+        gone: "is recorded, but not there",
+        log: "line 2 is not as it was written",
+    }
+    for problem in found.values():
+        problem.mend()
+    assert check(tmp_path) == []
+    again = Store(tmp_path).images("m", {}, "d")
+    assert [bool(again.get(name)) for name in ("altered", "gone", "whole")] == [False, False, True]
+    assert not altered.exists() and whole.is_file()
+    left = Store(tmp_path).scores("psnr_y", {})
+    assert [left.get((name, None)) for name in ("altered", "gone", "whole")] == [30.5, None, 30.5]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_of_peoples_files_only_a_change_in_secret_is_damage(tmp_path: Path, ours: bool) -> None:
+    folder = tmp_path / "datasets" / "d-1"
+    image = (folder if ours else tmp_path / "photos") / "0.png"
+    images.write_png(image, photo(8, 8))
+    entry = {"id": "0", "lr": file_entry(image, photo(8, 8)), "hr": None}
+    write_manifest(folder / "manifest.json", describe("d", 4, [entry], [], {}))
+    assert check(tmp_path) == []
+    stamp, content = image.stat(), image.read_bytes()
+    keep_stamp(image, flipped(content))
+    assert [problem.path for problem in check(tmp_path)] == [image]
+    os.utime(image, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 10**9))
+    assert [problem.path for problem in check(tmp_path)] == [image] * ours
+    image.unlink()
+    (problem,) = [*check(tmp_path), None][:1]
+    assert bool(problem) == ours
+    if problem:
+        assert "is not there" in problem.what
+        problem.mend()
+        assert check(tmp_path) == [] and (folder / "manifest.json.damaged").is_file()
+
+
 def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_before(
     tmp_path: Path,
 ) -> None:
     """As methods on a GPU may do; the newer record need not come last."""
     for shade in range(4):
         store = Store(tmp_path).images("m", {}, "d")
-        store.put("k", "x", np.full((2, 2, 3), shade, np.uint8), {})
+        put(store, shade=shade)
         found = Store(tmp_path).images("m", {}, "d").get("k")
         assert found is not None and images.file_sha256(found.path) == found.sha256
 
@@ -287,7 +339,7 @@ def to_layout_1(root: Path) -> None:
 def test_an_old_store_is_taken_over_and_nothing_is_computed_again(
     finished: Finished, store: Path, tmp_path: Path
 ) -> None:
-    Store(store).features({}).put("a", np.arange(6.0))
+    write_features(Store(store).features({}).place("a"), np.arange(6.0))
     expected = files_of(store)
     to_layout_1(store)
     old = files_of(store)
@@ -373,8 +425,8 @@ def test_prune_frees_what_no_last_use_names_and_says_so_before(
         return {Path(row["path"]).name: row["why"] for row in json.loads(done.stdout)}
 
     old, other = Store(store).images("nearest", {"version": 0}, "quick-bicubic"), Store(store)
-    old.put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
-    other.images("mine", {}, "d").put("k", "x", np.zeros((2, 2, 3), np.uint8), {})
+    put(old)
+    put(other.images("mine", {}, "d"))
     other.note_use({"suite": "mine"}, ())
     (store / "images" / ".part-abcdefgh").touch()
     assert sizes("prune", "--dry-run") == {}, "made today"
@@ -471,6 +523,7 @@ def test_many_processes_take_over_one_store_and_write_one_report(
 ) -> None:
     """The store is of the older layout, so that all meet while it changes."""
     to_layout_1(store)
+    plant_quick_sets(tmp_path / "alone")
     at_once(processes, store, tmp_path / "out", tmp_path)
     alone = finished.cli(
         *RUN, "--methods", "nearest,bicubic", "--store", tmp_path / "alone", "--out", tmp_path / "b"

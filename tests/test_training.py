@@ -54,7 +54,7 @@ from cassr.training.state import TrainingOptions
 from cassr.training.train import TrainingOutcome, train
 
 SETTINGS = TrainingSettings(crop=32, batch_size=2, steps=6, degradations=("mild",), ema=0.9)
-ADVERSARIAL = replace(SETTINGS, loss="image", adversarial_weight=0.1)
+ADVERSARIAL = replace(SETTINGS, steps=3, loss="image", adversarial_weight=0.1)
 SMALL = ("--crop", "32", "--batch-size", "2", "--samples", "0", "--device", "cpu", "--warmup", "0")
 
 
@@ -72,6 +72,12 @@ def pipeline() -> CasSRPipeline:
     made = build_pipeline("mini")
     made.set_progress_bar_config(disable=True)
     return made
+
+
+@pytest.fixture(autouse=True)
+def few_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are scaled by as many crops as four photographs can tell apart."""
+    monkeypatch.setattr("cassr.training.train.FIRST_IMAGES", 48)
 
 
 def batch_of(count: int = 4, side: int = 32) -> dict:
@@ -157,8 +163,8 @@ class TestObjectives:
     ) -> None:
         before = dict(start_of(stage).components)
         out = tmp_path / "run"
-        settings = replace(SETTINGS, loss="image") if stage == "texture" else SETTINGS
-        run_here(folder, out, settings, stage)
+        loss = "image" if stage == "texture" else "noise"
+        run_here(folder, out, replace(SETTINGS, steps=2, loss=loss), stage)
         after = CasSRPipeline.from_pretrained(out / "model")
         changed = set()
         for name in ("vae", "unet", "controlnet", "attention", "activation"):
@@ -322,7 +328,7 @@ class TestCritic:
 
     def test_a_stopped_run_goes_on_with_it(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "whole", ADVERSARIAL)
-        run_here(folder, tmp_path / "parts", replace(ADVERSARIAL, steps=2))
+        run_here(folder, tmp_path / "parts", replace(ADVERSARIAL, steps=1))
         run_here(folder, tmp_path / "parts", ADVERSARIAL)
         whole = weights(tmp_path / "whole")
         assert equal(whole, weights(tmp_path / "parts"))
@@ -386,7 +392,7 @@ class TestPatchVae:
         images = torch.stack(
             [
                 TrainingPairs(in_folders([folder]), recipe_of(SETTINGS))[i]["hr"] / 255
-                for i in range(100)
+                for i in range(30)
             ]
         )
         z = model.vae.encode(images * 2 - 1).latent_dist.mode() * model.vae.config["scaling_factor"]
@@ -395,9 +401,9 @@ class TestPatchVae:
 
 class TestRuns:
     def test_training_lowers_the_loss(self, folder: Path, tmp_path: Path) -> None:
-        settings = replace(SETTINGS, batch_size=4, steps=60, loss="image", samples=8)
+        settings = replace(SETTINGS, batch_size=4, steps=20, loss="image", samples=8)
         settings = replace(settings, learning_rate=2e-3)
-        run_here(folder, tmp_path, settings, stage="prior", log_every=10)
+        run_here(folder, tmp_path, settings, stage="prior", log_every=4)
         lines = (tmp_path / "log.csv").read_text().splitlines()
         losses = [float(line.split(",")[1]) for line in lines[1:]]
         assert lines[0].startswith("step,loss,l1,gradient,amplitude,learning_rate,samples_per")
@@ -467,14 +473,15 @@ class TestRuns:
 
     def test_what_costs_memory_or_time_only_may_change(self, folder: Path, tmp_path: Path) -> None:
         """So may the number of processes, with the same samples in a step."""
-        run_here(folder, tmp_path / "whole", replace(SETTINGS, batch_size=4))
-        halves = replace(SETTINGS, batch_size=2, accumulation=2)
+        short = replace(SETTINGS, batch_size=4, steps=3)
+        run_here(folder, tmp_path / "whole", short)
+        halves = replace(short, batch_size=2, accumulation=2)
         assert not run_here(folder, tmp_path / "parts", halves, minutes=1e-9).finished
-        other = replace(SETTINGS, batch_size=4, gradient_checkpointing=True, tf32=False)
+        other = replace(short, gradient_checkpointing=True, tf32=False)
         assert run_here(folder, tmp_path / "parts", other, workers=1).finished
         assert_close_but_for_rounding(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
         with pytest.raises(TrainingError, match="samples in a step=4, asked for 8"):
-            run_here(folder, tmp_path / "parts", replace(SETTINGS, batch_size=8))
+            run_here(folder, tmp_path / "parts", replace(short, batch_size=8))
 
     def test_other_settings_are_a_fork(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "first")
@@ -552,7 +559,7 @@ class TestRuns:
             run_here(folder, tmp_path, replace(SETTINGS, learning_rate=0.1))
 
     def test_accumulation_equals_a_larger_batch(self, folder: Path, tmp_path: Path) -> None:
-        large = replace(SETTINGS, batch_size=4, ema=0.0)
+        large = replace(SETTINGS, batch_size=4, steps=3, ema=0.0)
         run_here(folder, tmp_path / "a", large)
         run_here(folder, tmp_path / "b", replace(large, batch_size=2, accumulation=2))
         assert_close_but_for_rounding(weights(tmp_path / "a"), weights(tmp_path / "b"))
@@ -734,9 +741,9 @@ class TestCommand:
     def test_killed_at_a_random_step_it_ends_with_the_same_bits(
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
-        more = ("--steps", 30, "--checkpoint-every", 4, "--log-every", 1)
+        more = ("--steps", 16, "--checkpoint-every", 4, "--log-every", 1)
         assert cli(*command(folder, tmp_path / "whole", *more)).returncode == 0
-        stop_after = random.Random().randint(5, 25)
+        stop_after = random.Random().randint(5, 14)
         words = [sys.executable, "-m", "bench", *command(folder, tmp_path / "killed", *more)]
         process = subprocess.Popen(
             words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True

@@ -50,8 +50,10 @@ def test_a_log_is_read_by_image_and_for_the_set() -> None:
     }
 
 
+@pytest.mark.usefixtures("quick_sets")
 def test_a_certificate_is_made_kept_and_told(published: Path, cli: Cli, tmp_path: Path) -> None:
     run = ("run", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", 1, "--json")
+    run = (*run, "--reports", "csv")
     before = json.loads(cli(*run).stdout)["provenance"]["certificate"]
     assert before == "none; `cassr-bench verify metrics` makes one"
     done = cli("verify", "metrics", "--from", published, *METRICS, "--out", tmp_path / "c.json")

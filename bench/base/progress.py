@@ -49,8 +49,12 @@ class Progress:
         if self.quiet:
             yield Live(silent)
         else:
-            with (_bar if sys.stderr.isatty() else _lines)(title, total) as live:
+            with (_bar if sys.stderr.isatty() else _lines)(title, total, self.whole) as live:
                 yield live
+
+    def whole(self) -> str:
+        """What is shown behind each step, of all that it is a part of."""
+        return ""
 
     def say(self, text: str) -> None:
         """Print a line beside what is shown."""
@@ -86,14 +90,14 @@ def time_in_words(seconds: float) -> str:
 
 
 @contextmanager
-def _lines(title: str, total: int) -> Iterator[Live]:
+def _lines(title: str, total: int, whole: Callable[[], str]) -> Iterator[Live]:
     """For logs: a line at the start, each minute and at the end."""
     start, state, over = time.monotonic(), [0, total], threading.Event()
 
     def show() -> None:
         how = pace(*state, time.monotonic() - start) if state[0] < state[1] else ""  # type: ignore[call-arg]
         text = f"{title}: {state[0]}/{state[1]}" + (f", {how}" if how else "")
-        print(text, file=sys.stderr, flush=True)
+        print("; ".join(filter(None, (text, whole()))), file=sys.stderr, flush=True)
 
     def each_minute() -> None:
         while not over.wait(MINUTE):
@@ -116,7 +120,7 @@ def _lines(title: str, total: int) -> Iterator[Live]:
 
 
 @contextmanager
-def _bar(title: str, total: int) -> Iterator[Live]:
+def _bar(title: str, total: int, whole: Callable[[], str]) -> Iterator[Live]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -133,7 +137,7 @@ def _bar(title: str, total: int) -> Iterator[Live]:
         task = bar.add_task(title, total=total or None, pace="", last="")
 
         def advance(done: int, total: int) -> None:
-            how = pace(done, total, time.monotonic() - start)
+            how = "; ".join(filter(None, (pace(done, total, time.monotonic() - start), whole())))
             bar.update(task, completed=done, total=total, pace=how)
 
         yield Live(advance, lambda text: bar.update(task, last=text))

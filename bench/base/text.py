@@ -19,7 +19,10 @@ MAX_SLUG = 80
 
 def printable(name: object) -> str:
     """`name` on one line: control characters (newlines, terminal escapes) are shown as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def slug(name: str) -> str:

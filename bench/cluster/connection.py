@@ -26,11 +26,8 @@ QUIET = {
 
 
 def device(on: str, asked: str) -> str:
-    """The device that is meant by a name, of this machine or of the cluster's.
-
-    Raises:
-        BenchError: another name, or there is none; there is no such place.
-    """
+    """The device that is meant by a name, of this machine or of the cluster's; BenchError where
+    there is no such device or place."""
     if on == LOCAL:
         return resolve_device(asked)
     gpus = connected(on).cluster_resources().get("GPU", 0)
@@ -45,11 +42,8 @@ def device(on: str, asked: str) -> str:
 
 def connected(on: str) -> Any:
     """Ray, joined to the cluster: "ray" is that of RAY_ADDRESS or of this machine, which is started
-    where there is none.
-
-    Raises:
-        BenchError: Ray is not installed, or the cluster is not there or of other versions.
-    """
+    where there is none. BenchError: Ray is not installed, the cluster not there, or of other
+    versions."""
     if not re.fullmatch(r"ray(://[^\s:/]+:\d+)?", on):
         raise BenchError(f"--on: expected local, ray or ray://HEAD:PORT, found '{printable(on)}'")
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})

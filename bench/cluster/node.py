@@ -16,13 +16,8 @@ Files = dict[str, bytes]
 
 
 class Node:
-    """A process that does one task after the other; an actor of Ray's.
-
-    Args:
-        cwd: the driver's working folder.
-        files: what every task may read.
-        threads: compute threads.
-    """
+    """A process, an actor of Ray's, that does one task after the other in what stands for the
+    driver's working folder; every task may read `files`."""
 
     def __init__(self, cwd: str, files: Files, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, by a task
@@ -38,11 +33,8 @@ class Node:
             self._put(name, content)
 
     def do(self, parcel: bytes, files: Files, writes: list[str]) -> tuple[bytes, Files]:
-        """Do what is packed, (function, task), which reads `files`.
-
-        Returns:
-            (whether it was done, result or error), packed; what it wrote.
-        """
+        """Do what is packed, (function, task), which reads `files`; gives (whether it was done,
+        result or error), packed, and what it wrote."""
         given = [self._put(name, content) for name, content in files.items()]
         answer = answered(lambda: unpacked(parcel, self.known, self.root))
         made = {name: Path(placed(name, self.root)) for name in writes}

@@ -11,11 +11,8 @@ from typing import Any
 
 
 def packed(value: Any, known: Iterable[str], root: str = "") -> bytes:
-    """A value on its way, with all paths as the driver has them.
-
-    Args:
-        known: what texts hold a path by: a file of the driver's, or the node's root.
-    """
+    """A value on its way, with all paths as the driver has them; `known` is what texts hold a path
+    by: a file of the driver's, or the node's root."""
 
     class Packer(pickle.Pickler):
         def persistent_id(self, value: Any) -> tuple[bool, bytes] | None:

@@ -58,8 +58,6 @@ class Cluster:
     """Processes, each of which has a core or a GPU of its own, or its part of a machine.
 
     Attributes:
-        on: the cluster, as `--on` names it.
-        device: "cpu" or "cuda".
         check: what each process calls first; raises BenchError where it can do nothing.
         count: the most, which share the GPUs; None for one per core or GPU of the cluster.
         per_machine: the most on a machine, which share its cores; None for one per core.
@@ -95,15 +93,11 @@ class Cluster:
     ) -> Iterator[tuple[Any, Any | WorkerDied]]:
         """(task, result) as they are finished, begun with the largest; a process has one in hand.
 
-        The result of a task that three processes did not survive is the error that says so.
+        Tasks tell by `reads()` and `writes()` which files they read and may write. The result of
+        one that three processes did not survive is the error that says so.
 
-        Args:
-            tasks: each tells by `reads()` and `writes()` which files it reads and may write.
-
-        Raises:
-            Interrupted: as `Workers.map`.
-            WorkerDied: processes die, whatever they are given.
-            BenchError: what `check` or a task raised.
+        Raises what `Workers.map` does, WorkerDied where processes die whatever they are given, and
+        the BenchError of a `check` or task.
         """
         todo = deque(sorted(tasks, key=_size, reverse=True))
         deaths: Counter[int] = Counter()

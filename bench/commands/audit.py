@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import BenchError
+from bench.base.text import printable
 from bench.base.types import Better
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
@@ -31,7 +33,7 @@ def audit(
         metavar="[FILE]...",
     ),
     claims: Path | None = option("A card (TOML) of what the text states."),
-    marks: o.Marks = "best",
+    marks: o.Marks = option(o.MARKS, default="best"),
     block: bool = option("Marks hold within each block between rules.", default=False),
     without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
     metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),
@@ -57,7 +59,8 @@ def audit(
     else:
         found = audit_files.audit_published()
     if as_json:
-        print_json(_as_json(found))
+        seen = found.values + len(found.unread)
+        print_json({**asdict(found), "contradictions": len(found.findings), "seen": seen})
     else:
         _show(found)
     if found.findings or found.unread or found.abstained:
@@ -71,13 +74,6 @@ def _direction(text: str) -> tuple[str, Better]:
     return name, "lower" if better == "lower" else "higher"
 
 
-def _as_json(found: Audit) -> dict[str, object]:
-    from dataclasses import asdict
-
-    seen = found.values + len(found.unread)
-    return {**asdict(found), "contradictions": len(found.findings), "seen": seen}
-
-
 def _show(found: Audit) -> None:
     for number, finding in enumerate(found.findings, 1):
         typer.echo(f"{number}. {finding.kind}")
@@ -86,28 +82,24 @@ def _show(found: Audit) -> None:
         if finding.detail:
             _wrapped("   => ", finding.detail)
         typer.echo("")
-    for statement in found.held:
-        _wrapped("holds: ", f"{statement.place}: {statement.says}")
-    for note in found.notes:
-        _wrapped("note: ", note)
-    for place in found.abstained:
-        _wrapped("not judged: ", place)
-    for cells, reason in _unread_lines(found.unread):
-        _wrapped("not judged: ", f"{cells}: {reason}")
-    _wrapped("", _verdict(found))
+    lines = [("holds: ", f"{statement.place}: {statement.says}") for statement in found.held]
+    lines += [("note: ", note) for note in found.notes]
+    lines += [("not judged: ", each) for each in (*found.abstained, *_unread(found.unread))]
+    for lead, text in (*lines, ("", _verdict(found))):
+        _wrapped(lead, text)
 
 
-def _unread_lines(unread: Sequence[Unread]) -> Iterator[tuple[str, str]]:
-    """(cells, reason): a line for each cell, or for all of a table that could not be read."""
+def _unread(unread: Sequence[Unread]) -> Iterator[str]:
+    """A line for each cell with the reason, or for all of a table that could not be read."""
     whole: dict[tuple[str, str], list[str]] = {}
     for cell in unread:
         if cell.row or cell.column or not cell.text:
             shown = f" '{cell.text}'" if cell.text else ""
-            yield f"{cell.place}{shown}", cell.reason
+            yield f"{cell.place}{shown}: {cell.reason}"
         else:
             whole.setdefault((cell.table, cell.reason), []).append(f"'{cell.text}'")
     for (table, reason), texts in whole.items():
-        yield f"{table}, {_counted(len(texts), 'cell')} ({', '.join(texts)})", reason
+        yield f"{table}, {_counted(len(texts), 'cell')} ({', '.join(texts)}): {reason}"
 
 
 def _verdict(found: Audit) -> str:
@@ -129,8 +121,6 @@ def _counted(number: int, what: str) -> str:
 
 
 def _wrapped(lead: str, text: str) -> None:
-    from bench.base.text import printable
-
     lines = textwrap.wrap(
         printable(text), WIDTH, initial_indent=lead, subsequent_indent=" " * (len(lead) + 2)
     )

@@ -7,10 +7,11 @@ from pathlib import Path
 import typer
 
 from bench.base.device import default_store
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, MAX_LINES, print_json, progress
+from bench.commands.shared.output import FAILED, MAX_LINES, one_file, print_json
 
 app = typer.Typer()
 
@@ -32,15 +33,14 @@ def verify(
     or encoded as.
     """
     from bench.data import verify as checking
-    from bench.files.outputs import SingleFile, files_in
+    from bench.files.outputs import files_in
 
     inputs = [*([against] if against else []), *files_in(_folder_of(name))]
-    output = SingleFile(out, "--out", inputs=inputs, overwrite=overwrite) if out else None
+    write = one_file(out, "--out", inputs, overwrite)
     root = (store or default_store()) / "datasets"
-    with progress(as_json).step(f"verify {name}") as advance:
+    with Progress(as_json).step(f"verify {name}") as advance:
         found, differences = checking.verify(name, scale, root, against, advance)
-    if output is not None:
-        output.write(checking.text(found))
+    write(checking.text(found))
     if as_json:
         print_json({"manifest": found, "differences": differences})
     else:

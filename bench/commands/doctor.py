@@ -10,12 +10,19 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
 from bench.base.device import may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
-from bench.methods.installation import Check, Installation, State
+from bench.methods.find import find as find_method
+from bench.methods.installation import Check, Installation
 from bench.store.store import Store
+from bench.suites.find import find_suite
+from bench.suites.prepare import needs
 
 PACKAGES = {
     "torch": "torch",
@@ -27,12 +34,19 @@ PACKAGES = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
 }
+KINDS = ("metrics", "methods", "datasets")
 LEAST_FREE_GB = 1
-MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+MARKS = {
+    "ok": ("ok     ", "green"),
+    "missing": ("missing", "yellow"),
+    "broken": ("BROKEN ", "bold red"),
+}
 
 
-def examine(store: Path) -> list[Check]:
-    """All findings: interpreter, packages, devices, store, weights of metrics and methods."""
+def examine(store: Path, suite: str | None = None) -> list[Check]:
+    """What a suite needs; else interpreter, packages, devices, store, metrics and methods."""
+    if suite is not None:
+        return _examine_suite(suite, store)
     return [_python(), *_packages(), _setuptools(), _device(), _store(store), *_registered()]
 
 
@@ -42,19 +56,13 @@ def examine_method(name: str) -> list[Check]:
     Raises:
         UnknownName: no such method.
     """
-    from bench.methods.find import find as find_method
-
     entry = find_method(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
     return [_ready(name, entry.unavailable())]
 
 
-def examine_suite(name: str, store: Path) -> list[Check]:
-    """What a suite needs and what of it is missing here."""
-    from bench.suites.find import find_suite
-    from bench.suites.prepare import needs
-
+def _examine_suite(name: str, store: Path) -> list[Check]:
     checks = []
     for row in needs(find_suite(name), store / "datasets", gpu_here=True):
         mend = f"cassr-bench prepare {name}" if row["sources"] and not row["here"] else ""
@@ -72,14 +80,14 @@ def _packages() -> list[Check]:
     for distribution, module in PACKAGES.items():
         try:
             found = version(distribution)
+            there = importlib.util.find_spec(module) is not None
         except PackageNotFoundError:
-            found = ""
-        if found and importlib.util.find_spec(module) is not None:
+            there = False
+        if there:
             checks.append(Check(distribution, "ok", found))
         else:
-            checks.append(
-                Check(distribution, "broken", "not installed", f"pip install {distribution}")
-            )
+            mend = f"pip install {distribution}"
+            checks.append(Check(distribution, "broken", "not installed", mend))
     return checks
 
 
@@ -94,8 +102,8 @@ def _device() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return _computing([f"cuda:{i}" for i in range(len(names))], ", ".join(names))
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return _computing(devices, ", ".join(map(torch.cuda.get_device_name, devices)))
     if torch.backends.mps.is_available():
         return _computing(["mps"], "Metal")
     found = f"CPU, {os.cpu_count()} cores (no CUDA device)"
@@ -111,23 +119,22 @@ def _computing(devices: Sequence[str], found: str) -> Check:
 
     for device in devices:
         try:
-            right = torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() == 64
+            if torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() != 64:
+                return Check("device", "broken", f"{device} computes wrongly")
         except RuntimeError as error:
             lines = str(error).strip().splitlines() or ["no message"]
             return Check("device", "broken", f"{device} cannot compute: {printable(lines[0])}")
-        if not right:
-            return Check("device", "broken", f"{device} computes wrongly")
     return Check("device", "ok", found)
 
 
 def _store(path: Path) -> Check:
+    another = "choose another with --store"
     try:
         Store(path)
     except BenchError as error:
-        return Check("store", "broken", str(error), "choose another with --store")
+        return Check("store", "broken", str(error), another)
     if not os.access(path, os.W_OK | os.X_OK):
-        found = f"{printable(path)}: cannot be written"
-        return Check("store", "broken", found, "choose another with --store")
+        return Check("store", "broken", f"{printable(path)}: cannot be written", another)
     free = shutil.disk_usage(path).free / 1e9
     if free < LEAST_FREE_GB:
         return Check("store", "broken", f"{printable(path)}, {free:.1f} GB free", "make room")
@@ -135,17 +142,14 @@ def _store(path: Path) -> Check:
 
 
 def _registered() -> list[Check]:
-    return [
-        _ready(f"{kind.removesuffix('s')} {row['name']}", row["unavailable"])
-        for kind in ("metrics", "methods", "datasets")
-        for row in rows(kind)
-    ]
+    found = [(kind.removesuffix("s"), row) for kind in KINDS for row in rows(kind)]
+    return [_ready(f"{kind} {row['name']}", row["unavailable"]) for kind, row in found]
 
 
 def _ready(what: str, unavailable: str) -> Check:
     reason, _, command = unavailable.partition("; ")
-    state: State = "missing" if reason else "ok"
-    return Check(what, state, reason or "ready", command.removeprefix("run: "))
+    mend = command.removeprefix("run: ")
+    return Check(what, "missing" if reason else "ok", reason or "ready", mend)
 
 
 def _summary(checks: list[Check]) -> str:
@@ -153,8 +157,7 @@ def _summary(checks: list[Check]) -> str:
     kinds: dict[str, list[bool]] = {}
     for check in checks:
         kind = check.what.partition(" ")[0] + "s"
-        known = kind in ("metrics", "methods", "datasets")
-        kinds.setdefault(kind if known else "others", []).append(check.state == "ok")
+        kinds.setdefault(kind if kind in KINDS else "others", []).append(check.state == "ok")
     broken = sum(check.state == "broken" for check in checks)
     told = ", ".join(f"{sum(ok)} of {len(ok)} {kind}" for kind, ok in kinds.items())
     return f"{broken or 'nothing'} broken; ready: {told}"
@@ -162,18 +165,11 @@ def _summary(checks: list[Check]) -> str:
 
 def show(checks: list[Check]) -> None:
     """Print how many of each kind there are, then what is broken, then the rest."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
     console = Console(highlight=False)
     console.print(_summary(checks) + "\n")
     for check in sorted(checks, key=lambda check: check.state != "broken"):
-        style = {"ok": "green", "missing": "yellow", "broken": "bold red"}[check.state]
-        line = Text(f"{MARKS[check.state]} ", style=style)
-        line.append(f"{check.what}: {check.found}", style="default")
-        console.print(line)
+        mark, style = MARKS[check.state]
+        console.print(Text(f"{mark} ", style).append(f"{check.what}: {check.found}", "default"))
         if check.mend:
-            console.print(
-                Padding(Text(f"mend: {check.mend}", style="bold"), (0, 0, 0, 8), expand=False)
-            )
+            mend = Text(f"mend: {check.mend}", "bold")
+            console.print(Padding(mend, (0, 0, 0, 8), expand=False))

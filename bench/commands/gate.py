@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,14 @@ import typer
 
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import go_offline, print_json, progress, report_failures
+from bench.commands.shared.output import go_offline, one_file, report_failures, tell
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
-    from bench.base.progress import Progress
-    from bench.files.outputs import SingleFile
-    from bench.gate.judge import GateVerdict
     from bench.gate.measure import Found, Names
     from bench.gate.reference import Reference, Tolerance
 
@@ -49,10 +48,9 @@ class Subject:
         from bench.gate import measure
 
         names = measure.as_in(asked, known.measured if known else None)
-        if self.suite:
-            return measure.measure_suite(self.suite, names, options, shown)
-        assert self.sr is not None
-        return measure.measure_folder(self.sr, self.hr, names[2], options, shown)
+        if self.sr:
+            return measure.measure_folder(self.sr, self.hr, names[2], options, shown)
+        return measure.measure_suite(self.suite or "", names, options, shown)
 
 
 @dataclass(frozen=True)
@@ -66,33 +64,16 @@ class Written:
     markdown: Path | None = option("Append the verdict here, as Markdown.")
     junit: Path | None = option("Write the verdict here, as JUnit.")
 
-    def check(self, reference: Path, subject: Subject, overwrite: bool) -> SingleFile | None:
-        """Where JUnit goes; nothing is written over what is read."""
-        from bench.files.outputs import Inputs, SingleFile, files_in
+    def check(self, reference: Path, subject: Subject, overwrite: bool) -> Callable[..., None]:
+        """Writes the JUnit file, if one is asked for; nothing is written over what is read."""
+        from bench.files.outputs import Inputs, files_in
 
         inputs = files_in(folder for folder in (subject.sr, subject.hr) if folder)
         Inputs(inputs).refuse(reference, "--reference")
         read = [reference, *inputs]
         if self.markdown is not None:
             Inputs(read).refuse(self.markdown, "--markdown")
-        if self.junit is None:
-            return None
-        return SingleFile(self.junit, "--junit", inputs=read, overwrite=overwrite)
-
-    def tell(
-        self, verdict: GateVerdict, junit: SingleFile | None, name: str, as_json: bool
-    ) -> None:
-        from bench.gate import output
-
-        if self.markdown is not None:
-            with self.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(output.markdown(verdict))
-        if junit is not None:
-            junit.write(output.junit(verdict, name))
-        if as_json:
-            print_json(verdict.as_json())
-        else:
-            typer.echo("\n".join(output.terminal(verdict)))
+        return one_file(self.junit, "--junit", read, overwrite)
 
     def first_tolerance(self, known: Reference | None) -> Tolerance:
         """That of a new reference: "absolute=0.1", say."""
@@ -104,15 +85,14 @@ class Written:
             raise BenchError(
                 "--tolerance: is for a new reference; edit the one that is there, it is kept"
             )
-        kind, equals, amount = (self.tolerance or "same").partition("=")
-        given = {"kind": kind, **({"amount": amount} if equals else {})}
+        words = (self.tolerance or "same").split("=", 1)
+        given = dict(zip(("kind", "amount"), words, strict=False))
         try:
             return Tolerance.model_validate(given)
         except ValidationError as error:
-            raise BenchError(
-                "--tolerance: expected same, absolute=X, relative=X or statistical, "
-                f"found '{printable(self.tolerance)}'"
-            ) from error
+            expected = "expected same, absolute=X, relative=X or statistical"
+            found = f"found '{printable(self.tolerance)}'"
+            raise BenchError(f"--tolerance: {expected}, {found}") from error
 
 
 @grouped
@@ -137,11 +117,12 @@ def gate(
     Exit code 0: pass; 1: regression; 2: could not judge, since test set, metric or seed differ.
     """
     from bench.exchange.measured import KINDS
+    from bench.gate import output
     from bench.gate.judge import judge
     from bench.gate.reference import read_reference, require_writable
 
     subject.check(choice)
-    junit = written.check(reference, subject, overwrite)
+    write_junit = written.check(reference, subject, overwrite)
     known = read_reference(reference) if reference.exists() or not written.update else None
     if written.update:
         require_writable(reference)
@@ -162,14 +143,18 @@ def gate(
             sr_name=subject.sr_name,
             modcrop=subject.modcrop,
         )
-        found = subject.measure(choice.names(), known, options, progress(as_json))
+        found = subject.measure(choice.names(), known, options, Progress(as_json))
     report_failures(found.failures, options.store)
     if known is None or written.update:
         _update(reference, found, known, tolerance, as_json)
         return
     part = [what for what in KINDS if getattr(choice, what)]
     verdict = judge(known, found.measured, found.unavailable, part)
-    written.tell(verdict, junit, subject.suite or "folder", as_json)
+    if written.markdown is not None:
+        with written.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(output.markdown(verdict))
+    write_junit(output.junit(verdict, subject.suite or "folder"))
+    tell(as_json, verdict.as_json(), *output.terminal(verdict))
     raise typer.Exit(verdict.exit_code)
 
 
@@ -184,18 +169,12 @@ def _update(
     if not measured.scores:
         reasons = "; ".join(found.unavailable.values()) or "every image failed"
         raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
-    policy = known or default_policy(tolerance, measured)
     changes = difference(known.measured, measured) if known else None
-    write_reference(path, measured, policy)
-    if as_json:
-        print_json(
-            {"written": str(path), "difference": changes.as_json() if changes is not None else None}
-        )
-        return
-    for name, reason in found.unavailable.items():
-        typer.echo(f"left out: {printable(name)}: {reason}")
-    for line in (
-        changes.lines() if changes is not None else [f"{len(measured.scores)} cells, all new"]
-    ):
-        typer.echo(line)
-    typer.echo(f"Reference: {printable(path)}")
+    write_reference(path, measured, known or default_policy(tolerance, measured))
+    if changes is None:
+        told, lines = None, [f"{len(measured.scores)} cells, all new"]
+    else:
+        told, lines = changes.as_json(), changes.lines()
+    left_out = [f"left out: {printable(name)}: {why}" for name, why in found.unavailable.items()]
+    written = {"written": str(path), "difference": told}
+    tell(as_json, written, *left_out, *lines, f"Reference: {printable(path)}")

@@ -11,10 +11,10 @@ import typer
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
-from bench.base.text import in_words, printable
+from bench.base.progress import Progress
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, print_json, progress
+from bench.commands.shared.output import FAILED, print_json, tell
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
@@ -61,12 +61,8 @@ def fetch(
     if given is not None:
         rows = fetch_data.adopt(names, given)
     else:
-        rows = fetching.fetch(names, progress(as_json), dry_run)
-    if as_json:
-        print_json(rows)
-    else:
-        for row in rows:
-            typer.echo(f"{row['file']}: {row['state']}")
+        rows = fetching.fetch(names, Progress(as_json), dry_run)
+    tell(as_json, rows, *(f"{row['file']}: {row['state']}" for row in rows))
     if any(row["failed"] for row in rows):
         raise typer.Exit(2)
 
@@ -88,18 +84,16 @@ def doctor(
     from bench.commands import doctor as examine
     from bench.suites.find import suite_cards
 
-    if attempt and (method is None or method in suite_cards()):
-        raise BenchError("--try: give the METHOD to try")
-    if method is None:
-        checks = examine.examine(store or default_store())
-    elif method in suite_cards():
-        checks = examine.examine_suite(method, store or default_store())
+    if method is None or method in suite_cards():
+        if attempt:
+            raise BenchError("--try: give the METHOD to try")
+        checks = examine.examine(store or default_store(), method)
     else:
         checks = examine.examine_method(method)
-    if method is not None and attempt and all(check.state == "ok" for check in checks):
+    if method and attempt and all(check.state == "ok" for check in checks):
         from bench.running.try_method import try_method
 
-        checks += try_method(method, resolve_device(device), progress(as_json), image_timeout)
+        checks += try_method(method, resolve_device(device), Progress(as_json), image_timeout)
     if as_json:
         print_json([check.__dict__ for check in checks])
     else:
@@ -128,11 +122,8 @@ def setup(
     from bench.methods.setup import setup as install
 
     options = SetupOptions(source, python, as_is, conda, weights)
-    lines = install(method, options, progress(as_json))
-    if as_json:
-        print_json(lines)
-    else:
-        typer.echo("\n".join(lines))
+    lines = install(method, options, Progress(as_json))
+    tell(as_json, lines, *lines)
 
 
 @grouped
@@ -152,7 +143,7 @@ def prepare(
     from bench.running.plan import make_plan
 
     options = RunOptions(store=store or default_store(), limit=choice.limit)
-    plan = make_plan(choice.suite(suite), options, progress(as_json))
+    plan = make_plan(choice.suite(suite), options, Progress(as_json))
     if not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False):
         raise typer.Exit(FAILED)
 
@@ -168,26 +159,25 @@ def get_ready(
     """
     from bench.commands.plan_text import show_needs
     from bench.running import execute
-    from bench.suites.prepare import coming, disk, get, needs
+    from bench.suites.prepare import disks, get, needs
 
     if os.environ.get("CASSR_BENCH_OFFLINE"):
         raise BenchError("--offline: nothing can be got; leave it out, or --prepare")
     root = plan.options.datasets
     rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
-    folder, free = disk()
+    room = disks(plan.suite, rows, root)
+    short = [str(disk) for disk in room if disk.wanted > disk.free]
     if as_json and dry_run:
         print_json({"needs": rows, "plan": work})
     elif not as_json:
-        show_needs(rows, work)
+        show_needs(rows, work, room)
     if dry_run:
-        bad = coming(rows) > free or any(row["problem"] for row in rows)
-        raise typer.Exit(2 if bad else 0)
-    if coming(rows) > free:
-        size = f"{in_words(coming(rows))} are to come, {in_words(free)} are free"
-        raise BenchError(f"{printable(folder)}: {size}; make room, or set CASSR_BENCH_CACHE")
+        raise typer.Exit(2 if short or any(row["problem"] for row in rows) else 0)
+    if short:
+        raise BenchError(f"{'; '.join(short)}; make room, or set CASSR_BENCH_CACHE or --store")
     if not yes and any(row["sources"] and not row["here"] for row in rows):
         _ask(as_json)
-    failures = list(get(plan.suite, rows, root, progress(as_json)))
+    failures = list(get(plan.suite, rows, root, Progress(as_json)))
     for line in failures:
         typer.echo(f"not ready: {line}", err=True)
     return not failures

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
-from bench.suites.prepare import coming, disk
+from bench.suites.prepare import Disk, coming
 
 WIDTH = 160
 """Columns of a table where no terminal says how many there are."""
@@ -29,9 +29,9 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
         [row for row in pairs if row["method"] == name]
         for name in dict.fromkeys(row["method"] for row in pairs)
     ]
-    lines = ["methods", *(_line(own[0]["method"], _state(own)) for own in methods)]
+    lines = ["methods", *(f"  {own[0]['method']}: {_state(own)}" for own in methods)]
     for what, found in (("dataset", sets), ("metric", metrics)):
-        lines += [f"{what}s", *(_line(row[what], row["problem"] or "ready") for row in found)]
+        lines += [f"{what}s", *(f"  {row[what]}: {row['problem'] or 'ready'}" for row in found)]
     if power:
         lines += ["differences told apart in 80 % of cases, corrected for every two methods"]
         lines += map(_power, power)
@@ -42,31 +42,30 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     return [*lines, f"{missing} of these are missing; all that has an address: {fetch}"]
 
 
-def show_needs(needs: Sequence[Row], rows: Sequence[Row]) -> None:
-    """What a suite needs as a table; below it bytes to come, and the time by method."""
-    table = Table("what", "size", "here", "from", "licence", "for", box=None, pad_edge=False)
+def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk]) -> None:
+    """What a suite needs as a table; below it bytes to come and room, and the time by method."""
+    heads = ("what", "size", "unpacked", "here", "from", "licence", "for")
+    table = Table(*heads, box=None, pad_edge=False)
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
+        unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
         source = next(iter(need["sources"]), "")
         why_not = need["problem"] or ("no" if source else need["state"])
-        cells = [need["file"], size, "yes" if need["here"] else why_not]
+        cells = [need["file"], size, unpacked, "yes" if need["here"] else why_not]
         cells += [source, need["licence"], ", ".join(need["for"])]
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console(highlight=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
     unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
-    folder, free = disk()
-    console.print(
-        f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size; {in_words(free)} "
-        f"are free in {printable(folder)}\ntime to upscale"
-    )
+    console.print(f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size")
+    console.print("\n".join([*map(str, disks), "time to upscale"]))
     times = [row for row in rows if row.get("left")]
     for name in dict.fromkeys(row["method"] for row in times):
-        typer.echo(_line(name, _times([row for row in times if row["method"] == name])))
+        typer.echo(f"  {name}: {_times([row for row in times if row['method'] == name])}")
     known = [row["seconds"] for row in times if row["seconds"] is not None]
     total = f"{time_in_words(sum(known))}, " if known else ""
-    typer.echo(_line("in all", f"{total}{len(times) - len(known)} of {len(times)} not known"))
+    typer.echo(f"  in all: {total}{len(times) - len(known)} of {len(times)} not known")
 
 
 def _times(rows: Sequence[Row]) -> str:
@@ -82,21 +81,15 @@ def _times(rows: Sequence[Row]) -> str:
 
 def _state(rows: Sequence[Row]) -> str:
     """Of a method, from its rows."""
-    todo = [
-        f"{_count(r['images'], r['to_upscale'])} on {r['dataset']}" for r in rows if r["images"]
-    ]
+    todo = []
+    for row in filter(lambda row: row["images"], rows):
+        count, left = f"{row['images']} images", row["to_upscale"]
+        todo.append(f"{left} of {count} to upscale" if left else f"{count} known")
+        todo[-1] += f" on {row['dataset']}"
     return rows[0]["problem"] or ", ".join(todo) or "ready"
-
-
-def _count(images: int, left: int) -> str:
-    return f"{left} of {images} images to upscale" if left else f"{images} images known"
 
 
 def _power(row: Row) -> str:
     found = "unknown" if row["detectable"] is None else f"{row['detectable']:.3g}"
     where = f"{row['metric']} on {row['dataset']}"
-    return _line(where, f"{found} at n = {row['n']} ({row['source']})")
-
-
-def _line(name: str, state: str) -> str:
-    return f"  {name}: {state}"
+    return f"  {where}: {found} at n = {row['n']} ({row['source']})"

@@ -9,14 +9,13 @@ import typer
 
 from bench.base.device import stored_kind
 from bench.base.errors import BenchError
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import print_json, progress
+from bench.commands.shared.output import tell
 
 if TYPE_CHECKING:
-    from bench.results.results import Results
-    from bench.results.view import View
     from bench.running.collect import RunOutcome
 
 DIFFERENT = 1
@@ -28,6 +27,10 @@ def export(
     suite: o.Suite,
     out: Path = option("A folder, or a file ending in .json.", default=...),
     images: bool = option("With the SR images.", default=False),
+    benchmark: str = option(
+        "USER/NAME on the hub: adds eval.yaml, and models/ for the methods' model cards.",
+        default="",
+    ),
     *,
     choice: o.StoredChoice,
     overwrite: o.Overwrite = False,
@@ -39,20 +42,18 @@ def export(
     """
     from bench.exchange import export as publish
 
-    if images and out.suffix == ".json":
-        raise BenchError("--images: a JSON holds no images; give --out a folder")
+    if (images or benchmark) and out.suffix == ".json":
+        what = "--images" if images else "--benchmark"
+        raise BenchError(f"{what}: a JSON holds scores alone; give --out a folder")
     publish.require_free(out, overwrite)
     stored = _stored(suite, choice)
     if out.suffix == ".json":
         files = publish.export_json(stored.results, out, choice.scale, overwrite)
     else:
         files = publish.export_folder(
-            stored.results, out, choice.scale, images, overwrite, stored.view
+            stored.results, out, choice.scale, images, overwrite, stored.view, benchmark
         )
-    if as_json:
-        print_json({"files": [str(path) for path in files]})
-    else:
-        typer.echo("\n".join(printable(path) for path in files))
+    tell(as_json, {"files": [str(path) for path in files]}, *map(printable, files))
 
 
 @grouped
@@ -70,16 +71,22 @@ def import_(
 
     Refused unless test sets and metrics are the same; what differs is named.
     """
+    from rich.console import Console
+
+    from bench import reports
     from bench.exchange.merge import Import, merge
     from bench.exchange.reading import read_bundle
-    from bench.reports import require_free
+    from bench.reports.tables import terminal
 
     out = out or Path("results") / "reports" / "merged"
-    require_free(out, overwrite=overwrite)
+    reports.require_free(out, overwrite=overwrite)
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
     stored = _stored(suite, choice)
     merged = merge(stored.results, imports, label, choice.scale)
-    _report(merged, stored.view, out, as_json, overwrite)
+    files = reports.render_all(merged, out, overwrite=overwrite, view=stored.view)
+    if not as_json:
+        terminal.show(merged, Console(), stored.view)
+    tell(as_json, {"files": [str(path) for path in files]}, f"\nReports: {printable(out)}")
 
 
 @grouped
@@ -99,10 +106,7 @@ def diff(
     from bench.exchange.reading import read_bundle
 
     found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
-    if as_json:
-        print_json(found.as_json())
-    else:
-        typer.echo("\n".join(found.lines()))
+    tell(as_json, found.as_json(), *found.lines())
     if found:
         raise typer.Exit(DIFFERENT)
 
@@ -112,18 +116,4 @@ def _stored(suite: str, choice: o.StoredChoice) -> RunOutcome:
     from bench.running.plan import make_plan
 
     card, kind = choice.suite(suite), stored_kind(choice.device)
-    return stored(make_plan(card, choice.options(), progress(True)), kind)
-
-
-def _report(results: Results, view: View, out: Path, as_json: bool, overwrite: bool) -> None:
-    from rich.console import Console
-
-    from bench import reports
-    from bench.reports.tables import terminal
-
-    files = reports.render_all(results, out, overwrite=overwrite, view=view)
-    if as_json:
-        print_json({"files": [str(path) for path in files]})
-        return
-    terminal.show(results, Console(), view)
-    typer.echo(f"\nReports: {printable(out)}")
+    return stored(make_plan(card, choice.options(), Progress(quiet=True)), kind)

@@ -10,14 +10,14 @@ import typer
 
 from bench.base.device import stored_kind
 from bench.base.errors import BenchError
+from bench.base.progress import Progress
 from bench.base.text import inside, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
+from bench.commands.shared.output import FAILED, go_offline, print_json, report_failures, tell
 
 if TYPE_CHECKING:
-    from bench.results.results import Results
-    from bench.results.view import ShownRegion, View
+    from bench.results.view import View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
 
@@ -48,29 +48,31 @@ def run(
     What is in the store already is not computed again; a run that was stopped goes on.
     """
     from bench.commands.machine import get_ready
-    from bench.reports import require_free
-    from bench.running.execute import execute, plans, together
+    from bench.running.execute import Course, execute, plans, together
     from bench.running.plan import make_plan
 
-    reports = _reports(shown)
     suite_card, options = choice.suite(suite), work.options(choice.limit)
-    out = out or _default_out(suite_card.name)
-    if not dry_run:
-        require_free(out, reports, shown.overwrite)
+    out = _place(out, suite_card.name, shown, not dry_run)
     go_offline(offline)
-    plan = make_plan(suite_card, options, progress(as_json))
+    shows = Progress(as_json)
+    plan = make_plan(suite_card, options, shows)
     view = _view(shown, plan)
     if prepare:
         get_ready(plan, seeds, yes, dry_run, as_json)
     elif not (offline or dry_run or fetch is False):
-        _fetch_for(plan, fetch, as_json)
-    if not (offline or dry_run):
-        plan = make_plan(suite_card, options, progress(as_json))
+        _fetch_for(plan, fetch, shows)
     if dry_run:
-        _show_plan(plan, seeds, as_json)
+        from bench.commands.plan_text import plan_lines
+        from bench.running.execute import dry_run as planned
+
+        rows = planned(plan, seeds)
+        tell(as_json, rows, *plan_lines(rows, suite_card.name))
         return
+    if not offline:  # more may be here now
+        plan = make_plan(suite_card, options, shows)
     every = plans(plan, seeds)
-    outcomes = [execute(one, progress(as_json)) for one in every]
+    course = Course(every, as_json)
+    outcomes = [execute(one, course) for one in every]
     if options.shard.parts > 1:
         done = zip(outcomes, every, strict=True)
         outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
@@ -78,7 +80,7 @@ def run(
     _end(outcome, require_all)
 
 
-def _end(outcome: RunOutcome, require_all: bool) -> None:
+def _end(outcome: RunOutcome, require_all: bool = False) -> None:
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
@@ -100,37 +102,30 @@ def report(
 
     Nothing is upscaled or scored.
     """
-    from bench.reports import require_free
-    from bench.running.execute import plans, stored, together, unmeasured
+    from bench.running.execute import plans, stored, together
     from bench.running.plan import make_plan
 
-    reports = _reports(shown)
     if suite.endswith(".json") or Path(suite, "result.json").is_file():
         _report_export(Path(suite), out, shown, as_json)
         return
     suite_card, kind = choice.suite(suite), stored_kind(choice.device)
-    out = out or _default_out(suite_card.name)
-    require_free(out, reports, shown.overwrite)
-    options = choice.options()
-    plan = make_plan(suite_card, options, progress(as_json))
+    out, options = _place(out, suite_card.name, shown), choice.options()
+    plan = make_plan(suite_card, options, Progress(as_json))
     view = _view(shown, plan)
     if view.every_metric and plan.missing and not as_json:
-        _show_published_alone(unmeasured(plan), plan)
+        _show_published_alone(plan)
         return
     every = plans(plan, seeds)
     outcome = together(every, [stored(one, kind) for one in every])
-    if _finish(outcome, out, shown, view, options.store, as_json).failures:
-        raise typer.Exit(FAILED)
+    _end(_finish(outcome, out, shown, view, options.store, as_json))
 
 
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
     from bench.exchange.bundle import to_results
     from bench.exchange.reading import read_bundle
-    from bench.reports import require_free
     from bench.running.collect import RunOutcome
 
-    out = out or _default_out(path.stem)
-    require_free(out, _reports(shown), shown.overwrite)
+    out = _place(out, path.stem, shown)
     outcome = RunOutcome(to_results(read_bundle(path)), ())
     _finish(outcome, out, shown, _view(shown), path, as_json)
 
@@ -148,48 +143,41 @@ def _view(shown: o.ViewOptions, plan: Plan | None = None) -> View:
     from bench.results.view import View
 
     under_crops = tuple(o.names("--panel-scores", shown.panel_scores))
-    regions: list[ShownRegion] = []
-    if plan is not None:
-        known = [metric.name for metric in plan.metrics]
-        for name in under_crops:
-            if name not in known:
-                raise BenchError(
-                    f"--panel-scores: expected {' or '.join(known)}, found '{printable(name)}'"
-                )
-        images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
-        found = [parse_region(text, images) for text in shown.region or ()]
-        regions = [replace(one, dataset=plan.shown[one.dataset]) for one in found]
-    return View(
+    view = View(
         every_metric=shown.compare == "published",
         originals=shown.originals,
-        regions=tuple(regions),
         under_crops=under_crops,
     )
+    if plan is None:
+        return view
+    known = [metric.name for metric in plan.metrics]
+    for name in under_crops:
+        if name not in known:
+            found = f"expected {' or '.join(known)}, found '{printable(name)}'"
+            raise BenchError(f"--panel-scores: {found}")
+    images = {name: [pair.id for pair in m.pairs] for name, m in plan.manifests.items()}
+    regions = [parse_region(text, images) for text in shown.region or ()]
+    shown_as = (replace(region, dataset=plan.shown[region.dataset]) for region in regions)
+    return replace(view, regions=tuple(shown_as))
 
 
-def _default_out(suite: str) -> Path:
-    return inside(Path("results") / "reports", suite)
+def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = True) -> Path:
+    """Where reports go; nothing of others is there."""
+    from bench.reports import require_free
+
+    reports, folder = _reports(shown), out or inside(Path("results") / "reports", suite)
+    if written:
+        require_free(folder, reports, shown.overwrite)
+    return folder
 
 
-def _fetch_for(plan: Plan, asked: bool | None, quiet: bool) -> None:
+def _fetch_for(plan: Plan, asked: bool | None, shows: Progress) -> None:
     from bench.suites.fetch import fetch_for_run
 
     plan.require_data()
-    for row in fetch_for_run(plan.suite, asked, progress(quiet)):
+    for row in fetch_for_run(plan.suite, asked, shows):
         if row["failed"]:
             typer.echo(f"not fetched: {row['state']}", err=True)
-
-
-def _show_plan(plan: Plan, seeds: int, as_json: bool) -> None:
-    from bench.running.execute import dry_run
-
-    rows = dry_run(plan, seeds)
-    if as_json:
-        print_json(rows)
-        return
-    from bench.commands.plan_text import plan_lines
-
-    typer.echo("\n".join(plan_lines(rows, plan.suite.name)))
 
 
 def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
@@ -200,11 +188,12 @@ def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
     if not owed:
         return outcome
     part = f"{plan.options.shard.part}/{plan.options.shard.parts}"
-    if as_json:
-        print_json({"shard": part, "owed": owed, "failures": [list(f) for f in own.failures]})
-    else:
-        typer.echo(f"Part {part} is done; other parts still owe {owed} scores. The last one")
-        typer.echo("writes the reports; so does the same command without --shard.")
+    tell(
+        as_json,
+        {"shard": part, "owed": owed, "failures": [list(f) for f in own.failures]},
+        f"Part {part} is done; other parts still owe {owed} scores. The last one",
+        "writes the reports; so does the same command without --shard.",
+    )
     report_failures(own.failures, plan.options.store)
     raise typer.Exit(FAILED if own.failures else 0)
 
@@ -213,8 +202,12 @@ def _finish(
     outcome: RunOutcome, out: Path, shown: o.ViewOptions, view: View, store: Path, as_json: bool
 ) -> RunOutcome:
     """Write the reports and tell the results; gives them as they were shown."""
+    from rich.console import Console
+
     from bench import reports
     from bench.exchange.kept import beside
+    from bench.reports import published
+    from bench.reports.tables import terminal
     from bench.results.table_stats import statistics
     from bench.running.collect import as_json as results_json
 
@@ -227,7 +220,11 @@ def _finish(
     if as_json:
         print_json(results_json(outcome, files))
     else:
-        _show(outcome.results, view)
+        console = Console()
+        terminal.show(outcome.results, console, view)
+        if view.every_metric:  # beside published tables, in their own layout
+            published.show_paper(outcome.results, console, view)
+            published.show(outcome.results, console)
         top = sorted({path.relative_to(out).parts[0] for path in files})
         typer.echo(f"\nReports: {printable(out)}  ({', '.join(top)})")
         typer.echo(f"Images and scores: {printable(store)}")
@@ -235,24 +232,13 @@ def _finish(
     return outcome
 
 
-def _show_published_alone(outcome: RunOutcome, plan: Plan) -> None:
+def _show_published_alone(plan: Plan) -> None:
     from rich.console import Console
 
     from bench.reports import published
+    from bench.running.execute import unmeasured
 
+    outcome = unmeasured(plan)
     published.show_paper(outcome.results, Console(), outcome.view)
     reasons = dict.fromkeys(plan.missing.values())
     typer.echo(f"Nothing is measured beside them here: {'; '.join(reasons)}")
-
-
-def _show(results: Results, view: View) -> None:
-    from rich.console import Console
-
-    from bench.reports import published
-    from bench.reports.tables import terminal
-
-    console = Console()
-    terminal.show(results, console, view)
-    if view.every_metric:  # beside published tables, in their own layout
-        published.show_paper(results, console, view)
-        published.show(results, console)

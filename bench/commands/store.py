@@ -10,10 +10,11 @@ import typer
 
 from bench.base.device import default_store
 from bench.base.errors import BenchError
+from bench.base.progress import Progress
 from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, print_json, progress
+from bench.commands.shared.output import FAILED, tell
 
 app = typer.Typer()
 UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -34,17 +35,15 @@ def check(
     """
     from bench.store.check import check as problems_of
 
-    with progress(as_json).step("check") as advance:
+    with Progress(as_json).step("check") as advance:
         problems = problems_of(_root(store), advance)
     for problem in problems if repair else ():
         problem.mend()
-    if as_json:
-        print_json([{"path": str(p.path), "problem": p.what} for p in problems])
-    else:
-        for problem in problems:
-            typer.echo(f"{printable(problem.path)}: {problem.what}", err=True)
-        done = "set aside; run again to compute it" if repair else "mend it with --repair"
-        typer.echo(f"{len(problems)} damaged: {done}" if problems else "Everything is sound.")
+    for problem in () if as_json else problems:
+        typer.echo(f"{printable(problem.path)}: {problem.what}", err=True)
+    done = "set aside; run again to compute it" if repair else "mend it with --repair"
+    summary = f"{len(problems)} damaged: {done}" if problems else "Everything is sound."
+    tell(as_json, [{"path": str(p.path), "problem": p.what} for p in problems], summary)
     if problems and not repair:
         raise typer.Exit(FAILED)
 
@@ -56,14 +55,13 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
 
     root = _root(store)
     found = parts(root)
-    if as_json:
-        print_json([part.__dict__ for part in found])
-        return
+    lines = []
     for part in found:
         day = time.strftime("%Y-%m-%d", time.localtime(part.used))
         used = f"used {day} by {printable(part.by)}" if part.used else "no use noted"
-        typer.echo(f"{part.name}: {part.files} files, {in_words(part.bytes)}, {used}")
-    typer.echo(f"{in_words(sum(part.bytes for part in found))}: {printable(root)}")
+        lines.append(f"{part.name}: {part.files} files, {in_words(part.bytes)}, {used}")
+    total = f"{in_words(sum(part.bytes for part in found))}: {printable(root)}"
+    tell(as_json, [part.__dict__ for part in found], *lines, total)
 
 
 @app.command(epilog="Example: cassr-bench store prune --older-than 90d --dry-run")
@@ -87,13 +85,11 @@ def prune(
     found = [(path, upkeep.size(path), why) for path, why in upkeep.spare(root, age).items()]
     for path, _, _ in () if dry_run else found:
         upkeep.prune(root, path)
-    if as_json:
-        print_json([{"path": str(path), "bytes": size, "why": why} for path, size, why in found])
-        return
-    for path, size, why in found:
-        typer.echo(f"{printable(path.relative_to(root))}: {in_words(size)}, {why}")
+    lines = [f"{printable(p.relative_to(root))}: {in_words(size)}, {why}" for p, size, why in found]
     done = "would be freed" if dry_run else "freed"
-    typer.echo(f"{in_words(sum(size for _, size, _ in found))} {done}: {printable(root)}")
+    total = f"{in_words(sum(size for _, size, _ in found))} {done}: {printable(root)}"
+    rows = [{"path": str(path), "bytes": size, "why": why} for path, size, why in found]
+    tell(as_json, rows, *lines, total)
 
 
 def _root(store: Path | None) -> Path:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import BenchError
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, go_offline, print_json, progress, report_failures
-
-if TYPE_CHECKING:
-    from bench.running.upscale_files import Upscaled
+from bench.commands.shared.output import FAILED, go_offline, report_failures, tell
 
 
 @grouped
@@ -45,7 +42,7 @@ def upscale(
         raise BenchError("upscale: give either --input with --output (and --to-srgb), or --dataset")
     options = work.options(limit)
     go_offline(offline)
-    shown = progress(as_json)
+    shown = Progress(as_json)
     if dataset:
         done = upscale_files.upscale_dataset(method, dataset, options, shown, dry_run)
     else:
@@ -53,19 +50,9 @@ def upscale(
         done = upscale_files.upscale_files(
             method, input, output, options, shown, dry_run, overwrite, to_srgb
         )
-    _print_upscaled(done, dry_run, as_json, options.store)
-
-
-def _print_upscaled(done: Upscaled, dry_run: bool, as_json: bool, store: Path) -> None:
-    if as_json:
-        print_json(done.as_json())
-    elif dry_run:
-        typer.echo(f"{done.todo} images would be upscaled into {printable(done.folder)}")
-    else:
-        typer.echo(
-            f"{done.made} images upscaled, {done.known} were there already: "
-            f"{printable(done.folder)}"
-        )
-    report_failures(done.failures, store)
+    told = f"{done.made} images upscaled, {done.known} were there already: "
+    planned = f"{done.todo} images would be upscaled into "
+    tell(as_json, done.as_json(), f"{planned if dry_run else told}{printable(done.folder)}")
+    report_failures(done.failures, options.store)
     if done.failures:
         raise typer.Exit(FAILED)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from bench.base.device import resolve_device
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, print_json, progress
+from bench.commands.shared.output import FAILED, one_file, print_json
 
 if TYPE_CHECKING:
     from bench.results.certificate import Certificate
@@ -35,22 +36,15 @@ def metrics_(
 
     The certificate is kept; later runs name it in their provenance. Exit code 1: some differ.
     """
-    from bench.files.outputs import SingleFile
     from bench.gate.verify import verify
     from bench.results.certificate import keep
 
-    output = SingleFile(out, "--out", inputs=[], overwrite=overwrite) if out else None
-    certificate = verify(
-        "osediff",
-        given,
-        o.names("--metrics", metrics),
-        device=resolve_device(device),
-        workers=workers,
-        progress=progress(as_json),
-    )
+    write = one_file(out, "--out", [], overwrite)
+    names, place = o.names("--metrics", metrics), resolve_device(device)
+    shown = Progress(as_json)
+    certificate = verify("osediff", given, names, device=place, workers=workers, progress=shown)
     kept = keep(certificate)
-    if output is not None:
-        output.write(certificate.model_dump_json(indent=1) + "\n")
+    write(certificate.model_dump_json(indent=1) + "\n")
     if as_json:
         print_json(certificate.model_dump())
     else:

@@ -20,6 +20,7 @@ from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos
 from bench.data.groups import FILE, by_file, by_pattern
 from bench.data.pairing import scan_folder
+from bench.remote.fetch import card_file
 
 
 @cache
@@ -53,8 +54,8 @@ def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
 
     Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone, and `groups.csv`
     where several images are from one photograph);
-    `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card). `modcrop`, as `scale`, counts
-    for a folder.
+    `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card, by path or address). `modcrop`,
+    as `scale`, counts for a folder.
 
     Raises:
         UnknownName, CardError, DataError: with what was expected and found.
@@ -83,12 +84,13 @@ def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
 
 
 def find_card(name: str) -> DatasetCard:
-    """The card called `name`, or the one in the file `name` (ending in .toml)."""
+    """The card called `name`, or that in the file or at the address `name` (ending in .toml)."""
     if not name.endswith(".toml"):
         return dataset_cards().find(name)
-    card = read_card(Path(name), DatasetCard)
+    path = card_file(name)
+    card = read_card(path, DatasetCard)
     known = [name for each in dataset_cards().values() for name in _code(each)]
-    require_known(Path(name), _code(card), known)
+    require_known(path, _code(card), known)
     return card
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import fft
 
 from bench.base.text import printable
 from bench.base.types import MetricSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from bench.files import images
 
 LOOK = MetricSpec(
     name="look",
@@ -68,35 +69,30 @@ class Shift(NamedTuple):
 
 
 class Look:
-    """The metric that says what is wrong: kind and shift as one number, for `warning`."""
+    """The metric that says what is wrong: kind and shift as one number, for `warning`.
+
+    Images are pixels as scoring holds them, or tensors (1, 3, H, W) in [0, 1].
+    """
+
+    sees_pixels = True
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         pass
 
-    def prepare(self, hr: Tensor) -> tuple[Tensor, Tensor]:
-        """What is compared of an image: small (3, h, w), and the detail of its middle by frequency,
-        of length 1."""
-        import torch
-        from torch.nn.functional import avg_pool2d
+    def prepare(self, hr: Any) -> tuple[np.ndarray, np.ndarray]:
+        return _seen(_rgb(hr))
 
-        height, width = (min(side, LARGE) for side in hr.shape[2:])
-        top, left = (hr.shape[2] - height) // 2, (hr.shape[3] - width) // 2
-        middle = _luma(hr[0, :, top : top + height, left : left + width])
-        window, band = (each.to(hr.device) for each in _filter(height, width))
-        detail = torch.fft.rfft2((middle - middle.mean()) * window) * band
-        small = avg_pool2d(hr, max(1, min(hr.shape[2:]) // SMALL))[0]
-        return small, detail / detail.norm().clamp_min(1e-9)
-
-    def score(self, sr: Tensor, hr: Tensor, prepared: tuple[Tensor, Tensor]) -> float:
-        """0 where nothing is wrong; `hr` may be the LR image, (1, 3, h, w), as well."""
-        from torch.nn.functional import avg_pool2d
-
-        ratio, rest = divmod(sr.shape[2], hr.shape[2])
-        if rest or min(hr.shape[2:]) < LEAST or sr.shape[3] != ratio * hr.shape[3]:
+    def score(self, sr: Any, hr: Any, prepared: tuple[np.ndarray, np.ndarray]) -> float:
+        """0 where nothing is wrong; `hr` may be the LR image as well."""
+        height, width = hr.shape[2:]
+        ratio, rest = divmod(sr.shape[2], height)
+        if rest or min(height, width) < LEAST or sr.shape[3] != ratio * width:
             return 0.0
-        small, detail = self.prepare(avg_pool2d(sr, ratio) if ratio > 1 else sr)
-        sides = [min(side, LARGE) for side in hr.shape[2:]]
-        shift, agreement, in_place = _shift(prepared[1], detail, sides)
+        rgb = _rgb(sr)
+        small, detail = _seen(images.resize(rgb, width, height, "box") if ratio > 1 else rgb)
+        shift, agreement, in_place = _shift(
+            prepared[1], detail, [min(height, LARGE), min(width, LARGE)]
+        )
         kind, sure = _kind(small, prepared[0]), agreement >= SURE
         far = sure and max(map(abs, shift)) >= FAR and agreement > in_place + SURE
         kind = SHIFTED if far and kind in (0, OTHER) else kind
@@ -105,59 +101,72 @@ class Look:
         return float((kind * RANGE + rows) * RANGE + columns)
 
 
-def _luma(rgb: Tensor) -> Tensor:
-    red, green, blue = rgb
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+def _rgb(image: Any) -> np.ndarray:
+    return image.rgb if hasattr(image, "rgb") else images.to_uint8(image)
+
+
+def _seen(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared of (H, W, 3) uint8: small (h, w, 3) in [0, 1], and detail of the middle by
+    frequency, of length 1."""
+    height, width = rgb.shape[:2]
+    part = max(1, min(height, width) // SMALL)
+    small = images.resize(rgb, width // part, height // part, "box").astype(np.float32) / 255
+    rows, columns = min(height, LARGE), min(width, LARGE)
+    middle = images.crop(rgb, (width - columns) // 2, (height - rows) // 2, columns, rows)
+    luma, (window, band) = _luma(middle.astype(np.float32)), _filter(rows, columns)
+    detail = fft.rfft2((luma - luma.mean()) * window) * band
+    return small, detail / max(float(np.linalg.norm(detail)), 1e-9)
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    return rgb @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @lru_cache(maxsize=64)
-def _filter(height: int, width: int) -> tuple[Tensor, Tensor]:
+def _filter(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """A window over pixels, and a band pass over frequencies."""
-    import torch
-
-    rows, columns = (torch.hann_window(side, periodic=False) for side in (height, width))
-    frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
-    return torch.outer(rows, columns), frequency * torch.exp(-((frequency / BAND) ** 2))
+    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None])
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    return window, (frequency * np.exp(-((frequency / BAND) ** 2))).astype(np.float32)
 
 
-def _kind(sr: Tensor, expected: Tensor) -> int:
-    """Which of KINDS it is, by small versions of both, (3, h, w); 0 for none."""
+def _kind(sr: np.ndarray, expected: np.ndarray) -> int:
+    """Which of KINDS it is, by small versions of both, (h, w, 3); 0 for none."""
     for kind, at in ((BLACK, 0.0), (WHITE, 1.0)):
-        found, wanted = (((x - at).abs() < VISIBLE).float().mean() for x in (sr, expected))
-        if found > 0.9 and wanted < 0.5:
+        share, usual = (float((abs(x - at) < VISIBLE).mean()) for x in (sr, expected))
+        if share > 0.9 and usual < 0.5:
             return kind
     luma, wanted = _luma(sr), _luma(expected)
     if min(luma.std(), wanted.std()) < FLAT:
         return 0
     agreement = _correlation(luma, wanted)
     for kind, sides in MIRRORS.items():
-        mirrored = _correlation(luma.flip(sides), wanted)
+        mirrored = _correlation(np.flip(luma, sides), wanted)
         if mirrored > max(MIRRORED, (1 + agreement) / 2):
             return kind
     if agreement < ANOTHER:
         return OTHER
-    if _nearer(sr.flip(0), sr, expected):
+    if _nearer(sr[..., ::-1], sr, expected):
         return EXCHANGED
     told = (wanted > 0.1) & (wanted < 0.9) & (luma > 0.02) & (luma < 0.98)
-    gamma = float((luma[told].log() / wanted[told].log()).median()) if told.any() else 1.0
+    gamma = float(np.median(np.log(luma[told]) / np.log(wanted[told]))) if told.any() else 1.0
     return GAMMA if not 0.6 < gamma < 1.6 and _nearer(wanted**gamma, wanted, luma) else 0
 
 
-def _correlation(a: Tensor, b: Tensor) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / (a.norm() * b.norm()))
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-def _nearer(mended: Tensor, given: Tensor, expected: Tensor) -> bool:
-    left, before = (float((each - expected).abs().mean()) for each in (mended, given))
+def _nearer(mended: np.ndarray, given: np.ndarray, expected: np.ndarray) -> bool:
+    left, before = (float(abs(each - expected).mean()) for each in (mended, given))
     return left < NEARER * before and before - left > VISIBLE
 
 
-def _shift(expected: Tensor, found: Tensor, sides: list[int]) -> tuple[list[float], float, float]:
+def _shift(
+    expected: np.ndarray, found: np.ndarray, sides: list[int]
+) -> tuple[list[float], float, float]:
     """((rows, columns) that an image is shifted by, agreement there, agreement in place)."""
-    import torch
-
-    agreement = torch.fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
+    agreement = fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
     row, column = divmod(int(agreement.argmax()), sides[1])
     shift = []
     for line, place in ((agreement[:, column], row), (agreement[row], column)):

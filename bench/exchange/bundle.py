@@ -36,6 +36,10 @@ class ItemLabel(ExchangeCard):
     note: Text = ""
     variant: dict[Name, Text] = Field(default_factory=dict)
 
+    @classmethod
+    def of(cls, item: Item) -> ItemLabel:
+        return cls(title=item.title, note=item.note, variant=dict(item.variant))
+
 
 class Bundle(ExchangeCard):
     """A result; `made_with` tells versions, device and the methods' fingerprints."""
@@ -56,8 +60,8 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
     return Bundle(
         title=results.title,
         notes=list(results.notes),
-        datasets={names[item.name]: _label(item) for item in results.datasets},
-        methods={item.name: _label(item) for item in results.methods},
+        datasets={names[item.name]: ItemLabel.of(item) for item in results.datasets},
+        methods={item.name: ItemLabel.of(item) for item in results.methods},
         measured=of_results(results, scale=scale, names=names),
         made_with={key: results.provenance[key] for key in kept if key in results.provenance},
     )
@@ -73,8 +77,8 @@ def to_results(bundle: Bundle) -> Results:
     kinds = bundle.measured.metrics
     return Results(
         title=bundle.title,
-        datasets=tuple(_item(name, bundle.datasets) for name in _ordered(cells, "dataset")),
-        methods=tuple(_item(name, bundle.methods) for name in _ordered(cells, "method")),
+        datasets=tuple(item_of(name, bundle.datasets) for name in _ordered(cells, "dataset")),
+        methods=tuple(item_of(name, bundle.methods) for name in _ordered(cells, "method")),
         metrics=tuple(spec_of(name, kinds.get(name)) for name in _ordered(cells, "metric")),
         scores=_frame(cells),
         notes=tuple(bundle.notes),
@@ -86,26 +90,18 @@ def _ordered(cells: Sequence[MeasuredCell], field: str) -> list[str]:
     return list(dict.fromkeys(getattr(cell, field) for cell in cells))
 
 
-def _item(name: str, labels: Mapping[str, ItemLabel]) -> Item:
-    label = labels.get(name, ItemLabel(title=name))
-    return Item(name, label.title, label.note, dict(label.variant))
+def item_of(name: str, labels: Mapping[str, ItemLabel]) -> Item:
+    return Item(name, **labels.get(name, ItemLabel(title=name)).model_dump())
 
 
 def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     """Of a metric by which nothing was scored no direction is told; nothing hangs on it."""
     from bench import metrics
 
-    return metrics.registered(name) or MetricSpec(
-        name=name,
-        title=name,
-        better=told.better if told else "higher",
-        reference=False,
-        means="",
-        source="",
-        factory="",
-        kind=told.kind if told else "image",
-        digits=told.digits if told else 4,
-    )
+    told = told or MetricPrint(better="higher", kind="image", digits=4, fingerprint={})
+    shown = told.model_dump(exclude={"fingerprint"})
+    unknown: dict[str, Any] = {"reference": False, "means": "", "source": "", "factory": ""}
+    return metrics.registered(name) or MetricSpec(name=name, title=name, **shown, **unknown)
 
 
 def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
@@ -160,10 +156,6 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "metrics": {name: known.fingerprint for name, known in measured.metrics.items()},
         "methods": {name: {"sha256": known.sha256} for name, known in measured.methods.items()},
     }
-
-
-def _label(item: Item) -> ItemLabel:
-    return ItemLabel(title=item.title, note=item.note, variant=dict(item.variant))
 
 
 def to_json(bundle: Bundle, with_scores: bool = True) -> str:

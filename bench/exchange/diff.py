@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bench.base.text import printable
-from bench.exchange.measured import KINDS, Measured, MeasuredCell, MetricPrint, unlike
-
-
-@dataclass(frozen=True)
-class Change:
-    """A cell whose scores differ.
-
-    Attributes:
-        before, after: means; None where there is none.
-        moved: images whose score differs by more than the tolerance, or which only one side has.
-        images: that either side has.
-    """
-
-    dataset: str
-    method: str
-    metric: str
-    before: float | None
-    after: float | None
-    moved: int
-    images: int
-    digits: int
-
-    def line(self) -> str:
-        where = f"{self.dataset} / {self.method} / {self.metric}"
-        counted = f" ({self.moved} of {self.images} images)" if self.images else ""
-        return printable(f"{where}: {self._mean(self.before)} -> {self._mean(self.after)}{counted}")
-
-    def _mean(self, value: float | None) -> str:
-        return "none" if value is None else f"{value:.{self.digits + 2}f}"
+from bench.exchange.measured import KINDS, CellKey, Measured, MeasuredCell, MetricPrint, unlike
 
 
 @dataclass(frozen=True)
@@ -45,13 +17,13 @@ class Difference:
     Attributes:
         fingerprints: what the scores depend on, a line each.
         names: methods, datasets and metrics that only one side has, a line each.
-        changes: cells that both have, beyond tolerance.
+        changes: cells that both have, beyond tolerance, each as a line.
         equal: how many cells agree.
     """
 
     fingerprints: tuple[str, ...]
     names: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: Mapping[CellKey, str]
     equal: int
 
     def __bool__(self) -> bool:
@@ -59,15 +31,10 @@ class Difference:
 
     def lines(self) -> list[str]:
         summary = f"{self.equal} cells equal, {len(self.changes)} changed"
-        return [*self.fingerprints, *self.names, *(c.line() for c in self.changes), summary]
+        return [*self.fingerprints, *self.names, *self.changes.values(), summary]
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "fingerprints": list(self.fingerprints),
-            "names": list(self.names),
-            "changes": [change.line() for change in self.changes],
-            "equal": self.equal,
-        }
+        return {**vars(self), "changes": list(self.changes.values())}
 
 
 def difference(a: Measured, b: Measured, tolerance: float | None = None) -> Difference:
@@ -77,24 +44,32 @@ def difference(a: Measured, b: Measured, tolerance: float | None = None) -> Diff
         tolerance: how far an image's score may move; default: a tenth of the last digit in tables.
     """
     first, second = a.cells(), b.cells()
-    shared = [key for key in first if key in second]
     metrics = {**b.metrics, **a.metrics}
-    found = [_change(first[k], second[k], metrics.get(k[2]), tolerance) for k in shared]
-    changes = tuple(change for change in found if change is not None)
-    equal = len(shared) - len(changes)
+    lines = {
+        key: _change(cell, second[key], metrics.get(key[2]), tolerance)
+        for key, cell in first.items()
+        if key in second
+    }
+    changes = {key: line for key, line in lines.items() if line}
+    equal = len(lines) - len(changes)
     return Difference(tuple(_fingerprints(a, b)), tuple(_names(a, b)), changes, equal)
 
 
 def _change(
     a: MeasuredCell, b: MeasuredCell, metric: MetricPrint | None, tolerance: float | None
-) -> Change | None:
+) -> str:
+    """What moved: both means, and of how many images that either side has; "" for nothing."""
     digits = metric.digits if metric else 4
     amount = 10.0 ** -(digits + 1) if tolerance is None else tolerance
     ids = a.images.keys() | b.images.keys()
     moved = sum(_moved(a.images.get(i), b.images.get(i), amount) for i in ids)
     if not moved and (ids or not _moved(a.mean, b.mean, amount)):
-        return None
-    return Change(*a.key, a.mean, b.mean, moved, len(ids), digits)
+        return ""
+    before, after = (
+        "none" if cell.mean is None else f"{cell.mean:.{digits + 2}f}" for cell in (a, b)
+    )
+    counted = f" ({moved} of {len(ids)} images)" if ids else ""
+    return printable(f"{' / '.join(a.key)}: {before} -> {after}{counted}")
 
 
 def _moved(a: float | None, b: float | None, amount: float) -> bool:

@@ -13,9 +13,11 @@ from bench.base.records import part_of, write_atomic
 from bench.base.text import printable
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
+from bench.exchange.hub import MODELS, benchmark_files
 from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
+from bench.files.safe_csv import write_files
 from bench.reports.tables.markdown import escape, markdown
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
@@ -33,12 +35,7 @@ def require_free(out: Path, overwrite: bool = False) -> None:
     if out.suffix == ".json":
         outputs.SingleFile(out, "--out", overwrite=overwrite)
         return
-    _refuse_others(out)
     _output(out, (), overwrite).check(["README.md", RESULT, SCORES, IMAGES])
-
-
-def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
-    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
 def export_json(results: Results, path: Path, scale: int, overwrite: bool = False) -> list[Path]:
@@ -60,6 +57,7 @@ def export_folder(
     images: bool,
     overwrite: bool = False,
     view: View = PLAIN,
+    benchmark: str = "",
 ) -> list[Path]:
     """Write the result as a folder for the Hugging Face hub.
 
@@ -67,18 +65,22 @@ def export_folder(
     (everything else) and, if asked for, `images/sr.parquet`. LR and HR images are left out: they
     are the test sets' own, with licences of their own.
 
+    Args:
+        benchmark: what it will be called on the hub; adds the files of `benchmark_files`.
+
     Raises:
         DataError: nothing has a score, or the folder holds other files.
         BenchError: a file is in the way that is not ours.
     """
     bundle = _scored(of_run(results, scale))
-    _refuse_others(out)
+    more = benchmark_files(results, benchmark) if benchmark else {}
     output = _output(out, results.files(), overwrite)
     files = [out / "README.md", out / RESULT, out / SCORES]
     with output.writing():
         write_atomic(files[0], card(results, bundle, images, view))
         write_atomic(files[1], to_json(bundle, with_scores=False))
         _write_scores(files[2], bundle)
+        files += write_files(out, more)
         if images:
             files.append(out / IMAGES)
             _write_images(files[-1], results)
@@ -95,29 +97,26 @@ def _scored(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def _refuse_others(out: Path) -> None:
-    known = {"README.md", RESULT, "data", "images", ".gitattributes", ".git", RECORDS}
+def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
+    ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS, RECORDS}
+    known = {*ours, ".gitattributes", ".git"}
     others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
     if others:
         raise DataError(
             f"--out {printable(out)}: holds other files ({printable(min(others))}); "
             "choose a new folder"
         )
+    return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
 def _write_scores(path: Path, bundle: Bundle) -> None:
-    import io
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = [pa.float64() if name == "value" else pa.string() for name in COLUMNS]
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
-    columns = list(zip(*rows(bundle.measured.scores), strict=True))
-    table = pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], schema=schema)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomic(path, buffer.getvalue())
+    schema = pa.schema([(n, pa.float64() if n == "value" else pa.string()) for n in COLUMNS])
+    columns = zip(*rows(bundle.measured.scores), strict=True)
+    with part_of(path) as part:
+        pq.write_table(pa.table(list(columns), schema=schema), part, compression="zstd")
 
 
 def _write_images(path: Path, results: Results) -> None:
@@ -155,15 +154,13 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
     """README.md of the dataset: front matter that names the files, and the table."""
     import yaml
 
-    configs: list[dict[str, Any]] = [
-        {"config_name": "scores", "data_files": SCORES, "default": True}
-    ]
-    if images:
-        configs.append({"config_name": "images", "data_files": IMAGES})
     front = {
         "pretty_name": printable(bundle.title),
         "tags": ["super-resolution", "image-quality-assessment", "benchmark"],
-        "configs": configs,
+        "configs": [
+            {"config_name": "scores", "data_files": SCORES, "default": True},
+            *([{"config_name": "images", "data_files": IMAGES}] if images else []),
+        ],
     }
     versions = bundle.made_with.get("versions", {})
     body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")

@@ -10,7 +10,7 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.data.find import public_names
-from bench.exchange.bundle import Bundle, ItemLabel, in_order, rows
+from bench.exchange.bundle import Bundle, in_order, item_of, rows
 from bench.exchange.diff import difference
 from bench.exchange.measured import COLUMNS, Measured, as_unicode, of_results, unlike
 from bench.results.results import Item, Results
@@ -120,7 +120,7 @@ def _made_with(own: Measured, theirs: Measured) -> str:
 def _new_names(own: Measured, theirs: Measured, item: Import, label: str) -> dict[str, str]:
     """Imported method -> its name in the merged results."""
     names = {}
-    changed = {change.method for change in difference(own, theirs).changes}
+    changed = {method for _, method, _ in difference(own, theirs).changes}
     for name in theirs.methods:
         new = f"{name} ({label})" if label else name
         if new not in own.methods:
@@ -140,12 +140,12 @@ def _items(
     taken = {method.title for method in results.methods}
     told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
     for old, new in names.items():
-        label = item.bundle.methods.get(old, ItemLabel(title=old))
-        shown = label.title + new.removeprefix(old)
+        own = item_of(old, item.bundle.methods)
+        shown = own.title + new.removeprefix(old)
         if shown in taken:
             shown = f"{shown} ({item.source}: {new})"
         taken.add(shown)
-        yield Item(new, shown, f"{label.note} {shown}: {told}".strip(), dict(label.variant))
+        yield replace(own, name=new, title=shown, note=f"{own.note} {shown}: {told}".strip())
 
 
 def _with_rows(

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from bench.base.errors import BenchError
 from bench.base.records import announced, write_atomic
@@ -138,6 +139,7 @@ class Output:
         self._log = RecordLog(folder / RECORDS / record, WrittenLine, unsealed=True)
         self._known: dict[str, set[str]] | None = None
         self._now: dict[str, str] = {}
+        self._one_at_a_time = Lock()
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse before any work what `write` would refuse, as far as names are known.
@@ -195,9 +197,10 @@ class Output:
         return path.relative_to(self.folder).as_posix()
 
     def before(self, path: Path, digest: str) -> None:
-        self._require_free(path, digest)
-        self._now[self._name(path)] = digest
-        self._log.append({"file": self._name(path), "sha256": digest})
+        with self._one_at_a_time:
+            self._require_free(path, digest)
+            self._now[self._name(path)] = digest
+            self._log.append({"file": self._name(path), "sha256": digest})
 
     def _require_free(self, path: Path, digest: str = "") -> None:
         def ours(found: str) -> bool:

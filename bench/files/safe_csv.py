@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.base.records import write_atomic
 from bench.base.text import spreadsheet_text
@@ -15,8 +16,12 @@ SEVEN_DIGITS = "%.7g"
 """For what is computed from scores: more would differ between machines that round otherwise."""
 
 
-def write_csv(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
-    write_atomic(path, csv_bytes(frame, float_format))
+def write_files(out: Path, files: Mapping[str, Any], float_format: str | None = None) -> list[Path]:
+    """Write texts (str or bytes), and data frames as CSV, by their names below `out`."""
+    for name, content in files.items():
+        data = content if isinstance(content, str | bytes) else csv_bytes(content, float_format)
+        write_atomic(out / name, data)
+    return [out / name for name in files]
 
 
 def csv_bytes(frame: pd.DataFrame, float_format: str | None = None) -> bytes:

@@ -1,7 +1,7 @@
 """PSNR and SSIM as papers on real-world super-resolution report them: studio-range Y, no crop.
 
 They equal pyiqa's `psnr` and `ssim` with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM
-equals pyiqa's `ms_ssim` as it is.
+and GMSD equal pyiqa's `ms_ssim` and `gmsd` as they are.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import cv2
+import numpy as np
 
 from bench.base.types import MetricSpec
-from bench.metrics.filters import FullReference, correlate, gaussian_taps, ycbcr_y, yiq_y
+from bench.metrics.filters import FullReference, Pixels, correlate, gaussian_taps
 
 _WINDOW = gaussian_taps(11, 1.5)
+_REACH = len(_WINDOW) // 2
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _MSE_FLOOR = 1e-8
 """Added to the mean squared error, as pyiqa does: identical images score 80 dB."""
+_GMSD_CONSTANT = 170
+_SMOOTH, _STEP = (1 / 3, 1 / 3, 1 / 3), (-1.0, 0.0, 1.0)
 
 
 class Psnr(FullReference):
@@ -27,12 +30,14 @@ class Psnr(FullReference):
 
     _channels = "rgb"
 
-    def seen(self, image: Tensor) -> Tensor:
-        """(1, C, H, W) float64 in [0, 1]."""
-        return _planes(self.spec, self._channels, image).double() / 255
+    def seen(self, image: Pixels) -> list[np.ndarray]:
+        """Of each channel (H, W) float32 in 0 to 255."""
+        return _planes(self.spec, self._channels, image)
 
-    def compared(self, own: Tensor, reference: Tensor) -> Tensor:
-        return -10 * torch.log10((own - reference).square_().mean() + _MSE_FLOOR)
+    def compared(self, own: list[np.ndarray], reference: list[np.ndarray]) -> float:
+        pairs = zip(own, reference, strict=True)
+        errors = [cv2.norm(x, y, cv2.NORM_L2SQR) / x.size for x, y in pairs]
+        return -10 * math.log10(float(np.mean(errors)) / 255**2 + _MSE_FLOOR)
 
 
 class PsnrY(Psnr):
@@ -43,12 +48,18 @@ class PsnrY(Psnr):
 
 @dataclass(frozen=True)
 class _Local:
-    """An image and its local statistics, float64: y (1, C, H, W) in units of 1/255; mean and
-    variance under the window (1, C, H-10, W-10)."""
+    """A channel (H, W) and its local statistics under the window (H-10, W-10), float64.
 
-    y: Tensor
-    mean: Tensor
-    variance: Tensor
+    Attributes:
+        y: in units of 1/255.
+        square: half of the mean's square and half of the constant of the luminance.
+        variance: half of the variance and half of the constant of the contrast.
+    """
+
+    y: np.ndarray
+    mean: np.ndarray
+    square: np.ndarray
+    variance: np.ndarray
 
 
 class Ssim(FullReference):
@@ -56,11 +67,13 @@ class Ssim(FullReference):
 
     _channels = "rgb"
 
-    def seen(self, image: Tensor) -> _Local:
-        return _local(_planes(self.spec, self._channels, image).round().double())
+    def seen(self, image: Pixels) -> list[_Local]:
+        """Local statistics of each channel."""
+        return [_local(np.rint(p)) for p in _planes(self.spec, self._channels, image)]
 
-    def compared(self, own: _Local, reference: _Local) -> Tensor:
-        return (_contrast(own, reference) * _luminance(own, reference)).mean()
+    def compared(self, own: list[_Local], reference: list[_Local]) -> float:
+        pairs = zip(own, reference, strict=True)
+        return float(np.mean([_ssim(*pair) for pair in pairs]))
 
 
 class SsimY(Ssim):
@@ -73,41 +86,77 @@ class MsSsim(FullReference):
     """SSIM over five scales on rounded full-range Y: the product of the powers of the mean
     contrast terms and of the coarsest SSIM, in [0, 1]."""
 
-    def seen(self, image: Tensor) -> list[_Local]:
+    def seen(self, image: Pixels) -> list[_Local]:
         """Local statistics at each scale."""
-        y = yiq_y(image).round().double()
+        y = image.yiq_y.astype(np.float64)
         scales = [_local(y)]
         for _ in _SCALE_WEIGHTS[1:]:
-            odd = (y.shape[2] % 2, y.shape[3] % 2)
-            y = torch.nn.functional.avg_pool2d(y, kernel_size=2, padding=odd)
+            rows, columns = y.shape
+            odd = ((rows % 2, rows % 2), (columns % 2, columns % 2))
+            y = _halved(np.pad(y, odd))
             scales.append(_local(y))
         return scales
 
     def compared(self, own: list[_Local], reference: list[_Local]) -> float:
-        scales = list(zip(own, reference, strict=True))
-        contrasts = [_contrast(*pair) for pair in scales]
-        means = [contrast.mean() for contrast in contrasts[:-1]]
-        means.append((contrasts[-1] * _luminance(*scales[-1])).mean())
+        *finer, coarsest = zip(own, reference, strict=True)
+        means = [*(_similar(*pair)[0].mean() for pair in finer), _ssim(*coarsest)]
         return math.prod(float(m) ** w for m, w in zip(means, _SCALE_WEIGHTS, strict=True))
 
 
-def _planes(spec: MetricSpec, channels: str, image: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, C, H, W) in 0 to 255: RGB, or studio-range Y."""
-    chosen = spec.options.get("channels", channels)
-    return ycbcr_y(image) if chosen == "y" else image * 255
+class Gmsd(FullReference):
+    """Gradient magnitude similarity deviation over the image; 0 for equal images."""
+
+    def seen(self, image: Pixels) -> np.ndarray:
+        """(H//2, W//2) float32: squared gradient magnitude of the halved image."""
+        y = _halved(image.yiq_y)
+        down = correlate(y, _SMOOTH, _STEP, cv2.BORDER_CONSTANT)
+        right = correlate(y, _STEP, _SMOOTH, cv2.BORDER_CONSTANT)
+        return np.asarray(down * down + right * right + np.float32(1e-12))
+
+    def compared(self, own: np.ndarray, reference: np.ndarray) -> float:
+        similarity = 2 * np.sqrt(own * reference) + _GMSD_CONSTANT
+        similarity /= own + reference + _GMSD_CONSTANT
+        return float(similarity.std(ddof=1, dtype=np.float64))
 
 
-def _local(y: Tensor) -> _Local:
-    mean = correlate(y, _WINDOW)
-    return _Local(y, mean, correlate(y * y, _WINDOW).sub_(mean.square()))
+def _halved(y: np.ndarray) -> np.ndarray:
+    """(H, W) -> (H//2, W//2): means of two by two; a last odd row or column is left out."""
+    rows, columns = (side // 2 for side in y.shape)
+    even = y[: 2 * rows, : 2 * columns]
+    return np.asarray(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
 
 
-def _contrast(own: _Local, reference: _Local) -> Tensor:
-    """Contrast and structure term, negative values set to 0."""
-    covariance = correlate(own.y * reference.y, _WINDOW).sub_(own.mean * reference.mean)
-    return covariance.mul_(2).add_(_C2).div_(own.variance + reference.variance + _C2).clamp_(min=0)
+def _planes(spec: MetricSpec, channels: str, image: Pixels) -> list[np.ndarray]:
+    """Each channel (H, W) float32 in 0 to 255: red, green and blue, or studio-range Y."""
+    if spec.options.get("channels", channels) == "y":
+        return [image.ycbcr_y]
+    return list(cv2.split(image.planes))
 
 
-def _luminance(own: _Local, reference: _Local) -> Tensor:
-    squares = own.mean.square() + reference.mean.square()
-    return (own.mean * reference.mean).mul_(2).add_(_C1).div_(squares.add_(_C1))
+def _local(plane: np.ndarray) -> _Local:
+    y = plane.astype(np.float64)
+    mean = _windowed(y)
+    square = mean * mean
+    variance = _windowed(y * y) - square
+    return _Local(y, mean, (square + _C1 / 2) / 2, (variance + _C2 / 2) / 2)
+
+
+def _windowed(y: np.ndarray) -> np.ndarray:
+    """(H, W) -> (H-10, W-10): under the window, where it fits."""
+    return correlate(y, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+
+
+def _similar(own: _Local, reference: _Local) -> tuple[np.ndarray, np.ndarray]:
+    """Contrast and structure term, negative values set to 0, and the luminance term."""
+    means = own.mean * reference.mean
+    contrast = _windowed(own.y * reference.y) - means
+    contrast += _C2 / 2
+    contrast /= own.variance + reference.variance
+    means += _C1 / 2
+    means /= own.square + reference.square
+    return np.maximum(contrast, 0, out=contrast), means
+
+
+def _ssim(own: _Local, reference: _Local) -> float:
+    contrast, luminance = _similar(own, reference)
+    return float((contrast * luminance).mean())

@@ -1,6 +1,7 @@
-"""What metrics look at images through: size and border, luma and chroma, windows.
+"""What metrics look at images through: size and border, luma, windows.
 
-Separable filters are made of shifted sums: exact in float64, many times faster than conv2d.
+torch is imported where a metric's own code needs it, so that those of this room that need none
+start at once.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from bench.base.errors import ImageError
 from bench.base.types import CROP_BORDER, Metric, MetricSpec
+from bench.files.images import to_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SEED = 123
 
@@ -27,39 +31,67 @@ YCBCR = (65.481, 128.553, 24.966)
 YIQ = (0.299, 0.587, 0.114)
 """BT.601 weights of the full-range Y (0 to 255), which pyiqa takes unless told otherwise."""
 
-YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-"""Weights of I and Q."""
 
+class Pixels:
+    """An image; what several metrics need of it is computed once.
 
-def ycbcr_y(image: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) float32 in [0, 1] -> studio-range Y of BT.601 (B, 1, H, W) in [16, 235],
-    unrounded."""
-    return _weighted(image, YCBCR) + 16
-
-
-def yiq_y(image: Tensor) -> Tensor:
-    """RGB (B, 3, H, W) float32 in [0, 1] -> full-range Y of BT.601 (B, 1, H, W) in [0, 255],
-    unrounded."""
-    return _weighted(image, YIQ) * 255
-
-
-def to_yiq(image: Tensor) -> Tensor:
-    """RGB -> Y, I and Q in its range, (B, 3, H, W) float32 both."""
-    rows = torch.tensor((YIQ, *YIQ_CHROMA), dtype=image.dtype, device=image.device)
-    return torch.nn.functional.conv2d(image, rows.view(3, 3, 1, 1))
-
-
-def _weighted(image: Tensor, weights: tuple[float, float, float]) -> Tensor:
-    kernel = torch.tensor(weights, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
-    return torch.nn.functional.conv2d(image, kernel)
-
-
-def check_image(spec: MetricSpec, image: Tensor) -> None:
-    """Refuse an image (B, 3, H, W) that is smaller than the metric is defined for.
-
-    Raises:
-        ImageError: it is too small.
+    Args:
+        rgb: (H, W, 3) uint8, or float32 in [0, 1].
     """
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        self.rgb = rgb
+        self.shape = (1, 3, *rgb.shape[:2])
+        self._tensors: dict[str, Tensor] = {}
+
+    @classmethod
+    def of(cls, image: Tensor | Pixels) -> Pixels:
+        """The same of a tensor (1, 3, H, W) in [0, 1]."""
+        if isinstance(image, Pixels):
+            return image
+        return cls(image[0].detach().permute(1, 2, 0).cpu().float().numpy())
+
+    def to(self, device: str) -> Tensor:
+        """(1, 3, H, W) float32 in [0, 1] on a device; of an image of 8 bits."""
+        if device not in self._tensors:
+            self._tensors[device] = to_tensor(self.rgb).to(device)
+        return self._tensors[device]
+
+    @cached_property
+    def planes(self) -> np.ndarray:
+        """(H, W, 3) float32 in 0 to 255."""
+        return self.rgb.astype(np.float32) * (255 if self.rgb.dtype == np.float32 else 1)
+
+    @cached_property
+    def ycbcr_y(self) -> np.ndarray:
+        """Studio-range Y of BT.601, (H, W) float32 in [16, 235], unrounded."""
+        return np.asarray(self._lumas[..., 0] + np.float32(16))
+
+    @cached_property
+    def yiq_y(self) -> np.ndarray:
+        """Full-range Y of BT.601, (H, W) float32 in [0, 255], rounded."""
+        return np.rint(self._lumas[..., 1] * np.float32(255))
+
+    @cached_property
+    def _lumas(self) -> np.ndarray:
+        """Both, (H, W, 3) float32, as torch rounds them: many lie half way between two numbers.
+
+        So channels are summed from red to blue, by fused steps; the last row is computed in
+        another way, and is none of the image's.
+        """
+        height = len(self.rgb)
+        padded = cv2.copyMakeBorder(np.ascontiguousarray(self.rgb), 0, 1, 0, 0, cv2.BORDER_REFLECT)
+        bgr = cv2.cvtColor(padded, cv2.COLOR_RGB2BGR)
+        unit = bgr if bgr.dtype == np.float32 else cv2.LUT(bgr, _UNIT)
+        weights = np.array([YCBCR[::-1], YIQ[::-1], (0, 0, 0)], np.float32)
+        return cv2.transform(unit, weights)[:height]
+
+
+_UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
+
+
+def check_image(spec: MetricSpec, image: Tensor | Pixels) -> None:
+    """Raise ImageError where an image (B, 3, H, W) is smaller than the metric is defined for."""
     height, width = image.shape[-2:]
     if min(width, height) < spec.min_size:
         raise ImageError(
@@ -70,30 +102,32 @@ def check_image(spec: MetricSpec, image: Tensor) -> None:
 
 class FullReference(ABC):
     """A metric that compares what it sees of an image with what it sees of its HR image; an
-    implementation of `bench.base.types.Metric`. What that is, each says itself."""
+    implementation of `bench.base.types.Metric`.
+
+    Attributes:
+        sees_pixels: whether it takes `Pixels`, too; it works on the CPU then.
+    """
+
+    sees_pixels = True
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
 
-    def prepare(self, hr: Tensor) -> Any:
-        """What is seen of an image (1, 3, H, W) float32 in [0, 1].
-
-        Raises:
-            ImageError: it is too small.
-        """
+    def prepare(self, hr: Tensor | Pixels) -> Any:
+        """What is seen of an image (1, 3, H, W) float32 in [0, 1]; ImageError: it is too small."""
         check_image(self.spec, hr)
-        return self.seen(hr.to(self.device))
+        return self.seen(Pixels.of(hr) if self.sees_pixels else hr.to(self.device))
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+    def score(self, sr: Tensor | Pixels, hr: Tensor | Pixels | None, prepared: Any) -> float:
         """The comparison with what was seen of the HR image."""
         return float(self.compared(self.prepare(sr), prepared))
 
     @abstractmethod
-    def seen(self, image: Tensor) -> Any:
-        """What a comparison needs of an image (1, 3, H, W) float32 in [0, 1]."""
+    def seen(self, image: Any) -> Any:
+        """What a comparison needs of an image: of its `Pixels`, or a tensor on the device."""
 
     @abstractmethod
-    def compared(self, own: Any, reference: Any) -> Tensor | float:
+    def compared(self, own: Any, reference: Any) -> Any:
         """The score, of what was seen of the SR and of the HR image."""
 
 
@@ -103,25 +137,30 @@ class Cropped:
     def __init__(self, metric: Metric, spec: MetricSpec) -> None:
         self._metric, self._border = metric, int(spec.options[CROP_BORDER])
         self._spec = replace(spec, min_size=spec.min_size + 2 * self._border)
+        self.sees_pixels = getattr(metric, "sees_pixels", False)
 
-    def prepare(self, hr: Tensor) -> Any:
+    def prepare(self, hr: Tensor | Pixels) -> Any:
         """As the metric's own, of the HR image (1, 3, H, W) without its border."""
         return self._metric.prepare(self._inside(hr))
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+    def score(self, sr: Tensor | Pixels, hr: Tensor | Pixels | None, prepared: Any) -> float:
         """As the metric's own, of images (1, 3, H, W) without their border."""
         inner = None if hr is None else self._inside(hr)
         return self._metric.score(self._inside(sr), inner, prepared)
 
-    def _inside(self, image: Tensor) -> Tensor:
+    def _inside(self, image: Tensor | Pixels) -> Any:
         check_image(self._spec, image)
         side = slice(self._border, -self._border)
+        if isinstance(image, Pixels):
+            return Pixels(image.rgb[side, side])
         return image[..., side, side]
 
 
 @contextmanager
 def exact() -> Iterator[None]:
     """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
+    import torch
+
     state = np.random.get_state()
     flags = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -148,24 +187,19 @@ def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
     """
     half = (size - 1) // 2
     line = [math.exp(-(k * k) / (2.0 * sigma * sigma)) for k in range(-half, half + 1)]
-    window = torch.tensor(line, dtype=torch.float64)
-    window = window[:, None] * window[None, :]
-    rounded = (window / window.sum()).float().double().sum().item()
+    window = np.outer(line, line)
+    rounded = (window / window.sum()).astype(np.float32).astype(float).sum()
     scale = math.sqrt(rounded) / math.fsum(line)
     return tuple(tap * scale for tap in line)
 
 
-def correlate(x: Tensor, taps: tuple[float, ...]) -> Tensor:
-    """Filter rows and columns with k symmetric taps, k odd, only where the window fits:
-    (..., H, W) -> (..., H-k+1, W-k+1) float64."""
-    return _along(_along(x, taps, -2), taps, -1)
+Taps = tuple[float, ...]
 
 
-def _along(x: Tensor, taps: tuple[float, ...], dim: int) -> Tensor:
-    size = x.shape[dim] - len(taps) + 1
-    middle = len(taps) // 2
-    out = x.narrow(dim, middle, size) * taps[middle]
-    for k in range(middle):
-        out.add_(x.narrow(dim, k, size), alpha=taps[k])
-        out.add_(x.narrow(dim, len(taps) - 1 - k, size), alpha=taps[k])
-    return out
+def correlate(
+    x: np.ndarray, across: Taps, down: Taps | None = None, border: int = cv2.BORDER_REFLECT
+) -> np.ndarray:
+    """Filter each row, and each column (by the same taps if None), an odd number; (H, W) float32
+    or float64 both."""
+    kernels = np.array(across), np.array(down or across)
+    return np.asarray(cv2.sepFilter2D(x, -1, *kernels, borderType=border))

@@ -1,4 +1,4 @@
-"""GMSD and FSIMc, equal to pyiqa's `gmsd` and `fsim`, with the HR image's side computed once."""
+"""FSIMc, equal to pyiqa's `fsim`, with the HR image's side computed once."""
 
 from __future__ import annotations
 
@@ -8,29 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from bench.metrics.filters import FullReference, to_yiq, yiq_y
+from bench.metrics.filters import YIQ, FullReference
 from bench.metrics.phase_congruency import phase_congruency
 
-_GMSD_CONSTANT = 170
-_PREWITT = (1 / 3, 1 / 3, 1 / 3)
-_SCHARR = (3 / 16, 10 / 16, 3 / 16)
+_SCHARR = (3 / 16, 10 / 16)
+"""Taps beside and in the middle, across the direction of a difference."""
 _PHASE, _GRADIENT, _CHROMA = 0.85, 160, 200
 _CHROMA_POWER = 0.03
+_YIQ_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""Weights of I and Q."""
 _FSIM_SIDE = 256
 """FSIM looks at an image whose shorter side is shrunk to about this many pixels."""
-
-
-class Gmsd(FullReference):
-    """Gradient magnitude similarity deviation over the image; 0 for equal images."""
-
-    def seen(self, image: Tensor) -> Tensor:
-        """(H//2, W//2) float32: squared gradient magnitude of the halved image."""
-        y = yiq_y(image).round()
-        return squared_gradient(avg_pool2d(y, 2)[0, 0], _PREWITT).add_(1e-12)
-
-    def compared(self, own: Tensor, reference: Tensor) -> Tensor:
-        similarity = (own * reference).sqrt_().mul_(2).add_(_GMSD_CONSTANT)
-        return similarity.div_(own + reference + _GMSD_CONSTANT).double().std()
 
 
 class _Features(NamedTuple):
@@ -45,10 +33,12 @@ class _Features(NamedTuple):
 class Fsim(FullReference):
     """Feature similarity with chroma, weighted by phase congruency; 1 for equal images."""
 
+    sees_pixels = False
+
     def seen(self, image: Tensor) -> _Features:
         shrink = max(1, round(min(image.shape[-2:]) / _FSIM_SIDE))
-        y, i, q = to_yiq(avg_pool2d(image * 255, shrink))[0]
-        gradient = squared_gradient(y, _SCHARR).add_(torch.finfo(y.dtype).eps).sqrt_()
+        y, i, q = _yiq(avg_pool2d(image * 255, shrink))[0]
+        gradient = _squared_gradient(y).add_(torch.finfo(y.dtype).eps).sqrt_()
         return _Features(phase_congruency(y), gradient, i, q)
 
     def compared(self, own: _Features, reference: _Features) -> Tensor:
@@ -60,15 +50,19 @@ class Fsim(FullReference):
         return (similarity * weight).sum() / weight.sum()
 
 
-def squared_gradient(y: Tensor, smooth: tuple[float, float, float]) -> Tensor:
-    """(H, W) float32 -> (H, W): squared gradient magnitude by a separable 3x3 filter.
+def _yiq(image: Tensor) -> Tensor:
+    """RGB -> Y, I and Q in its range, (1, 3, H, W) float32 both."""
+    rows = torch.tensor((YIQ, *_YIQ_CHROMA), dtype=image.dtype, device=image.device)
+    return torch.nn.functional.conv2d(image, rows.view(3, 3, 1, 1))
 
-    `smooth` are the taps across the direction of the difference; outside the image is black.
-    """
+
+def _squared_gradient(y: Tensor) -> Tensor:
+    """(H, W) float32 -> (H, W): squared gradient magnitude by Scharr's 3x3 filter; outside the
+    image is black."""
     padded = pad(y, (1, 1, 1, 1))
     down = padded[2:] - padded[:-2]
     right = padded[:, 2:] - padded[:, :-2]
-    side, middle, _ = smooth
+    side, middle = _SCHARR
     vertical = (down[:, :-2] + down[:, 2:]).mul_(side).add_(down[:, 1:-1], alpha=middle)
     horizontal = (right[:-2] + right[2:]).mul_(side).add_(right[1:-1], alpha=middle)
     return vertical.square_().addcmul_(horizontal, horizontal)

@@ -1,8 +1,5 @@
-"""Code of others, called so that whatever it raises or does to this process is one line of its own.
-
-What cannot be met here is code that ends the process past Python (`os._exit`, a crash) or never
-comes back: see `bench.processes.workers`.
-"""
+"""Code of others, called so that whatever it raises or does to this process is one line of its own;
+what ends the process past Python, or never comes back, `bench.processes.workers` meets."""
 
 from __future__ import annotations
 
@@ -117,10 +114,8 @@ def shown(file: str, line: int) -> str:
 
 @contextmanager
 def _noted_interrupts() -> Iterator[list[int]]:
-    """The Ctrl-Cs of the body, told from a KeyboardInterrupt that code raises by itself.
-
-    Processes that ignore Ctrl-C, as workers do, and threads other than the main one have none.
-    """
+    """The Ctrl-Cs of the body, told from a KeyboardInterrupt that code raises by itself; none in
+    processes that ignore Ctrl-C, as workers do, and in threads other than the main one."""
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

@@ -118,11 +118,7 @@ def _how(code: int | None) -> str:
 
 
 def started(preload: Sequence[str], threads: int) -> Worker:
-    """A new process.
-
-    Raises:
-        WorkerDied: there can be none.
-    """
+    """A new process; raises WorkerDied where there can be none."""
     context = _context(preload)
     tasks, far_tasks = context.Pipe()
     places, far_places = context.Pipe(duplex=False)

@@ -20,7 +20,7 @@ _noted: list[int] | None = None
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal of ENDING came, outside of `finishing`."""
+    """A signal of ENDING came, outside of `at_request`."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -36,28 +36,21 @@ def install() -> None:
 
 
 @contextmanager
-def finishing() -> Iterator[list[int]]:
-    """In the body a first signal is put on the list that this gives; the body looks at it."""
+def at_request() -> Iterator[list[int]]:
+    """In the body a first signal is put on the list that this gives, and the body looks at it; what
+    ends the body, or was to end it, is raised as Interrupted."""
     global _noted
     before, _noted = _noted, []
     try:
         yield _noted
+        if _noted:
+            raise interrupted(_noted[0])
+    except Stopped as error:
+        raise interrupted(error.number) from None
+    except KeyboardInterrupt:
+        raise interrupted() from None
     finally:
         _noted = before
-
-
-@contextmanager
-def at_request() -> Iterator[list[int]]:
-    """`finishing`, where what ends the body, or was to end it, is raised as Interrupted."""
-    with finishing() as asked:
-        try:
-            yield asked
-        except Stopped as error:
-            raise interrupted(error.number) from None
-        except KeyboardInterrupt:
-            raise interrupted() from None
-        if asked:
-            raise interrupted(asked[0])
 
 
 def interrupted(number: int = signal.SIGINT) -> Interrupted:

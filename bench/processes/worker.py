@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -34,10 +34,8 @@ _leave = os._exit
 def serve(tasks: Connection, places: Connection, threads: int) -> None:
     """Answer (function, task) by (whether it was done, result or error) until there are none.
 
-    Args:
-        places: where Python stood, in faulthandler's words, is written here when the process
-            crashes, leaves by `os._exit` or is asked.
-        threads: compute threads.
+    Where Python stood, in faulthandler's words, is written to `places` when the process crashes,
+    leaves by `os._exit` or is asked.
     """
     own = os.getpid()
     _stay_apart()
@@ -47,14 +45,10 @@ def serve(tasks: Connection, places: Connection, threads: int) -> None:
             asked = tasks.recv_bytes()
         except (EOFError, OSError):
             return
-        answer = _answer(asked, threads)
+        answer = answered(partial(_understood, asked, threads))
         if os.getpid() != own:  # a copy that the task forked and let come back
             _leave(0)
         _send(tasks, answer)
-
-
-def _answer(asked: bytes, threads: int) -> tuple[bool, Any]:
-    return answered(lambda: _understood(asked, threads))
 
 
 def answered(understood: Callable[[], tuple[Callable[[Any], Any], Any]]) -> tuple[bool, Any]:
@@ -82,9 +76,11 @@ def _understood(asked: bytes, threads: int) -> Any:
 
 @cache
 def _compute_with(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by what is not imported yet
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(threads)
 
 
 def _send(tasks: Connection, answer: tuple[bool, Any]) -> None:

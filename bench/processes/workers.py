@@ -1,18 +1,19 @@
-"""Work spread over processes: each computes with its own share of the cores, one image at a time.
+"""Work spread over processes, forked from a server that has imported heavy libraries once.
 
-The processes are forked from a server that has imported the heavy libraries once. They die with
-the process that started them, also when that one is killed. One that dies or hangs costs the task
-that it had in hand; another takes its place.
+They die with the process that started them, however that ends. One that dies or hangs costs the
+task that it had in hand; another takes its place.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import takewhile
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -33,10 +34,11 @@ def cores() -> int:
 
 
 def worker_count(asked: int | None, device: str, tasks: int, most: int | None = None) -> int:
-    """Processes to use: as asked, else one per core on a CPU and one on any other device."""
-    if device != "cpu":
-        return 1
-    count = asked if asked else cores()
+    """Processes to use: as asked, else one per core on a CPU and one on any other device.
+
+    Several on a GPU decode and encode while it works for another.
+    """
+    count = asked or (cores() if device == "cpu" else 1)
     return max(1, min(count, tasks, most or count))
 
 
@@ -45,7 +47,6 @@ class Workers:
     """A pool of `count` processes, or this very process when `count` is 1 and not `apart`.
 
     Attributes:
-        count: number of processes.
         threads: compute threads of each.
         preload: modules imported once before the processes are forked.
         apart: never work in this very process, so that nothing in a task can end it.
@@ -80,9 +81,8 @@ class Workers:
 
         The result of a task that its process did not survive is the error that says so.
 
-        Raises:
-            Interrupted: the user pressed Ctrl-C, or the command is to end once what is in hand is
-                finished.
+        Raises Interrupted where the user pressed Ctrl-C, or the command is to end once what is in
+        hand is finished.
         """
         with stopping.at_request() as asked:
             open_ = takewhile(lambda _: not asked, tasks)
@@ -94,7 +94,7 @@ class Workers:
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[tuple[Task, Result]]:
-        with threads(self.threads):
+        with threads(self.threads, *self.preload):
             for task in tasks:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -157,13 +157,18 @@ class Workers:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads; afterwards with as many as before."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def threads(count: int, *needed: str) -> Iterator[None]:
+    """torch, where the modules `needed` or others have imported it, computes with `count` threads;
+    afterwards with as many as before."""
+    for name in needed:
+        with suppress(Exception):  # the body will meet it
+            import_module(name)
+    torch = sys.modules.get("torch")
+    before = torch and torch.get_num_threads()
+    if torch:
+        torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)

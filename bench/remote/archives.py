@@ -48,12 +48,11 @@ def members(path: Path, limit: int | None = MAX_MEMBER_BYTES) -> Iterator[Member
             that leaves it, a link, a device, absurd numbers or sizes.
     """
     try:
-        reader = _reader(path)
-        grown = MAX_BYTES if path.is_dir() else FREE_BYTES + MAX_GROWTH * path.stat().st_size
-        most = min(MAX_BYTES, grown)
-        count, total = 0, 0
-        for member in reader(path):
-            count, total = count + 1, total + member.size
+        reader, most, total = _reader(path), MAX_BYTES, 0
+        if not path.is_dir():
+            most = min(most, FREE_BYTES + MAX_GROWTH * path.stat().st_size)
+        for count, member in enumerate(reader(path), start=1):
+            total += member.size
             _require_sane(path, member, limit)
             if count > MAX_MEMBERS or total > most:
                 why = "is one too many: absurd number or size of files"
@@ -150,11 +149,10 @@ def extract(member: Member, target: Path) -> None:
                     raise DataError(f"'{printable(member.path)}' is longer than declared")
                 file.write(chunk)
     except _DAMAGE as error:
+        reason = f"the archive {_is_damaged(error)}"
         if isinstance(error, OSError) and error.errno:
             where = printable(target.parent)
             reason = f"cannot be unpacked to {where} ({error.strerror}); make room"
-        else:
-            reason = f"the archive {_is_damaged(error)}"
         raise DataError(f"'{printable(member.path)}': {reason}") from error
 
 

@@ -6,18 +6,14 @@ import errno
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from filelock import FileLock
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    InvalidHeader,
-    NewConnectionError,
-    ProxyError,
-)
+from urllib3 import exceptions as failures
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
@@ -60,9 +56,8 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance | N
             _Transfer(address, part, file, progress).run()
             if reason := weights.judge(file, part):
                 part.unlink()  # so that the next try starts afresh
-                raise WeightsError(
-                    f"what was fetched from {address} {reason}; nothing of it is kept"
-                )
+                what = f"what was fetched from {address} {reason}"
+                raise WeightsError(f"{what}; nothing of it is kept")
             part.replace(target)
     except OSError as error:
         advice = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
@@ -72,15 +67,38 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance | N
 
 def offered(address: str) -> tuple[int, str]:
     """Bytes that lie at an address, 0 where it does not say; and why nothing can be had there."""
-    asked = hub.address(address)
     try:
-        with requests.get(
-            asked, headers=hub.headers(asked), stream=True, timeout=_TIMEOUT, verify=_certificates()
-        ) as answer:
+        with _get(address) as answer:
             answer.raise_for_status()
             return _length(answer), ""
     except (requests.RequestException, WeightsError) as error:
         return 0, _brief(address, error)
+
+
+def card(address: str, most: int) -> bytes:
+    """A file of at most `most` bytes.
+
+    Raises:
+        WeightsError: unreachable, a web page, or larger.
+    """
+    if hub.is_shut(address) or os.environ.get("CASSR_BENCH_OFFLINE"):
+        raise WeightsError(f"{address} is not on this machine, and not asked: offline")
+    try:
+        with _get(address) as answer:
+            answer.raise_for_status()
+            _refuse_web_page(address, answer)
+            content = answer.raw.read(most + 1, decode_content=True)
+    except (requests.RequestException, HTTPError) as error:
+        raise WeightsError(f"{address} could not be fetched: {_brief(address, error)}") from error
+    if len(content) > most:
+        raise WeightsError(f"{address}: expected a card of at most {most} bytes, found more")
+    return content
+
+
+def _get(address: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    asked = hub.address(address)
+    told = {**(headers or {}), **hub.headers(asked)}
+    return requests.get(asked, headers=told, stream=True, timeout=_TIMEOUT, verify=_certificates())
 
 
 @dataclass
@@ -113,14 +131,11 @@ class _Transfer:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _request(self) -> None:
-        have, asked = self.have, hub.address(self.address)
-        headers = {"Accept-Encoding": "identity", **hub.headers(asked)}
+        have, headers = self.have, {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-"}
             headers |= {"If-Range": self.version} if self.version else {}
-        with requests.get(
-            asked, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
-        ) as answer:
+        with _get(self.address, headers) as answer:
             if answer.status_code == 416:
                 self._judge_part(answer)
                 return
@@ -163,11 +178,9 @@ class _Transfer:
         """The server has nothing after what we have: whole already, or of another file."""
         total = answer.headers.get("Content-Range", "").rpartition("/")[2]
         if str(self.have) != total:
-            have = self.have
+            found = f"the part that was here had {self.have} bytes"
             self.part.unlink()
-            raise requests.ConnectionError(
-                f"the part that was here had {have} bytes, the file there has {total or 'others'}"
-            )
+            raise requests.ConnectionError(f"{found}, the file there has {total or 'others'}")
 
     def _tell(self, have: int, total: int) -> None:
         if self.progress:
@@ -240,14 +253,14 @@ def _asked_pause(answer: requests.Response, usual: float) -> float:
     asked = answer.headers.get("Retry-After")
     try:
         return Retry().parse_retry_after(asked) if asked else usual
-    except InvalidHeader:
+    except failures.InvalidHeader:
         return usual
 
 
 def _unreachable(error: Exception) -> bool:
     """Whether no connection came about at all (no network, no such host, a closed door)."""
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ProxyError)
+    none = (failures.NewConnectionError, failures.ConnectTimeoutError, failures.ProxyError)
+    return isinstance(getattr(error.args[0], "reason", None) if error.args else None, none)
 
 
 def _brief(address: str, error: Exception) -> str:
@@ -255,10 +268,8 @@ def _brief(address: str, error: Exception) -> str:
     if answer is not None and (refusal := hub.refusal(address, answer.status_code)):
         return refusal
     if isinstance(error, requests.exceptions.SSLError):
-        return (
-            "its certificate is not trusted; where your network has one of its own, set "
-            "SSL_CERT_FILE to it"
-        )
+        advice = "where your network has one of its own, set SSL_CERT_FILE to it"
+        return f"its certificate is not trusted; {advice}"
     if isinstance(error, requests.exceptions.ProxyError):
         return "no connection through the proxy (HTTPS_PROXY, HTTP_PROXY)"
     if _unreachable(error):

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.base.cards import MAX_BYTES
 from bench.base.errors import BenchError, WeightsError
 from bench.base.progress import Advance, Progress
+from bench.base.records import write_atomic
 from bench.base.remote_file import RemoteFile
-from bench.base.text import printable
+from bench.base.text import printable, slug
 from bench.remote import weights, wheels
 
 
@@ -45,10 +47,26 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
     mirror = "or set CASSR_BENCH_MIRROR to a folder or address that has it"
     if weights.mirror():
         mirror = f"CASSR_BENCH_MIRROR ({weights.mirror()}) has not got it either"
-    if not failures:
-        origin = f"get it from {file.page} and " if file.page else ""
-        raise WeightsError(f"{file.name} has no address: {origin}{by_hand}; {mirror}")
-    raise WeightsError(f"{'; '.join(failures)}; or {by_hand}; {mirror}")
+    origin = f"get it from {file.page} and " if file.page else ""
+    why = f"{'; '.join(failures)}; or " if failures else f"{file.name} has no address: {origin}"
+    raise WeightsError(f"{why}{by_hand}; {mirror}")
+
+
+def card_file(name: str) -> Path:
+    """The file of a card that is named by path, or by an address, which is asked once.
+
+    Raises:
+        WeightsError: nothing can be had from there.
+    """
+    if not name.startswith(weights.WEB):
+        return Path(name)
+    path = weights.cache_dir() / "cards" / f"{slug(name)}.toml"
+    if not path.is_file():
+        from bench.remote.download import card  # heavy: only to fetch
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, card(name, MAX_BYTES))
+    return path
 
 
 def fetch_row(

@@ -1,9 +1,4 @@
-"""The Hugging Face hub: its addresses, cache, token and closed doors.
-
-Environment, as huggingface_hub uses it:
-    HF_ENDPOINT: another address of the hub. HF_HUB_OFFLINE: ask it nothing.
-    HF_TOKEN: sent to the hub alone. HF_HOME, HF_HUB_CACHE: where its cache is.
-"""
+"""The Hugging Face hub: its addresses, cache, token and closed doors."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, Field, StrictInt, StrictStr
@@ -21,11 +22,11 @@ class _Said(BaseModel):
     files: dict[str, tuple[StrictInt, StrictInt, StrictStr]] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True)
 class Ledger:
     """One JSON file, changed under a lock, so that no writer loses another's entry."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
 
     def seen(self, key: str) -> str:
         """The hash first seen under a name; "" when there is none."""

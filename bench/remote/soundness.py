@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import deque
 from pathlib import Path
 
 from bench.base.errors import DataError
 from bench.base.text import printable
+from bench.remote import archives
 
 _PICKLES = (".pth", ".pt", ".ckpt", ".pkl", ".bin")
 _ARCHIVES = re.compile(r".*\.(zip|npz|tar|tgz|tar\.\w+)", re.IGNORECASE)
@@ -45,11 +47,8 @@ def damage(path: Path, name: str) -> str:
 
 
 def _damaged_archive(path: Path) -> str:
-    from bench.remote import archives
-
     try:
-        for _ in archives.members(path, limit=None):
-            pass
+        deque(archives.members(path, limit=None), maxlen=0)
     except DataError as error:
         return str(error).removeprefix(f"{printable(path)}: ")
     return ""

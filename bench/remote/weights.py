@@ -4,14 +4,8 @@ A file is looked for where the library that loads it looks (below the torch cach
 directory, in our own cache, in the Hugging Face cache and, where a distribution carries it, among
 the installed files of that; in this order. Whatever is found is
 checked against its sha256 before anything loads it; where the publisher names no hash, the one
-seen first is recorded and checked ever after, until the file is deleted.
-
-Environment:
-    TORCH_HOME, HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME: as torch and huggingface_hub use them.
-    CASSR_BENCH_CACHE: our cache (default ~/.cache/cassr-bench).
-    CASSR_BENCH_MIRROR: a directory with the files, or an http(s) address below which they lie.
-    CASSR_BENCH_SUBSTITUTE_WEIGHTS: names of files (comma-separated) that may be other ones than
-        the published; scores made with them carry their hashes and are marked as substituted.
+seen first is recorded and checked ever after, until the file is deleted. The variables of the
+environment are told in docs/networks.md.
 """
 
 from __future__ import annotations
@@ -27,19 +21,17 @@ from bench.base.text import inside, printable
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 
-_WEB = ("http://", "https://")
+WEB = ("http://", "https://")
 
 
 def cache_dir() -> Path:
     """Folder of our own cache; it may not exist yet."""
-    own = os.environ.get("CASSR_BENCH_CACHE")
-    return Path(own).expanduser() if own else _xdg_cache() / "cassr-bench"
+    return _named("CASSR_BENCH_CACHE", _xdg_cache() / "cassr-bench")
 
 
 def torch_home() -> Path:
     """Folder of torch's cache, found without importing torch."""
-    own = os.environ.get("TORCH_HOME")
-    return Path(own).expanduser() if own else _xdg_cache() / "torch"
+    return _named("TORCH_HOME", _xdg_cache() / "torch")
 
 
 def home(file: RemoteFile) -> Path:
@@ -72,8 +64,7 @@ def locate(file: RemoteFile) -> Path:
         WeightsError: it is missing or not the file expected.
     """
     used = chosen(file)
-    path = _find(used)
-    if path is None:
+    if (path := _find(used)) is None:
         forget(file)
         raise WeightsError(f"{file.name} is not on this machine")
     check(used, path)
@@ -84,8 +75,7 @@ def identity(file: RemoteFile) -> str:
     """The hash that stands for the values of a file that is here: its own, or that of the
     published file where another holds the same values bit for bit."""
     used = chosen(file)
-    path = _find(used)
-    if path is None:
+    if (path := _find(used)) is None:
         raise WeightsError(f"{file.name} is not on this machine")
     digest = sha256(path)
     equal = used is not file and not used.differs and digest == used.sha256
@@ -180,42 +170,36 @@ def mirror() -> str:
 def sources(file: RemoteFile) -> list[str]:
     """Addresses to fetch from, best first."""
     base = mirror().rstrip("/")
-    own = [f"{base}/{file.name}"] if base.startswith(_WEB) else []
+    own = [f"{base}/{file.name}"] if base.startswith(WEB) else []
     return own + [address for address in (file.url, *file.mirrors) if address]
 
 
 def _find(file: RemoteFile) -> Path | None:
-    for path in _places(file):
-        if path.is_file() or (file.may_be_folder and path.is_dir()):
-            return path
-    return None
+    found = (p for p in _places(file) if p.is_file() or (file.may_be_folder and p.is_dir()))
+    return next(found, None)
 
 
 def _places(file: RemoteFile) -> Iterator[Path]:
     yield home(file)
-    base = mirror()
-    if base and not base.startswith(_WEB):
-        yield Path(base).expanduser() / file.folder / file.name
-        yield Path(base).expanduser() / file.name
+    if mirror() and not mirror().startswith(WEB):
+        base = Path(mirror()).expanduser()
+        yield from (base / file.folder / file.name, base / file.name)
     yield cache_dir() / file.kept / file.name
     cached = hub.cached(file.url, _hub_cache())
-    if cached:
-        yield cached
     carried = wheels.installed(file) if file.wheel else None
-    if carried:
-        yield carried
+    yield from filter(None, (cached, carried))
 
 
 def _hub_cache() -> Path:
-    own = os.environ.get("HF_HUB_CACHE")
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("HF_HOME")
-    return (Path(base).expanduser() if base else _xdg_cache() / "huggingface") / "hub"
+    return _named("HF_HUB_CACHE", _named("HF_HOME", _xdg_cache() / "huggingface") / "hub")
 
 
 def _xdg_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return _named("XDG_CACHE_HOME", Path("~/.cache"))
+
+
+def _named(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).expanduser()
 
 
 def link_or_copy(path: Path, target: Path) -> None:

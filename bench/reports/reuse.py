@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,34 +29,46 @@ class Rendered:
 
     def __init__(self, results: Results, view: View, out: Path) -> None:
         self.results, self.view, self.out = results, view, out
-        self.of = json_sha256([results.provenance, results.scores.to_csv(index=False)])
+        self.of = json_sha256([results.provenance, _scores(results)])
         self._key = _key(results, view)
         self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
         self._known = _read(self._memory)
 
-    def files(self, name: str) -> list[Path] | None:
-        """The files of report `name`, if they are still what would be rendered now."""
+    def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
+        """The files of report `name`, if there are any and they are still what would be rendered.
+
+        Args:
+            shows: reports that it shows where they are there.
+        """
         entry = self._known.get(name)
-        if not entry or entry["key"] != self._key:
+        if not (entry and entry["files"]) or entry["key"] != self._key_beside(shows):
             return None
         files = [self.out / relative for relative, _ in entry["files"]]
         stamps = [stamp for _, stamp in entry["files"]]
         return files if [_stamp(file) for file in files] == stamps else None
 
-    def remember(self, name: str, files: list[Path]) -> None:
+    def remember(self, name: str, files: list[Path], shows: Sequence[str] = ()) -> None:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
-        self._known[name] = {"key": self._key, "files": written}
+        self._known[name] = {"key": self._key_beside(shows), "files": written}
         write_atomic(self._memory, json.dumps(self._known))
+
+    def _key_beside(self, shows: Sequence[str]) -> str:
+        there = [self._known[name] for name in shows if self.files(name) is not None]
+        return json_sha256([self._key, there]) if there else self._key
 
 
 def _key(results: Results, view: View) -> str:
     """Hash of everything a report is made from: results, view, pictures and our own code."""
-    fields = {field.name: getattr(results, field.name) for field in dataclasses.fields(results)}
-    scores = fields.pop("scores").to_csv(index=False)
+    names = [field.name for field in dataclasses.fields(results) if field.name != "scores"]
+    fields = {name: getattr(results, name) for name in names}
     pictures = [_stamp(path) for path in results.files()]
     groups = sorted((key, sorted(group)) for key, group in (view.groups or {}).items())
     shown = repr((dataclasses.replace(view, groups=view.groups and {}), groups))
-    return json_sha256([repr(sorted(fields.items())), shown, scores, pictures, _code()])
+    return json_sha256([repr(sorted(fields.items())), shown, _scores(results), pictures, _code()])
+
+
+def _scores(results: Results) -> str:
+    return results.once("csv", lambda: results.scores.to_csv(index=False))
 
 
 def _code() -> list[list[int]]:

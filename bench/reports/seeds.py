@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.base.records import write_atomic
-from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.markdown import filled
 from bench.results.repeats import Spread, rank_changes, spreads
 from bench.results.results import KEYS, Repeats, Results
@@ -29,10 +28,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     found = spreads(results, results.repeats)
     changes = rank_changes(found)
     rows = [*map(_row, found), *_local(results, results.repeats)]
-    write_csv(pd.DataFrame(rows), out / "seeds.csv", SEVEN_DIGITS)
-    write_csv(_images(results.repeats), out / "seeds_images.csv", SEVEN_DIGITS)
     columns = ["dataset", "metric", "a", "b", "difference", "changes"]
-    write_csv(pd.DataFrame(changes, columns=columns), out / "seeds_ranks.csv", SEVEN_DIGITS)
     titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
     titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
     page = filled(
@@ -44,8 +40,13 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         digits={metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4},
         nan=np.nan,
     )
-    write_atomic(out / "seeds.md", page)
-    return [out / f"seeds{name}" for name in (".csv", "_images.csv", "_ranks.csv", ".md")]
+    files = {
+        "seeds.csv": pd.DataFrame(rows),
+        "seeds_images.csv": _images(results.repeats),
+        "seeds_ranks.csv": pd.DataFrame(changes, columns=columns),
+        "seeds.md": page,
+    }
+    return write_files(out, files, SEVEN_DIGITS)
 
 
 def _row(one: Spread) -> dict[str, Any]:

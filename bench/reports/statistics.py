@@ -9,9 +9,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from bench.base.records import write_atomic
 from bench.base.types import MetricSpec
-from bench.files.safe_csv import SEVEN_DIGITS, write_csv
+from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled, number, p_value
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
@@ -19,17 +18,12 @@ from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
 from bench.results.view import PLAIN, View
 
-CELLS = "statistics.csv"
-PAIRS = "statistics_pairs.csv"
-PAGE = "statistics.md"
 DISAGREES = "‡"
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``statistics.csv`` (cells), ``statistics_pairs.csv`` and ``statistics.md``."""
     found = statistics(results)
-    write_csv(found.cells, out / CELLS, SEVEN_DIGITS)
-    write_csv(found.pairs, out / PAIRS, SEVEN_DIGITS)
     page = filled(
         "pages/statistics.md",
         results=results,
@@ -42,8 +36,12 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )  # fmt: skip
-    write_atomic(out / PAGE, page)
-    return [out / CELLS, out / PAIRS, out / PAGE]
+    files = {
+        "statistics.csv": found.cells,
+        "statistics_pairs.csv": found.pairs,
+        "statistics.md": page,
+    }
+    return write_files(out, files, SEVEN_DIGITS)
 
 
 def _row(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
-from bench.results.published import noise_floor
+from bench.results.published import noise_floor, plain
 from bench.results.results import Results
 from bench.results.table_stats import CommonScores, common_scores
 
@@ -70,14 +70,14 @@ def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
 
 
 def _one(row: CommonScores, n: int, comparisons: int) -> Detectable:
+    floor = {(plain(name), metric): known for (name, metric), known in noise_floor().items()}
     spread, source = math.nan, "no spread is known: nothing stored, nothing published"
     if row.tested:
         spread = typical_spread(row.differences)
         source = f"from {row.images} images of {len(row.methods)} methods in the store"
-    elif published := noise_floor().get((row.dataset, row.metric.name)):
+    elif published := floor.get((plain(row.dataset), row.metric.name)):
         half, images = published
         spread = half * math.sqrt(2 * images) / stats.t.isf(ALPHA / 2, images - 1)
         source = f"at most, from published scores of {images} images"
-    known = n >= MIN_IMAGES and not math.isnan(spread)
-    difference = least_difference(spread, n, comparisons) if known else math.nan
+    difference = least_difference(spread, n, comparisons) if n >= MIN_IMAGES else math.nan
     return Detectable(row.dataset, row.metric, difference, n, source)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.base.errors import DataError
 from bench.base.types import MetricSpec
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REASONS_SHOWN = 3
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,17 @@ class Results:
             self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
         )
         return known
+
+    def once(self, what: object, make: Callable[[], T]) -> T:
+        """What `make` computes of these results, kept for the next report that asks."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: T = self._made[what]
+        return made
+
+    @cached_property
+    def _made(self) -> dict[object, Any]:
+        return {}
 
     @cached_property
     def _summary(self) -> pd.DataFrame:

@@ -139,6 +139,10 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
     Args:
         alpha: level of the verdicts, after Holm's correction over the family of comparisons.
     """
+    return results.once(("statistics", alpha), lambda: _statistics(results, alpha))
+
+
+def _statistics(results: Results, alpha: float) -> Statistics:
     rows = [
         common_scores(results, d.name, metric)
         for d in results.datasets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,13 @@ class Cell:
     """What is known of a method on a dataset.
 
     Attributes:
-        entry: the method.
         dataset: name of the dataset; "" for files that are none.
         title: as progress shows it.
         pairs: all of the dataset's.
         images: where the SR images are and are put.
         seed: of the run; each image's follows from it and its id.
         problem: why the method cannot run here; "" when it can.
+        failed: image id -> why it could not be upscaled just now.
     """
 
     entry: Entry
@@ -61,6 +61,7 @@ class Cell:
     images: ImageStore
     seed: int
     problem: str = ""
+    failed: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -119,31 +120,28 @@ class Cell:
         seed = self.image_seed(pair)
         return UpscaleTask(self.entry.name, device, pair.id, pair.lr, pair.scale, seed, key, output)
 
-    def targets(self, failures: Mapping[str, str]) -> list[Target]:
-        """The SR images as they are to be scored, or why there is none.
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The SR images as they are to be scored, or why there is none; asked for once upscaled."""
+        return [self._target(pair) for pair in self.pairs]
 
-        Args:
-            failures: image id -> why it could not be upscaled just now.
-        """
-        return [self._target(pair, failures.get(pair.id, "")) for pair in self.pairs]
-
-    def _target(self, pair: ImagePair, failure: str) -> Target:
-        sr, sha256 = self._sr(pair)
-        missing = None if sr else self._why_missing(failure)
+    def _target(self, pair: ImagePair) -> Target:
+        if self.entry.files is not None:
+            sr = self.finished.files.get(pair.id)
+            sha256 = image_sha256(sr) if sr else ""
+        else:
+            stored = self.stored(pair)
+            sr, sha256 = (stored.path, stored.sha256) if stored else (None, "")
+        missing = None if sr else self._why_missing(pair.id)
         return Target(
             pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing, pair.lr, pair.lr_sha256
         )
 
-    def _sr(self, pair: ImagePair) -> tuple[Path | None, str]:
-        if self.entry.files is not None:
-            path = self.finished.files.get(pair.id)
-            return (path, image_sha256(path)) if path else (None, "")
-        stored = self.stored(pair)
-        return (stored.path, stored.sha256) if stored else (None, "")
-
-    def _why_missing(self, failure: str) -> Missing:
+    def _why_missing(self, image_id: str) -> Missing:
         if self.entry.files is not None:
             return Missing("absent", f"{self.entry.card.title} has no image of that name")
         if self.problem:
             return Missing("unavailable", self.problem)
-        return Missing("failed", failure) if failure else Missing("pending", "not upscaled yet")
+        if image_id in self.failed:
+            return Missing("failed", self.failed[image_id])
+        return Missing("pending", "not upscaled yet")

@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from bench.methods.find import Entry
 from bench.results import certificate
 from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summarize
 from bench.results.view import PLAIN, View
-from bench.running.plan import NONE_FAILED, Failures, Plan, Targets
+from bench.running.plan import Plan
 from bench.running.score import Scorer
+from bench.suites.card import SuiteCard
 from bench.suites.fetch import remedies
 
 if TYPE_CHECKING:
@@ -29,58 +31,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What a run leaves.
-
-    Attributes:
-        results: what every report is made from.
-        failures: (what, reason) of every image or file that failed.
-        view: how the suite is shown on this machine.
-    """
+    """What a run leaves: results, and (what, reason) of everything that failed."""
 
     results: Results
     failures: tuple[tuple[str, str], ...]
-    view: View = PLAIN
+    suite: SuiteCard | None = None
+
+    @cached_property
+    def view(self) -> View:
+        """How the suite is shown on this machine."""
+        return View(layout=self.suite.layout, remedy=remedies(self.suite)) if self.suite else PLAIN
 
 
-def outcome_of(
-    plan: Plan, scorer: Scorer, targets: Targets, failures: Failures = NONE_FAILED
-) -> RunOutcome:
-    """What is known of these targets, and what failed on the way.
-
-    From now on this is what the plan uses of the store.
-    """
+def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
+    """What is known of a plan, and what failed on the way; this is what it uses of the store."""
     _note_use(plan)
-    odd = oddities(plan, scorer, targets)
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     results = Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry, plan, odd.get(entry.name, "")) for entry in plan.methods),
+        methods=tuple(_method_item(entry, plan, scorer) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
-        scores=_frame(plan, scorer, targets),
-        pictures=_pictures(plan, targets),
+        scores=_frame(plan, scorer),
+        pictures=_pictures(plan),
         notes=tuple(filter(None, labels)),
         provenance=_provenance(plan, scorer),
         costs=tuple(_costs(plan)),
     )
     refused = [item for manifest in plan.manifests.values() for item in manifest.refused]
     failed = [
-        (f"{method} on {dataset}: {printable(image)}", why)
-        for (dataset, method), reasons in failures.items()
-        for image, why in reasons.items()
+        (f"{entry.name} on {cell.dataset}: {printable(image)}", why)
+        for entry in plan.methods
+        for cell in plan.cells_of(entry)
+        for image, why in sorted(cell.failed.items())
     ]
-    view = View(layout=plan.suite.layout, remedy=remedies(plan.suite))
-    return RunOutcome(results, (*refused, *failed), view)
+    return RunOutcome(results, (*refused, *failed), plan.suite)
 
 
-def made_elsewhere(plan: Plan, targets: Targets, kind: str) -> dict[str, Mapping[str, Any]]:
+def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:
     """By metric, the fingerprint by which the store holds more scores than by this machine's own.
 
-    Only those of the same metric: version, options and published weights. Device and versions of
-    libraries may differ; provenance names them.
-
-    Args:
-        kind: of device, "" for any.
+    Only those of the same metric: version, options and published weights. The device may be
+    another (of this `kind`; "" for any), and versions of libraries; provenance names them.
     """
     chosen: dict[str, Mapping[str, Any]] = {}
     here = plan.options.device.partition(":")[0]
@@ -90,7 +82,7 @@ def made_elsewhere(plan: Plan, targets: Targets, kind: str) -> dict[str, Mapping
         own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, kind or here)
         if own in candidates:
             candidates = [own, *candidates]  # the first of equals is taken
-        counts = [_count(plan, spec, targets, candidate) for candidate in candidates]
+        counts = [_count(plan, spec, candidate) for candidate in candidates]
         best = candidates[counts.index(max(counts))] if any(counts) else own
         if best and (best != own or kind not in ("", here)):
             chosen[spec.name] = best
@@ -112,11 +104,11 @@ def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
     )
 
 
-def _count(plan: Plan, spec: MetricSpec, targets: Targets, made: Mapping[str, Any]) -> int:
+def _count(plan: Plan, spec: MetricSpec, made: Mapping[str, Any]) -> int:
     """How many scores the store holds by a fingerprint."""
     scorer = Scorer([spec], plan.store, plan.options.device, {spec.name: made})
-    scores = [value for _, group in targets for _, value in scorer.scores(spec, group)]
-    return sum(not isinstance(value, Missing) for value in scores)
+    rows = chain.from_iterable(scorer.rows(cell.targets) for cell in plan.cells)
+    return sum(not isinstance(value, Missing) for _, _, value in rows)
 
 
 def _mixed_kinds(plan: Plan, scorer: Scorer) -> str:
@@ -148,22 +140,18 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
     return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
-def oddities(plan: Plan, scorer: Scorer, targets: Targets) -> dict[str, str]:
-    """What is wrong with the images of a method as a whole, by the method's name as typed."""
-    own = {
-        entry.name: [target for cell, group in targets if cell.entry is entry for target in group]
-        for entry in plan.methods
-    }
-    return {name: odd for name, group in own.items() if (odd := scorer.oddity(group))}
+def oddity(entry: Entry, plan: Plan, scorer: Scorer) -> str:
+    """What is wrong with a method's images as a whole, in one line; "" where nothing is."""
+    return scorer.oddity(target for cell in plan.cells_of(entry) for target in cell.targets)
 
 
-def _method_item(entry: Entry, plan: Plan, odd: str) -> Item:
+def _method_item(entry: Entry, plan: Plan, scorer: Scorer) -> Item:
     notes = [
         entry.card.note,
         *entry.card.deviations,
         *entry.stand_ins(),
         *_losses(entry, plan),
-        odd,
+        oddity(entry, plan, scorer),
     ]
     if entry.files is not None:
         notes += dict.fromkeys(cell.finished.note for cell in plan.cells_of(entry))
@@ -187,18 +175,14 @@ def _losses(entry: Entry, plan: Plan) -> Iterator[str]:
             yield f"{count} of {len(kept)} images were written by its program as {kind}"
 
 
-def _frame(plan: Plan, scorer: Scorer, targets: Targets) -> pd.DataFrame:
+def _frame(plan: Plan, scorer: Scorer) -> pd.DataFrame:
     import pandas as pd
 
-    rows: list[tuple[Any, ...]] = []
-    for cell, group in targets:
-        names = (plan.shown[cell.dataset], cell.entry.card.name)
-        by_image: dict[str, list[tuple[Any, ...]]] = {target.image: [] for target in group}
-        for spec in plan.metrics:
-            for image, value in scorer.scores(spec, group):
-                row = (*names, image, spec.name, *_cells(value))
-                by_image.setdefault(image, []).append(row)
-        rows += chain.from_iterable(by_image.values())
+    rows = [
+        (plan.shown[cell.dataset], cell.entry.card.name, image, spec.name, *_cells(value))
+        for cell in plan.cells
+        for image, spec, value in scorer.rows(cell.targets)
+    ]
     return pd.DataFrame(rows, columns=[*KEYS, "value", "reason", "kind"]).astype({"value": float})
 
 
@@ -209,10 +193,10 @@ def _cells(value: float | Missing) -> tuple[float | None, str, str]:
     return value, "", ""
 
 
-def _pictures(plan: Plan, targets: Targets) -> tuple[PictureSet, ...]:
+def _pictures(plan: Plan) -> tuple[PictureSet, ...]:
     sr: dict[tuple[str, str], dict[str, Path]] = {}
-    for cell, group in targets:
-        for target in group:
+    for cell in plan.cells:
+        for target in cell.targets:
             if target.sr is not None:
                 own = sr.setdefault((cell.dataset, target.image), {})
                 own[cell.entry.card.name] = target.sr

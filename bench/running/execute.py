@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from bench import metrics
 from bench.base.errors import ImageError
-from bench.base.progress import Progress
+from bench.base.progress import Live, Progress, time_in_words
 from bench.base.text import printable
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
-from bench.running.collect import RunOutcome, made_elsewhere, oddities, outcome_of
+from bench.running.collect import RunOutcome, made_elsewhere, oddity, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer
@@ -27,42 +30,33 @@ from bench.running.score import Scorer
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
-    failures: dict[tuple[str, str], dict[str, str]] = {}
     for entry in plan.methods:
-        for cell, (image, reason) in fill(plan.cells_of(entry), plan.options, progress):
-            failures.setdefault((cell.dataset, entry.name), {})[image] = reason
-    targets = plan.targets(failures)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    own = [target for _, group in targets for target in plan.options.shard.of(group)]
-    scorer.score_missing(own, plan.options, progress)
-    for name, odd in oddities(plan, scorer, targets).items():
-        progress.say(f"{printable(name)}: {odd}")
-    return outcome_of(plan, scorer, targets, failures)
+        fill(plan.cells_of(entry), plan.options, progress)
+    own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
+    plan.scorer.score_missing(own, plan.options, progress)
+    for entry in plan.methods:
+        if odd := oddity(entry, plan, plan.scorer):
+            progress.say(f"{printable(entry.name)}: {odd}")
+    return outcome_of(plan, plan.scorer)
 
 
 def collect(plan: Plan) -> RunOutcome:
     """The results as far as the store knows them; computes nothing but distances of sets."""
     plan.require_data()
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device)
-    return outcome_of(plan, scorer, plan.targets())
+    return outcome_of(plan, plan.scorer)
 
 
 def stored(plan: Plan, kind: str = "") -> RunOutcome:
-    """`collect`, also of scores that were made elsewhere: no metric or device need be here.
-
-    Args:
-        kind: of the device that made the scores; by default each metric's is that which made most.
-    """
+    """`collect`, also of scores that were made elsewhere (on a `kind` of device; by default each
+    metric's is that which made most): no metric or device need be here."""
     plan.require_data()
-    targets = plan.targets()
-    made = made_elsewhere(plan, targets, kind)
-    scorer = Scorer(plan.metrics, plan.store, plan.options.device, made)
-    return outcome_of(plan, scorer, targets)
+    made = made_elsewhere(plan, kind)
+    return outcome_of(plan, Scorer(plan.metrics, plan.store, plan.options.device, made))
 
 
 def unmeasured(plan: Plan) -> RunOutcome:
     """What is planned without any score, for published values alone; no data need be here."""
-    return outcome_of(plan, Scorer((), plan.store, plan.options.device), ())
+    return outcome_of(plan, Scorer((), plan.store, plan.options.device))
 
 
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
@@ -72,10 +66,9 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     Then one per dataset and metric with the difference that the set tells apart.
     """
     shard, device = plan.options.shard, plan.options.device
-    every = [one.cells for one in plans(plan, seeds)]
     rows: list[dict[str, Any]] = []
-    for cell, *others in zip(*every, strict=True):
-        repeated = [cell, *others] if cell.entry.card.seeded else [cell]
+    for repeated in _repeated(plans(plan, seeds)):
+        cell, leg = repeated[0], Leg.of(plan, repeated)
         rows.append(
             {
                 "method": cell.entry.card.name,
@@ -83,7 +76,9 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
                 "images": len(shard.of(cell.pairs)) * len(repeated),
                 "to_upscale": sum(len(each.pending(shard, device)) for each in repeated),
                 "problem": cell.problem,
-                **_time(plan, repeated),
+                "left": leg.left,
+                "seconds": leg.seconds,
+                "pace": leg.source,
             }
         )
     order = [entry.card.name for entry in plan.methods]
@@ -93,22 +88,98 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     return [*rows, *_power(plan)]
 
 
-def _time(plan: Plan, repeated: Sequence[Cell]) -> dict[str, Any]:
-    """What is left of a method on a dataset, by what it took here, else by its card."""
-    cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
-    card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
-    left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
-    if not cell.pairs and card:  # not made yet
-        left = len(shard.of(range(card.images)[:limit])) * len(repeated)
-    every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
-    taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
-    pace, told, size = cell.entry.card.pace, "measured here", card.megapixels if card else 0
-    size = median([line.pixels / 1e6 for _, line in cell.records() if line.pixels] or [size])
-    if pace and not taken:
-        taken, told = [pace.seconds / pace.megapixels], pace.source
-    if not (taken and size and left):
-        return {"left": left, "seconds": None if left else 0.0, "pace": ""}
-    return {"left": left, "seconds": left * size * median(taken), "pace": told}
+# -- how far, and how long yet ---------------------------------------------------------------------
+
+
+@dataclass
+class Leg:
+    """A method on a dataset, of which images are left.
+
+    Attributes:
+        size: megapixels of an image, 0 where that is not known.
+        each: seconds that an image takes, None where that is not known; `source` says who says so.
+    """
+
+    method: str
+    left: int
+    size: float
+    each: float | None = None
+    source: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all that are left."""
+        return None if self.left and self.each is None else self.left * (self.each or 0.0)
+
+    @classmethod
+    def of(cls, plan: Plan, repeated: Sequence[Cell]) -> Leg:
+        """By what images of the method took here, else by its card."""
+        cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
+        card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
+        left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
+        if not cell.pairs and card:  # not made yet
+            left = len(shard.of(range(card.images)[:limit])) * len(repeated)
+        size = median(_sizes(cell) or [card.megapixels if card else 0])
+        leg = cls(cell.entry.name, left if cell.entry.files is None else 0, size)
+        every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
+        taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
+        pace, told = cell.entry.card.pace, "measured here"
+        if pace and not taken:
+            taken, told = [pace.seconds / pace.megapixels], pace.source
+        if taken and size and leg.left:
+            leg.each, leg.source = size * median(taken), told
+        return leg
+
+
+def _sizes(cell: Cell) -> list[float]:
+    """Megapixels of SR images: of those made here, else as a few LR images tell."""
+    sizes = [line.pixels / 1e6 for _, line in cell.records() if line.pixels]
+    for pair in () if sizes else cell.pairs[:9]:
+        with suppress(OSError), Image.open(str(pair.lr)) as lr:
+            sizes.append(lr.width * lr.height * pair.scale**2 / 1e6)
+    return sizes
+
+
+class Course(Progress):
+    """Progress of plans: behind each step how much of all is upscaled, and how long the rest takes
+    by what is measured on the way, which replaces what was known before."""
+
+    def __init__(self, plans: Sequence[Plan], quiet: bool) -> None:
+        super().__init__(quiet)
+        every = [repeated for repeated in _repeated(plans) if not repeated[0].problem]
+        self.legs = {repeated[0].title: Leg.of(plans[0], repeated) for repeated in every}
+        self.total = sum(leg.left for leg in self.legs.values())
+
+    @contextmanager
+    def step(self, title: str, total: int = 0) -> Iterator[Live]:
+        leg = self.legs.get(title)
+        with super().step(title, total) as live:
+            if leg is None:
+                yield live
+                return
+            start, left = time.monotonic(), leg.left
+
+            def advance(done: int, total: int) -> None:
+                leg.left, each = left - done, (time.monotonic() - start) / max(done, 1)
+                for other in self.legs.values() if done and leg.size else ():
+                    if other.method == leg.method and other.size:
+                        other.each = each / leg.size * other.size
+                leg.each = each if done else leg.each
+                live(done, total)
+
+            yield Live(advance, live.line)
+            leg.left = left - total
+
+    def whole(self) -> str:
+        left = sum(leg.left for leg in self.legs.values())
+        if not left or len(self.legs) < 2:
+            return ""
+        seconds = [leg.seconds for leg in self.legs.values() if leg.seconds]
+        unknown = sum(leg.left for leg in self.legs.values() if leg.seconds is None)
+        told = [f"in all {self.total - left}/{self.total}"]
+        told += [f"{time_in_words(sum(seconds))} left"] if seconds else []
+        told += [f"time of {unknown} not known"] if unknown else []
+        return ", ".join(told)
 
 
 # -- several seeds -------------------------------------------------------------------------------
@@ -120,6 +191,12 @@ EDGE = 4
 def plans(plan: Plan, seeds: int) -> list[Plan]:
     """The plan with `seeds` seeds, from its own on; methods without noise are run once."""
     return [replace(plan, seed=plan.seed + i) for i in range(seeds)]
+
+
+def _repeated(plans: Sequence[Plan]) -> Iterator[list[Cell]]:
+    """The cells of all plans, method by dataset; of a method without noise that of the first."""
+    for cells in zip(*(plan.cells for plan in plans), strict=True):
+        yield [*cells] if cells[0].entry.card.seeded else [cells[0]]
 
 
 def _power(plan: Plan) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,6 @@ class RunOptions:
     """What the command line can choose.
 
     Attributes:
-        shard: the part of every dataset that is this process's.
         workers: processes; None means one per core on a CPU.
         seed: instead of the suite's.
         limit: only the first images of every dataset.

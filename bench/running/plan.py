@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 from bench import metrics
 from bench.base.errors import BenchError, CardError, DataError
@@ -19,16 +18,10 @@ from bench.methods.find import find as find_method
 from bench.methods.finished import DATASET
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
-from bench.running.score import Target
+from bench.running.score import Scorer
 from bench.running.upscale import require_scale
 from bench.store.store import Store
 from bench.suites.card import SuiteCard
-
-Failures = Mapping[tuple[str, str], Mapping[str, str]]
-"""(dataset, method as typed) -> image id -> why there is no SR image."""
-NONE_FAILED: Failures = MappingProxyType({})
-Targets = Sequence[tuple[Cell, list[Target]]]
-"""What is to be scored of each cell."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +60,14 @@ class Plan:
         )
 
     @cached_property
+    def scorer(self) -> Scorer:
+        """The metrics, as they and the store were when they were first asked for."""
+        return Scorer(self.metrics, self.store, self.options.device)
+
+    @cached_property
     def shown(self) -> Mapping[str, str]:
         """Datasets by what results call them: without the path of a folder on this machine."""
         return data.public_names(dataset.name for dataset in self.datasets)
-
-    def targets(self, failures: Failures = NONE_FAILED) -> Targets:
-        """Every SR image that is to be scored, or why there is none."""
-        return [
-            (cell, cell.targets(failures.get((cell.dataset, cell.entry.name), {})))
-            for cell in self.cells
-        ]
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]
@@ -177,8 +168,7 @@ def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict
 def manifest_of(dataset: data.Dataset, options: RunOptions, progress: Progress) -> Manifest:
     """A dataset's pairs, made where they are not there yet, as many as the options allow.
 
-    Raises:
-        DataError: it cannot be made.
+    Raises DataError where it cannot be made.
     """
     with progress.step(f"data {dataset.title}") as advance:
         manifest = dataset.manifest(options.datasets, advance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,13 @@ class Target:
     lr_sha256: str | None = None
 
 
-class Scorer:
-    """Scores targets, keeps what is known in the store and says why a score is missing.
+Row = tuple[str, MetricSpec, float | Missing]
+"""Image ("" for the whole set), metric and value, or why there is none."""
 
-    Args:
-        stored: fingerprints of metrics whose scores were made elsewhere and are only read here.
-    """
+
+class Scorer:
+    """Scores targets, keeps what is known in the store and says why a score is missing; of metrics
+    in `stored`, scores by that fingerprint, made elsewhere, are only read."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Scorer:
         device: str,
         stored: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.device = device
+        self.specs, self.device = specs, device
         self._stored = stored or {}
         self.reasons = {
             s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
@@ -75,8 +76,6 @@ class Scorer:
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
-    # -- scoring ---------------------------------------------------------------------------------
-
     def score_missing(
         self, targets: Iterable[Target], options: RunOptions, progress: Progress
     ) -> None:
@@ -88,7 +87,8 @@ class Scorer:
         if not jobs:
             return
         count = worker_count(options.workers, self.device, len(jobs))
-        imported = ["torch", *dict.fromkeys(s.factory.partition(":")[0] for s in self.usable)]
+        imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
+        imported += ["torch"] if any(s.file for s in self.usable) else []  # given to people's code
         far = for_metrics(self.usable, options.on, self.device, options.workers)
         processes = far or Workers(count, 1, imported)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
@@ -111,19 +111,18 @@ class Scorer:
             if target.sr is not None:
                 known = target.hr_sha256 or target.lr_sha256 or target.sr_sha256
                 groups.setdefault(known, []).append(target)
-        folders = {name: store.folder for name, store in self._features.items()}
         jobs = []
         for group in groups.values():
             hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
             wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
             if wanted or (hr is not None and hr.features):
-                jobs.append(ScoreJob(hr, wanted, self.device, folders))
+                jobs.append(ScoreJob(hr, wanted, self.device))
         return jobs
 
     def _hr_job(self, target: Target) -> ImageJob | None:
         if target.hr is None or target.hr_sha256 is None:
             known = target.lr and target.lr_sha256
-            return ImageJob(target.lr, known, (), ()) if target.lr and known else None
+            return ImageJob(target.lr, known, (), {}) if target.lr and known else None
         return ImageJob(target.hr, target.hr_sha256, (), self._unknown_features(target.hr_sha256))
 
     def _sr_job(self, target: Target) -> ImageJob:
@@ -135,23 +134,22 @@ class Scorer:
             and (not spec.reference or target.hr or (spec is LOOK and target.lr))
             and self._scores[spec.name].get(_key(spec, target)) is None
         )
-        features = () if target.hr is None else self._unknown_features(target.sr_sha256)
+        features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
         return ImageJob(target.sr, target.sr_sha256, wanted, features)
 
-    def _unknown_features(self, sha256: str) -> tuple[MetricSpec, ...]:
-        extractors = set(self._extractors.values())
-        wanted = [spec for spec in self.usable if spec.name in extractors]
-        return tuple(spec for spec in wanted if not self._features[spec.name].has(sha256))
+    def _unknown_features(self, sha256: str) -> dict[Path, MetricSpec]:
+        """Where features that are not in the store are to be, and what extracts them."""
+        wanted = [s for s in self.usable if s.name in self._extractors.values()]
+        stores = [(self._features[spec.name], spec) for spec in wanted]
+        return {store.place(sha256): spec for store, spec in stores if not store.has(sha256)}
 
-    # -- reading ---------------------------------------------------------------------------------
-
-    def scores(
-        self, spec: MetricSpec, targets: Sequence[Target]
-    ) -> list[tuple[str, float | Missing]]:
-        """(image, value) of one method on one dataset; image "" is the whole set."""
-        if spec.kind == "set":
-            return [("", self.set_score(spec, targets))]
-        return [(target.image, self.score(spec, target)) for target in targets]
+    def rows(self, targets: Sequence[Target]) -> Iterator[Row]:
+        """All scores of one method on one dataset: image by image, then those of the whole set."""
+        of_images = [spec for spec in self.specs if spec.kind == "image"]
+        for target in targets:
+            yield from ((target.image, spec, self.score(spec, target)) for spec in of_images)
+        of_sets = [spec for spec in self.specs if spec.kind == "set"]
+        yield from (("", spec, self.set_score(spec, targets)) for spec in of_sets)
 
     def score(self, spec: MetricSpec, target: Target) -> float | Missing:
         """The value of one image, or why there is none."""

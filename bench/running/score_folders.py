@@ -1,8 +1,4 @@
-"""Score any folders of SR images against any folder of HR images, or none.
-
-Several folders together cost less than one by one: each HR image is decoded, and what depends on
-it alone computed, once for all of them.
-"""
+"""Score any folders of SR images against any folder of HR images, or none."""
 
 from __future__ import annotations
 
@@ -41,13 +37,11 @@ class FolderScores:
     """Scores of a folder.
 
     Attributes:
-        folder: of the SR images, as given.
         rows: of its images, by file name, then metric as asked for.
         means: (metric, mean or None, number of images with a value, why it is missing).
         problems: (file, reason) of everything without a score, each file once.
         refused: (file, reason) of files that have no rows.
         names: stem of the HR image of each scored file; its own without HR.
-        notes: what is to be said of the folder as a whole.
     """
 
     folder: Path
@@ -177,21 +171,23 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
 def _collect(
     found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, progress: Progress
 ) -> FolderScores:
-    targets = list(found.targets.values())
-    values: dict[str, list[float]] = {spec.name: [] for spec in specs}
+    targets = sorted(found.targets.values(), key=lambda target: target.image)
+    values: dict[str, list[float | Missing]] = {spec.name: [] for spec in specs}
     rows: list[Row] = []
     problems = list(found.refused)
-    for target in sorted(targets, key=lambda t: t.image):
-        for spec in (spec for spec in specs if spec.kind == "image"):
-            value = scorer.score(spec, target)
-            if isinstance(value, Missing):
-                rows.append((target.image, spec.name, None, value.text))
-                if value.kind != "unavailable":
-                    problems.append(_problem(found.folder / target.image, spec, value))
-            else:
-                rows.append((target.image, spec.name, value, ""))
-                values[spec.name].append(value)
-    means = tuple(_mean(spec, scorer, targets, values[spec.name]) for spec in specs)
+    for image, spec, value in scorer.rows(targets):
+        values[spec.name].append(value)
+        if spec.kind == "set":
+            continue
+        if not isinstance(value, Missing):
+            rows.append((image, spec.name, value, ""))
+            continue
+        rows.append((image, spec.name, None, value.text))
+        if value.kind != "unavailable":
+            problems.append(_problem(found.folder / image, spec, value))
+    means = tuple(
+        _mean(spec, values[spec.name], len(targets), scorer.reasons[spec.name]) for spec in specs
+    )
     names = {target.image: stem for stem, target in found.targets.items()}
     notes = found.notes
     if odd := scorer.oddity(targets):
@@ -202,16 +198,13 @@ def _collect(
 
 
 def _mean(
-    spec: MetricSpec, scorer: Scorer, targets: Sequence[Target], known: Sequence[float]
+    spec: MetricSpec, values: Sequence[float | Missing], images: int, unavailable: str
 ) -> tuple[MetricSpec, float | None, int, str]:
-    if spec.kind == "set":
-        value = scorer.set_score(spec, targets)
-        if isinstance(value, Missing):
-            return spec, None, 0, value.text
-        return spec, value, len(targets), ""
+    known = [value for value in values if not isinstance(value, Missing)]
     if known:
-        return spec, sum(known) / len(known), len(known), ""
-    return spec, None, 0, scorer.reasons[spec.name] or "no image could be scored"
+        return spec, sum(known) / len(known), images if spec.kind == "set" else len(known), ""
+    of_set = [value.text for value in values if isinstance(value, Missing) and spec.kind == "set"]
+    return spec, None, 0, next(iter(of_set), unavailable or "no image could be scored")
 
 
 def _problem(file: Path, spec: MetricSpec, missing: Missing) -> tuple[str, str]:

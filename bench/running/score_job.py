@@ -19,22 +19,24 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
 from bench.files import images
-from bench.store.scores import FeatureStore, ScoreKey
+from bench.store.scores import ScoreKey, write_features
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.metrics.filters import Pixels
 
 LARGEST_SCALE = 16
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """An image of which scores (with an HR image) or features are wanted."""
+    """An image of which scores (with an HR image) or features, in these files, are wanted."""
 
     path: Path
     sha256: str
     scores: tuple[MetricSpec, ...]
-    features: tuple[MetricSpec, ...]
+    features: Mapping[Path, MetricSpec]
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,12 @@ class ScoreJob:
     hr: ImageJob | None
     srs: tuple[ImageJob, ...]
     device: str
-    feature_folders: Mapping[str, Path]
 
     def reads(self) -> list[Path]:
         return [image.path for image in self._images()]
 
     def writes(self) -> list[Path]:
-        wanted = [(spec, image) for image in self._images() for spec in image.features]
-        folders = self.feature_folders
-        return [FeatureStore(folders[spec.name]).place(image.sha256) for spec, image in wanted]
+        return [path for image in self._images() for path in image.features]
 
     def _images(self) -> list[ImageJob]:
         return [self.hr, *self.srs] if self.hr else [*self.srs]
@@ -64,18 +63,15 @@ T = TypeVar("T")
 
 
 def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. One bad image spoils nobody else's work.
-
-    Raises:
-        CannotWrite: features cannot be stored, which stops all.
-    """
-    hr = _tried(_read, job.hr, job.device) if job.hr else None
+    """Decode, score, store features. One bad image spoils nobody else's work; CannotWrite, where
+    features cannot be stored, stops all."""
+    hr = _tried(_read, job.hr) if job.hr else None
     hr_sha256 = job.hr.sha256 if job.hr else None
-    outcomes = _store_features(job.hr, hr, job) if job.hr else []
+    outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        x = _tried(_read, sr, job.device)
-        outcomes += _store_features(sr, x, job)
+        x = _tried(_read, sr)
+        outcomes += _store_features(sr, x, job.device)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
             value = next((each for each in (x, known) if isinstance(each, Missing)), None)
@@ -99,15 +95,17 @@ def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
         return Missing("failed", f"{type(error).__name__}: {printable(error)}")
 
 
-def _read(image: ImageJob, device: str) -> Tensor:
-    """The image, (1, 3, H, W), if its bytes are still those whose score is wanted."""
+def _read(image: ImageJob) -> Pixels:
+    """The image, if its bytes are still those whose score is wanted."""
+    from bench.metrics.filters import Pixels
+
     if images.image_sha256(image.path) != image.sha256:
         raise ImageError(
             "is not the file that was recorded; if it lies in the store, run: cassr-bench "
             "store check --repair",
             printable(image.path),
         )
-    return images.to_tensor(images.read_rgb(image.path)).to(device)
+    return Pixels(images.read_rgb(image.path))
 
 
 def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -119,15 +117,15 @@ def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
 def value_of(
     spec: MetricSpec,
     device: str,
-    x: Tensor,
-    hr: Tensor | None = None,
+    x: Tensor | Pixels,
+    hr: Tensor | Pixels | None = None,
     prepared: dict[str, Any] | None = None,
     file: str = "",
 ) -> float:
     """The score of one image by a metric, which is loaded once.
 
     Args:
-        x, hr: (1, 3, H, W) float32 in [0, 1], multiples of 1/255; hr None without reference.
+        x, hr: (1, 3, H, W) float32 in [0, 1], or 8-bit pixels; hr None without reference.
         prepared: what is computed of `hr` alone, by metric; filled here.
         file: what the image is called in errors.
 
@@ -140,6 +138,8 @@ def value_of(
         hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
     metric, prepared = loaded(spec, device), {} if prepared is None else prepared
+    if not getattr(metric, "sees_pixels", False):
+        x, hr = x.to(device), None if hr is None else hr.to(device)
     if hr is not None and spec.name not in prepared:
         prepared[spec.name] = metric.prepare(hr)
     value = metric.score(x, hr, prepared.get(spec.name))
@@ -148,19 +148,18 @@ def value_of(
     return float(value)
 
 
-def _store_features(image: ImageJob, x: Tensor | Missing | None, job: ScoreJob) -> list[Outcome]:
+def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed: list[Outcome] = []
-    for spec in image.features:
-        problem = x if isinstance(x, Missing) else _tried(_extract, spec, image, x, job)
+    for path, spec in image.features.items():
+        problem = x if isinstance(x, Missing) else _tried(_extract, spec, path, x, device)
         if problem is not None:
             failed.append((spec.name, (image.sha256, None), problem))
     return failed
 
 
-def _extract(spec: MetricSpec, image: ImageJob, x: Tensor, job: ScoreJob) -> None:
-    vectors = loaded(spec, job.device).features(x)
-    FeatureStore(job.feature_folders[spec.name]).put(image.sha256, vectors)
+def _extract(spec: MetricSpec, path: Path, x: Pixels, device: str) -> None:
+    write_features(path, loaded(spec, device).features(x.to(device)))
 
 
 _loaded: dict[str, Any] = {}

@@ -1,8 +1,5 @@
-"""Which part of the work is this process's, and when all parts together are whole.
-
-A part is asked for (`--shard 2/8`), or follows from the variables that launchers of one process per
-GPU set: accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH.
-"""
+"""Which part of the work is this process's, as asked or by the variables of its launcher, and when
+all parts together are whole."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from bench.running.execute import collect
 from bench.running.options import Shard
 from bench.running.plan import Plan
 
+# accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -28,7 +26,7 @@ LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE
 
 @dataclass(frozen=True)
 class Place:
-    """This process among others: its part (i, n), its device, its worker processes."""
+    """This process among others."""
 
     shard: Shard
     device: str
@@ -55,7 +53,7 @@ def place(
     resolved = resolve_device(device)
     if resolved == "cuda" and device == "auto" and local > 1:
         resolved = resolve_device(f"cuda:{_number(environment, LOCAL_RANK) or 0}")
-    if workers is None and local > 1:
+    if workers is None and local > 1 and resolved == "cpu":
         workers = max(1, cores() // local)
     return Place(parse_shard(shard) if shard else _launched(environment), resolved, workers)
 
@@ -84,14 +82,8 @@ def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
 
 
 def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
-    """What all parts have stored by now.
-
-    Args:
-        own: what this part did; why its own images failed is known to nobody else.
-
-    Returns:
-        the outcome, and how many scores other parts still owe.
-    """
+    """What all parts have stored by now, and how many scores others than this one still owe; why
+    its own images failed, nobody else knows."""
     known_to_all = collect(plan.whole())
     scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"

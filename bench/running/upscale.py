@@ -15,14 +15,7 @@ from bench.files import images
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import running
-from bench.running.cell import UpscaleTask
-from bench.store.images import ImageStore
-
-Advance = Callable[[int, int], None]
-
-
-Failure = tuple[str, str]
-"""The id of an image that could not be upscaled, and why."""
+from bench.running.cell import Cell, UpscaleTask
 
 
 def require_scale(entry: Entry, scale: int) -> None:
@@ -32,40 +25,32 @@ def require_scale(entry: Entry, scale: int) -> None:
 
 
 def upscale(
-    tasks: Sequence[UpscaleTask], store: ImageStore, workers: Pool, progress: Advance
-) -> list[Failure]:
+    cell: Cell, tasks: Sequence[UpscaleTask], workers: Pool, advance: Callable[[int, int], None]
+) -> None:
     """Do the tasks; each image is written and then recorded as soon as it is finished."""
-    failures: list[Failure] = []
     left = {task.image_id: task for task in tasks}
     try:
         for task, outcome in workers.map(upscale_one, tasks):
             del left[task.image_id]
-            if isinstance(outcome, WorkerDied):
-                outcome = _died(task, outcome)
-            if isinstance(outcome, str):
-                failures.append((task.image_id, outcome))
+            if isinstance(outcome, dict):
+                cell.images.record(task.key, task.image_id, outcome)
             else:
-                store.record(task.key, task.image_id, outcome)
-            progress(len(tasks) - len(left), len(tasks))
+                cell.failed[task.image_id] = _told(task, outcome)
+            advance(len(tasks) - len(left), len(tasks))
     except WorkerDied as error:
-        failures += [(name, _died(task, error)) for name, task in left.items()]
+        cell.failed.update((name, _told(task, error)) for name, task in left.items())
     finally:
-        store.close()
-    return sorted(failures)
+        cell.images.close()
 
 
-def _died(task: UpscaleTask, error: WorkerDied) -> str:
-    return f"method '{printable(task.method)}': {error}"
+def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
+    return why if isinstance(why, str) else f"method '{printable(task.method)}': {why}"
 
 
 def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
-    """Upscale one image into its file.
+    """Upscale one image into its file; gives what it cost, or one line that says why there is none.
 
-    Returns:
-        What it cost, or one line that says why there is no image.
-
-    Raises:
-        CannotWrite: there is no room for it, or nothing may be written there.
+    Raises CannotWrite where there is no room for it, or nothing may be written there.
     """
     try:
         method = _loaded(task.method, task.device)

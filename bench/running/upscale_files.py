@@ -182,7 +182,7 @@ def _fill(
     known = len(shard.of(cell.pairs)) - todo
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
-    failed = [failure for _, failure in fill([cell], options, progress, shard)]
-    problems = [*refused, *((printable(image), reason) for image, reason in failed)]
-    left = sum(image != WHOLE_SET for image, _ in failed)
-    return Upscaled(cell.images.folder, todo - left, known, left, tuple(problems))
+    fill([cell], options, progress, shard)
+    failed = [(printable(image), reason) for image, reason in sorted(cell.failed.items())]
+    left = len(cell.failed.keys() - {WHOLE_SET})
+    return Upscaled(cell.images.folder, todo - left, known, left, (*refused, *failed))

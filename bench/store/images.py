@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import FiniteFloat
 
 from bench.base.hashing import is_same_file
 from bench.base.text import slug
-from bench.files.images import file_sha256, write_png
+from bench.files.images import file_sha256
 from bench.files.record_log import Line, RecordLog
 
 
@@ -73,14 +72,8 @@ class ImageStore:
     def file_for(self, key: str, image_id: str) -> Path:
         return self.folder / f"{slug(image_id)}-{key[:12]}.png"
 
-    def put(self, key: str, image_id: str, rgb: np.ndarray, extra: Mapping[str, Any]) -> None:
-        """Write (H, W, 3) uint8 and then its record (in this order, so a kill loses nothing)."""
-        path = self.file_for(key, image_id)
-        write_png(path, rgb)
-        self.record(key, image_id, extra)
-
     def record(self, key: str, image_id: str, extra: Mapping[str, Any]) -> None:
-        """Record a file that was already written to `file_for(key, image_id)`."""
+        """Record a file that was written to `file_for(key, image_id)`; so a kill loses nothing."""
         path = self.file_for(key, image_id)
         stat = path.stat()
         record = {

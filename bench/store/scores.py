@@ -78,11 +78,8 @@ class FeatureStore:
         return bool(values.dtype == np.float64 and path.stat().st_size == whole)
 
     def get(self, sha256: str) -> np.ndarray:
-        """The vectors.
-
-        Raises:
-            DataError: the file is damaged; it is set aside, so that the next run makes it anew.
-        """
+        """The vectors; DataError where the file is damaged, which is set aside, so that the next
+        run makes it anew."""
         path = self.place(sha256)
         try:
             return read_features(path)
@@ -91,10 +88,11 @@ class FeatureStore:
                 set_aside(path)
             raise DataError(f"{error} and is set aside; run again") from error
 
-    def put(self, sha256: str, features: np.ndarray) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, features, allow_pickle=False)
-        write_atomic(self.place(sha256), with_digest(buffer.getvalue()))
+
+def write_features(path: Path, features: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, features, allow_pickle=False)
+    write_atomic(path, with_digest(buffer.getvalue()))
 
 
 def with_digest(npy: bytes) -> bytes:

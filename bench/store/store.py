@@ -1,13 +1,5 @@
-"""The folder of everything computed: content-addressed, atomic, resumable, shardable.
-
-::
-
-    STORE/images/METHOD-FINGERPRINT/DATASET/IMAGE-KEY.png   and records/*.jsonl beside it
-    STORE/scores/METRIC-FINGERPRINT/*.jsonl
-    STORE/features/FINGERPRINT/SHA256.npy
-    STORE/datasets/DATASET-RECIPE/                          see bench.data.find
-    STORE/uses/*.json                                       see bench.store.upkeep
-"""
+"""The folder of everything computed: content-addressed, atomic, resumable, shardable; what lies
+where is in docs/store.md."""
 
 from __future__ import annotations
 
@@ -30,11 +22,7 @@ from bench.store.upkeep import Use, write_use
 
 
 class Store:
-    """The folder that holds everything already computed.
-
-    Raises:
-        StoreError: the folder cannot be made or was written by an incompatible version.
-    """
+    """The folder; StoreError where it cannot be made or was written by an incompatible version."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -90,12 +78,8 @@ class Store:
         return self.root / folder
 
     def note_use(self, by: Mapping[str, Any], manifests: Iterable[str]) -> None:
-        """Note what was asked for, and for what; that replaces what the same noted before.
-
-        Args:
-            by: what needs it, as plain JSON: a suite with its options, say.
-            manifests: hashes of the test sets.
-        """
+        """Note what was asked for and `by` what, as plain JSON (a suite with its options, say),
+        with the hashes of test sets; that replaces what the same noted before."""
         with suppress(CannotWrite):  # a store that may only be read serves all the same
             write_use(self.root, Use(by=dict(by), parts=sorted({*self._used, *manifests})))
 

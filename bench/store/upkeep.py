@@ -25,12 +25,9 @@ KINDS = {"images": "*/*", "scores": "*", "features": "*", "datasets": "*"}
 
 
 class Use(BaseModel):
-    """The last time that somebody needed parts of the store; when, is its file's time.
-
-    Attributes:
-        by: who: a suite with its options, a folder that was scored; its first value names it.
-        parts: folders of images, scores and features, and hashes of test sets' manifests.
-    """
+    """The last time that somebody (a suite with its options, a folder that was scored; the first
+    value names it) needed parts of the store: folders, and hashes of test sets' manifests. When,
+    is its file's time."""
 
     by: dict[str, Any]
     parts: list[str]
@@ -43,13 +40,8 @@ def write_use(root: Path, use: Use) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A folder that is kept or pruned as a whole.
-
-    Attributes:
-        name: below the store.
-        changed: when the last of its files was, in seconds since the epoch.
-        used: when somebody last used it; 0 if nobody noted that.
-        by: who did.
+    """A folder below the store that is kept or pruned as a whole; in seconds since the epoch, when
+    the last of its files changed and when it was last `used` (0 if nobody noted that), `by` whom.
     """
 
     name: str
@@ -99,10 +91,8 @@ def _files(path: Path) -> Iterator[Path]:
 def spare(root: Path, age: float = 0) -> dict[Path, str]:
     """What nobody needs, and why: parts, images without a record, leftovers, what was set aside.
 
-    What was made within a day stays, since somebody may be at it right now.
-
-    Args:
-        age: seconds after which a use does not count any more; 0: each counts.
+    What was made within a day stays, since somebody may be at it right now. Uses count until they
+    are `age` seconds old, for ever where that is 0.
     """
     now = time.time()
     found: dict[Path, str] = {}

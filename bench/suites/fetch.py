@@ -23,7 +23,7 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.metrics import get
 from bench.remote import weights
-from bench.remote.fetch import fetch_row
+from bench.remote.fetch import card_file, fetch_row
 from bench.suites.card import SuiteCard
 from bench.suites.find import find_suite, suite_cards
 
@@ -101,8 +101,7 @@ def _to_set_up(name: str) -> bool:
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [name for name in suite.metrics if metrics.installed(get(name))]
-    lacking = [name for name in lacking if _to_fetch([name])]
+    lacking = [n for n in suite.metrics if metrics.installed(get(n)) and _to_fetch([n])]
     card = suite_cards().get(suite.name)
     whole = (
         card is not None
@@ -111,17 +110,11 @@ def remedies(suite: SuiteCard) -> dict[str, str]:
     )
     asked = [suite.name] if whole else lacking
     them = "them" if len(lacking) > 1 else "it"
-    size = _size_of(_to_fetch(asked))
-    text = f"cassr-bench fetch {shlex.join(asked)} gets {them} ({size})"
+    sizes = [file.size for file in _to_fetch(asked)]
+    told = in_words(sum(sizes)) if any(sizes) else "size not known"
+    at_least = "" if all(sizes) or not any(sizes) else "more than "
+    text = f"cassr-bench fetch {shlex.join(asked)} gets {them} ({at_least}{told})"
     return dict.fromkeys(lacking, text)
-
-
-def _size_of(files: Sequence[RemoteFile]) -> str:
-    """In words; publishers do not tell every file's."""
-    size = sum(file.size for file in files)
-    if all(file.size for file in files):
-        return in_words(size)
-    return f"more than {in_words(size)}" if size else "size not known"
 
 
 def _to_fetch(names: Sequence[str]) -> list[Weight]:
@@ -132,24 +125,25 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
-    row = {"file": f"files of {name}", "for": [name], "size": 0, "failed": False}
-    row |= {"sources": ["pyiqa"], "problem": "", "here": False}
-    if not metrics.unavailable(get(name)):
-        return {**row, "state": "are here", "here": True}
-    if dry_run:
-        return {**row, "state": "would be fetched by pyiqa"}
-    try:
-        metrics.fetch(get(name))
-    except BenchError as error:
-        return {**row, "state": str(error), "failed": True}
-    return {**row, "state": "fetched by pyiqa"}
+    here, state, failed = not metrics.unavailable(get(name)), "would be fetched by pyiqa", False
+    if here:
+        state = "are here"
+    elif not dry_run:
+        try:
+            metrics.fetch(get(name))
+            state = "fetched by pyiqa"
+        except BenchError as error:
+            state, failed = str(error), True
+    row = {"file": f"files of {name}", "for": [name], "size": 0, "sources": ["pyiqa"]}
+    return {**row, "problem": "", "here": here, "state": state, "failed": failed}
 
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
-    needs = [(name, tuple(find_method(name).card.weights)) for name in parts["method"]]
-    needs += [(name, get(name).weights) for name in parts["metric"]]
+    cards = {name: find_method(name).card for name in parts["method"]}
+    needs = [(name, weight) for name, card in cards.items() for weight in card.weights]
+    needs += [(name, weight) for name in parts["metric"] for weight in get(name).weights]
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, weight in ((name, weight) for name, those in needs for weight in those):
+    for user, weight in needs:
         wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted
 
@@ -158,21 +152,19 @@ def _parts(names: Sequence[str]) -> Parts:
     """The methods, metrics and datasets among the names and in the suites among them."""
     parts: Parts = {"method": [], "metric": [], "dataset": []}
     for name in names:
-        kind = _kind(name)
-        if kind != "suite":
+        if (kind := _kind(name)) != "suite":
             parts[kind].append(name)
             continue
         suite = find_suite(name)
-        parts["method"] += suite.methods
-        parts["metric"] += suite.metrics
-        parts["dataset"] += suite.datasets
+        for part, those in parts.items():
+            those += getattr(suite, f"{part}s")
     return {kind: list(dict.fromkeys(found)) for kind, found in parts.items()}
 
 
 def _kind(name: str) -> str:
     suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
     if name.endswith(".toml"):
-        return _kind_of_card(Path(name))
+        return _kind_of_card(card_file(name))
     if name in suites:
         return "suite"
     if is_brought(name) or name in methods:
@@ -189,10 +181,7 @@ def _kind(name: str) -> str:
 
 def _kind_of_card(path: Path) -> str:
     """Of which kind a user's card is: the one that knows most of its fields."""
-    kinds: dict[str, type[Card]] = {
-        "method": MethodCard,
-        "dataset": DatasetCard,
-        "suite": SuiteCard,
-    }
+    kinds: dict[str, type[Card]]
+    kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
     said = parse_toml(path, read_text(path)).keys()
     return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bench.base.cards import read_card, read_folder
 from bench.base.registry import Registry
 from bench.base.types import TRAINING_SEED
 from bench.methods.find import all_methods, matching
+from bench.remote.fetch import card_file
 from bench.suites.card import SuiteCard
 
 
@@ -20,9 +20,9 @@ def suite_cards() -> Registry[SuiteCard]:
 
 
 def find_suite(name: str) -> SuiteCard:
-    """The suite called `name`, or the card in the file `name` (ending in .toml)."""
+    """The suite called `name`, or the card in the file or at the address `name` (.toml)."""
     if name.endswith(".toml"):
-        return _spelled_out(read_card(Path(name), SuiteCard))
+        return _spelled_out(read_card(card_file(name), SuiteCard))
     return suite_cards().find(name)
 
 

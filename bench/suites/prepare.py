@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.base.progress import Progress
+from bench.base.text import in_words, printable
 from bench.data.fetch import fetch_data
 from bench.data.find import find as find_data
+from bench.data.from_archive import is_built
 from bench.methods import environment
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
@@ -39,13 +42,14 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         gpu_here: whether it is run on this machine; else its GPU does not matter.
 
     Returns:
-        A row each, as `fetch_row` gives them, with their licence; the network is asked for sizes.
+        A row each, as `fetch_row` gives them, with their licence and the bytes `unpacked` of it at
+        most; the network is asked for sizes.
     """
     entries = [find_method(name) for name in suite.methods]
     official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
     used = [e for e in entries if not (e.name in official and official[e.name][0]["problem"])]
     found = [
-        *fetch_data(_lacking(suite, root), QUIET, dry_run=True),
+        *fetch_data(_unmade(suite, root), QUIET, dry_run=True),
         *(_row(f"package {p}", e, "pip") for e in used for p in e.absent_packages()),
         *chain(*official.values()),
         *fetch([*(entry.name for entry in used), *of_catalogue(suite)], QUIET, dry_run=True),
@@ -55,9 +59,27 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
     licences = {entry.name: entry.card.licence for entry in entries}
     licences |= {name: metrics.get(name).licence for name in suite.metrics}
     licences |= {name: find_data(name).licence for name in suite.datasets}
+    packed = {name for e in used if e.card.official for name in e.card.official.unpack}
     with ThreadPoolExecutor(8) as asking:
-        rows = list(asking.map(_asked, found))
-    return [{**row, "licence": licences[row["for"][0]]} for row in rows if row["state"]]
+        rows = [row for row in asking.map(_asked, found) if row["state"]]
+    for row in rows:
+        user = row["for"][0]
+        new = row["file"] in packed and not row["here"]
+        unpacked = _of_sets(row) if user in suite.datasets else row["size"] if new else 0
+        row |= {"licence": licences[user], "unpacked": unpacked}
+    return rows
+
+
+def _of_sets(row: Row) -> int:
+    """Bytes of the sets made of an archive, each twice: as its own files, for as long, and as PNGs
+    of ours, which have at most three a pixel; of images of unknown size those of the archive."""
+    total = 0
+    for name in row["for"]:
+        card = find_data(name).card
+        assert card is not None
+        pixels = card.images * card.megapixels * 1e6 * (1 + 1 / card.scale**2)
+        total += 2 * int(3 * pixels or row["size"])
+    return total
 
 
 def get(suite: SuiteCard, rows: Sequence[Row], root: Path, progress: Progress) -> Iterator[str]:
@@ -67,7 +89,7 @@ def get(suite: SuiteCard, rows: Sequence[Row], root: Path, progress: Progress) -
         A line for each failure, none of which is an obstacle to the rest.
     """
     own = [name for name in suite.methods if not find_method(name).card.official]
-    yield from _failed(fetch_data(_lacking(suite, root), progress, dry_run=False))
+    yield from _failed(fetch_data(_unmade(suite, root), progress, dry_run=False))
     for row in rows:
         kind, _, name = row["file"].partition(" ")
         if kind not in ("package", "environment") or row["here"]:
@@ -89,21 +111,40 @@ def coming(rows: Sequence[Row]) -> int:
     return sum(row["size"] for row in rows if not row["here"])
 
 
-def disk() -> tuple[Path, int]:
-    """The folder that the cache is in or will be, and the bytes that are free there."""
-    cache = weights.cache_dir().absolute()
-    folder = next(path for path in (cache, *cache.parents) if path.exists())
-    return folder, shutil.disk_usage(folder).free
+@dataclass
+class Disk:
+    """Where something is put: the bytes that it will take and that are free there."""
+
+    folder: Path
+    free: int
+    wanted: int = 0
+
+    def __str__(self) -> str:
+        wanted, free = in_words(self.wanted), in_words(self.free)
+        return f"{printable(self.folder)}: {wanted} are wanted, {free} are free"
 
 
-def _failed(rows: Sequence[Row]) -> Iterator[str]:
-    yield from (f"{row['file']}: {row['state']}" for row in rows if row["failed"])
+def disks(suite: SuiteCard, rows: Sequence[Row], root: Path) -> list[Disk]:
+    """That of the cache and that of the test sets; one where they are the same."""
+    found: dict[int, Disk] = {}
+    sets = sum(row["unpacked"] for row in rows if row["for"][0] in suite.datasets)
+    others = sum(row["unpacked"] for row in rows) - sets
+    for place, wanted in ((weights.cache_dir(), coming(rows) + others), (root, sets)):
+        path = place.absolute()
+        folder = next(each for each in (path, *path.parents) if each.exists())
+        free = shutil.disk_usage(folder).free
+        found.setdefault(folder.stat().st_dev, Disk(folder, free)).wanted += wanted
+    return list(found.values())
 
 
-def _row(what: str, entry: Entry, source: str, problem: str = "") -> Row:
+def _failed(rows: Sequence[Row]) -> list[str]:
+    return [f"{row['file']}: {row['state']}" for row in rows if row["failed"]]
+
+
+def _row(what: str, entry: Entry, source: str, problem: str = "", **known: Any) -> Row:
     row: Row = {"file": what, "for": [entry.name], "sources": [source] if source else []}
-    row |= {"size": 0, "here": False, "problem": problem}
-    return row | {"state": f"would come from {source}" if source else entry.unavailable()}
+    state = f"would come from {source}" if source else entry.unavailable()
+    return row | {"size": 0, "here": False, "problem": problem, "state": state, **known}
 
 
 def _asked(row: Row) -> Row:
@@ -119,8 +160,10 @@ def _asked(row: Row) -> Row:
     return {**row, "problem": problem}
 
 
-def _lacking(suite: SuiteCard, root: Path) -> list[str]:
-    return [name for name in suite.datasets if find_data(name).problem(root)]
+def _unmade(suite: SuiteCard, root: Path) -> list[str]:
+    """The test sets that are still to be made of an archive."""
+    cards = {name: find_data(name).card for name in suite.datasets}
+    return [name for name, c in cards.items() if c and c.archive and not is_built(c, root)]
 
 
 def _install(package: str, progress: Progress) -> None:
@@ -149,12 +192,12 @@ def _official(entry: Entry, gpu_here: bool) -> list[Row]:
     except Unavailable as error:
         problem = str(error)
     address = where.official.repository.split("://")[-1]
-    rows = [_row(f"environment {entry.card.name}", entry, address, problem)]
-    rows[0]["here"] = not problem and all(check.state == "ok" for check in checks.values())
+    here = not problem and all(check.state == "ok" for check in checks.values())
     installs = where.official.requirements or where.official.packages
-    rows[0]["size"] = ENVIRONMENT if installs and not (built or problem) else 0
+    size = ENVIRONMENT if installs and not (built or problem) else 0
+    rows = [_row(f"environment {entry.card.name}", entry, address, problem, size=size, here=here)]
     for each in where.official.snapshots if not problem else ():
         name, here = each.repository, checks[each.repository].state == "ok"
         size, reason = (0, "") if here else hub.offered(name, each.revision, each.files or None)
-        rows.append({**_row(name, entry, "the hub", reason), "size": size, "here": here})
+        rows.append(_row(name, entry, "the hub", reason, size=size, here=here))
     return rows

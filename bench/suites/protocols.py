@@ -48,12 +48,3 @@ class Protocol(Card):
 @cache
 def protocols() -> Registry[Protocol]:
     return Registry("protocol", read_folder("bench", "protocols", Protocol).values())
-
-
-def find_protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        UnknownName: there is none; says what there is.
-    """
-    return protocols().find(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -30,9 +30,8 @@ def argument(help: str, *, default: Any = ..., **more: Any) -> Any:
     return field(default=default, metadata={"kind": typer.Argument, "names": (), "more": told})
 
 
-def one_of(name: str, kind: Any) -> Callable[[str], str]:
-    """A parser of an option that takes the words of a `Literal`; refuses others in one line."""
-    known = get_args(kind)
+def _one_of(name: str, known: Sequence[str]) -> Callable[[str], str]:
+    """A parser of an option that takes some words alone; refuses others in one line."""
 
     def parse(value: str) -> str:
         if value not in known:
@@ -84,6 +83,7 @@ def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
         more = declared.metadata["more"]
         for kind in (hint, *get_args(hint)):
             if get_origin(kind) is Literal:
-                more = {"parser": one_of(flag, kind), "metavar": "|".join(get_args(kind)), **more}
+                words = get_args(kind)
+                more = {"parser": _one_of(flag, words), "metavar": "|".join(words), **more}
         default = declared.metadata["kind"](declared.default, *names, **more)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,9 +17,9 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
-from bench.commands.shared.groups import one_of, option
+from bench.commands.shared.groups import option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
-from bench.suites.protocols import find_protocol
+from bench.suites.protocols import protocols
 
 if TYPE_CHECKING:
     from bench.suites.card import SuiteCard
@@ -39,19 +41,16 @@ def names(option: str, values: list[str] | None) -> list[str]:
 
 def _split(option: str, value: str) -> list[str]:
     kept = _IN_PARENTHESES.sub(lambda inside: inside[0].replace(",", _COMMA), value)
+    said = f"found '{printable(value)}'"
     try:
         rows = list(csv.reader([kept], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise BenchError(
-            f"{option}: expected names with commas between them, found '{printable(value)}' "
-            f"({error})"
-        ) from error
+        expected = "expected names with commas between them"
+        raise BenchError(f"{option}: {expected}, {said} ({error})") from error
     found = [name.strip().replace(_COMMA, ",") for row in rows for name in row if name.strip()]
     if not found:
-        raise BenchError(
-            f"{option}: expected at least one name, found '{printable(value)}'; give some or leave "
-            "the option out"
-        )
+        advice = "give some or leave the option out"
+        raise BenchError(f"{option}: expected at least one name, {said}; {advice}")
     return found
 
 
@@ -65,79 +64,39 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
         return names("--metrics", metrics)
     if metrics:
         raise BenchError("--protocol and --metrics: both say which metrics; give one of them")
-    return list(find_protocol(protocol).metrics)
+    return list(protocols().find(protocol).metrics)
 
 
-MarksKind = Literal["best", "significant"]
+_WORDS = tomllib.loads(files(__package__).joinpath("options.toml").read_text("utf-8"))
+
+
+def _shared(name: str) -> Any:
+    """An option with the words and bounds that options.toml gives it."""
+    told = _WORDS[name]
+    names = [f"--{name}"] if told.get("flag") else []
+    return typer.Option(*names, **{key: said for key, said in told.items() if key != "flag"})
+
+
+Marks = Literal["best", "significant"]
+MARKS = "Mark best and second best, or the best and all that are not told apart from it."
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
-Store = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of everything computed so far; default: $CASSR_BENCH_STORE or the user cache."
-    ),
-]
-Metrics = Annotated[
-    list[str] | None, typer.Option(help="Metric names or pyiqa:NAME; comma list or repeated.")
-]
-Protocol = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The metrics of a paper's own protocol, in place of --metrics (`list protocols`).",
-    ),
-]
-SrName = Annotated[
-    str, typer.Option(metavar="PATTERN", help="How SR images are named, as in {stem}_x4.")
-]
-Modcrop = Annotated[
-    bool,
-    typer.Option(
-        "--modcrop",
-        help="Cut pairs that are a few pixels off, at the right and bottom, to what fits.",
-    ),
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of every dataset.")]
-Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="NAME")
-]
-WorkerCount = Annotated[
-    int | None, typer.Option(min=1, help="Processes; default: one per core on a CPU.")
-]
-ImageTimeout = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        metavar="SECONDS",
-        help="Give up an image that a method of yours works on for longer.",
-    ),
-]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the methods; default: the suite's.")]
-Seeds = Annotated[
-    int, typer.Option(min=1, help="This many seeds, from --seed on; the tables hold their means.")
-]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Never use the network; use what is on this machine.")
-]
-Marks = Annotated[
-    MarksKind,
-    typer.Option(
-        parser=one_of("--marks", MarksKind),
-        metavar="best|significant",
-        help="Mark best and second best, or the best and all that are not told apart from it.",
-    ),
-]
-Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite", help="Replace files that this command did not write; inputs never."
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be done; only test data is prepared.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Get what is missing without asking.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Scale = Annotated[int, typer.Option(min=1, max=16, help="Upscaling factor.")]
+Store = Annotated[Path | None, _shared("store")]
+Metrics = Annotated[list[str] | None, _shared("metrics")]
+Protocol = Annotated[str | None, _shared("protocol")]
+SrName = Annotated[str, _shared("sr-name")]
+Modcrop = Annotated[bool, _shared("modcrop")]
+Limit = Annotated[int | None, _shared("limit")]
+Device = Annotated[str, _shared("device")]
+WorkerCount = Annotated[int | None, _shared("workers")]
+ImageTimeout = Annotated[int, _shared("image-timeout")]
+Seed = Annotated[int | None, _shared("seed")]
+Seeds = Annotated[int, _shared("seeds")]
+Offline = Annotated[bool, _shared("offline")]
+Overwrite = Annotated[bool, _shared("overwrite")]
+DryRun = Annotated[bool, _shared("dry-run")]
+Yes = Annotated[bool, _shared("yes")]
+AsJson = Annotated[bool, _shared("json")]
+Scale = Annotated[int, _shared("scale")]
 
 
 @dataclass(frozen=True)
@@ -154,11 +113,8 @@ class Choice:
 
     def names(self) -> tuple[list[str], list[str], list[str]]:
         """Methods, datasets and metrics by name; [] for the suite's own."""
-        return (
-            names("--methods", self.methods),
-            names("--datasets", self.datasets),
-            metric_names(self.metrics, self.protocol),
-        )
+        methods, datasets = names("--methods", self.methods), names("--datasets", self.datasets)
+        return methods, datasets, metric_names(self.metrics, self.protocol)
 
     def suite(self, name: str) -> SuiteCard:
         """The suite of that name, or in that file, with what was named in place of its own."""
@@ -167,7 +123,7 @@ class Choice:
         suite = chosen(find_suite(name), *self.names())
         if self.protocol is None:
             return suite
-        notes = filter(None, (suite.note, str(find_protocol(self.protocol))))
+        notes = filter(None, (suite.note, str(protocols().find(self.protocol))))
         return suite.model_copy(update={"note": " ".join(notes)})
 
 
@@ -186,9 +142,10 @@ class StoredChoice(Choice):
     store: Store = None
 
     def options(self) -> RunOptions:
+        store, device = self.store or default_store(), resolve_device("auto")
         return RunOptions(
-            store=self.store or default_store(),
-            device=resolve_device("auto"),
+            store,
+            device,
             seed=self.seed,
             limit=self.limit,
             scale=self.scale,
@@ -240,7 +197,7 @@ class Work:
 class ViewOptions:
     """How results are shown, and where they may be written."""
 
-    marks: Marks = "best"
+    marks: Marks = option(MARKS, default="best")
     compare: Literal["published", "measured"] | None = option(
         "published: published values beside measured ones. measured: the methods of "
         "results/measured, where images and metrics are the same."

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.errors import CannotWrite
 from bench.base.text import printable
-
-if TYPE_CHECKING:
-    from bench.base.progress import Progress
 
 FAILED = 1
 """Exit code of a command that is done, but not for all images."""
@@ -22,10 +19,15 @@ MAX_LINES = 50
 MAX_NAMES = 3
 
 
-def progress(quiet: bool) -> Progress:
-    from bench.base.progress import Progress
+def one_file(
+    path: Path | None, option: str, inputs: Iterable[Path], overwrite: bool
+) -> Callable[..., None]:
+    """What writes the file that an option names, once it is known that it may; else nothing."""
+    from bench.files.outputs import SingleFile
 
-    return Progress(quiet)
+    if path is None:
+        return lambda content: None
+    return SingleFile(path, option, inputs=inputs, overwrite=overwrite).write
 
 
 def go_offline(offline: bool) -> None:
@@ -34,9 +36,15 @@ def go_offline(offline: bool) -> None:
         os.environ.update(HF_HUB_OFFLINE="1", CASSR_BENCH_OFFLINE="1")
 
 
-def print_json(value: object) -> None:
-    import json
+def tell(as_json: bool, value: object, *lines: str) -> None:
+    """Print a value as JSON, or lines for people."""
+    if as_json:
+        print_json(value)
+    for line in () if as_json else lines:
+        typer.echo(line)
 
+
+def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True))
 
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.base.errors import ImageError
-from bench.base.records import write_atomic
 from bench.base.text import in_digits, printable, slug
 from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
+from bench.files.safe_csv import write_files
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
 from bench.reports.figures.style import UNDATED, font_file, in_font
 from bench.results.results import PictureSet, Results
@@ -40,8 +40,7 @@ PAPER = (255, 255, 255)
 EMPTY = (238, 238, 238)
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """A crop above its name and scores; without a picture `rgb` is None and `name` says why."""
 
     name: str
@@ -61,9 +60,8 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
         for pictures, region in _chosen(results, dataset.name, view.regions):
             image = panel(pictures, titles, region, _scores(results, metrics, pictures))
             if image is not None:
-                name = slug(pictures.image)
-                if region:
-                    name += f"-{region.left}-{region.top}-{region.side}"
+                place = f"-{region.left}-{region.top}-{region.side}" if region else ""
+                name = slug(pictures.image) + place
                 written += _save(image, out / FOLDER / slug(dataset.name) / name)
     return written
 
@@ -86,11 +84,8 @@ def _save(image: Image.Image, path: Path) -> list[Path]:
     figure = Figure((image.width / 200, image.height / 200), dpi=200)
     figure.figimage(np.asarray(image))
     figure.savefig(pdf, format="pdf", dpi=200, metadata=UNDATED["pdf"])
-    files = {path.with_name(f"{path.name}.{suffix}"): file
-             for suffix, file in (("png", png), ("pdf", pdf))}  # fmt: skip
-    for file, content in files.items():
-        write_atomic(file, content.getvalue())
-    return list(files)
+    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf.getvalue()}
+    return write_files(path.parent, files)
 
 
 def _scores(

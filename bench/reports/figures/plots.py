@@ -1,9 +1,7 @@
 """Plots for papers: perception against distortion, ranks, one method against another, cost.
 
-Methods differ in colour (Okabe and Ito's and four more, told apart by the colour-blind) and in
-marker (told apart in grey), the same in every plot of a report. Axes are turned so that better is
-always left and down. Each plot is a PNG and a PDF of equal content; one that its scores do not
-allow is not drawn.
+Methods have the same colour (Okabe and Ito's and four more, told apart by the colour-blind) and
+marker (told apart in grey) in every plot of a report. What its scores do not allow is not drawn.
 """
 
 from __future__ import annotations
@@ -198,20 +196,20 @@ def score_against(
 # -- parts of figures ----------------------------------------------------------------------------
 
 
-def _of(found: Statistics, dataset: str, metric: MetricSpec) -> pd.DataFrame:
-    """Cells of one dataset and metric, by method."""
+def _of(found: Statistics, dataset: str, metric: MetricSpec, known: str) -> pd.DataFrame:
+    """Cells of one dataset and metric in which a column is finite, by method."""
     cells = found.cells
     own = cells[(cells["dataset"] == dataset) & (cells["metric"] == metric.name)]
-    return own.set_index("method")
+    return own[np.isfinite(own[known])].set_index("method")
 
 
 def _ranked(found: Statistics, dataset: str, metric: MetricSpec) -> pd.DataFrame:
-    return _of(found, dataset, metric).dropna(subset="rank")
+    return _of(found, dataset, metric, "rank")
 
 
 def _means(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, float]:
-    means = _of(found, dataset, metric)["mean"]
-    return {str(method): mean for method, mean in means.items() if math.isfinite(mean)}
+    means = _of(found, dataset, metric, "mean")["mean"]
+    return {str(method): mean for method, mean in means.items()}
 
 
 def _paired_halves(results: Results, dataset: str, metric: MetricSpec) -> dict[str, float]:

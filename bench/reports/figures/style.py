@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.files.safe_csv import write_files
 
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
@@ -43,14 +43,14 @@ def new_figure(title: str) -> tuple[Figure, Axes]:
 
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as PNG and PDF without dates; `path` has no suffix."""
-    written = []
+    files = {}
     with mpl.rc_context(fname=STYLE):
         for suffix, metadata in UNDATED.items():
             file = io.BytesIO()
             figure.savefig(file, format=suffix, metadata=metadata)
-            written.append(path.with_name(f"{path.name}.{suffix}"))
-            write_atomic(written[-1], file.getvalue())
-    return written
+            figure.set_layout_engine("none")  # laid out once, for both
+            files[f"{path.name}.{suffix}"] = file.getvalue()
+    return write_files(path.parent, files)
 
 
 def plain_numbers(axis: Axis) -> None:

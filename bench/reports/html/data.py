@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.text import printable
 from bench.reports.html.pictures import Shown, Source
+from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.results import PictureSet, Results
 from bench.results.table_stats import Statistics
 
@@ -28,8 +29,7 @@ def scripts(
 
     Nothing in them can end a script element or start another.
     """
-    rows = _rows(results, shown)
-    parts = [[row for row in rows if row[0] == place] for place in range(len(results.datasets))]
+    parts = _rows(results, shown)
     known = _json(page_data(results, found, originals))
     return {
         "data.js": f'"use strict";\nconst REPORT = {known};\n',
@@ -48,8 +48,8 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
     Returns:
         ``datasets``, ``methods``: printed titles. ``names``: what an address and ``pairs`` call
         them. ``columns``: all metrics; ``image`` is the index among ``metrics``, those with scores
-        per image. ``cells``: `CELL` by dataset, metric and method; ``pairs``: `PAIR`. ``parts``:
-        to be filled, by dataset.
+        per image. ``cells``: `CELL` by dataset, metric and method; ``pairs``: `PAIR`.
+        ``meanRanks``: `mean_rank_intervals` by dataset. ``parts``: to be filled, by dataset.
     """
     per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
     columns = [
@@ -66,6 +66,7 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
         **{kind: [printable(item.title) for item in own] for kind, own in items.items()},
         "metrics": [column for column in columns if column["image"] is not None],
         **{"cells": _values(found.cells[CELL]), "pairs": _values(found.pairs[PAIR])},
+        "meanRanks": [mean_rank_intervals(results, item.name) for item in results.datasets],
     }
 
 
@@ -76,16 +77,26 @@ def _values(frame: pd.DataFrame) -> list[list[Any]]:
     return rows
 
 
-def _rows(results: Results, shown: Mapping[Source, Shown | str]) -> list[list[Any]]:
-    """A row per image: dataset's index, name, scale, [width, height], then per source (LR, HR,
-    methods) [folder, picture, thumbnail], a reason or null, then per method and metric a value, a
-    reason or null."""
+def _rows(results: Results, shown: Mapping[Source, Shown | str]) -> list[list[list[Any]]]:
+    """By dataset, a row per image: dataset's index, name, scale, [width, height], then per source
+    (LR, HR, methods) [folder, picture, thumbnail], a reason or null, then per method and metric a
+    value, a reason or null."""
     metrics = [metric.name for metric in results.metrics if metric.kind == "image"]
+    methods = [method.name for method in results.methods]
+    names = ["lr", "hr", *(f"sr-{method}" for method in methods)]
+    places = {dataset.name: place for place, dataset in enumerate(results.datasets)}
+    parts: list[list[list[Any]]] = [[] for _ in places]
     scores = _scores(results)
-    return [
-        _item(results, index, item, shown, metrics, scores)
-        for index, item in enumerate(all_items(results))
-    ]
+    for index, item in enumerate(all_items(results)):
+        sources = [shown.get((index, name)) for name in names]
+        own = [
+            [scores.get((item.dataset, method, item.image, metric)) for metric in metrics]
+            for method in methods
+        ]
+        place, size = places[item.dataset], _full_size(sources, item.scale)
+        addresses = [_source(source) for source in sources]
+        parts[place].append([place, printable(item.image), item.scale, size, addresses, own])
+    return parts
 
 
 def all_items(results: Results) -> list[PictureSet]:
@@ -108,30 +119,6 @@ def _plain(value: float, reason: str) -> float | str:
     if math.isnan(value):
         return printable(reason) or "not computed"
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
-
-
-def _item(
-    results: Results,
-    index: int,
-    item: PictureSet,
-    shown: Mapping[Source, Shown | str],
-    metrics: Sequence[str],
-    scores: Mapping[Key, float | str],
-) -> list[Any]:
-    names = ["lr", "hr", *(f"sr-{method.name}" for method in results.methods)]
-    sources = [shown.get((index, name)) for name in names]
-    datasets = [dataset.name for dataset in results.datasets]
-    return [
-        datasets.index(item.dataset),
-        printable(item.image),
-        item.scale,
-        _full_size(sources, item.scale),
-        [_source(source) for source in sources],
-        [
-            [scores.get((item.dataset, method.name, item.image, metric)) for metric in metrics]
-            for method in results.methods
-        ],
-    ]
 
 
 def _full_size(sources: Sequence[Shown | str | None], scale: int) -> list[int]:

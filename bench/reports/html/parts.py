@@ -21,7 +21,7 @@ from bench.reports.reuse import Rendered
 from bench.results.results import Results
 from bench.results.view import View
 
-NAMES = ("plots", "panels", "statistics", "published", "cost")
+NAMES = ("plots", "panels", "statistics", "published", "cost", "reproduce")
 
 
 @dataclass(frozen=True)

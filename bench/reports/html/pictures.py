@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from bench.base.errors import ImageError
@@ -39,6 +39,7 @@ class Shown:
         file: name of the full picture.
         thumb: name of the thumbnail.
         width, height: of the full picture.
+        originals: whether there is more than the thumbnail.
     """
 
     folder: str
@@ -46,57 +47,48 @@ class Shown:
     thumb: str
     width: int
     height: int
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Where the pictures of a report go; without `originals` there are thumbnails alone."""
-
-    root: Path
     originals: bool
 
-    def files(self, shown: Shown) -> list[Path]:
-        thumb = self.root / THUMBS / shown.folder / shown.thumb
-        full = self.root / PICTURES / shown.folder / shown.file
-        return [full, thumb] if self.originals else [thumb]
+    def files(self, root: Path) -> list[Path]:
+        thumb = root / THUMBS / self.folder / self.thumb
+        return [root / PICTURES / self.folder / self.file, thumb] if self.originals else [thumb]
 
 
 Source = tuple[int, str]
 """Index of a picture set, and "lr", "hr" or "sr-" and a method's name."""
 
 
-def place_pictures(results: Results, shelf: Shelf) -> dict[Source, Shown | str]:
-    """Write all pictures and thumbnails of the results.
+def place_pictures(results: Results, root: Path, originals: bool) -> dict[Source, Shown | str]:
+    """Write all thumbnails of the results and, as `originals`, pictures.
 
     Returns:
         By source, what is shown or, in one line, why it cannot be.
     """
-    return {
-        source: _placed(path, folder, image, shelf)
-        for source, path, folder, image in _sources(results.pictures)
-    }
+    files = dict(_sources(results.pictures))
+    with ThreadPoolExecutor() as pool:
+        shown = pool.map(lambda file: _placed(root, originals, *file), files.values())
+        return dict(zip(files, shown, strict=True))
 
 
-def _sources(pictures: Sequence[PictureSet]) -> Iterator[tuple[Source, Path, str, str]]:
+def _sources(pictures: Sequence[PictureSet]) -> Iterator[tuple[Source, tuple[Path, str, str]]]:
+    """Each picture, with its file, folder and the image's name."""
     for index, item in enumerate(pictures):
-        for name, path in (("lr", item.lr), ("hr", item.hr)):
+        sr = {f"sr-{method}": path for method, path in item.sr.items()}
+        for name, path in {"lr": item.lr, "hr": item.hr, **sr}.items():
             if path is not None:
-                yield (index, name), path, f"{slug(item.dataset)}/{name}", item.image
-        for method, path in item.sr.items():
-            folder = f"{slug(item.dataset)}/{slug('sr-' + method)}"
-            yield (index, f"sr-{method}"), path, folder, item.image
+                yield (index, name), (path, f"{slug(item.dataset)}/{slug(name)}", item.image)
 
 
-def _placed(path: Path, folder: str, image: str, shelf: Shelf) -> Shown | str:
+def _placed(root: Path, originals: bool, path: Path, folder: str, image: str) -> Shown | str:
     try:
         data = path.read_bytes()
         suffix, size = _header(data)
         name = f"{slug(image)}-{hashlib.sha256(data).hexdigest()[:12]}"
-        shown = Shown(folder, name + (suffix or ".png"), name + ".jpg", *size)
-        if suffix is None or not all(map(is_as_written, shelf.files(shown))):
-            rgb = read_rgb(path)
-            shown = replace(shown, width=rgb.shape[1], height=rgb.shape[0])
-            _write(path, rgb, shelf, shown, keep=suffix is not None)
+        shown = Shown(folder, name + (suffix or ".png"), name + ".jpg", *size, originals)
+        if suffix is None or not all(map(is_as_written, shown.files(root))):
+            picture = Image.fromarray(read_rgb(path), "RGB")
+            shown = replace(shown, width=picture.width, height=picture.height)
+            _write(picture, shown.files(root), path if suffix else None)
     except ImageError as error:
         return without_folders(error.reason)
     except OSError as error:
@@ -120,13 +112,12 @@ def _header(data: bytes) -> tuple[str | None, tuple[int, int]]:
         raise ImageError("not an image") from error
 
 
-def _write(path: Path, rgb: np.ndarray, shelf: Shelf, shown: Shown, *, keep: bool) -> None:
-    """Write (H, W, 3) uint8 as PNG, or its file as it is, and a JPEG of at most `THUMB_SIDE`."""
-    image = Image.fromarray(rgb, "RGB")
-    *full, thumb = shelf.files(shown)
+def _write(image: Image.Image, files: Sequence[Path], original: Path | None) -> None:
+    """Write a picture as PNG, or a copy of its file, and a JPEG of at most `THUMB_SIDE`."""
+    *full, thumb = files
     for file in full:
-        if keep:
-            copy_atomic(path, file)
+        if original:
+            copy_atomic(original, file)
         else:
             write_atomic(file, _encoded(image, "PNG"))
     image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BICUBIC)

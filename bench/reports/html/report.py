@@ -16,21 +16,19 @@ from typing import Any
 
 import markupsafe
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.base.version import package_version
+from bench.files.safe_csv import write_files
 from bench.reports.html.data import scripts
 from bench.reports.html.parts import Part, place_parts
-from bench.reports.html.pictures import Shelf, place_pictures
+from bench.reports.html.pictures import place_pictures
 from bench.reports.tables.layout import count_comparisons, make_table
 from bench.reports.tables.markdown import filled
-from bench.reports.tables.table import Table
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.results.view import PLAIN, View
 
 FOLDER = "html"
-PROVENANCE = "provenance.json"
 PAGE = Path(__file__).with_name("page")
 
 
@@ -46,31 +44,14 @@ def write_page(
 ) -> list[Path]:
     """Write the page into `folder`, with the parts that are there already."""
     table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
-    results = replace(results, metrics=table.metrics)
     found = statistics(results)
-    shelf = Shelf(folder, view.originals)
-    shown = place_pictures(results, shelf)
+    names = [metric.name for metric in table.metrics]
+    found = replace(found, cells=found.cells[found.cells["metric"].isin(names)])
+    results = replace(results, metrics=table.metrics)
+    shown = place_pictures(results, folder, view.originals)
     pictures = [path for item in shown.values() if not isinstance(item, str)
-                for path in shelf.files(item)]  # fmt: skip
-    texts = {
-        "index.html": _page(results, table, found, parts),
-        **scripts(results, found, shown, view.originals),
-        PROVENANCE: json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
-        **{
-            file.name: file.read_text("utf-8")
-            for file in sorted(PAGE.iterdir())
-            if file.suffix in (".css", ".js")
-        },
-    }
-    for name, text in texts.items():
-        write_atomic(folder / name, text)
-    placed = [folder / name for part in parts for name in part.files]
-    return [*(folder / name for name in texts), *placed, *dict.fromkeys(pictures)]
-
-
-def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Part]) -> str:
-    """The page's HTML, with the metrics that the table has."""
-    return filled(
+                for path in item.files(folder)]  # fmt: skip
+    page = filled(
         "html/page/index.html",
         _escape,
         table=table,
@@ -84,6 +65,15 @@ def _page(results: Results, table: Table, found: Statistics, parts: Sequence[Par
         provenance=partial(_provenance, results.provenance),
         version=package_version(),
     )
+    ours = [file for file in sorted(PAGE.iterdir()) if file.suffix in (".css", ".js")]
+    texts = {
+        "index.html": page,
+        **scripts(results, found, shown, view.originals),
+        "provenance.json": json.dumps(results.provenance, indent=1, sort_keys=True) + "\n",
+        **{file.name: file.read_text("utf-8") for file in ours},
+    }
+    placed = [folder / name for part in parts for name in part.files]
+    return [*write_files(folder, texts), *placed, *dict.fromkeys(pictures)]
 
 
 def _escape(text: str) -> str:

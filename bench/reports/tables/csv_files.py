@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.files.safe_csv import write_csv
+from bench.files.safe_csv import write_files
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
 
-SCORES = "scores.csv"
-SUMMARY = "summary.csv"
 COLUMNS = ["dataset", "method", "image", "metric", "value", "reason"]
 
 
@@ -20,6 +18,5 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     registered, quoted where they hold commas or quotes; see `csv_bytes` for those that would do
     harm.
     """
-    write_csv(results.scores[COLUMNS], out / SCORES)
-    write_csv(summarize(results), out / SUMMARY)
-    return [out / SCORES, out / SUMMARY]
+    frames = {"scores.csv": results.scores[COLUMNS], "summary.csv": summarize(results)}
+    return write_files(out, frames)

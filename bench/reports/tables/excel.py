@@ -15,17 +15,17 @@ import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.files.safe_csv import write_files
 from bench.reports.tables.csv_files import COLUMNS
 from bench.reports.tables.layout import make_table
-from bench.reports.tables.table import UNDECIDED, Marking, Table, TableCell, bracketed
+from bench.reports.tables.table import UNDECIDED, Marking, Table
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
 
-FILE_NAME = "table.xlsx"
 CREATED = datetime(2000, 1, 1)
 """Of every workbook, so that equal results give equal bytes."""
+AS_THEY_ARE = {"strings_to_formulas": False, "strings_to_urls": False, "in_memory": True}
 CELL_LENGTH = 32_767
 SHEET_ROWS = 1_048_576
 STYLES: dict[str, dict[str, Any]] = {
@@ -55,62 +55,52 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     and an empty cell beside its reason elsewhere.
     """
     file = io.BytesIO()
-    with xlsxwriter.Workbook(file, {"in_memory": True}) as workbook:
-        workbook.set_properties({"title": printable(results.title), "created": CREATED})
+    with xlsxwriter.Workbook(file, AS_THEY_ARE) as book:
+        book.set_properties({"title": printable(results.title), "created": CREATED})
 
         @cache
         def formats(style: str, digits: int | None = None) -> Format:
             number = {} if digits is None else {"num_format": _number_format(style, digits)}
-            return workbook.add_format({**STYLES[style], **number})
+            return book.add_format({**STYLES[style], **number})
 
-        _write_table(workbook.add_worksheet("Table"), formats, make_table(results, view))
-        _write_frame(workbook.add_worksheet("Means"), formats, summarize(results))
-        _write_frame(workbook.add_worksheet("Scores"), formats, results.scores[COLUMNS])
-    write_atomic(out / FILE_NAME, file.getvalue())
-    return [out / FILE_NAME]
+        _write_table(book.add_worksheet("Table"), formats, make_table(results, view))
+        _write_frame(book.add_worksheet("Means"), formats, summarize(results))
+        _write_frame(book.add_worksheet("Scores"), formats, results.scores[COLUMNS])
+    return write_files(out, {"table.xlsx": file.getvalue()})
 
 
 def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
     heads = ["Dataset", *table.heads, *map(str, table.columns)]
-    sheet.write_string(0, 0, _text(table.title), formats("title"))
-    for column, head in enumerate(heads):
-        sheet.write_string(2, column, _text(head), formats("head"))
+    sheet.write(0, 0, _text(table.title), formats("title"))
+    sheet.write_row(2, 0, map(_text, heads), formats("head"))
     lines = [(group, line) for group in table.groups for line in group.rows]
     for row, (group, line) in enumerate(lines, 3):
-        labels = [group.heading + bracketed(group.label.notes), *map(str, line.labels)]
-        for column, text in enumerate(labels):
-            sheet.write_string(row, column, _text(text), formats("text"))
+        labels = [group.heading, *line.labels]
+        sheet.write_row(row, 0, map(_text, labels), formats("text"))
         for column, cell in enumerate(line.cells, len(labels)):
-            _write_cell(sheet, row, column, cell, formats)
-    for row, text in enumerate(table.below(LEGENDS), 4 + len(lines)):
-        sheet.write_string(row, 0, text[:CELL_LENGTH])
+            if math.isfinite(cell.mean):
+                sheet.write(row, column, cell.mean, formats(cell.mark, cell.digits))
+            else:
+                sheet.write(row, column, cell.text + SIGNS.get(cell.mark, ""), formats(cell.mark))
+            if cell.reason:
+                sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
+    sheet.write_column(4 + len(lines), 0, map(_text, table.below(LEGENDS)))
     sheet.set_column(0, len(table.heads), 22)
     sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
     sheet.freeze_panes(3, 1 + len(table.heads))
 
 
-def _write_cell(sheet: Worksheet, row: int, column: int, cell: TableCell, formats: Formats) -> None:
-    if math.isfinite(cell.mean):
-        sheet.write_number(row, column, cell.mean, formats(cell.mark, cell.digits))
-    else:
-        text = cell.text + SIGNS.get(cell.mark, "")
-        sheet.write_string(row, column, text, formats(cell.mark))
-    if cell.reason:
-        sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
-
-
 def _write_frame(sheet: Worksheet, formats: Formats, frame: pd.DataFrame) -> None:
-    for column, name in enumerate(frame.columns):
-        sheet.write_string(0, column, _text(name), formats("head"))
+    sheet.write_row(0, 0, map(_text, frame.columns), formats("head"))
     sheet.freeze_panes(1, 0)
     if len(frame) >= SHEET_ROWS:
-        sheet.write_string(1, 0, f"{len(frame)} rows are more than a sheet holds; see the CSV")
+        sheet.write(1, 0, f"{len(frame)} rows are more than a sheet holds; see the CSV")
         return
     for column, name in enumerate(frame.columns):
         for row, value in enumerate(frame[name].tolist(), 1):
             if isinstance(value, str) or math.isinf(value):
                 sheet.write_string(row, column, _text(value))
-            elif not math.isnan(value):
+            elif value == value:
                 sheet.write_number(row, column, value)
     sheet.autofilter(0, 0, max(len(frame), 1), len(frame.columns) - 1)
 

@@ -10,19 +10,16 @@ import textwrap
 import tomllib
 import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
-from bench.base.records import write_atomic
 from bench.base.text import slug
+from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import DASH, make_table
 from bench.reports.tables.markdown import environment
 from bench.reports.tables.table import Group, Label, TableCell
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
-TABLE = "table.tex"
-STANDALONE = "table_standalone.tex"
 LABEL_WIDTH = 24
 WORD_LENGTH = 16
 BREAK = "\u200b"
@@ -44,19 +41,17 @@ _COMMANDS: dict[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").re
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     r"""Write ``table.tex``, to be \input, and ``table_standalone.tex``, which compiles alone."""
     table = latex(results, view)
-    write_atomic(out / TABLE, table)
-    write_atomic(out / STANDALONE, standalone(table))
-    return [out / TABLE, out / STANDALONE]
+    return write_files(out, {"table.tex": table, "table_standalone.tex": standalone(table)})
 
 
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    return _filled(
+    return filled(
         "pages/table.tex",
         table=table,
         label=slug(table.title),
-        heading=_heading,
+        in_line=_in_line,
         multirow=_multirow,
         stacked=lambda label: _shortstack(_wrapped(label)),
         mean=_mean,
@@ -68,10 +63,11 @@ def standalone(table: str) -> str:
     """A document of one page around a table, whose label nothing refers to here."""
     lines = table.splitlines(keepends=True)
     unlabelled = "".join(line for line in lines if not line.startswith(r"\label"))
-    return _filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
+    return filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
 
 
-def _filled(template: str, **values: object) -> str:
+def filled(template: str, **values: object) -> str:
+    """A template in LaTeX's own delimiters, see `environment`, with these values."""
     return environment(escape, **DELIMITERS).get_template(template).render(values)
 
 
@@ -85,12 +81,12 @@ def _multirow(group: Group) -> str:
     """The dataset beside all its rows, in one line where there are too few of them."""
     lines = [*_wrapped(group.label), escape(group.count)]
     if len(lines) > len(group.rows):
-        return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_heading(group)}}}"
+        return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_in_line(group.heading)}}}"
     return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_shortstack(lines)}}}"
 
 
-def _heading(group: Group) -> str:
-    return f"{escape(group.heading)}{_numbers(group.label.notes)}"
+def _in_line(label: Label) -> str:
+    return escape(label.text) + _numbers(label.notes)
 
 
 def _wrapped(label: Label) -> list[str]:
@@ -121,8 +117,12 @@ def _breakable(text: str) -> str:
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is, on one line, whatever it holds."""
     composed = unicodedata.normalize("NFC", text)
-    pairs = pairwise(composed + " ")
-    return "".join(_character(char) + _break(char, after) for char, after in pairs)
+    # The braces keep two characters from becoming a ligature (two hyphens, a dash).
+    return re.sub(r"([-,'])(?=\1)|.", _escaped, composed, flags=re.DOTALL)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"{found[1]}{{}}" if found[1] else _character(found[0])
 
 
 def _character(char: str) -> str:
@@ -131,8 +131,3 @@ def _character(char: str) -> str:
     if char.isascii() or ("¡" <= char <= "ž" and char not in NOT_IN_T1):
         return char
     return rf"\benchchar{{{char}}}{{{ord(char):04X}}}"
-
-
-def _break(char: str, after: str) -> str:
-    """What keeps two characters from becoming a ligature (two hyphens, a dash)."""
-    return "{}" if char == after and char in "-,'" else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.records import write_atomic
 from bench.base.text import printable
+from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import DASH, make_table
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
@@ -18,14 +19,12 @@ from bench.results.view import PLAIN, View
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FILE_NAME = "table.md"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``table.md``."""
-    write_atomic(out / FILE_NAME, markdown(results, view))
-    return [out / FILE_NAME]
+    return write_files(out, {"table.md": markdown(results, view)})
 
 
 def markdown(results: Results, view: View = PLAIN) -> str:
@@ -63,7 +62,7 @@ def environment(escape: Callable[[str], str], **syntax: Any) -> Environment:
         keep_trailing_newline=True,
         **syntax,
     )
-    environment.filters |= {"number": number, "p_value": p_value}
+    environment.filters |= {"number": number, "p_value": p_value, "quoted": quoted}
     return environment
 
 
@@ -72,6 +71,11 @@ def number(value: float | None, digits: int, sign: str = "") -> str:
     if value is None or math.isnan(value):
         return DASH
     return f"{value:{sign}z.{digits}f}".replace("inf", "∞")
+
+
+def quoted(text: str) -> str:
+    """A word of a command as a shell reads it."""
+    return shlex.quote(printable(text))
 
 
 def p_value(value: float) -> str:

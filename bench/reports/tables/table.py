@@ -71,8 +71,10 @@ class Group:
     rows: tuple[Row, ...]
 
     @property
-    def heading(self) -> str:
-        return f"{self.label.text}, {self.count}" if self.count else self.label.text
+    def heading(self) -> Label:
+        """The dataset and its count."""
+        text = f"{self.label.text}, {self.count}" if self.count else self.label.text
+        return Label(text, self.label.notes)
 
 
 @dataclass(frozen=True)

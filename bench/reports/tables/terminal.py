@@ -14,13 +14,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.base.records import write_atomic
+from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import make_table
 from bench.reports.tables.table import UNDECIDED, Group, Marking, Row, Table, TableCell, bracketed
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
-FILE_NAME = "leaderboard.txt"
 FILE_WIDTH = 80
 DATASET_WIDTH = 16
 LABEL_WIDTH = 30
@@ -52,8 +51,7 @@ _Page = tuple[str, Sequence[_Column], Sequence[int]]
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write what `show` prints in 80 columns, without colour, to ``leaderboard.txt``."""
-    write_atomic(out / FILE_NAME, text(results, view))
-    return [out / FILE_NAME]
+    return write_files(out, {"leaderboard.txt": text(results, view)})
 
 
 def text(results: Results, view: View = PLAIN) -> str:
@@ -151,13 +149,13 @@ def _longest_word(text: str) -> int:
 def _blocks(table: Table, group: Group, width: int) -> Iterator[_Page]:
     """One dataset's columns, as many at a time as fit beside the row labels."""
     labels, waiting = _columns(table, group.rows)
-    heading = group.heading + bracketed(group.label.notes)
+    heading = str(group.heading)
     while waiting:
         block = [*labels, waiting.pop(0)]
         while waiting and _width([*block, waiting[0]]) <= width:
             block.append(waiting.pop(0))
         yield heading, block, ()
-        heading = f"{group.heading}, continued"
+        heading = f"{group.heading.text}, continued"
 
 
 def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) -> RichTable:

@@ -52,13 +52,14 @@ class Board {
     this.element.classList.toggle("across", shown.across);
   }
 
-  /** Mean rank with its range over the metrics, and verdicts. @param {number[]} columns @param {number[]} methods */
+  /** Mean rank with its interval, else its range over the metrics, and verdicts. @param {number[]} columns @param {number[]} methods */
   compute(columns, methods) {
     const [rank, wins] = this.columns.slice(REPORT.columns.length);
     for (const method of rank ? methods : []) {
       const ranks = Standing.ranks(this.dataset, columns, methods, method);
       const average = ranks.reduce((sum, one) => sum + one, 0) / ranks.length;
-      const range = `(${Math.min(...ranks)}–${Math.max(...ranks)})`;
+      const sure = Standing.rankInterval(this.dataset, columns, methods, method);
+      const range = sure?.map((end) => end.toFixed(1)).join("–") ?? `(${Math.min(...ranks)}–${Math.max(...ranks)})`;
       this.put(rank.cells[method], ranks.length ? average : null, average.toFixed(1), range);
       const found = Standing.wins(this.dataset, columns, methods, method);
       const tests = found.better + found.worse + found.open;

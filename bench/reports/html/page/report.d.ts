@@ -28,6 +28,8 @@ declare const REPORT: {
   columns: Column[];
   cells: Cell[];
   pairs: Pair[];
+  /** 95 % of the mean rank over all columns, by dataset and method. */
+  meanRanks: ([low: number, high: number] | null)[][];
   parts: Row[][];
 };
 

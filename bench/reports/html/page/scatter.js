@@ -5,6 +5,9 @@ const Scatter = (() => {
   const SHAPE = 0.65;
   const EDGE = { left: 70, right: 16, top: 12, bottom: 52 };
 
+  /** By key, the axis and which way. @type {Record<string, [string, number]>} */
+  const KEYS = { ArrowLeft: ["cx", -1], ArrowRight: ["cx", 1], ArrowUp: ["cy", -1], ArrowDown: ["cy", 1] };
+
   let [width, height] = [LARGEST, LARGEST * SHAPE];
 
   /** @param {string} tag @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
@@ -53,6 +56,31 @@ const Scatter = (() => {
     return shape("line", { x1: x.at(low), y1: y.at(low), x2: x.at(high), y2: y.at(high), class: "diagonal" });
   };
 
+  /** Arrow keys go from point to point, along an axis; only one point is in the order of Tab. @param {Element} plot @param {(event: Event) => void} opened @param {(text: string) => void} say */
+  const walk = (plot, opened, say) => {
+    const circles = /** @type {SVGElement[]} */ ([...plot.querySelectorAll("circle")]);
+    circles[0].setAttribute("tabindex", "0");
+    plot.addEventListener("focusin", (event) => {
+      const point = /** @type {Element} */ (event.target);
+      plot.querySelector("[tabindex='0']")?.setAttribute("tabindex", "-1");
+      point.setAttribute("tabindex", "0");
+      say(point.textContent ?? "");
+    });
+    plot.addEventListener("keydown", (event) => {
+      const { key, target } = /** @type {KeyboardEvent} */ (event);
+      const [axis, step] = KEYS[key] ?? ["", 0];
+      if (step) {
+        const along = [...circles].sort((a, b) => Number(a.getAttribute(axis)) - Number(b.getAttribute(axis)));
+        along[along.indexOf(/** @type {SVGElement} */ (target)) + step]?.focus();
+      } else if (["Enter", " "].includes(key)) {
+        opened(event);
+      } else {
+        return;
+      }
+      event.preventDefault();
+    });
+  };
+
   /** @param {ImageSelection} selection */
   const draw = ({ rows, method, metric, other, open }) => {
     const score = (/** @type {Row} */ row, /** @type {number} */ m, /** @type {number} */ k) => Scores.numeric(row[5][m]?.[k]);
@@ -71,24 +99,26 @@ const Scatter = (() => {
     const title = (/** @type {number} */ m, /** @type {number} */ k) => `${REPORT.methods[m]}, ${Scores.titled(REPORT.metrics[k])}`;
     const [across, up] = [title(other.method, other.metric), title(method, metric)];
     const plot = shape(
-      "svg", { width, height, role: "img", "aria-label": `${up} over ${across}, ${points.length} images` },
+      "svg", { width, height, role: "group", "aria-label": `${up} over ${across}, ${points.length} images` },
       ...grid(x, y),
       ...(metric === other.metric ? [diagonal(x, y)] : []),
       shape("text", { x: (EDGE.left + width - EDGE.right) / 2, y: height - 8, "text-anchor": "middle", class: "axis" }, across),
       shape("text", { transform: `translate(14 ${(EDGE.top + height - EDGE.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", class: "axis" }, up),
       ...points.map((point) => shape(
-        "circle", { cx: x.at(Number(point.x)), cy: y.at(Number(point.y)), r: 4, "data-place": point.place },
+        "circle", { cx: x.at(Number(point.x)), cy: y.at(Number(point.y)), r: 4, "data-place": point.place, role: "button", tabindex: -1 },
         shape("title", {}, `${point.name}: ${Scores.format(point.x, other.metric)}, ${Scores.format(point.y, metric)}`),
       )),
     );
-    plot.addEventListener("click", (event) => {
+    const opened = (/** @type {Event} */ event) => {
       const place = /** @type {Element} */ (event.target).getAttribute("data-place");
       if (place !== null) {
         open(Number(place));
       }
-    });
-    const hint = make("p", { className: "quiet" }, "A point opens its image; the table shows the same by keyboard.");
-    box.replaceChildren(plot, hint);
+    };
+    plot.addEventListener("click", opened);
+    const said = make("p", { className: "quiet" }, "A point opens its image. Arrow keys go from point to point.");
+    walk(plot, opened, (text) => said.replaceChildren(text));
+    box.replaceChildren(plot, said);
   };
 
   return { draw };

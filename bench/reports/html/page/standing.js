@@ -58,6 +58,10 @@ const Standing = (() => {
       return own === null || order.length < 2 ? [] : [place + 1];
     });
 
+  /** The interval of a mean rank, which is known of all columns and methods alone. @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method */
+  const rankInterval = (dataset, columns, methods, method) =>
+    columns.length === REPORT.columns.length && methods.length === count ? REPORT.meanRanks[dataset][method] : null;
+
   /** How often the tests decide for and against a method, and not. @param {number} dataset @param {number[]} columns @param {number[]} methods @param {number} method */
   const wins = (dataset, columns, methods, method) => {
     const verdicts = columns.flatMap((column) =>
@@ -66,5 +70,5 @@ const Standing = (() => {
     return { better: times("better"), worse: times("worse"), open: times("not told apart") };
   };
 
-  return { cell, mean, against, marks, ranks, wins };
+  return { cell, mean, against, marks, ranks, rankInterval, wins };
 })();

@@ -3,22 +3,19 @@
 Each kill has a store and outputs of its own. The main process alone is killed, so that what is
 started again meets the workers of the killed one. A kill is drawn from the time that the command
 takes undisturbed; a third of the commands are killed twice.
-
-    python benchmarks/kills.py --kills 60 --seed 1
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from bench.store.check import check
 
@@ -50,6 +47,8 @@ COMMANDS = {
     "export": ["export", *SUITE, "--images", "--out", "made/export"],
     "import": ["import", *SUITE, "given", "--label", "theirs", "--out", "made/merged"],
 }
+KILLED = 4
+"""Times that each command is begun and killed."""
 FILLED = ("report", "export", "import")
 """Commands that find a store with a finished run; the others begin with the test set alone."""
 
@@ -83,8 +82,10 @@ def kill(command: str, folder: Path, after: float) -> bool:
     return False
 
 
-def prepare(root: Path) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder for each command to start from, by command."""
+    root = tmp_path_factory.mktemp("kills")
     base = root / "base"
     base.mkdir()
     (base / "noisy.py").write_text(METHOD, encoding="utf-8")
@@ -118,46 +119,29 @@ def left_behind(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in names]
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--kills", type=int, default=60)
-    options.add_argument("--seed", type=int, default=0)
-    given = options.parse_args()
-    chance = random.Random(given.seed)
-    root = Path(tempfile.mkdtemp(prefix="kills-"))
-    origin = prepare(root)
-    calm: dict[str, tuple[dict[str, bytes], float]] = {}
-    for command, folder in origin.items():
-        copy = Path(shutil.copytree(folder, root / f"calm-{command}", symlinks=True))
-        began = time.monotonic()
-        finish(command, copy)
-        calm[command] = bytes_of(copy), time.monotonic() - began
-    counts: Counter[str] = Counter()
-    wrong = []
-    while counts["kills"] < given.kills:
-        command = chance.choice(list(COMMANDS))
-        folder = Path(shutil.copytree(origin[command], root / "killed", symlinks=True))
-        expected, seconds = calm[command]
+def wrong(folder: Path, expected: dict[str, bytes]) -> list[str]:
+    """What is not as it was without a kill."""
+    found = bytes_of(folder)
+    differ = [n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n)]
+    problems = [f"{problem.path}: {problem.what}" for problem in check(folder / "store")]
+    return [*sorted(differ), *problems, *left_behind(folder)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_killed_command_goes_on_to_the_same_bytes(
+    origin: dict[str, Path], tmp_path: Path, command: str
+) -> None:
+    chance = random.Random(command)
+    calm = Path(shutil.copytree(origin[command], tmp_path / "calm", symlinks=True))
+    began = time.monotonic()
+    finish(command, calm)
+    seconds, in_its_work = time.monotonic() - began, 0
+    for _ in range(KILLED):
+        folder = Path(shutil.copytree(origin[command], tmp_path / "killed", symlinks=True))
         for _ in range(chance.choice((1, 1, 2))):
-            after = chance.uniform(0.2, 1) * seconds
-            counts["kills"] += 1
-            counts[f"{command}: in its work"] += kill(command, folder, after)
+            in_its_work += kill(command, folder, chance.uniform(0.2, 1) * seconds)
         finish(command, folder)
-        found = bytes_of(folder)
-        differ = sorted(
-            n for n in found.keys() | expected.keys() if found.get(n) != expected.get(n)
-        )
-        problems = [f"{problem.path}: {problem.what}" for problem in check(folder / "store")]
-        if differ or problems or left_behind(folder):
-            wrong.append((command, after, differ[:3], problems[:3], left_behind(folder)[:3]))
-            print("WRONG", *wrong[-1], flush=True)
-        counts["restarts"] += 1
-        print(command, dict(counts), flush=True)
+        assert wrong(folder, bytes_of(calm)) == []
         shutil.rmtree(folder)
-    print(dict(counts), f"{len(wrong)} wrong")
-    shutil.rmtree(root)
-    sys.exit(bool(wrong))
-
-
-if __name__ == "__main__":
-    main()
+    assert in_its_work, "no kill came in time"

@@ -1,0 +1,76 @@
+"""Results for other places: a paper's appendix, a static Space, experiment trackers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.base.errors import BenchError
+from bench.base.text import printable, slug
+from bench.files.safe_csv import write_files
+from bench.reports.tables.latex import filled as filled_latex
+from bench.reports.tables.markdown import filled
+from bench.results.results import Results, summarize
+from bench.results.view import PLAIN, View
+
+
+def reproduce(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
+    """Write ``reproduce.md`` and ``reproduce.tex``: the command, versions and hashes."""
+    known = results.provenance
+    page = filled("pages/reproduce.md", results=results, known=known)
+    paper = filled_latex("pages/reproduce.tex", results=results, known=known)
+    return write_files(out, {"reproduce.md": page, "reproduce.tex": paper})
+
+
+def space(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
+    """Write ``README.md``, which makes a folder with the page a static Space of the hub."""
+    from huggingface_hub import SpaceCardData
+
+    front = SpaceCardData(title=printable(results.title), sdk="static", app_file="html/index.html")
+    page = filled("pages/space.md", results=results)
+    return write_files(out, {"README.md": f"---\n{front.to_yaml()}\n---\n\n{page}"})
+
+
+def tensorboard(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
+    """Write ``tensorboard/``: the means, a run per method."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = out / "tensorboard"
+    before = set(folder.rglob("*"))
+    for method, means in _means(results).items():
+        with SummaryWriter(str(folder / slug(method))) as writer:
+            for name, mean in means.items():
+                writer.add_scalar(name, mean, 0)
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file not in before)
+
+
+def wandb(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
+    """Log the means to Weights & Biases, a run per method, its files in ``wandb/``.
+
+    Raises:
+        BenchError: the package is not installed.
+    """
+    try:
+        import wandb as client
+    except ImportError as error:
+        raise BenchError(
+            "--reports wandb: expected the package wandb, found none; "
+            "pip install 'cassr-bench[wandb]'"
+        ) from error
+    for method, means in _means(results).items():
+        known = results.provenance.get("methods", {}).get(method, {})
+        with client.init(project="cassr-bench", name=method, dir=str(out), config=known) as run:
+            run.log(means)
+    return []
+
+
+def _means(results: Results) -> dict[str, dict[str, float]]:
+    """By method, its finite means by "dataset/metric"."""
+    table = summarize(results)
+    known = table[np.isfinite(table["mean"])]
+    names = known["dataset"] + "/" + known["metric"]
+    return {
+        str(method): own.set_index(names[own.index])["mean"].to_dict()
+        for method, own in known.groupby("method", sort=False)
+    }

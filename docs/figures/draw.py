@@ -1,0 +1,263 @@
+"""Draw the figures of docs/ again, all or those named: `python docs/figures/draw.py [NAME...]`."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import skimage.data
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+import bench  # noqa: E402
+from bench.commands.train.validation import Validation  # noqa: E402
+from bench.files.images import read_rgb  # noqa: E402
+from cassr import degradation as degrading  # noqa: E402
+from cassr.pipeline import CasSRPipeline  # noqa: E402
+from cassr.training.stages import get_stage  # noqa: E402
+
+MAIN, SECOND, THIRD, GREY = "#b3470f", "#3b5b85", "#7d9bc1", "#777777"
+
+
+def bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# -- architecture.png: the rooms and their imports -----------------------------------------------
+
+PACKAGES = {"bench": "#dfe5ee", "cassr": "#fbd9b5", "baselines": "#d9ead3"}
+EDGE, ARROW = "#30363f", "#8a93a0"
+WIDTH, HEIGHT, RISE = 1.7, 0.5, 1.15
+
+
+def architecture() -> None:
+    floors = tomllib.loads((ROOT / "docs" / "rooms.toml").read_text())["floor"]
+    middles = {
+        name: ((i - (len(floor) - 1) / 2) * (WIDTH + 0.35), number * RISE)
+        for number, floor in enumerate(floors)
+        for i, name in enumerate(floor)
+    }
+    figure, axes = plt.subplots(figsize=(9.5, 9), layout="constrained")
+    for start, end in sorted(arrows(set(middles))):
+        (x0, y0), (x1, y1) = middles[start], middles[end]
+        style = {"arrowstyle": "-|>", "color": ARROW, "lw": 0.6, "alpha": 0.7, "shrinkA": 0}
+        heads = (x1, y1 + HEIGHT / 2), (x0, y0 - HEIGHT / 2)
+        axes.annotate("", *heads, arrowprops=style, zorder=1)
+    for name, (x, y) in middles.items():
+        corner, colour = (x - WIDTH / 2, y - HEIGHT / 2), PACKAGES[name.partition(".")[0]]
+        box = FancyBboxPatch(corner, WIDTH, HEIGHT, "round,pad=0.03", fc=colour, ec=EDGE, lw=0.8)
+        box.set_zorder(2)
+        axes.add_patch(box)
+        axes.text(x, y, name.replace(".", "/"), ha="center", va="center", fontsize=8, zorder=3)
+    axes.axis((-4.3, 4.3, -0.6, (len(floors) - 1) * RISE + 0.6))
+    axes.axis("off")
+    figure.savefig(HERE / "architecture.png", dpi=90)
+
+
+def arrows(rooms: set[str]) -> set[tuple[str, str]]:
+    """(room, room it imports from), without what every room of its package imports."""
+    found = set()
+    for file in (file for top in PACKAGES for file in (ROOT / top).rglob("*.py")):
+        room = ".".join(file.parent.relative_to(ROOT).parts)
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for target in (f"{node.module}.{alias.name}." for alias in node.names):
+                    within = [each for each in rooms if target.startswith(f"{each}.")]
+                    found.add((room, max(within, key=len, default="")))
+    return {(a, b) for a, b in found if b and a != b and not b.endswith(".base")}
+
+
+# -- degradation.png: one photograph under six seeds of both presets -----------------------------
+
+
+def degradation() -> None:
+    hr = np.ascontiguousarray(skimage.data.astronaut()[:400, 56:456])
+    figure, rows = plt.subplots(2, 7, figsize=(14, 4.9), layout="constrained")
+    for axes, preset in zip(rows, ("full", "mild"), strict=True):
+        axes[0].imshow(hr)
+        axes[0].set_title("HR", fontsize=9)
+        axes[0].set_ylabel(preset, fontsize=12)
+        for seed, axis in enumerate(axes[1:]):
+            parameters = degrading.seeded_parameters(degrading.resolve_options(preset), seed)
+            axis.imshow(degrading.apply(hr, parameters), interpolation="nearest")
+            axis.set_title(f"seed {seed}", fontsize=9)
+            axis.set_xlabel(caption(parameters), fontsize=7)
+        plt.setp(axes, xticks=[], yticks=[])
+    figure.savefig(HERE / "degradation.png", dpi=130)
+
+
+def caption(parameters: degrading.DegradationParameters) -> str:
+    """Resize factor, noise and JPEG quality of both orders."""
+    return "\n".join(
+        f"x {order.resize.factor:.2f}, {noise.kind} {noise.strength:.1f}, q {order.jpeg_quality}"
+        for order in (parameters.first, parameters.second)
+        if (noise := order.noise) is not None
+    )
+
+
+# -- first_look.png: results/measured/crops.json with 95 % intervals, and one photograph of suite
+# -- `quick` from the store, which `nox -s leaderboard` makes ------------------------------------
+
+DATASET, IMAGE = "quick-realistic", "chelsea"
+LEFT, TOP, SIDE = 100, 60, 128
+SHOWN = ("bicubic", "dat-light", "realesr-animevideov3", "realesrgan-x4plus")
+COLOURS = (GREY, MAIN, SECOND, "#2a7f62", "#8a4f9e", "#a8862c", "#c0504d", "#222222")
+
+
+def first_look() -> None:
+    board = bench.load(ROOT / "results" / "measured" / "crops.json")
+    figure = plt.figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15))
+    for axes, metric in zip(left.subplots(2, 1), ("niqe", "psnr_y"), strict=True):
+        draw_board(axes, board, metric)
+    frame = board.frame
+    images = frame[frame["dataset"] == board.results.datasets[0].name]["image"].nunique()
+    left.suptitle(f"RealSR, {images} real pairs: means and 95 % intervals", fontsize=9)
+    for axes, (title, pixels) in zip(right.subplots(2, 3).flat, crops(), strict=True):
+        axes.imshow(pixels, interpolation="nearest")
+        axes.set_title(title, fontsize=8)
+        axes.axis("off")
+    right.suptitle(f"What they look like: suite quick, {IMAGE}", fontsize=9)
+    figure.savefig(HERE / "first_look.png", dpi=110)
+
+
+def draw_board(axes: Axes, board: bench.Leaderboard, metric: str) -> None:
+    """Means with intervals on the first test set, the best method on top."""
+    results = board.results
+    spec = next(m for m in results.metrics if m.name == metric)
+    cells = board.statistics().cells
+    own = cells[(cells["dataset"] == results.datasets[0].name) & (cells["metric"] == metric)]
+    own = own.sort_values("mean", ascending=spec.better == "higher")
+    titles = {method.name: method.title for method in results.methods}
+    colours = dict(zip(titles, COLOURS, strict=False))
+    for place, row in enumerate(own.itertuples()):
+        axes.plot([row.low, row.high], [place, place], color=colours[row.method], lw=2)
+        axes.plot(row.mean, place, "o", color=colours[row.method], ms=5)
+        beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+        axes.annotate(f"{row.mean:.2f}", (row.high, place), **beside)
+    axes.set_yticks(range(len(own)), [titles[name] for name in own["method"]], fontsize=7)
+    axes.set_title(f"{spec.title} {spec.arrow}", fontsize=8, loc="left")
+    axes.tick_params(axis="x", labelsize=7)
+    axes.margins(x=0.18)
+    bare(axes)
+
+
+def crops() -> list[tuple[str, np.ndarray]]:
+    """(title, pixels) of one square in LR, each method's SR and HR."""
+    board = bench.run("quick", methods=SHOWN, datasets=DATASET, metrics="psnr_y", limit=2)
+    picture = next(p for p in board.results.pictures if p.image == IMAGE)
+    titles = {method.name: method.title for method in board.results.methods}
+    assert picture.lr is not None and picture.hr is not None
+    lr = Image.fromarray(read_rgb(picture.lr))
+    enlarged = lr.resize((lr.width * 4, lr.height * 4), Image.Resampling.NEAREST)
+    made = [(titles[name], read_rgb(picture.sr[name])) for name in SHOWN]
+    found = [("LR", np.asarray(enlarged)), *made, ("HR", read_rgb(picture.hr))]
+    return [(title, pixels[TOP : TOP + SIDE, LEFT : LEFT + SIDE]) for title, pixels in found]
+
+
+# -- performance.png: what `benchmarks/scoring.py --json` ("race"; with `--grow`: "growth") wrote --
+
+RACE = (
+    ("pyiqa command", "command", SECOND),
+    ("a paper's script", "script", THIRD),
+    ("cassr-bench score", "ours", MAIN),
+    ("the same again, warm", "warm", GREY),
+)
+
+
+def performance() -> None:
+    found = json.loads((HERE / "performance.json").read_text())
+    ratios = {"figsize": (11, 3.6), "width_ratios": (1.5, 1, 1)}
+    figure, (race, *growth) = plt.subplots(1, 3, layout="constrained", **ratios)
+    draw_race(race, found["race"]["runs"])
+    draw_growth(growth[0], found["growth"]["runs"], "seconds", "cold", "warm")
+    memory = "peak resident memory, MB"
+    draw_growth(growth[1], found["growth"]["runs"], memory, "worker", "parent")
+    for axes in (race, *growth):
+        bare(axes)
+        axes.tick_params(labelsize=8)
+    figure.savefig(HERE / "performance.png", dpi=120)
+
+
+def draw_race(axes: Axes, runs: list[dict[str, Any]]) -> None:
+    for place, (label, key, colour) in enumerate(RACE):
+        x = [index + 0.2 * (place - 1.5) for index in range(len(runs))]
+        drawn = axes.bar(x, [run[key] for run in runs], 0.19, color=colour, label=label)
+        axes.bar_label(drawn, fmt=lambda v: f"{v:.0f}" if v >= 10 else f"{v:.1f}", fontsize=7)
+    axes.set(yscale="log", xlabel="methods over one HR set", ylabel="seconds, cold start")
+    axes.set_ylim(top=axes.get_ylim()[1] * 12)
+    axes.set_xticks(range(len(runs)), [str(run["methods"]) for run in runs])
+    axes.legend(fontsize=7, loc="upper left", ncols=2)
+
+
+def draw_growth(axes: Axes, runs: list[dict[str, Any]], unit: str, *keys: str) -> None:
+    for key, colour in zip(keys, (MAIN, GREY), strict=True):
+        values = [run[key] for run in runs]
+        axes.plot([run["images"] for run in runs], values, "o-", color=colour, label=key)
+    axes.set(xlabel="images", ylabel=unit)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=7)
+
+
+# -- training.png: the logs of the shipped miniature's runs; miniature.jpg: sample photographs
+# -- upscaled with it, as validation while training shows them -----------------------------------
+
+MODEL = ROOT / "cassr" / "models" / "cassr-mini"
+STAGES = ("vae", "prior", "texture", "activation", "guidance")
+
+
+def training() -> None:
+    """What each run minimised, and the plain distance in it."""
+    figure, rows = plt.subplots(2, len(STAGES), figsize=(13, 4.4), layout="constrained")
+    for (column, label), places in zip(
+        (("loss", "loss"), ("l1", "L1 distance")), rows, strict=True
+    ):
+        places[0].set_ylabel(label)
+        for axes, stage in zip(places, STAGES, strict=True):
+            log = pd.read_csv(MODEL / "runs" / f"{stage}.csv")
+            axes.plot(log["step"], log[column], color=MAIN, lw=0.6, alpha=0.4)
+            smooth = log[column].rolling(7, center=True, min_periods=1).median()
+            axes.plot(log["step"], smooth, color=MAIN, lw=1.6)
+            bare(axes)
+            axes.grid(color="#dddddd", lw=0.6)
+            axes.set(**({"title": stage} if column == "loss" else {"xlabel": "step"}))
+    figure.savefig(HERE / "training.png", dpi=100, metadata={"Software": None})
+
+
+def miniature() -> None:
+    """LR image, stage 1, stage 2 and HR, of two photographs of each test set."""
+    pipeline = CasSRPipeline.from_pretrained(MODEL)
+    pipeline.set_progress_bar_config(disable=True)
+    with TemporaryDirectory() as folder:
+        Validation("quick", 2, get_stage("guidance"))(pipeline, 0, Path(folder))
+        files = (f"quick-{name}-step-{0:08d}.png" for name in ("bicubic", "realistic"))
+        panels = [Image.open(Path(folder) / file) for file in files]
+        canvas = Image.new("RGB", (panels[0].width, sum(p.height + 4 for p in panels)), "white")
+        for index, panel in enumerate(panels):
+            canvas.paste(panel, (0, sum(p.height + 4 for p in panels[:index])))
+    half = canvas.resize((canvas.width // 2, canvas.height // 2), Image.Resampling.LANCZOS)
+    half.save(HERE / "miniature.jpg", quality=88)
+
+
+FIGURES = (architecture, degradation, first_look, performance, training, miniature)
+
+if __name__ == "__main__":
+    for draw in FIGURES:
+        if draw.__name__ in (sys.argv[1:] or draw.__name__):
+            draw()
