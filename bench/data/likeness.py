@@ -54,7 +54,7 @@ KINDS = {
     EXCHANGED: "have red and blue exchanged",
     GAMMA: "are much brighter or darker, as by a second gamma",
 }
-MIRRORS = {3: 1, 4: 0, 5: (0, 1)}
+MIRRORS: dict[int, tuple[int, ...]] = {3: (1,), 4: (0,), 5: (0, 1)}
 STEP, RANGE = 8, 4096
 """A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown."""
 
