@@ -47,10 +47,8 @@ def models_dir() -> Path:
 def find_model(model: str, revision: str, fetch: bool = True) -> Path:
     """The folder of a model; a hub model is fetched only with `fetch`.
 
-    A name is looked for below `models_dir` and among the models that the package carries.
-
-    Raises:
-        Unavailable: with what was expected where, and what to do.
+    A name is looked for below `models_dir` and among the models that the package carries. Raises
+    Unavailable: with what was expected where, and what to do.
     """
     for folder in (Path(model).expanduser(), models_dir() / model, CARRIED / model):
         if any((folder / index).is_file() for index in ("model_index.json", "cassr.json")):

@@ -18,14 +18,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import skimage.data
 import torch
@@ -36,10 +34,8 @@ from torch import Tensor
 
 from cassr.build import build_pipeline
 from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT
-from cassr.controlnet import embed_hint, paired_residuals
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.tiling import Grid
-from cassr.unet import decode, embed_time, encode
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 SIDES = (512, 1024, 2048)
@@ -124,10 +120,9 @@ def step(side: int = 512, rounds: int = 3) -> None:
         for name, run in runs.items():
             seconds[name].append(second_step(run))
             print(f"{seconds[name][-1]:8.2f} s  {name}", file=sys.stderr, flush=True)
-    medians = {name: median(values) for name, values in seconds.items()}
-    ratios = {name: value / next(iter(medians.values())) for name, value in medians.items()}
-    result = {"seconds": medians, "ratios": ratios, "parts": parts(pipeline, side)}
-    print(json.dumps(result, indent=2))
+    table = pd.DataFrame({"seconds": pd.DataFrame(seconds).median()})
+    table["ratio"] = table["seconds"] / table["seconds"].iloc[0]
+    print(table.to_json(orient="index", indent=2))
 
 
 def second_step(run: Callable[..., Any]) -> float:
@@ -179,38 +174,12 @@ def contenders(pipeline: CasSRPipeline, side: int) -> dict[str, Callable[..., An
     }
 
 
-@torch.no_grad()
-def parts(pipeline: CasSRPipeline, side: int) -> dict[str, float]:
-    """Seconds of what a step of CasSR is made of, and of what is done once per image."""
-    unet, controlnet, made = pipeline.unet, pipeline.controlnet, {}
-
-    def timed(name: str, function: Callable[..., Any], *args: Any) -> Any:
-        started = now()
-        result = function(*args)
-        made[name] = now() - started
-        return result
-
-    images = torch.rand(2, 3, side, side, device=unet.device)
-    latents = torch.randn_like(pipeline.vae.encode(images[:1]).latent_dist.mode())
-    prompt, t = pipeline.prompt_embeddings.table[1:3], torch.tensor(500, device=unet.device)
-    hints = timed("hints, once per image", embed_hint, controlnet, images)
-    args = (controlnet, latents, t, prompt[-1:], hints)
-    features = timed("ControlNet, LR and reference", paired_residuals, *args)
-    temb = embed_time(unet, latents.repeat(2, 1, 1, 1), t)  # of both halves
-    skips, mid = timed("U-Net, down and middle", encode, unet, latents, temb, prompt)
-    up = (unet, mid, skips, temb, prompt)
-    timed("U-Net, up, plain", decode, *up)
-    run_block = pipeline.guidance_stage().block_runner(*features)
-    timed("U-Net, up, with multiple attention", decode, *up, run_block)
-    return made
-
-
 @app.command()
 def tiles(model: str = "", figure: bool = False) -> None:
-    """Tiled against untiled: PSNR between them, and steps at the tiles' borders.
+    """Tiled against untiled: PSNR between them.
 
     The image is 1.5 tiles wide and high. A seam would show as a line at the tiles' borders in the
-    magnified difference, and as border steps that stand out of all others.
+    magnified difference.
     """
     torch.set_num_threads(1)
     pipeline = CasSRPipeline.from_pretrained(model) if model else awakened()
@@ -221,8 +190,7 @@ def tiles(model: str = "", figure: bool = False) -> None:
     tiled = pipeline(image, output_type="pt", **tiles_of(TILE, OVERLAP)).images
     grid = Grid(side, side, TILE, OVERLAP)
     psnr = float(-10 * (tiled - whole).square().mean().log10())
-    steps = border_steps(tiled - whole, grid)
-    print(json.dumps({"side": side, "tiles": len(grid), "psnr": psnr, "steps": steps}))
+    print(json.dumps({"side": side, "tiles": len(grid), "psnr": psnr}))
     if figure:
         draw_tiles(whole, tiled, grid)
 
@@ -244,28 +212,6 @@ def photograph(side: int) -> Image.Image:
     return middle.resize((side, side), Image.Resampling.BICUBIC)
 
 
-def edges(grid: Grid, axis: str) -> list[int]:
-    """Where tiles begin or end along "top" or "left"."""
-    extent = {"top": "height", "left": "width"}[axis]
-    starts = {getattr(window, axis) for window in grid}
-    return sorted(starts | {getattr(w, axis) + getattr(w, extent) for w in grid})
-
-
-def border_steps(difference: Tensor, grid: Grid) -> dict[str, float]:
-    """Steps of the difference between neighbouring rows or columns, over their mean.
-
-    Returns:
-        The mean at the tiles' borders, and for comparison the largest anywhere.
-    """
-    at_borders, largest = [], []
-    for dim, axis in ((2, "top"), (3, "left")):
-        steps = difference.diff(dim=dim).abs().mean((0, 1, 5 - dim))
-        relative = steps / steps.mean()
-        at_borders += relative[[edge - 1 for edge in edges(grid, axis)[1:-1]]].tolist()
-        largest.append(float(relative.max()))
-    return {"at_borders": float(np.mean(at_borders)), "largest": max(largest)}
-
-
 def draw_tiles(whole: Tensor, tiled: Tensor, grid: Grid) -> None:
     difference = ((tiled - whole) * GAIN + 0.5).clamp(0, 1)
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
@@ -273,7 +219,7 @@ def draw_tiles(whole: Tensor, tiled: Tensor, grid: Grid) -> None:
     for axis, title, image in zip(axes, titles, (whole, tiled, difference), strict=True):
         axis.imshow(image[0].permute(1, 2, 0).numpy())
         axis.set_title(title, fontsize=10)
-        axis.set(xticks=edges(grid, "left"), yticks=edges(grid, "top"))
+        axis.set(xticks=sorted({w.left for w in grid}), yticks=sorted({w.top for w in grid}))
         axis.tick_params(labelsize=7)
     figure.savefig(FIGURES / "cassr_tiles.png", dpi=72)
 

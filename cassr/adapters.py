@@ -99,8 +99,7 @@ class Adapted:
             torch_dtype: of all modules.
             hub: its `revision` is that of the adapters.
 
-        Raises:
-            OSError, ValueError: as `load_adapters`.
+        Raises OSError, ValueError: as `load_adapters`.
         """
         index = read_index(source, **hub)
         revision = index["base_revision"] if base is None else ""
@@ -144,8 +143,7 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
 def read_scheduler(source: str | Path, index: dict[str, Any], **hub: Any) -> Any:
     """The scheduler that adapters were saved with.
 
-    Raises:
-        ValueError: its class is not one of diffusers' schedulers.
+    Raises ValueError: its class is not one of diffusers' schedulers.
     """
     cls = getattr(diffusers, index["scheduler"], None)
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
@@ -158,8 +156,7 @@ def read_modules(
 ) -> dict[str, Any]:
     """The modules that an index lists, by their names; None for those it does not list.
 
-    Raises:
-        ValueError: a module's name or class is not one of ours.
+    Raises ValueError: a module's name or class is not one of ours.
     """
     listed = index["modules"]
     for name, class_name in listed.items():

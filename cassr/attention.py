@@ -59,8 +59,7 @@ class ConditionAttention(nn.Module):
             x: (n*B, N, C) tokens; n stacked halves (classifier-free guidance) share the condition.
             condition: (B, C', h, w) residual of the ControlNet.
 
-        Returns:
-            (n*B, N, C), to be added to x.
+        Returns (n*B, N, C), to be added to x.
         """
         tokens = condition.flatten(2).transpose(1, 2)
         repeats = x.shape[0] // condition.shape[0]

@@ -85,8 +85,9 @@ def pipeline_from_base(
 
 
 def build_scheduler(preset: Preset) -> SchedulerMixin:
-    """The preset's scheduler."""
-    return getattr(diffusers, preset.scheduler_class)(**preset.scheduler)
+    """The preset's scheduler; its table of noise is on the CPU, wherever networks are built."""
+    with torch.device("cpu"):
+        return getattr(diffusers, preset.scheduler_class)(**preset.scheduler)
 
 
 def build_adapters(

@@ -71,8 +71,7 @@ class Cascade:
     ) -> Iterator[tuple[slice, Batch]]:
         """Images (1, 3, h, w) of one size together, with which they are.
 
-        Raises:
-            ValueError: a batch size that is no integer above 0.
+        Raises ValueError: a batch size that is no integer above 0.
         """
         if integer(batch_size, "batch_size") < 1:
             raise ValueError(f"batch_size={batch_size!r}: expected at least 1")

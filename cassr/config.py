@@ -101,8 +101,7 @@ class SamplingOptions:
     def changed(self, changes: Mapping[str, Any]) -> SamplingOptions:
         """A copy with other values.
 
-        Raises:
-            ValueError: a name that is no option, or a value that is not allowed.
+        Raises ValueError: a name that is no option, or a value that is not allowed.
         """
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):

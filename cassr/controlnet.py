@@ -88,8 +88,7 @@ def paired_residuals(
     Args:
         hints: (2*B, C_0, h, w): the hints of the LR images, then those of the references.
 
-    Returns:
-        L, R, each for a batch of B.
+    Returns L, R, each for a batch of B.
     """
     t = torch.as_tensor(t, device=latents.device)
     t = t if t.ndim == 0 else t.repeat(2)

@@ -30,14 +30,7 @@ from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.placement import Placement
 from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
-from cassr.requests import (
-    Generators,
-    StepEnd,
-    given_references,
-    prompts_for,
-    seeds_for,
-    step_end,
-)
+from cassr.requests import Generators, StepEnd, given_references, prompts_for, seeds_for, step_end
 from cassr.sampling.images import OUTPUT_TYPES, ImageLike, OutputType, from_tensors, to_tensors
 from cassr.sampling.loop import LatentSpace, vae_factor
 from cassr.stages import ControlNetActivation, Guidance, TunerActivation
@@ -150,8 +143,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
     def activation_stage(self) -> TunerActivation | ControlNetActivation:
         """Stage 1 as one module.
 
-        Raises:
-            ValueError: the model has no stage 1 of its own ("lr", "external").
+        Raises ValueError: the model has no stage 1 of its own ("lr", "external").
         """
         kind = self.config["activation_kind"]
         if kind not in ("scedit", "controlnet") or self.activation is None:
@@ -176,8 +168,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
     def embed_prompt(self, text: str) -> Tensor:
         """(1, T, D) embedding of a prompt.
 
-        Raises:
-            ValueError: the prompt is not carried and there is no text encoder.
+        Raises ValueError: the prompt is not carried and there is no text encoder.
         """
         with self.resident(self.text_encoder):
             return encode_prompt(text, self.prompt_embeddings, self.tokenizer, self.text_encoder)
@@ -219,8 +210,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         Returns:
             `CasSRPipelineOutput`, or a tuple: images and references of exactly scale x the inputs.
 
-        Raises:
-            ValueError: an input, a reference or an option that cannot be used.
+        Raises ValueError: an input, a reference or an option that cannot be used.
         """
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         call = Cascade(self, self._chosen(options, output_type), on_step)

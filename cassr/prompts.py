@@ -70,8 +70,7 @@ def encode_prompt(
 ) -> Tensor:
     """(1, T, D) embedding of a prompt: carried, else by the text encoder.
 
-    Raises:
-        ValueError: the prompt is not carried and there is no text encoder.
+    Raises ValueError: the prompt is not carried and there is no text encoder.
     """
     found = carried.find(prompt) if carried is not None else None
     if found is not None:
@@ -93,8 +92,7 @@ def with_caption(caption: str, description: str) -> str:
 def sidecar_caption(image_path: str | Path) -> str:
     """The caption in the text file beside an image (photo.png -> photo.txt).
 
-    Raises:
-        ValueError: there is no such file.
+    Raises ValueError: there is no such file.
     """
     path = Path(image_path).with_suffix(".txt")
     if not path.is_file():

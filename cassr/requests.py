@@ -28,8 +28,7 @@ Generators = torch.Generator | list[torch.Generator]
 def one_each(value: Any, count: int, name: str) -> list[Any]:
     """One value for each of `count` images, from a single value or a sequence.
 
-    Raises:
-        ValueError: a sequence of another length.
+    Raises ValueError: a sequence of another length.
     """
     if isinstance(value, str) or not isinstance(value, Iterable) or not getattr(value, "ndim", 1):
         return [value] * count
@@ -56,8 +55,7 @@ def given_references(
 ) -> list[Tensor]:
     """The caller's reference images, (1, 3, scale*h, scale*w) each; none if not given.
 
-    Raises:
-        ValueError: not one for each image, or not of scale x its size.
+    Raises ValueError: not one for each image, or not of scale x its size.
     """
     if reference is None:
         return []
@@ -111,8 +109,7 @@ def prompts_for(
         embeds: (1 or number of images, T, D) instead of caption and general description.
         negative_embeds: (1, T, D) instead of the negative prompt.
 
-    Raises:
-        ValueError: not one caption for each image, or embeddings of another shape.
+    Raises ValueError: not one caption for each image, or embeddings of another shape.
     """
     known = cache(embed)
     if embeds is None:
@@ -147,8 +144,7 @@ def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
 def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> list[int]:
     """A seed for each of `count` images, drawn from the generator where there is one.
 
-    Raises:
-        ValueError: no integers, or not one for each.
+    Raises ValueError: no integers, or not one for each.
     """
     if generator is None:
         return [integer(one, "seed") for one in one_each(seed, count, "seed")]
@@ -159,8 +155,7 @@ def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> lis
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
     """diffusers' callback as `cassr.cascade` calls it.
 
-    Raises:
-        ValueError: other inputs than the latents.
+    Raises ValueError: other inputs than the latents.
     """
     if unknown := sorted(set(inputs) - {"latents"}):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"

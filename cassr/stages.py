@@ -155,9 +155,8 @@ class Guidance(_Controlled):
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
         """Embed upscaled LR images and reference images.
 
-        Returns:
-            (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor, whose
-            features are then computed once.
+        Returns (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor,
+        whose features are then computed once.
         """
         if reference is lr:
             return embed_hint(self.controlnet, lr)

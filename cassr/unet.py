@@ -43,8 +43,7 @@ _UP = {"CrossAttnUpBlock2D", "UpBlock2D"}
 def check_unet(unet: UNet2DConditionModel) -> None:
     """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind.
 
-    Raises:
-        ValueError: names the option of the U-Net's config, what was expected and what was found.
+    Raises ValueError: names the option of the U-Net's config, what was expected and what was found.
     """
     for option, expected in _UNSUPPORTED.items():
         found = unet.config.get(option, expected)
@@ -100,8 +99,7 @@ def encode(
             text attention is computed once for all halves.
         hint: (B, C_0, h, w) embedded condition, added after the first convolution.
 
-    Returns:
-        The skip connections, one (n*B, C_i, h_i, w_i) each, and the middle features.
+    Returns the skip connections, one (n*B, C_i, h_i, w_i) each, and the middle features.
     """
     hidden, copies = model.conv_in(sample), prompt.shape[0] // sample.shape[0]
     if hint is not None:
@@ -174,8 +172,7 @@ def decode(
         skips: the skip connections in the order `encode` made them.
         run_block: runs every transformer block of the up path; None leaves the blocks as they are.
 
-    Returns:
-        (B, c, h, w) the network's prediction.
+    Returns (B, c, h, w) the network's prediction.
     """
     rest, places = list(skips), count()
     blocks: Any = unet.up_blocks

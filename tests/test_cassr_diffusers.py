@@ -223,3 +223,58 @@ def test_lora_weights_change_the_unet(tmp_path: Path) -> None:
     assert torch.equal(run(other, photo(4, 4)), run(made, photo(4, 4)))
     other.unload_lora_weights()
     assert torch.equal(run(other, photo(4, 4)), plain)
+
+
+def test_its_components_make_the_same_pipeline_again(pipeline) -> None:
+    other = CasSRPipeline(**pipeline.components)
+    other.register_to_config(**{name: pipeline.config[name] for name in ("sampling", "base")})
+    assert other.components.keys() == pipeline.components.keys()
+    assert torch.equal(run(other, photo(4, 4)), run(pipeline, photo(4, 4)))
+
+
+def test_optional_components_may_be_left_out_of_a_saved_folder(tmp_path: Path) -> None:
+    saved = tiny()
+    for name in saved._optional_components:
+        setattr(saved, name, saved.prompt_embeddings if name == "prompt_embeddings" else None)
+    saved.save_pretrained(tmp_path)
+    loaded = CasSRPipeline.from_pretrained(tmp_path)
+    for name in saved._optional_components:
+        assert (getattr(loaded, name) is None) == (name != "prompt_embeddings"), name
+    loaded.set_progress_bar_config(disable=True)
+    options = {"activation": "lr"}
+    assert torch.equal(run(loaded, photo(4, 4), **options), run(saved, photo(4, 4), **options))
+
+
+def test_a_type_for_each_component(pipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    types = {"unet": torch.bfloat16, "default": torch.float16}
+    loaded = CasSRPipeline.from_pretrained(tmp_path, torch_dtype=types)
+    assert loaded.unet.dtype == torch.bfloat16
+    assert {loaded.vae.dtype, loaded.controlnet.dtype} == {torch.float16}
+
+
+def test_the_progress_bar_shows_and_hides(pipeline, capfd: pytest.CaptureFixture) -> None:
+    pipeline.set_progress_bar_config(disable=False)
+    pipeline(photo(4, 4))
+    shown = capfd.readouterr().err
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline(photo(4, 4))
+    assert "2/2" in shown
+    assert capfd.readouterr().err == ""
+
+
+def test_slices_of_attention_give_the_same(pipeline) -> None:
+    expected = run(pipeline, photo(4, 4))
+    pipeline.enable_attention_slicing(1)
+    try:
+        torch.testing.assert_close(run(pipeline, photo(4, 4)), expected, atol=1e-4, rtol=0)
+    finally:
+        pipeline.disable_attention_slicing()
+
+
+def test_an_image_in_a_batch_is_the_image_alone(pipeline) -> None:
+    images = [photo(4, 4, seed) for seed in (0, 1, 2)]
+    batch = run(pipeline, images, batch_size=3, seed=[5, 6, 7])
+    for index, image in enumerate(images):
+        alone = run(pipeline, image, seed=5 + index)
+        torch.testing.assert_close(batch[index : index + 1], alone, atol=1e-4, rtol=0)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from conftest import ROOT
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
+from cassr.build import build_pipeline
 from cassr.config import SD15
 from cassr.controlnet import controlnet_from_unet
 from cassr.stages import Guidance, TunerActivation, freeze
+from cassr.training.cost import step_cost
+from cassr.training.stages import build_objective
 
 
 def millions(module: torch.nn.Module) -> float:
@@ -97,3 +103,17 @@ def test_untrained_stage_1_equals_the_plain_unet(unet, inputs):
     args = (inputs["latents"], inputs["t"], inputs["prompt"])
     with torch.no_grad():
         assert torch.equal(stage(*args, inputs["lr"]), unet(*args).sample)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["activation", "guidance"])
+def test_flops_by_part_are_those_of_the_page(stage: str) -> None:
+    with torch.device("meta"):
+        pipeline = build_pipeline("sd15")
+    settings = replace(SD15.training_for(stage), precision="no")
+    made = step_cost(build_objective(stage, pipeline, settings), settings, stage == "guidance")
+    page = (ROOT / "docs" / "cassr.md").read_text()
+    for part, flops in made.flops.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {part} |"))
+        cells = [cell.strip() for cell in row.split("|")[2:-1]]
+        assert cells[stage == "guidance"] == f"{flops / 1e12:.2f}"

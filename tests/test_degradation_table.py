@@ -8,14 +8,9 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from cassr.degradation import (
-    PRESETS,
-    BlurOptions,
-    DegradationParameters,
-    ResizeOptions,
-    sample_parameters,
-    steps,
-)
+from cassr.degradation import PRESETS, DegradationParameters
+from cassr.degradation.options import BlurOptions, ResizeOptions, sample_parameters
+from cassr.degradation.parameters import GAUSSIAN_KINDS, RESIZE_MODES, GaussianKernel, SincKernel
 
 DRAWS = 6000
 KINDS = {
@@ -83,7 +78,7 @@ def test_options_are_the_published_ones(preset: str, order: str) -> None:
         *(resize.probabilities, resize.limits),
         *(noise.sigma, noise.poisson_scale, options.jpeg.quality),
     )
-    assert dict(zip(steps.GAUSSIAN_KINDS, blur.kinds, strict=True)) == KINDS
+    assert dict(zip(GAUSSIAN_KINDS, blur.kinds, strict=True)) == KINDS
     assert blur.sizes == (7, 9, 11, 13, 15, 17, 19, 21)
     assert (noise.gaussian_probability, noise.grey_probability) == (0.5, 0.4)
 
@@ -94,17 +89,17 @@ def test_blur(drawn: dict, preset: str, order: str) -> None:
     probability = TABLE[preset, order][0]
     present = [k for k in kernels if k is not None]
     frequencies_agree([k is not None for k in kernels], {True: probability, False: 1 - probability})
-    sinc = [isinstance(k, steps.SincKernel) for k in present]
+    sinc = [isinstance(k, SincKernel) for k in present]
     frequencies_agree(sinc, {True: 0.1, False: 0.9})
     frequencies_agree([k.size for k in present], dict.fromkeys(range(7, 22, 2), 1 / 8))
-    gaussian = [k for k in present if isinstance(k, steps.GaussianKernel)]
+    gaussian = [k for k in present if isinstance(k, GaussianKernel)]
     frequencies_agree([k.kind for k in gaussian], KINDS)
 
 
 @pytest.mark.parametrize(("preset", "order"), ORDERS)
 def test_sinc_cutoffs_depend_on_the_kernel_size(drawn: dict, preset: str, order: str) -> None:
     kernels = [getattr(p, order).kernel for p in drawn[preset]]
-    sinc = [k for k in kernels if isinstance(k, steps.SincKernel)]
+    sinc = [k for k in kernels if isinstance(k, SincKernel)]
     is_uniform([k.cutoff for k in sinc if k.size < 13], (math.pi / 3, math.pi))
     is_uniform([k.cutoff for k in sinc if k.size >= 13], (math.pi / 5, math.pi))
 
@@ -112,7 +107,7 @@ def test_sinc_cutoffs_depend_on_the_kernel_size(drawn: dict, preset: str, order:
 @pytest.mark.parametrize(("preset", "order"), ORDERS)
 def test_gaussian_kernels(drawn: dict, preset: str, order: str) -> None:
     kernels = [getattr(p, order).kernel for p in drawn[preset]]
-    kernels = [k for k in kernels if isinstance(k, steps.GaussianKernel)]
+    kernels = [k for k in kernels if isinstance(k, GaussianKernel)]
     iso = [k for k in kernels if k.kind in ("iso", "generalized_iso", "plateau_iso")]
     aniso = [k for k in kernels if k.kind.endswith("aniso")]
     sigma = TABLE[preset, order][1]
@@ -127,7 +122,7 @@ def test_gaussian_kernels(drawn: dict, preset: str, order: str) -> None:
 @pytest.mark.parametrize(("preset", "order"), ORDERS)
 def test_shapes_lie_half_below_one_and_half_above(drawn: dict, preset: str, order: str) -> None:
     kernels = [getattr(p, order).kernel for p in drawn[preset]]
-    kernels = [k for k in kernels if isinstance(k, steps.GaussianKernel)]
+    kernels = [k for k in kernels if isinstance(k, GaussianKernel)]
     generalized = [k.beta for k in kernels if k.kind.startswith("generalized")]
     plateau = [k.beta for k in kernels if k.kind.startswith("plateau")]
     lowest, highest = TABLE[preset, order][2]
@@ -147,7 +142,7 @@ def test_resize(drawn: dict, preset: str, order: str) -> None:
     is_uniform([r.factor for r in resizes if r.direction == "up"], (1, highest))
     is_uniform([r.factor for r in resizes if r.direction == "down"], (lowest, 1))
     assert {r.factor for r in resizes if r.direction == "keep"} == {1.0}
-    frequencies_agree([r.mode for r in resizes], dict.fromkeys(steps.RESIZE_MODES, 1 / 3))
+    frequencies_agree([r.mode for r in resizes], dict.fromkeys(RESIZE_MODES, 1 / 3))
 
 
 @pytest.mark.parametrize(("preset", "order"), ORDERS)
@@ -178,7 +173,7 @@ def test_last_steps(drawn: dict, preset: str) -> None:
     frequencies_agree([k.size for k in sinc], dict.fromkeys(range(7, 22, 2), 1 / 8))
     is_uniform([k.cutoff for k in sinc], (math.pi / 3, math.pi))
     frequencies_agree([p.jpeg_last for p in parameters], {True: 0.5, False: 0.5})
-    frequencies_agree([p.final_mode for p in parameters], dict.fromkeys(steps.RESIZE_MODES, 1 / 3))
+    frequencies_agree([p.final_mode for p in parameters], dict.fromkeys(RESIZE_MODES, 1 / 3))
     assert all(p.usm and p.scale == 4 for p in parameters)
 
 

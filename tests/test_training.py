@@ -46,8 +46,9 @@ from cassr.training.losses import (
 )
 from cassr.training.objectives import StageObjective
 from cassr.training.run import run
-from cassr.training.samples.data import Recipe, TrainingPairs, recipe_of
-from cassr.training.schedule import default_workers, learning_rate, settled
+from cassr.training.samples.data import TrainingPairs
+from cassr.training.samples.recipe import Recipe, recipe_of
+from cassr.training.schedule import learning_rate, settled, worker_count
 from cassr.training.stages import STAGES, build_objective
 from cassr.training.start import Start, load_start
 from cassr.training.state import TrainingOptions
@@ -543,8 +544,9 @@ class TestRuns:
     def test_workers_follow_the_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "cpu_count", lambda: 64)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-        assert default_workers(on_gpu=True) == 7
-        assert default_workers(on_gpu=False) == 0
+        assert worker_count(None, on_gpu=True) == 7
+        assert worker_count(None, on_gpu=False) == 0
+        assert worker_count(3, on_gpu=False) == 3
 
     def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path / "short")
@@ -841,6 +843,28 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
         assert "859.5  frozen" in done.stdout
         assert "100,000 steps see 3,200,000 samples" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_rehearsal_tells_throughput_memory_and_waiting_of_each_stage(tmp_path: Path) -> None:
+    for index in range(4):
+        Image.fromarray(photo(96, 120, index)).save(tmp_path / f"{index}.png")
+    script, out = ROOT / "benchmarks" / "rehearsal.py", tmp_path / "out"
+    command = [sys.executable, script, "--data", tmp_path, "--out", out, "--preset", "mini"]
+    command += ["--steps", "4", "--crop", "32", "--batch-size", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = (out / "rehearsal.csv").read_text().splitlines()
+    assert rows[0].split(",")[:5] == ["stage", "samples/s", "s a step", "data wait, %", "peak, GiB"]
+    for row, stage in zip(rows[1:], ("activation", "guidance"), strict=True):
+        name, speed, seconds, waiting, peak = row.split(",")[:5]
+        assert name == stage
+        assert float(speed) * float(seconds) == pytest.approx(2)
+        assert 0 <= float(waiting) <= 100
+        assert 0.2 < float(peak) < 16
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 2 and "expected a new folder" in again.stderr
 
 
 def test_stages_are_told_apart_in_their_registry_alone() -> None:

@@ -26,8 +26,9 @@ from cassr.photographs.read import (
 )
 from cassr.photographs.sets import photographs, problem, training_sets
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import Recipe, Share, TrainingPairs, loader, make_sample, recipe_of
+from cassr.training.samples.data import Share, TrainingPairs, loader
 from cassr.training.samples.prepared import Hands, prepare
+from cassr.training.samples.recipe import Recipe, make_sample, recipe_of
 from cassr.training.samples.references import External, Stage1
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
@@ -58,7 +59,7 @@ class TestSamples:
         sample = TrainingPairs(in_folders([folder]), RECIPE)[7]
         hr = sample["hr"].permute(1, 2, 0).numpy()
         seed = RECIPE.seed_of(7, "degradation")
-        made = [degrade(hr, seed=seed, preset=p) for p in RECIPE.degradations]
+        made = [degrade(hr, seed=seed, preset=p, exact=False) for p in RECIPE.degradations]
         assert any(np.array_equal(sample["lr"].permute(1, 2, 0).numpy(), lr) for lr in made)
 
     def test_without_shrinking_and_turning_a_crop_is_pixels_of_the_photograph(self) -> None:

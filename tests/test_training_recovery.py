@@ -271,6 +271,18 @@ class TestLog:
                 log.validated(step, {"psnr": 1.0})
         assert speeds == [4.0, 4.0]
 
+    def test_waiting_for_samples_is_a_share_of_the_interval(
+        self, tmp_path: Path, clock: SimpleNamespace
+    ) -> None:
+        log = new_log(tmp_path)
+        for waited in (0.0, 1.0):
+            clock.now += 2
+            log.add({"loss": torch.tensor(1.0)}, 0.1, samples=8, waited=waited)
+        assert log.means(ONE)["data_wait"] == 0.25
+        clock.now += 2
+        log.add({"loss": torch.tensor(1.0)}, 0.1, samples=8)
+        assert log.means(ONE)["data_wait"] == 0
+
     def test_new_columns_are_added_to_the_lines_before(self, tmp_path: Path) -> None:
         log = new_log(tmp_path)
         log.validated(10, {"a/psnr": 1.0})

@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from cassr.base.errors import TrainingError, UnreadableImage, first_line
-from cassr.degradation.steps import Pixels
+from cassr.degradation.parameters import Pixels
 
 MARKED_BYTES = 2**16
 SUFFIXES = {
@@ -81,8 +81,7 @@ class RowPhotograph:
 def in_folders(places: Sequence[str | Path]) -> Photographs:
     """All images below some folders, or single files, in the order of their paths.
 
-    Raises:
-        TrainingError: a place that does not exist, or no image at all.
+    Raises TrainingError: a place that does not exist, or no image at all.
     """
     found = [FilePhotograph(file) for place in places for file in _images_below(Path(place))]
     if not found:
@@ -100,8 +99,7 @@ def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
 def digest(photographs: Photographs) -> str:
     """Hash over all photographs, from their names, sizes and first bytes.
 
-    Raises:
-        TrainingError: a file is gone.
+    Raises TrainingError: a file is gone.
     """
     marks = hashlib.sha256()
     try:
@@ -122,8 +120,7 @@ class Stream:
     def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
         """(name, undecoded cell) of every row from number `start` on.
 
-        Raises:
-            TrainingError: the dataset has no rows.
+        Raises TrainingError: the dataset has no rows.
         """
         number = 0
         while True:
@@ -144,8 +141,7 @@ def open_hub(name: str, streaming: bool = False) -> Any:
             ":column" may follow, in this order.
         streaming: rows are fetched while training, nothing is stored.
 
-    Raises:
-        TrainingError: there is no such dataset, split or column.
+    Raises TrainingError: there is no such dataset, split or column.
     """
     import datasets
 
@@ -172,8 +168,7 @@ def image_column(dataset: Any, wanted: str | None, label: str) -> tuple[Any, str
         wanted: name of the column; found if None.
         label: what the dataset is called in messages.
 
-    Raises:
-        TrainingError: no image column, several, or not the one that is wanted.
+    Raises TrainingError: no image column, several, or not the one that is wanted.
     """
     import datasets
 
@@ -198,8 +193,7 @@ def decode_cell(cell: Any, name: str) -> Pixels:
 def decode(source: Path | io.BytesIO, name: str) -> Pixels:
     """An image file as (H, W, 3) uint8, turned as its EXIF data says.
 
-    Raises:
-        UnreadableImage: with what is wrong.
+    Raises UnreadableImage: with what is wrong.
     """
     try:
         with PIL.Image.open(source) as image:

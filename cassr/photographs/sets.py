@@ -8,16 +8,18 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
 from cassr.base.errors import TrainingError
 from cassr.base.files import replacing
-from cassr.degradation.steps import Frozen
+from cassr.degradation.parameters import Frozen
 from cassr.photographs import qt_resources
+from cassr.photographs.read import Photographs, Stream, in_folders, open_hub
 
 CARDS = Path(__file__).parent / "cards"
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._()-]*$")]
@@ -89,11 +91,38 @@ def root() -> Path:
     return Path(cache) / "cassr-bench" / "training"
 
 
+def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
+    """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
+
+    Raises TrainingError: a place that cannot be used, or several with `streaming`.
+    """
+    hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
+    if streaming:
+        if len(places) != 1 or not hub:
+            raise TrainingError("streaming: expected exactly one --data hf:NAME")
+        return open_hub(hub[0], streaming=True)
+    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
+    found: list[Any] = [*in_folders(local)] if local else []
+    for name in hub:
+        found += open_hub(name)
+    if not found:
+        raise TrainingError("data: expected folders, images or hf:NAME, found none")
+    return found
+
+
+def _named(place: str) -> list[Path]:
+    """A path as it is, a training set as its files."""
+    if place == "paper":
+        return [file for name in PAPER for file in photographs(name)]
+    if Path(place).exists() or os.sep in place:
+        return [Path(place)]
+    return photographs(place)
+
+
 def photographs(name: str) -> list[Path]:
     """The files of a set, in order; those of packages are fetched if they are not there.
 
-    Raises:
-        TrainingError: unknown set, or one that is incomplete: with where it is had from.
+    Raises TrainingError: unknown set, or one that is incomplete: with where it is had from.
     """
     if name not in training_sets():
         known = ", ".join(training_sets())
@@ -135,8 +164,7 @@ def _damaged(card: TrainingSet) -> str:
 def fetch_packages(card: TrainingSet) -> Path:
     """Take a set's files out of Debian packages; nothing is installed.
 
-    Raises:
-        TrainingError: no apt here, or a package that it cannot get.
+    Raises TrainingError: no apt here, or a package that it cannot get.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise TrainingError(

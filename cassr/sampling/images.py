@@ -30,9 +30,8 @@ def to_tensors(images: ImageLike | Sequence[ImageLike], name: str = "image") -> 
             of those.
         name: what the images are called in an error.
 
-    Raises:
-        ValueError: wrong shape or type, no pixels, NaN or infinite values, values outside [0, 1],
-            transparency.
+    Raises ValueError: wrong shape or type, no pixels, NaN or infinite values, values outside
+    [0, 1], transparency.
     """
     if isinstance(images, PIL.Image.Image | np.ndarray | Tensor):
         images = [images]
@@ -89,8 +88,7 @@ def _check(image: Tensor, name: str) -> None:
 def scaled_size(lr: Tensor, scale: float) -> tuple[int, int]:
     """(H, W) of scale x an image (..., h, w), at least one pixel each.
 
-    Raises:
-        ValueError: a scale that is no number above 0.
+    Raises ValueError: a scale that is no number above 0.
     """
     factor = positive(scale, "scale")
     height, width = (max(1, round(side * factor)) for side in lr.shape[-2:])

@@ -40,8 +40,7 @@ def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) ->
         noise: eps, (B, c, h, w).
         z_lr: (B, c, h, w) in the space that is sampled; None for noise alone.
 
-    Raises:
-        ValueError: the scheduler cannot add noise at a time step.
+    Raises ValueError: the scheduler cannot add noise at a time step.
     """
     if z_lr is None:
         return noise * float(scheduler.init_noise_sigma)
@@ -64,8 +63,7 @@ def guided_prediction(
         prompt: (B, T, D) without guidance, (2*B, T, D) with: negative half, then positive half.
         hints: from the stage's `embed`.
 
-    Returns:
-        (B, c, h, w) float32.
+    Returns (B, c, h, w) float32.
     """
     prediction = stage.predict(latents, t, prompt, hints).float()
     if prompt.shape[0] == latents.shape[0]:
@@ -130,8 +128,7 @@ class LatentCodec:
         Args:
             images: (B, 3, H, W) in [0, 1], sides multiples of the factor.
 
-        Returns:
-            (B, c, H/f, W/f) float32.
+        Returns (B, c, H/f, W/f) float32.
         """
         config = self.vae.config
 

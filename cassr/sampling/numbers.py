@@ -11,8 +11,7 @@ from typing import Any
 def integer(value: Any, name: str) -> int:
     """An integer of Python's, numpy's or torch's.
 
-    Raises:
-        ValueError: something else, True and 3.0 among them.
+    Raises ValueError: something else, True and 3.0 among them.
     """
     try:
         if not isinstance(value, bool):
@@ -25,8 +24,7 @@ def integer(value: Any, name: str) -> int:
 def finite(value: Any, name: str) -> float:
     """A number that is neither infinite nor NaN; an int stays one.
 
-    Raises:
-        ValueError: something else.
+    Raises ValueError: something else.
     """
     value = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):

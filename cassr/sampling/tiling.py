@@ -89,9 +89,8 @@ def blend(function: Callable[[Window], Tensor], grid: Grid, factor: int = 1) -> 
         function: window -> (B, C, factor*h, factor*w), of the same B and C for all windows.
         factor: how much finer the result's cells are than the grid's.
 
-    Returns:
-        (B, C, factor*height, factor*width), float32 unless there is one window, whose result is
-        returned as it is.
+    Returns (B, C, factor*height, factor*width), float32 unless there is one window, whose result is
+    returned as it is.
     """
     if len(grid) == 1:
         return function(next(iter(grid)))

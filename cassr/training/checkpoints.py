@@ -104,8 +104,7 @@ def load(path: Path) -> Checkpoint:
 def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Copy values into parameters of the same names and shapes.
 
-    Raises:
-        TrainingError: names or shapes differ.
+    Raises TrainingError: names or shapes differ.
     """
     if differing := sorted(set(parameters) ^ set(values)):
         raise TrainingError(

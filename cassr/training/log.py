@@ -41,7 +41,7 @@ class TrainingLog:
     def __init__(self, path: Path, step: int, steps: int, *, quiet: bool, write: bool) -> None:
         self.step, self.steps, self.quiet = step, steps, quiet
         self._sums: dict[str, Tensor] = {}
-        self._count, self._samples = 0, 0
+        self._count, self._samples, self._waited = 0, 0, 0.0
         self._since = self._stepped = time.monotonic()
         self._bar = Progress(
             MofNCompleteColumn(),
@@ -64,12 +64,15 @@ class TrainingLog:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def add(self, losses: Mapping[str, Tensor], rate: float, samples: int) -> None:
-        """Count a step: its losses, each (), learning rate and number of samples."""
+    def add(
+        self, losses: Mapping[str, Tensor], rate: float, samples: int, waited: float = 0.0
+    ) -> None:
+        """Count a step: its losses, each (), learning rate, number of samples, seconds without."""
         for name, value in losses.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._rate, self._count = rate, self._count + 1
         self._samples += samples
+        self._waited += waited
         self._stepped = time.monotonic()
         self._bar.advance(self._task)
 
@@ -81,8 +84,10 @@ class TrainingLog:
             values[name] = float(mean)
         values["learning_rate"] = self._rate
         now = time.monotonic()
-        values["samples_per_second"] = self._samples / max(now - self._since, 1e-9)
-        self._sums, self._count, self._samples = {}, 0, 0
+        passed = max(now - self._since, 1e-9)
+        values["samples_per_second"] = self._samples / passed
+        values["data_wait"] = self._waited / passed
+        self._sums, self._count, self._samples, self._waited = {}, 0, 0, 0.0
         self._since = self._stepped = now
         return values
 

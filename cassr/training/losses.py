@@ -70,9 +70,8 @@ def image_loss(
         gradient, amplitude, grid: weights beside 1 of the L1 distance.
         period: of the grid, pixels.
 
-    Returns:
-        "loss" to be minimised; "l1", "gradient", "amplitude" and, where it has a weight, "grid" as
-        they are, before weighting.
+    Returns "loss" to be minimised; "l1", "gradient", "amplitude" and, where it has a weight, "grid"
+    as they are, before weighting.
     """
     parts = {
         "l1": F.l1_loss(image, target),

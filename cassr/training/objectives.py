@@ -1,7 +1,4 @@
-"""What is minimised: a batch of pairs to a loss, for the stages of `cassr.training.stages`.
-
-Every objective is a module whose `forward(batch)` gives {"loss": ..., parts...}, so that it can be
-wrapped for several devices as a whole.
+"""What is minimised: a batch of pairs to {"loss": ..., parts...}, by modules that can be wrapped.
 
 A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and seed (B,); z_hr, z_lr
 (B, c, h, w) and reference (B, 3, H, W) where they were prepared.
@@ -20,13 +17,7 @@ from cassr.config import NEGATIVE_PROMPT, TrainingSettings
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
-from cassr.sampling.loop import (
-    LatentCodec,
-    noised,
-    predicted_clean,
-    training_target,
-    unscaled,
-)
+from cassr.sampling.loop import LatentCodec, noised, predicted_clean, training_target, unscaled
 from cassr.stages import TunerActivation
 from cassr.training.adversarial import PatchCritic, adversarial_loss
 from cassr.training.losses import image_loss
@@ -39,10 +30,7 @@ Batch = dict[str, Any]
 
 
 class Objective(nn.Module):
-    """Base of all objectives: the pipeline, the settings, and what is trained.
-
-    The pipeline's modules are not children of the objective; `network` alone is, so parameters and
-    state are those of the network.
+    """Base of all objectives; of the pipeline's modules, `network` alone is a child.
 
     Attributes:
         references: makes the reference images of samples that come without.
@@ -255,10 +243,8 @@ class StageObjective(Objective):
         return Draws(torch.stack(noises).to(like.device), t, chance)
 
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, T, D), and which samples show a degraded image under its description.
-
-        A sample's prompt is the general description, nothing for `prompt_dropout`, or the negative
-        prompt for `degraded_share`.
+        """Embeddings (B, T, D) of the general description, of nothing for `prompt_dropout`, or of
+        the negative prompt for `degraded_share`; which samples (B,) have the last, degraded.
         """
         settings = self.settings
         dropped = chance < settings.prompt_dropout
@@ -307,5 +293,5 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         x = F.silu(layer(x))
 
 
-def _generator(seed: Tensor | int) -> torch.Generator:
+def _generator(seed: Tensor) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))

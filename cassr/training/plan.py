@@ -12,11 +12,11 @@ import torch
 
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
-from cassr.photographs.sets import PAPER, problem, training_sets
+from cassr.photographs.sets import PAPER, open_photographs, problem, training_sets
 from cassr.pipeline import CasSRPipeline
 from cassr.training.cost import EFFICIENCY, GPUS, StepCost, step_cost
 from cassr.training.objectives import Objective, StageObjective
-from cassr.training.run import NETWORKS, open_photographs
+from cassr.training.run import NETWORKS
 from cassr.training.samples.data import Share
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
@@ -118,8 +118,7 @@ def make_plan(
 ) -> TrainingPlan:
     """Build all networks with random weights and run one step on random pixels.
 
-    Raises:
-        TrainingError: unknown preset or stage.
+    Raises TrainingError: unknown preset or stage.
     """
     kind, pipeline = get_stage(stage), load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)
@@ -128,7 +127,7 @@ def make_plan(
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     pipeline.to(device)
     seconds, loss = _one_step(objective, settings, device)
-    modules, peak, cost = _modules(pipeline, objective), _peak(device), None
+    modules, peak, cost = _modules(pipeline, objective), peak_memory(device), None
     trained = 4 * sum(count for _, _, count in modules) / GIB
     memory = {
         "weights": 4 * sum(parameters for _, parameters, _ in modules) / GIB,
@@ -209,7 +208,8 @@ def _source_option(start: Start, stage: Stage) -> str:
     return ""
 
 
-def _peak(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
+    """GiB that this process has held at most: of the GPU, or of this machine."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / GIB
     unit = 1 if sys.platform == "darwin" else 1024

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -18,12 +16,11 @@ from diffusers.utils.logging import disable_progress_bar
 from cassr.base.errors import TrainingError
 from cassr.base.hashes import module_digest
 from cassr.config import TrainingSettings
-from cassr.photographs import sets as training_sets
-from cassr.photographs.read import Photographs, Stream, digest, in_folders, open_hub
+from cassr.photographs.read import Photographs, Stream, digest
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.log import is_log
-from cassr.training.samples.data import TrainingPairs, recipe_of
+from cassr.training.samples.data import TrainingPairs
 from cassr.training.samples.prepared import (
     Hands,
     LayerProgress,
@@ -32,8 +29,9 @@ from cassr.training.samples.prepared import (
     prepare,
     untold,
 )
+from cassr.training.samples.recipe import recipe_of
 from cassr.training.samples.references import External, References, Stage1
-from cassr.training.schedule import default_workers, settled
+from cassr.training.schedule import settled, worker_count
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
 from cassr.training.state import TrainingOptions
@@ -42,35 +40,6 @@ from cassr.training.train import FIRST_IMAGES, TrainingOutcome, Validate, train
 NETWORKS = ("vae", "unet", "controlnet", "attention", "activation")
 PREPARING = timedelta(days=7)
 """How long processes wait for the one that prepares the samples of all."""
-
-
-def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:
-    """Photographs of folders, files, training sets by name ("paper": all five) and "hf:NAME".
-
-    Raises:
-        TrainingError: a place that cannot be used, or several with `streaming`.
-    """
-    hub = [place.removeprefix("hf:") for place in places if place.startswith("hf:")]
-    if streaming:
-        if len(places) != 1 or not hub:
-            raise TrainingError("streaming: expected exactly one --data hf:NAME")
-        return open_hub(hub[0], streaming=True)
-    local = [file for place in places if not place.startswith("hf:") for file in _named(place)]
-    found: list[Any] = [*in_folders(local)] if local else []
-    for name in hub:
-        found += open_hub(name)
-    if not found:
-        raise TrainingError("data: expected folders, images or hf:NAME, found none")
-    return found
-
-
-def _named(place: str) -> list[Path]:
-    """A path as it is, a training set as its files."""
-    if place == "paper":
-        return [file for name in training_sets.PAPER for file in training_sets.photographs(name)]
-    if Path(place).exists() or os.sep in place:
-        return [Path(place)]
-    return training_sets.photographs(place)
 
 
 def run(
@@ -95,8 +64,7 @@ def run(
         reference_method: what makes the reference images of activation "external".
         report, skip: told of the preparation, the first on the main process alone.
 
-    Raises:
-        TrainingError: see `cassr.training.train.train`.
+    Raises TrainingError: see `cassr.training.train.train`.
     """
     refuse_strangers(options.out)
     recipe = recipe_of(settings)
@@ -132,8 +100,7 @@ def _references(
 ) -> References | None:
     """What makes the reference images that a stage learns from.
 
-    Raises:
-        TrainingError: a method where none is wanted, or the other way round.
+    Raises TrainingError: a method where none is wanted, or the other way round.
     """
     wanted = stage.references and pipeline.config["activation_kind"] == "external"
     if wanted != (method is not None):
@@ -157,8 +124,7 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
 
 
 def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: Skip) -> Hands:
-    state, asked = PartialState(), options.workers
-    workers = default_workers(on_gpu) if asked is None else asked
+    state, workers = PartialState(), worker_count(options.workers, on_gpu)
     told = report if state.is_main_process else untold
     return Hands(state.process_index, state.num_processes, workers, gather_object, told, skip)
 
@@ -166,8 +132,7 @@ def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: 
 def refuse_strangers(out: Path) -> None:
     """Refuse a folder in which a run would replace files that no run has written.
 
-    Raises:
-        TrainingError: names the first.
+    Raises TrainingError: names the first.
     """
     tables = [out / "log.csv", out / "validation.csv"]
     strange = [path for path in tables if path.exists() and not is_log(path)]

@@ -39,12 +39,12 @@ def multiply_by(settings: TrainingSettings) -> None:
     torch.backends.cudnn.allow_tf32 = settings.tf32
 
 
-def default_workers(on_gpu: bool) -> int:
-    """Processes that make samples: the cores that this process of a GPU has for itself.
+def worker_count(asked: int | None, on_gpu: bool) -> int:
+    """Processes that make samples: as asked, or the cores that this process of a GPU has.
 
     A CPU that trains has none to spare.
     """
-    if not on_gpu:
-        return 0
+    if asked is not None or not on_gpu:
+        return asked or 0
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // processes - 1))

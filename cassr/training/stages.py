@@ -136,9 +136,8 @@ def get_stage(name: str) -> Stage:
 def build_objective(name: str, pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     """The objective of a stage.
 
-    Raises:
-        TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
-            do not fit it.
+    Raises TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
+    do not fit it.
     """
     stage = get_stage(name)
     _check_crop(settings, vae_factor(pipeline.vae))

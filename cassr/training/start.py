@@ -54,9 +54,8 @@ class Start:
 def load_start(start: Start, name: str) -> CasSRPipeline:
     """The pipeline that the stage called `name` changes.
 
-    Raises:
-        TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage that
-            cannot start from it.
+    Raises TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage
+    that cannot start from it.
     """
     stage = get_stage(name)
     try:

@@ -22,9 +22,10 @@ from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
-from cassr.training.samples.data import Sample, Share, loader, recipe_of
+from cassr.training.samples.data import Share, loader
+from cassr.training.samples.recipe import Sample, recipe_of
 from cassr.training.samples.references import References
-from cassr.training.schedule import default_workers, learning_rate, multiply_by, settled
+from cassr.training.schedule import learning_rate, multiply_by, settled, worker_count
 from cassr.training.stages import build_objective
 from cassr.training.state import RunState, TrainingOptions
 
@@ -88,9 +89,8 @@ def train(
         validate: called every `run.validate_every` steps and at the end, on the main process.
         cpu: leave a GPU alone.
 
-    Raises:
-        TrainingError: settings that do not fit the run's folder, data or model that cannot be
-            used, a loss that is not finite.
+    Raises TrainingError: settings that do not fit the run's folder, data or model that cannot be
+    used, a loss that is not finite.
     """
     settings = settled(settings, on_gpu=not cpu and torch.cuda.is_available())
     multiply_by(settings)
@@ -138,10 +138,10 @@ def _loop(
     batches = _batches(state, pairs)
     started, before = time.monotonic(), state.seconds
     while state.step < settings.steps:
-        losses = _step(state, batches)
+        losses, waited = _step(state, batches)
         state.step += 1
         state.seconds = before + time.monotonic() - started
-        log.add(losses, learning_rate(settings, state.step - 1), state.share().step)
+        log.add(losses, learning_rate(settings, state.step - 1), state.share().step, waited)
         if _due(run.log_every, state.step) or state.step == settings.steps:
             values = log.means(state.accelerator)
             log.write(state.step, values, state.seconds)
@@ -157,25 +157,27 @@ def _loop(
 
 def _batches(state: RunState, pairs: Dataset | Stream) -> Iterator[Sample]:
     on_gpu = state.accelerator.device.type == "cuda"
-    workers = state.run.workers
     return loader(
         pairs,
         recipe_of(state.settings),
         state.share(),
         first_step=state.step,
-        workers=default_workers(on_gpu) if workers is None else workers,
+        workers=worker_count(state.run.workers, on_gpu),
         pin_memory=on_gpu,
     )
 
 
-def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
-    """One step of the optimizer; means of the losses over its forward passes."""
+def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor], float]:
+    """One step of the optimizer: means of the losses over its passes, seconds without samples."""
     accelerator, settings = state.accelerator, state.settings
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(settings, state.step)
     sums: dict[str, Tensor] = {}
+    waited = 0.0
     for _ in range(settings.accumulation):
+        asked = time.monotonic()
         batch = next(batches)
+        waited += time.monotonic() - asked
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
             losses = state.wrapped(_moved(batch, accelerator.device))
@@ -194,7 +196,7 @@ def _step(state: RunState, batches: Iterator[Sample]) -> dict[str, Tensor]:
             f"step {state.step + 1}: the loss is {means['loss'].item()}; lower the learning rate, "
             f"or take another precision than {settings.precision!r}; checkpoints are kept"
         )
-    return means
+    return means, waited
 
 
 def _validate(state: RunState, validate: Validate | None) -> None:

@@ -22,8 +22,9 @@ from bench.commands.shared.output import print_json
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
+from cassr.photographs.sets import open_photographs
 from cassr.training.plan import make_plan
-from cassr.training.run import open_photographs, run
+from cassr.training.run import run
 from cassr.training.samples.references import External
 from cassr.training.stages import get_stage
 from cassr.training.start import Start
@@ -164,22 +165,20 @@ class TrainingCommand:
 
     def _print_outcome(self, outcome: TrainingOutcome) -> None:
         if outcome.main and self.as_json:
-            print_json(_as_json(outcome))
+            told = asdict(outcome) | {"model": outcome.model and str(outcome.model)}
+            print_json({name: told[name] for name in ("step", "finished", "skipped", "model")})
         elif outcome.main:
-            self._print_end(outcome)
+            if outcome.finished:
+                typer.echo(f"{outcome.step} steps done: {printable(outcome.model)}")
+            else:
+                typer.echo(
+                    f"stopped after step {outcome.step}; the same command goes on from "
+                    f"{printable(self.out / 'checkpoints')}"
+                )
+            if outcome.skipped:
+                typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
         if outcome.interrupted and not outcome.finished:
             raise typer.Exit(INTERRUPTED)
-
-    def _print_end(self, outcome: TrainingOutcome) -> None:
-        if outcome.finished:
-            typer.echo(f"{outcome.step} steps done: {printable(outcome.model)}")
-        else:
-            typer.echo(
-                f"stopped after step {outcome.step}; the same command goes on from "
-                f"{printable(self.out / 'checkpoints')}"
-            )
-        if outcome.skipped:
-            typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
 
 
 @contextmanager
@@ -192,12 +191,3 @@ def _translated() -> Iterator[None]:
 
 def _report_skipped(name: str, reason: str) -> None:
     print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
-
-
-def _as_json(outcome: TrainingOutcome) -> dict[str, Any]:
-    return {
-        "step": outcome.step,
-        "finished": outcome.finished,
-        "skipped": dict(outcome.skipped),
-        "model": str(outcome.model) if outcome.model else None,
-    }

@@ -38,8 +38,7 @@ class Validation:
         limit: images of each.
         stage: what is being trained; decides what is looked at.
 
-    Raises:
-        UnknownName, DataError: no such suite, or no test set of it that can be used here.
+    Raises UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
     def __init__(self, suite: str, limit: int, stage: Stage) -> None:

@@ -1,124 +1,31 @@
-"""Training pairs: photographs -> random crops -> LR-HR pairs (section 4.1).
+"""Training pairs by number, in batches, from photographs or streams.
 
 Sample i of a run depends on the run's seed and on i alone, so resuming is starting at another i.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, count
 from typing import Any
 
+import cv2
 import numpy as np
-import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cassr.base.errors import TrainingError, UnreadableImage
-from cassr.config import PairSettings, TrainingSettings
-from cassr.degradation import PRESETS, Pixels, degrade
+from cassr.degradation import Pixels
 from cassr.photographs.read import Photographs, Stream, decode_cell
+from cassr.training.samples.recipe import Recipe, Sample, make_sample, stream_seed
 
-Sample = dict[str, Any]
 AHEAD = 4
 """Batches that each worker makes ahead."""
 LONGEST_DAMAGED_RUN = 1000
 """A stream with so many unusable rows one after the other is given up."""
-
-
-def stream_seed(seed: int, use: str) -> int:
-    """Where one use of a run's randomness starts, in [0, 2**64): the same on every machine.
-
-    Of training alone: a test set's images have the harness's own seeds, by their names.
-    """
-    content = f"{seed}\0{use}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
-
-
-@dataclass(frozen=True)
-class Recipe(PairSettings):
-    """Settings of pairs that can be made, and what each sample draws."""
-
-    def __post_init__(self) -> None:
-        if self.crop < self.scale or self.crop % self.scale:
-            raise TrainingError(f"crop={self.crop}: expected a multiple of {self.scale}")
-        if unknown := sorted(set(self.degradations) - set(PRESETS)):
-            raise TrainingError(f"degradation {unknown[0]!r}: expected {', '.join(PRESETS)}")
-        if not self.degradations:
-            raise TrainingError(f"degradation: expected one of {', '.join(PRESETS)}, found none")
-        if not self.shrink >= 1:
-            raise TrainingError(f"shrink={self.shrink}: expected at least 1")
-
-    def seed_of(self, index: int, purpose: str) -> int:
-        """An integer in [0, 2**63) for one use of one sample."""
-        return stream_seed(self.seed, f"{purpose}/{index}") >> 1
-
-
-def recipe_of(settings: TrainingSettings) -> Recipe:
-    """The part of a stage's settings that makes its pairs."""
-    names = [field.name for field in fields(Recipe)]
-    return Recipe(**{name: getattr(settings, name) for name in names})
-
-
-def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample:
-    """Sample number `index` of a run, from the photograph (H, W, 3) uint8 called `name`.
-
-    Returns:
-        hr: (3, crop, crop) uint8; lr: (3, crop/scale, crop/scale) uint8; seed: of its noise.
-
-    Raises:
-        UnreadableImage: the photograph is smaller than a crop.
-    """
-    draw = np.random.Generator(np.random.PCG64(recipe.seed_of(index, "crop")))
-    drawn = [_crop(pixels, recipe, draw, name) for _ in range(recipe.tries)]
-    hr = max(drawn, key=_detail)
-    preset = recipe.degradations[recipe.seed_of(index, "preset") % len(recipe.degradations)]
-    seed = recipe.seed_of(index, "degradation")
-    lr = degrade(hr, seed=seed, scale=recipe.scale, preset=preset)
-    return {
-        "hr": _planes(hr),
-        "lr": _planes(lr),
-        "seed": recipe.seed_of(index, "noise"),
-        "index": index,
-        "skipped": [],
-    }
-
-
-def _detail(pixels: Pixels) -> float:
-    """Mean absolute difference of neighbours."""
-    green = pixels[..., 1].astype(np.int16)
-    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
-
-
-def _planes(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def _crop(pixels: Pixels, recipe: Recipe, draw: np.random.Generator, name: str) -> Pixels:
-    """A random square, reduced, flipped and turned: (crop, crop, 3) uint8."""
-    height, width = pixels.shape[:2]
-    if min(height, width) < recipe.crop:
-        raise UnreadableImage(
-            name, f"expected sides of at least {recipe.crop} pixels, found {width}x{height}"
-        )
-    factor = draw.uniform(1.0, max(1.0, min(recipe.shrink, min(height, width) / recipe.crop)))
-    side = min(round(recipe.crop * factor), height, width)
-    top = int(draw.integers(height - side + 1))
-    left = int(draw.integers(width - side + 1))
-    square = pixels[top : top + side, left : left + side]
-    if side != recipe.crop:
-        image = PIL.Image.fromarray(np.ascontiguousarray(square))
-        size = (recipe.crop, recipe.crop)
-        square = np.array(image.resize(size, PIL.Image.Resampling.LANCZOS))
-    if draw.random() < 0.5:
-        square = square[:, ::-1]
-    if recipe.rotate:
-        square = np.rot90(square, int(draw.integers(4)))
-    return np.ascontiguousarray(square)
 
 
 class TrainingPairs(Dataset):
@@ -300,15 +207,14 @@ def loader(
         workers: processes that read, decode and degrade; one at most for a stream, whose order
             is its own.
 
-    Raises:
-        TrainingError: no photograph can be used.
+    Raises TrainingError: no photograph can be used.
     """
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
         "num_workers": workers,
         "collate_fn": collate,
         "pin_memory": pin_memory,
-        "worker_init_fn": _one_thread,
+        "worker_init_fn": one_thread,
         "persistent_workers": workers > 0,
         "prefetch_factor": AHEAD if workers else None,
     }
@@ -323,5 +229,7 @@ def loader(
         yield batch
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
+    """Of a worker process: others have the other cores, and OpenCV's threads survive no fork."""
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)

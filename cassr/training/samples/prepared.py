@@ -33,7 +33,8 @@ from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import Recipe, Sample, TrainingPairs, collate, scale_of
+from cassr.training.samples.data import TrainingPairs, collate, one_thread, scale_of
+from cassr.training.samples.recipe import Recipe, Sample
 from cassr.training.samples.references import References
 
 CHUNK_BYTES = 2**26
@@ -152,15 +153,14 @@ def prepare(
         references: what makes reference images of LR images.
         hands: which part of it this process does.
 
-    Raises:
-        TrainingError: pairs without a size.
+    Raises TrainingError: pairs without a size.
     """
     if pairs.size is None:
         raise TrainingError("samples=0: preparing needs a limited number of different pairs")
     chunk = min(chunk_size(pairs.recipe), pairs.size)
     key = {
         "recipe": repr(pairs.recipe),
-        "degradation": degradation_version(),
+        "degradation": degradation_version(exact=False),
         "photographs": digest(pairs.photographs),
         "chunk": chunk,
     }
@@ -187,7 +187,8 @@ def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
     total = -(-pairs.size // chunks.size)
     numbers = hands.missing(folder, total)
     known: set[str] = set()
-    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
+    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers,
+                      worker_init_fn=one_thread)  # fmt: skip
     for number, found in zip(numbers, made, strict=True):
         if isinstance(found, TrainingError):
             raise found

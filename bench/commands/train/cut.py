@@ -1,0 +1,54 @@
+"""`cut`: large photographs into crops that decode fast, once, before they are trained on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from bench.base.errors import BenchError
+from bench.base.text import printable
+from bench.commands.shared import options as o
+from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.output import print_json
+
+
+@grouped
+def cut(
+    data: list[str] = argument("Photographs, as `train --data` takes them.", metavar="DATA..."),
+    *,
+    out: Path = option("Folder of the crops, which `train --data` then takes.", default=...),
+    side: int = option("Side of the crops, pixels.", default=1024, min=16),
+    workers: int | None = option("Processes; default: one for each core.", min=0),
+    as_json: o.AsJson = False,
+) -> None:
+    """Cut large photographs into crops that decode fast.
+
+    Crops are PNG files. The same command goes on where it was stopped; photographs that are cut
+    already are passed over.
+    """
+    from cassr.base.errors import TrainingError
+    from cassr.photographs.cut import cut as cut_all
+    from cassr.photographs.sets import open_photographs
+
+    def report(done: int, total: int) -> None:
+        if not as_json:
+            print(f"cut {done}/{total}", file=sys.stderr, flush=True)
+
+    def skip(name: str, reason: str) -> None:
+        print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
+
+    processes = (os.cpu_count() or 1) if workers is None else workers
+    try:
+        found: Any = open_photographs(data)
+        done = cut_all(found, out, side, workers=processes, report=report, skip=skip)
+    except TrainingError as error:
+        raise BenchError(printable(error)) from error
+    if as_json:
+        print_json(done)
+    else:
+        counted = ", ".join(f"{count} {what}" for what, count in done.items() if count)
+        typer.echo(f"{printable(out)}: {counted}")

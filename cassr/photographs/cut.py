@@ -1,0 +1,122 @@
+"""Large photographs cut once into crops that decode fast.
+
+Each photograph's crops lie in a folder of their own, which is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import PIL.Image
+from torch.utils.data import DataLoader, Dataset
+
+from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.base.files import replacing
+from cassr.degradation.parameters import Pixels
+from cassr.photographs.read import Photograph, Photographs
+from cassr.sampling.tiling import Grid
+
+INDEX = "crops.json"
+"""Beside the crops: what they were cut with, by which a folder of ours is known."""
+PART = ".part"
+FAST_PNG = 1
+"""Effort of zlib, 0 to 9."""
+
+
+def cut(
+    photographs: Photographs,
+    target: Path,
+    side: int,
+    *,
+    workers: int = 0,
+    report: Callable[[int, int], None],
+    skip: Callable[[str, str], None],
+) -> Counter[str]:
+    """Cut what is not cut yet into crops of side x side pixels, evenly spread to cover all.
+
+    A photograph that is smaller along an axis keeps its size there.
+
+    Args:
+        target: a new or empty folder, or one of an earlier call with the same side.
+        workers: processes that decode and cut.
+        report: told of (photographs done, in all).
+        skip: told of each photograph that cannot be used: (name, reason).
+
+    Returns:
+        How many photographs were "cut" or "there already" or "skipped", and "crops" written.
+
+    Raises TrainingError: a target with other files in it, or cut otherwise.
+    """
+    _claim(target, side)
+    folders = [target / _folder_name(photograph) for photograph in photographs]
+    numbers = {folder: number for number, folder in enumerate(folders)}  # the same one only once
+    missing = [number for folder, number in numbers.items() if not folder.is_dir()]
+    done = Counter({"there already": len(numbers) - len(missing)})
+    cuts = _Cuts(photographs, folders, side)
+    made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
+    for number, found in enumerate(made, done["there already"] + 1):
+        if isinstance(found, OSError):
+            raise TrainingError(f"{target}: cannot be written: {found}; what is cut is kept")
+        if isinstance(found, UnreadableImage):
+            skip(found.name, found.reason)
+            done["skipped"] += 1
+        else:
+            done.update(cut=1, crops=found)
+        report(number, len(numbers))
+    return done
+
+
+def _claim(target: Path, side: int) -> None:
+    index, wanted = target / INDEX, {"side": side}
+    if index.is_file():
+        try:
+            found = json.loads(index.read_text("utf-8"))
+        except ValueError:
+            found = "what cannot be read"
+        if found != wanted:
+            raise TrainingError(f"{index}: expected {wanted}, found {found}; give another folder")
+    elif target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise TrainingError(
+            f"{target}: expected an empty folder or one of crops, found other files"
+        )
+    else:
+        with replacing(index) as part:
+            part.write_text(json.dumps(wanted), encoding="utf-8")
+    for leftover in target.glob(f"*{PART}"):  # of a run that was killed
+        shutil.rmtree(leftover)
+
+
+def _folder_name(photograph: Photograph) -> str:
+    return hashlib.sha256(photograph.mark().encode()).hexdigest()[:16]
+
+
+class _Cuts(Dataset):
+    """Crops by the number of their photograph, written where they are asked for: in a worker."""
+
+    def __init__(self, photographs: Photographs, folders: list[Path], side: int) -> None:
+        self.photographs, self.folders, self.side = photographs, folders, side
+
+    def __getitem__(self, number: int) -> int | UnreadableImage | OSError:
+        """How many were written, or why none: an error that is raised brings a traceback along."""
+        try:
+            return self._cut(number, self.photographs[number].read())
+        except (UnreadableImage, OSError) as error:
+            return error
+
+    def _cut(self, number: int, pixels: Pixels) -> int:
+        part = self.folders[number].with_suffix(PART)
+        part.mkdir()
+        height, width = pixels.shape[:2]
+        grid = Grid(height, width, self.side, 0)
+        for window in grid:
+            rows = slice(window.top, window.top + window.height)
+            crop = pixels[rows, window.left : window.left + window.width]
+            file = part / f"{window.top:05d}-{window.left:05d}.png"
+            PIL.Image.fromarray(crop).save(file, compress_level=FAST_PNG)
+        part.replace(self.folders[number])
+        return len(grid)
