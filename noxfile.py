@@ -140,6 +140,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     python(session, "-m", "ruff", "check", ".")
+    encodings = ["--preview", "--select", "PLW1514", "bench", "baselines", "cassr"]
+    python(session, "-m", "ruff", "check", *encodings)
     python(session, "-m", "ruff", "format", "--check", ".")
 
 

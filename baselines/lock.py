@@ -29,7 +29,7 @@ def main(name: str, clone: str) -> None:
     assert card.official is not None
     text = lock.head(card) + "".join(_lines(_resolve(card.official, clone)))
     HERE.mkdir(exist_ok=True)
-    (HERE / f"{name}.txt").write_text(text)
+    (HERE / f"{name}.txt").write_text(text, encoding="utf-8")
 
 
 def _requirements(official: Official, clone: str) -> Iterator[str]:
@@ -50,13 +50,15 @@ def _resolve(official: Official, clone: str) -> dict[str, Any]:
     committed = git(["-C", clone, "log", "-1", "--format=%cs", official.commit])
     with tempfile.TemporaryDirectory() as folder:
         for file, content in (("in", wanted), ("overrides", [*official.packages, *dropped])):
-            Path(folder, file).write_text("".join(f"{line}\n" for line in content))
+            Path(folder, file).write_text(
+                "".join(f"{line}\n" for line in content), encoding="utf-8"
+            )
         command = ["uv", "pip", "compile", "--quiet", "--no-config", "--format", "pylock.toml"]
         command += ["--python-version", official.python, "--python-platform", "linux"]
         command += ["--exclude-newer", official.as_of or committed]
         command += ["--overrides", "overrides", "in", "--output-file", "pylock.toml"]
         subprocess.run(command, cwd=folder, check=True)  # noqa: S603 - no shell
-        return tomllib.loads(Path(folder, "pylock.toml").read_text())
+        return tomllib.loads(Path(folder, "pylock.toml").read_text(encoding="utf-8"))
 
 
 def _lines(resolved: dict[str, Any]) -> Iterator[str]:

@@ -7,8 +7,10 @@ lie in the order of the layers, are those networks' under their own names.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -23,19 +25,13 @@ Parameters = Mapping[int, tuple[float, ...]]
 """ncnn's number of a layer's parameter -> its value, or the values of an array."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A layer, told by what it does to the outputs of which earlier layers.
-
-    Attributes:
-        sources: numbers of the layers whose outputs it takes; splits are looked through.
-        name: of its weights in the network's own code; "" where it has none, and in a graph.
-    """
+class Layer(NamedTuple):
+    """A layer, told by what it does to the outputs of which earlier layers, by their numbers;
+    splits are looked through."""
 
     kind: str
     sources: tuple[int, ...] = ()
-    parameters: Parameters = field(default_factory=dict)
-    name: str = field(default="", compare=False, repr=False)
+    parameters: Parameters = MappingProxyType({})
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
@@ -45,15 +41,14 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
         ValueError: no .param, another network than these two, another precision than half or
             single, too few or too many bytes.
     """
-    graph = read_graph(weights.with_suffix(".param"))
-    layers = _architecture(graph).layers
-    _require_same(weights, graph, layers)
-    reader = _Reader(weights)
-    tensors: dict[str, Tensor] = {}
-    for layer in layers:
-        if layer.name:
-            tensors.update(_tensors(layer, reader))
-    reader.require_end()
+    path = weights.with_suffix(".param")
+    graph = read_graph(path)
+    network = _network(graph)
+    _require_same(path, graph, network.layers)
+    with weights.open("rb") as file:
+        tensors = dict(chain.from_iterable(_tensors(file, *each) for each in network.named))
+        if left := len(file.read()):
+            raise ValueError(f"{weights}: {left} bytes are left after the last layer")
     return tensors
 
 
@@ -101,17 +96,20 @@ def _parameter(text: str) -> tuple[int, tuple[float, ...]]:
 # -- the architectures ---------------------------------------------------------------------------
 
 
-class _Architecture:
-    """A network as ncnn's converter writes it."""
+class _Network:
+    """A network as ncnn's converter writes it; those of its layers that have weights by name."""
 
     def __init__(self) -> None:
         self.layers = [Layer("Input")]
+        self.named: list[tuple[str, Layer]] = []
 
     def add(
         self, kind: str, sources: tuple[int, ...], told: Parameters | None = None, name: str = ""
     ) -> int:
         """Add a layer; give its number."""
-        self.layers.append(Layer(kind, sources, told or {}, name))
+        self.layers.append(Layer(kind, sources, told or {}))
+        if name:
+            self.named.append((name, self.layers[-1]))
         return len(self.layers) - 1
 
     def convolution(self, name: str, source: int, inside: int, out: int, leaky: bool) -> int:
@@ -120,18 +118,17 @@ class _Architecture:
         return self.add("Convolution", (source,), {**shape, **slope}, name)
 
 
-def _architecture(graph: Sequence[Layer]) -> _Architecture:
-    """The network that the graph should be, by its kinds of layers and their widths."""
-    kinds = [layer.kind for layer in graph]
-    widths = [int(x.parameters.get(0, (0,))[0]) for x in graph if x.kind == "Convolution"]
-    if "PReLU" in kinds:
-        scales = [int(x.parameters.get(0, (0,))[0]) for x in graph if x.kind == "PixelShuffle"]
-        return _compact(len(widths) - 2, widths[0] if widths else 0, scales[0] if scales else 0)
-    return _rrdb((len(widths) - 6) // 15, *(widths[:2] if len(widths) > 1 else (0, 0)))
+def _network(graph: Sequence[Layer]) -> _Network:
+    """What the graph should be, by its kinds of layers and their widths."""
+    first = {layer.kind: int(layer.parameters.get(0, (0,))[0]) for layer in reversed(graph)}
+    widths = [int(x.parameters.get(0, (0,))[0]) for x in graph if x.kind == "Convolution"] or [0]
+    if "PReLU" in first:
+        return _compact(len(widths) - 2, widths[0], first.get("PixelShuffle", 0))
+    return _rrdb((len(widths) - 6) // 15, widths[0], widths[min(1, len(widths) - 1)])
 
 
-def _compact(convolutions: int, width: int, scale: int) -> _Architecture:
-    net = _Architecture()
+def _compact(convolutions: int, width: int, scale: int) -> _Network:
+    net = _Network()
     x = 0
     for place in range(convolutions + 1):
         x = net.convolution(f"body.{2 * place}", x, width if place else 3, width, leaky=False)
@@ -142,8 +139,8 @@ def _compact(convolutions: int, width: int, scale: int) -> _Architecture:
     return net
 
 
-def _rrdb(blocks: int, width: int, growth: int) -> _Architecture:
-    net = _Architecture()
+def _rrdb(blocks: int, width: int, growth: int) -> _Network:
+    net = _Network()
     x = first = net.convolution("conv_first", 0, 3, width, leaky=False)
     for block in range(blocks):
         before = x
@@ -158,7 +155,7 @@ def _rrdb(blocks: int, width: int, growth: int) -> _Architecture:
     return net
 
 
-def _dense(net: _Architecture, name: str, x: int, width: int, growth: int) -> int:
+def _dense(net: _Network, name: str, x: int, width: int, growth: int) -> int:
     features = [x]
     for place in range(4):
         seen = net.add("Concat", tuple(features)) if place else x
@@ -169,63 +166,46 @@ def _dense(net: _Architecture, name: str, x: int, width: int, growth: int) -> in
     return _scaled_sum(net, out, x)
 
 
-def _scaled_sum(net: _Architecture, branch: int, trunk: int) -> int:
+def _scaled_sum(net: _Network, branch: int, trunk: int) -> int:
     return net.add("Eltwise", (branch, trunk), {0: (1,), -23301: (2, 0.2, 1)})
 
 
-def _enlarged(net: _Architecture, x: int, scale: int) -> int:
+def _enlarged(net: _Network, x: int, scale: int) -> int:
     """By repeating pixels."""
     return net.add("Interp", (x,), {0: (1,), 1: (scale,), 2: (scale,)})
 
 
-def _require_same(weights: Path, found: Sequence[Layer], wanted: Sequence[Layer]) -> None:
+def _require_same(path: Path, found: Sequence[Layer], wanted: Sequence[Layer]) -> None:
     pairs = enumerate(zip(found, wanted, strict=False))
     other = next((f"layer {n} is {a}, expected {b}" for n, (a, b) in pairs if a != b), "")
     if not other and len(found) != len(wanted):
         other = f"has {len(found)} layers, expected {len(wanted)}"
     if other:
-        graph = weights.with_suffix(".param")
-        raise ValueError(f"{graph}: is neither RRDBNet nor SRVGGNetCompact: {other}")
+        raise ValueError(f"{path}: is neither RRDBNet nor SRVGGNetCompact: {other}")
 
 
 # -- the weights ---------------------------------------------------------------------------------
 
 
-class _Reader:
-    """The numbers of a .bin file, one after the other."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.data, self.place = path, path.read_bytes(), 0
-
-    def take(self, count: int, kind: str) -> np.ndarray:
-        size = count * np.dtype(kind).itemsize
-        if self.place + size > len(self.data):
-            raise ValueError(f"{self.path}: is cut short, it ends after {len(self.data)} bytes")
-        numbers = np.frombuffer(self.data, kind, count, self.place)
-        self.place += -(-size // 4) * 4
-        return numbers.astype(np.float32)
-
-    def flagged(self, count: int) -> np.ndarray:
-        """Weights in the precision that the flag before them says."""
-        flag = int.from_bytes(self.data[self.place : self.place + 4], "little")
-        self.place += 4
-        if flag not in (0, HALF):
-            raise ValueError(
-                f"{self.path}: expected weights in half or single precision, found flag {flag:#x}"
-            )
-        return self.take(count, "<f2" if flag else "<f4")
-
-    def require_end(self) -> None:
-        left = len(self.data) - self.place
-        if left:
-            raise ValueError(f"{self.path}: {left} bytes are left after the last layer")
-
-
-def _tensors(layer: Layer, reader: _Reader) -> Iterator[tuple[str, Tensor]]:
+def _tensors(file: BinaryIO, name: str, layer: Layer) -> Iterator[tuple[str, Tensor]]:
     out = int(layer.parameters[0][0])
     if layer.kind == "PReLU":
-        yield f"{layer.name}.weight", torch.from_numpy(reader.take(out, "<f4"))
+        yield f"{name}.weight", _numbers(file, out, "<f4")
         return
-    kernels = reader.flagged(int(layer.parameters[6][0])).reshape(out, -1, 3, 3)
-    yield f"{layer.name}.weight", torch.from_numpy(kernels)
-    yield f"{layer.name}.bias", torch.from_numpy(reader.take(out, "<f4"))
+    flag = int.from_bytes(file.read(4), "little")
+    if flag not in (0, HALF):
+        raise ValueError(
+            f"{file.name}: expected weights in half or single precision, found flag {flag:#x}"
+        )
+    kernels = _numbers(file, int(layer.parameters[6][0]), "<f2" if flag else "<f4")
+    yield f"{name}.weight", kernels.reshape(out, -1, 3, 3)
+    yield f"{name}.bias", _numbers(file, out, "<f4")
+
+
+def _numbers(file: BinaryIO, count: int, kind: str) -> Tensor:
+    """float32; in the file they are filled up to four bytes."""
+    size = count * np.dtype(kind).itemsize
+    data = file.read(-(-size // 4) * 4)
+    if len(data) < size:
+        raise ValueError(f"{file.name}: is cut short, it ends after {file.tell()} bytes")
+    return torch.from_numpy(np.frombuffer(data, kind, count).astype(np.float32))

@@ -164,7 +164,7 @@ class OfficialRun:
             "config": str(config),
         }
         if self.official.config:
-            config.write_text(self.program.fill(self.official.config, known))
+            config.write_text(self.program.fill(self.official.config, known), encoding="utf-8")
         return known
 
     def _describe(self, source: Path) -> None:
@@ -283,18 +283,13 @@ class OfficialRun:
     def _strangers(self) -> str:
         """Files that belong to no input, by name; "" when there are none."""
         wanted = {self._path(job) for job in self.jobs.values()}
-        found = sorted(
-            str(path.relative_to(self.root))
-            for path in self.root.rglob("*")
-            if path.is_file() and path not in wanted and not self._known(path)
-        )
+        others = (path for path in self.root.rglob("*") if path.is_file() and path not in wanted)
+        paths = sorted(str(path.relative_to(self.root)) for path in others)
+        known = self.official.outputs.ignore
+        found = [path for path in paths if not any(fnmatch.fnmatch(path, each) for each in known)]
         names = ", ".join(printable(name) for name in found[:5])
         more = f" and {len(found) - 5} more" if found[5:] else ""
         return f"wrote what belongs to no input, not used: {names}{more}" if found else ""
-
-    def _known(self, path: Path) -> bool:
-        name = str(path.relative_to(self.root))
-        return any(fnmatch.fnmatch(name, pattern) for pattern in self.official.outputs.ignore)
 
 
 def _state(path: Path) -> State:

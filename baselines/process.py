@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from bench.base.text import printable
 from bench.processes.worker import die_with_parent
 
@@ -46,7 +48,7 @@ class Process:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent if os.name == "posix" else None,
             )
 
     def runs(self) -> bool:
@@ -56,27 +58,26 @@ class Process:
     def end(self) -> int:
         """End the program and everything that it started; the program's exit code."""
         with suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
+            if os.name == "posix":
+                os.killpg(self._child.pid, signal.SIGKILL)
+            else:
+                self._child.kill()
         code = self._child.wait()
         deadline = time.monotonic() + 5  # one may start another just before it is ended
-        while left := list(_marked(self._mark)):
+        while (left := list(_marked(self._mark))) and time.monotonic() < deadline:
             for process in left:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(process, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.05)
+                with suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(left, timeout=0.05)
         shorten(self.log)
         return code
 
 
-def _marked(mark: str) -> Iterator[int]:
-    """Processes that hold the mark; none where there is no /proc."""
-    wanted = f"{MARK}={mark}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another user's
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield int(folder.name)
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or is another user's
+            if process.environ().get(MARK) == mark:
+                yield process
 
 
 def shorten(log: Path) -> None:

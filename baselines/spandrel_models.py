@@ -6,20 +6,34 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from baselines import ncnn_weights
 from baselines.padding import Pad, Tiles
+from bench.base.errors import Unavailable
+from bench.base.text import printable
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 Precision = Literal["float32", "float16"]
+WRAPPERS = frozenset(
+    (
+        *("params", "params_ema", "params-ema", "ema", "ema_model", "model_ema", "state_dict"),
+        *("model_state_dict", "module", "model", "net", "net_g", "netG", "g", "generator"),
+        *("network", "_orig_mod"),
+    )
+)
+"""Names that trainers put before those of a network."""
+NEAREST = 3
 
 
 class SpandrelNetwork:
@@ -62,7 +76,8 @@ class SpandrelNetwork:
     def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> (B, 3, scale*H, scale*W) float32."""
         if scale != self.model.scale:
-            raise ValueError(f"the network upscales x{self.model.scale}, not x{scale}")
+            able = self.model.scale
+            raise Unavailable(f"the network upscales x{able}, not x{scale}; give --scale {able}")
         x = lr.to(self.device, self.dtype)
         return torch.cat([self._run(part).float().cpu() for part in x.split(self.batch)])
 
@@ -104,24 +119,63 @@ def load(weights: Path) -> ImageModelDescriptor:
     _register_extra()
     is_ncnn = weights.suffix.lower() == ncnn_weights.SUFFIX
     tensors = ncnn_weights.state_dict(weights) if is_ncnn else state_dict(weights)
-    try:
-        descriptor = ModelLoader(device="cpu").load_from_state_dict(tensors)
-    except UnsupportedModelError as error:
-        raise ValueError(f"{weights}: no architecture that spandrel knows fits it") from error
+    tried = list(_networks(tensors))
+    for network in tried:
+        with suppress(UnsupportedModelError):
+            descriptor = ModelLoader(device="cpu").load_from_state_dict(network)
+            break
+    else:
+        raise ValueError(f"{weights}: no architecture that spandrel knows fits it{_nearest(tried)}")
     if not isinstance(descriptor, ImageModelDescriptor) or descriptor.input_channels != 3:
         raise ValueError(f"{weights}: holds a network, but not one from RGB image to RGB image")
     return descriptor
 
 
+def _networks(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """The tensors as they are, then those below each name that trainers put before a network's."""
+    yield dict(tensors)
+    firsts = {name.partition(".")[0] for name in tensors if "." in name}
+    for first in sorted(firsts, key=lambda name: ("ema" not in name, name)):
+        if first in WRAPPERS or len(firsts) == 1:
+            start = f"{first}."
+            yield from _networks(
+                {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            )
+
+
+def _nearest(tried: Sequence[Mapping[str, Tensor]]) -> str:
+    """The architectures that share most keys with one of these, and what its first keys are."""
+    from spandrel import MAIN_REGISTRY
+
+    shares = []
+    for known in MAIN_REGISTRY:
+        keys = set(_keys(getattr(known.architecture, "_detect", None)))
+        shared, network = max(
+            ((len(keys & each.keys()), each) for each in tried), key=itemgetter(0)
+        )
+        if shared:
+            told = f"{known.architecture.name} ({shared} of {len(keys)} keys)"
+            shares.append((shared / len(keys), told, network))
+    shares.sort(key=itemgetter(0), reverse=True)
+    told = ", ".join(name for _, name, _ in shares[:NEAREST])
+    first = ", ".join(list(shares[0][2] if shares else tried[-1])[:NEAREST])
+    return f"; nearest: {printable(told or 'none')}; its first keys: {printable(first)}"
+
+
+def _keys(condition: Any) -> Iterator[str]:
+    """The keys by which spandrel tells an architecture, where it does so by keys."""
+    for key in getattr(condition, "_keys", ()):
+        yield from [key] if isinstance(key, str) else _keys(key)
+
+
 def state_dict(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a pickle without code, as spandrel wants them.
+    """The tensors of a .safetensors file or a pickle without code; of nested ones by dotted names.
 
     Raises:
         ValueError: another suffix, code in the file, or a damaged file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    from spandrel import canonicalize_state_dict
 
     if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
         raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt, .ckpt or ncnn .bin file")
@@ -130,17 +184,35 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     try:
         if weights.suffix.lower() == ".safetensors":
             return load_file(weights)
-        found = torch.load(weights, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_number_types()):
+            found = torch.load(weights, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{weights}: {_refusal(error)}") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{weights}: is damaged or no file of weights") from error
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+    tensors = dict(_flat(found, ""))
+    if not tensors:
         raise ValueError(f"{weights}: expected tensors by name, found {_kind(found)}")
-    tensors = canonicalize_state_dict(found)
-    if any(isinstance(value, Tensor) and value.is_complex() for value in tensors.values()):
+    if any(value.is_complex() for value in tensors.values()):
         raise ValueError(f"{weights}: holds complex numbers, which no network for images has")
     return tensors
+
+
+def _number_types() -> list[Any]:
+    """What numbers of NumPy beside the tensors are made of: no code runs, and no object is one."""
+    scalar = np.float64(0).__reduce__()[0]
+    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
+    kinds = [type(np.dtype(letter)) for letter in "?bBhHiIlLqQefd"]
+    return [*((scalar, f"{module}.scalar") for module in modules), np.dtype, *kinds]
+
+
+def _flat(found: object, before: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(found, Tensor) and before:
+        yield before, found
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            if isinstance(name, str):
+                yield from _flat(value, f"{before}.{name}" if before else name)
 
 
 def _kind(found: object) -> str:

@@ -94,7 +94,10 @@ def measured_page() -> str:
 
 
 def architecture_page() -> str:
-    return page("architecture", floors=tomllib.loads((DOCS / "rooms.toml").read_text())["floor"])
+    return page(
+        "architecture",
+        floors=tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))["floor"],
+    )
 
 
 def datasets_page() -> str:
@@ -151,5 +154,5 @@ PAGES: dict[str, Callable[[], str]] = {
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or PAGES:
-        (DOCS / name).write_text(PAGES[name]())
+        (DOCS / name).write_text(PAGES[name](), encoding="utf-8")
         print(f"wrote docs/{name}")

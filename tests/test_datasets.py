@@ -23,7 +23,9 @@ from PIL import Image
 
 from bench.base.cards import read_card
 from bench.base.errors import CardError, DataError, ImageError, WeightsError
-from bench.base.types import Archive, Manifest
+from bench.base.progress import silent
+from bench.base.remote_file import Archive
+from bench.base.types import Manifest
 from bench.data import find as data
 from bench.data import from_hub as hub_sets
 from bench.data import verify
@@ -807,3 +809,31 @@ def test_verification_hashes_afresh(place: Callable, tmp_path: Path) -> None:
     found = verify.portable(manifest)
     assert found["sha256"] == manifest.sha256
     assert "path" not in json.dumps(found["pairs"])
+
+
+def test_modcrop_cuts_pairs_that_are_off_by_less_than_a_scale(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    sizes = {"more": (130, 131), "less": (126, 125), "right": (128, 128), "far": (140, 128)}
+    hr = np.asarray(Image.fromarray(photo(160, 160, 1)))
+    for name, (height, width) in sizes.items():
+        for side in ("lr", "hr"):
+            (folder / side).mkdir(parents=True, exist_ok=True)
+        lr = hr[:128, :128].reshape(32, 4, 32, 4, 3).mean((1, 3)).round().astype(np.uint8)
+        Image.fromarray(lr).save(folder / "lr" / f"{name}.png")
+        Image.fromarray(hr[:height, :width]).save(folder / "hr" / f"{name}.png")
+    plain = data.find(f"folder:{folder}").manifest(tmp_path / "root", silent)
+    told = {Path(file).stem: why for file, why in plain.refused}
+    assert set(told) == {"more", "less", "far"} and "--modcrop" not in told["far"]
+    assert (
+        told["more"]
+        == "is 131x130, expected x4 of its LR: 128x128; --modcrop cuts both to what fits"
+    )
+    cut = data.find(f"folder:{folder}", modcrop=True).manifest(tmp_path / "root", silent)
+    assert [Path(file).stem for file, _ in cut.refused] == ["far"]
+    read = {pair.id: images.read_rgb(pair.hr) for pair in cut.pairs if pair.hr}
+    sizes_found = {name: pixels.shape[:2] for name, pixels in read.items()}
+    assert sizes_found == {"more": (128, 128), "less": (124, 124), "right": (128, 128)}
+    assert all(np.array_equal(found, hr[: len(found), : len(found[0])]) for found in read.values())
+    assert data.find(f"folder:{folder}", modcrop=True).manifest(tmp_path / "root", silent) == cut
+    right = next(pair for pair in cut.pairs if pair.id == "right")
+    assert right.hr == (folder / "hr" / "right.png").resolve()

@@ -88,7 +88,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("kills")
     base = root / "base"
     base.mkdir()
-    (base / "noisy.py").write_text(METHOD)
+    (base / "noisy.py").write_text(METHOD, encoding="utf-8")
     finish("run", base)
     (test_set,) = base.glob("store/datasets/quick-bicubic-*")
     for side in ("lr", "hr"):

@@ -23,7 +23,7 @@ from conftest import Cli
 from pydantic import TypeAdapter, ValidationError
 
 from bench.base.errors import DataError, WeightsError
-from bench.base.types import Archive, Weight
+from bench.base.remote_file import Archive, Weight
 from bench.metrics.catalogue import METRICS
 from bench.remote import archives, download, hub, weights
 from bench.remote.fetch import fetch_file

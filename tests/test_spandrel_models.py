@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from baselines.padding import Pad, Tiles, mirrored
 from baselines.spandrel_models import SpandrelNetwork, load
+from bench.base.errors import Unavailable
 from bench.methods.find import find as find_method
 from bench.methods.find import method_cards
 
@@ -332,6 +334,76 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(ValueError, match="is damaged or no file of weights"):
         SpandrelNetwork(weights=path)
+
+
+# -- checkpoints of trainers ---------------------------------------------------------------------
+
+Wrap = Callable[[dict[str, Tensor]], dict[str, Any]]
+TRAINERS: dict[str, Wrap] = {
+    "basicsr": lambda t: {"params": {k: v * 0 for k, v in t.items()}, "params_ema": t},
+    "lightning": lambda t: {
+        "epoch": 3,
+        "state_dict": {**{f"model.{k}": v for k, v in t.items()}, "loss.weight": torch.ones(2)},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}],
+    },
+    "module twice": lambda t: {f"module.module.{k}": v for k, v in t.items()},
+    "numbers of numpy": lambda t: {
+        "state_dict": t,
+        **{"psnr": np.float64(27.5), "step": np.int64(7), "best": np.bool_(True)},
+    },
+    "compiled": lambda t: {"model": {f"_orig_mod.{k}": v for k, v in t.items()}},
+    "own name": lambda t: {f"upscaler.{k}": v for k, v in t.items()},
+    "half": lambda t: {k: v.half() for k, v in t.items()},
+    "bfloat16": lambda t: {k: v.bfloat16() for k, v in t.items()},
+}
+
+
+@pytest.mark.parametrize("build", [_rrdb, _compact, _swinir])
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_checkpoints_of_trainers_are_the_network(
+    trainer: str, build: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    tensors = load(saved(build, tmp_path)).model.state_dict()
+    torch.save(TRAINERS[trainer](tensors), tmp_path / "net.pth")
+    found = load(tmp_path / "net.pth").model.state_dict()
+    tolerance = {"half": 1e-3, "bfloat16": 1e-2}.get(trainer, 0.0)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.allclose(found[name].float(), tensor.float(), atol=tolerance), name
+
+
+def test_prefixes_in_safetensors_are_looked_through(tmp_path: Path) -> None:
+    tensors = _compact().state_dict()
+    other = {f"params.{name}": tensor * 0 for name, tensor in tensors.items()}
+    save_file(
+        {**{f"params_ema.{k}": v for k, v in tensors.items()}, **other}, tmp_path / "a.safetensors"
+    )
+    found = load(tmp_path / "a.safetensors").model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_another_scale_is_named(tmp_path: Path) -> None:
+    from spandrel.architectures.Compact import Compact
+
+    path = saved(lambda: Compact(num_feat=8, num_conv=2, upscale=2), tmp_path)
+    with pytest.raises(Unavailable, match="upscales x2, not x4; give --scale 2"):
+        SpandrelNetwork(weights=path).upscale(picture(8, 8), scale=4, seeds=[0])
+
+
+def test_an_unknown_network_is_told_by_its_neighbours_and_keys(tmp_path: Path) -> None:
+    tensors = {k: v for k, v in _rrdb().state_dict().items() if not k.startswith("model.1.")}
+    torch.save({"params": tensors}, tmp_path / "net.pth")
+    with pytest.raises(
+        ValueError, match=r"nearest: .*ESRGAN \(\d of \d+ keys\).*first keys: model\.0"
+    ):
+        load(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("kind", [np.array([_Code()], dtype=object), np.datetime64(1, "s")])
+def test_other_numpy_values_are_refused(kind: Any, tmp_path: Path) -> None:
+    torch.save({"params": _compact().state_dict(), "x": kind}, tmp_path / "net.pth")
+    with pytest.raises(ValueError, match=r"refused, it holds code|is no file of tensors"):
+        load(tmp_path / "net.pth")
 
 
 # -- real networks -------------------------------------------------------------------------------

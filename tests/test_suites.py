@@ -16,7 +16,8 @@ from bench import metrics
 from bench.base.cards import read_card
 from bench.base.errors import CardError
 from bench.base.lazy import TRUST
-from bench.base.types import TRAINING_SEED, Weight
+from bench.base.remote_file import Weight
+from bench.base.types import TRAINING_SEED
 from bench.data.card import DatasetCard
 from bench.data.find import dataset_cards
 from bench.data.find import find as find_dataset

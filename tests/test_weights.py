@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.base.errors import SetAside, WeightsError
-from bench.base.types import Weight
+from bench.base.remote_file import Weight
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 

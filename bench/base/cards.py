@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.base.errors import CardError
 from bench.base.text import printable
@@ -27,6 +27,24 @@ Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _plain(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()+-]*", name):
+        return name
+    raise ValueError(f"expected a plain file name of letters, digits and ._()+-, found {name!r}")
+
+
+def _downward(path: str) -> str:
+    if path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"):
+        raise ValueError(f"expected a path that stays in its folder, found {path!r}")
+    return path
+
+
+FileName = Annotated[str, AfterValidator(_plain)]
+"""A name on a card that becomes a file's or folder's."""
+PathInside = Annotated[str, AfterValidator(_downward)]
+"""A path on a card, relative to a folder that it does not lead out of."""
 
 
 class Card(BaseModel):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
-from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from bench.base.errors import CardError
@@ -35,8 +37,12 @@ def resolve(name: str) -> Any:
     Raises:
         CardError: there is no such module or attribute.
     """
-    module, _, attribute = name.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise CardError(f"'{name}' cannot be loaded ({error}); expected 'module:attr'") from error
+
+
+def is_a(module: str, kind: str, value: Any) -> bool:
+    """isinstance, importing nothing: what is not imported yet has no instances."""
+    return module in sys.modules and isinstance(value, attrgetter(kind)(sys.modules[module]))

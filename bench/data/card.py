@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from bench.base.cards import Amount, Card, Count, Natural, Title
-from bench.base.types import Archive, FileName
+from bench.base.cards import Amount, Card, Count, FileName, Natural, Title
+from bench.base.remote_file import Archive
 
 
 class PackagedImage(Card):

@@ -9,8 +9,8 @@ from typing import Any
 from bench.base.errors import BenchError, DataError
 from bench.base.progress import Progress
 from bench.base.records import copy_atomic
+from bench.base.remote_file import Archive
 from bench.base.text import printable
-from bench.base.types import Archive
 from bench.data.find import dataset_cards, find_card
 from bench.remote import weights
 from bench.remote.fetch import fetch_row

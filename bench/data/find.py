@@ -49,12 +49,13 @@ class Dataset:
     card: DatasetCard | None = None
 
 
-def find(name: str, scale: int = 4) -> Dataset:
+def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
     """The dataset called `name`.
 
     Names: a card's; `folder:PATH` (with `lr` and `hr` in it, or LR images alone, and `groups.csv`
     where several images are from one photograph);
-    `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card, by path or address).
+    `hf:OWNER/NAME[@REVISION][:SPLIT[:LR,HR]]`; `FILE.toml` (a card, by path or address). `modcrop`,
+    as `scale`, counts for a folder.
 
     Raises:
         UnknownName, CardError, DataError: with what was expected and found.
@@ -63,7 +64,7 @@ def find(name: str, scale: int = 4) -> Dataset:
         folder = Path(name.removeprefix("folder:"))
 
         def scan(root: Path, progress: Advance) -> Manifest:
-            return by_file(scan_folder(folder, scale, root, progress), folder / FILE)
+            return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / FILE)
 
         return _given(name, printable(folder.resolve().name), scale, scan)
     if name.startswith("hf:"):

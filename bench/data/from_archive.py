@@ -16,11 +16,12 @@ from bench.base import leftovers
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, silent
+from bench.base.remote_file import Archive
 from bench.base.text import printable, slug
-from bench.base.types import Archive, Manifest
+from bench.base.types import Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
 from bench.data.degrade import degraded, recipe_of
-from bench.data.manifest import FILE, first_of, keep, made_in
+from bench.data.manifest import FILE, keep, made_in
 from bench.data.pairing import Pictures, require_pair, write_pairs
 from bench.files import image_folders, images
 from bench.remote import archives, weights
@@ -49,8 +50,6 @@ def build_from_archive(
             f"{printable(path)}: expected {card.images} images of {card.title}, found "
             f"{len(entries) + len(refused)}; is it another version of the set?"
         )
-    if not entries:
-        raise DataError(f"{printable(path)}: {card.title}: no usable image{first_of(refused)}")
     return keep(folder, card.name, card.scale, entries, refused, recipe(card))
 
 
@@ -93,9 +92,8 @@ def folder_of(card: DatasetCard, root: Path) -> Path:
 
 def recipe(card: DatasetCard) -> dict[str, Any]:
     """Everything that the bytes depend on."""
-    parts = card.model_dump(mode="json", include={"scale", "lr", "hr", "crop"})
-    if card.every > 1:
-        parts["every"] = card.every
+    every = {"every"} if card.every > 1 else set()
+    parts = card.model_dump(mode="json", include={"scale", "lr", "hr", "crop"} | every)
     assert card.archive is not None
     parts["archive"] = {"name": card.archive.name, "sha256": card.archive.sha256}
     if card.degradation is not None:

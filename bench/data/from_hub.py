@@ -17,7 +17,7 @@ from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
-from bench.data.manifest import first_of, keep, made_in
+from bench.data.manifest import keep, made_in
 from bench.data.pairing import Pictures, require_pair, write_pairs
 from bench.files import images
 
@@ -71,10 +71,6 @@ def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent
     with tempfile.TemporaryDirectory() as scratch:
         made = _pairs(rows, lr, hr, scale, Path(scratch))
         entries, refused = write_pairs(folder, made, len(rows), progress)
-    if not entries:
-        raise DataError(
-            f"{printable(name)}: no usable image in {len(rows)} rows{first_of(refused)}"
-        )
     recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}
     recipe |= {"split": split, "columns": [lr, hr]}
     return keep(folder, name, scale, entries, refused, recipe)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.base.errors import DataError
 from bench.base.hashing import is_same_file, json_sha256
 from bench.base.records import read_as, read_or_why, write_atomic
+from bench.base.text import printable
 from bench.base.types import ImagePair, Manifest
 from bench.files import images
 
@@ -112,19 +114,22 @@ def keep(
     folder: Path,
     name: str,
     scale: int,
-    entries: Iterable[dict[str, Any]],
+    entries: Sequence[dict[str, Any]],
     refused: Refusals,
     recipe: Mapping[str, Any],
 ) -> Manifest:
-    """Describe a set in `folder`; call this after the files that it consists of are there."""
+    """Describe a set in `folder`; call this after the files that it consists of are there.
+
+    Raises:
+        DataError: there is no pair; names the first that was refused.
+    """
+    if not entries:
+        first = f"; first: {' '.join(refused[0])}" if refused else ""
+        why = f"no usable image pair, {len(refused)} refused{first}"
+        raise DataError(f"{printable(name)}: {why}")
     description = describe(name, scale, entries, refused, recipe)
     write_manifest(folder / FILE, description)
     return to_manifest(description)
-
-
-def first_of(refused: Refusals) -> str:
-    """The first of what cannot take part, to come after a message."""
-    return f"; first: {refused[0][0]} {refused[0][1]}" if refused else ""
 
 
 def content_sha256(scale: int, pairs: Iterable[Mapping[str, Any]]) -> str:
@@ -190,25 +195,17 @@ def unchanged(description: Mapping[str, Any]) -> bool:
 
 
 def to_manifest(description: Mapping[str, Any]) -> Manifest:
-    scale = int(description["scale"])
+    told = {key: description[key] for key in ("dataset", "sha256", "scale", "recipe")}
     return Manifest(
-        dataset=description["dataset"],
-        pairs=tuple(_to_pair(entry, scale) for entry in description["pairs"]),
-        sha256=description["sha256"],
-        scale=scale,
-        recipe=description["recipe"],
+        pairs=tuple(_to_pair(entry, told["scale"]) for entry in description["pairs"]),
         refused=tuple((name, reason) for name, reason in description["refused"]),
+        **told,
     )
 
 
 def _to_pair(entry: Mapping[str, Any], scale: int) -> ImagePair:
-    hr = entry["hr"]
-    return ImagePair(
-        id=entry["id"],
-        lr=Path(entry["lr"]["path"]),
-        hr=Path(hr["path"]) if hr else None,
-        lr_sha256=entry["lr"]["sha256"],
-        hr_sha256=hr["sha256"] if hr else None,
-        scale=scale,
-        group=entry.get("group", ""),
+    (lr, lr_sha256), (hr, hr_sha256) = (
+        (Path(file["path"]), file["sha256"]) if file else (None, None)
+        for file in (entry["lr"], entry["hr"])
     )
+    return ImagePair(entry["id"], lr, hr, lr_sha256, hr_sha256, scale, entry.get("group", ""))

@@ -20,7 +20,6 @@ from bench.data.manifest import (
     FILE,
     Refusals,
     file_entry,
-    first_of,
     keep,
     read_manifest,
     to_manifest,
@@ -32,17 +31,24 @@ CHECKS = 3
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 
-def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent) -> Manifest:
+def scan_folder(
+    folder: Path, scale: int, root: Path, progress: Advance = silent, modcrop: bool = False
+) -> Manifest:
     """Describe a folder that holds `lr` and `hr`, or LR images alone: a no-reference set.
 
     Images that cannot take part are named in `Manifest.refused`; what was learnt is kept below
     `root` and used again while no file changes.
 
+    Args:
+        modcrop: cut pairs whose sides are less than a scale off to those that fit, from the top
+            left; the cut images are kept below `root` too.
+
     Raises:
         DataError: no such folder, or no usable image in it.
     """
     lr_folder, hr_folder = _sides(folder)
-    cache = root / f"folder-{json_sha256([str(folder.resolve()), scale])[:16]}"
+    asked = [str(folder.resolve()), scale, *(["modcrop"] if modcrop else [])]
+    cache = root / f"folder-{json_sha256(asked)[:16]}"
     sources = [f for f in (lr_folder, hr_folder) if f is not None]
     files = [_stat_line(p) for source in sources for p in image_folders.looked_at(source)]
     below = [name for source in sources for name, _ in image_folders.subfolders(source)]
@@ -51,10 +57,7 @@ def scan_folder(folder: Path, scale: int, root: Path, progress: Advance = silent
     if known is not None and {**known["recipe"], **state} == known["recipe"]:
         return to_manifest(known)
     pairs, refused, note = pair_files(lr_folder, hr_folder)
-    entries, bad = check_pairs(pairs, scale, progress)
-    if not entries:
-        why = f"no usable image pair, {len(refused + bad)} refused{first_of(refused + bad)}"
-        raise DataError(f"{printable(folder)}: {why}")
+    entries, bad = check_pairs(pairs, scale, progress, cache if modcrop else None)
     return keep(cache, f"folder:{folder}", scale, entries, refused + bad, {**state, "note": note})
 
 
@@ -117,39 +120,57 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
 
 
 def check_pairs(
-    pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Advance
+    pairs: Mapping[str, tuple[Path, Path | None]], scale: int, progress: Advance, cut: Path | None
 ) -> tuple[list[dict[str, Any]], Refusals]:
     """Decode, hash and check pairs, several at a time.
+
+    Args:
+        cut: folder for pairs that had to be cut, where they may be.
 
     Returns:
         Entries for a manifest, and (file, reason) of what cannot be used: not readable, HR not
         `scale` times its LR, or another picture, place or scale than its LR.
     """
-    found = list(several_at_once(partial(_checked, scale), pairs.items(), progress))
+    found = list(several_at_once(partial(_checked, scale, cut), pairs.items(), progress))
     refused = [outcome for outcome in found if isinstance(outcome, tuple)]
     return [outcome for outcome in found if not isinstance(outcome, tuple)], refused
 
 
 def _checked(
-    scale: int, pair: tuple[str, tuple[Path, Path | None]]
+    scale: int, cut: Path | None, pair: tuple[str, tuple[Path, Path | None]]
 ) -> dict[str, Any] | tuple[str, str]:
     stem, (lr, hr) = pair
-    try:
-        return _pair_entry(stem, lr, hr, scale)
-    except ImageError as error:
-        return (error.file, error.reason)
-
-
-def _pair_entry(stem: str, lr: Path, hr: Path | None, scale: int) -> dict[str, Any]:
     if any("\ud800" <= character <= "\udfff" for character in stem):
-        raise ImageError("its name is not valid Unicode; rename it", printable(lr))
-    lr_pixels = images.read_rgb(lr)
-    entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, lr_pixels), "hr": None}
-    if hr is not None:
-        hr_pixels = images.read_rgb(hr)
-        require_pair(lr_pixels, hr_pixels, scale, printable(hr))
-        entry["hr"] = file_entry(hr, hr_pixels)
+        return printable(lr), "its name is not valid Unicode; rename it"
+    try:
+        pixels = images.read_rgb(lr)
+        entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, pixels), "hr": None}
+        if hr is not None:
+            hr_pixels = images.read_rgb(hr)
+            if cut and _nearly(pixels, hr_pixels, scale):
+                pixels, hr_pixels = _cut(pixels, hr_pixels, scale)
+                lr, hr = (cut / side / f"{slug(stem)}.png" for side in ("lr", "hr"))
+                images.write_png(lr, pixels)
+                images.write_png(hr, hr_pixels)
+                entry["lr"] = file_entry(lr, pixels)
+            require_pair(pixels, hr_pixels, scale, printable(hr))
+            entry["hr"] = file_entry(hr, hr_pixels)
+    except ImageError as error:
+        return error.file, error.reason
     return entry
+
+
+def _nearly(lr: np.ndarray, hr: np.ndarray, scale: int) -> bool:
+    apart = [abs(b - a * scale) for a, b in zip(lr.shape[:2], hr.shape[:2], strict=True)]
+    return 0 < max(apart) < scale
+
+
+def _cut(lr: np.ndarray, hr: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest pair in both, at the top left, whose HR is `scale` times its LR."""
+    height, width = (min(a, b // scale) for a, b in zip(lr.shape[:2], hr.shape[:2], strict=True))
+    return images.crop(lr, 0, 0, width, height), images.crop(
+        hr, 0, 0, width * scale, height * scale
+    )
 
 
 def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
@@ -158,7 +179,8 @@ def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
     if hr.shape[:2] != expected:
         found = f"{hr.shape[1]}x{hr.shape[0]}"
         wanted = f"{expected[1]}x{expected[0]}"
-        raise ImageError(f"is {found}, expected x{scale} of its LR: {wanted}", file)
+        hint = "; --modcrop cuts both to what fits" if _nearly(lr, hr, scale) else ""
+        raise ImageError(f"is {found}, expected x{scale} of its LR: {wanted}{hint}", file)
     problem = misalignment(lr, hr, scale)
     if problem:
         raise ImageError(problem, file)
@@ -183,18 +205,16 @@ def write_pairs(
     refused: Refusals = []
     for done, (image_id, make) in enumerate(made, start=1):
         try:
-            lr, hr = make()
+            pictures = dict(zip(("lr", "hr"), make(), strict=True))
         except ImageError as error:
             refused.append((printable(image_id), error.reason))
         else:
-            entry: dict[str, Any] = {"id": image_id, "lr": _written(folder / "lr", image_id, lr)}
-            entry["hr"] = None if hr is None else _written(folder / "hr", image_id, hr)
+            entry: dict[str, Any] = {"id": image_id, "hr": None}
+            for side, rgb in pictures.items():
+                if rgb is not None:
+                    path = folder / side / f"{slug(image_id)}.png"
+                    images.write_png(path, rgb)
+                    entry[side] = file_entry(path, rgb)
             entries.append(entry)
         progress(done, total)
     return entries, refused
-
-
-def _written(folder: Path, image_id: str, rgb: np.ndarray) -> dict[str, Any]:
-    path = folder / f"{slug(image_id)}.png"
-    images.write_png(path, rgb)
-    return file_entry(path, rgb)

@@ -190,20 +190,20 @@ def to_uint8(x: Tensor) -> np.ndarray:
     Raises:
         ImageError: it is no such tensor; says what was found instead and how to mend it.
     """
-    problem = _problem(x)
-    if problem:
-        raise ImageError(f"expected floats in [0, 1] of shape (1, 3, H, W), found {problem}")
+    found = problem(x)
+    if found:
+        raise ImageError(f"expected floats in [0, 1] of shape (1, 3, H, W), found {found}")
     scaled = x[0].detach().float().clamp(0, 1).mul(255).round()
     return scaled.byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _problem(x: object) -> str:
-    """What is wrong with an upscaled image, and the remedy; "" when nothing is."""
+def problem(x: object, count: int = 1) -> str:
+    """What is wrong with `count` upscaled images, and the remedy; "" when nothing is."""
     import torch
 
     if not isinstance(x, torch.Tensor):
         return _SWAPS.get(type(x).__name__, f"{type(x).__name__}; return a torch tensor")
-    if x.dim() != 4 or x.shape[:2] != (1, 3):
+    if x.dim() != 4 or x.shape[:2] != (count, 3):
         remedy = "; return x.permute(2, 0, 1)[None]" if x.dim() == 3 and x.shape[2] == 3 else ""
         return f"shape {tuple(x.shape)}{remedy}"
     if not x.is_floating_point():

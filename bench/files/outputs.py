@@ -225,7 +225,7 @@ class Output:
 
     def _listed(self) -> dict[str, dict[str, str]]:
         try:
-            files = dict(json.loads(self._list.read_text())["files"])
+            files = dict(json.loads(self._list.read_text(encoding="utf-8"))["files"])
             return {name: {key: entry[key] for key in FIELDS} for name, entry in files.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}

@@ -19,8 +19,8 @@ from bench.base.hashing import json_sha256
 from bench.base.metering import machine_name
 from bench.base.progress import Progress
 from bench.base.registry import Registry
+from bench.base.remote_file import Archive
 from bench.base.text import printable, suggestion
-from bench.base.types import Archive
 from bench.base.version import versions
 from bench.remote import archives
 from bench.remote.fetch import fetch_file

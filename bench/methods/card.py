@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from bench.base.cards import Amount, Card, Count, Names, Natural, Title
-from bench.base.types import FileName, PathInside, Weight
+from bench.base.cards import Amount, Card, Count, FileName, Names, Natural, PathInside, Title
+from bench.base.remote_file import Weight
 
 
 class Snapshot(Card):
@@ -259,11 +260,5 @@ class MethodCard(Card):
 
 
 def _trained(fields: dict[str, Any], seed: int) -> dict[str, Any]:
-    filled = {key: _filled(value, seed) for key, value in fields.items()}
+    filled = json.loads(json.dumps(fields).replace("{seed}", str(seed)))
     return {**filled, "name": f"{fields['name']}-{seed}", "training_seed": seed}
-
-
-def _filled(value: Any, seed: int) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(inner, seed) for key, inner in value.items()}
-    return value.replace("{seed}", str(seed)) if isinstance(value, str) else value

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from bench.base import leftovers
 from bench.base.errors import Unavailable
 from bench.base.text import printable
 from bench.methods import lock, probe
-from bench.methods.installation import Installation, ask, call, importing, remove
+from bench.methods.installation import Installation, ask, call, importing, interpreter
 
 _FREEZE = (
     "import importlib.metadata as m; found = {(d.metadata['Name'], d.version) for d in "
@@ -36,15 +37,16 @@ def use_as_is(where: Installation, python: Path | None) -> str:
 def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -> str:
     """Make an environment without packages, unless there is one."""
     folder = where.root / "environment"
-    if (folder / "bin" / "python").is_file() and where.record().get("environment_made"):
+    made = interpreter(folder, conda)
+    if made.is_file() and where.record().get("environment_made"):
         return f"environment: is there, {printable(folder)}"
-    remove(folder)
+    leftovers.remove(folder)
     version = where.official.python
     if conda:
         call(_conda(version, folder), log, "conda create")
     else:
         call(venv_command(version, python, folder), log, "making the environment")
-    where.remember(python=str(folder / "bin" / "python"), environment_made=True)
+    where.remember(python=str(made), environment_made=True)
     return f"environment: built in {printable(folder)}"
 
 
@@ -134,7 +136,7 @@ def _locked(where: Installation, locked: str, log: IO[str]) -> str:
     builders = [*lock.BUILDERS, *where.official.build]
     for name, part in (("builders", lock.only(locked, builders)), ("lock", locked)):
         file = where.root / f"{name}.txt"
-        file.write_text(part)
+        file.write_text(part, encoding="utf-8")
         strictly = ["--require-hashes", "--no-deps", "--no-build-isolation", "-r", str(file)]
         call([*install, *strictly], log, "installing the lock", where.repo)
     count = len(list(lock.packages(locked)))
@@ -144,12 +146,9 @@ def _locked(where: Installation, locked: str, log: IO[str]) -> str:
 def _listed(where: Installation, log: IO[str]) -> str:
     official = where.official
     pip = [str(where.python), "-m", "pip", "install", "--disable-pip-version-check"]
-    if official.build:
-        call([*pip, *official.build], log, "pip install", where.repo)
-    for file in official.requirements:
-        call([*pip, "-r", file], log, f"pip install -r {file}", where.repo)
-    if official.packages:
-        call([*pip, *official.packages], log, "pip install", where.repo)
+    files = [["-r", file] for file in official.requirements]
+    for wanted in filter(None, (official.build, *files, official.packages)):
+        call([*pip, *wanted], log, f"pip install {' '.join(wanted)}", where.repo)
     return "packages: installed"
 
 
@@ -188,4 +187,4 @@ def _started(where: Installation, script: str, log: IO[str]) -> dict[str, Any]:
     result.unlink(missing_ok=True)
     command = [str(where.python), str(Path(probe.__file__)), str(result), script]
     call(command, log, f"starting {script}", where.repo, where.environment())
-    return dict(json.loads(result.read_text()))
+    return dict(json.loads(result.read_text(encoding="utf-8")))

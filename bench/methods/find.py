@@ -1,8 +1,10 @@
-"""Methods by name: cards, `spandrel:FILE`, `folder:PATH@NAME` and a user's own `FILE.py`."""
+"""Methods by name: those of cards, and those that people bring as files and folders."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,24 +16,23 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from bench.base.cards import read_card, read_folder
-from bench.base.errors import ImageError, UnknownName, WeightsError
+from bench.base.errors import UnknownName, WeightsError
 from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
+from bench.base.remote_file import Weight
 from bench.base.text import printable
-from bench.base.types import ImagePair, Method, SetMethod, Weight
+from bench.base.types import ImagePair, Method, SetMethod
 from bench.files import own_code
-from bench.files.image_folders import image_files, subfolders
-from bench.files.images import by_stem, file_sha256
-from bench.files.names import STEM, Matched, matched
-from bench.methods import lock, own_function
+from bench.files.images import file_sha256
+from bench.files.names import Matched, matched
+from bench.methods import finished, lock, own_file, own_function
 from bench.methods.card import MethodCard
+from bench.methods.finished import DATASET
 from bench.methods.installation import Installation, weights_hint
 from bench.processes.foreign import running
 from bench.remote import weights
 
 CARD_FOLDERS = (("baselines", "cards"),)
-DATASET = "{dataset}"
-"""Stands for a dataset's name in the path of a folder of finished images."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Entry:
         files: the finished SR images of a dataset by stem, for a method that is a folder of them.
         naming: how these are named, with `{stem}` for the image's name; "" where it is not said.
         modules: hash of each module beside a method file that it imports, by file name.
-        foreign: whether it is code or weights of the user's, which get a process of their own.
+        file: of code or weights of the user's, which get a process of their own.
     """
 
     name: str
@@ -52,7 +53,11 @@ class Entry:
     files: Callable[[str], Mapping[str, Path]] | None = None
     naming: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
-    foreign: bool = False
+    file: Path | None = None
+
+    @property
+    def foreign(self) -> bool:
+        return self.file is not None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -156,7 +161,7 @@ def matching(name: str) -> list[str]:
     Raises:
         UnknownName: there is none.
     """
-    if "*" not in name or ":" in name or name.endswith((".py", ".toml")):
+    if "*" not in name or is_brought(name):
         return [name]
     found = [known for known in all_methods() if fnmatchcase(known, name)]
     if not found:
@@ -171,23 +176,29 @@ def find(name: str) -> Entry:
 
     Names: a card's or its variant's; `spandrel:FILE` (weights spandrel knows);
     `folder:PATH[@NAME]` (finished images, matched by stem; `{dataset}` in PATH stands for the
-    dataset's name, `{stem}` in its last part says how files are named); `FILE.py` (defines
-    `upscale`); `FILE.toml` (a card).
+    dataset's name, `{stem}` in its last part says how files are named); `FILE.py[:NAME[(...)]]`
+    (a function `upscale`, or what is named, made with these arguments); `FILE.onnx`;
+    `diffusers:FOLDER` (a pipeline); `FILE.toml` (a card).
 
     Raises:
         UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
     """
-    if name.startswith("spandrel:"):
-        return _spandrel(name, Path(name.removeprefix("spandrel:")))
     if name.startswith("folder:"):
         return _folder(name)
     if name.startswith(own_function.PREFIX):
         return _python_function(name)
-    if name.endswith(".py"):
-        return _python_file(Path(name))
     if name.endswith(".toml"):
-        return Entry(name, _card_by_path(Path(name)), foreign=True)
+        return Entry(name, _card_by_path(Path(name)), file=Path(name))
+    for pattern, fields in _BROUGHT.items():
+        if match := re.fullmatch(pattern, name, re.DOTALL):
+            return _brought(name, fields, **match.groupdict(""))
     return Entry(name, all_methods().find(name))
+
+
+def is_brought(name: str) -> bool:
+    """Whether it names a file or folder of the user's, or a function."""
+    known = name.startswith(("folder:", own_function.PREFIX)) or name.endswith(".toml")
+    return known or any(re.fullmatch(pattern, name, re.DOTALL) for pattern in _BROUGHT)
 
 
 class _GivenCard(MethodCard):
@@ -208,24 +219,40 @@ def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     return _GivenCard(name=name, title=name, **said)
 
 
-def _spandrel(name: str, file: Path) -> Entry:
-    factory, given = "baselines.spandrel_models:SpandrelNetwork", [_given(file, "weights")]
-    card = _own_card(file.stem, factory, "weights given by path", weights=given)
-    return Entry(name, card, foreign=True)
+_BROUGHT: dict[str, dict[str, Any]] = {
+    r"spandrel:(?P<file>.+)": {"factory": "baselines.spandrel_models:SpandrelNetwork"},
+    r"diffusers:(?P<folder>.+)": {"seeded": True},
+    own_file.NAME.pattern: {"seeded": True},
+    r"(?P<file>.+\.onnx)": {"packages": ["onnxruntime>=1.17"]},
+}
+"""What methods that are files are called -> fields of their cards."""
 
 
-def _python_file(file: Path) -> Entry:
-    factory, given = "bench.methods:UserMethod", [_given(file, "method")]
-    card = _own_card(file.stem, factory, "a method in one file", weights=given, seeded=True)
-    return Entry(str(file), card, modules=own_code.hashes(file), foreign=True)
+def _brought(
+    name: str, fields: Mapping[str, Any], file: str = "", folder: str = "", call: str = ""
+) -> Entry:
+    """A method that is a file, or a folder of diffusers', with all that belongs to it."""
+    path = Path(file or os.path.join(folder, own_file.INDEX))
+    title = Path(os.path.abspath(folder)).name if folder else path.stem
+    said: dict[str, Any] = {"weights": [_given(path)], **fields}
+    said.setdefault("factory", "bench.methods:UserMethod")
+    if call and own_file.parsed(call):
+        title, said["options"] = f"{title}:{call}", {"call": call}
+    parts = own_code.hashes(path) if path.suffix == ".py" else {}
+    for part in Path(folder).rglob("*") if folder else ():
+        if part.is_file():
+            parts[part.relative_to(folder).as_posix()] = weights.sha256(part)
+    card = _own_card(title, summary="brought as a file", **said)
+    return Entry(name, card, modules=parts, file=path)
 
 
 def _python_function(name: str) -> Entry:
+    function, sha256 = own_function.registered(name)
     card = _own_card(
-        own_function.get(name).__name__,
+        function.__name__,
         "bench.methods.own_function:FunctionMethod",
         "a Python function",
-        options={"name": name, "sha256": own_function.sha256(name)},
+        options={"name": name, "sha256": sha256},
         seeded=True,
         max_workers=1,
     )
@@ -233,41 +260,19 @@ def _python_function(name: str) -> Entry:
 
 
 def _folder(name: str) -> Entry:
-    path, title = _path_and_title(name.removeprefix("folder:"))
+    path, title = finished.path_and_title(name.removeprefix("folder:"))
     note = "finished images given as a folder; not run here"
     card = _own_card(title, "", "finished images", note=note)
-    folder, naming = _folder_and_naming(path)
-    files = cache(lambda dataset: _finished(folder.replace(DATASET, dataset)))
+    folder, naming = finished.folder_and_naming(path)
+    files = cache(lambda dataset: finished.images_of(folder.replace(DATASET, dataset)))
     if DATASET not in folder:
         files("")  # it is there, and can be read
     return Entry(name, card, files, naming)
 
 
-def _folder_and_naming(path: str) -> tuple[str, str]:
-    """ "out/{stem}_x4" -> "out", "{stem}_x4"; a folder alone has no naming."""
-    return (str(Path(path).parent), Path(path).name) if STEM in path else (path, "")
-
-
-def _path_and_title(given: str) -> tuple[str, str]:
-    """What stands before and behind the last @, unless that is part of a folder's name."""
-    path, at, title = given.rpartition("@")
-    if not at or Path(given).is_dir() or DATASET in title:
-        folder, _ = _folder_and_naming(given)
-        return given, Path(folder.replace(DATASET, "")).resolve().name
-    return path, title
-
-
-def _finished(folder: str) -> Mapping[str, Path]:
-    files, clashes = by_stem(image_files(Path(folder)))
-    strange = [*clashes, *subfolders(Path(folder))]
-    if strange:
-        raise ImageError(strange[0][1], strange[0][0])
-    return files
-
-
-def _given(file: Path, what: str) -> Weight:
+def _given(file: Path) -> Weight:
     if not file.is_file():
-        raise WeightsError(f"{printable(file)}: expected a {what} file, found none there")
+        raise WeightsError(f"{printable(file)}: expected a file that is a method, found none there")
     return Weight(name=file.name, url=file.resolve().as_uri(), sha256=file_sha256(file))
 
 

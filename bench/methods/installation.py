@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class Installation:
     def record(self) -> dict[str, Any]:
         """What setup found and built; {} before it was run."""
         try:
-            return dict(json.loads((self.root / "setup.json").read_text()))
+            return dict(json.loads((self.root / "setup.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -86,7 +85,7 @@ class Installation:
     @property
     def python(self) -> Path:
         """The interpreter that runs the repository's code."""
-        return Path(self.record().get("python") or self.root / "environment" / "bin" / "python")
+        return Path(self.record().get("python") or interpreter(self.root / "environment"))
 
     def environment(self) -> dict[str, str]:
         """Variables for the repository's code, where nothing of a run is known."""
@@ -138,7 +137,7 @@ class Installation:
             hint = f"git -C {self.repo} checkout -- ."
             return Check("repository", "broken", f"{printable(first)} was changed", hint)
         for change in self.official.replacements:
-            if change.new not in (self.repo / change.file).read_text():
+            if change.new not in (self.repo / change.file).read_text(encoding="utf-8"):
                 return Check("repository", "broken", f"{change.file} is not adapted", self._setup)
         return Check("repository", "ok", f"{printable(self.repo)} at {found[:12]}")
 
@@ -174,6 +173,13 @@ class Installation:
         found = f"expected at {wanted.into} in the clone"
         found += f", where {absent[0]} is missing" if folder.exists() else ""
         return Check(name, "missing", found, self._setup)
+
+
+def interpreter(environment: Path, conda: bool = False) -> Path:
+    """The Python of an environment, which Windows keeps elsewhere."""
+    if os.name != "nt":
+        return environment / "bin" / "python"
+    return environment / "python.exe" if conda else environment / "Scripts" / "python.exe"
 
 
 def weights_hint(method: str, weight: Any) -> str:
@@ -222,15 +228,14 @@ def importing(where: Installation) -> str:
 def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]:
     """What code prints in another interpreter, and why it failed, in one line; one is ""."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; arguments are passed as data
-            [str(python), "-c", code, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **how,
-        )
+        return _printed([str(python), "-c", code, *arguments], timeout=300, **how)
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", f"does not run ({printable(error)})"
+
+
+def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
+    """What a program prints, and the last line of its errors where it fails; one is ""."""
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
     return ("", printable(lines[-1])) if done.returncode else (done.stdout.strip(), "")
 
@@ -249,20 +254,14 @@ def git(arguments: Sequence[str]) -> str:
     Raises:
         Unavailable: git is missing or failed.
     """
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
-            ["git", *arguments],  # noqa: S607 - the user's git
-            capture_output=True,
-            text=True,
-            env={**os.environ, "GIT_TERMINAL_PROMPT": "0"},
-            timeout=HOURS * 3600,
-        )
+        printed, failed = _printed(["git", *arguments], env=quiet, timeout=HOURS * 3600)
     except FileNotFoundError:
         raise Unavailable("git is not installed; install it, or clone by hand") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise Unavailable(f"git {printable(' '.join(arguments))}: {printable(lines[-1])}")
-    return done.stdout.strip()
+    if failed:
+        raise Unavailable(f"git {printable(' '.join(arguments))}: {failed}")
+    return printed
 
 
 def call(
@@ -292,12 +291,8 @@ def call(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what}: {printable(error)}") from error
     if done.returncode:
-        with open(log.name, errors="replace") as written:
+        with open(log.name, encoding="utf-8", errors="replace") as written:
             written.seek(start)
             lines = [line for line in written.read().splitlines() if line.strip()]
         last = printable(lines[-1]) if lines else "no message"
         raise Unavailable(f"{what} failed: {last}; all of it: {printable(log.name)}")
-
-
-def remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)

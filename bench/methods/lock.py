@@ -37,7 +37,7 @@ def read(card: MethodCard) -> str:
     """The lock of a card; "" where there is none that was made from it as it is."""
     package, *folders = FOLDER
     file = files(package).joinpath(*folders, f"{card.name}.txt")
-    text = file.read_text() if file.is_file() else ""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return text if text.startswith(head(card)) else ""
 
 

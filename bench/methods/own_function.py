@@ -6,17 +6,18 @@ import hashlib
 import inspect
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from operator import attrgetter
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import Unavailable, UnknownName
 from bench.base.hashing import json_sha256
+from bench.base.lazy import is_a
 from bench.base.text import printable
 from bench.files.images import file_sha256
-from bench.processes.foreign import LIBRARIES
+from bench.methods.own_file import Upscale, checked
+from bench.processes.foreign import LIBRARIES, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PREFIX = "python:"
 SHOWN = 60
-Upscale = Callable[..., "Tensor"]
 _known: dict[str, tuple[Upscale, str]] = {}
 _process, _uses = secrets.token_hex(8), count()
 
@@ -52,21 +52,12 @@ def register(function: Upscale) -> str:
     return name
 
 
-def get(name: str) -> Upscale:
-    """The function that is registered.
+def registered(name: str) -> tuple[Upscale, str]:
+    """The function of that name, and the hash of all that it is.
 
     Raises:
-        UnknownName: none of that name is, in this process.
+        UnknownName: none of that name is registered, in this process.
     """
-    return _registered(name)[0]
-
-
-def sha256(name: str) -> str:
-    """Hash of all that a registered function is."""
-    return _registered(name)[1]
-
-
-def _registered(name: str) -> tuple[Upscale, str]:
     if name not in _known:
         raise UnknownName(
             f"method '{printable(name)}' is a function of another process; run it from there"
@@ -81,7 +72,13 @@ class FunctionMethod:
         self.name = name
 
     def upscale(self, lr: Tensor, **arguments: Any) -> Tensor:
-        return get(self.name)(lr, **arguments)
+        function, _ = registered(self.name)
+        return checked(function(lr, **arguments), lr, arguments["scale"], _place(function))
+
+
+def _place(function: Upscale) -> str:
+    code = getattr(function, "__func__", function).__code__  # type: ignore[attr-defined]
+    return shown(code.co_filename, code.co_firstlineno)
 
 
 def _described(function: FunctionType | MethodType, seen: set[int]) -> dict[str, Any]:
@@ -151,7 +148,7 @@ def _made_of(value: Any, seen: set[int]) -> Any:
         return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, (FunctionType, MethodType)):
         return _described(value, seen)
-    if _is_a("torch", "nn.Module", value):
+    if is_a("torch", "nn.Module", value):
         return [_network_part(part, seen) for part in value.modules()]
     return _hash(value) or f"use {next(_uses)} in {_process}"
 
@@ -172,14 +169,9 @@ def _is_of_a_library(value: Any) -> bool:
 
 def _hash(value: Any) -> str:
     """Of an array or tensor; "" of anything else."""
-    if _is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
+    if is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
         return _array_hash(value)
-    return _tensor_hash(value) if _is_a("torch", "Tensor", value) else ""
-
-
-def _is_a(module: str, kind: str, value: Any) -> bool:
-    """isinstance, importing nothing: what is not imported yet has no instances."""
-    return module in sys.modules and isinstance(value, attrgetter(kind)(sys.modules[module]))
+    return _tensor_hash(value) if is_a("torch", "Tensor", value) else ""
 
 
 def _network_part(part: Any, seen: set[int]) -> Any:

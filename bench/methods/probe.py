@@ -101,6 +101,6 @@ if __name__ == "__main__":
     found = {"code": code, "help": printed, "ended": ended, "missing": missing(script)}
     torch = getattr(sys.modules.get("torch"), "_C", None)
     flags = getattr(torch, "_cuda_getArchFlags", lambda: None)() or ""
-    with open(result, "w") as target:
+    with open(result, "w", encoding="utf-8") as target:
         json.dump({**found, "kernels": flags.split()}, target)
     os._exit(0)  # threads that the script started are not waited for

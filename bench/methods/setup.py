@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bench.base import leftovers
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.methods import environment
 from bench.methods.card import Official, Snapshot
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation, git, remove
+from bench.methods.installation import Installation, git
 from bench.remote import archives, hub, weights
 from bench.remote.fetch import fetch_file
 
@@ -56,7 +58,7 @@ def setup(name: str, options: SetupOptions, progress: Progress) -> list[str]:
         )
     where = Installation(entry.card)
     where.root.mkdir(parents=True, exist_ok=True)
-    with where.log.open("a") as log:
+    with where.log.open("a", encoding="utf-8") as log:
         return list(_steps(where, options, log, progress))
 
 
@@ -93,16 +95,16 @@ def _clone(where: Installation, source: str) -> str:
         _replace(where.repo, where.official)
         return f"repository: is there, at {wanted[:12]}"
     fresh = where.root / f"repo.{os.getpid()}"
-    remove(fresh)
+    leftovers.remove(fresh)
     try:
         address = source or where.official.repository
         git(["clone", "--quiet", "--no-checkout", "--", address, str(fresh)])
         git(["-C", str(fresh), "checkout", "--quiet", "--detach", wanted])
         _replace(fresh, where.official)
-        remove(where.repo)
+        leftovers.remove(where.repo)
         fresh.rename(where.repo)
     finally:
-        remove(fresh)
+        leftovers.remove(fresh)
     where.remember(commit=wanted, source=address)
     return f"repository: cloned, at {wanted[:12]}"
 
@@ -110,7 +112,7 @@ def _clone(where: Installation, source: str) -> str:
 def _replace(repo: Path, official: Official) -> None:
     for change in official.replacements:
         path = repo / change.file
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         if change.new in text:
             continue
         if text.count(change.old) != 1:
@@ -118,7 +120,7 @@ def _replace(repo: Path, official: Official) -> None:
                 f"{printable(path)}: expected the text {change.old!r} once, found it "
                 f"{text.count(change.old)} times"
             )
-        path.write_text(text.replace(change.old, change.new))
+        path.write_text(text.replace(change.old, change.new), encoding="utf-8")
 
 
 def _head(repo: Path) -> str:
@@ -203,11 +205,12 @@ def link(target: Path, path: Path, inside: Path) -> None:
     """
     if not path.absolute().is_relative_to(inside.absolute()) or ".." in path.parts:
         raise Unavailable(f"{printable(path)}: expected a path inside {printable(inside)}")
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
-    elif path.exists():
+    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         path.rmdir()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target.absolute(), target_is_directory=target.is_dir())
+    elif path.exists() and not (path.is_symlink() or _is_copy(path, target)):
+        raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
+    weights.link_or_copy(target.absolute(), path)
+
+
+def _is_copy(path: Path, target: Path) -> bool:
+    return path.is_file() and target.is_file() and filecmp.cmp(path, target, shallow=False)

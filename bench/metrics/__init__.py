@@ -18,7 +18,8 @@ from typing import Any
 from bench.base.errors import BenchError, Unavailable, UnknownName, WeightsError
 from bench.base.lazy import resolve
 from bench.base.registry import Registry
-from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric, Weight
+from bench.base.remote_file import Weight
+from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric
 from bench.metrics import options, own, pyiqa_names
 from bench.metrics.catalogue import METRICS
 from bench.remote import weights

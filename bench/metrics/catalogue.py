@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import model_validator
 
 from bench.base.cards import Card, read_card
-from bench.base.types import MetricSpec, Weight
+from bench.base.remote_file import Weight
+from bench.base.types import MetricSpec
 
 
 class Catalogue(Card):

@@ -20,7 +20,8 @@ from pydantic import RootModel
 from bench.base.errors import Unavailable, UnknownName
 from bench.base.records import read_as, write_atomic
 from bench.base.registry import Registry
-from bench.base.types import CROP_BORDER, MetricOption, MetricSpec, Package, Weight
+from bench.base.remote_file import Weight
+from bench.base.types import CROP_BORDER, MetricOption, MetricSpec, Package
 from bench.metrics.catalogue import METRICS, PYIQA_WEIGHTS
 from bench.remote import weights
 

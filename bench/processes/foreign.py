@@ -86,7 +86,7 @@ def _message(error: BaseException, most: int | None) -> str:
 def _place(error: BaseException) -> str:
     """The innermost "FILE:LINE" that is neither ours nor a library's, else any that is not ours."""
     if isinstance(error, SyntaxError) and os.path.isfile(error.filename or ""):
-        return _shown(error.filename or "", error.lineno or 0)
+        return shown(error.filename or "", error.lineno or 0)
     walked = traceback.walk_tb(error.__traceback__)
     return _innermost([(frame.f_code.co_filename, line) for frame, line in walked])
 
@@ -102,10 +102,11 @@ def _innermost(places: Sequence[tuple[str, int]]) -> str:
     foreign = [(file, line) for file, line in places if not file.startswith((OURS, "<"))]
     own = [(file, line) for file, line in foreign if not file.startswith(LIBRARIES)]
     found = own or foreign
-    return _shown(*found[-1]) if found else ""
+    return shown(*found[-1]) if found else ""
 
 
-def _shown(file: str, line: int) -> str:
+def shown(file: str, line: int) -> str:
+    """FILE:LINE, from the working folder where it is below that."""
     here = Path(file).absolute()
     inside = here.is_relative_to(Path.cwd())
     return printable(f"{here.relative_to(Path.cwd()) if inside else here}:{line}")

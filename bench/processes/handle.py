@@ -109,7 +109,7 @@ class Worker:
 
 
 def _how(code: int | None) -> str:
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, which Windows does not name
         return "its process was killed, perhaps for lack of memory: try fewer --workers"
     if code is not None and code < 0:
         names = {each.value: each.name for each in signal.Signals}

@@ -18,8 +18,8 @@ from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
 from bench.base.progress import Advance
+from bench.base.remote_file import RemoteFile
 from bench.base.text import printable
-from bench.base.types import RemoteFile
 from bench.remote import hub, weights
 
 _CHUNK = 1 << 18

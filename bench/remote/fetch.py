@@ -11,8 +11,8 @@ from bench.base.cards import MAX_BYTES
 from bench.base.errors import BenchError, WeightsError
 from bench.base.progress import Advance, Progress
 from bench.base.records import write_atomic
+from bench.base.remote_file import RemoteFile
 from bench.base.text import printable, slug
-from bench.base.types import RemoteFile
 from bench.remote import weights, wheels
 
 

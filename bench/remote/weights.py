@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.base.errors import WeightsError
+from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
-from bench.base.types import RemoteFile
 from bench.remote import hub, soundness, wheels
 from bench.remote.ledger import Ledger
 
@@ -208,9 +208,9 @@ def link_or_copy(path: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
-        temporary.symlink_to(path.resolve())
-    except OSError:
-        shutil.copyfile(path, temporary)
+        temporary.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    except OSError:  # Windows, to users who may not make links
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, temporary)
     temporary.replace(target)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from bench.base.errors import WeightsError
 from bench.base.records import part_of
-from bench.base.types import RemoteFile
+from bench.base.remote_file import RemoteFile
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _TAG = re.compile(r"(cp|py)(\d+)-(\w+)-(\w+)")

@@ -133,7 +133,9 @@ class Cell:
             stored = self.stored(pair)
             sr, sha256 = (stored.path, stored.sha256) if stored else (None, "")
         missing = None if sr else self._why_missing(pair.id)
-        return Target(pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing)
+        return Target(
+            pair.id, sr, sha256, pair.hr, pair.hr_sha256, missing, pair.lr, pair.lr_sha256
+        )
 
     def _why_missing(self, image_id: str) -> Missing:
         if self.entry.files is not None:

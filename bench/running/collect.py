@@ -51,7 +51,7 @@ def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
     results = Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
         datasets=tuple(Item(plan.shown[d.name], d.title, d.note) for d in plan.datasets),
-        methods=tuple(_method_item(entry, plan) for entry in plan.methods),
+        methods=tuple(_method_item(entry, plan, scorer) for entry in plan.methods),
         metrics=tuple(_as_shown(spec, scorer) for spec in plan.metrics),
         scores=_frame(plan, scorer),
         pictures=_pictures(plan),
@@ -158,8 +158,19 @@ def _as_shown(spec: MetricSpec, scorer: Scorer) -> MetricSpec:
     return replace(spec, title=f"{spec.title} (other weights)") if substituted else spec
 
 
-def _method_item(entry: Entry, plan: Plan) -> Item:
-    notes = [entry.card.note, *entry.card.deviations, *entry.stand_ins(), *_losses(entry, plan)]
+def oddity(entry: Entry, plan: Plan, scorer: Scorer) -> str:
+    """What is wrong with a method's images as a whole, in one line; "" where nothing is."""
+    return scorer.oddity(target for cell in plan.cells_of(entry) for target in cell.targets)
+
+
+def _method_item(entry: Entry, plan: Plan, scorer: Scorer) -> Item:
+    notes = [
+        entry.card.note,
+        *entry.card.deviations,
+        *entry.stand_ins(),
+        *_losses(entry, plan),
+        oddity(entry, plan, scorer),
+    ]
     if entry.files is not None:
         notes += dict.fromkeys(cell.finished.note for cell in plan.cells_of(entry))
     return Item(

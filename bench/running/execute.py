@@ -16,11 +16,12 @@ from PIL import Image
 from bench import metrics
 from bench.base.errors import ImageError
 from bench.base.progress import Live, Progress, time_in_words
+from bench.base.text import printable
 from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
-from bench.running.collect import RunOutcome, made_elsewhere, outcome_of
+from bench.running.collect import RunOutcome, made_elsewhere, oddity, outcome_of
 from bench.running.fill import fill
 from bench.running.plan import Plan
 from bench.running.score import Scorer
@@ -33,6 +34,9 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
         fill(plan.cells_of(entry), plan.options, progress)
     own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
     plan.scorer.score_missing(own, plan.options, progress)
+    for entry in plan.methods:
+        if odd := oddity(entry, plan, plan.scorer):
+            progress.say(f"{printable(entry.name)}: {odd}")
     return outcome_of(plan, plan.scorer)
 
 

@@ -33,7 +33,7 @@ class RunOptions:
         limit: only the first images of every dataset.
         apart: no method runs in this process, as one of the user's never does.
         sr_name: how SR images of a folder are named, with `{stem}` for the HR image's stem.
-        modcrop: cut such an image and its HR image to the size that both have.
+        modcrop: cut images whose sides are less than a scale off to what fits their HR image.
         image_timeout: seconds after which an image is given up, where a method has a process of its
             own.
         on: whose processes work: "local" for this machine's, "ray" or "ray://HEAD:PORT".

@@ -13,8 +13,9 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Manifest, MetricSpec
 from bench.data import find as data
-from bench.methods.find import DATASET, Entry
+from bench.methods.find import Entry
 from bench.methods.find import find as find_method
+from bench.methods.finished import DATASET
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
 from bench.running.score import Scorer
@@ -96,7 +97,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
     store = Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
     specs = tuple(metrics.get(name) for name in suite.metrics)
-    sets = tuple(data.find(name, options.scale) for name in suite.datasets)
+    sets = tuple(data.find(name, options.scale, options.modcrop) for name in suite.datasets)
     for what, names in (
         ("method", [entry.card.name for entry in entries]),
         ("dataset", [dataset.name for dataset in sets]),

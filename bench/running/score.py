@@ -14,6 +14,7 @@ from bench.base.hashing import set_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
 from bench.cluster.work import for_metrics
+from bench.data.likeness import FINGERPRINT, LOOK, warning
 from bench.metrics.sets import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
@@ -34,6 +35,8 @@ class Target:
     hr: Path | None = None
     hr_sha256: str | None = None
     missing: Missing | None = None
+    lr: Path | None = None
+    lr_sha256: str | None = None
 
 
 Row = tuple[str, MetricSpec, float | Missing]
@@ -68,6 +71,8 @@ class Scorer:
             self._scores[spec.name] = store.scores(spec.name, print_)
             if spec.kind == "set":
                 self._features[spec.name] = store.features(metrics.of_features(print_))
+        if specs:
+            self._scores[LOOK.name] = store.scores(LOOK.name, FINGERPRINT)
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
@@ -104,7 +109,8 @@ class Scorer:
         groups: dict[str, list[Target]] = {}
         for target in targets:
             if target.sr is not None:
-                groups.setdefault(target.hr_sha256 or target.sr_sha256, []).append(target)
+                known = target.hr_sha256 or target.lr_sha256 or target.sr_sha256
+                groups.setdefault(known, []).append(target)
         jobs = []
         for group in groups.values():
             hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
@@ -115,16 +121,17 @@ class Scorer:
 
     def _hr_job(self, target: Target) -> ImageJob | None:
         if target.hr is None or target.hr_sha256 is None:
-            return None
+            known = target.lr and target.lr_sha256
+            return ImageJob(target.lr, known, (), {}) if target.lr and known else None
         return ImageJob(target.hr, target.hr_sha256, (), self._unknown_features(target.hr_sha256))
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
         wanted = tuple(
             spec
-            for spec in self.usable
+            for spec in [*self.usable, LOOK]
             if spec.kind == "image"
-            and (target.hr is not None or not spec.reference)
+            and (not spec.reference or target.hr or (spec is LOOK and target.lr))
             and self._scores[spec.name].get(_key(spec, target)) is None
         )
         features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
@@ -155,6 +162,12 @@ class Scorer:
         key = _key(spec, target)
         value = self._scores[spec.name].get(key)
         return self._failures.get((spec.name, key), NOT_COMPUTED) if value is None else value
+
+    def oddity(self, targets: Iterable[Target]) -> str:
+        """What is wrong with images as a whole, in one line; "" where nothing is known to be."""
+        looks = self._scores.get(LOOK.name)
+        found = [(t.image, looks.get(_key(LOOK, t))) for t in targets if looks and t.sr]
+        return warning([(image, value) for image, value in found if value is not None])
 
     def set_score(self, spec: MetricSpec, targets: Sequence[Target]) -> float | Missing:
         """The value of a whole set (FID, KID): only when no image of it is missing."""
@@ -208,7 +221,8 @@ def _for_good(missing: Sequence[Missing]) -> Missing:
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
-    return target.sr_sha256, target.hr_sha256 if spec.reference else None
+    known = target.hr_sha256 or (target.lr_sha256 if spec is LOOK else None)
+    return target.sr_sha256, known if spec.reference else None
 
 
 def _set_key(targets: Sequence[Target]) -> ScoreKey:

@@ -101,7 +101,7 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-    scores = [_collect(one, specs, scorer) for one in found]
+    scores = [_collect(one, specs, scorer, progress) for one in found]
     return [_with_composite(one, composite) for one in scores] if composite else scores
 
 
@@ -188,7 +188,9 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
     )
 
 
-def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> FolderScores:
+def _collect(
+    found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, progress: Progress
+) -> FolderScores:
     targets = sorted(found.targets.values(), key=lambda target: target.image)
     values: dict[str, list[float | Missing]] = {spec.name: [] for spec in specs}
     rows: list[Row] = []
@@ -207,7 +209,11 @@ def _collect(found: _Found, specs: Sequence[MetricSpec], scorer: Scorer) -> Fold
         _mean(spec, values[spec.name], len(targets), scorer.reasons[spec.name]) for spec in specs
     )
     names = {target.image: stem for stem, target in found.targets.items()}
-    told = _one_line_each(problems), tuple(found.refused), names, found.notes
+    notes = found.notes
+    if odd := scorer.oddity(targets):
+        notes = (*notes, f"{printable(found.folder)}: {odd}")
+        progress.say(notes[-1])
+    told = _one_line_each(problems), tuple(found.refused), names, notes
     return FolderScores(found.folder, tuple(rows), means, *told)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +22,9 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Method
 from bench.data.from_photos import packaged_photo, photo_collections
+from bench.data.likeness import LOOK, Look, warning
 from bench.files import images
-from bench.methods.card import MethodCard
+from bench.methods.card import MethodCard, Official
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.methods.installation import Check
@@ -38,6 +40,26 @@ CALLS = 9
 """Of the method, at most, in `_called`."""
 BATCH_LEVELS = 2
 """Of 255, by which an image may differ in a batch: a library may compute that in other ways."""
+INDEPENDENT = "images do not affect each other"
+NOT_JUDGED = "not judged, since one image and seed do not give the same pixels twice"
+JUDGED = {
+    "repeat": (
+        "the same image and seed give the same pixels",
+        "noise ignores the seed: the same image and seed gave other pixels",
+        "take all randomness from `seeds`, one generator for each image",
+    ),
+    "order": (
+        INDEPENDENT,
+        "images affect each other: one depends on those before it",
+        "keep nothing between calls that changes pixels",
+    ),
+    "batch": (
+        "images of a batch do not affect each other",
+        "an image is another in a batch of 2",
+        "treat each image of a batch by itself, with its own seed",
+    ),
+}
+"""By what is looked at: what is said where all is well, where it is not, and how to mend that."""
 
 
 def try_method(
@@ -56,47 +78,79 @@ def try_method(
         options = RunOptions(
             root / "store", device, workers=1, scale=SCALE, image_timeout=image_timeout
         )
+        run = partial(_run, name, root, options, progress)
         try:
             start = time.perf_counter()
-            _run(name, inputs, root / "together", options, progress)
+            together = run("together", inputs)
             seconds = time.perf_counter() - start
             found = f"2 photographs of {SIDE}x{SIDE} in {seconds:.1f} s, start included"
-            checks.append(Check("trial", "ok", found))
+            checks += [Check("trial", "ok", found), _look(inputs, together)]
             if entry.card.official is None:
                 checks += _called_apart(entry, inputs, options)
             else:
-                _run(name, inputs, root / "again", options, progress)
-                _run(name, inputs[1:], root / "alone", options, progress)
-                checks += _program(entry.card, inputs, root)
+                again, alone = run("again", inputs), run("alone", inputs[1:])
+                checks += _program(entry.card.official, together, again, alone)
         except BenchError as error:
             checks.append(Check("trial", "broken", str(error)))
     return checks
 
 
-# -- a program that is given a folder ------------------------------------------------------------
+def _photographs(folder: Path) -> list[Path]:
+    files = []
+    for photo in photo_collections()["packaged"].images[:2]:
+        path = folder / f"{photo.id}.png"
+        images.write_png(path, images.resize(packaged_photo(photo, 1), SIDE, SIDE, "bicubic"))
+        files.append(path)
+    return sorted(files)
 
 
-def _program(card: MethodCard, inputs: Sequence[Path], root: Path) -> Iterator[Check]:
-    """What three runs say: both photographs, both again, the second alone."""
-    assert card.official is not None
-    together = _files(root / "together", inputs)
-    again = _difference(together, _files(root / "again", inputs))
-    yield _judged(_REPEAT, again)
-    if again:
-        yield Check("order", "missing", _NOT_JUDGED)
+def _run(
+    name: str,
+    root: Path,
+    options: RunOptions,
+    progress: Progress,
+    into: str,
+    inputs: Sequence[Path],
+) -> list[np.ndarray]:
+    done = upscale_files(name, inputs, root / into, options, progress)
+    if done.failures:
+        raise BenchError("; ".join(f"{what}: {printable(why)}" for what, why in done.failures))
+    return [images.read_rgb(root / into / source.name) for source in inputs]
+
+
+def _look(inputs: Sequence[Path], made: Sequence[np.ndarray]) -> Check:
+    look, looks = Look(LOOK, "cpu"), []
+    for path, rgb in zip(inputs, made, strict=True):
+        lr = images.to_tensor(images.read_rgb(path))
+        looks.append((path.stem, look.score(images.to_tensor(rgb), lr, look.prepare(lr))))
+    if odd := warning(looks):
+        return Check("look", "broken", odd, "compare an output with its input by eye")
+    return Check("look", "ok", "images show what their inputs show, in place and in their colours")
+
+
+def _program(
+    official: Official,
+    together: list[np.ndarray],
+    again: list[np.ndarray],
+    alone: list[np.ndarray],
+) -> Iterator[Check]:
+    """What three runs over files say: both photographs, both again, the second alone."""
+    changed = _difference(together, again)
+    yield _judged("repeat", changed)
+    if changed:
+        yield Check("order", "missing", NOT_JUDGED)
         return
-    alone = _difference(together[1:], _files(root / "alone", inputs[1:]))
-    if not alone:
-        yield Check("order", "ok", _INDEPENDENT)
-    elif card.official.seeding == "run":
-        yield Check("order", "ok", _EXPECTED)
-    else:
-        found = f"images affect each other: {alone}, though the card says seeding = "
-        yield Check("order", "broken", f'{found}"{card.official.seeding}"', _MEND_CARD)
-
-
-def _files(folder: Path, inputs: Sequence[Path]) -> list[np.ndarray]:
-    return [images.read_rgb(folder / source.name) for source in inputs]
+    affected = _difference(together[1:], alone)
+    if affected and official.seeding != "run":
+        found = f'images affect each other: {affected}, though the card says seeding = "'
+        mend = 'seed each image, or write seeding = "run"'
+        yield Check("order", "broken", f'{found}{official.seeding}"', mend)
+        return
+    expected = (
+        'images affect each other, as expected of a card with seeding = "run": '
+        "shards and resumed runs give other noise"
+    )
+    yield Check("order", "ok", expected if affected else INDEPENDENT)
 
 
 # -- a method that is called ---------------------------------------------------------------------
@@ -121,6 +175,10 @@ def _all_called(task: tuple[str, Sequence[Path], str]) -> list[Check]:
     return list(_called(find_method(name), inputs, device))
 
 
+Photograph = tuple[np.ndarray, int]
+"""(H, W, 3) uint8 and a seed."""
+
+
 def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check]:
     """What calls of the method say; every comparison repeats a call with one thing changed.
 
@@ -129,46 +187,40 @@ def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check
     """
     files = {path.stem: images.read_rgb(path) for path in inputs}
     first, second = ((rgb, derive_seed(0, name)) for name, rgb in files.items())
-    method = _Loaded(entry, device)
+    method = _loaded(entry, device)
     fresh, again = method(second), method(second)
     after = [*method(first), *method(second)]
-    method = _Loaded(entry, device)
+    method = _loaded(entry, device)
     repeat = _difference(fresh, again) or _difference(fresh, method(second))
-    yield _judged(_REPEAT, repeat)
+    yield _judged("repeat", repeat)
     if repeat:
-        yield Check("order", "missing", _NOT_JUDGED)
-        yield Check("batch", "missing", _NOT_JUDGED)
+        yield Check("order", "missing", NOT_JUDGED)
+        yield Check("batch", "missing", NOT_JUDGED)
         return
     try:
         batch, mixed = method(first, second), ""
     except BenchError as error:
         batch, mixed = [], str(error)
     seed = _difference(fresh, method((second[0], second[1] + 1)))
-    untouched = [*_Loaded(entry, device)(first), *fresh]
-    yield _judged(_ORDER, _difference(untouched, after))
-    yield _judged(_BATCH, mixed or _difference(untouched, batch, BATCH_LEVELS))
+    untouched = [*_loaded(entry, device)(first), *fresh]
+    yield _judged("order", _difference(untouched, after))
+    yield _judged("batch", mixed or _difference(untouched, batch, BATCH_LEVELS))
     yield _seed(entry.card, seed)
 
 
-Photograph = tuple[np.ndarray, int]
-"""(H, W, 3) uint8 and a seed."""
+def _loaded(entry: Entry, device: str) -> Callable[..., list[np.ndarray]]:
+    """A method, loaded anew: called with photographs, it gives (H, W, 3) uint8 of each."""
+    import torch
 
+    method = cast(Method, entry.load(device))
 
-class _Loaded:
-    """A method, loaded anew."""
-
-    def __init__(self, entry: Entry, device: str) -> None:
-        self.name = entry.name
-        self.method = cast(Method, entry.load(device))
-
-    def __call__(self, *photographs: Photograph) -> list[np.ndarray]:
-        """One call with all of them; (H, W, 3) uint8 each."""
-        import torch
-
+    def call(*photographs: Photograph) -> list[np.ndarray]:
         lr = torch.cat([images.to_tensor(rgb) for rgb, _ in photographs])
-        with running(self.name):
-            sr = self.method.upscale(lr, scale=SCALE, seeds=[seed for _, seed in photographs])
+        with running(entry.name):
+            sr = method.upscale(lr, scale=SCALE, seeds=[seed for _, seed in photographs])
             return [images.to_uint8(sr[i : i + 1]) for i in range(len(photographs))]
+
+    return call
 
 
 def _seed(card: MethodCard, effect: str) -> Check:
@@ -178,34 +230,8 @@ def _seed(card: MethodCard, effect: str) -> Check:
     return Check("seed", "ok", f"another seed changes {'the pixels' if effect else 'nothing'}")
 
 
-# -- what is said --------------------------------------------------------------------------------
-
-_INDEPENDENT = "images do not affect each other"
-_NOT_JUDGED = "not judged, since one image and seed do not give the same pixels twice"
-_EXPECTED = (
-    'images affect each other, as expected of a card with seeding = "run": '
-    "shards and resumed runs give other noise"
-)
-_MEND_CARD = 'seed each image, or write seeding = "run"'
-_REPEAT = (
-    *("repeat", "the same image and seed give the same pixels"),
-    "noise ignores the seed: the same image and seed gave other pixels",
-    "take all randomness from `seeds`, one generator for each image",
-)
-_ORDER = (
-    *("order", _INDEPENDENT),
-    "images affect each other: one depends on those before it",
-    "keep nothing between calls that changes pixels",
-)
-_BATCH = (
-    *("batch", "images of a batch do not affect each other"),
-    "an image is another in a batch of 2",
-    "treat each image of a batch by itself, with its own seed",
-)
-
-
-def _judged(check: tuple[str, str, str, str], difference: str) -> Check:
-    what, right, wrong, mend = check
+def _judged(what: str, difference: str) -> Check:
+    right, wrong, mend = JUDGED[what]
     if difference:
         return Check(what, "broken", f"{wrong}: {difference}", mend)
     return Check(what, "ok", right)
@@ -219,22 +245,3 @@ def _difference(one: Sequence[np.ndarray], other: Sequence[np.ndarray], allowed:
     most = max(int(levels.max()) for levels in apart)
     share = max(float((levels > 0).mean()) for levels in apart)
     return f"{100 * share:.0f} % of the values, by up to {most} of 255" if most > allowed else ""
-
-
-def _photographs(folder: Path) -> list[Path]:
-    photos = photo_collections()["packaged"].images[:2]
-    files = []
-    for photo in photos:
-        rgb = packaged_photo(photo, 1)
-        path = folder / f"{photo.id}.png"
-        images.write_png(path, images.resize(rgb, SIDE, SIDE, "bicubic"))
-        files.append(path)
-    return sorted(files)
-
-
-def _run(
-    name: str, inputs: Sequence[Path], output: Path, options: RunOptions, progress: Progress
-) -> None:
-    done = upscale_files(name, inputs, output, options, progress)
-    if done.failures:
-        raise BenchError("; ".join(f"{what}: {printable(why)}" for what, why in done.failures))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.metering import Meter
@@ -16,10 +16,6 @@ from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import running
 from bench.running.cell import Cell, UpscaleTask
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 
 def require_scale(entry: Entry, scale: int) -> None:
@@ -60,9 +56,13 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         method = _loaded(task.method, task.device)
         lr = images.to_tensor(images.read_rgb(task.lr))
         sides = lr.shape[2:]
-        with running(task.method), Meter(task.device) as meter:
-            sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
-        rgb = _taken(sr, task)
+        try:
+            with running(task.method), Meter(task.device) as meter:
+                sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+            rgb = images.to_uint8(sr)
+        except ImageError as error:
+            name = f"{printable(task.lr)}: method '{printable(task.method)}'"
+            raise Unavailable(f"{name}: {error}") from error
         require_size(rgb.shape[:2], sides, task)
         images.write_png(task.output, rgb)
     except CannotWrite:  # the next image would meet the same
@@ -72,16 +72,6 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
     except Exception as error:  # ours: a full disk, say; others' images go on
         return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
     return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
-
-
-def _taken(sr: Tensor, task: UpscaleTask) -> np.ndarray:
-    """A method's output, (H, W, 3) uint8."""
-    try:
-        return images.to_uint8(sr)
-    except ImageError as error:
-        raise Unavailable(
-            f"{printable(task.lr)}: method '{printable(task.method)}': {error}"
-        ) from error
 
 
 def require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:

@@ -86,7 +86,7 @@ def upscale_dataset(
     method: str, dataset: str, options: RunOptions, progress: Progress, dry_run: bool = False
 ) -> Upscaled:
     """Fill the store with a method's images of a dataset."""
-    found = data.find(dataset, options.scale)
+    found = data.find(dataset, options.scale, options.modcrop)
     entry = _ready(method, found.scale)
     manifest = manifest_of(found, options, progress)
     store = Store(options.store)

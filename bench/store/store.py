@@ -42,7 +42,7 @@ class Store:
         if not marker.exists():
             _write_marker(self.root)
         try:
-            found = json.loads(marker.read_text())["layout"]
+            found = json.loads(marker.read_text(encoding="utf-8"))["layout"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
                 f"{printable(marker)}: is not a store's marker; choose another --store"

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bench.base.cards import Amount, Card, Names, Natural, Title
-from bench.base.types import FileName
+from bench.base.cards import Amount, Card, FileName, Names, Natural, Title
 
 
 class SuiteCard(Card):

@@ -12,13 +12,13 @@ from bench import metrics
 from bench.base.cards import Card, parse_toml, read_text
 from bench.base.errors import BenchError, UnknownName
 from bench.base.progress import Progress
+from bench.base.remote_file import RemoteFile, Weight
 from bench.base.text import in_words, printable, suggestion
-from bench.base.types import RemoteFile, Weight
 from bench.data.card import DatasetCard
 from bench.data.fetch import fetch_data
 from bench.data.find import dataset_cards
 from bench.methods.card import MethodCard
-from bench.methods.find import all_methods
+from bench.methods.find import all_methods, is_brought
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.metrics import get
@@ -167,8 +167,7 @@ def _kind(name: str) -> str:
         return _kind_of_card(card_file(name))
     if name in suites:
         return "suite"
-    own = name.endswith(".py") or name.startswith(("spandrel:", "folder:", "python:"))
-    if own or name in methods:
+    if is_brought(name) or name in methods:
         return "method"
     if metrics.registered(name) or name.startswith("pyiqa:"):
         return "metric"

@@ -169,7 +169,10 @@ def _unmade(suite: SuiteCard, root: Path) -> list[str]:
 def _install(package: str, progress: Progress) -> None:
     weights.cache_dir().mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "install", package]
-    with (weights.cache_dir() / "prepare.log").open("a") as log, progress.step(package):
+    with (
+        (weights.cache_dir() / "prepare.log").open("a", encoding="utf-8") as log,
+        progress.step(package),
+    ):
         call(pip, log, f"pip install {package}")
     importlib.invalidate_caches()
 

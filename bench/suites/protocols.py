@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from bench.base.cards import Card, Count, Names, Title, read_folder
+from bench.base.cards import Card, Count, FileName, Names, Title, read_folder
 from bench.base.registry import Registry
-from bench.base.types import FileName, MetricSpec
+from bench.base.types import MetricSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -104,7 +104,7 @@ class Choice:
     """What is taken of a suite, or instead of what it names."""
 
     methods: list[str] | None = option(
-        "Method names, spandrel:FILE, folder:PATH@NAME, FILE.py; comma list or repeated."
+        "Names, spandrel:FILE, folder:PATH@NAME, FILE.py[:NAME], FILE.onnx; comma list or repeated."
     )
     datasets: list[str] | None = option("Dataset names or folder:PATH; comma list or repeated.")
     metrics: Metrics = None
@@ -132,6 +132,7 @@ class StoredChoice(Choice):
     """What is taken of a suite as far as it is stored, wherever its scores were made."""
 
     scale: Scale = 4
+    modcrop: Modcrop = False
     device: str = option(
         "Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
         default="auto",
@@ -142,7 +143,14 @@ class StoredChoice(Choice):
 
     def options(self) -> RunOptions:
         store, device = self.store or default_store(), resolve_device("auto")
-        return RunOptions(store, device, seed=self.seed, limit=self.limit, scale=self.scale)
+        return RunOptions(
+            store,
+            device,
+            seed=self.seed,
+            limit=self.limit,
+            scale=self.scale,
+            modcrop=self.modcrop,
+        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ class Work:
     """Where and how this process upscales and scores."""
 
     scale: Scale = 4
+    modcrop: Modcrop = False
     device: Device = "auto"
     workers: WorkerCount = None
     image_timeout: ImageTimeout = IMAGE_TIMEOUT
@@ -178,6 +187,7 @@ class Work:
             seed=self.seed,
             limit=limit,
             scale=self.scale,
+            modcrop=self.modcrop,
             image_timeout=self.image_timeout,
             on=self.on,
         )

@@ -1,0 +1,214 @@
+"""Whether an SR image shows what its HR (or LR) image shows, at the same place, in its colours.
+
+Exchanged channels, a flip, a shift or a second gamma hardly change what metrics of luma say, and
+another picture under a right name only makes a mean worse. One look at each image tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import fft
+
+from bench.base.text import printable
+from bench.base.types import MetricSpec
+from bench.files import images
+
+LOOK = MetricSpec(
+    name="look",
+    title="Look",
+    better="lower",
+    reference=True,
+    means="what is wrong with an image as a whole; not shown as a score",
+    source="ours",
+    factory="bench.data.likeness:Look",
+)
+FINGERPRINT = {"metric": LOOK.name, "version": LOOK.version}
+SMALL, LARGE, LEAST = 64, 256, 32
+"""Sides in pixels: of the version in which colours are compared, of the middle in which places are,
+and of the smallest image that is judged."""
+BAND = 0.1
+"""Cycles per pixel, about, of the detail by which places are compared."""
+FLAT = 6 / 255
+"""Standard deviation below which an image is too flat to be told from another."""
+ANOTHER, MIRRORED = 0.4, 0.8
+"""Correlation with the reference below which it is another picture, and from which on a mirrored
+version is that picture. The outputs published for RealSR and DRealSR reach 0.90 and more."""
+NEARER, VISIBLE = 0.5, 2 / 255
+"""Share of the difference that a correction leaves where it is one, and the least it takes away."""
+SHIFT, SAME, FAR, SURE = 0.8, 0.5, 3.0, 0.3
+"""Pixels by which most images are shifted alike, with so little between them, or one by itself, and
+how sure that is. Networks are off by 0.4 against HR images that another lens took."""
+BLACK, WHITE, OTHER, EXCHANGED, GAMMA, SHIFTED = 1, 2, 6, 7, 8, 9
+KINDS = {
+    BLACK: "are almost black: are values in [0, 1] written as 0 to 255?",
+    WHITE: "are almost white: are values scaled to 255 twice?",
+    3: "are mirrored left to right",
+    4: "are upside down",
+    5: "are turned by 180°",
+    OTHER: "show another picture",
+    EXCHANGED: "have red and blue exchanged",
+    GAMMA: "are much brighter or darker, as by a second gamma",
+}
+MIRRORS: dict[int, tuple[int, ...]] = {3: (1,), 4: (0,), 5: (0, 1)}
+STEP, RANGE = 8, 4096
+"""A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown."""
+
+
+class Shift(NamedTuple):
+    """Pixels to the right and down, and whether that is far for one image."""
+
+    across: float
+    down: float
+    image: str
+    far: bool
+
+
+class Look:
+    """The metric that says what is wrong: kind and shift as one number, for `warning`.
+
+    Images are pixels as scoring holds them, or tensors (1, 3, H, W) in [0, 1].
+    """
+
+    sees_pixels = True
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        pass
+
+    def prepare(self, hr: Any) -> tuple[np.ndarray, np.ndarray]:
+        return _seen(_rgb(hr))
+
+    def score(self, sr: Any, hr: Any, prepared: tuple[np.ndarray, np.ndarray]) -> float:
+        """0 where nothing is wrong; `hr` may be the LR image as well."""
+        height, width = hr.shape[2:]
+        ratio, rest = divmod(sr.shape[2], height)
+        if rest or min(height, width) < LEAST or sr.shape[3] != ratio * width:
+            return 0.0
+        rgb = _rgb(sr)
+        small, detail = _seen(images.resize(rgb, width, height, "box") if ratio > 1 else rgb)
+        shift, agreement, in_place = _shift(
+            prepared[1], detail, [min(height, LARGE), min(width, LARGE)]
+        )
+        kind, sure = _kind(small, prepared[0]), agreement >= SURE
+        far = sure and max(map(abs, shift)) >= FAR and agreement > in_place + SURE
+        kind = SHIFTED if far and kind in (0, OTHER) else kind
+        known = sure and kind in (0, SHIFTED)
+        rows, columns = (round(side * ratio * STEP) + RANGE // 2 if known else 0 for side in shift)
+        return float((kind * RANGE + rows) * RANGE + columns)
+
+
+def _rgb(image: Any) -> np.ndarray:
+    return image.rgb if hasattr(image, "rgb") else images.to_uint8(image)
+
+
+def _seen(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared of (H, W, 3) uint8: small (h, w, 3) in [0, 1], and detail of the middle by
+    frequency, of length 1."""
+    height, width = rgb.shape[:2]
+    part = max(1, min(height, width) // SMALL)
+    small = images.resize(rgb, width // part, height // part, "box").astype(np.float32) / 255
+    rows, columns = min(height, LARGE), min(width, LARGE)
+    middle = images.crop(rgb, (width - columns) // 2, (height - rows) // 2, columns, rows)
+    luma, (window, band) = _luma(middle.astype(np.float32)), _filter(rows, columns)
+    detail = fft.rfft2((luma - luma.mean()) * window) * band
+    return small, detail / max(float(np.linalg.norm(detail)), 1e-9)
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    return rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@lru_cache(maxsize=64)
+def _filter(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A window over pixels, and a band pass over frequencies."""
+    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None])
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    return window, (frequency * np.exp(-((frequency / BAND) ** 2))).astype(np.float32)
+
+
+def _kind(sr: np.ndarray, expected: np.ndarray) -> int:
+    """Which of KINDS it is, by small versions of both, (h, w, 3); 0 for none."""
+    for kind, at in ((BLACK, 0.0), (WHITE, 1.0)):
+        share, usual = (float((abs(x - at) < VISIBLE).mean()) for x in (sr, expected))
+        if share > 0.9 and usual < 0.5:
+            return kind
+    luma, wanted = _luma(sr), _luma(expected)
+    if min(luma.std(), wanted.std()) < FLAT:
+        return 0
+    agreement = _correlation(luma, wanted)
+    for kind, sides in MIRRORS.items():
+        mirrored = _correlation(np.flip(luma, sides), wanted)
+        if mirrored > max(MIRRORED, (1 + agreement) / 2):
+            return kind
+    if agreement < ANOTHER:
+        return OTHER
+    if _nearer(sr[..., ::-1], sr, expected):
+        return EXCHANGED
+    told = (wanted > 0.1) & (wanted < 0.9) & (luma > 0.02) & (luma < 0.98)
+    gamma = float(np.median(np.log(luma[told]) / np.log(wanted[told]))) if told.any() else 1.0
+    return GAMMA if not 0.6 < gamma < 1.6 and _nearer(wanted**gamma, wanted, luma) else 0
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def _nearer(mended: np.ndarray, given: np.ndarray, expected: np.ndarray) -> bool:
+    left, before = (float(abs(each - expected).mean()) for each in (mended, given))
+    return left < NEARER * before and before - left > VISIBLE
+
+
+def _shift(
+    expected: np.ndarray, found: np.ndarray, sides: list[int]
+) -> tuple[list[float], float, float]:
+    """((rows, columns) that an image is shifted by, agreement there, agreement in place)."""
+    agreement = fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
+    row, column = divmod(int(agreement.argmax()), sides[1])
+    shift = []
+    for line, place in ((agreement[:, column], row), (agreement[row], column)):
+        before, at, after = (float(line[(place + step) % len(line)]) for step in (-1, 0, 1))
+        bend = before - 2 * at + after
+        exact = place + (0.5 * (before - after) / bend if bend else 0.0)
+        shift.append(exact - len(line) if exact > len(line) / 2 else exact)
+    return shift, float(agreement[row, column]), float(agreement[0, 0])
+
+
+def warning(looks: Sequence[tuple[str, float]]) -> str:
+    """What is wrong with the images of a method, in one line; "" where nothing is.
+
+    Args:
+        looks: images, and what `Look` gave of each.
+    """
+    kinds: dict[int, list[str]] = {kind: [] for kind in KINDS}
+    shifts: list[Shift] = []
+    for image, value in looks:
+        rest, columns = divmod(int(value), RANGE)
+        kind, rows = divmod(rest, RANGE)
+        if rows:
+            across, down = ((side - RANGE // 2) / STEP for side in (columns, rows))
+            shifts.append(Shift(across, down, image, kind == SHIFTED))
+        elif kind:
+            kinds[kind].append(image)
+    told = [(names, KINDS[kind]) for kind, names in kinds.items() if names]
+    if found := _shifted(shifts):
+        how = f"are shifted by up to ({found[0].across:+.1f}, {found[0].down:+.1f}) pixels"
+        told.append(([shift.image for shift in found], how))
+    return "; ".join(
+        f"{len(names)} of {len(looks)} images {what} ('{printable(names[0])}')"
+        for names, what in told
+    )
+
+
+def _shifted(shifts: list[Shift]) -> list[Shift]:
+    """The images that are all shifted alike, else those that are shifted far; most of it first."""
+    if not shifts:
+        return []
+    across, down = median(s.across for s in shifts), median(s.down for s in shifts)
+    alike = [s for s in shifts if max(abs(s.across - across), abs(s.down - down)) <= SAME]
+    all_alike = len(alike) >= max(2, 2 * len(shifts) / 3) and max(abs(across), abs(down)) >= SHIFT
+    found = alike if all_alike else [shift for shift in shifts if shift.far]
+    return sorted(found, key=lambda shift: -max(abs(shift.across), abs(shift.down)))

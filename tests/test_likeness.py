@@ -1,0 +1,170 @@
+"""What is wrong with images as a whole: found where it is, never where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import Cli
+from pictures import photo
+from PIL import Image
+from torch import Tensor
+
+import bench
+from bench.data.from_photos import packaged_photo, photo_collections
+from bench.data.likeness import LOOK, Look, warning
+from bench.files import images
+
+LOOKS = Look(LOOK, "cpu")
+Change = Callable[[Tensor], Tensor]
+
+
+def rounded(x: Tensor) -> Tensor:
+    return (x.clamp(0, 1) * 255).round() / 255
+
+
+def moved(x: Tensor, pixels: float) -> Tensor:
+    """To the right and below, by any part of a pixel."""
+    step = 2 * pixels / x.shape[3], 2 * pixels / x.shape[2]
+    theta = torch.tensor([[[1.0, 0, -step[0]], [0, 1, -step[1]]]])
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "bgr": (lambda x: x.flip(1), "red and blue exchanged"),
+    "ones": (lambda x: x.round() / 255, "almost black"),
+    "twice": (lambda x: x * 255, "almost white"),
+    "overflow": (lambda x: (x * 255 * 255 % 256).floor() / 255, "another picture"),
+    "gamma": (lambda x: x ** (1 / 2.2), "second gamma"),
+    "linear": (lambda x: x**2.2, "second gamma"),
+    "flip": (lambda x: x.flip(3), "mirrored left to right"),
+    "upside down": (lambda x: x.flip(2), "upside down"),
+    "turned": (lambda x: x.flip((2, 3)), "turned by 180°"),
+    "half an LR pixel": (lambda x: moved(x, 2.0), "shifted by up to (+"),
+    "9 pixels": (lambda x: x.roll((-9, 9), (2, 3)), "shifted by up to (+"),
+}
+
+
+def looked(pairs: dict[str, tuple[Tensor, Tensor]]) -> str:
+    found = []
+    for name, (sr, other) in pairs.items():
+        found.append((name, LOOKS.score(rounded(sr), other, LOOKS.prepare(other))))
+    return warning(found)
+
+
+@pytest.fixture(scope="module")
+def photographs() -> dict[str, Tensor]:
+    chosen = photo_collections()["packaged"].images[:4]
+    return {p.id: images.to_tensor(packaged_photo(p, 16))[..., :512, :512] for p in chosen}
+
+
+@pytest.mark.parametrize("reference", ["hr", "lr"])
+@pytest.mark.parametrize("fault", WRONG)
+def test_each_fault_is_named_against_hr_and_lr(
+    fault: str, reference: str, photographs: dict[str, Tensor]
+) -> None:
+    change, message = WRONG[fault]
+    pairs = {}
+    for name, hr in photographs.items():
+        other = hr if reference == "hr" else rounded(F.avg_pool2d(hr, 4))
+        pairs[name] = (change(F.avg_pool2d(hr, 3, 1, 1)), other)
+    told = looked(pairs)
+    assert message in told and f"of {len(pairs)} images" in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "upscaled",
+    [
+        lambda lr: F.interpolate(lr, scale_factor=4, mode="nearest"),
+        lambda lr: F.interpolate(lr, scale_factor=4, mode="bicubic"),
+        lambda lr: F.interpolate(lr, scale_factor=4, mode="bilinear", align_corners=True),
+        lambda lr: F.interpolate(lr, scale_factor=4, mode="bicubic") * 0.9 + 0.08,
+    ],
+)
+def test_what_methods_do_is_no_fault(upscaled: Change, photographs: dict[str, Tensor]) -> None:
+    lrs = {name: rounded(F.avg_pool2d(hr, 4)) for name, hr in photographs.items()}
+    assert not looked({name: (upscaled(lrs[name]), hr) for name, hr in photographs.items()})
+    assert not looked({name: (upscaled(lr), lr) for name, lr in lrs.items()})
+
+
+def test_flat_grey_and_tiny_images_are_not_judged() -> None:
+    flat, grey = torch.full((1, 3, 64, 64), 0.5), photo(64, 64, 1).mean(2, keepdims=True) / 255
+    tiny, grey_ = torch.rand(1, 3, 16, 16), torch.from_numpy(grey).float().permute(2, 0, 1)[None]
+    grey_ = grey_.expand(1, 3, 64, 64)
+    pairs = {"flat": (flat, flat + 0.1), "grey": (grey_.flip(1), grey_), "tiny": (1 - tiny, tiny)}
+    assert not looked(pairs)
+    black = torch.zeros(1, 3, 64, 64)
+    assert not looked({"night": (black, black), "snow": (black + 1, black + 1)})
+
+
+@pytest.mark.parametrize("name", ["realsr", "drealsr"])
+def test_no_false_alarm_on_published_outputs(name: str, golden: Path) -> None:
+    pairs, crops = {}, {}
+    for path in sorted((golden / name / "hr").iterdir()):
+        hr, lr, sr = (
+            images.to_tensor(images.read_rgb(golden / name / part / path.name))
+            for part in ("hr", "lr", "osediff")
+        )
+        pairs[path.stem], crops[path.stem] = (sr, hr), (hr, lr)
+    assert not looked(pairs) and not looked(crops)
+    named = list(pairs)
+    pairs[named[3]] = (pairs[named[4]][0], pairs[named[3]][1])
+    assert looked(pairs) == f"1 of {len(pairs)} images show another picture ('{named[3]}')"
+
+
+# -- where it is said ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exchanged(cli: Cli, tmp_path: Path) -> Path:
+    """`cwd/set` with `lr` and `hr`, and `cwd/sr` with two images right and one BGR."""
+    root = tmp_path / "cwd"
+    for index, photo_ in enumerate(photo_collections()["packaged"].images[:3]):
+        hr = packaged_photo(photo_, 16)[:128, :128]
+        lr = images.resize(hr, 32, 32, "box")
+        for part, pixels in (
+            ("set/hr", hr),
+            ("set/lr", lr),
+            ("sr", hr[..., ::-1] if index == 1 else hr),
+        ):
+            (root / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(pixels)).save(root / part / f"{index}.png")
+    return root
+
+
+def test_score_and_gate_say_it_each_time_without_work(exchanged: Path, cli: Cli) -> None:
+    known = "1 of 3 images have red and blue exchanged ('1.png')"
+    ask = ("score", "--sr", "sr", "--hr", "set/hr", "--metrics", "psnr_y")
+    first, again = cli(*ask), cli(*ask)
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert known in first.stderr and known in again.stderr
+    assert "scores: 0" not in again.stderr and "scores:" not in again.stderr
+    assert known in " ".join(json.loads(cli(*ask, "--json").stdout)["notes"])
+    asked = ("gate", "--sr", "sr", "--hr", "set/hr", "--metrics", "psnr_y")
+    assert known in cli(*asked, "--reference", "ref.toml", "--update").stderr
+
+
+def test_run_says_it_and_notes_it_under_the_table(exchanged: Path, cli: Cli) -> None:
+    ask = ("--methods", "folder:sr@Mine", "--datasets", "folder:set", "--metrics", "psnr_y")
+    done = cli("run", "quick", *ask, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "folder:sr@Mine: 1 of 3 images have red and blue exchanged ('1')" in done.stderr
+    assert "red and blue exchanged" in (exchanged / "out" / "table.md").read_text()
+
+
+def test_without_hr_the_lr_image_is_looked_at(exchanged: Path, cli: Cli) -> None:
+    ask = ("--methods", "folder:sr@Mine", "--datasets", "folder:set/lr", "--metrics", "niqe")
+    assert "red and blue exchanged ('1')" in cli("run", "quick", *ask, "--out", "out").stderr
+
+
+def test_an_image_gets_no_look_in_its_scores(exchanged: Path, tmp_path: Path) -> None:
+    frame = bench.score(
+        exchanged / "sr", exchanged / "set" / "hr", metrics="psnr_y", store=tmp_path / "store"
+    )
+    assert set(frame["metric"]) == {"psnr_y"}
