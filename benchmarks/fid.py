@@ -13,7 +13,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +39,6 @@ def clean_fid(x: Features, y: Features) -> float:
     return float(cleanfid.frechet_distance(*moments))
 
 
-def with_disp(sqrtm: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda matrix, disp=True: sqrtm(matrix) if disp else (sqrtm(matrix), 0.0)
-
-
 def timed(function: Callable[[], float]) -> tuple[float, float]:
     start = time.perf_counter()
     value = function()
@@ -51,7 +46,6 @@ def timed(function: Callable[[], float]) -> tuple[float, float]:
 
 
 def race(count: int, dimensions: int) -> Row:
-    """Seconds and values of both at one n; load of the machine before."""
     x, y = features(count, dimensions)
     frechet_distance(x[:3], y[:3])
     load = os.getloadavg()[0]
@@ -74,7 +68,8 @@ def main() -> None:
     options = parser.parse_args()
     import cleanfid.fid as cleanfid
 
-    cleanfid.linalg.sqrtm = with_disp(linalg.sqrtm)
+    sqrtm = linalg.sqrtm
+    cleanfid.linalg.sqrtm = lambda matrix, disp=True: sqrtm(matrix) if disp else (sqrtm(matrix), 0)
     counts = map(int, options.images.split(","))
     show(race(count, options.dimensions) for count in counts)
 

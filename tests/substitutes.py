@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -147,7 +148,42 @@ def _inception(path: Path) -> None:
     torch.jit.save(torch.jit.script(_Layers(layers.eval())), path)
 
 
+def _checkpoint(make: Callable[[], nn.Module], path: Path) -> None:
+    """A network of pyiqa's on an untrained backbone, as its checkpoints are saved."""
+    import timm
+
+    create = timm.create_model
+    timm.create_model = lambda name, pretrained, **options: create(name, **options)
+    try:
+        _save({"params": make().state_dict()}, path)
+    finally:
+        timm.create_model = create
+
+
+def _topiq(path: Path) -> None:
+    from pyiqa.archs.topiq_arch import CFANet
+
+    options = {"semantic_model_name": "resnet50", "model_name": "cfanet_nr_koniq_res50"}
+    _checkpoint(lambda: CFANet(**options, use_ref=False, pretrained=False), path)
+
+
+def _hyperiqa(path: Path) -> None:
+    from pyiqa.archs.hypernet_arch import HyperNet
+
+    _checkpoint(lambda: HyperNet(pretrained=False), path)
+
+
+def _small_clip(path: Path) -> None:
+    """CLIP's class, small: ViT-B/32 is known by its file's name alone."""
+    from clip.model import CLIP
+
+    _archive(CLIP(32, 32, 2, 64, 16, 77, 49408, 64, 1, 1).state_dict(), path)
+
+
 MAKERS = {
+    "cfanet_nr_koniq_res50-9a73138b.pth": _topiq,
+    "HyperIQA-resnet50-koniq10k-c96c41b1.pth": _hyperiqa,
+    "ViT-B-32.pt": _small_clip,
     "alexnet-owt-7be5be79.pth": _alexnet,
     "vgg16-397923af.pth": _vgg16,
     "LPIPS_v0.1_alex-df73285e.pth": _lpips,

@@ -19,6 +19,7 @@ from bench.audit.grid import read_grid
 from bench.audit.latex import grids
 from bench.audit.marks import place_of
 from bench.audit.names import split_metric
+from bench.audit.numbers import numbers
 from bench.audit.prose import ClaimsCard
 from bench.audit.recompute import audit
 from bench.audit.values import Audit, Mark, Value
@@ -495,7 +496,7 @@ def test_unreadable_input_is_one_line_that_names_the_file(name: str, tmp_path: P
     content = UNREADABLE[name]
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(BenchError) as error:
         audit_files([tmp_path / name])
     assert name in str(error.value)
     assert "\n" not in str(error.value)
@@ -591,7 +592,6 @@ def test_numbers_are_read_as_printed(cell: str, tmp_path: Path) -> None:
 UNREAD = {
     "1,234": "may be thousands or three decimals",
     "<0.01": "is not a number that can be told",
-    "12.3M": "is not a number that can be told",
     "24.1-24.9": "is not a number that can be told",
     "24.1/0.71": "2 numbers for 1 metric",
     "24.1 (0.71)": "2 numbers for 1 metric",
@@ -732,7 +732,42 @@ MARKDOWN = """A | pipe in text.
 | **Ours** | **26.80** | **0.2511** | **1.2** |
 | Ours-L | <u>26.51</u> | *0.2600* | 1,234.5 |
 """
+CELLCOLOR = r"""\begin{tabular}{l|ccc|ccc} \toprule
+& \multicolumn{3}{c|}{\textbf{RealSR}} & \multicolumn{3}{c}{\textbf{DRealSR}} \\ \cmidrule(lr){2-4}
+\textbf{Method} & PSNR$\uparrow$ & LPIPS$\downarrow$ & Size (M)$\downarrow$ & PSNR$\uparrow$ &
+LPIPS$\downarrow$ & Size (M)$\downarrow$ \\ \midrule
+HR & 80.00 & 0.000 & 0 & 80.00 & 0.000 & 0 \\ \midrule
+A & \cellcolor{best}26.39 & \cellcolor{second}0.267 & \cellcolor{best}16 &
+\cellcolor{second}28.75 & \cellcolor{second}0.288 & \cellcolor{best}16 \\
+B & 26.01 & 0.301 & \cellcolor{second}20 & 28.03 & 0.328 & \cellcolor{second}20 \\
+\textbf{Ours} & \cellcolor{second}\textbf{26.30} & \cellcolor{best}\textbf{0.250} & \textbf{30} &
+\cellcolor{best}\textbf{28.80} & \cellcolor{best}\textbf{0.270} & \textbf{30} \\ \end{tabular}"""
+LEVELS = """|  | DIV2K |  | RealSR |  |
+|---|---|---|---|---|
+| Method | PSNR ↑ | LPIPS ↓ | PSNR ↑ | LPIPS ↓ |
+| A | 24.1 | 0.31 | 25.1 | 0.29 |
+| B | **24.9** | 0.30 | **25.3** | 0.28 |
+| C | 24.2 | **0.25** | 25.0 | **0.22** |
+"""
+STACKED = r"""\begin{tabular}{lcc} Method & \makecell{RealSR\\PSNR$\uparrow$ / LPIPS$\downarrow$} &
+\makecell{DRealSR\\PSNR$\uparrow$ / LPIPS$\downarrow$} \\ \midrule A & 25.1 / 0.31 & 27.9 / 0.33 \\
+B & $\mathbf{2 6 . 1}$ / 0.29 & \textbf{28.9} / 0.31 \\
+C & 25.9 / \textbf{0.25} & 28.1 / \textbf{0.28} \\ \end{tabular}"""
+BESIDE = """| Method | PSNR | LPIPS | Method | PSNR | LPIPS |
+|---|---|---|---|---|---|
+| A | 16.770 | 0.474 | C | 24.240 | 0.152 |
+| B | 20.418 | 0.216 | D | **25.086** | **0.108** |
+"""
 PLANTED = {
+    "cellcolor": (
+        CELLCOLOR,
+        r"\cellcolor{best}26.39",
+        "26.39",
+        "A 26.39 is the best and not marked",
+    ),
+    "levels": (LEVELS, "25.3", "25.0", "A 25.1 is the best and not marked"),
+    "stacked": (STACKED, r"\mathbf{2 6 . 1}", "26.1", "B 26.1 is the best and not marked"),
+    "beside": (BESIDE, "24.240", "25.240", "C 25.240 is the best and not marked"),
     "blocks": (BLOCKS, r"\textbf{0.284}", "0.284", "Ours 0.284 is the best and not marked"),
     "categories": (CATEGORIES, r"P & 5.10", r"P & \underline{5.10}", "P 5.10 is 4th best"),
     "reference": (REFERENCE, r"\fst{27.50}", "27.50", "A 27.50 is the best and not marked"),
@@ -749,13 +784,50 @@ def test_a_marked_table_holds_and_a_planted_contradiction_is_found(
     name: str, tmp_path: Path
 ) -> None:
     table, right, wrong, detail = PLANTED[name]
-    file = "t.md" if name == "markdown" else "t.tex"
+    file = "t.tex" if "tabular" in table else "t.md"
     _, found = read(tmp_path, table, file)
     assert not found.findings and not found.abstained and not found.unread
     assert table.count(right) == 1
     _, found = read(tmp_path, table.replace(right, wrong), file)
     (finding,) = found.findings
     assert detail in finding.detail
+
+
+WHOSE = """| Video | CLIP-IQA ↑ | MUSIQ ↑ | NIQE ↓ |
+|---|---|---|---|
+| a | 0.457 | 68.68 | 4.29 |
+| b | 0.529 | 62.31 | 6.20 |
+| **Mean** | **0.493** | **65.50** | **5.25** |
+"""
+
+
+def test_a_row_marked_throughout_may_say_whose_it_is(tmp_path: Path) -> None:
+    _, found = read(tmp_path, WHOSE, "t.md")
+    assert not found.findings
+    assert found.notes == ("t.md: the marks of Mean may only say whose row it is",)
+
+
+def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:
+    table = LEVELS.replace("**24.9**", "24.9 or so")
+    _, found = read(tmp_path, table, "t.md")
+    assert not found.findings
+    assert [cell.text for cell in found.unread] == ["24.9 or so"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("433 MB", "433E6"),
+        ("16.7M", "16.7E6"),
+        ("2.5×", "2.5"),
+        ("25 MB (17×)", "25E6"),
+        ("12 ms", "12"),
+    ],
+)
+def test_sizes_and_factors_are_numbers(text: str, value: str) -> None:
+    found = numbers(text)
+    assert not isinstance(found, str)
+    assert [number.value for number in found] == [Decimal(value)]
 
 
 UNCLEAR = r"""\begin{tabular}{lcc} Method & PSNR$\uparrow$ & SSIM \\ \midrule

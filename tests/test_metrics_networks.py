@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pictures import photo
 from substitutes import plant
 
 from bench import metrics
-from bench.base.errors import BenchError, Unavailable, WeightsError
-from bench.base.types import MetricSpec
+from bench.base.errors import BenchError, ImageError, Unavailable, WeightsError
+from bench.base.types import MetricSpec, Weight
 from bench.metrics.catalogue import PYIQA_WEIGHTS
 
 NETWORKS = [
@@ -27,6 +29,8 @@ NETWORKS = [
     "kid",
     "patch_fid",
     "patch_kid",
+    "topiq_nr",
+    pytest.param("hyperiqa", marks=pytest.mark.slow),
     pytest.param("maniqa", marks=pytest.mark.slow),
 ]
 
@@ -57,7 +61,7 @@ def pyiqa_called_directly(spec: MetricSpec, hub: Path) -> Any:
     create = timm.create_model
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
         patch.setattr(download_util, "DEFAULT_CACHE_DIR", str(hub / "pyiqa"))
-        patch.setattr(timm, "create_model", lambda name, pretrained: create(name))
+        patch.setattr(timm, "create_model", lambda name, pretrained, **own: create(name, **own))
         return pyiqa.create_metric(spec.pyiqa_name, device=torch.device("cpu"), **options)
 
 
@@ -173,3 +177,54 @@ def test_files_that_are_not_listed_are_fetched_found_and_fingerprinted(
     sr, hr = tensor(96, 96, 0), tensor(96, 96, 1)
     metric: Any = metrics.load(spec)
     assert metric.score(sr, hr, metric.prepare(hr)) > 0
+
+
+@pytest.mark.parametrize("planted", ["clip_similarity"], indirect=True)
+def test_likeness_by_clip_is_1_for_equal_images(planted: MetricSpec) -> None:
+    check_likeness(metrics.load(planted))
+
+
+def test_likeness_and_distance_by_dinov2(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With random weights of a small network of timm's same class."""
+    import timm
+    from safetensors.torch import save_file
+
+    name = "vit_tiny_patch16_224"
+    file = clean_home / f"torch/hub/timm/{name}.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(timm.create_model(name, pretrained=False).state_dict(), file)
+    weight = Weight(name=file.name, folder="hub/timm")
+    one, sets = (replace(metrics.get(n), weights=(weight,)) for n in ("dino_similarity", "dino_fd"))
+    check_likeness(metrics.load(one))
+    metric: Any = metrics.load(sets)
+    rows = np.stack([metric.features(tensor(48, 64, seed)) for seed in range(4)])
+    assert rows.shape == (4, 192) and rows.dtype == np.float64
+    assert metric.distance(rows, rows) == pytest.approx(0, abs=1e-6)
+    assert metric.distance(rows, rows + 1) == pytest.approx(192, rel=1e-6)
+
+
+def check_likeness(metric: Any) -> None:
+    hr, sr = tensor(64, 80, 0), tensor(64, 80, 1)
+    prepared = metric.prepare(hr)
+    assert metric.score(hr, hr, prepared) == pytest.approx(1, abs=1e-5)
+    assert -1 <= metric.score(sr, hr, prepared) < 1
+
+
+def test_consistency_with_the_lr_image_is_psnr_of_what_is_shrunk_again() -> None:
+    hr, sr = tensor(64, 80, 0), tensor(64, 80, 1)
+    small = [
+        torch.nn.functional.interpolate(x, scale_factor=0.5, mode="bicubic", antialias=True)
+        .mul(255).round().clamp(0, 255).double() for x in (sr, hr)
+    ]  # fmt: skip
+    error = float(((small[0] - small[1]) / 255).square().mean())
+    metric: Any = metrics.load(metrics.get("lr_psnr(scale=2)"))
+    score = metric.score(sr, hr, metric.prepare(hr))
+    assert score == pytest.approx(-10 * np.log10(error + 1e-8), abs=1e-4)
+
+
+def test_afine_refuses_sides_that_32_does_not_divide() -> None:
+    from bench.metrics.perceptual import Afine
+
+    metric = object.__new__(Afine)
+    with pytest.raises(ImageError, match="sides that 32 divides, found 80x70 px"):
+        metric._value(torch.zeros(1, 3, 70, 80), None)

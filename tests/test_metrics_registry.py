@@ -22,7 +22,19 @@ from bench.metrics.niqe import _parameters
 from bench.metrics.pyiqa_names import SET_METRICS
 from bench.remote import weights
 
-NO_DOWNLOAD = ["psnr_y", "ssim_y", "psnr", "ssim", "ms_ssim", "fsim", "gmsd", "nlpd", "vif", "piqe"]
+NO_DOWNLOAD = [
+    "psnr_y",
+    "ssim_y",
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "fsim",
+    "gmsd",
+    "nlpd",
+    "vif",
+    "piqe",
+    "lr_psnr",
+]
 PUBLISHED = ["fid", "lpips", "dists", "musiq", "maniqa", "clipiqa", "niqe", "psnr_y", "ssim_y"]
 
 

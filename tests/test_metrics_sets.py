@@ -15,7 +15,7 @@ from substitutes import plant
 from bench import metrics
 from bench.base.errors import DataError
 from bench.base.progress import Progress
-from bench.metrics.frechet import frechet_distance, kernel_distance
+from bench.metrics.frechet import covered, frechet_distance, kernel_distance
 from bench.metrics.sets import SetSize, incomparable, stacked
 from bench.running.options import RunOptions
 from bench.running.score_folders import score_folders
@@ -40,6 +40,21 @@ def test_what_is_unbiased_is_compared_at_any_n() -> None:
     assert incomparable(KID, 100, 93) == ""
     assert incomparable(metrics.get("psnr_y"), 100, None) == ""
     assert incomparable(metrics.get("patch_fid"), 400, 372) != ""
+
+
+def test_precision_and_recall_are_shares_within_the_neighbours_of_the_other_set() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(60, 4))
+    narrow = wide[:30] / 4
+    assert covered(wide, wide) == 1 and covered(wide, wide + 100) == 0
+    assert covered(narrow, wide) > covered(wide, narrow)
+    inside = [
+        any(np.linalg.norm(x - y) <= sorted(np.linalg.norm(wide - y, axis=1))[3] for y in wide)
+        for x in narrow
+    ]
+    assert covered(narrow, wide) == np.mean(inside)
+    with pytest.raises(DataError, match="need 4 images"):
+        covered(wide, wide[:3])
 
 
 def test_images_may_give_several_features() -> None:

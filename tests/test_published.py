@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,19 @@ from bench.base.errors import DataError
 from bench.reports import get_report
 from bench.reports.published import NOTHING, show
 from bench.results.against import Against, against
-from bench.results.published import COLUMNS, folder, noise_floor, read_rows, read_source, sources
+from bench.results.published import (
+    COLUMNS,
+    as_results,
+    folder,
+    noise_floor,
+    read_rows,
+    read_source,
+    sources,
+)
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
 from bench.results.view import PLAIN, View
+from bench.suites.protocols import protocols
 
 from . import results_example as ex
 
@@ -100,6 +110,27 @@ def test_other_sizes_are_labelled_not_compared() -> None:
     assert found.unlike == ("n = 20 here, 100 there",)
     assert one(measured(20, 25.2), "FID").verdict == "not comparable"
     assert one(measured(100, 25.2), "FID").verdict == "noise unknown"
+
+
+def test_values_of_two_protocols_are_not_compared() -> None:
+    own = measured(100, 25.2)
+    assert "the whole table: its protocol is osediff" in one(own).protocol
+    assert one(replace(own, provenance={"suite": {"protocol": "osediff"}})).unlike == ()
+    found = one(replace(own, provenance={"suite": {"protocol": "seesr"}}))
+    assert found.verdict == "not comparable"
+    assert found.unlike == ("protocol seesr here, osediff there",)
+    border = replace(ex.PSNR, name="psnr_y(crop_border=4)")
+    scores = own.scores.assign(metric=own.scores["metric"].replace("psnr_y", border.name))
+    found = one(replace(own, metrics=(border, ex.FID), scores=scores), border.title)
+    assert found.unlike == ("psnr_y(crop_border=4) here, psnr_y there",)
+
+
+def test_published_tables_name_their_protocol_in_every_format() -> None:
+    cassr = next(source for source in sources() if source.card.name == "cassr")
+    assert {*protocols(), "not stated"} >= {source.card.protocol for source in sources()}
+    datasets, methods = [Item("realsr", "RealSR")], [Item("cassr", "CasSR")]
+    table = as_results(cassr, "1", datasets, methods, [metrics.get("lpips")])
+    assert table.title.endswith("as published (protocol cassr)")
 
 
 def test_few_images_take_the_noise_of_the_log() -> None:

@@ -253,9 +253,8 @@ def test_damaged_features_and_manifests_count_as_not_there(tmp_path: Path) -> No
 def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_path: Path) -> None:
     run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic")
     arguments = (*run, "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--store", "store")
-    store = tmp_path / "cwd" / "store"
-    plant_quick_sets(store)
     assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
+    store = tmp_path / "cwd" / "store"
     (scores,) = store.glob("scores/*/*.jsonl")
     (manifest,) = store.glob("datasets/*/manifest.json")
     text = re.sub(r'"value": [0-9.]+', '"value": "99"', scores.read_text())

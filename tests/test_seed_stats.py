@@ -14,7 +14,7 @@ import pytest
 from bench.base.errors import DataError
 from bench.base.types import TRAINING_SEED
 from bench.reports import get_report, render_all
-from bench.results.bootstrap import holm
+from bench.results.bootstrap import corrected
 from bench.results.results import Item, Results
 from bench.results.seed_stats import (
     IDENTICAL,
@@ -215,7 +215,9 @@ def test_the_test_is_that_of_the_averaged_scores_with_holm_over_the_family() -> 
     assert pairs[0].difference == pytest.approx(expected.difference)
     assert pairs[0].low < expected.low < expected.high < pairs[0].high
     assert pairs[0].p == pytest.approx(expected.p)
-    assert [pair.holm_p for pair in pairs] == holm(np.array([pair.p for pair in pairs])).tolist()
+    assert [pair.holm_p for pair in pairs] == corrected(
+        np.array([pair.p for pair in pairs])
+    ).tolist()
     assert found.comparisons == {("d", "psnr_y"): 3}
 
 

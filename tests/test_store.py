@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli, plant_quick_sets
+from conftest import ROOT, Cli, make_cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import photo, put
@@ -81,8 +81,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("store")
-    cli = make_cli, plant_quick_sets(folder / "home", folder / "cwd")
-    plant_quick_sets(folder / "kept")
+    cli = make_cli(folder / "home", folder / "cwd")
     done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     return Finished(cli, folder / "kept", folder / "out")
@@ -523,7 +522,6 @@ def test_many_processes_take_over_one_store_and_write_one_report(
 ) -> None:
     """The store is of the older layout, so that all meet while it changes."""
     to_layout_1(store)
-    plant_quick_sets(tmp_path / "alone")
     at_once(processes, store, tmp_path / "out", tmp_path)
     alone = finished.cli(
         *RUN, "--methods", "nearest,bicubic", "--store", tmp_path / "alone", "--out", tmp_path / "b"

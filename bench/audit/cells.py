@@ -15,11 +15,9 @@ from bench.audit.values import Mark, Unread, Value
 
 @dataclass(frozen=True)
 class GridCell:
-    """A cell as read.
+    """A cell without its markup.
 
     Attributes:
-        text: without markup.
-        line: of the file.
         marks: how each character is highlighted; none where nothing is.
         rows, columns: that it covers; below 0 rows, those above it.
         macro: one that the file does not define and that may stand for all of the text.
@@ -63,10 +61,8 @@ Grid = Sequence[Sequence[GridCell]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A table's frame: how many columns hold names, what stands above each, what a comma means.
-
-    `passed` are columns of words, which hold no values.
-    """
+    """A table's frame: how many columns hold names, what stands above each, what a comma means,
+    and which columns hold words instead of values."""
 
     table: str
     labels: int
@@ -94,17 +90,19 @@ def values_in(
 ) -> Iterator[Value | Unread]:
     """The values of a cell, one for each metric that is named for it; or why there are none."""
     names = metric_names(about.metric) or [about.metric]
-    found = numbers(cell.text, shape.comma)
-    reason = _unread_reason(cell, found, shape.heads[column], len(names))
+    head, found = shape.heads[column], numbers(cell.text, shape.comma)
+    reason = _unread_reason(cell, found, head, len(names))
+    dataset = _bare(about.dataset)
     if reason or isinstance(found, str):
-        yield Unread(shape.table, about.row, shape.heads[column], cell.text, reason, cell.line)
+        compared = tuple((dataset, split_metric(name)[0]) for name in names)
+        yield Unread(shape.table, about.row, head, cell.text, reason, cell.line, compared)
         return
     for name, number in zip(names, found, strict=True):
         if number.value is not None:
             bare, stated = split_metric(name)
             yield Value(
                 table=shape.table,
-                dataset=_bare(about.dataset),
+                dataset=dataset,
                 method=_bare(about.method),
                 metric=bare,
                 value=number.value,

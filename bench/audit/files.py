@@ -11,26 +11,22 @@ from pathlib import Path
 from bench.audit import latex, latex_cell, markdown
 from bench.audit.cells import Grid, GridCell
 from bench.audit.grid import TableRead, read_grid, unread_grid
-from bench.audit.names import direction, split_metric
+from bench.audit.names import ARROWS, direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
 from bench.audit.recompute import audit
 from bench.audit.values import Audit, Mark, Unread, Value
-from bench.base.cards import read_card
+from bench.base.cards import read_card, read_text
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import Better
 from bench.results.published import Source, folder, plain, sources
 
-MAX_BYTES = 20_000_000
+MAX_BYTES = 20 << 20
 TIDY = {"dataset", "method", "metric", "value"}
 
 
 def audit_published() -> Audit:
-    """Audit published tables (those with marks) against themselves and against their prose.
-
-    Raises:
-        BenchError: a card, a row or a claim that cannot be read.
-    """
+    """Audit published tables (those with marks) against themselves and against their prose."""
     values: list[Value] = []
     ranks: dict[str, int] = {}
     names: dict[str, dict[str, str]] = {}
@@ -85,11 +81,10 @@ def audit_files(
     without: Sequence[str] = (),
     metrics: Mapping[str, Better] | None = None,
 ) -> Audit:
-    """Audit tables of CSV (tidy or wide), LaTeX and Markdown files, together.
+    """Audit tables of CSV (tidy or wide), LaTeX and Markdown files, together; as `audit`.
 
     Args:
         claims: a card of what the text states; its tables are named as in the output.
-        significant, blocks, without: see `audit`.
         metrics: directions of columns, over what is known or printed.
 
     Raises:
@@ -101,18 +96,13 @@ def audit_files(
     _require("--without", without, {value.method for value in values})
     _require("--metric", metrics or {}, {value.metric for value in values})
     known = {plain(name): better for name, better in (metrics or {}).items()}
-    values = [
-        replace(value, better=known[plain(value.metric)], stated=None)
-        if plain(value.metric) in known
-        else value
-        for value in values
-    ]
-    found = audit(values, significant=significant, blocks=blocks, without=without)
-    found = replace(
-        found,
-        notes=(*(note for file in files for note in file.notes), *found.notes),
-        unread=tuple(cell for file in files for cell in file.unread),
-    )
+    for i, value in enumerate(values):
+        if better := known.get(plain(value.metric)):
+            values[i] = replace(value, better=better, stated=None)
+    unread = [cell for file in files for cell in file.unread]
+    found = audit(values, significant=significant, blocks=blocks, without=without, unread=unread)
+    notes = (*(note for file in files for note in file.notes), *found.notes)
+    found = replace(found, notes=notes, unread=tuple(unread))
     if claims is not None:
         found = _with_claims(found, read_card(claims, ClaimsCard).claims, values, {})
     return found
@@ -131,7 +121,7 @@ def read_file(path: Path) -> TableRead:
     Raises:
         DataError: it cannot be read, or no table of it can.
     """
-    text, name = _text(path), printable(path.name)
+    text, name = read_text(path, MAX_BYTES), printable(path.name)
     try:
         if path.suffix.casefold() == ".tex":
             return _tables(latex.grids(text), name, latex.passed_over(text))
@@ -144,18 +134,6 @@ def read_file(path: Path) -> TableRead:
         prefix = "" if message.startswith(name) else f"{name}: "
         raise DataError(prefix + message) from error
     raise DataError(f"{printable(path)}: expected a .csv, .tsv, .tex or .md file")
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{printable(path)}: larger than {MAX_BYTES} bytes; is it a table?")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise DataError(f"{printable(path)}: cannot be read ({reason})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{printable(path)}: is not UTF-8 text") from error
 
 
 def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> TableRead:
@@ -211,8 +189,7 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
         found = printable(row.get("value", ""))
         raise DataError(f"line {line}: value: expected one finite number, found '{found}'")
     metric, arrow = split_metric(row["metric"])
-    told: dict[str, Better] = {"higher": "higher", "lower": "lower"}
-    stated = told.get(row.get("better", ""), arrow)
+    stated = ARROWS.get({"higher": "↑", "lower": "↓"}.get(row.get("better", ""), ""), arrow)
     table = row.get("table", "")
     return Value(
         table=f"{name}, table {table}" if table else name,
@@ -238,5 +215,5 @@ def _cell(text: str, line: int) -> GridCell:
     r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
     text = text.strip()
     if "\\" in text:
-        return latex_cell.read_cell(text, {}, line)
+        return latex_cell.settled([[latex_cell.read_cell(text, {}, line)]])[0][0]
     return markdown.read_cell(text, line)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.audit.cells import About, Grid, GridCell, Shape, values_in
-from bench.audit.names import is_metric, tells_metrics
+from bench.audit.names import is_metric, led_by, tells_metrics
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
@@ -33,18 +33,15 @@ class TableRead(NamedTuple):
 
 
 def read_grid(grid: Grid, table: str) -> TableRead:
-    """The values of a table; every other cell with a number is named.
-
-    Args:
-        table: what it is called in places.
+    """The values of a table, which places call so; every other cell with a number is named.
 
     Raises:
         DataError: there are no numbers, or nothing that tells where the metrics are.
     """
-    rows = [row for row in _rectangular(grid) if any(cell.text for cell in row)]
-    found: list[Value | Unread] = []
-    for block in _blocks(rows):
-        found += _read_block(block, table)
+    width = max((len(row) for row in grid), default=0)
+    full = [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
+    rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
+    found = [one for block in _blocks(rows) for one in _read_block(block, table)]
     values = [one for one in found if isinstance(one, Value)]
     return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
 
@@ -81,6 +78,7 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
         first -= 1
     body = rows[first:]
     columns = range(len(rows[0]))
+    rows[:first] = _widened(rows[:first])
     heads = [_joined([row[column] for row in rows[:first]]) for column in columns]
     labels = _label_columns(body, heads)
     if not first or not labels:
@@ -102,12 +100,11 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
-    return frozenset(
-        column
-        for column in range(labels, len(heads))
-        if not is_metric(heads[column])
-        and not any(row[column].numeric or row[column].macro for row in body)
-    )
+    def holds(column: int) -> bool:
+        return any(row[column].numeric or row[column].macro for row in body)
+
+    below = range(labels, len(heads))
+    return frozenset(i for i in below if not is_metric(heads[i]) and not holds(i))
 
 
 def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
@@ -116,8 +113,8 @@ def _numbers_above(heads: Grid, table: str) -> Iterator[Unread]:
         for cell in row[1:]:
             value = cell.number is not None and re.search(r"[.,]\d", cell.text)
             if value or (i and cell.macro):
-                reason = "stands among the headings"
-                yield Unread(table, row[0].text, "", cell.text, reason, cell.line)
+                about = (row[0].text, "", cell.text, "stands among the headings", cell.line)
+                yield Unread(table, *about)
 
 
 def _apart(values: Sequence[Value], table: str) -> list[Value]:
@@ -135,9 +132,31 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
     )
 
 
-def _rectangular(grid: Grid) -> list[list[GridCell]]:
-    width = max((len(row) for row in grid), default=0)
-    return [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
+def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
+    """The rows of a table that is set in several parts side by side, one part below the other."""
+    heads = [cell.text for cell in rows[0]] if rows else [""]
+    times = heads.count(heads[0])
+    width = len(heads) // times
+    if times < 2 or not heads[0] or heads != heads[:width] * times:
+        return rows
+    beside = [
+        row[start : start + width] for start in range(width, len(heads), width) for row in rows[1:]
+    ]
+    return [*(row[:width] for row in rows), *beside]
+
+
+def _widened(heads: Grid) -> list[list[GridCell]]:
+    """Headings above metrics, those that are written once above the first of several in each."""
+    bottom = heads[-1] if heads else ()
+    found = []
+    for row in heads:
+        wide: list[GridCell] = []
+        for cell, below in zip(row, bottom, strict=True):
+            left = wide[-1] if wide[1:] else cell  # not the heading of the names
+            spread = row is not bottom and not cell.text and is_metric(below.text)
+            wide.append(left if spread and not is_metric(left.text) else cell)
+        found.append(wide)
+    return found
 
 
 def _is_data(row: Sequence[GridCell]) -> bool:
@@ -171,11 +190,8 @@ def _joined(cells: Sequence[GridCell]) -> str:
 
 
 def _metric_column(body: Grid, labels: int) -> int | None:
-    for column in range(labels):
-        texts = [row[column].text for row in body if row[column].text]
-        if texts and tells_metrics(texts):
-            return column
-    return None
+    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
+    return next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
 
 
 def _methods_as_rows(
@@ -200,8 +216,9 @@ def _methods_as_rows(
                 yield Unread(shape.table, method, shape.heads[column], cell.text, reason, cell.line)
                 continue
             named = is_metric(bottom[column])
-            metric = bottom[column] if named else shape.heads[column]
-            about = About(method, all_of(here, uppers[column] if named else ""), method, metric)
+            lead, metric = led_by(bottom[column] if named else shape.heads[column])
+            above = all_of(here, uppers[column] if named else "", lead)
+            about = About(method, above, method, metric)
             yield from values_in(cell, shape, column, about, block if here != block else "")
 
 

@@ -1,7 +1,6 @@
 r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted.
 
-(pylatexenc would give the tree of macros, but the columns, spans, blocks and marks would still have
-to be read from it, and it expands no macro of the file's own.)
+(pylatexenc reads no columns, spans, blocks or marks, and expands no macro of the file's own.)
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from bench.audit.cells import GridCell
-from bench.audit.latex_cell import read_cell
+from bench.audit.latex_cell import read_cell, settled
 from bench.audit.latex_macros import Macros, after_arguments, own_macros
 from bench.base.errors import DataError
 
@@ -43,11 +42,10 @@ def grids(tex: str) -> list[list[list[GridCell]]]:
     """
     plain = _without_comments(tex)
     macros = own_macros(plain)
-    found = []
-    for start, end in _environments(plain):
-        line = plain.count("\n", 0, start) + 1
-        found.append(_spread(_rows(plain[start:end], line, macros)))
-    return found
+    return [
+        _spread(settled(_rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)))
+        for start, end in _environments(plain)
+    ]
 
 
 def _without_comments(tex: str) -> str:
@@ -57,11 +55,11 @@ def _without_comments(tex: str) -> str:
 def passed_over(tex: str) -> list[str]:
     """Why some of a file's tables, or of their rows, are not among its grids."""
     plain = _without_comments(tex)
-    found = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
-    for start, end in _environments(plain):
-        for match in INPUT.finditer(plain[start:end]):
-            found.append(f"\\input of {match[1]} is not followed")
-    return found
+    unread = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
+    inputs = [
+        name for start, end in _environments(plain) for name in INPUT.findall(plain, start, end)
+    ]
+    return [*unread, *(f"\\input of {name} is not followed" for name in inputs)]
 
 
 def _environments(tex: str) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,8 @@ own \newcommand, and keeps the arguments of every macro that it does not know.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.audit.cells import GridCell
@@ -22,12 +24,13 @@ TOO_MUCH = "a cell is nested or expanded beyond reason"
 MOST_ARGUMENTS = 9
 LOWER, UPPER = "\x00", "\x01"
 """Around a sub- or superscript: part of a name, but no part of a number."""
+MATH = re.compile(r"\$[^$]*\$")
+SPACED = re.compile(r"(?<=[\d.,]) (?=[\d.,])")
+"""Blanks inside a number, which mathematics do not print."""
 TEN = re.compile(r"(?:^|[\s×·x*+-])10\s*$")
 
 
 class _Known(Card):
-    """What the macros of tables mean, as a card: see there."""
-
     dropped: Names
     bold: Names
     underline: Names
@@ -38,7 +41,7 @@ class _Known(Card):
 
 
 KNOWN = read_card(Path(__file__).with_name("latex.toml"), _Known)
-STYLES = {**dict.fromkeys(KNOWN.bold, "bold"), **dict.fromkeys(KNOWN.underline, "underline")}
+STYLES = dict.fromkeys(KNOWN.bold, "bold") | dict.fromkeys(KNOWN.underline, "underline")
 FIRST_SHOWN = {"benchchar": 2}
 """Macros of our own tables of which the first argument is shown, and how many they have."""
 PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
@@ -62,7 +65,7 @@ def read_cell(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCe
         DataError: braces or macros nested beyond reason.
     """
     reader = _Reader(macros)
-    reader.walk(tex, {})
+    reader.walk(MATH.sub(lambda math: SPACED.sub("", math[0]), tex), {})
     return reader.shown(line, block)
 
 
@@ -214,15 +217,27 @@ def _shown(name: str, arguments: list[str]) -> list[str]:
 
 
 def _mark(styles: _Styles) -> Mark:
-    """The text's colour decides, then its weight, then the colour behind it."""
-    colour = _colour(styles.get("colour", ""))
-    weight = next((rank for style, rank in WEIGHTS.items() if style in styles), "")
-    if colour in RANKS or not weight:
-        return colour or _colour(styles.get("ground", ""), behind=True)
-    return weight
+    """The text's colour decides, then one behind it that names a rank, its weight, any other."""
+    colour, ground = _colour(styles.get("colour", "")), _colour(styles.get("ground", ""), True)
+    weight = next((style for style in WEIGHTS if style in styles), "")
+    named = next((rank for rank in (colour, ground) if rank in RANKS), "")
+    return named or weight or colour or ground
 
 
-def _colour(name: str, *, behind: bool = False) -> Mark:
+def settled(grid: Iterable[Sequence[GridCell]]) -> list[list[GridCell]]:
+    """The cells of a table with what bold and underlined mean in it: where colours show what is
+    best, nothing; else best and second best."""
+    rows = list(grid)
+    coloured = any("best" in cell.marks for row in rows for cell in row)
+    meant = {style: "any" if coloured else rank for style, rank in WEIGHTS.items()}
+
+    def marks(cell: GridCell) -> tuple[Mark, ...]:
+        return tuple(meant.get(mark, mark) for mark in cell.marks)
+
+    return [[replace(cell, marks=marks(cell)) for cell in row] for row in rows]
+
+
+def _colour(name: str, behind: bool = False) -> Mark:
     """ "red!80!black" -> "best"; "orange!25" -> "colour orange!25"; those of text say more."""
     name = name.replace(" ", "").casefold()
     base = name.partition("!")[0]

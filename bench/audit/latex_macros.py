@@ -68,14 +68,8 @@ def read_arguments(tex: str, at: int, most: int) -> tuple[list[str], int]:
     """Up to `most` brace groups that follow, optional ones passed over."""
     found: list[str] = []
     follows = re.compile(r"\s*(\[[^\]]*\]\s*)*(\{|\*\s*(?=\{))")
-    while len(found) < most:
-        match = follows.match(tex, at)
-        if match is None:
-            break
-        if match[2][0] == "*":
-            found.append("*")
-            at = match.end()
-            continue
-        body, at = group(tex, match.end() - 1)
+    while len(found) < most and (match := follows.match(tex, at)):
+        starred = match[2][0] == "*"
+        body, at = ("*", match.end()) if starred else group(tex, match.end() - 1)
         found.append(body)
     return found, at

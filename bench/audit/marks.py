@@ -14,7 +14,17 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from bench.audit.values import RANKS, Finding, Mark, Statement, Value, ranked, row_place, rows_of
+from bench.audit.values import (
+    RANKS,
+    Finding,
+    Mark,
+    Statement,
+    Value,
+    all_of,
+    ranked,
+    row_place,
+    rows_of,
+)
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
 MOST_WRONG = 3
@@ -22,7 +32,7 @@ MOST_WRONG = 3
 
 
 class Reading(NamedTuple):
-    """One way to take a table's marks: the values with their marks so read, and what it assumes."""
+    """One way to take a table's marks, and what it assumes."""
 
     says: str
     values: list[Value]
@@ -42,7 +52,7 @@ class Judged(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a table's marks contradict, what was assumed to say so, and where nothing is said."""
+    """Contradictions, what was assumed to say so, and where nothing is said."""
 
     findings: list[Finding]
     notes: list[str]
@@ -50,16 +60,19 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    values: Sequence[Value], ranks: int | None, *, significant: bool = False, blocks: bool = False
+    table: str,
+    values: Sequence[Value],
+    ranks: int | None,
+    *,
+    significant: bool = False,
+    blocks: bool = False,
 ) -> Verdict:
     """Hold a table's marks against its values.
 
     Args:
         ranks: how many ranks the marks mean, where that is known; the plain reading is then taken.
         significant: marks mean "not significantly worse than the best".
-        blocks: marks hold within each block.
     """
-    table = values[0].table
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
@@ -71,14 +84,11 @@ def judge(
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
-    open_rows = dict.fromkeys(
-        key for one in (first, *others) for key in one.wrong if key not in shared
-    )
-    ways = " or ".join(
-        one.reading.says or "its marks hold for all rows" for one in (first, *others)
-    )
-    places = [", ".join(filter(None, (table, *key))) for key in open_rows]
-    says = [f"{place}, marks: {ways}; --block or --without ROW decides" for place in places]
+    every = [key for one in (first, *others) for key in one.wrong]
+    open_rows = dict.fromkeys(key for key in every if key not in shared)
+    ways = [one.reading.says or "its marks hold for all rows" for one in (first, *others)]
+    decides = f"{' or '.join(ways)}; --block or --without ROW decides"
+    says = [f"{all_of(table, *key)}, marks: {decides}" for key in open_rows]
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
 
@@ -122,22 +132,18 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
 
 def _within_blocks(values: list[Value], cost: int) -> Reading:
     marked = {value.block for value in values if value.mark}
-    named = [
-        replace(value, dataset=", ".join(filter(None, (value.dataset, value.block))))
-        for value in values
-        if value.block in marked
-    ]
+    named = [replace(v, dataset=all_of(v.dataset, v.block)) for v in values if v.block in marked]
     return Reading("its marks hold within each block", named, cost)
 
 
 def _emphasised(reading: Reading) -> Iterator[Reading]:
-    """A row that is marked throughout, beside others with marks: they may say whose it is."""
-    marks: dict[str, set[Mark]] = {}
-    for value in reading.values:
-        marks.setdefault(value.method, set()).add(value.mark)
-    whole = [method for method, own in marks.items() if own == {"best"}]
-    others = any("best" in own for method, own in marks.items() if method not in whole)
-    if whole and others:
+    """A row that is marked throughout: its marks may say whose it is."""
+    marks: dict[str, list[Mark]] = {}
+    used = {value.metric for value in reading.values if value.mark}
+    for value in (value for value in reading.values if value.metric in used):
+        marks.setdefault(value.method, []).append(value.mark)
+    whole = [method for method, own in marks.items() if len(own) > 1 and {*own} == {"best"}]
+    if sum(len(marks[method]) for method in whole) > 2:
         says = _both(reading.says, f"the marks of {', '.join(whole)} may only say whose row it is")
         values = [replace(v, mark="any" if v.method in whole else v.mark) for v in reading.values]
         yield Reading(says, values, reading.cost + 1)

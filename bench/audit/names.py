@@ -43,6 +43,18 @@ def metric_names(text: str) -> list[str]:
     return [text] if _is_one_metric(text) else []
 
 
+def led_by(text: str) -> tuple[str, str]:
+    """ "RealSR PSNR ↑" -> ("RealSR", "PSNR ↑"): what a heading says before known metrics."""
+    words = text.split()
+    for start in range(len(words)):
+        rest = " ".join(words[start:])
+        named = [plain(split_metric(name)[0]) for name in metric_names(rest)]
+        if named and all(name in known_metrics() for name in named):
+            lead = " ".join(words[:start])
+            return (lead, rest) if re.search(r"\w", lead) else ("", text)
+    return "", text
+
+
 def is_metric(text: str) -> bool:
     return bool(metric_names(text))
 

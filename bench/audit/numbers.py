@@ -26,11 +26,13 @@ _CHANGE = (
     rf"(?:\s*[(\[]\s*(?:{_ARROW}\s*[+-]?|[+-])\s*{_PLAIN}\s*%?\s*{_ARROW}?\s*[)\]]"
     rf"|\s*[(\[]\s*{_PLAIN}\s*%?\s*{_ARROW}\s*[)\]]"
     rf"|\s*{_ARROW}\s*[+-]?\s*{_PLAIN}\s*%?"
+    rf"|\s*[(\[]\s*{_PLAIN}\s*×\s*[)\]]"
     rf"|\s+\+{_PLAIN}\s*%?)"
 )
 _VALUE = re.compile(
-    rf"({_POWER}|{_TOKEN})\s*(?:dB|%)?(?:{_SPREAD})?(?:{_CHANGE})?\s*{_ARROW}?\s*[*†‡§]*"
+    rf"({_POWER}|{_TOKEN})\s*(?:dB|%|×|m?s|([kKMGT])B?)?(?:{_SPREAD})?(?:{_CHANGE})?\s*{_ARROW}?\s*[*†‡§]*"
 )
+THOUSANDS = {"K": 3, "M": 6, "G": 9, "T": 12}
 _BETWEEN = re.compile(r"\s*[/|;]\s*|,\s+")
 _BRACKETED = re.compile(r"(.*?)\s*\(([^()]*)\)\s*")
 _NUMERIC = re.compile(rf"[(\[<>~≈≤≥±+\-\s{_ARROW[1:-1]}]*[.,]?\d")
@@ -78,14 +80,26 @@ def comma_of(texts: Iterable[str]) -> Comma:
 def numbers(text: str, comma: Comma = "unknown") -> tuple[Number, ...] | str:
     """The numbers of a cell, usually one; a string says why they cannot be told."""
     text = normal(text)
-    if match := _VALUE.fullmatch(text.strip()):
-        value = _decimal(match[1], comma)
-        start = len(text) - len(text.lstrip())
-        return value if isinstance(value, str) else (Number(value, start),)
-    parts = _parts(text)
-    if len(parts) > 1 and all(_VALUE.fullmatch(part) or is_missing(part) for part, _ in parts):
-        return _several(parts, comma)
-    return "is not a number that can be told" if re.search(r"\d", text) else "is no number"
+    parts = [(text.strip(), len(text) - len(text.lstrip()))]
+    if not _VALUE.fullmatch(parts[0][0]):
+        parts = _parts(text)
+        if len(parts) < 2 or not all(_VALUE.fullmatch(p) or is_missing(p) for p, _ in parts):
+            return "is not a number that can be told" if re.search(r"\d", text) else "is no number"
+    found: list[Number] = []
+    for part, start in parts:
+        value = _value(part, comma)
+        if isinstance(value, str):
+            return value
+        found.append(Number(value, start))
+    return tuple(found)
+
+
+def _value(text: str, comma: Comma) -> Decimal | str | None:
+    match = _VALUE.fullmatch(text)
+    value = _decimal(match[1], comma) if match else None
+    if match and match[2] and isinstance(value, Decimal):
+        return value.scaleb(THOUSANDS[match[2].upper()])
+    return value
 
 
 def _parts(text: str) -> list[tuple[str, int]]:
@@ -100,19 +114,7 @@ def _parts(text: str) -> list[tuple[str, int]]:
     return [*found, (text[start:].strip(), start)]
 
 
-def _several(parts: list[tuple[str, int]], comma: Comma) -> tuple[Number, ...] | str:
-    found: list[Number] = []
-    for part, start in parts:
-        match = _VALUE.fullmatch(part)
-        value = _decimal(match[1], comma) if match else None
-        if isinstance(value, str):
-            return value
-        found.append(Number(value, start))
-    return tuple(found)
-
-
 def _decimal(token: str, comma: Comma) -> Decimal | str:
-    """A number in its printed digits; or why it cannot be told."""
     mantissa, _, power = token.replace(" ", "").partition("10^")
     mantissa, _, exponent = mantissa.rstrip("×x*·").replace("E", "e").partition("e")
     power = power or exponent or "0"

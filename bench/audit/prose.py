@@ -1,4 +1,4 @@
-"""What prose states about tables, as a card, and whether the tables bear it out."""
+"""What prose states about tables, as a card, and whether they bear it out."""
 
 from __future__ import annotations
 
@@ -59,10 +59,7 @@ class ClaimsCard(Card):
 def check(
     claims: Sequence[Claim], values: Sequence[Value], tables: dict[str, str]
 ) -> tuple[list[Finding], list[Statement]]:
-    """The claims that the tables contradict, and those that hold.
-
-    Args:
-        tables: the claims' names of tables -> those of the values.
+    """The claims that the tables contradict, and those that hold; names of tables -> the values'.
 
     Raises:
         DataError: a claim is about a table, dataset, metric or method that is not there.
@@ -87,10 +84,7 @@ def _rows(claim: Claim, values: Sequence[Value], table: str) -> Iterator[tuple[V
     for dataset in claim.datasets:
         own = [v for v in values if v.table == table and plain(v.dataset) == plain(dataset)]
         if not own:
-            raise DataError(
-                f"claim of {printable(claim.place)}: no dataset '{printable(dataset)}' in "
-                f"'{printable(table)}'"
-            )
+            raise _missing(claim, f"dataset '{dataset}' in '{table}'")
         for metric in claim.metrics or dict.fromkeys(value.metric for value in own):
             row = [value for value in own if plain(value.metric) == plain(metric)]
             yield _find(claim.method, row, claim, metric), row
@@ -100,10 +94,11 @@ def _find(method: str, row: Sequence[Value], claim: Claim, metric: str) -> Value
     for value in row:
         if plain(method) in (plain(value.name), plain(value.method)):
             return value
-    raise DataError(
-        f"claim of {printable(claim.place)}: no '{printable(method)}' with "
-        f"{printable(metric)} in table '{printable(claim.table)}'"
-    )
+    raise _missing(claim, f"'{method}' with {metric} in table '{claim.table}'")
+
+
+def _missing(claim: Claim, what: str) -> DataError:
+    return DataError(printable(f"claim of {claim.place}: no {what}"))
 
 
 def _contrary(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statement]:
@@ -133,8 +128,8 @@ def _margin(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statem
     gain = value.value - rival.value if value.better == "higher" else rival.value - value.value
     claimed = Decimal(claim.percent)
     actual = 100 * gain / rival.value
-    step = Decimal(1).scaleb(int(value.value.as_tuple().exponent))
-    slack = Decimal(1).scaleb(int(claimed.as_tuple().exponent)) / 2 + 100 * step / abs(rival.value)
+    half = Decimal(1).scaleb(int(claimed.as_tuple().exponent)) / 2
+    slack = half + 100 * value.step / abs(rival.value)
     if abs(actual - claimed) > slack:
         yield Statement(
             value.place,

@@ -1,18 +1,16 @@
-"""Recompute what tables and prose claim, and show every contradiction with its two places.
+"""Tables against themselves and each other: every contradiction with its two places.
 
-Tables come as values with marks, wherever they were read from (bench/audit/files.py,
-bench/results/published.py). Nothing is decided on more digits than are printed.
+Nothing is decided on more digits than are printed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from itertools import combinations
 
 from bench.audit.marks import judge, place_of
 from bench.audit.names import known_metrics
-from bench.audit.values import Audit, Finding, Statement, Value, ranked, row_place, rows_of
+from bench.audit.values import Audit, Finding, Statement, Unread, Value, ranked, row_place, rows_of
 from bench.results.published import plain
 
 COINCIDENCE = 0.01
@@ -26,13 +24,14 @@ def audit(
     significant: bool = False,
     blocks: bool = False,
     without: Sequence[str] = (),
+    unread: Sequence[Unread] = (),
 ) -> Audit:
-    """Check tables against themselves and each other.
+    """Check tables against themselves and each other; `significant` and `blocks` as of `judge`.
 
     Args:
         ranks: by table, how many ranks its marks mean; found out where it is not given.
-        significant, blocks: see `judge`.
         without: methods that take no part in the marks.
+        unread: cells that were not read; marks of values that they stand among are not judged.
     """
     notes: list[str] = []
     abstained: list[str] = []
@@ -41,13 +40,18 @@ def audit(
     left_out = {plain(name) for name in without}
     for table in tables:
         own = [value for value in values if value.table == table]
-        findings += _directions(own)
-        part = [value for value in own if plain(value.method) not in left_out]
+        lacking = {key for cell in unread if cell.table == table for key in cell.compared}
+        part = [
+            value
+            for value in own
+            if plain(value.method) not in left_out
+            and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
+        ]
         known = (ranks or {}).get(table) or None
-        verdict = judge(part or own, known, significant=significant, blocks=blocks)
-        findings += verdict.findings
-        abstained += verdict.abstained
+        verdict = judge(table, part, known, significant=significant, blocks=blocks)
+        findings += [*_directions(own), *verdict.findings]
         findings += [found for row in rows_of(own) for found in _identical(row)]
+        abstained += verdict.abstained
         notes += verdict.notes
         for name in dict.fromkeys(value.metric for value in own if value.better is None):
             notes.append(
@@ -61,18 +65,14 @@ def audit(
 
 
 def _identical(row: Sequence[Value]) -> Iterator[Finding]:
-    """Different methods with one value, where the printed digits make that no accident.
-
-    Parameters and budgets are often equal: only metrics of quality count.
-    """
+    """Different methods with one value of a metric of quality, where chance does not explain it."""
     if len(row) < 3 or plain(row[0].metric) not in known_metrics():
         return
     spread = max(v.value for v in row) - min(v.value for v in row)
     pairs = len(row) * (len(row) - 1) / 2
     for one, other in combinations(row, 2):
-        step = Decimal(1).scaleb(max(_exponent(one), _exponent(other)))
         if one.value == other.value and one.name != other.name and spread:
-            chance = pairs * float(step / spread)
+            chance = pairs * float(max(one.step, other.step) / spread)
             if chance < COINCIDENCE:
                 yield Finding(
                     "identical",
@@ -80,11 +80,6 @@ def _identical(row: Sequence[Value]) -> Iterator[Finding]:
                     Statement(other.place, str(other.value)),
                     f"equal in every digit; by chance that happens in 1 of {1 / chance:,.0f} rows",
                 )
-
-
-def _exponent(value: Value) -> int:
-    exponent = value.value.as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
 
 
 def _directions(values: Sequence[Value]) -> Iterator[Finding]:
@@ -102,10 +97,8 @@ def _directions(values: Sequence[Value]) -> Iterator[Finding]:
 
 
 def _differing(values: Sequence[Value]) -> Iterator[Finding]:
-    """One configuration, dataset and metric with different values in several places.
-
-    Values of no named dataset are not compared: captions name them, and those are not read.
-    """
+    """One configuration, dataset and metric with different values in several places, where a
+    dataset is named: captions name others, and those are not read."""
     groups: dict[tuple[str, str, str], list[Value]] = {}
     for value in values:
         key = (plain(value.dataset), plain(value.name), plain(value.metric))
@@ -129,7 +122,7 @@ def _differing(values: Sequence[Value]) -> Iterator[Finding]:
 
 def _agree(one: Value, other: Value) -> bool:
     """Equal in the digits that both print."""
-    step = Decimal(1).scaleb(max(_exponent(one), _exponent(other)))
+    step = max(one.step, other.step)
     return abs(one.value - other.value) < step and (
         one.value.quantize(step) == other.value.quantize(step)
     )

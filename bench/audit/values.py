@@ -22,10 +22,10 @@ class Value:
 
     Attributes:
         table: as people find it: "Table 1", "paper.tex, table 2".
-        method: as printed; `who` is the same for one configuration under several names.
         better: None where neither an arrow nor a known metric tells.
+        who: the same for one configuration whose `method` is printed under several names.
         stated: the direction an arrow claims, None without an arrow.
-        line: of the file it was read from, 0 where that says nothing.
+        line: of its file, 0 where that says nothing.
         block: the part of the table between rules or below a heading, "" where there is one.
     """
 
@@ -54,6 +54,11 @@ class Value:
     def shown(self) -> str:
         return f"{self.method} {self.value}"
 
+    @property
+    def step(self) -> Decimal:
+        """One in the last digit that is printed."""
+        return Decimal(1).scaleb(int(self.value.as_tuple().exponent))
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -75,7 +80,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Unread:
-    """A cell that is there and was not judged; `row` and `column` are "" where none are known."""
+    """A cell that is there and was not judged; `row` and `column` are "" where none are known.
+
+    `compared` are the datasets and metrics whose values it would stand among.
+    """
 
     table: str
     row: str
@@ -83,6 +91,7 @@ class Unread:
     text: str
     reason: str
     line: int = 0
+    compared: tuple[tuple[str, str], ...] = ()
 
     @property
     def place(self) -> str:
@@ -96,11 +105,9 @@ class Unread:
 class Audit:
     """Everything found.
 
-    Attributes:
-        held: claims that are true.
-        notes: what was not checked about values that were read.
-        unread: cells that were seen and are not among the `values`.
-        abstained: where marks were not judged, and why.
+    `held` are claims that are true, `notes` what was not checked about values that were read,
+    `unread` the cells that were seen and are not among the `values`; in `abstained` marks were
+    not judged.
     """
 
     findings: tuple[Finding, ...]

@@ -61,8 +61,17 @@ def read_card(path: Path | Traversable, kind: type[T]) -> T:
         CardError: not a TOML file of a card's size, a field that is unknown, missing or of the
             wrong type; names it.
     """
+    return checked(path, parse_toml(path, read_text(path)), kind)
+
+
+def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
+    """What a file says, as a card.
+
+    Raises:
+        CardError: a field that is unknown, missing or of the wrong type; names it.
+    """
     try:
-        return kind.model_validate(parse_toml(path, read_text(path)))
+        return kind.model_validate(said)
     except ValidationError as error:
         first = error.errors()[0]
         field = printable(".".join(str(part) for part in first["loc"][:LEVELS])) or "the whole"

@@ -44,6 +44,7 @@ def score(
     """
     from bench.files.outputs import files_in
     from bench.running import score_folders as folders
+    from bench.suites.protocols import protocols
 
     write = one_file(csv, "--csv", files_in([*sr, *([hr] if hr else [])]), overwrite)
     go_offline(offline)
@@ -52,7 +53,8 @@ def score(
         store, resolve_device(device), workers, limit=limit, sr_name=sr_name, modcrop=modcrop
     )
     names = o.metric_names(metrics, protocol)
-    scores = folders.score_folders(sr, hr, names, options, Progress(as_json))
+    composite = protocols().find(protocol).composite if protocol else None
+    scores = folders.score_folders(sr, hr, names, options, Progress(as_json), composite)
     write(folders.as_csv(scores))
     if as_json:
         many = [{"folder": str(one.folder), **one.as_json()} for one in scores]

@@ -52,11 +52,11 @@ class Cell:
     @property
     def before(self) -> float | None:
         """The mean over `values`."""
-        return mean({i: before for i, (before, _) in self.values.items()})
+        return mean({i: both[0] for i, both in self.values.items()})
 
     @property
     def after(self) -> float | None:
-        return mean({i: after for i, (_, after) in self.values.items()})
+        return mean({i: both[1] for i, both in self.values.items()})
 
     @cached_property
     def changes(self) -> np.ndarray | None:
@@ -69,7 +69,7 @@ class Cell:
 
     @property
     def worse_by(self) -> float:
-        """By how much the mean is worse; negative when it is better."""
+        """By how much the mean is worse; negative where better."""
         change = _change(self.before or 0.0, self.after or 0.0)
         return change if self.metric.better == "lower" else -change
 
@@ -118,8 +118,8 @@ class Cell:
     def _missing(self) -> list[str]:
         known, found, allowed = self.known, self.found, self.policy.allowed_missing
         if not known.images:
-            why = next(iter(found.missing.values()), "none was measured")
-            return [] if found.mean is not None else [f"no value: {printable(why)}"]
+            why = printable(next(iter(found.missing.values()), "none was measured"))
+            return [] if found.mean is not None else [f"no value: {why}"]
         absent = [image for image in known.images if image not in found.images]
         if len(absent) <= allowed:
             return []
@@ -133,16 +133,14 @@ class Cell:
         moved = [image for image, by in moves.items() if not by <= amount]
         if not moved:
             return []
-        most = max(moved, key=lambda image: moves[image])
         what = f"moved by more than {amount:g}"
-        if most:
+        if most := max(moved, key=lambda image: moves[image]):
             values = " -> ".join(map(self._number, self.values[most]))
             of = f"{len(moved)} of {len(moves)} images"
             what = f"{of} {what}, most: {printable(most)} {values}"
-        by = self.worse_by
-        if by > 0:
-            return [f"{what}; mean worse by {self._number(by)}"]
-        better = f"mean better by {self._number(-by)}"
+        if self.worse_by > 0:
+            return [f"{what}; mean worse by {self._number(self.worse_by)}"]
+        better = f"mean better by {self._number(-self.worse_by)}"
         return [f"{what}; {better}: if that is meant, run with --update"]
 
     def _worse(self, relative: bool) -> list[str]:
@@ -180,8 +178,7 @@ class Cell:
         return f"{len(images)} images{of_photographs(len(images), self._independent(images))}"
 
     def _independent(self, images: Collection[str]) -> int:
-        groups = numbered(images, self.photographs)
-        return len(images) if groups is None else int(groups.max()) + 1
+        return len({(i in self.photographs, self.photographs.get(i, i)) for i in images})
 
 
 def cells_of(reference: Reference, found: Measured) -> list[Cell]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -26,10 +26,8 @@ SET_RELATIVE = 0.01
 class Judged:
     """One cell of the reference and what became of it.
 
-    Attributes:
-        reference, found: means over the images that both have; None without any.
-        images: how many these are (0 for a metric of a whole set).
-        p: Holm-corrected p-value of "no difference", where a test could decide.
+    `reference` and `found` are means over the `images` that both have (0 for a metric of a whole
+    set); `p` is the Holm-corrected p-value of "no difference", where a test could decide.
     """
 
     dataset: str
@@ -45,13 +43,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """Everything the gate has to say.
-
-    Attributes:
-        rows: the cells that were judged; none when `problems` says why not.
-        problems: why nothing could be judged.
-        notes: what else is different or was left out.
-    """
+    """The cells that were judged, or the problems for which none could be; and what else is
+    different or was left out."""
 
     rows: tuple[Judged, ...]
     problems: tuple[str, ...] = ()
@@ -71,15 +64,13 @@ class GateVerdict:
             "exit_code": self.exit_code,
             "problems": list(self.problems),
             "notes": list(self.notes),
-            "rows": [_finite(asdict(row)) for row in self.rows],
+            "rows": [asdict(row, dict_factory=_finite) for row in self.rows],
         }
 
 
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
+def _finite(row: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """JSON has no infinity: it becomes text."""
-    return {
-        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
-    }
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row}
 
 
 def default_policy(tolerance: Tolerance, measured: Measured) -> Policy:
@@ -100,10 +91,8 @@ def judge(
 ) -> GateVerdict:
     """Judge what was measured.
 
-    Args:
-        unavailable: method or metric that was asked for and cannot run here -> why.
-        part: of which of "datasets", "methods" and "metrics" only some were asked for, by name;
-            of the others all that the reference holds must be there.
+    `unavailable` is why a method or metric cannot run here; of what `part` names ("datasets",
+    "methods", "metrics") only some were asked for, of the others all in the reference must be here.
     """
     known = reference.measured
     problems = _incomparable(known, found, unavailable)
@@ -118,9 +107,6 @@ def judge(
     p = _p_values(cells)
     rows = tuple(_judged(cell, p) for cell in cells)
     return GateVerdict(rows, notes=(*_notes(known, found), *_power(cells, len(p))))
-
-
-# -- whether it can be judged --------------------------------------------------------------------
 
 
 def _incomparable(known: Measured, found: Measured, unavailable: Mapping[str, str]) -> list[str]:
@@ -166,7 +152,7 @@ def _notes(known: Measured, found: Measured) -> list[str]:
 
 
 def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
-    """Which change of each dataset and metric the tests find; from how the scores changed now."""
+    """Which change of each dataset and metric the tests find, from how scores changed now."""
     changes: dict[tuple[str, str], list[np.ndarray]] = {}
     for cell in cells:
         if cell.changes is not None:
@@ -180,9 +166,6 @@ def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
         else:
             said = "no score changed, so nothing tells which change would be found"
         yield printable(f"{dataset} / {metric}, n = {n}: {said}")
-
-
-# -- judging -------------------------------------------------------------------------------------
 
 
 def _p_values(cells: Sequence[Cell]) -> dict[CellKey, float]:

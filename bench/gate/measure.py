@@ -79,11 +79,7 @@ def _unavailable(specs: Sequence[MetricSpec]) -> dict[str, str]:
 
 
 def measure_folder(
-    sr: Path,
-    hr: Path | None,
-    names: Sequence[str],
-    options: RunOptions,
-    progress: Progress,
+    sr: Path, hr: Path | None, names: Sequence[str], options: RunOptions, progress: Progress
 ) -> Found:
     """Score a folder; every HR image without a readable SR image counts as missing.
 
@@ -97,17 +93,12 @@ def measure_folder(
     usable = [spec for spec in specs if spec.name not in unavailable]
     if not scores.rows and not any(value is not None for _, value, *_ in scores.means):
         raise BenchError("--sr: no image could be scored")
+    sha256 = json_sha256(sorted(hashes.items())) if hashes else ""
+    prints = {spec.name: metrics.fingerprint(spec, options.device) for spec in usable}
     measured = Measured(
         limit=options.limit,
-        datasets={
-            FOLDER_DATASET: DatasetPrint(
-                sha256=json_sha256(sorted(hashes.items())) if hashes else "", images=len(hashes)
-            )
-        },
-        metrics={
-            spec.name: MetricPrint.of(spec, metrics.fingerprint(spec, options.device))
-            for spec in usable
-        },
+        datasets={FOLDER_DATASET: DatasetPrint(sha256=sha256, images=len(hashes))},
+        metrics={spec.name: MetricPrint.of(spec, prints[spec.name]) for spec in usable},
         methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
         scores=[_cell(spec, scores, hashes) for spec in usable],
     )

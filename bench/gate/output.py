@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from xml.etree import ElementTree
+from xml.sax import saxutils
 
 from bench.base.text import printable, without_folders
 from bench.gate.cell import NO_SCORE
 from bench.gate.judge import GateVerdict, Judged
-from bench.reports.tables.markdown import escape
+from bench.reports.tables.markdown import escape, filled
 
 MAX_ROWS = 60
 MAX_NAME = 22
@@ -71,25 +70,14 @@ def _aligned(texts: list[str], widths: list[int]) -> str:
 
 def markdown(verdict: GateVerdict) -> str:
     """For a job summary: what failed first, then all rows."""
-    return "\n".join(_markdown(verdict)) + "\n"
-
-
-def _markdown(verdict: GateVerdict) -> Iterator[str]:
-    sign = {0: "✅", 1: "❌", 2: "⚠️"}[verdict.exit_code]
-    yield f"### {sign} {headline(verdict)}"
-    yield ""
-    yield from (f"- {_kept(problem)}" for problem in verdict.problems)
-    if verdict.rows:
-        yield "| | dataset | method | metric | reference | now | reason |"
-        yield "|---|---|---|---|---:|---:|---|"
-    for row in sorted(_shown(verdict), key=lambda row: row.state):
-        state, *texts = [_kept(text) for text in _texts(row)]
-        mark = "✅" if row.state == "pass" else "❌"
-        yield f"| {mark} {state} | {' | '.join(texts)} | {_kept(row.reason)} |"
-    if verdict.notes or _left_out(verdict):
-        yield ""
-    notes = [*verdict.notes, _left_out(verdict)]
-    yield from (f"- {_kept(note)}" for note in notes if note)
+    return filled(
+        "pages/gate.md",
+        _kept,
+        verdict=verdict,
+        headline=headline(verdict),
+        rows=[(row, _texts(row)) for row in sorted(_shown(verdict), key=lambda row: row.state)],
+        notes=[*verdict.notes, *filter(None, [_left_out(verdict)])],
+    )
 
 
 def _kept(text: str) -> str:
@@ -99,30 +87,10 @@ def _kept(text: str) -> str:
 
 def junit(verdict: GateVerdict, name: str) -> bytes:
     """JUnit XML: a test case per cell; what could not be judged is an error."""
-    suite = ElementTree.Element(
-        "testsuite",
-        name=_xml(f"gate {name}"),
-        tests=str(len(verdict.rows) + len(verdict.problems)),
-        failures=str(len(verdict.failed)),
-        errors=str(len(verdict.problems)),
-    )
-    for row in verdict.rows:
-        classname = _xml(f"{row.dataset}.{row.method}")
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=classname, name=_xml(row.metric), time="0"
-        )
-        if row.state == "fail":
-            failure = ElementTree.SubElement(case, "failure", message=_xml(row.reason))
-            failure.text = _xml(f"reference {number(row.reference)}, now {number(row.found)}")
-    for problem in verdict.problems:
-        case = ElementTree.SubElement(suite, "testcase", classname="gate", name="comparable")
-        ElementTree.SubElement(case, "error", message=_xml(problem))
-    root = ElementTree.Element("testsuites")
-    root.append(suite)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    return filled("pages/gate.xml", _xml, verdict=verdict, name=name, number=number).encode()
 
 
 def _xml(text: str) -> str:
-    """Text without this machine's folders and characters that XML cannot hold."""
-    return printable(without_folders(text)).encode("utf-8", "replace").decode()
+    """Text without this machine's folders, markup and characters that XML cannot hold."""
+    plain = printable(without_folders(text)).encode("utf-8", "replace").decode()
+    return saxutils.escape(plain, {'"': "&quot;"})

@@ -1,7 +1,6 @@
 """The gate's reference on disk: what may change (a policy, kept by hand) and what was measured.
 
-In TOML the policy stands first and is kept byte for byte; what stands below the marker line is
-written anew by `gate --update`.
+In TOML the policy stands first and is kept byte for byte, what is below the marker is written anew.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bench.base.cards import parse_toml, read_text
+from bench.base.cards import checked, parse_toml, read_text
 from bench.base.errors import BenchError, CardError
 from bench.base.records import write_atomic
 from bench.base.text import printable
@@ -78,10 +77,8 @@ class Policy(ExchangeCard):
     """What may change.
 
     Attributes:
-        allowed_missing: images that have a score in the reference and none now, per method,
-            dataset and metric.
-        tolerance: of all that `tolerances` does not name.
-        tolerances: the first that covers a cell counts.
+        allowed_missing: images of a cell that have a score in the reference and none now.
+        tolerances: the first that covers a cell counts; `tolerance` where none does.
         floors: all that cover a cell count.
     """
 
@@ -105,15 +102,17 @@ def read_reference(path: Path) -> Reference:
     """Read a reference, TOML or JSON by the file's suffix.
 
     Raises:
-        CardError: unreadable, too large, a field that is unknown or wrong, or a scope that names
-            nothing in the reference.
+        CardError: unreadable, too large, a field or scope that is unknown or wrong.
     """
-    data = _parse(path, _read_text(path))
-    try:
-        reference = Reference.model_validate(data)
-    except ValidationError as error:
-        raise _refused(path, error) from error
-    _check_scopes(path, reference)
+    reference = checked(path, _parse(path, _read_text(path)), Reference)
+    cells = reference.measured.cells()
+    for scope in (*reference.tolerances, *reference.floors):
+        if not any(scope.covers(*key) for key in cells):  # it would loosen nothing or everything
+            named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
+            raise CardError(
+                f"{printable(path)}: tolerances, floors: nothing in the reference is called "
+                f"'{printable(named)}'; mend the name or remove the entry"
+            )
     return reference
 
 
@@ -141,34 +140,8 @@ def _parse(path: Path, text: str) -> Any:
         raise CardError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
 
 
-def _refused(path: Path, error: ValidationError) -> CardError:
-    first = error.errors()[0]
-    field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
-    return CardError(f"{printable(path)}: field '{field}': {first['msg'].lower()}")
-
-
-def _check_scopes(path: Path, reference: Reference) -> None:
-    """A typo in a scope must fail: it would silently loosen nothing or everything."""
-    cells = reference.measured.cells()
-    for what, scopes in (("tolerances", reference.tolerances), ("floors", reference.floors)):
-        for scope in scopes:
-            if not any(scope.covers(*key) for key in cells):
-                named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
-                raise CardError(
-                    f"{printable(path)}: {what}: nothing in the reference is called "
-                    f"'{printable(named)}'; mend the name or remove the entry"
-                )
-
-
-# -- writing -------------------------------------------------------------------------------------
-
-
 def require_writable(path: Path) -> None:
-    """Refuse, before any work, a file that `write_reference` would not write.
-
-    Raises:
-        BenchError: another suffix, or a TOML file without the line below which we write.
-    """
+    """Raise BenchError, before any work, for a file that `write_reference` would not write."""
     _require_suffix(path)
     if path.suffix == ".toml" and path.exists():
         _kept_policy(path)
@@ -178,7 +151,7 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
 
     Raises:
-        CardError: a suffix other than .toml and .json, or names that TOML cannot hold.
+        CardError: another suffix, or names that TOML cannot hold.
     """
     _require_suffix(path)
     body = _plain(measured.model_dump(mode="json", exclude_defaults=True))

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import metrics
 from bench.base.cards import Card, read_folder
-from bench.base.errors import DataError, UnknownName, WeightsError
+from bench.base.errors import DataError, UnknownName
 from bench.base.hashing import json_sha256
 from bench.base.metering import machine_name
 from bench.base.progress import Progress
@@ -47,9 +47,7 @@ class Held(Card):
 class PublishedScores(Card):
     """Published SR images with per-image scores.
 
-    Attributes:
-        sr, hr, logs: patterns of the files in the archive, or in a folder with its files;
-            `{dataset}` stands for a dataset's name.
+    `sr`, `hr` and `logs` are patterns of the archive's files, `{dataset}` in them a set's name.
     """
 
     name: str
@@ -72,11 +70,9 @@ def verify(
     workers: int | None,
     progress: Progress,
 ) -> Certificate:
-    """Score published images afresh and compare with what was published.
+    """Score published images afresh, by all metrics that were logged or those named, and compare.
 
-    Args:
-        given: the archive or a folder with its files; downloaded where it is None.
-        names: of metrics; all that were logged where it is empty.
+    `given` is the archive or a folder with its files; None downloads it.
 
     Raises:
         BenchError: an unknown source or metric, no files of it, nothing that could be compared.
@@ -118,14 +114,8 @@ def verify(
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
     by_hand = f"clone {source.archive.page} and give it as --from"
-    try:
-        with progress.step(source.archive.name) as advance:
-            return fetch_file(source.archive, advance, by_hand)
-    except WeightsError as error:
-        raise DataError(str(error)) from error
-
-
-# -- files ---------------------------------------------------------------------------------------
+    with progress.step(source.archive.name) as advance:
+        return fetch_file(source.archive, advance, by_hand)
 
 
 def _unpack(source: PublishedScores, path: Path, place: Path) -> Logged:
@@ -165,9 +155,6 @@ def _read(text: str, dataset: str) -> Logged:
     }
 
 
-# -- comparison ----------------------------------------------------------------------------------
-
-
 def _compare(
     dataset: str,
     place: Path,
@@ -189,29 +176,21 @@ def _compare(
         scores = as_frame(score_folders([sr], hr, usable, options, progress))
         for metric, own in scores.dropna(subset="value").groupby("metric"):
             ours[str(metric)] = dict(zip(own["image"], own["value"], strict=True))
-    return [
-        _line(dataset, metric, held[metric], values, ours.get(metric, {}))
-        for metric, values in wanted.items()
-    ]
+    return [_line(dataset, m, held[m], values, ours.get(m, {})) for m, values in wanted.items()]
 
 
 def _line(
-    dataset: str,
-    metric: str,
-    held: Held,
-    published: Mapping[str, float],
-    ours: Mapping[str, float],
+    dataset: str, metric: str, held: Held, published: Mapping[str, float], ours: Mapping[str, float]
 ) -> Line:
-    both = [image for image in published if image in ours]
+    apart = [abs(ours[image] - value) for image, value in published.items() if image in ours]
     about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
-    if not both:
+    if not apart:
         reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
         return Line(**about, images=0, verdict="not run", reason=reason)
-    apart = [abs(ours[image] - published[image]) for image in both]
-    absent = len(published) - len(both)
+    absent = len(published) - len(apart)
     return Line(
         **about,
-        images=len(both),
+        images=len(apart),
         largest=max(apart),
         mean=statistics.fmean(apart),
         verdict="holds" if max(apart) <= held.tolerance and not absent else "differs",

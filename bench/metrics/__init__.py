@@ -65,17 +65,12 @@ def registered(name: str) -> MetricSpec | None:
 
 
 def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
-    """Build a metric, ready to score; nothing is ever downloaded here.
-
-    Args:
-        spec: what `get` gave.
-        device: "cpu", "cuda", "cuda:1", "mps".
+    """Build a metric, ready to score, on "cpu", "cuda", "cuda:1", "mps"; downloads nothing.
 
     Raises:
         Unavailable: it cannot run here; the message says why and what to do.
     """
-    reason = unavailable(spec)
-    if reason:
+    if reason := unavailable(spec):
         raise Unavailable(reason)
     metric: Metric | SetMetric = resolve(spec.factory)(spec, device)
     if CROP_BORDER in spec.options:
@@ -85,8 +80,7 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
-    missing = not_installed(spec)
-    if missing:
+    if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
     known = _weights_known(spec)
@@ -107,9 +101,8 @@ def not_installed(spec: MetricSpec) -> list[Package]:
 
 
 def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
-    """Everything a score of this metric depends on besides the pixels.
+    """Everything a score of this metric depends on besides the pixels; imports no torch.
 
-    Neither torch nor pyiqa is imported, so that a run whose scores are all stored ends at once.
     Our own implementations depend on `spec.version` alone, not on the version of any library.
 
     Raises:
@@ -118,29 +111,24 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
     needed = _weights(spec)
     for weight in needed:
         weights.locate(weight)
-    used = {weight.name: weights.identity(weight) for weight in needed}
     record: dict[str, Any] = {
         "metric": spec.name,
         "options": dict(spec.options),
         "version": spec.version,
-        "weights": used,
+        "weights": {weight.name: weights.identity(weight) for weight in needed},
         "device": device.partition(":")[0],
     }
     if spec.packages:
         library = spec.packages[0].distribution
         record[library] = metadata.version(library)
         record["precision"] = "float32, TF32 off"
-    replaced = substituted(spec)
-    if replaced:
+    if replaced := substituted(spec):
         record["substituted"] = replaced
     return record
 
 
 def fetch(spec: MetricSpec) -> list[Path]:
-    """Get every file the metric needs that is not here yet.
-
-    Returns:
-        the files, each checked and where its library looks.
+    """Get every file that the metric needs, checked and where its library looks.
 
     Raises:
         WeightsError: a file cannot be had; the message says from where and why.
@@ -152,10 +140,7 @@ def fetch(spec: MetricSpec) -> list[Path]:
 
 
 def substituted(spec: MetricSpec) -> list[str]:
-    """Names of the weights that are not the published ones (see bench.remote.weights); mostly none.
-
-    Scores made with them must not be shown as the metric's.
-    """
+    """Weights that are not the published ones: such scores must not be shown as the metric's."""
     return [weight.name for weight in _weights(spec) if weights.is_substitute(weight)]
 
 

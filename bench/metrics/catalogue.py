@@ -13,12 +13,8 @@ from bench.base.types import MetricSpec
 
 
 class Catalogue(Card):
-    """The metrics and what they read.
-
-    Attributes:
-        metrics: in the order of the tables; on the card `weights` are names of `files`.
-        pyiqa: what `pyiqa:NAME` reads beside these; on the card names of `files` too.
-    """
+    """The metrics in the order of the tables, and what `pyiqa:NAME` reads beside theirs; on the
+    card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
     pyiqa: dict[str, tuple[Weight, ...]]
@@ -42,7 +38,7 @@ _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 METRICS = _read.metrics
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
-    **{spec.pyiqa_name: spec.weights for spec in METRICS if spec.kind == "image"},
+    **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},
     **_read.pyiqa,
 }
 """What `pyiqa:NAME` loads, for the metrics whose files are known; the rest is found by asking."""

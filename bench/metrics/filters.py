@@ -176,14 +176,10 @@ def exact() -> Iterator[None]:
 
 @cache
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
-    """Taps of a Gaussian window, scaled so that the 2-D window sums to what MATLAB's would.
+    """An odd number of taps of a Gaussian window, sigma in pixels, scaled to pyiqa's sum.
 
     pyiqa rounds its 2-D window to float32, so its sum differs from 1 by about 1e-8; in a flat
     area the sign of `x - mean` hangs on that difference, so it is kept.
-
-    Args:
-        size: number of taps, odd.
-        sigma: standard deviation in pixels.
     """
     half = (size - 1) // 2
     line = [math.exp(-(k * k) / (2.0 * sigma * sigma)) for k in range(-half, half + 1)]

@@ -1,12 +1,14 @@
-"""Distances between two sets of features: Frechet (FID) and kernel (KID), exact and without sqrtm.
+"""Distances between two sets of features, Frechet (FID) and kernel (KID), and how far they overlap.
 
-Features are numpy (n, d) float64, a row per image, n at least 2. The order of rows is irrelevant.
+Features are numpy (n, d) float64, a row per image in any order; DataError where a set has fewer
+than two, or the sets different d.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from bench.base.errors import DataError
 
@@ -17,14 +19,11 @@ _ROWS = 2048
 
 
 def frechet_distance(x: Features, y: Features) -> float:
-    """Squared Frechet distance between the Gaussians fitted to two sets.
+    """Squared Frechet distance between the Gaussians fitted to two sets, at least 0.
 
     The trace of sqrt(S1 S2) is the nuclear norm of the cross-Gram matrix of the centred features
     over sqrt((n1 - 1)(n2 - 1)). With fewer images than dimensions that is a small SVD, exact
-    where the covariances are singular and a matrix square root is not. At least 0.
-
-    Raises:
-        DataError: fewer than two rows, or different d.
+    where the covariances are singular and a matrix square root is not.
     """
     x, y = _checked(x, y)
     shift = x.mean(0) - y.mean(0)
@@ -38,12 +37,22 @@ def kernel_distance(x: Features, y: Features) -> float:
 
     Equals clean-fid's KID where its random subsets are the whole sets. Around 0 for equal
     distributions, slightly negative by chance.
-
-    Raises:
-        DataError: fewer than two rows, or different d.
     """
     x, y = _checked(x, y)
     return _mean_within(x) + _mean_within(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
+
+
+def covered(x: Features, by: Features, k: int = 3) -> float:
+    """The share of x that is no further from some row of `by` than its k-th nearest neighbour is.
+
+    Precision of x with reference `by`, recall the other way round (Kynkaanniemi et al., NeurIPS
+    2019); DataError for k rows or fewer.
+    """
+    x, by = _checked(x, by)
+    if len(by) <= k:
+        raise DataError(f"precision and recall need {k + 1} images on each side, got {len(by)}")
+    radii = np.partition(cdist(by, by), k, axis=1)[:, k]
+    return float((cdist(x, by) <= radii).any(axis=1).mean())
 
 
 def _checked(x: Features, y: Features) -> tuple[Features, Features]:

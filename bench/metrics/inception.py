@@ -18,14 +18,14 @@ from torch import Tensor
 from bench.base.types import MetricSpec
 from bench.files.images import to_uint8
 from bench.metrics.filters import check_image, exact
-from bench.metrics.frechet import Features, frechet_distance, kernel_distance
+from bench.metrics.frechet import Features, covered, frechet_distance, kernel_distance
 from bench.remote import weights
 
 _CROPS_AT_ONCE = 16
 
 
 class _InceptionSet:
-    """What FID and KID share: the features."""
+    """A `bench.base.types.SetMetric` but for its distance of (n_sr, 2048) from (n_hr, 2048)."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
@@ -53,9 +53,6 @@ class _PatchSet(_InceptionSet):
         """(1, 3, H, W) float32 in [0, 1] -> pool features of every crop, (crops, 2048) float64.
 
         The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
-
-        Raises:
-            ImageError: the image is smaller than one crop.
         """
         check_image(self.spec, image)
         crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])
@@ -64,27 +61,27 @@ class _PatchSet(_InceptionSet):
 
 
 class Fid(_InceptionSet):
-    """Frechet Inception distance; a `bench.base.types.SetMetric`."""
-
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """FID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return frechet_distance(sr_features, hr_features)
+    distance = staticmethod(frechet_distance)
 
 
 class Kid(_InceptionSet):
-    """Kernel Inception distance; a `bench.base.types.SetMetric`."""
+    distance = staticmethod(kernel_distance)
 
-    def distance(self, sr_features: Features, hr_features: Features) -> float:
-        """KID of the SR set against the HR set; numpy (n_sr, 2048), (n_hr, 2048)."""
-        return kernel_distance(sr_features, hr_features)
+
+class Precision(_InceptionSet):
+    distance = staticmethod(covered)
+
+
+class Recall(_InceptionSet):
+    distance = staticmethod(lambda sr_features, hr_features: covered(hr_features, sr_features))
 
 
 class PatchFid(_PatchSet, Fid):
-    """FID over crops; a `bench.base.types.SetMetric`."""
+    pass
 
 
 class PatchKid(_PatchSet, Kid):
-    """KID over crops; a `bench.base.types.SetMetric`."""
+    pass
 
 
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:

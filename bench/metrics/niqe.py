@@ -44,11 +44,7 @@ class Niqe:
         """Nothing: NIQE looks at no reference."""
 
     def score(self, sr: Tensor | Pixels, hr: None, prepared: None) -> float:
-        """Distance from the statistics of natural images; lower is better.
-
-        Raises:
-            ImageError: the image is flat, so that it has no statistics.
-        """
+        """Distance from the statistics of natural images; ImageError for one without texture."""
         check_image(self.spec, sr)
         features = niqe_features(Pixels.of(sr).yiq_y.astype(np.float64))
         known = ~np.isnan(features)
@@ -72,10 +68,8 @@ def _parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def niqe_features(y: np.ndarray) -> np.ndarray:
-    """Rounded luma (H, W) float64 in [0, 255], H and W at least 96 -> (blocks, 36) float64.
-
-    These are the features of every 96x96 block, 18 at each of two scales; NaN where one is flat.
-    """
+    """Rounded luma (H, W) float64 in [0, 255], H and W at least 96 -> (blocks, 36) float64:
+    features of every 96x96 block, 18 at each of two scales; NaN where one is flat."""
     rows, columns = (side // _BLOCK for side in y.shape)
     y = y[: rows * _BLOCK, : columns * _BLOCK]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -133,8 +127,7 @@ class _Fit(NamedTuple):
 
 
 def _fit(blocks: np.ndarray) -> _Fit:
-    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN scales where all values of a
-    block have one sign."""
+    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN where all have one sign."""
     values = blocks.reshape(len(blocks), -1)
     low, high = np.minimum(values, 0), np.maximum(values, 0)
     lows, highs = (np.einsum("ij,ij->i", part, part) for part in (low, high))
@@ -150,8 +143,7 @@ def _fit(blocks: np.ndarray) -> _Fit:
 
 
 def _nearest(table: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Index in `table`, (m,) ascending, of the entry nearest to each value, (n,) int64; 0 for NaN,
-    as argmin over the whole table gives."""
+    """Index in `table`, (m,) ascending, of the entry nearest to each value, (n,); 0 for NaN."""
     above = np.searchsorted(table, values).clip(1, len(table) - 1)
     below = above - 1
     nearest = np.where(values - table[below] <= table[above] - values, below, above)

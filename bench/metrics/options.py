@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,13 +13,14 @@ from bench.base.types import MetricOption, MetricSpec, OptionValue
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHOWN = 60
 _WHOLE = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 
 
 def parse(name: str) -> tuple[str, dict[str, str]]:
-    """What is before and what is in the parentheses: ("psnr_y", {"crop_border": "4"}).
+    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}).
 
     Raises:
-        UnknownName: what stands in the parentheses is no list of options, or has one twice.
+        UnknownName: these hold no list of options, or one option twice.
     """
     if name.count("(") > name.count(")"):
         raise _malformed(name, name)
@@ -37,10 +37,8 @@ def parse(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _malformed(name: str, part: str) -> UnknownName:
-    return UnknownName(
-        f"metric '{printable(name)}': expected NAME(option=value, ...) with each option once, "
-        f"found '{printable(part)}'"
-    )
+    form = "NAME(option=value, ...) with each option once"
+    return UnknownName(f"metric '{printable(name)}': expected {form}, found '{printable(part)}'")
 
 
 def with_options(spec: MetricSpec, given: Mapping[str, str]) -> MetricSpec:
@@ -104,18 +102,10 @@ def _kind(option: MetricOption) -> str:
     return " or ".join(option.choices) or "a word"
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 _KINDS: dict[type, tuple[str, Callable[[str], OptionValue | None]]] = {
     bool: ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
     int: ("a whole number from 0", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
-    float: ("a number", _number),
+    float: ("a number", lambda text: float(text) if _DECIMAL.fullmatch(text) else None),
 }
 """How the values of a type are called, and read; words are not among them."""
 

@@ -25,11 +25,7 @@ _DIRECTION = re.compile(r"\b(higher|lower) is better\b", re.IGNORECASE)
 
 
 def spec_of(file: Path) -> MetricSpec:
-    """What a file says that its metric is.
-
-    Raises:
-        CardError: names file and line, what was expected and what was found.
-    """
+    """What a file says that its metric is; CardError where it says none."""
     function = _function(file)
     doc = ast.get_docstring(function) or ""
     directions = {word.lower() for word in _DIRECTION.findall(doc)}
@@ -67,12 +63,9 @@ def _function(file: Path) -> ast.FunctionDef:
             f"{printable(file)}: expected a metric file, cannot read one ({reason})"
         ) from error
     except (SyntaxError, ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        reason = getattr(error, "msg", None) or str(error)
-        raise CardError(
-            f"{printable(file)}{f':{line}' if line else ''}: is not valid Python "
-            f"({printable(reason)})"
-        ) from error
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = printable(getattr(error, "msg", None) or error)
+        raise CardError(f"{printable(file)}{line}: is not valid Python ({reason})") from error
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "score":
             return node
@@ -111,9 +104,7 @@ class OwnMetric:
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
         """The function's number of its own copies of the images.
 
-        Raises:
-            Unavailable: the function raised something; says what, file and line.
-            ImageError: what it gives is no number.
+        Unavailable says what it raised, ImageError that what it gives is no number.
         """
         from bench.metrics.filters import exact
 

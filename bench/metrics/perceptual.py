@@ -1,7 +1,6 @@
 """Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download.
 
-What depends on the reference image or on nothing but the weights is computed once: LPIPS and
-DISTS keep the reference's features, CLIPIQA keeps those of its prompts.
+What depends on the reference image or on nothing but the weights is computed once.
 """
 
 from __future__ import annotations
@@ -37,11 +36,8 @@ class PyiqaMetric:
         self.net = build(spec, device, options)
 
     def prepare(self, hr: Tensor) -> Any:
-        """The HR image on the device, with whatever can be computed from it alone.
-
-        Raises:
-            ImageError: it is too small, or flat where the metric divides by what it shows.
-        """
+        """The HR image on the device, with whatever can be computed from it alone; ImageError where
+        it is too small, or flat and the metric divides by what it shows."""
         check_image(self.spec, hr)
         if self.spec.pyiqa_name in NEED_TEXTURE and bool((hr == hr[..., :1, :1]).all()):
             raise ImageError(f"{self.spec.name} is not defined: its HR image is one flat colour")
@@ -49,11 +45,7 @@ class PyiqaMetric:
             return self._prepare(hr.to(self.device))
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
-        """pyiqa's value for one image.
-
-        Raises:
-            ImageError: the value is not a finite number.
-        """
+        """pyiqa's value for one image; ImageError where that is not a finite number."""
         check_image(self.spec, sr)
         with exact():
             value = float(self._value(sr.to(self.device), prepared))
@@ -109,20 +101,38 @@ class ClipIqa(PyiqaMetric):
         clip.encode_text = lambda text: prompts
 
 
-class Maniqa(PyiqaMetric):
-    """MANIQA without the ImageNet backbone that pyiqa would download (330 MB).
+class OnBackbone(PyiqaMetric):
+    """A network on backbones of timm, each from the weights `NAME.safetensors` on the spec.
 
-    The checkpoint is loaded strictly and holds every parameter of the backbone, so what is
-    skipped would be overwritten at once.
+    One that has none there is left untrained: the network's own checkpoint is loaded strictly and
+    holds every parameter of it, so what pyiqa would download would be overwritten at once.
     """
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         import timm
 
         create = timm.create_model
+        files = {weight.name: weight for weight in spec.weights}
 
-        def untrained(name: str, pretrained: bool) -> torch.nn.Module:
-            return create(name, pretrained=False)
+        def from_file(name: str, pretrained: bool, **options: Any) -> torch.nn.Module:
+            if weight := files.get(f"{name}.safetensors"):
+                options["pretrained_cfg_overlay"] = {"file": str(weights.locate(weight))}
+            return create(name, pretrained=weight is not None, **options)
 
-        with patch.object(timm, "create_model", untrained):
+        # With options pyiqa may read other files, and no one knows which.
+        with patch.object(timm, "create_model", from_file if files else create):
             super().__init__(spec, device)
+
+
+class Afine(PyiqaMetric):
+    """A-FINE, which changes the images that it is given and takes whole squares of 32 px."""
+
+    def __init__(self, spec: MetricSpec, device: str) -> None:
+        clip = [str(weights.locate(weight)) for weight in spec.weights]
+        super().__init__(spec, device, **({"clip_backbone": clip[0]} if clip else {}))
+
+    def _value(self, sr: Tensor, prepared: Any) -> Tensor:
+        height, width = sr.shape[-2:]
+        if height % 32 or width % 32:
+            raise ImageError(f"afine takes sides that 32 divides, found {width}x{height} px")
+        return self.net(sr.clone(), prepared.clone())

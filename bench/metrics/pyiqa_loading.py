@@ -1,7 +1,7 @@
-"""Building pyiqa's metrics without letting it download, and knowing which files it read.
+"""Building pyiqa's metrics, and knowing which files they read.
 
-pyiqa downloads what it misses in the middle of the work and verifies nothing. Here every file
-is checked beforehand, and a download that is tried nevertheless fails with its address.
+pyiqa downloads what it misses in the middle of the work and verifies nothing. Here a download
+fails with its address.
 """
 
 from __future__ import annotations
@@ -49,11 +49,7 @@ def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
 def find_files(spec: MetricSpec, fetching: bool = False) -> None:
     """Build a metric that our catalogue does not describe and keep which files it read.
 
-    Args:
-        fetching: let pyiqa download them, by our checked and resumable downloads.
-
-    Raises:
-        Unavailable, WeightsError: as `build`.
+    `fetching` lets pyiqa download them, by our checked downloads. Raises as `build`.
     """
     record_files(spec, _build(spec, "cpu", {}, _download_to if fetching else _refuse)[1])
 

@@ -28,6 +28,9 @@ from bench.remote import weights
 PREFIX = "pyiqa:"
 SET_METRICS = ("fid", "sfid", "fid_dinov2", "inception_score")
 """pyiqa's metrics of folders, which are refused."""
+PERCEPTUAL = "bench.metrics.perceptual:"
+WHOLE = (f"{PERCEPTUAL}OnBackbone", f"{PERCEPTUAL}Afine")
+"""Classes that say where a network's backbones are, whatever its options."""
 _PYIQA = Package("pyiqa", "pyiqa")
 _PLAIN = (bool, int, float, str)
 _OURS = ("type", "device", CROP_BORDER)
@@ -35,19 +38,13 @@ _OURS = ("type", "device", CROP_BORDER)
 
 
 class _Config(NamedTuple):
-    """What pyiqa says of a metric."""
-
     name: str
     values: Mapping[str, Any]
 
 
 def spec_of(name: str) -> MetricSpec:
-    """The metric "pyiqa:NAME".
-
-    Raises:
-        UnknownName: pyiqa has none, or it is one of whole folders.
-        Unavailable: pyiqa is not installed.
-    """
+    """The metric "pyiqa:NAME"; UnknownName where pyiqa has none or it is one of whole folders,
+    Unavailable where pyiqa is not installed."""
     own, config = name.removeprefix(PREFIX), _configs().find(name).values
     if own in SET_METRICS:
         raise UnknownName(f"{name} scores folders, not images; use 'fid' or 'kid'")
@@ -59,7 +56,7 @@ def spec_of(name: str) -> MetricSpec:
         reference=config["metric_mode"] == "FR",
         means=f"pyiqa's {own} with pyiqa's defaults",
         source="chaofengc/IQA-PyTorch",
-        factory="bench.metrics.perceptual:PyiqaMetric",
+        factory=alike.factory if alike and alike.factory in WHOLE else f"{PERCEPTUAL}PyiqaMetric",
         range=config.get("score_range", ""),
         licence="PolyForm-Noncommercial-1.0.0 (pyiqa)",
         packages=alike.packages if alike and alike.packages else (_PYIQA,),
@@ -71,9 +68,6 @@ def spec_of(name: str) -> MetricSpec:
     )
 
 
-# -- files of metrics that the catalogue does not describe ---------------------------------------
-
-
 def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
     """The files a metric was seen to read; None when it was never built here."""
     found = _found().get(_key(spec))
@@ -81,7 +75,7 @@ def recall_files(spec: MetricSpec) -> tuple[Weight, ...] | None:
 
 
 def record_files(spec: MetricSpec, paths: Iterable[Path]) -> None:
-    """Keep what a metric read, so that asking again imports nothing."""
+    """Keep what a metric read; asking again then imports nothing."""
     home = weights.torch_home()
     names = [os.path.relpath(path, home) for path in dict.fromkeys(paths)]
     write_atomic(_list(), json.dumps({**_found(), _key(spec): names}, indent=1, sort_keys=True))
@@ -106,9 +100,6 @@ def _list() -> Path:
 def _key(spec: MetricSpec) -> str:
     chosen = json.dumps(spec.chosen, sort_keys=True) if spec.chosen else ""
     return f"{spec.pyiqa_name}{chosen}@{metadata.version('pyiqa')}"
-
-
-# -- what pyiqa has ------------------------------------------------------------------------------
 
 
 def _folder() -> Path:

@@ -15,23 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SetSize:
-    """How much a set score was computed from; kept beside it in the store.
-
-    Attributes:
-        images: in each of the two sets.
-        rows: feature vectors in each of the two sets: one per image, or one per patch.
-    """
+    """What each of the two sets held: images, and feature vectors, one per image or patch."""
 
     images: int
     rows: int
 
 
 def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
-    """Why two scores of a metric over whole sets may not be compared; "" when they may.
-
-    Args:
-        here, there: numbers of images, or of patches; None where it is not stated.
-    """
+    """Why two scores of whole sets of so many images, or patches, may not be compared; "" when
+    they may; None where a number is not stated."""
     if spec.kind != "set" or spec.unbiased or (here is not None and here == there):
         return ""
     if here is None or there is None:
@@ -42,11 +34,8 @@ def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
 
 
 def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
-    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size.
-
-    Raises:
-        DataError: the sets have different numbers of rows.
-    """
+    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size;
+    DataError where they have different numbers of rows."""
     import numpy as np
 
     arrays = [np.concatenate([np.atleast_2d(rows) for rows in features]) for features in sets]

@@ -1,7 +1,6 @@
 """Measured means beside published ones: the difference, the noise floor, and what is unlike.
 
-The noise floor is the half-width of the 95 % interval of the mean: how far it would move with
-other images of the same kind. Unlike things get no verdict but the reason why.
+The noise floor is the half-width of the 95 % interval of the mean.
 """
 
 from __future__ import annotations
@@ -16,13 +15,7 @@ import numpy as np
 from bench.base.types import MetricSpec
 from bench.metrics.sets import incomparable
 from bench.results.bootstrap import MIN_IMAGES, bootstrap
-from bench.results.published import (
-    PublishedDataset,
-    PublishedRow,
-    Source,
-    noise_floor,
-    sources,
-)
+from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import common_scores
 
@@ -33,14 +26,13 @@ PublishedVerdict = Literal[
 
 @dataclass(frozen=True)
 class Against:
-    """One published value beside ours.
+    """One published value, as printed, beside ours.
 
     Attributes:
-        published: as printed.
         difference: measured - published; None where nothing was measured.
         noise: 95 % half-width of the mean, None where unknown; `noise_of` says whose scores.
         unlike: why the two may not be compared; empty where they may.
-        protocol: what is known to differ, or is not stated and may.
+        protocol: by which it was made, what is known to differ, or is not stated and may.
     """
 
     source: str
@@ -69,12 +61,11 @@ def against(results: Results) -> list[Against]:
     floor = noise_floor()
     found = []
     for source in sources():
-        for dataset, metric, method in product(results.datasets, results.metrics, results.methods):
-            cell = cells[dataset.name, metric.name, method.name]
-            for row in source.rows_of(dataset, metric, method):
-                logged = floor.get((row.dataset, metric.name))
-                noise = _noise(results, dataset, metric, method, logged)
-                found.append(_compare(results, source, row, dataset, metric, method, cell, noise))
+        for own in product(results.datasets, results.metrics, results.methods):
+            cell = cells[own[0].name, own[1].name, own[2].name]
+            for row in source.rows_of(*own):
+                noise = _noise(results, *own, floor.get((row.dataset, own[1].name)))
+                found.append(_compare(results, source, row, own, cell, noise))
     return found
 
 
@@ -82,18 +73,21 @@ def _compare(
     results: Results,
     source: Source,
     row: PublishedRow,
-    dataset: Item,
-    metric: MetricSpec,
-    method: Item,
+    own: tuple[Item, MetricSpec, Item],
     cell: Mapping[Any, Any],
     noise: tuple[float | None, str],
 ) -> Against:
+    dataset, metric, method = own
     known = source.card.datasets[row.dataset]
     n = int(cell["n"])
     measured = float(cell["mean"]) if n else None
     difference = None if measured is None else measured - float(row.value)
-    unlike = tuple(_unlike(results, dataset, metric, known, n)) if n else (str(cell["reason"]),)
-    protocols = {row.dataset: known.protocol, row.metric: source.card.metrics[row.metric].protocol}
+    unlike = [*_unlike(results, source, row, dataset, metric, n)] if n else [str(cell["reason"])]
+    protocols = {
+        row.dataset: known.protocol,
+        row.metric: source.card.metrics[row.metric].protocol,
+        "the whole table": f"its protocol is {source.card.protocol}",
+    }
     return Against(
         source=source.card.title,
         table=row.table,
@@ -108,7 +102,7 @@ def _compare(
         n=n,
         published_n=known.images,
         verdict=_verdict(difference, noise[0], bool(unlike)),
-        unlike=unlike,
+        unlike=tuple(unlike),
         protocol=tuple(f"{name}: {text}" for name, text in protocols.items() if text),
     )
 
@@ -124,8 +118,14 @@ def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Pub
 
 
 def _unlike(
-    results: Results, dataset: Item, metric: MetricSpec, known: PublishedDataset, n: int
+    results: Results, source: Source, row: PublishedRow, dataset: Item, metric: MetricSpec, n: int
 ) -> Iterator[str]:
+    known = source.card.datasets[row.dataset]
+    protocol = results.provenance.get("suite", {}).get("protocol", "")
+    if protocol not in ("", source.card.protocol):
+        yield f"protocol {protocol} here, {source.card.protocol} there"
+    if metric.name != base_name(metric):
+        yield f"{metric.name} here, {base_name(metric)} there"
     if known.images is not None and n != known.images:
         yield f"n = {n} here, {known.images} there"
     if known.images is None and incomparable(metric, n, None):

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+
+from bench.base.types import Better
 
 Array = NDArray[np.float64]
 
@@ -31,13 +32,8 @@ TIED_EXACT = 13
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resampled means of k columns of n values.
-
-    Attributes:
-        mean, error: (k,) means and their standard errors.
-        means: (R, k) float32 resampled means.
-        t: (R, k) float32 |t*|; infinite where a resample holds one value n times.
-    """
+    """Means of k columns of n values, (k,), their standard errors, and (R, k) of R resamples:
+    means and |t*|, infinite where a resample holds one value n times."""
 
     mean: Array
     error: Array
@@ -53,18 +49,12 @@ class Bootstrap:
 
 
 def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether differences, of which so many are not zero, are neither all zero nor enough."""
+    """Whether some images differ, but too few: so many do."""
     return (other > 0) & (other < MIN_IMAGES)
 
 
 def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
-    """Resample the rows of values.
-
-    Args:
-        values: (n, k), finite, n > 1: one row per image, one column per method or difference.
-        seed: equal seeds and n give equal resamples.
-        resamples: R.
-    """
+    """Resample the rows of finite values, (n, k), n > 1; equal seeds and n give equal resamples."""
     centre = values.mean(axis=0)
     deviations = values - centre
     count, columns = values.shape
@@ -80,8 +70,7 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
         means[rows] = centre + shift
         t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
-    error = values.std(axis=0, ddof=1) / np.sqrt(count)
-    return Bootstrap(centre, error, means, t)
+    return Bootstrap(centre, values.std(axis=0, ddof=1) / np.sqrt(count), means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
@@ -126,20 +115,17 @@ def _tied_signed_rank(differences: Array) -> Array:
     return np.minimum(1.0, 2 * tails)
 
 
-def holm(p: Array) -> Array:
-    """Holm's step-down p-values (Scandinavian Journal of Statistics 1979); NaN stays NaN."""
-    adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
-    return adjusted
-
-
 def corrected(p: Array) -> Array:
-    """Holm over a family: a comparison without a test is NaN, counts, and stays NaN."""
+    """Holm's step-down p-values of a family (Scandinavian Journal of Statistics 1979).
+
+    A comparison without a test is NaN, counts, and stays NaN.
+    """
     untested = np.isnan(p)
-    return np.where(untested, np.nan, holm(np.where(untested, 1.0, p)))
+    order = np.argsort(np.where(untested, 1.0, p), kind="stable")
+    adjusted = np.empty(len(p))
+    stepped = np.where(untested, 1.0, p)[order] * np.arange(len(p), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return np.where(untested, np.nan, adjusted)
 
 
 def holm_confidence(p: Array, alpha: float) -> Array:
@@ -157,13 +143,8 @@ def holm_confidence(p: Array, alpha: float) -> Array:
     return 1 - level
 
 
-def rank_probabilities(
-    means: Array | NDArray[np.float32], better: Literal["higher", "lower"]
-) -> Array:
-    """How often each method takes each rank.
-
-    Args:
-        means: (R, k) resampled means of k methods.
+def rank_probabilities(means: Array | NDArray[np.float32], better: Better) -> Array:
+    """How often each method takes each rank in (R, k) resampled means of k methods.
 
     Returns:
         (k, k): row i holds method i's probabilities of rank 1, 2, ...; equal means share the

@@ -17,13 +17,8 @@ NONE = "none; `cassr-bench verify metrics` makes one"
 
 
 class Line(Card):
-    """One metric on one dataset.
-
-    Attributes:
-        images: that were compared; 0 where the metric could not run.
-        largest, mean: difference to the published value of an image (of the set, for FID).
-        reason: why it does not hold, where that is not the difference.
-    """
+    """One metric on one dataset: differences to the published values of the images compared (of
+    the set, for FID); `reason` says why it does not hold where that is not the difference."""
 
     dataset: str
     metric: str
@@ -36,11 +31,9 @@ class Line(Card):
 
 
 class Certificate(Card):
-    """What was compared with what, where and when.
+    """What was compared with what, where and when (UTC, YYYY-MM-DD).
 
-    Attributes:
-        date: UTC, YYYY-MM-DD.
-        prints: metric -> hash of its fingerprint then: another version of it is not certified.
+    `prints` are metric -> hash of its fingerprint then: another version is not certified.
     """
 
     source: str
@@ -67,12 +60,8 @@ def keep(certificate: Certificate) -> Path:
 def noted(fingerprints: Mapping[str, Mapping[str, Any]], device: str) -> dict[str, Any] | str:
     """What a run's provenance says of this machine's certificates for these metrics."""
     kind = device.partition(":")[0]
-    found = {}
-    for path in sorted(_folder().glob(f"*-{kind}.json")):
-        kept = read_as(path, Certificate)
-        if kept is not None:
-            found[kept.source] = _note(kept, fingerprints)
-    return found or NONE
+    kept = [read_as(path, Certificate) for path in sorted(_folder().glob(f"*-{kind}.json"))]
+    return {one.source: _note(one, fingerprints) for one in kept if one} or NONE
 
 
 def _note(kept: Certificate, fingerprints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

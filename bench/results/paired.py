@@ -32,15 +32,13 @@ FLAT = 1e-9
 
 @dataclass(frozen=True)
 class Paired:
-    """k columns of n differences.
+    """k columns of n differences; each array (k,).
 
     Attributes:
-        n: differences per column.
-        other: (k,) how many of them are not zero.
-        above: (k,) how many are above zero.
-        size: (k,) the largest of them without its sign.
-        one_size: (k,) whether all that are not zero have it.
-        mean, error, skew: (k,) mean, its standard error, and the skewness of the differences.
+        other, above: how many of them are not zero, and above it.
+        size: the largest of them without its sign.
+        one_size: whether all that are not zero have it.
+        mean, error, skew: their mean, its standard error, and their skewness.
     """
 
     n: int
@@ -99,11 +97,8 @@ def _inverse(h: Array, b: Array) -> Array:
 
 
 def paired(differences: Array) -> Paired:
-    """What a test of the columns' means needs.
-
-    Args:
-        differences: (n, k), finite, n >= 3: a row per image, or per photograph (`by_group`).
-    """
+    """What a test of means needs of finite differences, (n, k), n >= 3: a row per image, or per
+    photograph (`by_group`)."""
     n = len(differences)
     size = np.abs(differences).max(axis=0)
     nothing = differences == 0
@@ -125,14 +120,11 @@ def paired(differences: Array) -> Paired:
 
 
 def by_group(values: Array, groups: NDArray[np.int64] | None) -> Array:
-    """(G, k) a row per group for (n, k) rows of images, with the same means.
+    """(G, k) a row per group, 0 .. G - 1, for (n, k) rows of images, with the same means.
 
     Images of one photograph are not independent, photographs are: the spread of these rows is that
     of a mean over other photographs. Where groups are of equal size a row is its images' mean;
     else it is linearised, mean + G / n * sum(value - mean), so that large groups count for more.
-
-    Args:
-        groups: (n,) the group of every row, 0 .. G - 1; None where every image is its own.
     """
     if groups is None:
         return values

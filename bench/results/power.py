@@ -26,12 +26,8 @@ ALPHA = 1 - CONFIDENCE
 
 @dataclass(frozen=True)
 class Detectable:
-    """The difference that is told apart with probability `POWER`; NaN where no spread is known.
-
-    Attributes:
-        n: independent images (photographs) of the set.
-        source: whose spread it is from, or why none is known.
-    """
+    """The difference that n photographs tell apart with probability `POWER`, by the spread of
+    `source`; NaN where none is known."""
 
     dataset: str
     metric: MetricSpec
@@ -56,9 +52,7 @@ def typical_spread(differences: NDArray[np.float64]) -> float:
 def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
     """Of each dataset and metric per image, over every two methods.
 
-    Args:
-        results: as far as the store knows them: the pilot.
-        sizes: independent images of each dataset.
+    `results` are what the store knows, the pilot; `sizes` the independent images of each dataset.
     """
     pairs = math.comb(len(results.methods), 2)
     return [

@@ -21,6 +21,7 @@ from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import Better, MetricSpec
+from bench.metrics.options import parse
 from bench.results.results import Item, Results
 
 COLUMNS = ["table", "dataset", "method", "variant", "metric", "better", "value", "printed_bold"]
@@ -28,14 +29,14 @@ NOISE_COLUMNS = ["dataset", "metric", "half_width", "images"]
 
 
 class PublishedTable(Card):
-    """A table of a source; `marked` says how many ranks it marks (2: best and second best)."""
+    """`marked` says how many ranks it marks (2: best and second best)."""
 
     caption: str
     marked: Literal[0, 1, 2]
 
 
 class PublishedDataset(Card):
-    """A source's dataset: our names for it, its size and manifest where known, what may differ."""
+    """Our names for it, its size and manifest where known, what may differ."""
 
     names: list[str]
     images: int | None = None
@@ -44,17 +45,17 @@ class PublishedDataset(Card):
 
 
 class PublishedMetric(Card):
-    """A source's metric: our name for it, and what may differ."""
+    """Our name for it, and what may differ."""
 
     name: str
     protocol: str = ""
 
 
 class SourceCard(Card):
-    """Where published numbers are from and how its names map to registered ones.
+    """Where published numbers, the CSV file `rows`, are from; its names to registered ones.
 
     Attributes:
-        rows: the CSV file beside the card.
+        protocol: by which they were made.
         methods: its name -> ours; names that are not listed match ours whatever their case.
         variants: text of the column `variant` -> our method's name.
     """
@@ -63,6 +64,7 @@ class SourceCard(Card):
     title: str
     source: str
     rows: str
+    protocol: str = "not stated"
     notes: list[str] = Field(default_factory=list)
     methods: dict[str, str] = Field(default_factory=dict)
     variants: dict[str, str] = Field(default_factory=dict)
@@ -100,7 +102,7 @@ class Source:
         return [
             row
             for row in self.rows
-            if self.card.metrics[row.metric].name == metric.name
+            if self.card.metrics[row.metric].name == base_name(metric)
             and same_name(self.method_name(row), method)
             and any(
                 same_name(name, dataset)
@@ -110,50 +112,40 @@ class Source:
 
 
 def folder() -> Path:
-    """Where the published values are: in an installed package or in a checkout.
-
-    Raises:
-        DataError: in neither.
-    """
+    """Where the published values are, in an installed package or a checkout; else DataError."""
     package = Path(__file__).parents[1]
     candidates = (package / "published", package.parent / "results" / "published")
-    found = next((path for path in candidates if path.is_dir()), None)
-    if found is None:
-        raise DataError(
-            f"{printable(candidates[1])}: the folder of published values is missing; "
-            "install the package again or work in a whole checkout"
-        )
-    return found
+    for found in candidates:
+        if found.is_dir():
+            return found
+    raise DataError(
+        f"{printable(candidates[1])}: the folder of published values is missing; "
+        "install the package again or work in a whole checkout"
+    )
 
 
 def sources() -> tuple[Source, ...]:
-    """All sources, in the order of their names.
-
-    Raises:
-        CardError, DataError: a card or a row that cannot be read.
-    """
+    """All sources, in the order of their names; raises as `read_source`."""
     return tuple(read_source(path) for path in sorted(folder().glob("*.toml")))
 
 
 def read_source(path: Path) -> Source:
-    """A source from its card; every name in its rows must be in the card."""
+    """A source from its card.
+
+    Raises:
+        CardError, DataError: the card, or a row, which must have names that the card has.
+    """
     card = read_card(path, SourceCard)
     rows = read_rows(path.with_name(card.rows))
-    for row in rows:
-        for what, name, known in (
-            ("table", row.table, card.tables),
-            ("dataset", row.dataset, card.datasets),
-            ("metric", row.metric, card.metrics),
-        ):
-            if name not in known:
-                raise DataError(
-                    f"{printable(card.rows)}: {what} '{printable(name)}' is not in {path.name}"
-                )
+    for row, what in product(rows, ("table", "dataset", "metric")):
+        name = printable(getattr(row, what))
+        if getattr(row, what) not in getattr(card, f"{what}s"):
+            raise DataError(f"{printable(card.rows)}: {what} '{name}' is not in {path.name}")
     return Source(card, tuple(rows))
 
 
 def read_rows(path: Path) -> list[PublishedRow]:
-    """Tidy rows of a CSV file with the columns `COLUMNS`.
+    """Tidy rows of a CSV file with `COLUMNS`.
 
     Raises:
         DataError: the file cannot be read, a column is missing, a value is not a number.
@@ -200,19 +192,19 @@ def as_results(
     """
     import pandas as pd
 
-    values: dict[tuple[str, str, str], Decimal] = {}
-    scores = []
-    for dataset, method, metric in product(datasets, methods, metrics):
-        key = (dataset.name, method.name, metric.name)
-        for row in source.rows_of(dataset, metric, method):
-            if row.table == table:
-                values[key] = row.value
-        scores.append((*key, float(values.get(key, "nan"))))
+    values: dict[tuple[str, ...], Decimal] = {
+        (dataset.name, method.name, metric.name): row.value
+        for dataset, method, metric in product(datasets, methods, metrics)
+        for row in source.rows_of(dataset, metric, method)
+        if row.table == table
+    }
+    names = [[each.name for each in items] for items in (datasets, methods, metrics)]
+    scores = [(*key, float(values.get(key, "nan"))) for key in product(*names)]
     frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
-    digits = {name: -int(value.as_tuple().exponent) for (*_, name), value in values.items()}
+    digits = {key[2]: -int(value.as_tuple().exponent) for key, value in values.items()}
     shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
     return Results(
-        title=f"{source.card.title}, Table {table}, as published",
+        title=f"{source.card.title}, Table {table}, as published (protocol {source.card.protocol})",
         datasets=tuple(replace(item, note="") for item in datasets),
         methods=tuple(replace(item, note="") for item in methods),
         metrics=tuple(shown),
@@ -227,6 +219,11 @@ def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:
         (row["dataset"], row["metric"]): (float(row["half_width"]), int(row["images"]))
         for _, row in rows
     }
+
+
+def base_name(metric: MetricSpec) -> str:
+    """A metric's name without its options."""
+    return parse(metric.name)[0]
 
 
 def same_name(published: str, item: Item) -> bool:

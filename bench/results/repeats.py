@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,8 @@ Array = NDArray[np.float64]
 def over_seeds(
     runs: Mapping[int, Results], local_std: Mapping[tuple[str, str, str], float]
 ) -> Results:
-    """The results of runs that differ in their seed alone, averaged.
-
-    An image that one of them has no score for has none; its reason is that run's.
-    """
+    """The results of runs that differ in their seed alone, averaged; an image that one of them has
+    no score for has none, for that run's reason."""
     first, *_ = runs.values()
     values = np.column_stack([run.scores["value"] for run in runs.values()])
     scores = first.scores.copy()
@@ -52,9 +50,8 @@ def over_seeds(
 class Spread:
     """One method on one dataset and metric, on the images that all methods share.
 
-    Attributes:
-        values: (n, seeds) scores; (1, seeds) of a metric of the whole set.
-        half: of the 95 % interval of the mean over images and seeds; NaN where there is none.
+    `values` are (n, seeds), (1, seeds) of a metric of the whole set; `half` is that of the 95 %
+    interval of the mean over images and seeds, NaN where there is none.
     """
 
     dataset: str
@@ -78,15 +75,13 @@ def spreads(results: Results, repeats: Repeats) -> list[Spread]:
     found = []
     columns = list(map(str, repeats.seeds))
     groups = dict(list(repeats.scores.groupby(["dataset", "metric", "method"])))
-    for dataset in results.datasets:
-        for metric in results.metrics:
-            common = common_set(results, dataset.name, metric.name)
-            for method in (m.name for m in results.methods if m.name in common and len(common)):
-                own = groups[dataset.name, metric.name, method].set_index("image")
-                values = own.loc[common.index, columns].to_numpy(float)
-                rows = numbered(common.index, results.photographs(dataset.name))
-                half = _half(values, rows)
-                found.append(Spread(dataset.name, metric, method, values, half))
+    for dataset, metric in product(results.datasets, results.metrics):
+        common = common_set(results, dataset.name, metric.name)
+        rows = numbered(common.index, results.photographs(dataset.name))
+        for method in (m.name for m in results.methods if m.name in common and len(common)):
+            own = groups[dataset.name, metric.name, method].set_index("image")
+            values = own.loc[common.index, columns].to_numpy(float)
+            found.append(Spread(dataset.name, metric, method, values, _half(values, rows)))
     return found
 
 

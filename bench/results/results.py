@@ -20,11 +20,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Item:
-    """A method or dataset as it appears in reports.
+    """A method or dataset as it appears in reports, its name as registered, its title as printed.
 
     Attributes:
-        name: registered name.
-        title: as printed.
         note: shown under every table that it appears in ("" for none): deviations, labels such as
             "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
         variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
@@ -50,10 +48,8 @@ class Cost:
         seconds: of upscaling alone, no file read or written in them; of a program of its own
             those from one file to the next, with reading and writing.
         first: seconds from the start of a program of its own to this image, its first.
-        pixels: of the SR image.
         peak_bytes: see `bench.base.metering`.
         device, machine: as asked for ("cuda"), and its name.
-        threads: compute threads.
     """
 
     dataset: str
@@ -70,7 +66,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Where the pictures of one dataset item are: LR, HR and one SR per method that has it."""
+    """The pictures of one image: LR, HR and one SR per method that has it."""
 
     dataset: str
     image: str
@@ -90,7 +86,6 @@ class Repeats:
     """The scores of each seed.
 
     Attributes:
-        seeds: two or more.
         scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
         local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
             RGB in [0, 1] over the seeds, 4 pixels from the edge on.
@@ -166,8 +161,7 @@ class Results:
 def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
     """The scores of one dataset and metric on the images that all methods with any score share.
 
-    Everything that is said of more than one image is said of these: means, intervals, tests,
-    training seeds and published values. A missing image never favours a method.
+    Everything that is said of more than one image is said of these; a missing one favours nobody.
 
     Returns:
         A row per image in the order of their ids, a column per method that has any score.
@@ -182,12 +176,11 @@ def summarize(results: Results) -> pd.DataFrame:
     """Mean per dataset, metric and method over their `common_set`.
 
     Returns:
-        Columns ``dataset, metric, method, mean, n, missing, images, reason``, rows in the order
-        of the results. ``mean`` is NaN where ``n`` is 0; ``n`` is the size of the common set;
-        ``images`` counts the dataset's images; ``missing`` counts those of them that this method
-        has no value for; ``reason`` joins the first distinct reasons of these and counts the
-        others. A metric over a whole set is one value over all images: its ``n`` is ``images``
-        (1 where no image is listed), its ``missing`` 0 or 1.
+        `SUMMARY_COLUMNS`, rows in the order of the results. ``mean`` is NaN where ``n``, the size
+        of the common set, is 0; ``missing`` counts those of the dataset's ``images`` that this
+        method has no value for, ``reason`` joins their first distinct reasons. A metric over a
+        whole set is one value over all images: its ``n`` is ``images`` (1 where no image is
+        listed), its ``missing`` 0 or 1.
 
     Raises:
         DataError: two rows of ``scores`` are for the same image, method and metric.
@@ -198,7 +191,6 @@ def summarize(results: Results) -> pd.DataFrame:
 def _summarize_cells(
     results: Results, dataset: str, metric: MetricSpec
 ) -> Iterator[tuple[str, str, str, float, int, int, int, str]]:
-    """The rows of one dataset and metric, one per method."""
     scores = results.scores[results.scores["dataset"] == dataset]
     listed = int(scores.loc[scores["image"] != "", "image"].nunique())
     images = listed or sum(picture.dataset == dataset for picture in results.pictures)

@@ -1,8 +1,7 @@
-"""Statistics of trainings that are repeated with other seeds: is a difference more than noise?
+"""Trainings that are repeated with other seeds: is a difference more than noise?
 
-Methods that are told apart by nothing but the heading "Training seed" are one configuration. The
-scores of two, averaged over the seeds, go through the paired test of `bench.results.table_stats`,
-and with m_a, m_b the means of each seed,
+The scores of two configurations, averaged over the seeds, go through the paired test of
+`bench.results.table_stats`, and with m_a, m_b the means of each seed,
 
     spread = max(max m_a - min m_a, max m_b - min m_b),
 
@@ -41,12 +40,9 @@ SeedVerdict = Literal["better", "worse", "none"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Methods that differ in their training seed only.
+    """Methods, by training seed, that differ in nothing else.
 
-    Attributes:
-        label: the settings in which the configurations of a table differ.
-        settings: heading -> value, without the training seed.
-        methods: training seed -> method.
+    `settings` are heading -> value, `label` says those in which a table's configurations differ.
     """
 
     label: str
@@ -60,9 +56,7 @@ class SeedCell:
 
     Attributes:
         n: images; None for a metric of the whole set.
-        seed_means: a mean per training seed that has scores.
-        half: of the 95 % interval over images of the mean over seeds; NaN where there is none.
-        reason: why scores or the interval are missing.
+        half: of the 95 % interval over images of the mean over seeds; NaN with its reason.
     """
 
     dataset: str
@@ -87,13 +81,12 @@ class SeedCell:
 
 @dataclass(frozen=True)
 class SeedPair:
-    """Two configurations compared on one dataset and metric.
+    """Whether a is better than b on one dataset and metric; `reason` says why neither is.
 
     Attributes:
         difference: mean of a - b.
         low, high: its interval over images, without zero exactly where `holm_p` is below alpha.
         p, holm_p: of "no difference", over images; NaN without a test.
-        verdict: whether a is better than b; `reason` says why neither is.
     """
 
     a: SeedCell
@@ -114,15 +107,7 @@ class SeedPair:
 
 @dataclass(frozen=True)
 class SeedStatistics:
-    """All that repeated trainings allow to say.
-
-    Attributes:
-        configurations: in the order of their first methods.
-        cells: a row per dataset, metric and configuration.
-        pairs: a row per dataset, metric and two configurations.
-        comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
-        alpha: a Holm-corrected p below it is more than image noise.
-    """
+    """All that repeated trainings allow to say; fields as of `table_stats.Statistics`."""
 
     configurations: tuple[Configuration, ...]
     cells: tuple[SeedCell, ...]
@@ -132,11 +117,8 @@ class SeedStatistics:
 
 
 def configurations(results: Results) -> tuple[Configuration, ...]:
-    """The configurations of the methods that name a training seed.
-
-    Raises:
-        DataError: two methods have the same settings and the same training seed.
-    """
+    """The configurations of the methods that name a training seed; DataError where two methods
+    have the same settings and seed."""
     groups: dict[frozenset[tuple[str, str]], list[Item]] = {}
     for method in results.methods:
         if TRAINING_SEED in method.variant:
@@ -173,14 +155,8 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
     """Intervals over images, spreads over training seeds, and what both allow to say.
 
-    Images and resamples are those of `bench.results.table_stats.statistics`: shared by all
-    methods with any score, seeded by their ids, so that equal scores give equal statistics.
-
-    Args:
-        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
-
-    Raises:
-        DataError: two methods have the same settings and the same training seed.
+    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`; raises as
+    `configurations`.
     """
     known = configurations(results)
     reasons = _reasons(results)
@@ -211,10 +187,8 @@ def _reasons(results: Results) -> dict[tuple[str, str, str], str]:
 def _averaged(
     scores: CommonScores, known: Sequence[Configuration]
 ) -> tuple[CommonScores, dict[int, Array]]:
-    """The scores averaged over the seeds, and each seed's, (n, seeds), by configuration.
-
-    Configurations are named by their numbers; those without a score are in neither.
-    """
+    """The scores averaged over the seeds, and each seed's, (n, seeds), by the numbers of those
+    configurations that have any."""
     place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
     columns = [
         [place[method.name] for method in own.methods.values() if method.name in place]
@@ -258,20 +232,15 @@ def _why_less(scores: CommonScores, seeds: int) -> str:
 def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
     """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
     compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
-    return [
-        _pair(a, b, compared.get((str(i), str(j))), alpha)
-        for (i, a), (j, b) in combinations(enumerate(cells), 2)
-    ]
-
-
-def _pair(a: SeedCell, b: SeedCell, found: Mapping[str, Any] | None, alpha: float) -> SeedPair:
-    if found is None:
-        return SeedPair(a, b, reason=NO_SCORES)
-    names = ("difference", "holm_low", "holm_high", "p", "holm_p")
-    difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
-    pair = SeedPair(a, b, difference, low, high, p, holm_p)
-    reason = _why_none(pair, found["reason"], alpha)
-    return replace(pair, reason=reason) if reason else replace(pair, verdict=found["verdict"])
+    pairs = []
+    for (i, a), (j, b) in combinations(enumerate(cells), 2):
+        found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
+        names = ("difference", "holm_low", "holm_high", "p", "holm_p")
+        difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
+        pair = SeedPair(a, b, difference, low, high, p, holm_p)
+        reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES
+        pairs.append(replace(pair, reason=reason, verdict="none" if reason else found["verdict"]))
+    return pairs
 
 
 def _why_none(pair: SeedPair, untested: str, alpha: float) -> str:

@@ -61,10 +61,8 @@ class Statistics:
     """All that the scores of a table allow to say.
 
     Attributes:
-        cells: a row per dataset, metric and method: mean over the common images, n, interval,
-            rank, the probability to be best and the range of 95 % of the ranks when the images
-            are drawn again, the verdict against the best; NaN with a reason where nothing can be
-            said.
+        cells: a row per dataset, metric and method: rank_low to rank_high hold 95 % of the ranks
+            when the images are drawn again; NaN with a reason where nothing can be said.
         pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
             intervals, both tests with and without Holm, and whether a is better or worse. The
             95 % interval `low` to `high` goes with `p`; `holm_low` to `holm_high` leaves out zero
@@ -94,10 +92,8 @@ class CommonScores:
     """Scores of one dataset and metric on the images that all methods with any score share.
 
     Attributes:
-        methods: k methods that have a score.
         values: (n, k), a row per image in the order of their ids, or per photograph where several
             images are from one (`bench.results.paired.by_group`); their means are the same.
-        images: how many there are.
         seed: of the resamples; equal images give equal seeds.
         reason: why there is no test ("" where there is one).
     """
@@ -131,13 +127,10 @@ class CommonScores:
 
 
 def statistics(results: Results, alpha: float = 0.05) -> Statistics:
-    """Intervals, paired tests and ranks of every cell of a table.
+    """Intervals, paired tests and ranks of every cell, verdicts at the level `alpha` after Holm.
 
     Only images that all methods with any score share count. Equal scores give equal statistics:
     the resamples are seeded by the ids of these images, and methods share them.
-
-    Args:
-        alpha: level of the verdicts, after Holm's correction over the family of comparisons.
     """
     return results.once(("statistics", alpha), lambda: _statistics(results, alpha))
 
@@ -154,8 +147,7 @@ def _statistics(results: Results, alpha: float) -> Statistics:
         compared = compare_all(row, alpha)
         pairs += compared
         cells += _beside_best(_cells(row), compared)
-    summarized = ("mean", "n", "reason")
-    columns = [*(name for name in CELL_COLUMNS if name not in summarized), "untested"]
+    columns = [*(c for c in CELL_COLUMNS if c not in ("mean", "n", "reason")), "untested"]
     own = pd.DataFrame(cells, columns=columns)
     merged = summarize(results).merge(own, how="left", on=["dataset", "metric", "method"])
     untested = merged["untested"].fillna("")
@@ -197,13 +189,8 @@ def counted(images: int, groups: int) -> str:
 
 
 def _cells(row: CommonScores) -> list[dict[str, Any]]:
-    keys = [
-        {
-            **{"dataset": row.dataset, "metric": row.metric.name, "method": method},
-            **{"groups": row.groups, "untested": row.reason},
-        }
-        for method in row.methods
-    ]
+    about = {"dataset": row.dataset, "metric": row.metric.name, "groups": row.groups}
+    keys = [{**about, "method": method, "untested": row.reason} for method in row.methods]
     if row.reason:
         return keys
     found = bootstrap(row.values, row.seed)
@@ -230,14 +217,11 @@ def _cells(row: CommonScores) -> list[dict[str, Any]]:
 def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
+    n = row.images if row.metric.kind == "image" else np.nan
+    about = {"dataset": row.dataset, "metric": row.metric.name, "n": n, "groups": row.groups}
     rows: list[dict[str, Any]] = [
-        {
-            **{"dataset": row.dataset, "metric": row.metric.name},
-            **{"a": row.methods[i], "b": row.methods[j]},
-            **{"n": row.images if row.metric.kind == "image" else np.nan, "groups": row.groups},
-            "difference": float((row.values[:, i] - row.values[:, j]).mean()),
-            **{"verdict": untested, "reason": row.reason},
-        }
+        {**about, "a": row.methods[i], "b": row.methods[j], "verdict": untested}
+        | {"difference": (row.values[:, i] - row.values[:, j]).mean(), "reason": row.reason}
         for i, j in row.pairs
         if len(row.values)
     ]
@@ -245,21 +229,16 @@ def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
         return rows
     tested = paired(row.differences)
     p, signed_rank = tested.p(), wilcoxon(row.differences)
-    low, high = tested.interval()
-    holm_low, holm_high = tested.interval(holm_confidence(p, alpha))
-    numbers = {
-        **{"low": low, "high": high, "holm_low": holm_low, "holm_high": holm_high},
-        "p": p,
-        "holm_p": corrected(p),
-        "wilcoxon_p": signed_rank,
-        "wilcoxon_holm_p": corrected(signed_rank),
-    }
+    numbers = {"p": p, "holm_p": corrected(p)}
+    numbers |= {"wilcoxon_p": signed_rank, "wilcoxon_holm_p": corrected(signed_rank)}
+    numbers["low"], numbers["high"] = tested.interval()
+    sure = holm_confidence(p, alpha)
+    numbers["holm_low"], numbers["holm_high"] = tested.interval(sure)
     for i, pair in enumerate(rows):
-        pair |= {name: values[i] for name, values in numbers.items()}
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
-        pair["comparisons"] = len(rows)
+        pair |= {name: values[i] for name, values in numbers.items()}
+        pair |= {"comparisons": len(rows), "reason": _few_differ(int(tested.other[i]), row)}
         pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
-        pair["reason"] = _few_differ(int(tested.other[i]), row)
     return rows
 
 

@@ -12,7 +12,7 @@ Layout = Literal["methods-as-columns", "methods-as-rows"]
 
 @dataclass(frozen=True)
 class ShownRegion:
-    """A square of an image that panels show, in pixels of the HR (or SR) image."""
+    """A square that panels show, in pixels of the HR (or SR) image."""
 
     dataset: str
     image: str

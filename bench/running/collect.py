@@ -24,6 +24,7 @@ from bench.running.plan import Plan
 from bench.running.score import Scorer
 from bench.suites.card import SuiteCard
 from bench.suites.fetch import remedies
+from bench.suites.protocols import protocols
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,24 @@ def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
         for cell in plan.cells_of(entry)
         for image, why in sorted(cell.failed.items())
     ]
+    results = _with_composite(results, plan.suite.protocol)
     return RunOutcome(results, (*refused, *failed), plan.suite)
+
+
+def _with_composite(results: Results, name: str) -> Results:
+    """The results with the score that their protocol ranks by, where it has one of its own."""
+    composite = protocols().find(name).composite if name else None
+    if composite is None:
+        return results
+    known = results.provenance["metrics"]
+    of = {term.metric: known.get(term.metric) for term in composite.terms}
+    prints = {**known, composite.name: {"metric": composite.name, "protocol": name, "of": of}}
+    return replace(
+        results,
+        metrics=(*results.metrics, composite.spec),
+        scores=composite.added(results.scores),
+        provenance={**results.provenance, "metrics": prints},
+    )
 
 
 def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target
 from bench.running.score_job import nearly_same
 from bench.store.store import Store
+from bench.suites.protocols import Composite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +76,12 @@ def score_folders(
     names: Sequence[str],
     options: RunOptions,
     progress: Progress,
+    composite: Composite | None = None,
 ) -> list[FolderScores]:
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
-    Of the options these count: store, device, workers, limit, sr_name and modcrop.
+    `composite` is scored too, from the scores of these metrics. Of the options these count: store,
+    device, workers, limit, sr_name and modcrop.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -98,7 +101,24 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-    return [_collect(one, specs, scorer, progress) for one in found]
+    scores = [_collect(one, specs, scorer, progress) for one in found]
+    return [_with_composite(one, composite) for one in scores] if composite else scores
+
+
+def _with_composite(scores: FolderScores, composite: Composite) -> FolderScores:
+    import pandas as pd
+
+    frame = pd.DataFrame(scores.rows, columns=["image", "metric", "value", "reason"])
+    frame = composite.added(frame.astype({"value": float}).assign(dataset="", method=""))
+    own = frame[frame["metric"] == composite.name]
+    known = own["value"].dropna()
+    mean = float(known.mean()) if len(known) else None
+    told = (composite.spec, mean, len(known), "" if len(known) else ", ".join(set(own["reason"])))
+    rows = [
+        (str(image), str(metric), None if value != value else float(value), str(reason))
+        for image, metric, value, reason in frame.iloc[:, :4].itertuples(index=False)
+    ]
+    return replace(scores, rows=tuple(rows), means=(*scores.means, told))
 
 
 def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:

@@ -18,6 +18,7 @@ class SuiteCard(Card):
         variants: for an ablation, what tells its methods apart: method -> heading -> value; those
             that differ in the heading "Training seed" alone are one configuration, trained again.
             That heading is added to methods that are one of several trainings.
+        protocol: that its metrics are of.
     """
 
     name: FileName
@@ -31,6 +32,7 @@ class SuiteCard(Card):
     layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
     variants: dict[str, dict[str, str]] = Field(default_factory=dict)
     note: str = ""
+    protocol: str = ""
 
     @model_validator(mode="after")
     def _tells_its_own_apart(self) -> SuiteCard:

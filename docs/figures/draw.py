@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import json
 import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import matplotlib
 
@@ -32,7 +30,7 @@ from cassr import degradation as degrading  # noqa: E402
 from cassr.pipeline import CasSRPipeline  # noqa: E402
 from cassr.training.stages import get_stage  # noqa: E402
 
-MAIN, SECOND, THIRD, GREY = "#b3470f", "#3b5b85", "#7d9bc1", "#777777"
+MAIN = "#b3470f"
 
 
 def bare(axes: Axes) -> None:
@@ -117,7 +115,7 @@ def caption(parameters: degrading.DegradationParameters) -> str:
 DATASET, IMAGE = "quick-realistic", "chelsea"
 LEFT, TOP, SIDE = 100, 60, 128
 SHOWN = ("bicubic", "dat-light", "realesr-animevideov3", "realesrgan-x4plus")
-COLOURS = (GREY, MAIN, SECOND, "#2a7f62", "#8a4f9e", "#a8862c", "#c0504d", "#222222")
+COLOURS = ("#777777", MAIN, "#3b5b85", "#2a7f62", "#8a4f9e", "#a8862c", "#c0504d", "#222222")
 
 
 def first_look() -> None:
@@ -171,50 +169,6 @@ def crops() -> list[tuple[str, np.ndarray]]:
     return [(title, pixels[TOP : TOP + SIDE, LEFT : LEFT + SIDE]) for title, pixels in found]
 
 
-# -- performance.png: what `benchmarks/scoring.py --json` ("race"; with `--grow`: "growth") wrote --
-
-RACE = (
-    ("pyiqa command", "command", SECOND),
-    ("a paper's script", "script", THIRD),
-    ("cassr-bench score", "ours", MAIN),
-    ("the same again, warm", "warm", GREY),
-)
-
-
-def performance() -> None:
-    found = json.loads((HERE / "performance.json").read_text())
-    ratios = {"figsize": (11, 3.6), "width_ratios": (1.5, 1, 1)}
-    figure, (race, *growth) = plt.subplots(1, 3, layout="constrained", **ratios)
-    draw_race(race, found["race"]["runs"])
-    draw_growth(growth[0], found["growth"]["runs"], "seconds", "cold", "warm")
-    memory = "peak resident memory, MB"
-    draw_growth(growth[1], found["growth"]["runs"], memory, "worker", "parent")
-    for axes in (race, *growth):
-        bare(axes)
-        axes.tick_params(labelsize=8)
-    figure.savefig(HERE / "performance.png", dpi=120)
-
-
-def draw_race(axes: Axes, runs: list[dict[str, Any]]) -> None:
-    for place, (label, key, colour) in enumerate(RACE):
-        x = [index + 0.2 * (place - 1.5) for index in range(len(runs))]
-        drawn = axes.bar(x, [run[key] for run in runs], 0.19, color=colour, label=label)
-        axes.bar_label(drawn, fmt=lambda v: f"{v:.0f}" if v >= 10 else f"{v:.1f}", fontsize=7)
-    axes.set(yscale="log", xlabel="methods over one HR set", ylabel="seconds, cold start")
-    axes.set_ylim(top=axes.get_ylim()[1] * 12)
-    axes.set_xticks(range(len(runs)), [str(run["methods"]) for run in runs])
-    axes.legend(fontsize=7, loc="upper left", ncols=2)
-
-
-def draw_growth(axes: Axes, runs: list[dict[str, Any]], unit: str, *keys: str) -> None:
-    for key, colour in zip(keys, (MAIN, GREY), strict=True):
-        values = [run[key] for run in runs]
-        axes.plot([run["images"] for run in runs], values, "o-", color=colour, label=key)
-    axes.set(xlabel="images", ylabel=unit)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7)
-
-
 # -- training.png: the logs of the shipped miniature's runs; miniature.jpg: sample photographs
 # -- upscaled with it, as validation while training shows them -----------------------------------
 
@@ -255,7 +209,7 @@ def miniature() -> None:
     half.save(HERE / "miniature.jpg", quality=88)
 
 
-FIGURES = (architecture, degradation, first_look, performance, training, miniature)
+FIGURES = (architecture, degradation, first_look, training, miniature)
 
 if __name__ == "__main__":
     for draw in FIGURES:

@@ -124,7 +124,7 @@ class Choice:
         if self.protocol is None:
             return suite
         notes = filter(None, (suite.note, str(protocols().find(self.protocol))))
-        return suite.model_copy(update={"note": " ".join(notes)})
+        return suite.model_copy(update={"note": " ".join(notes), "protocol": self.protocol})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -65,7 +66,9 @@ def place_pictures(results: Results, root: Path, originals: bool) -> dict[Source
         By source, what is shown or, in one line, why it cannot be.
     """
     files = dict(_sources(results.pictures))
-    with ThreadPoolExecutor() as pool:
+    # Here, since what threads change of the warnings holds for all of them.
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         shown = pool.map(lambda file: _placed(root, originals, *file), files.values())
         return dict(zip(files, shown, strict=True))
 
@@ -106,7 +109,7 @@ def _header(data: bytes) -> tuple[str | None, tuple[int, int]]:
         with Image.open(io.BytesIO(data)) as image:
             plain = image.mode in ("RGB", "L") and not any(k in image.info for k in CHANGES_COLOURS)
             return BROWSER_FORMATS.get(image.format or "") if plain else None, image.size
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError("has too many pixels") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError("not an image") from error
