@@ -140,6 +140,8 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     python(session, "-m", "ruff", "check", ".")
+    # Texts are UTF-8 also where the platform's are not.
+    python(session, "-m", "ruff", "check", "--preview", "--select", "PLW1514", ".")
     encodings = ["--preview", "--select", "PLW1514", "bench", "baselines", "cassr"]
     python(session, "-m", "ruff", "check", *encodings)
     python(session, "-m", "ruff", "format", "--check", ".")

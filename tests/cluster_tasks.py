@@ -32,7 +32,7 @@ def copy(task: Copy) -> str:
     time.sleep(task.seconds)
     if task.how and not (task.mark and os.path.exists(task.mark)):
         if task.mark:
-            open(task.mark, "x").close()
+            open(task.mark, "x", encoding="utf-8").close()
         if task.how == "exit":
             os._exit(3)
         return f"{task.source}: {task.how}"

@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.M | re.S)
 def commands(page: Path, kind: str) -> list[list[str]]:
     """The `cassr-bench` commands of a page's blocks of one kind, without the program's name."""
     found = []
-    for _, tag, body in BLOCK.findall(page.read_text()):
+    for _, tag, body in BLOCK.findall(page.read_text(encoding="utf-8")):
         if tag == kind:
             joined = body.replace("\\\n", " ")
             lines = [line.strip().removeprefix("$ ") for line in joined.splitlines()]
@@ -101,7 +101,7 @@ def test_commands_not_run_exist_with_all_their_options(page: Path, cli: Cli) -> 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

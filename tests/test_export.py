@@ -163,9 +163,9 @@ def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Pat
 
 
 def changed(path: Path, change: Callable[[dict[str, Any]], object], out: Path) -> Path:
-    told = json.loads(path.read_text())
+    told = json.loads(path.read_text(encoding="utf-8"))
     change(told)
-    out.write_text(json.dumps(told))
+    out.write_text(json.dumps(told), encoding="utf-8")
     return out
 
 

@@ -118,7 +118,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(text: str, name: str = "mine.py") -> str:
-    Path(name).write_text(text)
+    Path(name).write_text(text, encoding="utf-8")
     return name
 
 

@@ -570,7 +570,7 @@ def test_a_lock_is_installed_as_it_is_what_builds_first(
     with stand_in.folder.joinpath("log").open("w") as log:
         assert environment.install(where, log) == "packages: 2 installed as locked"
     assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)
-    first, then = (Path(command[-1]).read_text() for command in called)
+    first, then = (Path(command[-1]).read_text(encoding="utf-8") for command in called)
     assert first == f"setuptools==69.5.1{hashed}" and then.endswith(text)
 
 

@@ -178,7 +178,7 @@ def printable_text(path: Path) -> str:
             strings = re.findall(r"<t[^>]*>([^<]*)", book.read(names[0]).decode())
             own = [strings[int(i)] for i in re.findall(r't="s"><v>(\d+)', table)]
             return " ".join([*own, book.read(names[1]).decode()])
-    return " ".join(path.read_text().split())
+    return " ".join(path.read_text(encoding="utf-8").split())
 
 
 def test_what_holds_for_several_methods_is_one_footnote() -> None:

@@ -20,7 +20,7 @@ from bench.base.text import spreadsheet_text
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], float]:
-    with path.open(newline="", errors="surrogateescape") as file:
+    with path.open(encoding="utf-8", newline="", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "metric", "value", "folder"]
     return {(r["image"], r["metric"]): float(r["value"]) if r["value"] else math.nan for r in rows}

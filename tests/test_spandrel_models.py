@@ -272,7 +272,7 @@ def _hostile(name: str, path: Path) -> None:
     elif name == "module":
         torch.save(nn.Linear(2, 2), path)
     elif name == "web page":
-        path.write_text("<!doctype html><html><body>Sign in</body></html>")
+        path.write_text("<!doctype html><html><body>Sign in</body></html>", encoding="utf-8")
     elif name == "empty":
         path.write_bytes(b"")
     elif name == "list":

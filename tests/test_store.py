@@ -137,7 +137,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path: Path) -> None:
-    whole = manifest.read_text()
+    whole = manifest.read_text(encoding="utf-8")
     ways = [way for way in entries_of(json.loads(whole)) if way != ("check",)]
     assert len(ways) > 30 and damage(manifest) == ""
     for *above, key in ways:
@@ -150,7 +150,7 @@ def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path:
 def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
     manifest: Path, tmp_path: Path
 ) -> None:
-    found = json.loads(manifest.read_text())
+    found = json.loads(manifest.read_text(encoding="utf-8"))
     del found["check"]
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(found))

@@ -201,7 +201,8 @@ def suite(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         sets = [f"folder:{folder}" for folder in folders]
         Path("own.toml").write_text(
             'name = "own"\ntitle = "Own"\nsummary = "Own."\nmethods = ["bicubic"]\n'
-            f'datasets = {sets}\nmetrics = ["psnr_y"]\n'
+            f'datasets = {sets}\nmetrics = ["psnr_y"]\n',
+            encoding="utf-8",
         )
         return "own.toml"
 
