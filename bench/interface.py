@@ -47,6 +47,7 @@ def score(
     metrics: str | Sequence[str],
     sr_name: str = "",
     modcrop: bool = False,
+    recursive: bool = False,
     device: str = "auto",
     workers: int | None = None,
     limit: int | None = None,
@@ -65,7 +66,8 @@ def score(
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
     chosen = partial(RunOptions, device=resolve_device(device), workers=workers, limit=limit)
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        options = chosen(Path(place), sr_name=sr_name, modcrop=modcrop)
+        how = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
+        options = chosen(Path(place), **how)
         scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
 

@@ -248,10 +248,10 @@ def test_the_store_holds_what_came_last(cli: Cli, stand_in: StandIn, tmp_path: P
     store = ImageStore(tmp_path / "store")
     for file in (black, sr):
         assert _store(SetImage("a", file), task, store) == ""
-    kept = store.get(task.key)
+    kept = store.get(task.key, task.image_id)
     assert kept is not None and np.asarray(Image.open(kept.path)).any()
     assert _store(SetImage("a", None, "is 8x8"), task, store) == "is 8x8"
-    assert store.get(task.key) is None
+    assert store.get(task.key, task.image_id) is None
 
 
 def test_a_long_log_keeps_its_ends(cli: Cli, stand_in: StandIn) -> None:

@@ -613,6 +613,44 @@ def test_upscale_replaces_its_own_images_and_no_others(cli: Cli, tmp_path: Path)
     assert upscaled("nearest", "--overwrite") == 0 and out.read_bytes() == first
 
 
+def test_an_input_that_shows_what_another_shows_is_written_too(cli: Cli, tmp_path: Path) -> None:
+    words = ("upscale", "--method", "nearest", "--input", tmp_path / "in", "--workers", 1)
+    for name in ("a", "b", "c"):
+        images.write_png(tmp_path / "in" / f"{name}.png", photo(16, 16))
+        assert cli(*words, "--output", tmp_path / "out").returncode == 0
+        assert (tmp_path / "out" / f"{name}.png").is_file()
+    (tmp_path / "out" / "a.png").unlink()
+    assert cli(*words, "--output", tmp_path / "out").returncode == 0
+    assert len({path.read_bytes() for path in (tmp_path / "out").glob("*.png")}) == 1
+    assert len([*(tmp_path / "out").glob("*.png")]) == 3
+
+
+def test_subfolders_are_upscaled_and_scored_under_their_names(cli: Cli, tmp_path: Path) -> None:
+    for seed, name in enumerate(("x", "a/x", "a/b/y", "only/z")):
+        images.write_png(tmp_path / "lr" / f"{name}.png", photo(16, 16, seed))
+        if name != "only/z":
+            images.write_png(tmp_path / "hr" / f"{name}.png", photo(64, 64, seed))
+    images.write_png(tmp_path / "lr" / ".hidden" / "x.png", photo(16, 16))
+    out = tmp_path / "out"
+    words = ("upscale", "--method", "nearest", "--input", tmp_path / "lr", "--output", out)
+    done = cli(*words, "--workers", 1)
+    assert done.returncode == 1 and "lr/a: holds images" in done.stderr
+    assert [path.name for path in out.glob("**/*.png")] == ["x.png"]
+    for made in (3, 0):
+        done = cli(*words, "--workers", 1, "--recursive")
+        assert done.returncode == 0 and f"{made} images upscaled" in done.stdout
+    assert np.array_equal(
+        np.asarray(Image.open(out / "a" / "b" / "y.png"))[::4, ::4], photo(16, 16, 2)
+    )
+    assert cli(*words, "--recursive", "--limit", 9, "--scale", 2).returncode == 0  # ours to replace
+    assert cli(*words, "--recursive").returncode == 0
+    words = ("score", "--sr", out, "--hr", tmp_path / "hr", "--metrics", "psnr_y", "--recursive")
+    done = cli(*words, "--csv", tmp_path / "s.csv")
+    assert done.returncode == 1 and "hr/only: " in done.stderr and "(n = 3)" in done.stdout
+    lines = (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == ["a/b/y.png", "a/x.png", "x.png"]
+
+
 FOREIGN = {
     "upscale": (
         ("upscale", "--method", "nearest", "--input", "sr", "--output", "out"),

@@ -28,6 +28,7 @@ def score(
     protocol: o.Protocol = None,
     sr_name: o.SrName = "",
     modcrop: o.Modcrop = False,
+    recursive: o.Recursive = False,
     csv: Path | None = option("Write rows image,metric,value,folder here."),
     limit: o.Limit = None,
     device: o.Device = "auto",
@@ -49,9 +50,8 @@ def score(
     write = one_file(csv, "--csv", files_in([*sr, *([hr] if hr else [])]), overwrite)
     go_offline(offline)
     store = store or default_store()
-    options = RunOptions(
-        store, resolve_device(device), workers, limit=limit, sr_name=sr_name, modcrop=modcrop
-    )
+    folder = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
+    options = RunOptions(store, resolve_device(device), workers, limit=limit, **folder)
     names = o.metric_names(metrics, protocol)
     composite = protocols().find(protocol).composite if protocol else None
     scores = folders.score_folders(sr, hr, names, options, Progress(as_json), composite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -23,6 +24,7 @@ def upscale(
     output: Path | None = option("Folder for one PNG per input."),
     dataset: str | None = option("Fill the store for a dataset instead."),
     limit: o.Limit = None,
+    recursive: o.Recursive = False,
     to_srgb: bool = option("Convert colour profiles; default: keep those of RGB.", default=False),
     *,
     work: o.Work,
@@ -40,7 +42,7 @@ def upscale(
 
     if bool(dataset) == bool(input) or bool(input) != bool(output) or (dataset and to_srgb):
         raise BenchError("upscale: give either --input with --output (and --to-srgb), or --dataset")
-    options = work.options(limit)
+    options = replace(work.options(limit), recursive=recursive)
     go_offline(offline)
     shown = Progress(as_json)
     if dataset:

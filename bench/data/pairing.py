@@ -27,6 +27,7 @@ from bench.data.manifest import (
 from bench.files import image_folders, images
 from bench.files.names import matched, without_partner
 
+Pairs = dict[str, tuple[Path, Path | None]]
 CHECKS = 3
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
@@ -89,22 +90,47 @@ def _stat_line(path: Path) -> list[Any]:
 
 
 def pair_files(
-    first: Path, second: Path | None, pattern: str = ""
-) -> tuple[dict[str, tuple[Path, Path | None]], Refusals, str]:
+    first: Path, second: Path | None, pattern: str = "", recursive: bool = False
+) -> tuple[Pairs, Refusals, str]:
     """Pair two folders' images by name (see `bench.files.names.matched`), never by position.
 
+    Args:
+        recursive: pair their subfolders' too, by the subfolders' names.
+
     Returns:
-        stem in `second` -> (file in `first`, file in `second`), or stem -> (file, None) where
-        `second` is None; (path, reason) of the files that have no partner or share a stem, and of
-        subfolders; and what is to be said of how files are named.
+        stem in `second` (behind its subfolder, "a/0001") -> (file in `first`, file in `second`), or
+        stem -> (file, None) where `second` is None; (path, reason) of the files that have no
+        partner or share a stem, and of subfolders; and what is to be said of how files are named.
 
     Raises:
         ImageError: a folder is missing, empty, or holds images that cannot be read.
     """
-    left, refused = _by_stem(first)
+    sides = [side for side in (first, second) if side is not None]
+    places = {place for side in sides for place in image_folders.places(side, recursive)}
+    found: Pairs = {}
+    refused: Refusals = []
+    notes: list[str] = []
+    for place in sorted(places):
+        try:
+            own, others, note = _paired(first / place, second and second / place, pattern)
+        except ImageError as error:
+            if len(places) == 1:
+                raise
+            refused.append((error.file, error.reason))
+            continue
+        found |= {(place / stem).as_posix(): pair for stem, pair in own.items()}
+        refused += others
+        notes += [note] if note else []
+    if not recursive:
+        refused += [named for side in sides for named in image_folders.subfolders(side)]
+    return found, refused, "; ".join(dict.fromkeys(notes))
+
+
+def _paired(first: Path, second: Path | None, pattern: str) -> tuple[Pairs, Refusals, str]:
+    left, refused = images.by_stem(image_folders.image_files(first))
     if second is None:
         return {stem: (path, None) for stem, path in left.items()}, refused, ""
-    right, others = _by_stem(second)
+    right, others = images.by_stem(image_folders.image_files(second))
     refused += others
     found = matched(left, right, pattern)
     used = {*found.files.values(), *(right[stem] for stem in found.files)}
@@ -112,11 +138,6 @@ def pair_files(
         for stem in sorted(stem for stem, path in own.items() if path not in used):
             refused.append((printable(own[stem]), without_partner(own[stem], other, folder)))
     return {s: (found.files[s], right[s]) for s in sorted(found.files)}, refused, found.note
-
-
-def _by_stem(folder: Path) -> tuple[dict[str, Path], Refusals]:
-    files, clashes = images.by_stem(image_folders.image_files(folder))
-    return files, clashes + image_folders.subfolders(folder)
 
 
 def check_pairs(

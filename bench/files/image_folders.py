@@ -39,6 +39,7 @@ _FIRST_BYTES = re.compile(
 )
 _NOT_LOOKED_INTO = ("__MACOSX", "@eaDir")
 MAX_NAMES = 3
+WAYS = "give it by itself, or --recursive to score or upscale"
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -89,13 +90,30 @@ def _refusal(strange: list[Path]) -> str:
     )
 
 
+def places(folder: Path, recursive: bool) -> list[Path]:
+    """Where images are looked for, relative to `folder`: there alone or, where it is `recursive`,
+    wherever below it there are some. Hidden folders and those with outputs of ours are left out."""
+    found: list[Path] = []
+    for name, below, _ in os.walk(folder) if recursive else ():
+        here = Path(name)
+        below[:] = [each for each in below if _is_looked_into(here / each)]
+        if looked_at(here):
+            found.append(here.relative_to(folder))
+    return sorted(found) or [Path()]
+
+
+def _is_looked_into(folder: Path) -> bool:
+    hidden = folder.name.startswith(".") or folder.name in _NOT_LOOKED_INTO
+    return not hidden and not (folder / RECORDS).exists()
+
+
 def subfolders(folder: Path) -> list[tuple[str, str]]:
     """(folder, reason) of those directly in `folder` that hold images, which are not looked into.
 
     Folders that we wrote into hold outputs and are not named.
     """
     return [
-        (printable(path), "holds images, which are not looked for in subfolders; give it by itself")
+        (printable(path), "holds images, which are not looked for in subfolders; " + WAYS)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() not in SUFFIXES and path.is_dir() and _holds_images(path)
     ]

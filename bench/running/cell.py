@@ -99,7 +99,7 @@ class Cell:
         return json_sha256(parts)
 
     def stored(self, pair: ImagePair) -> StoredImage | None:
-        return self.images.get(self.key(pair))
+        return self.images.get(self.key(pair), pair.id)
 
     def records(self) -> Iterator[tuple[str, ImageLine]]:
         """What is recorded of each image that was upscaled here, by its id."""

@@ -33,6 +33,7 @@ class RunOptions:
         limit: only the first images of every dataset.
         apart: no method runs in this process, as one of the user's never does.
         sr_name: how SR images of a folder are named, with `{stem}` for the HR image's stem.
+        recursive: look for images in the subfolders of a folder too.
         modcrop: cut images whose sides are less than a scale off to what fits their HR image.
         image_timeout: seconds after which an image is given up, where a method has a process of its
             own.
@@ -50,6 +51,7 @@ class RunOptions:
     image_timeout: int = IMAGE_TIMEOUT
     sr_name: str = ""
     modcrop: bool = False
+    recursive: bool = False
     on: str = LOCAL
 
     @property

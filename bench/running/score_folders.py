@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 Row = tuple[str, str, float | None, str]
-"""File name ("" for the whole set), metric, value, and why there is none."""
+"""File ("" for the whole set), metric, value, and why there is none."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def score_folders(
     """Score every image of each folder by every metric, pairing with `hr` by file stem.
 
     `composite` is scored too, from the scores of these metrics. Of the options these count: store,
-    device, workers, limit, sr_name and modcrop.
+    device, workers, limit, sr_name, modcrop and recursive.
 
     Raises:
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
@@ -142,7 +142,7 @@ class _Found:
 def _found(
     sr: Path, hr: Path | None, options: RunOptions, sha256: Callable[[Path], str], copies: Path
 ) -> _Found:
-    found, refused, note = pair_files(sr, hr, options.sr_name)
+    found, refused, note = pair_files(sr, hr, options.sr_name, options.recursive)
     if not found:
         note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
     pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
@@ -151,7 +151,9 @@ def _found(
         try:
             own, other = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
             hr_sha256 = sha256(other) if other else None
-            targets[stem] = Target(pair[0].name, own, sha256(own), other, hr_sha256)
+            targets[stem] = Target(
+                pair[0].relative_to(sr).as_posix(), own, sha256(own), other, hr_sha256
+            )
         except ImageError as error:
             refused.append((error.file, error.reason))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())

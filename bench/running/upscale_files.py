@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from bench.base.text import printable
 from bench.base.types import WHOLE_SET, ImagePair
 from bench.data import find as data
 from bench.files import colour
-from bench.files.image_folders import RECORDS, image_files, subfolders
+from bench.files.image_folders import RECORDS, image_files, places, subfolders
 from bench.files.images import by_stem, file_sha256, read_rgb, write_png
-from bench.files.outputs import Inputs, files_in, require_folder, require_free
+from bench.files.outputs import Inputs, require_folder, require_free
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import Cell
@@ -25,7 +25,7 @@ from bench.running.fill import fill
 from bench.running.options import RunOptions, Shard
 from bench.running.plan import manifest_of
 from bench.running.upscale import require_scale
-from bench.store.images import ImageStore
+from bench.store.images import ImageLine, ImageStore
 from bench.store.store import Store
 
 
@@ -53,7 +53,7 @@ def upscale_files(
     overwrite: bool = False,
     to_srgb: bool = False,
 ) -> Upscaled:
-    """Write one PNG per input into `output`, under the input's stem.
+    """Write one PNG per input into `output`, under the input's stem and subfolder.
 
     Pixels are upscaled as they are stored. An RGB profile of the input is kept; grey ones, and
     with `to_srgb` all, are converted to sRGB afterwards.
@@ -63,7 +63,7 @@ def upscale_files(
             not ours is where an image is to be written.
     """
     entry = _ready(method, options.scale)
-    known = Inputs([*inputs, *files_in(inputs)])
+    known = Inputs([*inputs, *(file for files in _by_place(inputs, options) for file in files[1])])
     known.refuse(output, "--output")
     require_folder(output, "--output")
     pairs, refused, profiles = _pairs(inputs, options, to_srgb)
@@ -114,7 +114,11 @@ class NamedImages(ImageStore):
         if image_id in self._profiles:
             self._colour(self.file_for(key, image_id), self._profiles[image_id])
         super().record(key, image_id, extra)
+        self._place(image_id).parent.mkdir(parents=True, exist_ok=True)
         os.replace(self.file_for(key, image_id), self._place(image_id))
+
+    def _place_of(self, known: ImageLine, image_id: str) -> Path | None:
+        return self._place(image_id) if known.id == image_id else None
 
     def _colour(self, made: Path, profile: bytes) -> None:
         rgb = read_rgb(made)
@@ -146,13 +150,30 @@ def _ready(method: str, scale: int) -> Entry:
     return entry
 
 
+def _by_place(inputs: Sequence[Path], options: RunOptions) -> Iterable[tuple[Path, list[Path]]]:
+    """The files of the inputs, by the subfolder that they lie in and are written into."""
+    found: dict[Path, list[Path]] = {}
+    for given in inputs:
+        if not given.is_dir():
+            found.setdefault(Path(), []).append(given)
+            continue
+        for place in places(given, options.recursive):
+            found.setdefault(place, []).extend(image_files(given / place))
+    return found.items()
+
+
 def _pairs(
     inputs: Sequence[Path], options: RunOptions, to_srgb: bool
 ) -> tuple[list[ImagePair], list[tuple[str, str]], dict[str, bytes]]:
     """The inputs, (file, reason) of those that cannot be used, and colour profiles by id."""
-    files = [f for given in inputs for f in (image_files(given) if given.is_dir() else [given])]
-    unique, refused = by_stem(files)
-    refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
+    unique: dict[str, Path] = {}
+    refused: list[tuple[str, str]] = []
+    for place, files in _by_place(inputs, options):
+        some, clashes = by_stem(files)
+        unique |= {(place / stem).as_posix(): file for stem, file in some.items()}
+        refused += clashes
+    if not options.recursive:
+        refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
     pairs, profiles = [], {}
     for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:

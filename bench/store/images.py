@@ -57,17 +57,21 @@ class ImageStore:
         for record in self._log:
             self._records.setdefault(record.key, []).append(record)
 
-    def get(self, key: str) -> StoredImage | None:
+    def get(self, key: str, image_id: str) -> StoredImage | None:
         """The image of `key`, if it is there and its file is the one that was recorded.
 
         A file that was altered under its old size and time is found where its bytes are read: when
         it is scored (`bench.running.score_job`) and by `bench.store.check`.
         """
         for known in self._records.get(key, ()):  # more than one where it was made again
-            path = self.folder / Path(known.file).name
-            if is_same_file(path, known.size, known.mtime_ns, known.sha256):
+            path = self._place_of(known, image_id)
+            if path and is_same_file(path, known.size, known.mtime_ns, known.sha256):
                 return StoredImage(path, known.sha256, known)
         return None
+
+    def _place_of(self, known: ImageLine, image_id: str) -> Path | None:
+        """Where its file is; images of one content are one file, whatever their names."""
+        return self.folder / Path(known.file).name
 
     def file_for(self, key: str, image_id: str) -> Path:
         return self.folder / f"{slug(image_id)}-{key[:12]}.png"
@@ -86,7 +90,8 @@ class ImageStore:
             "mtime_ns": stat.st_mtime_ns,
         }
         self._log.append(record)
-        self._records[key] = [ImageLine.model_validate(record)]
+        known = self._records.get(key, ())
+        self._records[key] = [ImageLine.model_validate(record), *known]
 
     def close(self) -> None:
         self._log.close()
