@@ -24,6 +24,10 @@ from bench.files.images import to_tensor
 if TYPE_CHECKING:
     from torch import Tensor
 
+cv2.setNumThreads(
+    1
+)  # images are shared out among processes, and a pool of threads survives no fork
+
 _SEED = 123
 
 YCBCR = (65.481, 128.553, 24.966)

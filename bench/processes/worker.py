@@ -79,8 +79,6 @@ def _compute_with(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by what is not imported yet
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(threads)
 
 
 def _send(tasks: Connection, answer: tuple[bool, Any]) -> None:

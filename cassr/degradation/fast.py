@@ -16,6 +16,8 @@ from scipy import special
 from cassr.degradation import steps
 from cassr.degradation.parameters import NoiseParameters, Pixels, Planes, ResizeMode
 
+cv2.setNumThreads(1)  # a pool of threads survives no fork, by which data loaders start workers
+
 Image = Any  # OpenCV's types do not tell arrays apart
 
 BORDER = cv2.BORDER_REFLECT_101

@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import chain, count
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -214,7 +213,6 @@ def loader(
         "num_workers": workers,
         "collate_fn": collate,
         "pin_memory": pin_memory,
-        "worker_init_fn": one_thread,
         "persistent_workers": workers > 0,
         "prefetch_factor": AHEAD if workers else None,
     }
@@ -227,9 +225,3 @@ def loader(
         if isinstance(batch, TrainingError):
             raise batch
         yield batch
-
-
-def one_thread(worker: int) -> None:
-    """Of a worker process: others have the other cores, and OpenCV's threads survive no fork."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)

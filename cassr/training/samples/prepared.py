@@ -33,7 +33,7 @@ from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import upscale_bicubic
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples.data import TrainingPairs, collate, one_thread, scale_of
+from cassr.training.samples.data import TrainingPairs, collate, scale_of
 from cassr.training.samples.recipe import Recipe, Sample
 from cassr.training.samples.references import References
 
@@ -187,8 +187,7 @@ def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
     total = -(-pairs.size // chunks.size)
     numbers = hands.missing(folder, total)
     known: set[str] = set()
-    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers,
-                      worker_init_fn=one_thread)  # fmt: skip
+    made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
     for number, found in zip(numbers, made, strict=True):
         if isinstance(found, TrainingError):
             raise found
