@@ -66,7 +66,7 @@ def score(
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
     chosen = partial(RunOptions, device=resolve_device(device), workers=workers, limit=limit)
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        how = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
+        how: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
         options = chosen(Path(place), **how)
         scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)

@@ -250,7 +250,7 @@ def test_a_trial_tells_noise_state_and_mixing_apart(
 ) -> None:
     (tmp_path / "mine.py").write_text(METHOD.format(body=body))
     checks = try_method(str(tmp_path / "mine.py"), "cpu", Progress(True))
-    broken = [check.what for check in checks if check.state == "broken"]
+    broken = [check.what for check in checks if check.state == "broken" and check.what != "look"]
     assert broken[:1] == ([BODIES[body]] if BODIES[body] else [])
     found = {check.what: check.found for check in checks}
     if not broken:

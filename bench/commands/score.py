@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def score(
     write = one_file(csv, "--csv", files_in([*sr, *([hr] if hr else [])]), overwrite)
     go_offline(offline)
     store = store or default_store()
-    folder = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
+    folder: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
     options = RunOptions(store, resolve_device(device), workers, limit=limit, **folder)
     names = o.metric_names(metrics, protocol)
     composite = protocols().find(protocol).composite if protocol else None
