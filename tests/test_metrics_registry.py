@@ -73,7 +73,7 @@ def test_no_two_share_a_name() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("psnry", "psnr_y"), ("pyiqa:gmsdd", "pyiqa:gmsd"), ("zzz", "known: psnr_y")],
+    [("psnry", "psnr_y"), ("pyiqa:gmsdd", "pyiqa:gmsd"), ("zzz", "cassr-bench list metrics")],
 )
 def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UnknownName, match=hint):

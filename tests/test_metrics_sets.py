@@ -123,7 +123,7 @@ def test_fid_and_kid_of_crops_count_what_they_saw(
     assert sorted(f.shape for f in features) == [(2, 2048)] * 6 + [(2048,)] * 6
     records = {
         path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text())
-        for path in (tmp_path / "store/scores").glob("*/*.jsonl")
+        for path in (tmp_path / "store/scores").glob("*fid-*/*.jsonl")
     }
     assert (records["patch_fid"]["images"], records["patch_fid"]["rows"]) == (3, 6)
     assert (records["fid"]["images"], records["fid"]["rows"]) == (3, 3)

@@ -224,13 +224,13 @@ def test_a_damaged_line_is_named_and_counts_as_not_there(tmp_path: Path, line: b
     with pytest.warns(SetAside, match=r"0\.jsonl: line 1 is set aside \(.*; and 1 more lines\)"):
         assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) == 30.5
     with pytest.warns(SetAside, match=r"0\.jsonl: line 1"):
-        found = Store(tmp_path).images("m", {}, "d").get("k")
+        found = Store(tmp_path).images("m", {}, "d").get("k", "x")
     assert found is not None and found.record.seconds == 1.5
 
 
 def test_names_that_are_no_unicode_stay_in_the_records(tmp_path: Path) -> None:
     put(Store(tmp_path).images("m", {}, "d"), "x\udcff")
-    found = Store(tmp_path).images("m", {}, "d").get("k")
+    found = Store(tmp_path).images("m", {}, "d").get("k", "x")
     assert found is not None and found.record.id == "x\udcff"
 
 
@@ -255,7 +255,7 @@ def test_a_damaged_score_is_computed_again_and_so_is_a_manifest(cli: Cli, tmp_pa
     arguments = (*run, "--metrics", "psnr_y", "--limit", 2, "--reports", "csv", "--store", "store")
     assert cli(*arguments, "--out", tmp_path / "good").returncode == 0
     store = tmp_path / "cwd" / "store"
-    (scores,) = store.glob("scores/*/*.jsonl")
+    (scores,) = store.glob("scores/psnr_y-*/*.jsonl")
     (manifest,) = store.glob("datasets/*/manifest.json")
     text = re.sub(r'"value": [0-9.]+', '"value": "99"', scores.read_text())
     scores.write_text(text)

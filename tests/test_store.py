@@ -220,9 +220,10 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
 def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:
     kept, scores = Store(tmp_path).images("m", {}, "d"), Store(tmp_path).scores("psnr_y", {})
     for shade, name in enumerate(("altered", "gone", "whole")):
-        kept.put(name, name, np.full((2, 2, 3), shade, np.uint8), {})
+        images.write_png(kept.file_for(name, name), np.full((2, 2, 3), shade, np.uint8))
+        kept.record(name, name, {})
         scores.put((name, None), 30.5)
-    altered, gone, whole = (kept.get(name).path for name in ("altered", "gone", "whole"))  # type: ignore[union-attr]
+    altered, gone, whole = (kept.get(name, name).path for name in ("altered", "gone", "whole"))  # type: ignore[union-attr]
     assert check(tmp_path) == []
     keep_stamp(altered, flipped(altered.read_bytes()))
     gone.unlink()
@@ -275,7 +276,7 @@ def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_bef
     for shade in range(4):
         store = Store(tmp_path).images("m", {}, "d")
         put(store, shade=shade)
-        found = Store(tmp_path).images("m", {}, "d").get("k")
+        found = Store(tmp_path).images("m", {}, "d").get("k", "x")
         assert found is not None and images.file_sha256(found.path) == found.sha256
 
 

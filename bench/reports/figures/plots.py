@@ -200,7 +200,7 @@ def _of(found: Statistics, dataset: str, metric: MetricSpec, known: str) -> pd.D
     """Cells of one dataset and metric in which a column is finite, by method."""
     cells = found.cells
     own = cells[(cells["dataset"] == dataset) & (cells["metric"] == metric.name)]
-    return own[np.isfinite(own[known])].set_index("method")
+    return own[np.isfinite(own[known].astype(float))].set_index("method")
 
 
 def _ranked(found: Statistics, dataset: str, metric: MetricSpec) -> pd.DataFrame:
