@@ -167,7 +167,6 @@ SLOW = METHOD.format(body="pass").replace("calls += 1", "time.sleep(2)")
 @pytest.fixture
 def running(tmp_path: Path, clean_home: Path) -> Iterator[subprocess.Popen[str]]:
     """`upscale` by a slow method in a session of its own; one image is done."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     (tmp_path / "slow.py").write_text(SLOW)
     for i in range(20):
         images.write_png(tmp_path / "in" / f"{i}.png", photo(16, 24))

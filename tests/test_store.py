@@ -241,7 +241,11 @@ def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path)
         problem.mend()
     assert check(tmp_path) == []
     again = Store(tmp_path).images("m", {}, "d")
-    assert [bool(again.get(name, name)) for name in ("altered", "gone", "whole")] == [False, False, True]
+    assert [bool(again.get(name, name)) for name in ("altered", "gone", "whole")] == [
+        False,
+        False,
+        True,
+    ]
     assert not altered.exists() and whole.is_file()
     left = Store(tmp_path).scores("psnr_y", {})
     assert [left.get((name, None)) for name in ("altered", "gone", "whole")] == [30.5, None, 30.5]
