@@ -73,11 +73,13 @@ def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
         found = ast.parse(call, mode="eval").body
         if isinstance(found, ast.Name):
             return found.id, None, {}
-        assert isinstance(found, ast.Call) and isinstance(found.func, ast.Name)
-        named = {str(each.arg): ast.literal_eval(each.value) for each in found.keywords if each.arg}
-        assert len(named) == len(found.keywords)
+        if not (isinstance(found, ast.Call) and isinstance(found.func, ast.Name)):
+            raise ValueError("no call by a name")
+        if not all(each.arg for each in found.keywords):
+            raise ValueError("arguments out of a dictionary")
+        named = {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
         return found.func.id, [ast.literal_eval(value) for value in found.args], named
-    except (SyntaxError, ValueError, TypeError, AssertionError, RecursionError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
         raise CardError(
             f"method '{printable(call)}': expected NAME or NAME(64, width=64) behind FILE.py:, "
             "with plain values as arguments"
