@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float16"]
 WRAPPERS = frozenset(
-    (
-        *("params", "params_ema", "params-ema", "ema", "ema_model", "model_ema", "state_dict"),
-        *("model_state_dict", "module", "model", "net", "net_g", "netG", "g", "generator"),
-        *("network", "_orig_mod"),
-    )
+    "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict module model "
+    "net net_g netG g generator network _orig_mod".split()
 )
 """Names that trainers put before those of a network."""
 NEAREST = 3

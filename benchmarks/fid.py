@@ -2,26 +2,29 @@
 
     python benchmarks/fid.py --images 100,3000
 
-Synthetic features of d = 2048, correlated as a network's are. Timed from the feature arrays to the
-number on one thread, one after the other; clean-fid's part includes its covariances, and its
-`scipy.linalg.sqrtm` gets back the option `disp` that newer versions of SciPy do not take.
+Synthetic features, correlated as a network's are. Timed from the feature arrays to the number, one
+after the other; clean-fid's part includes its covariances.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
+import cleanfid.fid
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from scipy import linalg
-from scoring import Row, show
+from scoring import Row, numbers, show
 
 from bench.metrics.frechet import frechet_distance
 
 Features = NDArray[np.float64]
+SQRTM = linalg.sqrtm
 
 
 def features(count: int, dimensions: int) -> tuple[Features, Features]:
@@ -33,15 +36,19 @@ def features(count: int, dimensions: int) -> tuple[Features, Features]:
 
 
 def clean_fid(x: Features, y: Features) -> float:
-    import cleanfid.fid as cleanfid
-
     moments = [value for s in (x, y) for value in (s.mean(0), np.cov(s, rowvar=False))]
-    return float(cleanfid.frechet_distance(*moments))
+    with mock.patch.object(cleanfid.fid.linalg, "sqrtm", sqrtm):
+        return float(cleanfid.fid.frechet_distance(*moments))
 
 
-def timed(function: Callable[[], float]) -> tuple[float, float]:
+def sqrtm(matrix: Any, disp: bool = True) -> Any:
+    """SciPy's, with the option that its newer versions do not take and clean-fid gives."""
+    return SQRTM(matrix) if disp else (SQRTM(matrix), 0)
+
+
+def timed(function: Callable[[Features, Features], float], *sets: Features) -> tuple[float, float]:
     start = time.perf_counter()
-    value = function()
+    value = function(*sets)
     return time.perf_counter() - start, value
 
 
@@ -49,30 +56,17 @@ def race(count: int, dimensions: int) -> Row:
     x, y = features(count, dimensions)
     frechet_distance(x[:3], y[:3])
     load = os.getloadavg()[0]
-    ours, our_value = timed(lambda: frechet_distance(x, y))
-    theirs, their_value = timed(lambda: clean_fid(x, y))
-    return {
-        "images": count,
-        "ours": ours,
-        "clean_fid": theirs,
-        "times": theirs / ours,
-        "difference": abs(our_value - their_value) / their_value,
-        "load": load,
-    }
+    ours, our_value = timed(frechet_distance, x, y)
+    theirs, their_value = timed(clean_fid, x, y)
+    apart = abs(our_value - their_value) / their_value
+    return {"images": count, "ours": ours, "clean_fid": theirs, "times": theirs / ours,
+            "difference": apart, "load": load}  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", default="100,3000", help="sizes of both sets")
-    parser.add_argument("--dimensions", type=int, default=2048)
-    options = parser.parse_args()
-    import cleanfid.fid as cleanfid
-
-    sqrtm = linalg.sqrtm
-    cleanfid.linalg.sqrtm = lambda matrix, disp=True: sqrtm(matrix) if disp else (sqrtm(matrix), 0)
-    counts = map(int, options.images.split(","))
-    show(race(count, options.dimensions) for count in counts)
+def main(images: str = "100,3000", dimensions: int = 2048) -> None:
+    """Compare on sets of these sizes."""
+    show(race(count, dimensions) for count in numbers(images))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

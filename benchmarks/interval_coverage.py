@@ -1,24 +1,16 @@
 """How often 95 % intervals miss the mean, and how often paired tests call equals different.
 
-Prints the tables of docs/statistics.md: the symmetric bootstrap-t that the harness uses beside
-the percentile bootstrap, and the test of differences beside Student's t and Wilcoxon's
-signed-rank test; then the same test over photographs of which a set holds many crops.
-
-    python benchmarks/interval_coverage.py --tables 10000
+    python benchmarks/interval_coverage.py --tables 10000     # the tables of docs/statistics.md
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+import typer
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.results.bootstrap import bootstrap, wilcoxon
 from bench.results.paired import by_group, paired
@@ -101,10 +93,8 @@ def show(title: str, rows: dict[str, list[tuple[float, ...]]]) -> None:
     print()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=int, default=10_000, help="simulated tables per cell")
-    tables = parser.parse_args().tables
+def main(tables: int = 10_000) -> None:
+    """Simulate so many tables for each cell."""
     for title, count, shares in (
         ("scores; % missed: bootstrap-t / percentile", SCORES, misses),
         ("differences; % called different: ours / Student's t / Wilcoxon", None, false_positives),
@@ -118,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,15 +6,16 @@ Wall and CPU seconds of each report. As a scale the same pictures are read and w
 plain copies.
 """
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 from PIL import Image
 
 from bench.base.types import MetricSpec
@@ -62,15 +63,15 @@ def timed(what: str, work: Callable[[], object]) -> None:
     print(f"{what:12} {perf_counter() - wall:7.1f} s, CPU {process_time() - cpu:7.1f} s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=193)
-    parser.add_argument("--methods", type=int, default=8)
-    parser.add_argument("--size", type=int, default=512, help="of HR; 0 for no pictures")
-    options = parser.parse_args()
+def main(
+    images: int = 193,
+    methods: int = 8,
+    size: Annotated[int, typer.Option(help="Side of HR; 0 for no pictures.")] = 512,
+) -> None:
+    """Time every report."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        results = synthetic(root, options.images, options.methods, options.size)
+        results = synthetic(root, images, methods, size)
         copy = root / "copy"
         os.environ["CASSR_BENCH_CACHE"] = str(root / "cache")
         timed("copies", lambda: [copy.write_bytes(f.read_bytes()) for f in results.files()])
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

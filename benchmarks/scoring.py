@@ -5,12 +5,10 @@
 
 Golden RealSR and DRealSR pairs (CASSR_SHARED, or ../shared beside the checkout) and their mirror
 images are used, all different; without them, synthetic pictures. Further methods are the first one
-with a little noise, over the same HR set. Everything starts cold, in processes of its own, one
-after the other, with the same cores; the ratio of the times is the result. The command and the
-script know one method at a time and share nothing between two of them: they are timed on one, at
-4 and at `--their-images` images, and what that gives for all images is counted once per method.
-They run on `--their-threads` threads; where other work keeps the cores busy, one is faster than
-two. Our values are compared with those of the script.
+with a little noise. Everything starts cold, in processes of its own, one after the other, with the
+same cores. The command and the script know one method at a time: they are timed on one, at 4 and at
+`--their-images` images, and what that gives for all images is counted once per method. Our values
+are compared with those of the script.
 
 `--grow` scores folders of small synthetic pairs of these sizes instead, cold and warm, and samples
 the resident memory of the process and of its largest worker all the while.
@@ -18,8 +16,6 @@ the resident memory of the process and of its largest worker all the while.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import os
 import shutil
 import subprocess
@@ -29,10 +25,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import psutil
+import typer
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +53,10 @@ def show(rows: Iterable[Row]) -> None:
     """Print rows as they come."""
     for row in rows:
         print(pd.DataFrame([row]).to_string(index=False, float_format="{:.4g}".format), flush=True)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -159,9 +161,8 @@ def rivals(
         script, printed = timed(loop, env)
         times.append(np.array([command, script]))
     slope = (times[-1] - times[0]) / max(sizes[-1] - sizes[0], 1)
-    names = {theirs: name for name, theirs in THEIRS.items()}
     rows = [line.split() for line in printed.splitlines()]
-    values = {(image, names[metric]): float(value) for image, metric, value in rows}
+    values = {(image, metric): float(value) for image, metric, value in rows}
     return (times[-1] + slope * (images - sizes[-1])).tolist(), values
 
 
@@ -183,8 +184,8 @@ def race(
         command, script = (count * each for each in seconds)
         yield {"methods": count, "ours": cold, "warm": warm, "command": command, "script": script,
                "x command": command / cold, "x script": script / cold, "load": load}  # fmt: skip
-    with (work / f"{counts[0]}.csv").open() as file:
-        own = {(r["image"], r["metric"]): float(r["value"]) for r in csv.DictReader(file)}
+    own = pd.read_csv(work / f"{counts[0]}.csv", dtype={"image": str})
+    own = own.assign(metric=own["metric"].map(THEIRS)).set_index(["image", "metric"])["value"]
     apart = max(abs(value - own[key]) for key, value in values.items())
     print(f"{', '.join(metrics)} of {images} images; largest difference {apart:.1e}")
     if apart > TOLERANCE:
@@ -227,26 +228,24 @@ def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
                "load": load}  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--methods", default="1,5,10", help="numbers of methods")
-    parser.add_argument("--their-images", type=int, default=16)
-    parser.add_argument("--their-threads", type=int, default=os.cpu_count())
-    parser.add_argument("--grow", help="sizes of folders; instead of the race")
-    parser.add_argument("--side", type=int, default=64, help="pixels, of --grow")
-    parser.add_argument("--metrics", help="default: all, psnr_y and ssim_y of --grow")
-    given = parser.parse_args()
-    asked = given.metrics.split(",") if given.metrics else []
-    if given.grow:
-        counts = [int(count) for count in given.grow.split(",")]
-        show(grow(counts, given.side, asked or ["psnr_y", "ssim_y"]))
+def main(
+    images: int = 100,
+    methods: Annotated[str, typer.Option(help="Numbers of methods.")] = "1,5,10",
+    their_images: int = 16,
+    their_threads: int = os.cpu_count() or 1,
+    grow_to: Annotated[str, typer.Option("--grow", help="Sizes of folders, no race.")] = "",
+    side: Annotated[int, typer.Option(help="Pixels, of --grow.")] = 64,
+    metrics: str = ",".join(THEIRS),
+) -> None:
+    """Race against both, or show how time and memory grow."""
+    asked = metrics.split(",")
+    if grow_to:
+        show(grow(numbers(grow_to), side, asked))
         return
-    counts = sorted({1, *map(int, given.methods.split(","))})
-    theirs = given.their_images, given.their_threads
+    counts = sorted({1, *numbers(methods)})
     with tempfile.TemporaryDirectory() as folder:
-        show(race(Path(folder), given.images, counts, *theirs, asked or THEIRS))
+        show(race(Path(folder), images, counts, their_images, their_threads, asked))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -9,20 +9,18 @@ The limit is three quarters of the ratio that was last recorded on the same kind
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cleanfid.fid
 import degradation
 import fid
 import pandas as pd
 import scoring
 import torch
-from scipy import linalg
+import typer
 
 from bench.base.metering import machine_name
 from cassr.degradation import PRESETS
@@ -43,7 +41,6 @@ def measured(images: int) -> Iterator[Measured]:
             work = f"score {images} images of {run['methods']:.0f} methods"
             yield work, "pyiqa command", run["command"], run["ours"]
             yield work, "loop over pyiqa", run["script"], run["ours"]
-    cleanfid.fid.linalg.sqrtm = fid.with_disp(linalg.sqrtm)
     run = fid.race(1000, 1024)
     yield "FID of 1000 x 1024 features", "clean-fid", run["clean_fid"], run["ours"]
     ours, plain = degradation.compared(degradation.crops(12, 512), PRESETS["full"])
@@ -58,22 +55,19 @@ def table(rows: list[Measured], recorded: dict[str, float]) -> pd.DataFrame:
     return frame.assign(fell=frame["ratio"] < frame["limit"])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--record", action="store_true", help="keep these ratios")
-    given = parser.parse_args()
+def main(images: int = 40, record: bool = False) -> None:
+    """Measure everything; with --record keep the ratios."""
     known = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
     kind = f"{machine_name('cpu')}, {os.cpu_count()} cores"
-    found = table(list(measured(given.images)), known.get(kind, {}))
+    found = table(list(measured(images)), known.get(kind, {}))
     print(f"{kind}, load {os.getloadavg()[0]:.1f}")
     print(found.drop(columns="fell").to_string(index=False, float_format="{:.3g}".format))
     for row in found[found["fell"]].itertuples():
         print(f"SLOWER: {row.work}, {row.peer}: {row.ratio:.2g}, expected {row.limit:.2g} or more")
-    if given.record:
+    if record:
         ratios = {f"{row.work}, {row.peer}": round(row.ratio, 2) for row in found.itertuples()}
         RECORDED.write_text(json.dumps({**known, kind: ratios}, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

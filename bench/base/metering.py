@@ -61,12 +61,17 @@ def machine_name(device: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name(device))
+    return _linux_says("cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def _linux_says(file: str, of: str) -> str:
+    """What stands behind a name in a file below /proc; "" where there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc", file).read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(filter(None, names), platform.processor() or platform.machine())
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(of))
+    return next(filter(None, found), "")
 
 
 def _wait(device: str) -> None:
@@ -95,12 +100,8 @@ def _peak(device: str) -> int | None:
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith("VmHWM:")), None)
-    return None if found is None else int(found.split()[1]) * 1024
+    found = _linux_says("self/status", "VmHWM")
+    return int(found.split()[0]) * 1024 if found else None
 
 
 class GpuMemory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from bench.base.errors import CardError, UnknownName
@@ -20,7 +20,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-class Registry(Mapping[str, T]):
+class Registry(dict[str, T]):
     """Things of one kind by name, in their order. What each needs to run is its own to import.
 
     Args:
@@ -32,21 +32,12 @@ class Registry(Mapping[str, T]):
     """
 
     def __init__(self, kind: str, things: Iterable[T], listed: bool = True) -> None:
+        super().__init__()
         self.kind = kind
         self._hint = f" (`cassr-bench list {kind}s` shows all)" if listed else ""
-        self._things: dict[str, T] = {}
         for thing in things:
-            if self._things.setdefault(thing.name, thing) is not thing:
+            if self.setdefault(thing.name, thing) is not thing:
                 raise CardError(f"{kind} '{thing.name}' is registered twice; rename one")
-
-    def __getitem__(self, name: str) -> T:
-        return self._things[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._things)
-
-    def __len__(self) -> int:
-        return len(self._things)
 
     def find(self, name: str) -> T:
         """The thing called `name`.

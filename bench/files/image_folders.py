@@ -13,23 +13,14 @@ from bench.base.text import printable
 RECORDS = ".cassr-bench"
 """A folder that holds one was written by us, and holds outputs."""
 READ = frozenset(
-    (
-        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
-        *(".jp2", ".j2k", ".jpx", ".jpf", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
-    )
+    ".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .dib .jp2 .j2k .jpx .jpf .avif .ppm .pgm "
+    ".pbm .pnm".split()
 )
-NOT_READ = frozenset(
-    (
-        *(".apng", ".avifs", ".dds", ".exr", ".gif", ".hdr", ".heic", ".heif", ".hif", ".icns"),
-        *(".ico", ".jls", ".jxl", ".jxr", ".mpo", ".pcx", ".pfm", ".psb", ".psd", ".qoi", ".sgi"),
-        *(".tga", ".wdp", ".xcf", ".xpm"),
-        # Of raw cameras.
-        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".iiq", ".kdc"),
-        *(".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl"),
-        *(".sr2", ".srf", ".srw", ".x3f"),
-    )
-)
-SUFFIXES = READ | NOT_READ
+OTHERS = ".apng .avifs .dds .exr .gif .hdr .heic .heif .hif .icns .ico .jls .jxl .jxr .mpo .pcx"
+OTHERS += " .pfm .psb .psd .qoi .sgi .tga .wdp .xcf .xpm"
+RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
+RAW += " .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
+SUFFIXES = READ.union(OTHERS.split(), RAW.split())
 _FIRST_BYTES = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|8BPS\0|qoif"
     rb"|P[56]\s+\d+\s+\d+\s+\d+\s|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\xff\x4f\xff\x51\0"
@@ -93,13 +84,15 @@ def _refusal(strange: list[Path]) -> str:
 def places(folder: Path, recursive: bool) -> list[Path]:
     """Where images are looked for, relative to `folder`: there alone or, where it is `recursive`,
     wherever below it there are some. Hidden folders and those with outputs of ours are left out."""
-    found: list[Path] = []
-    for name, below, _ in os.walk(folder) if recursive else ():
-        here = Path(name)
-        below[:] = [each for each in below if _is_looked_into(here / each)]
-        if looked_at(here):
-            found.append(here.relative_to(folder))
-    return sorted(found) or [Path()]
+    walked = _walk(folder) if recursive else ()
+    return sorted(at.relative_to(folder) for at, _ in walked if looked_at(at)) or [Path()]
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those below that are looked into, and the names of the files in each."""
+    for name, below, files in os.walk(folder):
+        below[:] = [each for each in below if _is_looked_into(Path(name, each))]
+        yield Path(name), files
 
 
 def _is_looked_into(folder: Path) -> bool:
@@ -120,15 +113,5 @@ def subfolders(folder: Path) -> list[tuple[str, str]]:
 
 
 def _holds_images(folder: Path) -> bool:
-    if folder.name.startswith(".") or folder.name in _NOT_LOOKED_INTO:
-        return False
-    return any(Path(name).suffix.lower() in SUFFIXES for name in _names_below(folder))
-
-
-def _names_below(folder: Path) -> Iterator[str]:
-    for _, folders, files in os.walk(folder):
-        if RECORDS in folders:
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (name for name in files if not name.startswith("."))
+    names = (name for _, files in _walk(folder) for name in files if not name.startswith("."))
+    return _is_looked_into(folder) and any(Path(n).suffix.lower() in SUFFIXES for n in names)
