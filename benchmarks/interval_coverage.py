@@ -1,6 +1,6 @@
 """How often 95 % intervals miss the mean, and how often paired tests call equals different.
 
-    python benchmarks/interval_coverage.py --tables 10000     # the tables of docs/statistics.md
+python benchmarks/interval_coverage.py --tables 10000     # the tables of docs/statistics.md
 """
 
 from __future__ import annotations

@@ -58,6 +58,19 @@ def looked(pairs: dict[str, tuple[Tensor, Tensor]]) -> str:
     return warning(found)
 
 
+@pytest.mark.parametrize("reference", [1, 4])
+@pytest.mark.parametrize("side", [512, 2048])
+def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, reference: int) -> None:
+    hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0], 16))
+    hr = F.interpolate(hr[..., :512, :512], size=side, mode="bicubic").clamp(0, 1)
+    noise = torch.rand(hr.shape, generator=torch.Generator().manual_seed(0))
+    other = rounded(F.avg_pool2d(hr, reference))
+    told = "1 of 3 images show another picture: noise ('noise')"
+    given = {"noise": noise, "noisy": hr + 0.3 * (noise - 0.5), "grain": 0.7 * hr + 0.3 * noise}
+    assert looked({name: (image, other) for name, image in given.items()}) == told
+    assert "noise" not in looked({"other": (noise.flip(3), noise), "flat": (0 * hr + 0.5, other)})
+
+
 @pytest.fixture(scope="module")
 def photographs() -> dict[str, Tensor]:
     chosen = photo_collections()["packaged"].images[:4]

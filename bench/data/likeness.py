@@ -26,11 +26,14 @@ LOOK = MetricSpec(
     means="what is wrong with an image as a whole; not shown as a score",
     source="ours",
     factory="bench.data.likeness:Look",
+    version=2,
 )
 FINGERPRINT = {"metric": LOOK.name, "version": LOOK.version}
 SMALL, LARGE, LEAST = 64, 256, 32
 """Sides in pixels: of the version in which colours are compared, of the middle in which places are,
 and of the smallest image that is judged."""
+LINES = 8
+"""Of an image, that make up one of its small version: its pixels' mean tells as much as all."""
 BAND = 0.1
 """Cycles per pixel, about, of the detail by which places are compared."""
 FLAT = 6 / 255
@@ -38,12 +41,14 @@ FLAT = 6 / 255
 ANOTHER, MIRRORED = 0.4, 0.8
 """Correlation with the reference below which it is another picture, and from which on a mirrored
 version is that picture. The outputs published for RealSR and DRealSR reach 0.90 and more."""
+NOISE, PICTURE = 0.25, 0.5
+"""Correlation of neighbouring pixels: at most of noise, at least of what is a picture."""
 NEARER, VISIBLE = 0.5, 2 / 255
 """Share of the difference that a correction leaves where it is one, and the least it takes away."""
 SHIFT, SAME, FAR, SURE = 0.8, 0.5, 3.0, 0.3
 """Pixels by which most images are shifted alike, with so little between them, or one by itself, and
 how sure that is. Networks are off by 0.4 against HR images that another lens took."""
-BLACK, WHITE, OTHER, EXCHANGED, GAMMA, SHIFTED = 1, 2, 6, 7, 8, 9
+BLACK, WHITE, OTHER, EXCHANGED, GAMMA, SHIFTED, NOISY = 1, 2, 6, 7, 8, 9, 10
 KINDS = {
     BLACK: "are almost black: are values in [0, 1] written as 0 to 255?",
     WHITE: "are almost white: are values scaled to 255 twice?",
@@ -53,6 +58,7 @@ KINDS = {
     OTHER: "show another picture",
     EXCHANGED: "have red and blue exchanged",
     GAMMA: "are much brighter or darker, as by a second gamma",
+    NOISY: "show another picture: noise",
 }
 MIRRORS: dict[int, tuple[int, ...]] = {3: (1,), 4: (0,), 5: (0, 1)}
 STEP, RANGE = 8, 4096
@@ -88,14 +94,15 @@ class Look:
         ratio, rest = divmod(sr.shape[2], height)
         if rest or min(height, width) < LEAST or sr.shape[3] != ratio * width:
             return 0.0
-        rgb = _rgb(sr)
-        small, detail = _seen(images.resize(rgb, width, height, "box") if ratio > 1 else rgb)
+        small, detail = _seen(_rgb(sr), ratio)
         shift, agreement, in_place = _shift(
             prepared[1], detail, [min(height, LARGE), min(width, LARGE)]
         )
         kind, sure = _kind(small, prepared[0]), agreement >= SURE
         far = sure and max(map(abs, shift)) >= FAR and agreement > in_place + SURE
-        kind = SHIFTED if far and kind in (0, OTHER) else kind
+        if kind in (0, OTHER):
+            noisy = not sure and _neighbours(_rgb(sr)) < NOISE and _neighbours(_rgb(hr)) > PICTURE
+            kind = SHIFTED if far else NOISY if noisy else kind
         known = sure and kind in (0, SHIFTED)
         rows, columns = (round(side * ratio * STEP) + RANGE // 2 if known else 0 for side in shift)
         return float((kind * RANGE + rows) * RANGE + columns)
@@ -105,17 +112,34 @@ def _rgb(image: Any) -> np.ndarray:
     return image.rgb if hasattr(image, "rgb") else images.to_uint8(image)
 
 
-def _seen(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is compared of (H, W, 3) uint8: small (h, w, 3) in [0, 1], and detail of the middle by
-    frequency, of length 1."""
-    height, width = rgb.shape[:2]
+def _seen(rgb: np.ndarray, ratio: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared of (H, W, 3) uint8, that many times as large as the reference: small
+    (h, w, 3) in [0, 1], and detail of the middle by frequency, of length 1."""
+    height, width = (side // ratio for side in rgb.shape[:2])
     part = max(1, min(height, width) // SMALL)
-    small = images.resize(rgb, width // part, height // part, "box").astype(np.float32) / 255
+    lines = rgb[:: max(1, part * ratio // LINES)]
+    small = _shrunk(lines, width // part, height // part) / 255
     rows, columns = min(height, LARGE), min(width, LARGE)
-    middle = images.crop(rgb, (width - columns) // 2, (height - rows) // 2, columns, rows)
-    luma, (window, band) = _luma(middle.astype(np.float32)), _filter(rows, columns)
+    top, left = (height - rows) // 2 * ratio, (width - columns) // 2 * ratio
+    middle = rgb[top : top + rows * ratio, left : left + columns * ratio]
+    luma, (window, band) = _luma(_shrunk(middle, columns, rows)), _filter(rows, columns)
     detail = fft.rfft2((luma - luma.mean()) * window) * band
     return small, detail / max(float(np.linalg.norm(detail)), 1e-9)
+
+
+def _shrunk(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Means of boxes, (height, width, 3) float32 in [0, 255]."""
+    import cv2
+
+    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _neighbours(rgb: np.ndarray) -> float:
+    """Correlation of neighbouring pixels, on some lines: 0 of white noise, 1 where all is flat."""
+    luma = _luma(rgb[:: max(1, len(rgb) // LARGE)].astype(np.float32)) / 255
+    left, right = luma[:, :-1], luma[:, 1:]
+    flat = min(left.std(), right.std()) < FLAT
+    return 1.0 if flat else _correlation(_standard(left), _standard(right))
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:
@@ -139,9 +163,10 @@ def _kind(sr: np.ndarray, expected: np.ndarray) -> int:
     luma, wanted = _luma(sr), _luma(expected)
     if min(luma.std(), wanted.std()) < FLAT:
         return 0
-    agreement = _correlation(luma, wanted)
+    given, expected_ = _standard(luma), _standard(wanted)
+    agreement = _correlation(given, expected_)
     for kind, sides in MIRRORS.items():
-        mirrored = _correlation(np.flip(luma, sides), wanted)
+        mirrored = _correlation(np.flip(given, sides), expected_)
         if mirrored > max(MIRRORED, (1 + agreement) / 2):
             return kind
     if agreement < ANOTHER:
@@ -153,8 +178,14 @@ def _kind(sr: np.ndarray, expected: np.ndarray) -> int:
     return GAMMA if not 0.6 < gamma < 1.6 and _nearer(wanted**gamma, wanted, luma) else 0
 
 
+def _standard(x: np.ndarray) -> np.ndarray:
+    """Of mean 0 and standard deviation 1."""
+    return (x - x.mean()) / x.std()
+
+
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    """Of what is standardized."""
+    return float((a * b).mean())
 
 
 def _nearer(mended: np.ndarray, given: np.ndarray, expected: np.ndarray) -> bool:
