@@ -52,9 +52,6 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     return tensors
 
 
-# -- the graph -----------------------------------------------------------------------------------
-
-
 def read_graph(path: Path) -> list[Layer]:
     """The layers of a .param file, without its splits.
 
@@ -91,9 +88,6 @@ def _parsed(lines: Sequence[str]) -> list[Layer]:
 def _parameter(text: str) -> tuple[int, tuple[float, ...]]:
     key, _, value = text.partition("=")
     return int(key), tuple(map(float, value.split(",")))
-
-
-# -- the architectures ---------------------------------------------------------------------------
 
 
 class _Network:
@@ -182,9 +176,6 @@ def _require_same(path: Path, found: Sequence[Layer], wanted: Sequence[Layer]) -
         other = f"has {len(found)} layers, expected {len(wanted)}"
     if other:
         raise ValueError(f"{path}: is neither RRDBNet nor SRVGGNetCompact: {other}")
-
-
-# -- the weights ---------------------------------------------------------------------------------
 
 
 def _tensors(file: BinaryIO, name: str, layer: Layer) -> Iterator[tuple[str, Tensor]]:

@@ -216,8 +216,6 @@ class OfficialRun:
     def made(self) -> bool:
         return bool(self._taken)
 
-    # -- outputs ---------------------------------------------------------------------------------
-
     def _path(self, job: Job) -> Path:
         outputs = self.official.outputs
         return self.root / outputs.folder / outputs.name.replace("{stem}", job.stem)

@@ -26,6 +26,8 @@ from bench.base.text import printable
 from bench.processes import stopping
 
 STOPPED = 130
+LONGEST = 4000
+"""Characters of an error's line; of a name that is longer, beginning and end are shown."""
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 FLAGS = {"--debug": DEBUG, "--trust": TRUST}
@@ -193,7 +195,8 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    shown = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} … {message[-200:]}"
+    typer.echo(f"error: {shown}", err=True)
     sys.exit(code)
 
 

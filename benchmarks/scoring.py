@@ -59,9 +59,6 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-# -- pictures ------------------------------------------------------------------------------------
-
-
 def golden_pairs() -> Iterator[Pair]:
     """The golden pairs, then their mirror images."""
     files = sorted(SHARED.glob("golden/*realsr/hr/*"), key=lambda hr: (hr.parts[-3][0] == "d", hr))
@@ -98,9 +95,6 @@ def write_pairs(
     return srs, hr
 
 
-# -- runs ----------------------------------------------------------------------------------------
-
-
 def environment(work: Path) -> dict[str, str]:
     """Clean caches, with NIQE's parameters in them where they are at hand."""
     home = work / "torch" / "hub" / "pyiqa"
@@ -127,9 +121,6 @@ def timed(command: list[str], env: dict[str, str]) -> tuple[float, str]:
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr or done.stdout}")
     return seconds, done.stdout
-
-
-# -- the race ------------------------------------------------------------------------------------
 
 
 def first_images(folder: Path, count: int) -> str:
@@ -190,9 +181,6 @@ def race(
     print(f"{', '.join(metrics)} of {images} images; largest difference {apart:.1e}")
     if apart > TOLERANCE:
         sys.exit(f"values differ by more than {TOLERANCE}")
-
-
-# -- growth --------------------------------------------------------------------------------------
 
 
 def watch(command: list[str], env: dict[str, str]) -> tuple[float, float, float]:

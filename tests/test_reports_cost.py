@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Cli
 
-from bench.base.metering import GpuMemory, Meter, machine_name
+from bench.base.metering import GpuMemory, machine_name, metered
 from bench.reports import REPORTS, get_report, render_all
 from bench.reports.cost import render, summarize_costs
 from bench.results.results import Cost, Item, Results
@@ -136,41 +136,40 @@ def test_a_page_made_before_the_costs_is_made_again_with_them(
 
 
 def test_a_meter_tells_seconds_and_the_peak_of_its_own_body() -> None:
-    with Meter("cpu"):
+    with metered("cpu"):
         pass
-    with Meter("cpu") as large, mmap.mmap(-1, 80 * MEBI) as fresh_pages:
+    with metered("cpu") as large, mmap.mmap(-1, 80 * MEBI) as fresh_pages:
         fresh_pages.write(bytes(80 * MEBI))
         time.sleep(0.05)
-    with Meter("cpu") as small:
+    with metered("cpu") as small:
         pass
-    assert large.record["seconds"] >= 0.05 > small.record["seconds"]
-    assert large.record["machine"] == machine_name("cpu") != ""
-    assert large.record["threads"] >= 1
-    if "peak_bytes" not in large.record:
+    assert large["seconds"] >= 0.05 > small["seconds"]
+    assert large["machine"] == machine_name("cpu") != ""
+    assert large["threads"] >= 1
+    if "peak_bytes" not in large:
         pytest.skip("this system does not tell the peak of a process")
-    assert large.record["peak_bytes"] - small.record["peak_bytes"] > 60 * MEBI
+    assert large["peak_bytes"] - small["peak_bytes"] > 60 * MEBI
 
 
 def test_a_meter_lets_errors_pass() -> None:
-    meter = Meter("cpu")
-    with pytest.raises(ValueError, match="inside"), meter:
+    with pytest.raises(ValueError, match="inside"), metered("cpu") as cost:
         raise ValueError("inside")
-    assert meter.record == {}
+    assert cost == {}
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_meter_on_cuda_waits_and_counts_tensors() -> None:
     x = torch.ones(4096, 4096, device="cuda")
-    with Meter("cuda") as meter:
+    with metered("cuda") as meter:
         for _ in range(20):
             y = x @ x
     del y
     started = time.perf_counter()
     torch.cuda.synchronize()
-    assert time.perf_counter() - started < meter.record["seconds"]
-    assert meter.record["peak_bytes"] >= 2 * 4 * 4096**2
-    assert meter.record["machine"] == torch.cuda.get_device_name("cuda")
+    assert time.perf_counter() - started < meter["seconds"]
+    assert meter["peak_bytes"] >= 2 * 4 * 4096**2
+    assert meter["machine"] == torch.cuda.get_device_name("cuda")
 
 
 @pytest.mark.usefixtures("quick_sets")

@@ -7,6 +7,8 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,40 +20,29 @@ LOOK_SECONDS = 2.0
 """Between two questions to nvidia-smi, which takes a part of a second itself."""
 
 
-class Meter:
-    """Measures the body of a `with`.
+@contextmanager
+def metered(device: str) -> Iterator[dict[str, Any]]:
+    """Measures the body of a `with`, on whose end what was yielded is filled.
 
-    Afterwards ``record`` holds plain JSON: ``seconds``, ``device`` as asked for, ``machine`` (the
-    processor's or GPU's name), ``threads``, and ``peak_bytes``: on CUDA the most that tensors
-    held, weights included; on a CPU the most resident memory of the whole process, libraries
-    included, where Linux tells (else it is left out). CUDA is waited for at both ends.
+    It is plain JSON: ``seconds``, ``device`` as asked for, ``machine`` (the processor's or GPU's
+    name), ``threads``, and ``peak_bytes``: on CUDA the most that tensors held, weights included; on
+    a CPU the most resident memory of the whole process, libraries included, where Linux tells (else
+    it is left out). CUDA is waited for at both ends.
     """
+    import torch
 
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.record: dict[str, Any] = {}
-
-    def __enter__(self) -> Meter:
-        self._tells_peak = _reset_peak(self.device)
-        _wait(self.device)
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        if raised[0] is not None:
-            return
-        import torch
-
-        _wait(self.device)
-        seconds = time.perf_counter() - self._start
-        peak = _peak(self.device) if self._tells_peak else None
-        self.record = {
-            "seconds": round(seconds, 4),
-            "device": self.device,
-            "machine": machine_name(self.device),
-            "threads": torch.get_num_threads(),
-            **({} if peak is None else {"peak_bytes": peak}),
-        }
+    record: dict[str, Any] = {}
+    tells_peak = _reset_peak(device)
+    _wait(device)
+    start = time.perf_counter()
+    yield record
+    _wait(device)
+    record["seconds"] = round(time.perf_counter() - start, 4)
+    record |= {"device": device, "machine": machine_name(device)}
+    record["threads"] = torch.get_num_threads()
+    peak = _peak(device) if tells_peak else None
+    if peak is not None:
+        record["peak_bytes"] = peak
 
 
 @cache

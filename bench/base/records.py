@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from bench.base.errors import CannotWrite, SetAside
 from bench.base.hashing import file_sha256
 from bench.base.text import printable
 
-_FICLONE = 0x40049409
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -100,23 +98,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def copy_atomic(source: Path, path: Path) -> None:
-    """Copy a file, sharing its blocks where the file system can; never a link to it."""
-    with part_of(path) as part, source.open("rb") as file, part.open("wb") as copy:
-        if not _shared(file.fileno(), copy.fileno()):
-            shutil.copyfileobj(file, copy, 1 << 20)
-
-
-def _shared(source: int, target: int) -> bool:
-    """Clone a whole file (Btrfs, XFS and others under Linux)."""
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
-        return False
-    return True
+    """Copy a file; never a link to it."""
+    with part_of(path) as part:
+        shutil.copyfile(source, part)
 
 
 @contextmanager

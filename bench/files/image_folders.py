@@ -12,10 +12,8 @@ from bench.base.text import printable
 
 RECORDS = ".cassr-bench"
 """A folder that holds one was written by us, and holds outputs."""
-READ = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .dib .jp2 .j2k .jpx .jpf .avif .ppm .pgm "
-    ".pbm .pnm".split()
-)
+SEEN = ".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .dib .jp2 .j2k .jpx .jpf .avif .ppm .pgm"
+READ = frozenset(f"{SEEN} .pbm .pnm".split())
 OTHERS = ".apng .avifs .dds .exr .gif .hdr .heic .heif .hif .icns .ico .jls .jxl .jxr .mpo .pcx"
 OTHERS += " .pfm .psb .psd .qoi .sgi .tga .wdp .xcf .xpm"
 RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"

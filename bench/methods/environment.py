@@ -23,9 +23,6 @@ _FREEZE = (
 _VERSION = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 
 
-# -- interpreter ---------------------------------------------------------------------------------
-
-
 def use_as_is(where: Installation, python: Path | None) -> str:
     """Take an interpreter with all that is installed in it."""
     if python is None:
@@ -103,9 +100,6 @@ def _candidates(version: str) -> Iterator[Path]:
     yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
 
 
-# -- packages ------------------------------------------------------------------------------------
-
-
 def install(where: Installation, log: IO[str]) -> str:
     """Install the card's lock, or without one what the card lists; nothing that is there."""
     if are_there(where):
@@ -155,9 +149,6 @@ def _listed(where: Installation, log: IO[str]) -> str:
 def freeze(where: Installation) -> list[str]:
     """What the environment holds, for the record; [] where it cannot be listed."""
     return ask(where.python, _FREEZE)[0].splitlines()
-
-
-# -- start ---------------------------------------------------------------------------------------
 
 
 def start(where: Installation, log: IO[str]) -> Iterator[str]:

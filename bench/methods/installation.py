@@ -101,8 +101,6 @@ class Installation:
         """
         return weights.locate(next(w for w in self.card.weights if w.name == name))
 
-    # -- what is missing -------------------------------------------------------------------------
-
     def checks(self) -> Iterator[Check]:
         """Every part that the method needs, and the command that mends what is missing."""
         yield self._clone()

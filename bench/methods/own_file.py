@@ -60,9 +60,6 @@ def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
     return sr  # type: ignore[no-any-return]
 
 
-# -- Python --------------------------------------------------------------------------------------
-
-
 def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
     """`Net(64, depth=2)` -> "Net", [64], {"depth": 2}; a bare name has None for its arguments.
 
@@ -135,9 +132,6 @@ def _by_network(network: Any, device: str, lr: Tensor, *, scale: int, seeds: Seq
     with torch.inference_mode():
         found = network(lr.to(device))
         return found.float().cpu() if isinstance(found, torch.Tensor) else found
-
-
-# -- other files ---------------------------------------------------------------------------------
 
 
 def _pipeline(index: Path, device: str) -> tuple[Upscale, str]:

@@ -86,9 +86,6 @@ def _steps(
         yield from _weights(where, progress)
 
 
-# -- repository ----------------------------------------------------------------------------------
-
-
 def _clone(where: Installation, source: str) -> str:
     wanted = where.official.commit
     if _head(where.repo) == wanted:
@@ -130,9 +127,6 @@ def _head(repo: Path) -> str:
         return git(["-C", str(repo), "rev-parse", "HEAD"])
     except Unavailable:
         return ""
-
-
-# -- weights -------------------------------------------------------------------------------------
 
 
 def _weights(where: Installation, progress: Progress) -> Iterator[str]:

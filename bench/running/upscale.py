@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
-from bench.base.metering import Meter
+from bench.base.metering import metered
 from bench.base.text import printable
 from bench.base.types import Method
 from bench.cluster.work import Pool
@@ -57,7 +57,7 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         lr = images.to_tensor(images.read_rgb(task.lr))
         sides = lr.shape[2:]
         try:
-            with running(task.method), Meter(task.device) as meter:
+            with running(task.method), metered(task.device) as cost:
                 sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
             rgb = images.to_uint8(sr)
         except ImageError as error:
@@ -71,7 +71,7 @@ def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
         return str(error)
     except Exception as error:  # ours: a full disk, say; others' images go on
         return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
-    return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
+    return {**cost, "pixels": rgb.shape[0] * rgb.shape[1]}
 
 
 def require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
