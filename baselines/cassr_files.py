@@ -1,7 +1,5 @@
 """Where trained CasSR models are and what they consist of. Loads no network, imports no torch."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ taken as it was on the day of the pinned commit, so that the environment is the 
 had; a package on the card comes in place of what the files or other packages ask for.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -4,8 +4,6 @@ The graph must be, layer by layer, the one of RRDBNet or SRVGGNetCompact; then t
 lie in the order of the layers, are those networks' under their own names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path

@@ -5,8 +5,6 @@ each a folder of plainly named RGB PNGs, takes an output only when it is the one
 decodes and has the right size, and names everything else.
 """
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping

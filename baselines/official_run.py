@@ -1,7 +1,5 @@
 """One start of a foreign program over a folder of images: watched, its outputs judged."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import re

@@ -3,8 +3,6 @@
 Both are data on a method's card, since they change the pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product

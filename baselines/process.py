@@ -1,7 +1,5 @@
 """A foreign program as a process: its log kept small, ended with all that it started."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

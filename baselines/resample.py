@@ -1,7 +1,5 @@
 """Classical interpolation, as Pillow does it on 8-bit images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

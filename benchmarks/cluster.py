@@ -6,8 +6,6 @@ Each task is sent an image and sends one back, which is written here. Tasks that
 how many a second this machine can share out at most.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

@@ -6,8 +6,6 @@ Synthetic features, correlated as a network's are. Timed from the feature arrays
 after the other; clean-fid's part includes its covariances.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 python benchmarks/interval_coverage.py --tables 10000     # the tables of docs/statistics.md
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -7,8 +7,6 @@
 Each prints JSON; `--figure` draws the picture of docs/cassr.md again.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

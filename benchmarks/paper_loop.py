@@ -5,8 +5,6 @@
 One method per run, one process, all cores to torch; every value is printed.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -14,8 +14,6 @@ are compared with those of the script.
 the resident memory of the process and of its largest worker all the while.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -7,8 +7,6 @@ The limit is three quarters of the ratio that was last recorded on the same kind
 (recorded.json); what falls below it is pointed out. Nothing fails by time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -279,3 +280,22 @@ def test_several_folders_over_one_hr_folder_give_what_each_gives_alone(
     report = json.loads(cli("score", "--sr", sr, "--sr", hr, *arguments[:-1], "--json").stdout)
     assert [folder["folder"] for folder in report["folders"]] == [str(sr), str(hr)]
     assert [len(folder["scores"]) for folder in report["folders"]] == [6, 6]
+
+
+def test_a_metric_named_twice_counts_no_image_twice(cli: Cli, tmp_path: Path) -> None:
+    for index in range(2):
+        Image.fromarray(photo(16, 16, index)).save(tmp_path / f"{index}.png")
+    ask = ("score", "--sr", tmp_path, "--hr", tmp_path, "--csv", tmp_path / "out" / "s.csv")
+    done = cli(*ask, "--metrics", "gmsd,gmsd", "--metrics", "gmsd(crop_border=0)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("gmsd") == 1 and "(n = 2)" in done.stdout
+    assert (tmp_path / "out" / "s.csv").read_text().count("gmsd") == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_for_a_metric_is_refused_and_a_long_name_is_cut(cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.py")
+    for metric, told in ((tmp_path / "m.py", "found a folder or device"), ("x" * 9000, "xxx … xxx")):
+        done = cli("score", "--sr", tmp_path, "--metrics", metric)
+        assert done.returncode == 2 and told in done.stderr
+        assert len(done.stderr) < 5000

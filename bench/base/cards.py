@@ -1,7 +1,5 @@
 """Cards: TOML files that describe methods, datasets and suites, checked when read."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Which device computes, and where its results are kept."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Hashes that name content, and the seeds that follow from names."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Names of code that is imported only when it is used."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Temporary files and folders, by whose names it is known whether somebody still works on them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

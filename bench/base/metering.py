@@ -1,7 +1,5 @@
 """What a piece of work costs: seconds and the most memory held, on a device that is named."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

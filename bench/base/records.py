@@ -1,7 +1,5 @@
 """Files of ours on disk: each appears whole or not at all, and is believed only when it fits."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

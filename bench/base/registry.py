@@ -1,7 +1,5 @@
 """Things that are known by name: each once, with the nearest name where there is none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """Names that come from outside, made safe to print and to use as file names."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Versions: of this package, and of the libraries that values depend on."""
 
-from __future__ import annotations
-
 RECORDED = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 

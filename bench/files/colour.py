@@ -1,7 +1,5 @@
 """Colour profiles: pixels are upscaled and compared as stored, and their profile goes with them."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from functools import lru_cache

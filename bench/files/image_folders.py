@@ -1,7 +1,5 @@
 """Which files of a folder are its images: nothing that looks like one is passed over in silence."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

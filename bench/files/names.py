@@ -1,7 +1,5 @@
 """Which file is meant by which name: the one of that stem, or by an affix that all files share."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ What is written is recorded in a folder `.cassr-bench` beside it, by the hash of
 before it is put in its place. A file that is not ours, or was edited since, has another hash.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

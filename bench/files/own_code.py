@@ -5,8 +5,6 @@ still means the library when it imports `spandrel`. What is hashed and what is f
 names.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import sys

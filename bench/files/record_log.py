@@ -5,8 +5,6 @@ is reading. A line counts only when it is whole, its checksum fits, and it says 
 kind must say; any other is kept in a file of its own and named, once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The environment of an official repository: an interpreter, packages, and a first start in it."""
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

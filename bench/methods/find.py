@@ -1,7 +1,5 @@
 """Methods by name: those of cards, and those that people bring as files and folders."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Folders of finished images: `folder:PATH[@NAME]`, taken apart and read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -8,8 +8,6 @@ Everything of a method lies below the cache::
     methods/NAME/setup.log     what git, pip and conda wrote
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

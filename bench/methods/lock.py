@@ -4,8 +4,6 @@ A lock lies beside our cards as `locks/NAME.txt`, in pip's format. Its head name
 from, so that a card which was changed, or another card of the same name, does not get it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

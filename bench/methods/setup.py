@@ -1,7 +1,5 @@
 """Install a method's official repository: clone, environment, packages, weights."""
 
-from __future__ import annotations
-
 import filecmp
 import os
 from collections.abc import Iterator

@@ -55,6 +55,8 @@ def spec_of(file: Path) -> MetricSpec:
 
 
 def _function(file: Path) -> ast.FunctionDef:
+    if file.exists() and not file.is_file():
+        raise CardError(f"{printable(file)}: expected a metric file, found a folder or device")
     try:
         tree = ast.parse(file.read_bytes())
     except OSError as error:
