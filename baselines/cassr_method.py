@@ -1,8 +1,4 @@
-"""CasSR as a method: `cassr.CasSRPipeline` behind the function that the harness calls.
-
-A reference image of stage 1 is kept in the cache under the hash of all it depends on, so variants
-that share stage 1 (other prompts of stage 2, with and without attention) compute it once.
-"""
+"""CasSR as a method; variants that share stage 1 compute its reference image once."""
 
 from __future__ import annotations
 
@@ -25,16 +21,8 @@ if TYPE_CHECKING:
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 STAGE_1_OPTIONS = (
-    "activation_steps",
-    "activation_guidance_scale",
-    "prompt",
-    "negative_prompt",
-    "color_correction",
-    "start",
-    "tile",
-    "tile_overlap",
-    "vae_tile",
-    "vae_overlap",
+    *("activation", "activation_steps", "activation_guidance_scale", "prompt", "negative_prompt"),
+    *("color_correction", "start", "tile", "tile_overlap", "vae_tile", "vae_overlap"),
 )
 
 
@@ -121,7 +109,7 @@ class CasSR:
                 "scale": scale,
                 "seed": seed,
                 "files": self.files,
-                "options": {name: options[name] for name in (*STAGE_1_OPTIONS, "activation")},
+                "options": {name: options[name] for name in STAGE_1_OPTIONS},
                 "dtype": self.dtype,
                 "device": self.pipeline.device.type,
             }

@@ -1,8 +1,7 @@
 """Make the lock of a card: `python -m baselines.lock NAME CLONE` writes cards/locks/NAME.txt.
 
 uv resolves what the card and the requirement files of its repository name. What they leave open is
-taken as it was on the day of the pinned commit, so that the environment is the one that its authors
-had; a package on the card comes in place of what the files or other packages ask for.
+taken as it was on the day of the pinned commit, as its authors had it.
 """
 
 import subprocess

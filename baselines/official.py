@@ -1,8 +1,6 @@
-"""Official repositories, run as foreign programs over whole folders.
+"""Official repositories, run as foreign programs over whole folders of plainly named RGB PNGs.
 
-Every such script finds its inputs, names its outputs and fails in its own way. The runner gives
-each a folder of plainly named RGB PNGs, takes an output only when it is the one of an input,
-decodes and has the right size, and names everything else.
+An output is taken only when it is the one of an input, decodes and has the right size.
 """
 
 import re
@@ -68,17 +66,11 @@ class OfficialRepository:
         def start(command: list[str], group: list[Job]) -> OfficialRun:
             return OfficialRun(self.program, command, group, work, next(names), seed)
 
-        for command, group in self._groups(jobs):
-            yield from _all(group, partial(start, command), watch)
-
-    def _groups(self, jobs: list[Job]) -> list[tuple[list[str], list[Job]]]:
-        """Which command does which inputs."""
-        side = self.official.only_size
-        if not side:
-            return [(self.official.command, jobs)]
-        fitting = [job for job in jobs if job.seen == (side, side)]
-        others = [job for job in jobs if job.seen != (side, side)]
-        return [(self.official.command, fitting), (self.official.command_else, others)]
+        side, command = self.official.only_size, self.official.command
+        fitting = [job for job in jobs if not side or job.seen == (side, side)]
+        yield from _all(fitting, partial(start, command), watch)
+        others = [job for job in jobs if side and job.seen != (side, side)]
+        yield from _all(others, partial(start, self.official.command_else), watch)
 
     def _prepare(
         self, inputs: Mapping[str, Path], folder: Path, scale: int

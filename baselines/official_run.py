@@ -36,11 +36,7 @@ class Program:
     device: str
 
     def fill(self, text: str, known: Mapping[str, str]) -> str:
-        """`text` with its placeholders filled in.
-
-        Raises:
-            CardError: a placeholder that does not exist.
-        """
+        """`text` with its placeholders filled in; CardError where one does not exist."""
 
         def value(match: re.Match[str]) -> str:
             name, argument = match.groups()
@@ -140,10 +136,7 @@ class OfficialRun:
         self._since = time.monotonic()
 
     def _only_these(self, pool: Path) -> Path:
-        """A folder with just these inputs, so that a second run does not repeat the first.
-
-        They are copies: a program that changes its inputs spoils no later run.
-        """
+        """A folder with copies of just these inputs: a program may change what it is given."""
         folder = self.work / f"{self.name}-input"
         for stem in self.jobs:
             copy_atomic(pool / f"{stem}.png", folder / f"{stem}.png")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 Precision = Literal["float32", "float16"]
-_TRAINERS = "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict module"
+_TRAINERS = (
+    "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict module"
+)
 WRAPPERS = {*_TRAINERS.split(), *"model net net_g netG g generator network _orig_mod".split()}
 """Names that trainers put before those of a network."""
 NEAREST = 3

@@ -295,7 +295,10 @@ def test_a_metric_named_twice_counts_no_image_twice(cli: Cli, tmp_path: Path) ->
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_for_a_metric_is_refused_and_a_long_name_is_cut(cli: Cli, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.py")
-    for metric, told in ((tmp_path / "m.py", "found a folder or device"), ("x" * 9000, "xxx … xxx")):
+    for metric, told in (
+        (tmp_path / "m.py", "found a folder or device"),
+        ("x" * 9000, "xxx … xxx"),
+    ):
         done = cli("score", "--sr", tmp_path, "--metrics", metric)
         assert done.returncode == 2 and told in done.stderr
         assert len(done.stderr) < 5000

@@ -53,12 +53,7 @@ T = TypeVar("T", bound=Card)
 
 
 def read_card(path: Path | Traversable, kind: type[T]) -> T:
-    """Read and check one card.
-
-    Raises:
-        CardError: not a TOML file of a card's size, a field that is unknown, missing or of the
-            wrong type; names it.
-    """
+    """Read and check one card; CardError as `parse_toml` and `checked` say."""
     return checked(path, parse_toml(path, read_text(path)), kind)
 
 

@@ -1,7 +1,4 @@
-"""The errors that people meet: each is one line that says what is wrong and what to do.
-
-The library raises them; only the command line turns them into an exit code.
-"""
+"""The errors that people meet: each is one line that says what is wrong and what to do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What the parts of the harness hand to each other. Read this first.
-
-The way of the data::
-
-    dataset card -> Manifest -> ImagePair -> Method.upscale -> ImageStore -> Metric -> score
+"""What the parts of the harness hand to each other: Manifest, ImagePair, Method, Metric, score.
 
 A number belongs to content, not to names: a score's key is the hash of the SR bytes, the hash of
 the HR bytes and the metric's fingerprint.

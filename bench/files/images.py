@@ -1,8 +1,4 @@
-"""The only place that reads, writes, converts or crops pixels.
-
-Everything inside the harness is 8-bit RGB. What can be converted to it without loss of meaning is
-(grey, palette, opaque alpha, EXIF orientation); the rest is refused by name.
-"""
+"""The only place that reads, writes, converts or crops pixels: 8-bit RGB everywhere inside."""
 
 from __future__ import annotations
 

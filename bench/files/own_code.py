@@ -1,15 +1,14 @@
 """A user's Python file that is a method or metric, and the modules beside it that it imports.
 
-These are part of what it is. What is installed comes first, so that a file called `spandrel.py`
-still means the library when it imports `spandrel`. What is hashed and what is found are the same
-names.
+What is installed comes first, so that a file called `spandrel.py` means the library when it imports
+`spandrel`. What is hashed and what is found are the same names.
 """
 
 import ast
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -120,11 +119,10 @@ def _imported(source: Path) -> set[str]:
         tree = ast.parse(source.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return set()  # whoever runs it will be told
-    return {name.partition(".")[0] for node in ast.walk(tree) for name in _names_in(node)}
-
-
-def _names_in(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        yield node.module
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.append(node.module)
+    return {name.partition(".")[0] for name in found}

@@ -1,7 +1,6 @@
-"""Locks: every package of a card's environment with version and hash.
+"""Locks beside our cards: every package of an environment with version and hash, for pip.
 
-A lock lies beside our cards as `locks/NAME.txt`, in pip's format. Its head names what it was made
-from, so that a card which was changed, or another card of the same name, does not get it.
+The head names what it was made from, so that a card which was changed does not get it.
 """
 
 import hashlib
