@@ -4,8 +4,6 @@ All sessions share one environment, since torch is large; it is made again only 
 pyproject.toml or constraints.txt change.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

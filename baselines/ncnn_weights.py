@@ -33,12 +33,9 @@ class Layer(NamedTuple):
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a .bin file, float32; the .param of the same name must lie beside it.
-
-    Raises:
-        ValueError: no .param, another network than these two, another precision than half or
-            single, too few or too many bytes.
-    """
+    """The tensors of a .bin file, float32; the .param of the same name must lie beside it;
+    ValueError where no .param, another network than these two, another precision than half or
+    single, too few or too many bytes."""
     path = weights.with_suffix(".param")
     graph = read_graph(path)
     network = _network(graph)
@@ -51,11 +48,8 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
 
 
 def read_graph(path: Path) -> list[Layer]:
-    """The layers of a .param file, without its splits.
-
-    Raises:
-        ValueError: it is missing or no text in ncnn's format.
-    """
+    """The layers of a .param file, without its splits; ValueError where it is missing or no text in
+    ncnn's format."""
     try:
         lines = path.read_text("ascii").splitlines()
         if int(lines[0]) != MAGIC:

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 Precision = Literal["float32", "float16"]
-_TRAINERS = (
-    "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict module"
-)
-WRAPPERS = {*_TRAINERS.split(), *"model net net_g netG g generator network _orig_mod".split()}
+_TRAINERS = "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict"
+WRAPPERS = set(f"{_TRAINERS} module model net net_g netG g generator network _orig_mod".split())
 """Names that trainers put before those of a network."""
 NEAREST = 3
 
@@ -106,11 +104,8 @@ def _dtype(
 
 
 def load(weights: Path) -> ImageModelDescriptor:
-    """The network of one file, on the CPU, in float32.
-
-    Raises:
-        ValueError: code in the file, damage, or no RGB network that spandrel knows.
-    """
+    """The network of one file, on the CPU, in float32; ValueError for code in it, damage, or no RGB
+    network that spandrel knows."""
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
     _register_extra()
@@ -166,11 +161,8 @@ def _keys(condition: Any) -> Iterator[str]:
 
 
 def state_dict(weights: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a pickle without code; of nested ones by dotted names.
-
-    Raises:
-        ValueError: another suffix, code in the file, or a damaged file.
-    """
+    """The tensors of a .safetensors file or a pickle without code; of nested ones by dotted names;
+    ValueError for another suffix, code in the file, or a damaged file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

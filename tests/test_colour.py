@@ -68,6 +68,9 @@ def test_profiles_are_told_from_srgb_by_what_they_do(inputs: Path) -> None:
     found = {file.stem: colour.profile_of(file) for file in inputs.iterdir()}
     assert {name for name, profile in found.items() if profile} == {"adobe", "grey"}
     assert colour.name_of(found["adobe"]) == "Adobe RGB (1998)"
+    junk = bytes(16) + b"RGB XYZ " + bytes(400)
+    Image.fromarray(photo(32, 32)).save(inputs / "junk.png", icc_profile=junk)
+    assert colour.profile_of(inputs / "junk.png") == b""
     (inputs / "none.png").write_text("no image")
     assert colour.profile_of(inputs / "none.png") == b""
 

@@ -58,11 +58,8 @@ def read_card(path: Path | Traversable, kind: type[T]) -> T:
 
 
 def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
-    """What a file says, as a card.
-
-    Raises:
-        CardError: a field that is unknown, missing or of the wrong type; names it.
-    """
+    """What a file says, as a card; CardError for a field that is unknown, missing or of the wrong
+    type, which it names."""
     try:
         return kind.model_validate(said)
     except ValidationError as error:
@@ -75,11 +72,8 @@ def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
 
 
 def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
-    """A text file of at most `most` bytes, UTF-8 with or without a byte order mark.
-
-    Raises:
-        CardError: it cannot be read, is larger or is something else.
-    """
+    """A text file of at most `most` bytes, UTF-8 with or without a byte order mark; CardError where
+    it cannot be read, is larger or is something else."""
     if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
         raise CardError(f"{printable(path)}: expected a file, found a pipe or device")
     try:
@@ -103,11 +97,8 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
 
 
 def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
-    """What a TOML file says; `path` is for the message.
-
-    Raises:
-        CardError: not TOML, or nested beyond reason.
-    """
+    """What a TOML file says; `path` is for the message; CardError where it is none, or is nested
+    beyond reason."""
     if LONG_KEY.search(text):
         raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
     try:

@@ -9,11 +9,8 @@ from bench.base.text import printable
 
 
 def resolve_device(name: str) -> str:
-    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps".
-
-    Raises:
-        BenchError: another name, or a device this machine does not have.
-    """
+    """The device meant by "auto", "cpu", "cuda", "cuda:1" or "mps"; BenchError for another name, or
+    a device this machine does not have."""
     if name == "cpu" or (name == "auto" and not may_have_accelerator()):
         return "cpu"
     _require_name(name)
@@ -32,11 +29,8 @@ def resolve_device(name: str) -> str:
 
 
 def stored_kind(name: str) -> str:
-    """The kind of device whose stored scores are meant, "" for any; it need not be here.
-
-    Raises:
-        BenchError: no device is called so.
-    """
+    """The kind of device whose stored scores are meant, "" for any; it need not be here; BenchError
+    where no device is called so."""
     _require_name(name)
     return "" if name == "auto" else name.partition(":")[0]
 

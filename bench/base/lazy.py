@@ -16,11 +16,8 @@ TRUST = "CASSR_BENCH_TRUST"
 
 
 def require_known(card: Path, named: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a card of the user's that names other code than the packaged cards do.
-
-    Raises:
-        CardError: says that such a card is a program.
-    """
+    """Refuse a card of the user's that names other code than the packaged cards do; CardError,
+    which says that such a card is a program."""
     strange = sorted(set(named) - {"", *known})
     if strange and not os.environ.get(TRUST):
         raise CardError(
@@ -30,11 +27,7 @@ def require_known(card: Path, named: Iterable[str], known: Iterable[str]) -> Non
 
 
 def resolve(name: str) -> Any:
-    """The object called "module:attr".
-
-    Raises:
-        CardError: there is no such module or attribute.
-    """
+    """The object called "module:attr"; CardError where there is no such module or attribute."""
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:

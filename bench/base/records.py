@@ -103,11 +103,8 @@ def copy_atomic(source: Path, path: Path) -> None:
 
 @contextmanager
 def part_of(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place at the end, unless something fails.
-
-    Raises:
-        CannotWrite: there is no room, or nothing may be written there.
-    """
+    """A temporary file beside `path` that takes its place at the end, unless something fails;
+    CannotWrite where there is no room, or nothing may be written there."""
     part = leftovers.temporary(path.parent, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -38,11 +38,8 @@ class Registry(dict[str, T]):
                 raise CardError(f"{kind} '{thing.name}' is registered twice; rename one")
 
     def find(self, name: str) -> T:
-        """The thing called `name`.
-
-        Raises:
-            UnknownName: there is none; names the nearest, or all where they are few.
-        """
+        """The thing called `name`; UnknownName, with the nearest or all where they are few, where
+        there is none."""
         if name in self:
             return self[name]
         near = suggestion(name, self)

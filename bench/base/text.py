@@ -38,11 +38,7 @@ def slug(name: str) -> str:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file or folder `name` in a folder.
-
-    Raises:
-        CardError: it would lie elsewhere.
-    """
+    """The file or folder `name` in a folder; CardError where it would lie elsewhere."""
     if name in ("", ".", "..") or Path(name).name != name:
         raise CardError(
             f"expected a plain file name in {printable(folder)}, found '{printable(name)}'"

@@ -209,11 +209,7 @@ def _shift(
 
 
 def warning(looks: Sequence[tuple[str, float]]) -> str:
-    """What is wrong with the images of a method, in one line; "" where nothing is.
-
-    Args:
-        looks: images, and what `Look` gave of each.
-    """
+    """What is wrong with images of a method, each with what `Look` gave of it; "" for nothing."""
     kinds: dict[int, list[str]] = {kind: [] for kind in KINDS}
     shifts: list[Shift] = []
     for image, value in looks:

@@ -50,7 +50,7 @@ def _is_srgb(profile: bytes) -> bool:
     colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(16, -1, 3)
     try:
         return bool(np.abs(to_srgb(colours, profile).astype(int) - colours).max() <= _SAME)
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         return True
 
 

@@ -58,11 +58,8 @@ class Given:
 
 
 def unpack(given: Any) -> Given:
-    """Take images apart.
-
-    Raises:
-        ImageError: it is none of what can be given; says what was found.
-    """
+    """Take images apart; ImageError, which says what was found, where it is none of what can be
+    given."""
     if isinstance(given, (list, tuple)):
         parts = [_unpacked(one) for one in given]
         if any(part.many for part in parts):

@@ -30,11 +30,8 @@ WAYS = "give it by itself, or --recursive to score or upscale"
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Every image directly in `folder`, sorted by name; hidden files are none.
-
-    Raises:
-        ImageError: the folder is missing, holds no image, or holds some that cannot be read.
-    """
+    """Every image directly in `folder`, sorted by name; hidden files are none; ImageError where the
+    folder is missing, holds no image, or holds some that cannot be read."""
     files = looked_at(folder)
     strange = [file for file in files if file.suffix.lower() not in READ]
     if strange:
@@ -45,11 +42,8 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def looked_at(folder: Path) -> list[Path]:
-    """What is directly in `folder` and is an image by its name or its first bytes, by name.
-
-    Raises:
-        ImageError: the folder is missing.
-    """
+    """What is directly in `folder` and is an image by its name or its first bytes, by name;
+    ImageError where the folder is missing."""
     if not folder.is_dir():
         raise ImageError("expected a folder of images, found none there", printable(folder))
     seen = (path for path in folder.iterdir() if not path.name.startswith("."))

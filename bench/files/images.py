@@ -181,11 +181,8 @@ def to_tensor(rgb: np.ndarray) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
-    """(1, 3, H, W) float, nominally in [0, 1] -> (H, W, 3) uint8, clamped and rounded.
-
-    Raises:
-        ImageError: it is no such tensor; says what was found instead and how to mend it.
-    """
+    """(1, 3, H, W) float, nominally in [0, 1] -> (H, W, 3) uint8, clamped and rounded; ImageError,
+    with what was found and how to mend it, for any other."""
     found = problem(x)
     if found:
         raise ImageError(f"expected floats in [0, 1] of shape (1, 3, H, W), found {found}")
@@ -257,11 +254,8 @@ def pixels_sha256(rgb: np.ndarray) -> str:
 
 
 def image_sha256(path: Path) -> str:
-    """Hash of an image file's bytes, not decoding it.
-
-    Raises:
-        ImageError: it is missing, empty, no file or cannot be read.
-    """
+    """Hash of an image file's bytes, not decoding it; ImageError where it is missing, empty, no
+    file or cannot be read."""
     _require_file(path)
     try:
         return file_sha256(path)

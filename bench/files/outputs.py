@@ -98,11 +98,8 @@ def require_free(
 
 
 def require_folder(folder: Path, option: str) -> None:
-    """Refuse what is no folder and cannot become one.
-
-    Raises:
-        BenchError: names the file that is in the way.
-    """
+    """Refuse what is no folder and cannot become one; BenchError, which names the file that is in
+    the way."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         raise BenchError(
@@ -140,11 +137,8 @@ class Output:
         self._one_at_a_time = Lock()
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse before any work what `write` would refuse, as far as names are known.
-
-        Raises:
-            BenchError: the folder cannot be one, or a file is there that is not ours.
-        """
+        """Refuse before any work what `write` would refuse, as far as names are known; BenchError
+        where the folder cannot be one, or a file is there that is not ours."""
         require_folder(self.folder, self.option)
         for name in names:
             self._require_free(self.folder / name)
@@ -238,11 +232,8 @@ class Output:
 
 
 class SingleFile(Output):
-    """The output that is one file, checked at once.
-
-    Raises:
-        BenchError: another file is there, or one of the inputs.
-    """
+    """The output that is one file, checked at once; BenchError where another file is there, or one
+    of the inputs."""
 
     def __init__(
         self, path: Path, option: str, *, inputs: Iterable[Path] = (), overwrite: bool = False

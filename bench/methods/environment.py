@@ -59,11 +59,8 @@ def _conda(version: str, folder: Path) -> list[str]:
 
 
 def venv_command(version: str, given: Path | None, folder: Path) -> list[str]:
-    """What makes a venv: the interpreter as given, one of that version, or uv, which gets one.
-
-    Raises:
-        Unavailable: there is none; says which were tried.
-    """
+    """What makes a venv: the interpreter as given, one of that version, or uv, which gets one;
+    Unavailable, with those that were tried, where there is none."""
     python, failed = _interpreter(version, given)
     if python:
         return [str(python), "-m", "venv", str(folder)]
@@ -150,11 +147,8 @@ def freeze(where: Installation) -> list[str]:
 
 
 def start(where: Installation, log: IO[str]) -> Iterator[str]:
-    """Start each of the card's scripts with --help, as it will be started.
-
-    Raises:
-        Unavailable: one does not start; names what ended it.
-    """
+    """Start each of the card's scripts with --help, as it will be started; Unavailable, with what
+    ended it, where one does not start."""
     for command in where.official.commands:
         script = command[0]
         found = _started(where, script, log)

@@ -154,11 +154,8 @@ def all_methods() -> Registry[MethodCard]:
 
 
 def matching(name: str) -> list[str]:
-    """The names that `name` stands for: itself, or all that its `*` can be filled to.
-
-    Raises:
-        UnknownName: there is none.
-    """
+    """The names that `name` stands for: itself, or all that its `*` can be filled to; UnknownName
+    where there is none."""
     if "*" not in name or is_brought(name):
         return [name]
     found = [known for known in all_methods() if fnmatchcase(known, name)]

@@ -92,11 +92,8 @@ class Installation:
         return clean_environment(self.python, extra)
 
     def weight(self, name: str) -> Path:
-        """A file of weights by its name, checked.
-
-        Raises:
-            WeightsError: missing, or not the expected one.
-        """
+        """A file of weights by its name, checked; WeightsError where it is missing or not the
+        expected one."""
         return weights.locate(next(w for w in self.card.weights if w.name == name))
 
     def checks(self) -> Iterator[Check]:
@@ -245,11 +242,7 @@ def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> d
 
 
 def git(arguments: Sequence[str]) -> str:
-    """What git prints; never asks for a password.
-
-    Raises:
-        Unavailable: git is missing or failed.
-    """
+    """What git prints; never asks for a password; Unavailable where git is missing or failed."""
     quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         printed, failed = _printed(["git", *arguments], env=quiet, timeout=HOURS * 3600)
@@ -267,11 +260,8 @@ def call(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run one step of a setup, its output appended to `log`.
-
-    Raises:
-        Unavailable: it failed; names the step, its last line and the log.
-    """
+    """Run one step of a setup, its output appended to `log`; Unavailable, with the step, its last
+    line and the log, where it failed."""
     log.write(f"$ {printable(' '.join(command))}\n")
     log.flush()
     start = log.tell()

@@ -45,11 +45,8 @@ class UserMethod:
 
 
 def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
-    """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W).
-
-    Raises:
-        ImageError: it is not; says what was found, the remedy, and where the method is defined.
-    """
+    """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W);
+    ImageError, with what was found, the remedy and where the method is defined, where it is not."""
     count, _, height, width = lr.shape
     problem = images.problem(sr, count)
     if not problem and tuple(sr.shape[2:]) != (height * scale, width * scale):
@@ -61,11 +58,8 @@ def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
 
 
 def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
-    """`Net(64, depth=2)` -> "Net", [64], {"depth": 2}; a bare name has None for its arguments.
-
-    Raises:
-        CardError: it is something else; nothing of it is run.
-    """
+    """`Net(64, depth=2)` -> "Net", [64], {"depth": 2}; a bare name has None for its arguments;
+    CardError where it is something else; nothing of it is run."""
     try:
         found = ast.parse(call, mode="eval").body
         if isinstance(found, ast.Name):

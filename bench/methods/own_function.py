@@ -53,11 +53,8 @@ def register(function: Upscale) -> str:
 
 
 def registered(name: str) -> tuple[Upscale, str]:
-    """The function of that name, and the hash of all that it is.
-
-    Raises:
-        UnknownName: none of that name is registered, in this process.
-    """
+    """The function of that name, and the hash of all that it is; UnknownName where none of that
+    name is registered, in this process."""
     if name not in _known:
         raise UnknownName(
             f"method '{printable(name)}' is a function of another process; run it from there"

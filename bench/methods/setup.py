@@ -190,11 +190,8 @@ def _snapshot(where: Installation, wanted: Snapshot) -> str:
 
 
 def link(target: Path, path: Path, inside: Path) -> None:
-    """Make `target` appear at `path`, which must lie inside `inside`.
-
-    Raises:
-        Unavailable: it lies outside, or something else is there.
-    """
+    """Make `target` appear at `path`, which must lie inside `inside`; Unavailable where it lies
+    outside, or something else is there."""
     if not path.absolute().is_relative_to(inside.absolute()) or ".." in path.parts:
         raise Unavailable(f"{printable(path)}: expected a path inside {printable(inside)}")
     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
