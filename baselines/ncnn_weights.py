@@ -79,7 +79,10 @@ def _parsed(lines: Sequence[str]) -> list[Layer]:
 
 def _parameter(text: str) -> tuple[int, tuple[float, ...]]:
     key, _, value = text.partition("=")
-    return int(key), tuple(map(float, value.split(",")))
+    numbers = tuple(map(float, value.split(",")))
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"found {text}")
+    return int(key), numbers
 
 
 class _Network:

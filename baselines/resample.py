@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from PIL.Image import Resampling
 from torch import Tensor
 
 from bench.files import images
@@ -12,6 +13,9 @@ class Resample:
     """Interpolate with a Pillow filter; bicubic has a = -0.5 (MATLAB's, not PyTorch's -0.75)."""
 
     def __init__(self, filter: str, device: str = "cpu") -> None:
+        known = [each.name.lower() for each in Resampling]
+        if filter not in known:
+            raise ValueError(f"filter: expected one of {', '.join(known)}, found {filter!r}")
         self.filter = filter
 
     def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:

@@ -175,16 +175,26 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
             return load_file(weights)
         with torch.serialization.safe_globals(_number_types()):
             found = torch.load(weights, map_location="cpu", weights_only=True)
+        tensors = dict(_flat(found, ""))
     except pickle.UnpicklingError as error:
         raise ValueError(f"{weights}: {_refusal(error)}") from error
+    except RecursionError as error:
+        raise ValueError(f"{weights}: holds names within names without end") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{weights}: is damaged or no file of weights") from error
-    tensors = dict(_flat(found, ""))
     if not tensors:
         raise ValueError(f"{weights}: expected tensors by name, found {_kind(found)}")
-    if any(value.is_complex() for value in tensors.values()):
-        raise ValueError(f"{weights}: holds complex numbers, which no network for images has")
+    if odd := [name for name, value in tensors.items() if not _is_plain(value)]:
+        raise ValueError(
+            f"{weights}: '{printable(odd[0])}' is no plain tensor of numbers (complex, sparse, "
+            "quantized or without values), as networks for images have"
+        )
     return tensors
+
+
+def _is_plain(value: Tensor) -> bool:
+    odd = value.is_complex() or value.is_quantized or value.is_meta
+    return not odd and value.layout is torch.strided
 
 
 def _number_types() -> list[Any]:

@@ -74,6 +74,8 @@ def test_both_precisions_are_read_and_run(
         (("7767517", "7767518"), "expected a graph in ncnn's text format"),
         (("2 1 d e output", "2 1 d nowhere output"), "expected a graph in ncnn's text format"),
         (("d0 d1", "d0"), "expected a graph in ncnn's text format"),
+        (("0=4 1=3", "0=nan 1=3"), r"expected a graph in ncnn's text format \(found 0=nan\)"),
+        (("0=4 1=3", "0=1e400 1=3"), r"expected a graph in ncnn's text format \(found 0=1e400\)"),
         (("BinaryOp         Add      2 1 d e output\n", ""), "has 6 layers, expected 7"),
     ],
 )

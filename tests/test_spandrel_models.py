@@ -296,6 +296,14 @@ def _hostile(name: str, path: Path) -> None:
                 packed.writestr(member, content)
     elif name == "complex":
         torch.save({"x": torch.zeros(3, dtype=torch.complex64)}, path)
+    elif name == "sparse":
+        torch.save({"x": torch.zeros(3, 3).to_sparse()}, path)
+    elif name == "without values":
+        torch.save({"x": torch.zeros(3, device="meta")}, path)
+    elif name == "endless":
+        inner: dict[str, object] = {}
+        inner["x"] = inner
+        torch.save(inner, path)
     elif name == "numbers as names":
         torch.save({1: torch.zeros(3)}, path)
 
@@ -313,7 +321,10 @@ def _hostile(name: str, path: Path) -> None:
         ("truncated", "is damaged or no file of weights"),
         ("flipped bit", "is damaged .*has another checksum"),
         ("bomb", "refused, it unpacks to more than twice its size"),
-        ("complex", "holds complex numbers"),
+        ("complex", "'x' is no plain tensor of numbers"),
+        ("sparse", "'x' is no plain tensor of numbers"),
+        ("without values", "'x' is no plain tensor of numbers"),
+        ("endless", "holds names within names without end"),
         ("numbers as names", "expected tensors by name, found names of type int"),
     ],
 )
