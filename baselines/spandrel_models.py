@@ -178,8 +178,6 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
         tensors = dict(_flat(found, ""))
     except pickle.UnpicklingError as error:
         raise ValueError(f"{weights}: {_refusal(error)}") from error
-    except RecursionError as error:
-        raise ValueError(f"{weights}: holds names within names without end") from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{weights}: is damaged or no file of weights") from error
     if not tensors:

@@ -133,11 +133,8 @@ def first_images(folder: Path, count: int) -> str:
 def rivals(
     sr: Path, hr: Path, metrics: list[str], most: int, env: dict[str, str]
 ) -> tuple[list[float], Values]:
-    """The pyiqa command and the script over one method, on a few images and some more.
-
-    Returns:
-        Seconds of each for all images, as the two times let expect, and what the script printed.
-    """
+    """Seconds of the pyiqa command and of the script over one method for all images, as those for a
+    few and some more let expect, and what the script printed."""
     own = [THEIRS[name] for name in metrics]
     images = len(list(hr.iterdir()))
     sizes = sorted({min(FEW, most, images), min(most, images)})

@@ -324,7 +324,7 @@ def _hostile(name: str, path: Path) -> None:
         ("complex", "'x' is no plain tensor of numbers"),
         ("sparse", "'x' is no plain tensor of numbers"),
         ("without values", "'x' is no plain tensor of numbers"),
-        ("endless", "holds names within names without end"),
+        ("endless", "is damaged or no file of weights"),
         ("numbers as names", "expected tensors by name, found names of type int"),
     ],
 )

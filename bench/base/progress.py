@@ -41,11 +41,8 @@ class Progress:
 
     @contextmanager
     def step(self, title: str, total: int = 0) -> Iterator[Live]:
-        """A step called `title`; yields what reports how far it is.
-
-        Args:
-            total: how much there is to do, where that is known before anything is done.
-        """
+        """A step called `title`; yields what reports how far it is. `total` is how much there is to
+        do, where that is known before anything is done."""
         if self.quiet:
             yield Live(silent)
         else:

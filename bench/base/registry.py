@@ -21,12 +21,8 @@ T = TypeVar("T", bound=Named)
 class Registry(dict[str, T]):
     """Things of one kind by name, in their order. What each needs to run is its own to import.
 
-    Args:
-        kind: what one is called in messages.
-        listed: whether `cassr-bench list` shows them.
-
-    Raises:
-        CardError: two have the same name.
+    `kind` is what one is called in messages; `listed`, whether `cassr-bench list` shows them. Two
+    of the same name are a CardError.
     """
 
     def __init__(self, kind: str, things: Iterable[T], listed: bool = True) -> None:

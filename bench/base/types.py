@@ -238,9 +238,7 @@ class Metric(Protocol):
     def prepare(self, hr: Tensor) -> Any:
         """What can be computed from the HR image alone, once for all methods.
 
-        Args:
-            hr: (1, 3, H, W) float32 in [0, 1].
-        """
+        `hr` is (1, 3, H, W) float32 in [0, 1]."""
         ...
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
@@ -260,9 +258,7 @@ class SetMetric(Protocol):
     def features(self, image: Tensor) -> Any:
         """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).
 
-        Args:
-            image: (1, 3, H, W) float32 in [0, 1].
-        """
+        `image` is (1, 3, H, W) float32 in [0, 1]."""
         ...
 
     def distance(self, sr_features: Any, hr_features: Any) -> float:

@@ -31,15 +31,8 @@ stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Decode one image file.
-
-    Returns:
-        (H, W, 3) uint8 RGB, upright.
-
-    Raises:
-        ImageError: not a readable image, or one whose conversion to 8-bit RGB would lose meaning
-            (16-bit, CMYK, transparency, several frames).
-    """
+    """Decode one image file, (H, W, 3) uint8 RGB, upright; ImageError where it is none, or where
+    conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
     _require_file(path)
     try:
         with warnings.catch_warnings():
@@ -216,11 +209,8 @@ _SWAPS = {
 
 
 def resize(rgb: np.ndarray, width: int, height: int, filter: str) -> np.ndarray:
-    """Pillow's resize (antialiased when shrinking, a = -0.5 for bicubic), uint8 in and out.
-
-    Args:
-        filter: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos".
-    """
+    """Pillow's resize (antialiased when shrinking, a = -0.5 for bicubic), uint8 in and out;
+    `filter` is "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos"."""
     how = Image.Resampling[filter.upper()]
     return np.asarray(Image.fromarray(rgb, "RGB").resize((width, height), how))
 
@@ -264,11 +254,8 @@ def image_sha256(path: Path) -> str:
 
 
 def by_stem(files: Iterable[Path]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
-    """Index files by stem; composed and decomposed accents (NFC, NFD) are the same there.
-
-    Returns:
-        The files whose stem is unique, and (file, reason) for those that share one.
-    """
+    """The files whose stem is unique, by stem, and (file, reason) for those that share one;
+    composed and decomposed accents (NFC, NFD) are the same there."""
     groups: dict[str, list[Path]] = {}
     for file in files:
         groups.setdefault(same(file.stem), []).append(file)

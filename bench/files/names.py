@@ -46,12 +46,9 @@ def same(name: str) -> str:
 def matched(files: Mapping[str, Path], wanted: Collection[str], pattern: str = "") -> Matched:
     """Match files, by stem, with the names that are wanted, never by position.
 
-    Args:
-        pattern: how the files are named ("{stem}_x4"). Without it they have the names that are
-            wanted or, where not one has, one affix that all share, if only one fits.
-
-    Raises:
-        BenchError: the pattern has not one `{stem}` in it.
+    `pattern` is how the files are named ("{stem}_x4"); BenchError where `{stem}` is not in it once.
+    Without it they have the names that are wanted or, where not one has, one affix that all share,
+    if only one fits.
     """
     given = [_checked(pattern)] if pattern else []
     known = {same(stem): path for stem, path in files.items()}

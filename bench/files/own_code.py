@@ -39,13 +39,9 @@ def contents(file: Path) -> dict[str, bytes]:
 
 
 def load(file: Path) -> ModuleType:
-    """Run a file as a module of its own, which may import from its own folder.
-
-    What was so of a file before is forgotten.
-
-    Raises:
-        Unavailable: it is no Python file, or another module of a name that it needs is in use.
-    """
+    """Run a file as a module of its own, which may import from its own folder; what was so of a
+    file before is forgotten. Unavailable where it is no Python file, or another module of a name
+    that it needs is in use."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")

@@ -35,11 +35,8 @@ L = TypeVar("L", bound=Line)
 
 
 class RecordLog(Generic[L]):
-    """A folder of JSON-lines files; one of them is this object's own, made at its first append.
-
-    Args:
-        unsealed: whether lines without a checksum are taken, as earlier versions wrote them.
-    """
+    """A folder of JSON-lines files; one of them is this object's own, made at its first append. If
+    `unsealed`, lines without a checksum are taken, as earlier versions wrote them."""
 
     def __init__(self, folder: Path, kind: type[L], *, unsealed: bool = False) -> None:
         self.folder = folder

@@ -36,11 +36,7 @@ def register(function: Upscale) -> str:
     networks by their weights, arrays and plain values by their content). One that reads anything
     else is another method each time, so that images of a former one never pass for its own.
 
-    Returns:
-        The method's name.
-
-    Raises:
-        Unavailable: it is no Python function, or its source is not known.
+    Gives the method's name; Unavailable where it is no Python function, or its source is not known.
     """
     if not isinstance(function, (FunctionType, MethodType)):
         raise Unavailable(
