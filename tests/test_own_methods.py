@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -255,3 +256,13 @@ def test_code_in_a_folder_of_diffusers_is_never_run(pipeline: Path, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
     with pytest.raises(WeightsError, match=r"model_index\.json: expected a file that is a method"):
         find_method(f"diffusers:{tmp_path}")
+
+
+def test_weights_on_a_card_that_are_a_device_are_refused(tmp_path: Path) -> None:
+    card = tmp_path / "c.toml"
+    card.write_text(
+        'name = "m"\ntitle = "M"\nfactory = "baselines.resample:Resample"\nlicence = "x"\n'
+        f'[[weights]]\nname = "w"\nurl = "{Path(os.devnull).as_uri()}"\n'
+    )
+    with pytest.raises(WeightsError, match="expected a file of weights, found none there"):
+        find_method(str(card)).unavailable()

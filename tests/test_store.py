@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 from pictures import photo, put
 
 from bench.base import leftovers
-from bench.base.errors import CannotWrite, DataError, SetAside
+from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
 from bench.base.records import part_of, write_atomic
 from bench.base.text import slug
 from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
 from bench.data.pairing import pair_files
 from bench.files import images
-from bench.files.record_log import opened, sealed
+from bench.files.record_log import Line, RecordLog, opened, sealed
 from bench.store import upkeep
 from bench.store.check import check
 from bench.store.layout import to_layout_2
@@ -534,3 +534,10 @@ def test_many_processes_take_over_one_store_and_write_one_report(
     assert alone.returncode == 0, alone.stderr
     assert files_of(tmp_path / "out") == files_of(tmp_path / "b")
     assert check(store) == [] and not list(tmp_path.rglob(".part-*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_among_records_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")
+    with pytest.raises(StoreError, match=r"a\.jsonl: expected a file of records, found a folder"):
+        list(RecordLog(tmp_path, Line))

@@ -153,6 +153,8 @@ def rewrite(path: Path, lines: Iterable[bytes]) -> None:
 
 def whole_lines(path: Path) -> list[bytes]:
     """Without the last one where a killed process left it, or a living one has it, unfinished."""
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{printable(path)}: expected a file of records, found a folder or device")
     try:
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:  # another process removed it meanwhile

@@ -283,4 +283,9 @@ def _hash_of(weight: Weight) -> str:
 
 def _given_path(weight: Weight) -> Path | None:
     """The file itself where the user named one."""
-    return Path(url2pathname(urlparse(weight.url).path)) if weight.url.startswith("file:") else None
+    if not weight.url.startswith("file:"):
+        return None
+    file = Path(url2pathname(urlparse(weight.url).path))
+    if not file.is_file():
+        raise WeightsError(f"{printable(file)}: expected a file of weights, found none there")
+    return file
