@@ -20,7 +20,7 @@ from substitutes import plant
 from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.cluster import connection
-from bench.cluster.parcels import packed, unpacked
+from bench.cluster.node import packed, unpacked
 from bench.processes.workers import worker_count
 from bench.running import shards
 

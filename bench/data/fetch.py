@@ -17,14 +17,8 @@ from bench.remote.fetch import fetch_row
 
 
 def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
-    """Fetch the archives of datasets, each archive once; one failure does not stop the others.
-
-    Args:
-        names: of cards, or their files (ending in .toml).
-
-    Returns:
-        A row per archive, see `fetch_row`.
-    """
+    """Fetch the archives of datasets (names of cards, or their files ending in .toml), each once; a
+    row per archive, see `fetch_row`. One failure does not stop the others."""
     wanted: dict[str, tuple[Archive, list[str]]] = {}
     for name in names:
         archive = find_card(name).archive
@@ -39,11 +33,8 @@ def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[
 
 
 def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:
-    """Take the archive (or folder of its files) of one dataset from where somebody has it.
-
-    Raises:
-        BenchError: not exactly one dataset that has an archive, or another file than expected.
-    """
+    """Take the archive (or folder of its files) of one dataset from where somebody has it;
+    BenchError: not exactly one dataset that has an archive, or another file than expected."""
     ours = len(names) == 1 and (names[0] in dataset_cards() or names[0].endswith(".toml"))
     archive = find_card(names[0]).archive if ours else None
     if archive is None:

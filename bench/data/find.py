@@ -18,7 +18,7 @@ from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.from_photos import build_from_photos
-from bench.data.groups import FILE, by_file, by_pattern
+from bench.data.manifest import GROUPS, by_file, by_pattern
 from bench.data.pairing import scan_folder
 from bench.remote.fetch import card_file
 
@@ -64,7 +64,7 @@ def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
         folder = Path(name.removeprefix("folder:"))
 
         def scan(root: Path, progress: Advance) -> Manifest:
-            return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / FILE)
+            return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / GROUPS)
 
         return _given(name, printable(folder.resolve().name), scale, scan)
     if name.startswith("hf:"):

@@ -20,7 +20,6 @@ from bench.base.remote_file import Archive
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.card import CentreCrop, DatasetCard, Side
-from bench.data.degrade import degraded, recipe_of
 from bench.data.manifest import FILE, keep, made_in
 from bench.data.pairing import Pictures, require_pair, write_pairs
 from bench.files import image_folders, images
@@ -30,9 +29,7 @@ from bench.remote import archives, weights
 def build_from_archive(
     card: DatasetCard, root: Path, asked: str, progress: Advance = silent
 ) -> Manifest:
-    """Make a card's pairs below `root` as PNGs, once, and describe them.
-
-    `asked` is the name that the user gave the set.
+    """As `bench.data.find.build`, of a card with `archive`; `asked` is the name that the user gave.
 
     Raises:
         DataError: the archive is missing, hostile, damaged, or has not the images expected.
@@ -54,11 +51,8 @@ def build_from_archive(
 
 
 def locate(card: DatasetCard, asked: str) -> Path:
-    """The card's archive on this machine, checked.
-
-    Raises:
-        DataError: it is missing (says how to get it) or is another file than expected.
-    """
+    """The card's archive on this machine, checked; DataError where it is missing (says how to get
+    it) or is another file than expected."""
     assert card.archive is not None
     if weights.find(card.archive) is None:
         weights.forget(card.archive)
@@ -97,7 +91,7 @@ def recipe(card: DatasetCard) -> dict[str, Any]:
     assert card.archive is not None
     parts["archive"] = {"name": card.archive.name, "sha256": card.archive.sha256}
     if card.degradation is not None:
-        parts["degradation"] = recipe_of(card.degradation)
+        parts["degradation"] = card.degradation.recipe()
     return parts
 
 
@@ -157,7 +151,7 @@ def _pictures(card: DatasetCard, sides: Sides, image_id: str) -> Pictures:
     hr = images.read_rgb(sides["hr"][image_id]) if "hr" in sides else None
     if card.degradation is not None:
         assert hr is not None
-        return degraded(hr, card.degradation, card.scale, image_id)
+        return card.degradation.pair(hr, card.scale, image_id)
     lr = images.read_rgb(sides["lr"][image_id])
     if hr is not None:
         require_pair(lr, hr, card.scale, image_id)
@@ -165,14 +159,8 @@ def _pictures(card: DatasetCard, sides: Sides, image_id: str) -> Pictures:
 
 
 def centre_crop(lr: np.ndarray, hr: np.ndarray | None, crop: CentreCrop, scale: int) -> Pictures:
-    """The middle of a pair: LR from `(side - crop) // 2`, HR exactly the pixels over it.
-
-    Args:
-        lr: (H, W, 3) uint8; hr: (scale*H, scale*W, 3) uint8 or None.
-
-    Raises:
-        ImageError: the image is smaller than the crop.
-    """
+    """The middle of a pair, LR (H, W, 3) uint8 from `(side - crop) // 2`, HR (scale*H, scale*W, 3)
+    exactly the pixels over it; ImageError where the image is smaller than the crop."""
     height, width = lr.shape[:2]
     top, left = (height - crop.lr) // 2, (width - crop.lr) // 2
     small = images.crop(lr, left, top, crop.lr, crop.lr)

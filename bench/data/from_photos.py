@@ -17,7 +17,6 @@ from bench.base.registry import Registry
 from bench.base.text import slug
 from bench.base.types import Manifest
 from bench.data.card import DatasetCard, PackagedImage, PhotoCollection
-from bench.data.degrade import degraded, recipe_of
 from bench.data.manifest import keep, made_in
 from bench.data.pairing import Pictures, write_pairs
 from bench.files import images
@@ -30,11 +29,8 @@ def photo_collections() -> Registry[PhotoCollection]:
 
 
 def build_from_photos(card: DatasetCard, root: Path, progress: Advance = silent) -> Manifest:
-    """As `bench.data.find.build`, of a card with `photos`.
-
-    Raises:
-        DataError: a photograph is missing, or is not the one that the card names.
-    """
+    """As `bench.data.find.build`, of a card with `photos`; DataError where one of them is missing,
+    or is not the one that the card names."""
     photos = photo_collections().find(card.photos)
     recipe = _recipe(card, photos)
     folder = root / f"{slug(card.name)}-{json_sha256(recipe)[:12]}"
@@ -53,21 +49,18 @@ def _recipe(card: DatasetCard, photos: PhotoCollection) -> dict[str, Any]:
     """Everything the bytes depend on."""
     assert card.degradation is not None
     crops = [p.model_dump(mode="json", exclude={"licence", "credit"}) for p in photos.images]
-    return {"scale": card.scale, "degradation": recipe_of(card.degradation), "photos": crops}
+    return {"scale": card.scale, "degradation": card.degradation.recipe(), "photos": crops}
 
 
 def _pictures(card: DatasetCard, photo: PackagedImage) -> Pictures:
     assert card.degradation is not None
     hr = packaged_photo(photo, card.scale)
-    return degraded(hr, card.degradation, card.scale, photo.id)
+    return card.degradation.pair(hr, card.scale, photo.id)
 
 
 def packaged_photo(photo: PackagedImage, scale: int) -> np.ndarray:
-    """Read a photograph that an installed distribution carries, without importing the package.
-
-    Returns:
-        (H, W, 3) uint8 with H and W multiples of `scale`.
-    """
+    """(H, W, 3) uint8, H and W multiples of `scale`, of a photograph that an installed distribution
+    carries, which is not imported."""
     rgb = images.read_rgb(_packaged_file(photo))
     if photo.crop is not None:
         rgb = images.crop(rgb, *photo.crop)

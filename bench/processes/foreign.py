@@ -27,9 +27,8 @@ LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "pur
 
 @contextmanager
 def running(name: str, what: str = "method") -> Iterator[None]:
-    """Run code of a method or metric in the body; its prints go to standard error.
-
-    The working folder is put back afterwards, so that relative paths go on meaning the same.
+    """Run code of a method or metric in the body; its prints go to standard error, and the working
+    folder is put back afterwards.
 
     Raises:
         Unavailable: the code raised anything at all, SystemExit too; says what and where.
@@ -63,10 +62,8 @@ def each(method: str, items: Iterator[T]) -> Iterator[T]:
 
 
 def told(error: BaseException) -> str:
-    """One line: what was raised, and the file and line of the code that it came from.
-
-    With CASSR_BENCH_DEBUG the traceback goes to standard error and the line is not cut.
-    """
+    """One line: what was raised, and the file and line of the code that it came from; with
+    CASSR_BENCH_DEBUG it is not cut, and the traceback goes to standard error."""
     debug = bool(os.environ.get(DEBUG))
     if debug:
         traceback.print_exception(error)

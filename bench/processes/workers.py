@@ -34,10 +34,7 @@ def cores() -> int:
 
 
 def worker_count(asked: int | None, device: str, tasks: int, most: int | None = None) -> int:
-    """Processes to use: as asked, else one per core on a CPU and one on any other device.
-
-    Several on a GPU decode and encode while it works for another.
-    """
+    """Processes to use: as asked, else one per core on a CPU and one on any other device."""
     count = asked or (cores() if device == "cpu" else 1)
     return max(1, min(count, tasks, most or count))
 

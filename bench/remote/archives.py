@@ -134,11 +134,8 @@ def _require_end(archive: tarfile.TarFile) -> None:
 
 
 def extract(member: Member, target: Path) -> None:
-    """Write one member to `target`, never more bytes than it declared.
-
-    Raises:
-        DataError: it is longer than declared, or the archive is damaged.
-    """
+    """Write one member to `target`; DataError where it is longer than declared, or the archive is
+    damaged."""
     target.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
     try:

@@ -1,32 +1,33 @@
-"""Step 1 for whole cells, however their method works: image by image in processes, or as a foreign
-program that is given a folder (see `SetMethod`)."""
+"""Step 1: images -> method -> image store; image by image in processes, or as a foreign program
+that is given a folder (see `SetMethod`)."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
 
-from bench.base.errors import BenchError, CannotWrite
+from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
+from bench.base.metering import Meter
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.base.types import WHOLE_SET, SetImage, SetMethod
-from bench.cluster.work import for_method
+from bench.base.types import WHOLE_SET, Method, SetImage, SetMethod
+from bench.cluster.work import Pool, for_method
 from bench.files import images
+from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
-from bench.running.upscale import require_size, upscale
 from bench.store.images import ImageStore
 
-PRELOAD = ("torch", "bench.running.upscale")
+PRELOAD = ("torch", "bench.running.fill")
 
 
 def fill(
@@ -51,7 +52,7 @@ def fill(
                     _upscale_set(cell, tasks, progress, options.device)
                     continue
                 with progress.step(cell.title, len(tasks)) as advance:
-                    upscale(cell, tasks, workers, advance)
+                    _upscale(cell, tasks, workers, advance)
 
 
 def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tuple[int, bool]:
@@ -63,6 +64,77 @@ def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tup
 def _tell(progress: Progress, task: Any, text: str) -> None:
     name = printable(task.method)
     progress.say(f"waiting for method '{name}' and image '{printable(task.image_id)}': {text}")
+
+
+# -- image by image ------------------------------------------------------------------------------
+
+
+def _upscale(
+    cell: Cell, tasks: Sequence[UpscaleTask], workers: Pool, advance: Callable[[int, int], None]
+) -> None:
+    """Do the tasks; each image is written and then recorded as soon as it is finished."""
+    left = {task.image_id: task for task in tasks}
+    try:
+        for task, outcome in workers.map(upscale_one, tasks):
+            del left[task.image_id]
+            if isinstance(outcome, dict):
+                cell.images.record(task.key, task.image_id, outcome)
+            else:
+                cell.failed[task.image_id] = _told(task, outcome)
+            advance(len(tasks) - len(left), len(tasks))
+    except WorkerDied as error:
+        cell.failed.update((name, _told(task, error)) for name, task in left.items())
+    finally:
+        cell.images.close()
+
+
+def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
+    return why if isinstance(why, str) else f"method '{printable(task.method)}': {why}"
+
+
+def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
+    """Upscale one image into its file; gives what it cost, or one line that says why there is none.
+
+    Raises CannotWrite where there is no room for it, or nothing may be written there.
+    """
+    try:
+        method = _loaded(task.method, task.device)
+        lr = images.to_tensor(images.read_rgb(task.lr))
+        sides = lr.shape[2:]
+        try:
+            with running(task.method), Meter(task.device) as meter:
+                sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+            rgb = images.to_uint8(sr)
+        except ImageError as error:
+            name = f"{printable(task.lr)}: method '{printable(task.method)}'"
+            raise Unavailable(f"{name}: {error}") from error
+        _require_size(rgb.shape[:2], sides, task)
+        images.write_png(task.output, rgb)
+    except CannotWrite:  # the next image would meet the same
+        raise
+    except BenchError as error:
+        return str(error)
+    except Exception as error:  # ours: a full disk, say; others' images go on
+        return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
+    return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
+
+
+def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
+    """Raise Unavailable unless (height, width) `found` is `task.scale` times that of `lr`."""
+    expected = tuple(side * task.scale for side in lr)
+    if tuple(found) != expected:
+        raise Unavailable(
+            f"{printable(task.lr)}: method '{task.method}' gave {found[1]}x{found[0]} pixels, "
+            f"expected x{task.scale}: {expected[1]}x{expected[0]}"
+        )
+
+
+@lru_cache(maxsize=1)
+def _loaded(method: str, device: str) -> Method:
+    return cast(Method, find_method(method).load(device))
+
+
+# -- a folder at once ----------------------------------------------------------------------------
 
 
 def _upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str) -> None:
@@ -106,7 +178,7 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
         return image.reason
     try:
         rgb, lr = images.read_rgb(image.file), images.read_rgb(task.lr)
-        require_size(rgb.shape[:2], lr.shape[:2], task)
+        _require_size(rgb.shape[:2], lr.shape[:2], task)
         images.write_png(task.output, rgb)
     except CannotWrite:
         raise

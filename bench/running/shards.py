@@ -39,16 +39,9 @@ def place(
     workers: int | None,
     environment: Mapping[str, str] = os.environ,
 ) -> Place:
-    """What this process shall do, from its options and, where these are silent, its launcher.
-
-    Args:
-        shard: "i/n", or None to follow the launcher.
-        device: as typed; "auto" is this process's own GPU under a launcher.
-        workers: as typed; by default the cores are shared with the launcher's other processes.
-
-    Raises:
-        BenchError: a wrong option, or variables of a launcher that make no sense.
-    """
+    """What this process shall do, from its options as typed and, where these are silent, its
+    launcher: whose part ("i/n") it is, its own GPU, its share of the cores. BenchError: a wrong
+    option, or variables of a launcher that make no sense."""
     local = _number(environment, LOCAL_SIZE) or 1
     resolved = resolve_device(device)
     if resolved == "cuda" and device == "auto" and local > 1:

@@ -65,11 +65,8 @@ JUDGED = {
 def try_method(
     name: str, device: str, progress: Progress, image_timeout: int = IMAGE_TIMEOUT
 ) -> list[Check]:
-    """Upscale two photographs in several ways, and compare.
-
-    Where an image differs from itself, numbers depend on chance, on the order of the files, on
-    shards and on where a run was stopped.
-    """
+    """Upscale two photographs in several ways; where an image differs from itself, numbers depend
+    on chance, on the order of the files, on shards and on where a run was stopped."""
     entry = find_method(name)
     checks: list[Check] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -157,11 +154,8 @@ def _program(
 
 
 def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> list[Check]:
-    """`_called` where the method may do what it likes to its process.
-
-    Raises:
-        WorkerDied: it ended that, or took too long.
-    """
+    """`_called` where the method may do what it likes to its process; WorkerDied where it ended
+    that, or took too long."""
     limit = CALLS * options.image_timeout
     with Workers(1, cores(), PRELOAD, entry.foreign, limit) as workers:
         [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
@@ -180,11 +174,8 @@ Photograph = tuple[np.ndarray, int]
 
 
 def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check]:
-    """What calls of the method say; every comparison repeats a call with one thing changed.
-
-    Three times it is loaded anew, one after the other: what a first call gives, nothing has
-    touched.
-    """
+    """What calls of the method say; every comparison repeats a call with one thing changed. Three
+    times it is loaded anew: what a first call gives, nothing has touched."""
     files = {path.stem: images.read_rgb(path) for path in inputs}
     first, second = ((rgb, derive_seed(0, name)) for name, rgb in files.items())
     method = _loaded(entry, device)
