@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
 
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.metering import Meter
@@ -20,14 +22,28 @@ from bench.base.text import printable
 from bench.base.types import WHOLE_SET, Method, SetImage, SetMethod
 from bench.cluster.work import Pool, for_method
 from bench.files import images
+from bench.methods import own_function
+from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running
+from bench.processes.memory import within_memory
+from bench.processes.steps import Steps
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
 from bench.store.images import ImageStore
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 PRELOAD = ("torch", "bench.running.fill")
+T = TypeVar("T")
+Made = tuple[np.ndarray, dict[str, Any]]
+"""An SR image, (H, W, 3) uint8, and what it cost."""
+WAY = (
+    "try fewer --workers, smaller images or --device cpu; where its card names tiles, a card of "
+    "your own with smaller ones, whose images are another method's"
+)
 
 
 def fill(
@@ -44,6 +60,7 @@ def fill(
             threads=max(1, cores() // count),
             preload=PRELOAD,
             apart=apart,
+            overlap=_may_overlap(cells[0].entry, options.device),
             limit=options.image_timeout,
             tell=partial(_tell, progress),
         ) as workers:
@@ -59,6 +76,11 @@ def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tup
     (cell, tasks), most = work, work[0].entry.card.max_workers
     count = worker_count(options.workers, options.device, len(tasks), most)
     return count, options.apart or cell.entry.foreign
+
+
+def _may_overlap(entry: Entry, device: str) -> bool:
+    """A CPU has no time to spare; a function of the user's may change where paths lead."""
+    return device != "cpu" and not entry.name.startswith(own_function.PREFIX)
 
 
 def _tell(progress: Progress, task: Any, text: str) -> None:
@@ -92,31 +114,62 @@ def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
     return why if isinstance(why, str) else f"method '{printable(task.method)}': {why}"
 
 
-def upscale_one(task: UpscaleTask) -> dict[str, Any] | str:
-    """Upscale one image into its file; gives what it cost, or one line that says why there is none.
-
-    Raises CannotWrite where there is no room for it, or nothing may be written there.
-    """
+def _tried(task: UpscaleTask, step: Callable[[], T]) -> T | str:
+    """What a step gives, or one line that says why it gives nothing."""
     try:
-        method = _loaded(task.method, task.device)
-        lr = images.to_tensor(images.read_rgb(task.lr))
-        sides = lr.shape[2:]
-        try:
-            with running(task.method), Meter(task.device) as meter:
-                sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
-            rgb = images.to_uint8(sr)
-        except ImageError as error:
-            name = f"{printable(task.lr)}: method '{printable(task.method)}'"
-            raise Unavailable(f"{name}: {error}") from error
-        _require_size(rgb.shape[:2], sides, task)
-        images.write_png(task.output, rgb)
+        return step()
     except CannotWrite:  # the next image would meet the same
         raise
     except BenchError as error:
         return str(error)
     except Exception as error:  # ours: a full disk, say; others' images go on
         return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
-    return {**meter.record, "pixels": rgb.shape[0] * rgb.shape[1]}
+
+
+def _read(task: UpscaleTask) -> Tensor | str:
+    """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
+
+    def step() -> Tensor:
+        lr = images.to_tensor(images.read_rgb(task.lr))
+        return lr.pin_memory() if task.device.startswith("cuda") else lr
+
+    return _tried(task, step)
+
+
+def _computed(task: UpscaleTask, lr: Tensor | str) -> Made | str:
+    def step() -> Made | str:
+        method = _loaded(task.method, task.device)
+        if isinstance(lr, str):
+            return lr
+        what = f"{printable(task.lr)}: method '{printable(task.method)}'"
+        try:
+            rgb, record = within_memory(partial(_called, method, task, lr), what, WAY)
+        except ImageError as error:
+            raise Unavailable(f"{what}: {error}") from error
+        _require_size(rgb.shape[:2], lr.shape[2:], task)
+        return rgb, record
+
+    return _tried(task, step)
+
+
+def _called(method: Method, task: UpscaleTask, lr: Tensor) -> Made:
+    with running(task.method), Meter(task.device) as meter:
+        sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+    return images.to_uint8(sr), meter.record
+
+
+def _written(task: UpscaleTask, made: Made | str) -> dict[str, Any] | str:
+    """What the image cost, once it is in its file."""
+    if isinstance(made, str):
+        return made
+    rgb, record = made
+    unwritten = _tried(task, partial(images.write_png, task.output, rgb))
+    return unwritten or {**record, "pixels": rgb.shape[0] * rgb.shape[1]}
+
+
+upscale_one = Steps(_read, _computed, _written)
+"""Upscales one image into its file; gives what it cost, or one line that says why there is none.
+Raises CannotWrite where there is no room for it, or nothing may be written there."""
 
 
 def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,8 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
 from bench.files import images
+from bench.processes.memory import within_memory
+from bench.processes.steps import Steps
 from bench.store.scores import ScoreKey, write_features
 
 if TYPE_CHECKING:
@@ -62,15 +65,22 @@ Outcome = tuple[str, ScoreKey, float | Missing]
 T = TypeVar("T")
 
 
-def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. One bad image spoils nobody else's work; CannotWrite, where
-    features cannot be stored, stops all."""
+Decoded = tuple["Pixels | Missing | None", "Pixels | Missing | None"]
+
+
+def _first(job: ScoreJob) -> Decoded:
+    """The HR image and the first SR image; the others wait, so that memory need not hold all."""
     hr = _tried(_read, job.hr) if job.hr else None
+    return hr, _tried(_read, job.srs[0]) if job.srs else None
+
+
+def _scored(job: ScoreJob, decoded: Decoded) -> list[Outcome]:
+    hr, first = decoded
     hr_sha256 = job.hr.sha256 if job.hr else None
     outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        x = _tried(_read, sr)
+        x, first = _tried(_read, sr) if first is None else first, None
         outcomes += _store_features(sr, x, job.device)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
@@ -79,6 +89,11 @@ def score_job(job: ScoreJob) -> list[Outcome]:
             outcome = _tried(value_of, *given) if value is None else value
             outcomes.append((spec.name, (sr.sha256, key), outcome))
     return outcomes
+
+
+score_job = Steps(_first, _scored)
+"""Decodes, scores, stores features. One bad image spoils nobody else's work; CannotWrite, where
+features cannot be stored, stops all."""
 
 
 def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
@@ -137,15 +152,39 @@ def value_of(
         way = "; score --modcrop cuts both to what they share"
         hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
-    metric, prepared = loaded(spec, device), {} if prepared is None else prepared
+    known = {} if prepared is None else prepared
+    value = _within_memory(partial(_computed, spec, device, x, hr, known), spec, device, known)
+    if not math.isfinite(value):
+        raise ImageError(f"{spec.name} is not a finite number for this image")
+    return value
+
+
+def _computed(
+    spec: MetricSpec,
+    device: str,
+    x: Tensor | Pixels,
+    hr: Tensor | Pixels | None,
+    prepared: dict[str, Any],
+) -> float:
+    metric = loaded(spec, device)
     if not getattr(metric, "sees_pixels", False):
         x, hr = x.to(device), None if hr is None else hr.to(device)
     if hr is not None and spec.name not in prepared:
         prepared[spec.name] = metric.prepare(hr)
-    value = metric.score(x, hr, prepared.get(spec.name))
-    if not math.isfinite(value):
-        raise ImageError(f"{spec.name} is not a finite number for this image")
-    return float(value)
+    return float(metric.score(x, hr, prepared.get(spec.name)))
+
+
+def _within_memory(
+    call: Callable[[], T], spec: MetricSpec, device: str, prepared: dict[str, Any]
+) -> T:
+    """`call` by one metric; where memory runs out, what other metrics hold of it is given back."""
+
+    def release() -> None:
+        prepared.clear()
+        _loaded.clear()
+
+    way = "try fewer --workers, or --device cpu for this metric alone"
+    return within_memory(call, f"{spec.name} on {device}", way, release)
 
 
 def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:
@@ -159,7 +198,10 @@ def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) ->
 
 
 def _extract(spec: MetricSpec, path: Path, x: Pixels, device: str) -> None:
-    write_features(path, loaded(spec, device).features(x.to(device)))
+    def features() -> Any:
+        return loaded(spec, device).features(x.to(device))
+
+    write_features(path, _within_memory(features, spec, device, {}))
 
 
 _loaded: dict[str, Any] = {}

@@ -157,7 +157,7 @@ def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> 
     """`_called` where the method may do what it likes to its process; WorkerDied where it ended
     that, or took too long."""
     limit = CALLS * options.image_timeout
-    with Workers(1, cores(), PRELOAD, entry.foreign, limit) as workers:
+    with Workers(1, cores(), PRELOAD, entry.foreign, limit=limit) as workers:
         [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
     if isinstance(checks, WorkerDied):
         raise WorkerDied(f"method '{printable(entry.name)}': {checks}")
