@@ -13,8 +13,9 @@ from bench.base.device import default_store
 from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 from bench.base.types import MetricSpec
-from bench.data.find import dataset_cards, problem
+from bench.data.find import dataset_cards
 from bench.data.find import find as find_data
+from bench.data.from_card import problem
 from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
 from bench.methods.find import find as find_method

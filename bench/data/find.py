@@ -8,17 +8,15 @@ from functools import cache, partial
 from pathlib import Path
 
 from bench.base.cards import read_card, read_folder
-from bench.base.errors import DataError
 from bench.base.lazy import require_known
-from bench.base.progress import Advance, silent
+from bench.base.progress import Advance
 from bench.base.registry import Registry
 from bench.base.text import printable
 from bench.base.types import Manifest
-from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
+from bench.data.from_card import build, problem
 from bench.data.from_hub import build_from_hub, parse
-from bench.data.from_photos import build_from_photos
-from bench.data.manifest import GROUPS, by_file, by_pattern
+from bench.data.manifest import GROUPS, by_file
 from bench.data.pairing import scan_folder
 from bench.remote.fetch import card_file
 
@@ -119,35 +117,3 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
 def _without_path(dataset: str) -> str:
     kind, folder, path = dataset.partition("folder:")
     return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
-
-
-def build(
-    card: DatasetCard,
-    root: Path,
-    progress: Advance = silent,
-    asked: str = "",
-) -> Manifest:
-    """Make a card's LR and HR files below `root`, once, and describe them.
-
-    Files are written before the manifest, so a manifest always describes whole files; a set whose
-    files were changed since is made again.
-
-    Raises:
-        DataError: what it is made from is missing, or is not what the card names.
-    """
-    if card.archive is not None:
-        made = archive_sets.build_from_archive(card, root, asked or card.name, progress)
-    else:
-        made = build_from_photos(card, root, progress)
-    return by_pattern(made, card.group)
-
-
-def problem(card: DatasetCard, root: Path, asked: str = "") -> str:
-    """Why a card's set cannot be made here, in one line; "" when it can or is there already."""
-    if card.archive is None or archive_sets.is_built(card, root):
-        return ""
-    try:
-        archive_sets.locate(card, asked or card.name)
-    except DataError as error:
-        return str(error)
-    return ""

@@ -21,7 +21,7 @@ from bench.base.hashing import derive_seed
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.data.from_photos import packaged_photo, photo_collections
+from bench.data.from_card import packaged_photo, photo_collections
 from bench.data.likeness import LOOK, Look, warning
 from bench.files import images
 from bench.methods.card import MethodCard, Official

@@ -18,7 +18,7 @@ from bench.base.progress import Progress
 from bench.base.text import in_words, printable
 from bench.data.fetch import fetch_data
 from bench.data.find import find as find_data
-from bench.data.from_archive import is_built
+from bench.data.from_card import is_built
 from bench.methods import environment
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
