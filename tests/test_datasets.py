@@ -31,7 +31,7 @@ from bench.data import from_hub as hub_sets
 from bench.data import verify
 from bench.data.alignment import misalignment
 from bench.data.card import CentreCrop, DatasetCard
-from bench.data.fetch import adopt
+from bench.data.find import adopt
 from bench.data.from_card import build, centre_crop
 from bench.files import images
 from bench.remote import archives, weights

@@ -1,16 +1,20 @@
-"""Datasets by name: cards, `folder:PATH` and `hf:NAME`, each a way to a manifest."""
+"""Datasets by name: cards, `folder:PATH` and `hf:NAME`, each a way to a manifest; cards' archives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from bench.base.cards import read_card, read_folder
+from bench.base.errors import BenchError, DataError
 from bench.base.lazy import require_known
-from bench.base.progress import Advance
+from bench.base.progress import Advance, Progress
+from bench.base.records import copy_atomic
 from bench.base.registry import Registry
+from bench.base.remote_file import Archive
 from bench.base.text import printable
 from bench.base.types import Manifest
 from bench.data.card import DatasetCard
@@ -18,7 +22,8 @@ from bench.data.from_card import build, problem
 from bench.data.from_hub import build_from_hub, parse
 from bench.data.manifest import GROUPS, by_file
 from bench.data.pairing import scan_folder
-from bench.remote.fetch import card_file
+from bench.remote import weights
+from bench.remote.fetch import card_file, fetch_row
 
 
 @cache
@@ -117,3 +122,49 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
 def _without_path(dataset: str) -> str:
     kind, folder, path = dataset.partition("folder:")
     return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
+
+
+# -- ahead of time -------------------------------------------------------------------------------
+
+
+def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
+    """Fetch the archives of datasets (names of cards, or their files ending in .toml), each once; a
+    row per archive, see `fetch_row`. One failure does not stop the others."""
+    wanted: dict[str, tuple[Archive, list[str]]] = {}
+    for name in names:
+        archive = find_card(name).archive
+        if archive is not None:
+            wanted.setdefault(archive.name, (archive, []))[1].append(name)
+    rows = []
+    for archive, users in wanted.values():
+        page = archive.page or archive.url
+        how = f"{f'get it from {page} and ' if page else ''}run: cassr-bench fetch {users[0]}"
+        rows.append(fetch_row(archive, users, f"{how} --from PATH", progress, dry_run))
+    return rows
+
+
+def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:
+    """Take the archive (or folder of its files) of one dataset from where somebody has it;
+    BenchError: not exactly one dataset that has an archive, or another file than expected."""
+    ours = len(names) == 1 and (names[0] in dataset_cards() or names[0].endswith(".toml"))
+    archive = find_card(names[0]).archive if ours else None
+    if archive is None:
+        raise BenchError("--from: give the name of one dataset that is published as an archive")
+    state = f"taken from {printable(given)}, kept at {printable(_adopted(archive, given))}"
+    row = {"file": archive.name, "for": list(names), "size": archive.size}
+    return [{**row, "state": state, "failed": False}]
+
+
+def _adopted(archive: Archive, given: Path) -> Path:
+    target = weights.home(archive)
+    if given.is_file():
+        if not target.exists():
+            weights.forget(archive)
+        weights.check(archive, given)
+        copy_atomic(given, target)
+        return target
+    if not given.is_dir():
+        what = "something else" if given.exists() else "nothing"
+        raise DataError(f"--from {printable(given)}: expected an archive or folder, found {what}")
+    weights.link_or_copy(given, target)
+    return target

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.base.errors import WeightsError
 from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
-from bench.remote import hub, soundness, wheels
+from bench.remote import archives, hub, wheels
 from bench.remote.ledger import Ledger
 
 WEB = ("http://", "https://")
@@ -112,7 +112,7 @@ def judge(file: RemoteFile, path: Path) -> str:
     if wanted:
         digest = sha256(path)
         return "" if digest.startswith(wanted) else _mismatch(file, path, wanted, digest)
-    reason = soundness.damage(path, file.name)
+    reason = archives.damage(path, file.name)
     if not reason:
         _ledger().remember(_key(file), sha256(path))
     return reason
@@ -214,7 +214,7 @@ def _mismatch(file: RemoteFile, path: Path, wanted: str, found: str) -> str:
 
 
 def _which_is(path: Path) -> str:
-    text = soundness.text_in(path)
+    text = archives.text_in(path)
     return f" (it is {text})" if text else ""
 
 

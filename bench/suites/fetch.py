@@ -15,8 +15,7 @@ from bench.base.progress import Progress
 from bench.base.remote_file import RemoteFile, Weight
 from bench.base.text import in_words, printable, suggestion
 from bench.data.card import DatasetCard
-from bench.data.fetch import fetch_data
-from bench.data.find import dataset_cards
+from bench.data.find import dataset_cards, fetch_data
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods, is_brought
 from bench.methods.find import find as find_method

@@ -16,7 +16,7 @@ from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.base.progress import Progress
 from bench.base.text import in_words, printable
-from bench.data.fetch import fetch_data
+from bench.data.find import fetch_data
 from bench.data.find import find as find_data
 from bench.data.from_card import is_built
 from bench.methods import environment
