@@ -834,6 +834,8 @@ def test_modcrop_cuts_pairs_that_are_off_by_less_than_a_scale(tmp_path: Path) ->
     sizes_found = {name: pixels.shape[:2] for name, pixels in read.items()}
     assert sizes_found == {"more": (128, 128), "less": (124, 124), "right": (128, 128)}
     assert all(np.array_equal(found, hr[: len(found), : len(found[0])]) for found in read.values())
+    told_of = "2 of 3 pairs were cut to x4 (the first, 'less': LR 31x31 with HR 124x124)"
+    assert cut.recipe["note"] == told_of
     assert data.find(f"folder:{folder}", modcrop=True).manifest(tmp_path / "root", silent) == cut
     right = next(pair for pair in cut.pairs if pair.id == "right")
     assert right.hr == (folder / "hr" / "right.png").resolve()

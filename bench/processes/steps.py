@@ -13,7 +13,9 @@ from typing import Any
 from bench.base.errors import SetAside
 
 AHEAD = 4
-"""Tasks that are read before their turn, and as many that are computed and not written yet."""
+"""Tasks that are read before their turn."""
+Begun = Iterable[tuple[Any, "Future[Any]"]]
+"""Tasks, and what becomes of them."""
 
 
 def computed(task: Any, found: Any) -> Any:
@@ -24,8 +26,8 @@ def computed(task: Any, found: Any) -> Any:
 @dataclass(frozen=True)
 class Steps:
     """A function of a task: `read(task)`, `compute(task, what was read)`, `write(task, what was
-    computed)`, which gives the result; as all of them are sent to processes, they are functions of
-    modules. What a step raises ends the work on all tasks."""
+    computed)`, which gives the result. What a step raises ends the work on all tasks. The three are
+    functions of modules, since they are sent to processes."""
 
     read: Callable[[Any], Any]
     compute: Callable[[Any, Any], Any]
@@ -36,10 +38,10 @@ class Steps:
 
     def overlapped(self, tasks: Iterable[Any], asked: Sized) -> Iterator[tuple[Any, Any]]:
         """(task, result) in order, until something is on the list `asked`: computed here, one after
-        the other, while threads read the next tasks and write those before. What is computed when
-        the user presses Ctrl-C is written and given first."""
-        written: deque[tuple[Any, Future[Any]]] = deque()
-        # Threads cannot have filters of their own: they hold for all until the last has ended.
+        the other, while threads read the next and write the one before, which is given also where
+        the user presses Ctrl-C."""
+        behind: Begun = ()
+        # Threads cannot have filters of their own: these hold for all until the last has ended.
         with (
             warnings.catch_warnings(),
             ThreadPoolExecutor(AHEAD) as readers,
@@ -48,23 +50,21 @@ class Steps:
             warnings.simplefilter("ignore")
             warnings.simplefilter("once", SetAside)
             try:
-                for task, given in _begun(readers, self.read, tasks):
+                for task, given in _ahead(readers, self.read, tasks):
                     made = self.compute(task, given.result())
-                    written.append((task, writer.submit(self.write, task, made)))
-                    while written and (len(written) > AHEAD or written[0][1].done()):
-                        yield _result(*written.popleft())
+                    done, behind = behind, [(task, writer.submit(self.write, task, made))]
+                    yield from _results(done)
                     if asked:
                         break
             except KeyboardInterrupt:
-                yield from (_result(*each) for each in written)
+                yield from _results(behind)
                 raise
-            yield from (_result(*each) for each in written)
+            yield from _results(behind)
 
 
-def _begun(
+def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[Any], Any], tasks: Iterable[Any]
 ) -> Iterator[tuple[Any, Future[Any]]]:
-    """The tasks and what becomes of them, of which the next `AHEAD` are begun."""
     left = iter(tasks)
     begun = deque((task, pool.submit(function, task)) for task in islice(left, AHEAD))
     while begun:
@@ -72,5 +72,5 @@ def _begun(
         yield begun.popleft()
 
 
-def _result(task: Any, written: Future[Any]) -> tuple[Any, Any]:
-    return task, written.result()
+def _results(begun: Begun) -> Iterator[tuple[Any, Any]]:
+    yield from ((task, future.result()) for task, future in begun)

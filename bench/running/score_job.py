@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -153,31 +152,25 @@ def value_of(
         hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
     known = {} if prepared is None else prepared
-    value = _within_memory(partial(_computed, spec, device, x, hr, known), spec, device, known)
+
+    def computed() -> float:
+        metric = loaded(spec, device)
+        pixels = getattr(metric, "sees_pixels", False)
+        own, other = (each if pixels or each is None else each.to(device) for each in (x, hr))
+        if other is not None and spec.name not in known:
+            known[spec.name] = metric.prepare(other)
+        return float(metric.score(own, other, known.get(spec.name)))
+
+    value = _within_memory(computed, spec, device, known)
     if not math.isfinite(value):
         raise ImageError(f"{spec.name} is not a finite number for this image")
     return value
 
 
-def _computed(
-    spec: MetricSpec,
-    device: str,
-    x: Tensor | Pixels,
-    hr: Tensor | Pixels | None,
-    prepared: dict[str, Any],
-) -> float:
-    metric = loaded(spec, device)
-    if not getattr(metric, "sees_pixels", False):
-        x, hr = x.to(device), None if hr is None else hr.to(device)
-    if hr is not None and spec.name not in prepared:
-        prepared[spec.name] = metric.prepare(hr)
-    return float(metric.score(x, hr, prepared.get(spec.name)))
-
-
 def _within_memory(
     call: Callable[[], T], spec: MetricSpec, device: str, prepared: dict[str, Any]
 ) -> T:
-    """`call` by one metric; where memory runs out, what other metrics hold of it is given back."""
+    """`call` by one metric; where memory runs out, all metrics give theirs back."""
 
     def release() -> None:
         prepared.clear()
