@@ -1,4 +1,4 @@
-"""Datasets by name: cards, `folder:PATH` and `hf:NAME`, each a way to a manifest; cards' archives."""
+"""Datasets by name (cards, `folder:PATH`, `hf:NAME`), each a way to a manifest; cards' archives."""
 
 from __future__ import annotations
 

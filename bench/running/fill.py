@@ -25,8 +25,7 @@ from bench.files import images
 from bench.methods import own_function
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
-from bench.processes.foreign import each, running
-from bench.processes.memory import within_memory
+from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask

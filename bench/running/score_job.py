@@ -19,7 +19,7 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
 from bench.files import images
-from bench.processes.memory import within_memory
+from bench.processes.foreign import within_memory
 from bench.processes.steps import Steps
 from bench.store.scores import ScoreKey, write_features
 
