@@ -44,11 +44,10 @@ class Dataset:
     name: str
     title: str
     scale: int
-    licence: str
-    summary: str
-    note: str
     manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
+    licence: str = "unknown"
+    note: str = ""
     card: DatasetCard | None = None
 
 
@@ -69,19 +68,19 @@ def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
         def scan(root: Path, progress: Advance) -> Manifest:
             return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / GROUPS)
 
-        return _given(name, printable(folder.resolve().name), scale, scan)
+        return Dataset(name, printable(folder.resolve().name), scale, scan)
     if name.startswith("hf:"):
-        return _given(name, parse(name).repository, scale, partial(build_from_hub, name, scale))
+        make = partial(build_from_hub, name, scale)
+        return Dataset(name, parse(name).repository, scale, make)
     card = find_card(name)
     return Dataset(
-        name=card.name,
-        title=card.title,
-        scale=card.scale,
-        licence=card.licence,
-        summary=card.summary,
-        note=card.note,
+        card.name,
+        card.title,
+        card.scale,
         manifest=lambda root, progress: build(card, root, progress, name),
         problem=lambda root: problem(card, root, name),
+        licence=card.licence,
+        note=card.note,
         card=card,
     )
 
@@ -99,12 +98,6 @@ def find_card(name: str) -> DatasetCard:
 
 def _code(card: DatasetCard) -> list[str]:
     return [card.degradation.function, card.degradation.version] if card.degradation else []
-
-
-def _given(
-    name: str, title: str, scale: int, manifest: Callable[[Path, Advance], Manifest]
-) -> Dataset:
-    return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
 
 
 def public_names(datasets: Iterable[str]) -> dict[str, str]:
