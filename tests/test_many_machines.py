@@ -152,7 +152,7 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
 def test_a_part_that_scores_whole_sets_alone_owes_them(
     cli: Cli, clean_home: Path, tmp_path: Path
 ) -> None:
-    fid = metrics.get("fid")
+    fid = metrics.find("fid")
     plant(fid, clean_home / "torch" / "hub")
     allowed = {"CASSR_BENCH_SUBSTITUTE_WEIGHTS": fid.weights[0].name}
     run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic", "--limit", 2)

@@ -182,7 +182,7 @@ def test_where_metrics_leave_no_memory_to_another_they_are_loaded_again(
     for side in (16, 32):
         path = tmp_path / f"{side}.png"
         images.write_png(path, photo(side, side))
-        asked = tuple(metrics.get(name) for name in ("musiq", "lpips", "maniqa"))
+        asked = tuple(metrics.find(name) for name in ("musiq", "lpips", "maniqa"))
         own = ImageJob(path, images.image_sha256(path), asked, {})
         hr = ImageJob(path, own.sha256, (), {})
         found = {name: value for name, _, value in score_job.score_job(ScoreJob(hr, (own,), "cpu"))}

@@ -19,7 +19,8 @@ from bench.data.from_card import problem
 from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
 from bench.methods.find import find as find_method
-from bench.metrics import METRICS, get, unavailable
+from bench.metrics import METRICS, unavailable
+from bench.metrics import find as find_metric
 from bench.metrics.options import told
 from bench.reports import REPORTS
 from bench.suites.card import SuiteCard
@@ -99,7 +100,7 @@ def _suite(suite: SuiteCard) -> Row:
     reasons = {
         "methods": {name: find_method(name).unavailable() for name in suite.methods},
         "test sets": {name: find_data(name).problem(root) for name in suite.datasets},
-        "metrics": {name: unavailable(get(name)) for name in suite.metrics},
+        "metrics": {name: unavailable(find_metric(name)) for name in suite.metrics},
     }
     without = {what: [n for n, why in known.items() if why] for what, known in reasons.items()}
     lacking = {what: names for what, names in without.items() if names}
@@ -115,7 +116,7 @@ def _suite(suite: SuiteCard) -> Row:
 
 def protocols() -> list[Row]:
     def lacking(names: list[str]) -> str:
-        missing = [name for name in names if unavailable(get(name))]
+        missing = [name for name in names if unavailable(find_metric(name))]
         return f"{len(missing)} of {len(names)} metrics: {', '.join(missing)}" if missing else ""
 
     return [
@@ -158,7 +159,7 @@ def rows(what: str, name: str = "") -> list[Row]:
             f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
         )
     if name and what == "metrics":
-        return [metric(get(name))]
+        return [metric(find_metric(name))]
     found = {row["name"]: row for row in KINDS[what]()}
     if name and name not in found:
         raise UnknownName(

@@ -95,7 +95,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
     """
     store = Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
-    specs = tuple(metrics.get(name) for name in suite.metrics)
+    specs = tuple(metrics.find(name) for name in suite.metrics)
     sets = tuple(data.find(name, options.scale, options.modcrop) for name in suite.datasets)
     for what, names in (
         ("method", [entry.card.name for entry in entries]),

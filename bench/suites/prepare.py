@@ -57,7 +57,7 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         *(_row(f"model {entry.name}", entry, "") for entry in used if entry.card.lookup),
     ]
     licences = {entry.name: entry.card.licence for entry in entries}
-    licences |= {name: metrics.get(name).licence for name in suite.metrics}
+    licences |= {name: metrics.find(name).licence for name in suite.metrics}
     licences |= {name: find_data(name).licence for name in suite.datasets}
     packed = {name for e in used if e.card.official for name in e.card.official.unpack}
     with ThreadPoolExecutor(8) as asking:
