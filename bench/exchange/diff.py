@@ -46,7 +46,7 @@ def difference(a: Measured, b: Measured, tolerance: float | None = None) -> Diff
     first, second = a.cells(), b.cells()
     metrics = {**b.metrics, **a.metrics}
     lines = {
-        key: _change(cell, second[key], metrics.find(key[2]), tolerance)
+        key: _change(cell, second[key], metrics.get(key[2]), tolerance)
         for key, cell in first.items()
         if key in second
     }
