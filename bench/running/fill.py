@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PRELOAD = ("torch", "bench.running.fill")
-T = TypeVar("T")
 Made = tuple[np.ndarray, dict[str, Any]]
 """An SR image, (H, W, 3) uint8, and what it cost."""
 WAY = (
@@ -113,57 +112,55 @@ def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
     return why if isinstance(why, str) else f"method '{printable(task.method)}': {why}"
 
 
-def _tried(task: UpscaleTask, step: Callable[[], T]) -> T | str:
-    """What a step gives, or one line that says why it gives nothing."""
-    try:
-        return step()
-    except CannotWrite:  # the next image would meet the same
-        raise
-    except BenchError as error:
-        return str(error)
-    except Exception as error:  # ours: a full disk, say; others' images go on
-        return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
+def _or_why(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step; where it, or the one before, gives nothing, one line that says why."""
 
-
-def _read(task: UpscaleTask) -> Tensor | str:
-    """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
-
-    def step() -> Tensor:
-        lr = images.to_tensor(images.read_rgb(task.lr))
-        return lr.pin_memory() if task.device.startswith("cuda") else lr
-
-    return _tried(task, step)
-
-
-def _computed(task: UpscaleTask, lr: Tensor | str) -> Made | str:
-    def step() -> Made | str:
-        method = _loaded(task.method, task.device)
-        if isinstance(lr, str):
-            return lr
-        what = f"{printable(task.lr)}: method '{printable(task.method)}'"
+    @wraps(step)
+    def tried(task: UpscaleTask, *before: Any) -> Any:
         try:
-            rgb, record = within_memory(partial(_called, method, task, lr), what, WAY)
-        except ImageError as error:
-            raise Unavailable(f"{what}: {error}") from error
-        _require_size(rgb.shape[:2], lr.shape[2:], task)
-        return rgb, record
+            stopped = before and isinstance(before[0], str)
+            return before[0] if stopped else step(task, *before)
+        except CannotWrite:  # the next image would meet the same
+            raise
+        except BenchError as error:
+            return str(error)
+        except Exception as error:  # ours: a full disk, say; others' images go on
+            return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
 
-    return _tried(task, step)
-
-
-def _called(method: Method, task: UpscaleTask, lr: Tensor) -> Made:
-    with running(task.method), Meter(task.device) as meter:
-        sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
-    return images.to_uint8(sr), meter.record
+    return tried
 
 
-def _written(task: UpscaleTask, made: Made | str) -> dict[str, Any] | str:
+@_or_why
+def _read(task: UpscaleTask) -> Tensor:
+    """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
+    lr = images.to_tensor(images.read_rgb(task.lr))
+    return lr.pin_memory() if task.device.startswith("cuda") else lr
+
+
+@_or_why
+def _computed(task: UpscaleTask, lr: Tensor) -> Made:
+    method = _loaded(task.method, task.device)
+    what = f"{printable(task.lr)}: method '{printable(task.method)}'"
+
+    def call() -> Made:
+        with running(task.method), Meter(task.device) as meter:
+            sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+        return images.to_uint8(sr), meter.record
+
+    try:
+        rgb, record = within_memory(call, what, WAY)
+    except ImageError as error:
+        raise Unavailable(f"{what}: {error}") from error
+    _require_size(rgb.shape[:2], lr.shape[2:], task)
+    return rgb, record
+
+
+@_or_why
+def _written(task: UpscaleTask, made: Made) -> dict[str, Any]:
     """What the image cost, once it is in its file."""
-    if isinstance(made, str):
-        return made
     rgb, record = made
-    unwritten = _tried(task, partial(images.write_png, task.output, rgb))
-    return unwritten or {**record, "pixels": rgb.shape[0] * rgb.shape[1]}
+    images.write_png(task.output, rgb)
+    return {**record, "pixels": rgb.shape[0] * rgb.shape[1]}
 
 
 upscale_one = Steps(_read, _computed, _written)
