@@ -61,20 +61,18 @@ class ScoreJob:
 
 Outcome = tuple[str, ScoreKey, float | Missing]
 """A metric's score, or why there is none; of a set metric, why an image has no features."""
+Decoded = list["Pixels | Missing | None"]
+"""The HR image and the first SR image; the others wait, so that memory need not hold all."""
 T = TypeVar("T")
 
 
-Decoded = tuple["Pixels | Missing | None", "Pixels | Missing | None"]
-
-
 def _first(job: ScoreJob) -> Decoded:
-    """The HR image and the first SR image; the others wait, so that memory need not hold all."""
-    hr = _tried(_read, job.hr) if job.hr else None
-    return hr, _tried(_read, job.srs[0]) if job.srs else None
+    return [_tried(_read, image) if image else None for image in (job.hr, *job.srs[:1])]
 
 
 def _scored(job: ScoreJob, decoded: Decoded) -> list[Outcome]:
-    hr, first = decoded
+    first = decoded.pop() if job.srs else None  # nothing else is to hold it
+    [hr] = decoded
     hr_sha256 = job.hr.sha256 if job.hr else None
     outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
