@@ -110,7 +110,7 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
 # -- memory --------------------------------------------------------------------------------------
 
 
-Upscaled = Callable[[str], tuple[int, dict[str, str]]]
+Upscaled = Callable[..., tuple[int, dict[str, str]]]
 
 
 @pytest.fixture
@@ -121,12 +121,12 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upscaled:
     for name, side in (("small", 8), ("large", 32)):
         images.write_png(tmp_path / "in" / f"{name}.png", photo(side, side))
 
-    def run(body: str) -> tuple[int, dict[str, str]]:
+    def run(body: str, device: str = "cpu") -> tuple[int, dict[str, str]]:
         (tmp_path / "mine.py").write_text(
             "import numpy, torch\n\ntries = []\n\n\ndef upscale(lr, *, scale, seeds):\n"
             f"    if lr.shape[2] > 16:\n        tries.append(1)\n        {body}\n    return lr\n"
         )
-        options = RunOptions(tmp_path / "store", workers=1, scale=1)
+        options = RunOptions(tmp_path / "store", device, workers=1, scale=1)
         given = "mine.py", [tmp_path / "in"], tmp_path / "out", options
         done = upscale_files(*given, Progress(quiet=True), overwrite=True)
         return done.made, dict(done.failures)
@@ -157,6 +157,13 @@ def test_an_image_too_large_for_memory_is_given_up_with_what_to_try(
 
 def test_memory_that_was_only_kept_for_later_costs_no_image(upscaled: Upscaled) -> None:
     assert upscaled(f"if len(tries) == 1: {CUDA}") == (2, {})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_gpu_says_how_much_was_asked_for(upscaled: Upscaled) -> None:
+    made, failures = upscaled("torch.empty(1 << 45, device='cuda')", "cuda")
+    assert made == 1 and " GiB more asked for)" in failures["large"]
 
 
 class Network:
