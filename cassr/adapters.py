@@ -46,8 +46,7 @@ class Adapted:
         """Write the trained modules and the options; the index last, so that one is complete."""
         pipeline: Any = self
         folder, config = Path(folder), self.config
-        modules = {name: getattr(pipeline, name) for name in PARTS}
-        modules = {name: module for name, module in modules.items() if module is not None}
+        modules = {name: part for name in PARTS if (part := getattr(pipeline, name)) is not None}
         for name, module in modules.items():
             module.save_pretrained(folder / name, safe_serialization=True)
         pipeline.scheduler.save_pretrained(folder / "scheduler")

@@ -16,7 +16,7 @@ Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAt
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,31 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
-class TunerActivation(nn.Module):
+class _Stage(nn.Module):
+    """A frozen U-Net and, as further children, the modules that training changes."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        check_unet(unet)
+        self.unet = unet
+
+    embed: Any
+    predict: Any
+
+    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
+        return self.predict(latents, t, prompt, self.embed(lr))
+
+    def trained(self) -> list[nn.Module]:
+        """The modules that training changes."""
+        return [module for name, module in self.named_children() if name != "unet"]
+
+
+class TunerActivation(_Stage):
     """Stage 1 by SCEdit: frozen U-Net, CSC-Tuners on its skip connections."""
 
     def __init__(self, unet: UNet2DConditionModel, tuners: CSCTuners) -> None:
-        super().__init__()
-        check_unet(unet)
-        self.unet, self.tuners = unet, tuners
+        super().__init__(unet)
+        self.tuners = tuners
 
     def embed(self, lr: Tensor) -> list[Tensor]:
         """Upscaled LR images -> one hint per skip connection."""
@@ -48,23 +66,15 @@ class TunerActivation(nn.Module):
         temb, skips, mid = _encoded(self.unet, latents, t, prompt)
         return decode(self.unet, mid, self.tuners(skips, hints), temb, prompt)
 
-    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
-        return self.predict(latents, t, prompt, self.embed(lr))
 
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.tuners]
-
-
-class _Controlled(nn.Module):
+class _Controlled(_Stage):
     """A frozen U-Net with a ControlNet beside it; `share_halves` as in `Guidance`."""
 
     def __init__(
         self, unet: UNet2DConditionModel, controlnet: ControlNetModel, share_halves: bool = True
     ) -> None:
-        super().__init__()
-        check_unet(unet)
-        self.unet, self.controlnet, self.share_halves = unet, controlnet, share_halves
+        super().__init__(unet)
+        self.controlnet, self.share_halves = controlnet, share_halves
 
     def _features(
         self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
@@ -116,13 +126,6 @@ class ControlNetActivation(_Controlled):
         """Noise prediction; hints: from `embed`."""
         (features,) = self._features(latents, t, self._shared(latents, prompt), hints)
         return self._decode(latents, t, prompt, features)
-
-    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
-        return self.predict(latents, t, prompt, self.embed(lr))
-
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.controlnet]
 
 
 class Guidance(_Controlled):
@@ -182,21 +185,12 @@ class Guidance(_Controlled):
         seen = self._shared(latents, prompt) if control_prompt is None else control_prompt
         features = self._features(latents, t, seen, hints)
         lr, reference = features[0].scaled(self.lr_scale), features[-1].scaled(self.reference_scale)
-        run_block = self.block_runner(lr, reference)
+        run_block, conditions = None, {"lr": lr.down, "reference": reference.down}
+        if self.attention is not None:
+            run_block = partial(self.attention.run_block, **conditions, scale=self.attention_scale)
         return self._decode(latents, t, prompt, lr + reference, run_block)
 
-    def block_runner(self, lr: Residuals, reference: Residuals) -> BlockRunner | None:
-        """What runs the transformer blocks of the up path; None for plain ones."""
-        if self.attention is None:
-            return None
-        return partial(
-            self.attention.run_block,
-            lr=lr.down,
-            reference=reference.down,
-            scale=self.attention_scale,
-        )
-
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         latents: Tensor,
         t: Tensor,
@@ -206,10 +200,6 @@ class Guidance(_Controlled):
         control_prompt: Tensor | None = None,
     ) -> Tensor:
         return self.predict(latents, t, prompt, self.embed(lr, reference), control_prompt)
-
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.controlnet] + ([self.attention] if self.attention is not None else [])
 
 
 def freeze(stage: TunerActivation | ControlNetActivation | Guidance) -> list[nn.Parameter]:

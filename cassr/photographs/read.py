@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -23,36 +23,21 @@ SUFFIXES = {
 }
 
 
-class Photograph(Protocol):
-    """A training photograph; `name` is what it is called in messages."""
-
-    @property
-    def name(self) -> str: ...
-
-    def read(self) -> Pixels:
-        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
-        ...
-
-    def mark(self) -> str:
-        """What tells the photograph from another of the same name, without decoding it."""
-        ...
-
-
-Photographs = Sequence[Photograph]
-
-
 @dataclass(frozen=True)
 class FilePhotograph:
     path: Path
 
     @property
     def name(self) -> str:
+        """What it is called in messages."""
         return str(self.path)
 
     def read(self) -> Pixels:
+        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
         return decode(self.path, self.name)
 
     def mark(self) -> str:
+        """What tells the photograph from another of the same name, without decoding it."""
         with self.path.open("rb") as handle:
             start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
         return f"{self.path.name} {self.path.stat().st_size} {start}"
@@ -76,6 +61,10 @@ class RowPhotograph:
 
     def mark(self) -> str:
         return f"{self.name} of {len(self.rows)}"
+
+
+Photograph = FilePhotograph | RowPhotograph
+Photographs = Sequence[Photograph]
 
 
 def in_folders(places: Sequence[str | Path]) -> Photographs:

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.text import Text
 from torch import Tensor
 
@@ -45,15 +38,12 @@ class TrainingLog:
         self._since = self._stepped = time.monotonic()
         self._bar = Progress(
             MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[loss]}"),
+            *Progress.get_default_columns(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("", total=steps, completed=step, loss="")
+        self._task = self._bar.add_task("", total=steps, completed=step)
         files = (path, path.with_name("validation.csv"))
         self._losses, self._scores = (_Table(file, step) if write else None for file in files)
 
@@ -78,24 +68,24 @@ class TrainingLog:
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
         """Means since the last call, over all processes; starts a new interval."""
-        values: dict[str, float] = {}
-        for name, total in self._sums.items():
-            mean: Any = accelerator.reduce(total / self._count, "mean")
-            values[name] = float(mean)
-        values["learning_rate"] = self._rate
+        means = {name: total / self._count for name, total in self._sums.items()}
+        reduced: Any = accelerator.reduce(means, "mean")
         now = time.monotonic()
         passed = max(now - self._since, 1e-9)
-        values["samples_per_second"] = self._samples / passed
-        values["data_wait"] = self._waited / passed
+        made = {name: float(mean) for name, mean in reduced.items()} | {
+            "learning_rate": self._rate,
+            "samples_per_second": self._samples / passed,
+            "data_wait": self._waited / passed,
+        }
         self._sums, self._count, self._samples, self._waited = {}, 0, 0, 0.0
         self._since = self._stepped = now
-        return values
+        return made
 
     def write(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Append a row and show it."""
         if self._losses is not None:
             self._losses.add(step, values, seconds=f"{seconds:.1f}")
-        self._bar.update(self._task, loss=f"loss {values['loss']:.4f}")
+        self._bar.update(self._task, description=f"loss {values['loss']:.4f}")
         if self._bar.disable:
             rate = values["samples_per_second"]
             left = seconds / max(step, 1) * (self.steps - step)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.base.told import Told
 from cassr.degradation import Pixels
 from cassr.photographs.read import Photographs, Stream, decode_cell
 from cassr.training.samples.recipe import Recipe, Sample, make_sample, stream_seed
@@ -121,7 +122,7 @@ class StreamedPairs(IterableDataset):
         self.stream, self.recipe, self.share, self.first_step = stream, recipe, share, first_step
 
     def __iter__(self) -> Iterator[Sample | TrainingError]:
-        """An error comes in place of the last sample: see `_Told`."""
+        """An error comes in place of the last sample, as of `Told`."""
         try:
             yield from self._samples()
         except TrainingError as error:
@@ -153,33 +154,14 @@ def _unusable(none: str, name: str, reason: str) -> TrainingError:
     return TrainingError(f"{none} can be used; the first: {name}: {reason}")
 
 
-class _Told(Dataset):
-    """Samples by number, or the error in place of one.
-
-    An error that a worker raises comes with that process's traceback in its text; one that it
-    hands over comes as it is.
-    """
-
-    def __init__(self, pairs: Dataset) -> None:
-        self.pairs = pairs
-
-    def __getitem__(self, index: int) -> Sample | TrainingError:
-        try:
-            return self.pairs[index]
-        except TrainingError as error:
-            return error
-
-
 def collate(samples: Sequence[Any]) -> Any:
     """A batch: tensors stacked, 8-bit pixels as float32 in [0, 1]; or an error in place of one."""
     for sample in samples:
         if isinstance(sample, TrainingError):
             return sample
-    batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
-    for name in samples[0]:
-        if name == "skipped":
-            continue
-        values = [sample[name] for sample in samples]
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
+    batch: Sample = {"skipped": [pair for each in columns.pop("skipped") for pair in each]}
+    for name, values in columns.items():
         stacked = torch.stack(values) if isinstance(values[0], Tensor) else torch.tensor(values)
         batch[name] = stacked.float() / 255 if stacked.dtype == torch.uint8 else stacked
     return batch
@@ -203,8 +185,7 @@ def loader(
 
     Args:
         pairs: `TrainingPairs`, `cassr.training.samples.prepared.PreparedSamples`, or a stream.
-        workers: processes that read, decode and degrade; one at most for a stream, whose order
-            is its own.
+        workers: processes that read, decode and degrade; one at most for a stream.
 
     Raises TrainingError: no photograph can be used.
     """
@@ -220,7 +201,9 @@ def loader(
         streamed = StreamedPairs(pairs, recipe, share, first_step)
         batches = DataLoader(streamed, batch_size=share.batch, **kept)
     else:
-        batches = DataLoader(_Told(pairs), batch_sampler=share.batches(first_step), **kept)
+        batches = DataLoader(
+            Told(pairs.__getitem__), batch_sampler=share.batches(first_step), **kept
+        )
     for batch in batches:
         if isinstance(batch, TrainingError):
             raise batch
