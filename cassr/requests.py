@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cassr.config import SamplingOptions
-from cassr.prompts import with_caption
+from cassr.prompts import Captioner, with_caption
 from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
 from cassr.sampling.numbers import integer
-
-if TYPE_CHECKING:
-    from cassr.prompts import Captioner
 
 StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """diffusers' callback: (pipeline, step, t, {"latents": (B, c, h, w)}) -> the same dict, or None."""
@@ -157,7 +154,7 @@ def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> 
 
     Raises ValueError: other inputs than the latents.
     """
-    if unknown := sorted(set(inputs) - {"latents"}):
+    if unknown := sorted(set(inputs) - set(pipeline._callback_tensor_inputs)):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")
 

@@ -8,27 +8,22 @@ Every stage has the same two functions, and `forward` is one after the other:
 `latents` are (B, c, h, w) and noisy, `t` is () or (B,), images are (B, 3, H, W) in [0, 1]. `prompt`
 may hold n stacked halves for classifier-free guidance, (n*B, T, D) with the conditional half last;
 the prediction is (n*B, c, h, w), and what does not depend on the prompt is computed once.
-
-Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAttention` in stage 2;
-`freeze` switches gradients accordingly.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
 from cassr.controlnet import Residuals, embed_hint, paired_residuals, residuals
 from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode, repeat
-
-if TYPE_CHECKING:
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
 class _Stage(nn.Module):
@@ -79,12 +74,7 @@ class _Controlled(_Stage):
     def _features(
         self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
     ) -> tuple[Residuals, ...]:
-        """What the ControlNet makes of each image that the hints hold, one or two.
-
-        Args:
-            prompt: (n*B, T, D) that it is to see.
-            hints: (B, C_0, h, w) of one image, or (2*B, C_0, h, w) of two.
-        """
+        """What the ControlNet makes of one image, hints (B, C_0, h, w), or two (2*B, C_0, h, w)."""
         count = prompt.shape[0] // latents.shape[0]
         steps = t.repeat(count) if t.ndim and count > 1 else t
         z = repeat(latents.to(self.controlnet.dtype), count)
@@ -156,10 +146,9 @@ class Guidance(_Controlled):
         self.lr_scale = self.reference_scale = self.attention_scale = 1.0
 
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
-        """Embed upscaled LR images and reference images.
+        """Upscaled LR images, then reference images: (2*B, C_0, h, w).
 
-        Returns (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor,
-        whose features are then computed once.
+        (B, C_0, h, w) where both are one tensor, whose features are then computed once.
         """
         if reference is lr:
             return embed_hint(self.controlnet, lr)

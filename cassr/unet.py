@@ -7,21 +7,18 @@ The modules of diffusers' `UNet2DConditionModel` are called in the order of its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.utils.checkpoint
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-if TYPE_CHECKING:
-    from diffusers.models.attention import BasicTransformerBlock
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-    from diffusers.models.transformers.transformer_2d import Transformer2DModel
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-BlockRunner = Callable[[int, "BasicTransformerBlock", Tensor, Tensor], Tensor]
+BlockRunner = Callable[[int, BasicTransformerBlock, Tensor, Tensor], Tensor]
 """Runs a transformer block of the up path: (place, block, tokens (B, N, C), prompt (B, T, D)) ->
 tokens (B, N, C); places are counted along the up path."""
 
@@ -202,7 +199,12 @@ def _run_steered(
     places: Iterator[int],
 ) -> Tensor:
     """The layers of an up block whose transformer blocks are run by `run_block`."""
-    call = checkpoint if block.gradient_checkpointing and torch.is_grad_enabled() else _call
+
+    def call(function: Callable[..., Tensor], *args: object) -> Tensor:
+        if block.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *args, use_reentrant=False)
+        return function(*args)
+
     layers = zip(block.resnets, block.attentions, reversed(skips), strict=True)
     for resnet, transformer, skip in layers:
         hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
@@ -211,13 +213,6 @@ def _run_steered(
             tokens = call(run_block, next(places), inner, tokens, prompt)
         hidden = _leave(transformer, tokens, hidden)
     return hidden
-
-
-def _call(function: Callable[..., Tensor], *args: object) -> Tensor:
-    return function(*args)
-
-
-checkpoint = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
 
 
 def _enter(transformer: Transformer2DModel, hidden: Tensor) -> Tensor:

@@ -40,18 +40,12 @@ def cut(
 ) -> Counter[str]:
     """Cut what is not cut yet into crops of side x side pixels, evenly spread to cover all.
 
-    A photograph that is smaller along an axis keeps its size there.
+    A photograph that is smaller along an axis keeps its size there. `target` is a new or empty
+    folder, or one of an earlier call with the same side; `report` is told of (photographs done, in
+    all), `skip` of each that cannot be used: (name, reason).
 
-    Args:
-        target: a new or empty folder, or one of an earlier call with the same side.
-        workers: processes that decode and cut.
-        report: told of (photographs done, in all).
-        skip: told of each photograph that cannot be used: (name, reason).
-
-    Returns:
-        How many photographs were "cut" or "there already" or "skipped", and "crops" written.
-
-    Raises TrainingError: a target with other files in it, or cut otherwise.
+    Returns how many were "cut" or "there already" or "skipped", and "crops" written. Raises
+    TrainingError: a target with other files in it, or cut otherwise.
     """
     _claim(target, side)
     folders = [target / _folder_name(photograph) for photograph in photographs]

@@ -86,10 +86,7 @@ def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
 
 
 def digest(photographs: Photographs) -> str:
-    """Hash over all photographs, from their names, sizes and first bytes.
-
-    Raises TrainingError: a file is gone.
-    """
+    """Hash over all names, sizes and first bytes. Raises TrainingError: a file is gone."""
     marks = hashlib.sha256()
     try:
         for photograph in photographs:
@@ -107,10 +104,7 @@ class Stream:
         self.rows, self.column = image_column(dataset, column, label)
 
     def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
-        """(name, undecoded cell) of every row from number `start` on.
-
-        Raises TrainingError: the dataset has no rows.
-        """
+        """(name, undecoded cell) of every row from a number on; TrainingError if there is none."""
         number = 0
         while True:
             before = number
@@ -123,14 +117,10 @@ class Stream:
 
 
 def open_hub(name: str, streaming: bool = False) -> Any:
-    """`Photographs` of a Hugging Face dataset, or a `Stream` of them.
+    """`Photographs` of a Hugging Face dataset, or a `Stream` of rows fetched while training.
 
-    Args:
-        name: "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
-            ":column" may follow, in this order.
-        streaming: rows are fetched while training, nothing is stored.
-
-    Raises TrainingError: there is no such dataset, split or column.
+    The name is "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
+    ":column" may follow, in this order. Raises TrainingError: no such dataset, split or column.
     """
     import datasets
 
@@ -149,15 +139,10 @@ def open_hub(name: str, streaming: bool = False) -> Any:
 
 
 def image_column(dataset: Any, wanted: str | None, label: str) -> tuple[Any, str]:
-    """The rows of a dataset with one image column alone, and its name.
+    """The rows of a dataset with its image column alone, or the one that is wanted; its name.
 
-    Its images are left as bytes, so that a damaged one is ours to name.
-
-    Args:
-        wanted: name of the column; found if None.
-        label: what the dataset is called in messages.
-
-    Raises TrainingError: no image column, several, or not the one that is wanted.
+    Images are left as bytes, so that a damaged one is ours to name. `label` is what the dataset is
+    called in messages. Raises TrainingError: no image column, several, or not the wanted one.
     """
     import datasets
 

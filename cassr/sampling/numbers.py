@@ -21,6 +21,13 @@ def integer(value: Any, name: str) -> int:
     raise ValueError(f"{name}={value!r}: expected an integer")
 
 
+def at_least_one(value: Any, name: str) -> int:
+    """An integer above 0. Raises ValueError: something else."""
+    if (number := integer(value, name)) < 1:
+        raise ValueError(f"{name}={value!r}: expected at least 1")
+    return number
+
+
 def finite(value: Any, name: str) -> float:
     """A number that is neither infinite nor NaN; an int stays one.
 
@@ -30,10 +37,3 @@ def finite(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name}={value!r}: expected a finite number")
     return value if isinstance(value, int) else float(value)
-
-
-def positive(value: Any, name: str) -> float:
-    """A finite number above 0. Raises ValueError: something else."""
-    if (number := finite(value, name)) <= 0:
-        raise ValueError(f"{name}={value!r}: expected more than 0")
-    return number

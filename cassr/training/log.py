@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.text import Text
@@ -16,17 +17,13 @@ from torch import Tensor
 
 from cassr.base.files import replacing
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 
 class TrainingLog:
     """Collects losses step by step; `log.csv` gets one row of means per interval.
 
     Args:
         path: the CSV; `validation.csv` lies beside it.
-        step: that the run goes on from; later rows of a run that was killed are dropped.
-        steps: in all.
+        step: that the run goes on from, of `steps`; later rows of a killed run are dropped.
         quiet: no bar and no lines.
         write: False leaves the files alone (all processes but the main one).
     """
@@ -95,10 +92,7 @@ class TrainingLog:
             )
 
     def validated(self, step: int, scores: Mapping[str, float]) -> None:
-        """Append validation scores to `validation.csv` and show them.
-
-        The time since the last step was the validation's and does not count for samples/s.
-        """
+        """Append scores to `validation.csv` and show them; their time is none of samples/s."""
         if self._scores is not None:
             self._scores.add(step, scores)
         self.say(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()))

@@ -56,13 +56,13 @@ class TrainingPlan:
     source: str
     data: tuple[tuple[str, str], ...]
 
-    def lines(self) -> list[str]:
+    def text(self) -> str:
         """For a terminal of 80 columns."""
         text = files("cassr.training").joinpath("plan.txt.jinja").read_text("utf-8")
         template = Template(text, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
         memory = self.memory | {"sum": sum(self.memory.values())}
         flops = {name: n / 1e12 for name, n in self.cost.flops.items()} if self.cost else {}
-        shown = template.render(
+        return template.render(
             plan=self,
             s=self.settings,
             memory=memory | {"peak here, one sample, checkpointed": self.peak},
@@ -71,7 +71,6 @@ class TrainingPlan:
             gpus=GPUS,
             most=PLANNED_PROCESSES,
         )
-        return shown.splitlines()
 
 
 def make_plan(
@@ -90,11 +89,8 @@ def make_plan(
     seconds, loss = _one_step(objective, settings, device)
     modules, peak, cost = _modules(pipeline, objective), peak_memory(device), None
     trained = 4 * sum(count for _, _, count in modules) / GIB
-    memory = {
-        "weights": 4 * sum(parameters for _, parameters, _ in modules) / GIB,
-        "gradients": trained,
-        "Adam's two means": 2 * trained,
-    }
+    weights = 4 * sum(parameters for _, parameters, _ in modules) / GIB
+    memory = {"weights": weights, "gradients": trained, "Adam's two means": 2 * trained}
     if settings.ema:
         memory["averages (EMA)"] = trained
     if isinstance(objective, StageObjective):

@@ -89,6 +89,9 @@ class Reading:
     workers: int | None = option(
         "Processes that make samples; default: the cores that a GPU's process has.", min=0
     )
+    degrade_on: Literal["cpu", "device"] = option(
+        "Where LR images are made: in those processes, or where the networks are.", default="cpu"
+    )
 
 
 @dataclass(frozen=True)

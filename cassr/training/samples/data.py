@@ -86,11 +86,8 @@ class Share:
     """Which samples a process takes, and in what order.
 
     Step s takes samples [s*G, (s+1)*G) of the run, where G = batch * processes * accumulation, so
-    two processes see together what one sees with twice the batch.
-
-    Attributes:
-        batch: samples of one forward pass, of which `accumulation` make a step.
-        process, processes: this process, and how many there are.
+    two processes see together what one sees with twice the batch. `accumulation` forward passes of
+    `batch` samples make a step.
     """
 
     batch: int
@@ -114,8 +111,7 @@ class Share:
 class StreamedPairs(IterableDataset):
     """Samples from a stream: sample i is made from row i, or the next one that can be used.
 
-    Only the rows of this process are decoded; the others are passed over. One row may serve several
-    samples where the rows between are damaged.
+    Only the rows of this process are decoded; one may serve several samples where rows are damaged.
     """
 
     def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
@@ -131,23 +127,17 @@ class StreamedPairs(IterableDataset):
     def _samples(self) -> Iterator[Sample]:
         indices = chain.from_iterable(self.share.batches(self.first_step))
         skipped, index = [], next(indices)
-        rows = enumerate(self.stream.cells(index), index)
-        number, (name, cell) = next(rows)
-        while True:
-            while number < index:
-                number, (name, cell) = next(rows)
-            try:
-                sample = make_sample(decode_cell(cell, name), self.recipe, index, name)
-            except UnreadableImage as error:
-                skipped.append((error.name, error.reason))
-                if len(skipped) == LONGEST_DAMAGED_RUN:
-                    raise _unusable(
-                        f"{self.stream.label}: none of {len(skipped)} rows", *skipped[0]
-                    ) from error
-                number, (name, cell) = next(rows)
-                continue
-            yield sample | {"skipped": skipped}
-            skipped, index = [], next(indices)
+        for number, (name, cell) in enumerate(self.stream.cells(index), index):
+            while index <= number:
+                try:
+                    sample = make_sample(decode_cell(cell, name), self.recipe, index, name)
+                except UnreadableImage as error:
+                    skipped.append((error.name, error.reason))
+                    break
+                yield sample | {"skipped": skipped}
+                skipped, index = [], next(indices)
+            if len(skipped) == LONGEST_DAMAGED_RUN:
+                raise _unusable(f"{self.stream.label}: none of {len(skipped)} rows", *skipped[0])
 
 
 def _unusable(none: str, name: str, reason: str) -> TrainingError:
@@ -183,11 +173,8 @@ def loader(
 ) -> Iterator[Sample]:
     """Batches of this process from a step on, without end.
 
-    Args:
-        pairs: `TrainingPairs`, `cassr.training.samples.prepared.PreparedSamples`, or a stream.
-        workers: processes that read, decode and degrade; one at most for a stream.
-
-    Raises TrainingError: no photograph can be used.
+    `pairs` are `TrainingPairs`, `PreparedSamples` or a stream; `workers` are processes that read,
+    decode and degrade, one at most for a stream. Raises TrainingError: no photograph can be used.
     """
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {

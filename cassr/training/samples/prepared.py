@@ -103,12 +103,8 @@ def chunk_size(recipe: Recipe) -> int:
 class PreparedSamples(Dataset):
     """Samples read from chunks; the same as those of `TrainingPairs` of the same size.
 
-    Args:
-        folders: of the layers that a sample is put together from, that of the pairs first.
-        recipe, size: of the pairs.
-
-    Attributes:
-        skipped: reason by photograph that could not be used.
+    `folders` are those of the layers that a sample is put together from, that of the pairs first;
+    `skipped` is the reason by photograph that could not be used.
     """
 
     def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
@@ -145,19 +141,15 @@ def prepare(
     references: References | None = None,
     hands: Hands = ALONE,
 ) -> PreparedSamples:
-    """Compute what is not there yet.
+    """Compute what is not there yet, in a folder.
 
     Args:
         pairs: of a limited size.
-        cache: folder.
         pipeline: with it, latents are prepared too.
         references: what makes reference images of LR images.
         hands: which part of it this process does.
-
-    Raises TrainingError: pairs without a size.
     """
-    if pairs.size is None:
-        raise TrainingError("samples=0: preparing needs a limited number of different pairs")
+    assert pairs.size is not None
     chunk = min(chunk_size(pairs.recipe), pairs.size)
     key = {
         "recipe": repr(pairs.recipe),
