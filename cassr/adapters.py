@@ -153,10 +153,7 @@ def read_modules(
 def load_base(
     base: str | Path, *, torch_dtype: torch.dtype | None, text_encoder: bool = True, **hub: Any
 ) -> dict[str, Any]:
-    """The modules of a pretrained Stable Diffusion of the 1.x kind, frozen.
-
-    `base` is a folder or hub id in diffusers' layout, `text_encoder` loads it and its tokenizer.
-    """
+    """The frozen modules of a Stable Diffusion 1.x, a folder or hub id in diffusers' layout."""
     place, modules = str(base), {}
     for name, cls in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
         modules[name] = cls.from_pretrained(place, subfolder=name, torch_dtype=torch_dtype, **hub)

@@ -1,7 +1,7 @@
 """Multiple attention: reference attention, self-attention, LR attention (Eq. 1 and 2).
 
-The paper writes the attentions without residual branches and without saying where the U-Net's own
-blocks go. Here, in every transformer block of the up path, in this order::
+In every transformer block of the up path, in this order (docs/cassr.md says what the paper does not
+say of it)::
 
     X' = X + O_r  Softmax(Q_r K_r^T / sqrt(d)) V_r        Q_r from X,  K_r and V_r from R   (Eq. 1)
     X' = X' + SelfAttention(X')                           the block's own, frozen

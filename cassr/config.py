@@ -97,10 +97,7 @@ class SamplingOptions:
                 raise ValueError(f"{overlap}={least}: expected less than {side}={most}")
 
     def changed(self, changes: Mapping[str, Any]) -> SamplingOptions:
-        """A copy with other values.
-
-        Raises ValueError: a name that is no option, or a value that is not allowed.
-        """
+        """A copy with other values; ValueError: unknown name, or a value that is not allowed."""
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
             raise ValueError(f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}")

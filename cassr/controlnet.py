@@ -68,12 +68,9 @@ def residuals(
 def paired_residuals(
     controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
 ) -> tuple[Residuals, Residuals]:
-    """L and R by one call of `residuals` on a batch that holds both images.
+    """L and R, each of B, by one call of `residuals`.
 
-    Args:
-        hints: (2*B, C_0, h, w): the hints of the LR images, then those of the references.
-
-    Returns L, R, each for a batch of B.
+    hints: (2*B, C_0, h, w), those of the LR images, then those of the references.
     """
     t = torch.as_tensor(t, device=latents.device)
     t = t if t.ndim == 0 else t.repeat(2)

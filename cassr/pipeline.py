@@ -141,10 +141,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         return Guidance(self.unet, self.controlnet, attention, self.config["share_halves"])
 
     def activation_stage(self) -> TunerActivation | ControlNetActivation:
-        """Stage 1 as one module.
-
-        Raises ValueError: the model has no stage 1 of its own ("lr", "external").
-        """
+        """Stage 1 as one module; ValueError: the model has none of its own ("lr", "external")."""
         kind = self.config["activation_kind"]
         if kind not in ("scedit", "controlnet") or self.activation is None:
             raise ValueError(f"activation_kind={kind!r} has no network: give reference= instead")
@@ -166,10 +163,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         return self
 
     def embed_prompt(self, text: str) -> Tensor:
-        """(1, T, D) embedding of a prompt.
-
-        Raises ValueError: the prompt is not carried and there is no text encoder.
-        """
+        """(1, T, D) of a prompt; ValueError: not carried, and there is no text encoder."""
         with self.resident(self.text_encoder):
             return encode_prompt(text, self.prompt_embeddings, self.tokenizer, self.text_encoder)
 

@@ -87,10 +87,7 @@ def with_caption(caption: str, description: str) -> str:
 
 
 def sidecar_caption(image_path: str | Path) -> str:
-    """The caption in the text file beside an image (photo.png -> photo.txt).
-
-    Raises ValueError: there is no such file.
-    """
+    """The caption in the file beside an image (photo.png -> photo.txt); ValueError: none."""
     path = Path(image_path).with_suffix(".txt")
     if not path.is_file():
         raise ValueError(f"{path}: expected a text file with the caption of {image_path}")

@@ -23,10 +23,7 @@ Generators = torch.Generator | list[torch.Generator]
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
-    """One value for each of `count` images, from a single value or a sequence.
-
-    Raises ValueError: a sequence of another length.
-    """
+    """One value for each image, from one or a sequence; ValueError: of another length."""
     if isinstance(value, str) or not isinstance(value, Iterable) or not getattr(value, "ndim", 1):
         return [value] * count
     values = list(value)
@@ -139,10 +136,7 @@ def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
 
 
 def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> list[int]:
-    """A seed for each of `count` images, drawn from the generator where there is one.
-
-    Raises ValueError: no integers, or not one for each.
-    """
+    """A seed for each image, given or drawn; ValueError: no integers, or not one for each."""
     if generator is None:
         return [integer(one, "seed") for one in one_each(seed, count, "seed")]
     each = one_each(generator, count, "generator")
@@ -150,10 +144,7 @@ def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> lis
 
 
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
-    """diffusers' callback as `cassr.cascade` calls it.
-
-    Raises ValueError: other inputs than the latents.
-    """
+    """diffusers' callback as `cassr.cascade` calls it; ValueError: inputs but the latents."""
     if unknown := sorted(set(inputs) - set(pipeline._callback_tensor_inputs)):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")

@@ -146,10 +146,7 @@ class Guidance(_Controlled):
         self.lr_scale = self.reference_scale = self.attention_scale = 1.0
 
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
-        """Upscaled LR images, then reference images: (2*B, C_0, h, w).
-
-        (B, C_0, h, w) where both are one tensor, whose features are then computed once.
-        """
+        """LR, then reference images: (2*B, C_0, h, w); (B, C_0, h, w) where both are one tensor."""
         if reference is lr:
             return embed_hint(self.controlnet, lr)
         return embed_hint(self.controlnet, torch.cat([lr, reference]))

@@ -38,10 +38,7 @@ _UP = {"CrossAttnUpBlock2D", "UpBlock2D"}
 
 
 def check_unet(unet: UNet2DConditionModel) -> None:
-    """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind.
-
-    Raises ValueError: names the option of the U-Net's config, what was expected and what was found.
-    """
+    """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind; ValueError names the option."""
     for option, expected in _UNSUPPORTED.items():
         found = unet.config.get(option, expected)
         if found != expected:

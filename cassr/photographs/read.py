@@ -165,10 +165,7 @@ def decode_cell(cell: Any, name: str) -> Pixels:
 
 
 def decode(source: Path | io.BytesIO, name: str) -> Pixels:
-    """An image file as (H, W, 3) uint8, turned as its EXIF data says.
-
-    Raises UnreadableImage: with what is wrong.
-    """
+    """An image as (H, W, 3) uint8, turned as its EXIF data says. Raises UnreadableImage."""
     try:
         with PIL.Image.open(source) as image:
             turned = PIL.ImageOps.exif_transpose(image)

@@ -86,10 +86,7 @@ def _check(image: Tensor, name: str) -> None:
 
 
 def scaled_size(lr: Tensor, scale: float) -> tuple[int, int]:
-    """(H, W) of scale x an image (..., h, w), at least one pixel each.
-
-    Raises ValueError: a scale that is no number above 0.
-    """
+    """(H, W) of scale x (..., h, w), at least one pixel; ValueError: no scale above 0."""
     if (factor := finite(scale, "scale")) <= 0:
         raise ValueError(f"scale={scale!r}: expected more than 0")
     height, width = (max(1, round(side * factor)) for side in lr.shape[-2:])

@@ -186,11 +186,7 @@ class LatentSpace:
     sigma: float = 1.0
 
     def enter(self, z: Tensor, z_lr: Tensor) -> Tensor:
-        """Latents z in the sampled space: z_HR in training, z_LR at the start of sampling.
-
-        Args:
-            z, z_lr: (B, c, h, w).
-        """
+        """z (z_HR in training, z_LR where sampling starts) in the sampled space: (B, c, h, w)."""
         return (z - z_lr) / self.sigma if self.residual else z
 
     def leave(self, y: Tensor, z_lr: Tensor) -> Tensor:
@@ -202,11 +198,8 @@ def noised(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Ten
     """z_t = sqrt(ab_t) z + sqrt(1 - ab_t) eps, for training.
 
     A scheduler's own `add_noise` may know only the time steps that it is to sample at: UniPC looks
-    up t among those and takes another noise level where it does not find it.
-
-    Args:
-        clean, noise: (B, c, h, w) in the sampled space.
-        t: (B,) integers.
+    up t among those and takes another noise level where it does not find it. Clean latents and
+    noise: (B, c, h, w) in the sampled space; t: (B,) integers.
     """
     ab = _kept(scheduler, t, clean)
     return ab.sqrt() * clean + (1 - ab).sqrt() * noise

@@ -9,10 +9,7 @@ from typing import Any
 
 
 def integer(value: Any, name: str) -> int:
-    """An integer of Python's, numpy's or torch's.
-
-    Raises ValueError: something else, True and 3.0 among them.
-    """
+    """An integer of any library; ValueError: something else, True and 3.0 among them."""
     try:
         if not isinstance(value, bool):
             return operator.index(value)
@@ -29,10 +26,7 @@ def at_least_one(value: Any, name: str) -> int:
 
 
 def finite(value: Any, name: str) -> float:
-    """A number that is neither infinite nor NaN; an int stays one.
-
-    Raises ValueError: something else.
-    """
+    """A finite number, no NaN; an int stays one. Raises ValueError: something else."""
     value = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name}={value!r}: expected a finite number")

@@ -146,11 +146,7 @@ class HintCache:
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend bottom and right by reflection until both sides are multiples.
-
-    Args:
-        image: (B, C, H, W); any size from 1x1.
-    """
+    """Extend (B, C, H, W), from 1x1, bottom and right by reflection until sides are multiples."""
     for dim in (-2, -1):
         length = image.shape[dim]
         target = math.ceil(length / multiple) * multiple

@@ -103,10 +103,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Copy values into parameters of the same names and shapes.
-
-    Raises TrainingError: names or shapes differ.
-    """
+    """Copy values into parameters; TrainingError: names or shapes differ."""
     if differing := sorted(set(parameters) ^ set(values)):
         raise TrainingError(
             f"checkpoint: parameter {differing[0]} is not on both sides; delete the checkpoint to "

@@ -6,6 +6,7 @@ import csv
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,16 @@ class TrainingLog:
         self._sums: dict[str, Tensor] = {}
         self._count, self._samples, self._waited = 0, 0, 0.0
         self._since = self._stepped = time.monotonic()
-        self._bar = Progress(
+        self.bar = Progress(
             MofNCompleteColumn(),
             *Progress.get_default_columns(),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("", total=steps, completed=step)
+        self._task = self.bar.add_task("", total=steps, completed=step)
         files = (path, path.with_name("validation.csv"))
         self._losses, self._scores = (_Table(file, step) if write else None for file in files)
-
-    def __enter__(self) -> TrainingLog:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
 
     def add(
         self, losses: Mapping[str, Tensor], rate: float, samples: int, waited: float = 0.0
@@ -61,7 +55,7 @@ class TrainingLog:
         self._samples += samples
         self._waited += waited
         self._stepped = time.monotonic()
-        self._bar.advance(self._task)
+        self.bar.advance(self._task)
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
         """Means since the last call, over all processes; starts a new interval."""
@@ -82,13 +76,13 @@ class TrainingLog:
         """Append a row and show it."""
         if self._losses is not None:
             self._losses.add(step, values, seconds=f"{seconds:.1f}")
-        self._bar.update(self._task, description=f"loss {values['loss']:.4f}")
-        if self._bar.disable:
+        self.bar.update(self._task, description=f"loss {values['loss']:.4f}")
+        if self.bar.disable:
             rate = values["samples_per_second"]
-            left = seconds / max(step, 1) * (self.steps - step)
+            left = timedelta(seconds=round(seconds / max(step, 1) * (self.steps - step)))
             self.say(
                 f"step {step}/{self.steps}  loss {values['loss']:.4f}  {rate:.1f} samples/s  "
-                f"{_clock(left)} left"
+                f"{left} left"
             )
 
     def validated(self, step: int, scores: Mapping[str, float]) -> None:
@@ -103,7 +97,7 @@ class TrainingLog:
     def say(self, text: str) -> None:
         """A line above the bar."""
         if not self.quiet:
-            self._bar.console.print(Text(text), soft_wrap=True)
+            self.bar.console.print(Text(text), soft_wrap=True)
 
 
 class _Table:
@@ -134,8 +128,3 @@ def is_log(path: Path) -> bool:
             return next(csv.reader(file), [])[:1] == ["step"]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -76,10 +76,7 @@ class TrainingPlan:
 def make_plan(
     stage: str, start: Start, settings: TrainingSettings, places: Sequence[str], cpu: bool
 ) -> TrainingPlan:
-    """Build all networks with random weights and run one step on random pixels.
-
-    Raises TrainingError: unknown preset or stage.
-    """
+    """Build all at random, run a step on random pixels; TrainingError: unknown preset, stage."""
     kind, pipeline = get_stage(stage), load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)
     objective = build_objective(stage, pipeline, settings)

@@ -110,10 +110,7 @@ def run(
 def _references(
     stage: Stage, pipeline: CasSRPipeline, method: External | None
 ) -> References | None:
-    """What makes the reference images that a stage learns from.
-
-    Raises TrainingError: a method where none is wanted, or the other way round.
-    """
+    """What makes a stage's reference images; refuses a method where none is wanted."""
     wanted = stage.references and pipeline.config["activation_kind"] == "external"
     if wanted != (method is not None):
         expected = "expected" if wanted else "expected none, found"
@@ -136,10 +133,7 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
 
 
 def refuse_strangers(out: Path) -> None:
-    """Refuse a folder in which a run would replace files that no run has written.
-
-    Raises TrainingError: names the first.
-    """
+    """Refuse a folder in which a run would replace files that no run has written."""
     tables = [out / "log.csv", out / "validation.csv"]
     strange = [path for path in tables if path.exists() and not is_log(path)]
     if (out / "model").exists() and not checkpoints.found(out / "checkpoints"):

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -106,7 +107,7 @@ def train(
     if main:
         checkpoints.remove(model)
     accelerator.init_trackers(stage)
-    with _stop_flag() as asked, state.log:
+    with _stop_flag() as asked, state.log.bar:
         _loop(state, pairs, asked, validate)
         state.save()
         interrupted = asked()
@@ -144,7 +145,9 @@ def _loop(
         if _due(run.validate_every, state.step) and state.step < settings.steps:
             _validate(state, validate)
         late = run.minutes and time.monotonic() - started > 60 * run.minutes
-        if _agreed(state.accelerator, asked() or bool(late)):
+        if asked() or late:
+            state.accelerator.set_trigger()
+        if state.accelerator.check_trigger():  # set by any process
             break
         if _due(run.checkpoint_every, state.step) and state.step < settings.steps:
             state.save()
@@ -163,8 +166,8 @@ def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor]
         waited += time.monotonic() - asked
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
-            moved = degraded(_moved(batch, accelerator.device), recipe_of(settings))
-            losses = state.wrapped(moved)
+            moved: Any = send_to_device(batch, accelerator.device, non_blocking=True)
+            losses = state.wrapped(degraded(moved, recipe_of(settings)))
             accelerator.backward(losses["loss"])
             if settings.clip and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(list(state.trained.values()), settings.clip)
@@ -223,18 +226,8 @@ def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
             module.enable_gradient_checkpointing()
 
 
-def _moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {k: v.to(device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
-
-
 def _due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _agreed(accelerator: Accelerator, stop: bool) -> bool:
-    """True on every process when it is true on any."""
-    votes: Any = accelerator.reduce(torch.tensor(int(stop), device=accelerator.device), "sum")
-    return bool(votes.item())
 
 
 @contextmanager
