@@ -35,6 +35,9 @@ class Window:
         return x[..., rows, fine.left : fine.left + fine.width]
 
 
+Windows = tuple[Window, ...]
+
+
 @dataclass(frozen=True)
 class Grid:
     """Tiles over a plane of height x width cells; a tile is never larger than the plane.
@@ -80,9 +83,6 @@ def _axis_weights(length: int, tile: int, overlap: int, factor: int) -> dict[int
     for start in starts:
         total[start : start + side] += ramp
     return {start: ramp / total[start : start + side] for start in starts}
-
-
-Windows = tuple[Window, ...]
 
 
 def crops(windows: Windows, x: Tensor, factor: int = 1) -> Tensor:

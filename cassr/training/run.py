@@ -66,12 +66,11 @@ def run(
     Raises TrainingError: see `cassr.training.train.train`.
     """
     refuse_strangers(options.out)
-    on_cpu = options.degrade_on == "cpu"
-    recipe = recipe_of(settings, degrade=on_cpu)
-    if settings.samples and not on_cpu:
+    recipe = recipe_of(settings, degrade=options.degrade_on == "cpu")
+    if settings.samples and not recipe.degrade:
         raise TrainingError(
-            f"degrade_on={options.degrade_on!r}: expected samples=0, pairs that are made as they "
-            f"are needed, found samples={settings.samples}"
+            f"degrade_on={options.degrade_on!r}: expected pairs that are made as they are needed, "
+            f"found samples={settings.samples}; give --samples 0"
         )
     disable_progress_bar()
     device = PartialState(cpu=cpu, timeout=PREPARING).device

@@ -148,8 +148,11 @@ def prepare(
         pipeline: with it, latents are prepared too.
         references: what makes reference images of LR images.
         hands: which part of it this process does.
+
+    Raises TrainingError: pairs without a size.
     """
-    assert pairs.size is not None
+    if pairs.size is None:
+        raise TrainingError("samples=0: preparing needs a limited number of different pairs")
     chunk = min(chunk_size(pairs.recipe), pairs.size)
     key = {
         "recipe": repr(pairs.recipe),
