@@ -171,9 +171,14 @@ class Guidance(_Controlled):
         seen = self._shared(latents, prompt) if control_prompt is None else control_prompt
         features = self._features(latents, t, seen, hints)
         lr, reference = features[0].scaled(self.lr_scale), features[-1].scaled(self.reference_scale)
-        run_block, conditions = None, {"lr": lr.down, "reference": reference.down}
+        run_block = None
         if self.attention is not None:
-            run_block = partial(self.attention.run_block, **conditions, scale=self.attention_scale)
+            run_block = partial(
+                self.attention.run_block,
+                lr=lr.down,
+                reference=reference.down,
+                scale=self.attention_scale,
+            )
         return self._decode(latents, t, prompt, lr + reference, run_block)
 
     def forward(  # type: ignore[override]

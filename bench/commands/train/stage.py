@@ -124,8 +124,8 @@ class TrainingCommand:
     def _options(self) -> TrainingOptions:
         asked = asdict(self.reporting)
         del asked["validate_on"], asked["validate_limit"]  # they are `_validate`'s
-        reading = {"workers": self.reading.workers, "degrade_on": self.reading.degrade_on}
-        return TrainingOptions(out=self.out, quiet=self.as_json, **reading, **asked)
+        asked |= {"workers": self.reading.workers, "degrade_on": self.reading.degrade_on}
+        return TrainingOptions(out=self.out, quiet=self.as_json, **asked)
 
     def _reference_method(self) -> External | None:
         """The method that makes reference images, loaded."""
