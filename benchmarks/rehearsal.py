@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 import typer
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
 from cassr.base.errors import TrainingError
 from cassr.config import get_preset
@@ -43,6 +44,7 @@ def rehearse(
     options = TrainingOptions(out / stage, workers, log_every=every, checkpoint_every=0, quiet=True)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    AcceleratorState._reset_state(reset_partial_state=True)  # a run ends its group of processes
     start = Start(preset, random=True)
     run(stage, start, open_photographs(data), settings, options, cpu=ON_CPU)
     device = PartialState().device
