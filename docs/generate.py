@@ -62,9 +62,6 @@ def page(name: str, **cards: Any) -> str:
     return PAGE.get_template(f"{name}.md").render(generated=GENERATED, row=row, head=head, **cards)
 
 
-# -- methods -------------------------------------------------------------------------------------
-
-
 def methods_page() -> str:
     """With notes that several methods have, each with the letter that stands for it."""
     cards = method_cards().values()
@@ -76,9 +73,6 @@ def methods_page() -> str:
 
 def _notes(card: MethodCard) -> list[str]:
     return [*(card.official.quirks if card.official else []), *card.deviations]
-
-
-# -- the others ------------------------------------------------------------------------------------
 
 
 def train_page() -> str:
@@ -94,17 +88,12 @@ def measured_page() -> str:
 
 
 def architecture_page() -> str:
-    return page(
-        "architecture",
-        floors=tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))["floor"],
-    )
+    rooms = tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))
+    return page("architecture", floors=rooms["floor"])
 
 
 def datasets_page() -> str:
     return page("datasets", cards=dataset_cards().values(), photos=photo_collections())
-
-
-# -- the Python interface ------------------------------------------------------------------------
 
 
 def python_page() -> str:

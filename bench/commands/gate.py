@@ -82,13 +82,11 @@ class Written:
         from bench.gate.reference import Tolerance
 
         if self.tolerance and (known or not self.update):
-            raise BenchError(
-                "--tolerance: is for a new reference; edit the one that is there, it is kept"
-            )
+            why = "is for a new reference; edit the one that is there, it is kept"
+            raise BenchError(f"--tolerance: {why}")
         words = (self.tolerance or "same").split("=", 1)
-        given = dict(zip(("kind", "amount"), words, strict=False))
         try:
-            return Tolerance.model_validate(given)
+            return Tolerance.model_validate(dict(zip(("kind", "amount"), words, strict=False)))
         except ValidationError as error:
             expected = "expected same, absolute=X, relative=X or statistical"
             found = f"found '{printable(self.tolerance)}'"
@@ -171,10 +169,7 @@ def _update(
         raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
     changes = difference(known.measured, measured) if known else None
     write_reference(path, measured, known or default_policy(tolerance, measured))
-    if changes is None:
-        told, lines = None, [f"{len(measured.scores)} cells, all new"]
-    else:
-        told, lines = changes.as_json(), changes.lines()
+    lines = changes.lines() if changes else [f"{len(measured.scores)} cells, all new"]
     left_out = [f"left out: {printable(name)}: {why}" for name, why in found.unavailable.items()]
-    written = {"written": str(path), "difference": told}
+    written = {"written": str(path), "difference": changes and changes.as_json()}
     tell(as_json, written, *left_out, *lines, f"Reference: {printable(path)}")

@@ -17,46 +17,37 @@ from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Item, Results
-from bench.results.seed_stats import (
-    Configuration,
-    SeedCell,
-    SeedPair,
-    SeedStatistics,
-    configurations,
-    seed_statistics,
-)
+from bench.results.seed_stats import Configuration, SeedCell, SeedPair, seed_statistics
 from bench.results.view import PLAIN, View
 
 COLUMNS = [
     *("dataset", "metric", "configuration", "against", "n", "seeds", "value", "low", "high"),
     *("seed_spread", "p", "holm_p", "verdict", "reason"),
 ]
+"""A row is a configuration's mean where `against` is empty, else a difference."""
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``ablation.csv`` and ``ablation.md``; nothing where no method names its seed."""
-    if not configurations(results):
-        return []
     found = seed_statistics(results)
+    if not found.configurations:
+        return []
+    heads = found.configurations[0].settings
+    same = all(own.settings.keys() == heads.keys() for own in found.configurations)
     page = filled(
         "pages/ablation.md",
         results=results,
         found=found,
-        heads=_heads(found.configurations),
+        heads=tuple(heads) if same else (),  # the columns that tell configurations apart
         missing=_missing,
         below=_notes(results, found.configurations),
         comparisons=count_comparisons(found.comparisons.values()),
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )
-    files = {"ablation.csv": _frame(found), "ablation.md": page}
-    return write_files(out, files, SEVEN_DIGITS)
-
-
-def _frame(found: SeedStatistics) -> pd.DataFrame:
-    """Rows of `COLUMNS`: a configuration's mean where `against` is empty, else a difference."""
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
+    return write_files(out, {"ablation.csv": frame, "ablation.md": page}, SEVEN_DIGITS)
 
 
 def _cell_row(cell: SeedCell) -> dict[str, Any]:
@@ -82,13 +73,6 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
         "value": pair.difference,
         "seed_spread": pair.spread,
     }
-
-
-def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
-    """The columns that tell configurations apart, where all of them have the same ones."""
-    heads = known[0].settings
-    same = all(own.settings.keys() == heads.keys() for own in known)
-    return tuple(heads) if same else ()
 
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:

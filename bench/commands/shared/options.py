@@ -145,12 +145,7 @@ class StoredChoice(Choice):
     def options(self) -> RunOptions:
         store, device = self.store or default_store(), resolve_device("auto")
         return RunOptions(
-            store,
-            device,
-            seed=self.seed,
-            limit=self.limit,
-            scale=self.scale,
-            modcrop=self.modcrop,
+            store, device, seed=self.seed, limit=self.limit, scale=self.scale, modcrop=self.modcrop
         )
 
 

@@ -63,7 +63,9 @@ def standalone(table: str) -> str:
     """A document of one page around a table, whose label nothing refers to here."""
     lines = table.splitlines(keepends=True)
     unlabelled = "".join(line for line in lines if not line.startswith(r"\label"))
-    return filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
+    # A4 across, or longer, since a float does not break.
+    height = max(210, 70 + 6 * (table.count(r"\\") + 2 * table.count("\\par\n")))
+    return filled("pages/standalone.tex", table=unlabelled, height=height)
 
 
 def filled(template: str, **values: object) -> str:
@@ -71,18 +73,11 @@ def filled(template: str, **values: object) -> str:
     return environment(escape, **DELIMITERS).get_template(template).render(values)
 
 
-def _page_height(table: str) -> int:
-    """Millimetres that hold the table: A4 across, or longer, since a float does not break."""
-    line_ends = table.count(r"\\") + 2 * table.count("\\par\n")
-    return max(210, 70 + 6 * line_ends)
-
-
 def _multirow(group: Group) -> str:
     """The dataset beside all its rows, in one line where there are too few of them."""
-    lines = [*_wrapped(group.label), escape(group.count)]
-    if len(lines) > len(group.rows):
-        return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_in_line(group.heading)}}}"
-    return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_shortstack(lines)}}}"
+    lines, rows = [*_wrapped(group.label), escape(group.count)], len(group.rows)
+    told = _in_line(group.heading) if len(lines) > rows else _shortstack(lines)
+    return rf"\multirow{{{rows}}}{{*}}{{{told}}}"
 
 
 def _in_line(label: Label) -> str:
@@ -122,10 +117,9 @@ def escape(text: str) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return f"{found[1]}{{}}" if found[1] else _character(found[0])
-
-
-def _character(char: str) -> str:
+    char = found[0]
+    if found[1]:
+        return f"{char}{{}}"
     if char in _COMMANDS:
         return _COMMANDS[char]
     if char.isascii() or ("¡" <= char <= "ž" and char not in NOT_IN_T1):

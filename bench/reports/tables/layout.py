@@ -58,7 +58,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
     if not (results.datasets and results.methods and results.metrics):
         raise DataError("a report needs at least one dataset, method and metric; found none of one")
     summary = summarize(results)
-    absent = _absent(results, summary, view)
+    absent = _absent(results.metrics, summary, view)
     metrics = tuple(metric for metric in results.metrics if metric.name not in absent)
     summary = summary[summary["metric"].isin([metric.name for metric in metrics])]
     footnotes = _Footnotes()
@@ -94,18 +94,17 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
         notes=tuple(map(printable, [*_not_here(results.metrics, absent), *results.notes])),
         single=by_rows and len(results.datasets) == 1,
         marking="best" if view.groups is None else "significant",
-        comparisons=_comparisons(view, summary),
+        comparisons="" if view.groups is None else _comparisons(view.groups, summary),
     )
 
 
-def _absent(results: Results, summary: pd.DataFrame, view: View) -> dict[str, str]:
+def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) -> dict[str, str]:
     """Metrics that tables leave out, with what gets them or else why they are not here."""
     known = set(summary.loc[summary["n"] > 0, "metric"])
     if view.every_metric or not known:
         return {}
-    reasons = summary.groupby("metric")["reason"].first()
-    remedy = view.remedy or {}
-    names = (metric.name for metric in results.metrics if metric.name not in known)
+    reasons, remedy = summary.groupby("metric")["reason"].first(), view.remedy or {}
+    names = (metric.name for metric in metrics if metric.name not in known)
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
 
 
@@ -126,12 +125,10 @@ def count_comparisons(sizes: Iterable[int]) -> str:
     return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"
 
 
-def _comparisons(view: View, summary: pd.DataFrame) -> str:
+def _comparisons(groups: Iterable[tuple[str, str]], summary: pd.DataFrame) -> str:
     """Of the groups: every two methods that have a mean are compared."""
-    if view.groups is None:
-        return ""
     known = summary[summary["n"] > 0].groupby(["dataset", "metric"]).size()
-    return count_comparisons(math.comb(int(known[key]), 2) for key in view.groups)
+    return count_comparisons(math.comb(int(known[key]), 2) for key in groups)
 
 
 def _item_labels(items: Sequence[Item], footnotes: _Footnotes) -> dict[str, Label]:
@@ -162,11 +159,10 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
     own = summary[summary["dataset"] == dataset]
     images = int(own["images"].max()) if len(own) else 0
     sizes = sorted({int(n) for n in own["n"] if n > 0}) or [images]
-    if not images:
-        return ""
     if len(sizes) > 1:
         return f"n = {sizes[0]}–{sizes[-1]}"
-    return f"n = {images}" if sizes[0] == images else f"n = {sizes[0]} of {images}"
+    whole = f"n = {images}" if images else ""
+    return whole if sizes[0] == images else f"n = {sizes[0]} of {images}"
 
 
 def _cells(

@@ -164,10 +164,9 @@ def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) 
         head = Text(_encodable(column.head, encoding))
         table.add_column(head, width=column.width, overflow="fold", vertical="top")
     for i, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-        shown = [cell.copy() for cell in cells]
-        for cell in shown:
+        for cell in cells:
             cell.plain = _encodable(cell.plain, encoding)
-        table.add_row(*shown, end_section=i in ends)
+        table.add_row(*cells, end_section=i in ends)
     return table
 
 
