@@ -23,7 +23,7 @@ from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
 from bench.files.safe_csv import write_files
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.reports.figures.style import UNDATED, font_file, in_font
+from bench.reports.figures.style import font_file, in_font, pdf
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
@@ -75,12 +75,11 @@ def _chosen(
 
 def _save(image: Image.Image, path: Path) -> list[Path]:
     """PNG, and PDF of the same pixels, losslessly, 200 to the inch; `path` has no suffix."""
-    png, pdf = io.BytesIO(), io.BytesIO()
+    png = io.BytesIO()
     image.save(png, "PNG")
     figure = Figure((image.width / 200, image.height / 200), dpi=200)
     figure.figimage(np.asarray(image))
-    figure.savefig(pdf, format="pdf", dpi=200, metadata=UNDATED["pdf"])
-    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf.getvalue()}
+    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf(figure)}
     return write_files(path.parent, files)
 
 
