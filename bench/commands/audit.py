@@ -33,7 +33,7 @@ def audit(
         metavar="[FILE]...",
     ),
     claims: Path | None = option("A card (TOML) of what the text states."),
-    marks: o.Marks = option(o.MARKS, default="best"),
+    marks: o.Marks = o.told("marks", default="best"),
     block: bool = option("Marks hold within each block between rules.", default=False),
     without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
     metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),

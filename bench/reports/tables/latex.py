@@ -9,14 +9,12 @@ import re
 import textwrap
 import tomllib
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.base.text import slug
 from bench.files.safe_csv import write_files
-from bench.reports.tables.layout import DASH, make_table
+from bench.reports.tables.layout import make_table
 from bench.reports.tables.markdown import environment
-from bench.reports.tables.table import Group, Label, TableCell
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -24,12 +22,6 @@ LABEL_WIDTH = 24
 WORD_LENGTH = 16
 BREAK = "\u200b"
 NOT_IN_T1 = "ĦħĸĿŀŉŦŧ"
-MARKS = {
-    "": "{}",
-    "best": r"\textcolor{{red}}{{\textbf{{{}}}}}",
-    "second": r"\textcolor{{blue}}{{\underline{{{}}}}}",
-    "undecided": r"{}$^{{\dagger}}$",
-}
 DELIMITERS = {
     **{"block_start_string": "<%", "block_end_string": "%>"},
     **{"variable_start_string": "<<", "variable_end_string": ">>"},
@@ -47,16 +39,8 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    return filled(
-        "pages/table.tex",
-        table=table,
-        label=slug(table.title),
-        in_line=_in_line,
-        multirow=_multirow,
-        stacked=lambda label: _shortstack(_wrapped(label)),
-        mean=_mean,
-        breakable=_breakable,
-    )
+    label, how = slug(table.title), {"wrapped": _wrapped, "breakable": _breakable}
+    return filled("pages/table.tex", table=table, label=label, **how)
 
 
 def standalone(table: str) -> str:
@@ -73,35 +57,8 @@ def filled(template: str, **values: object) -> str:
     return environment(escape, **DELIMITERS).get_template(template).render(values)
 
 
-def _multirow(group: Group) -> str:
-    """The dataset beside all its rows, in one line where there are too few of them."""
-    lines, rows = [*_wrapped(group.label), escape(group.count)], len(group.rows)
-    told = _in_line(group.heading) if len(lines) > rows else _shortstack(lines)
-    return rf"\multirow{{{rows}}}{{*}}{{{told}}}"
-
-
-def _in_line(label: Label) -> str:
-    return escape(label.text) + _numbers(label.notes)
-
-
-def _wrapped(label: Label) -> list[str]:
-    lines = [escape(line) for line in textwrap.wrap(label.text, LABEL_WIDTH)] or [""]
-    return [*lines[:-1], lines[-1] + _numbers(label.notes)]
-
-
-def _shortstack(lines: Sequence[str]) -> str:
-    shown = [line for line in lines if line]
-    stack = r"\\".join(shown)
-    return rf"\shortstack[l]{{{stack}}}" if len(shown) > 1 else stack
-
-
-def _mean(cell: TableCell) -> str:
-    text = "--" if cell.text == DASH else cell.text.replace("-", "$-$").replace("inf", r"$\infty$")
-    return MARKS[cell.mark].format(text) + _numbers(cell.notes)
-
-
-def _numbers(notes: Sequence[int]) -> str:
-    return rf"\textsuperscript{{{','.join(map(str, notes))}}}" if notes else ""
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, LABEL_WIDTH) or [""]
 
 
 def _breakable(text: str) -> str:
