@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @grouped
 def list_(
-    what: str = argument("methods, datasets, metrics, suites or reports."),
+    what: str = argument("methods, datasets, metrics, suites, protocols or reports."),
     name: str = argument("One of them; of a metric also its options.", default=""),
     ready: bool = option("Only what can be used here.", default=False),
     search: str = option("Only what holds this text anywhere.", default="", metavar="TEXT"),
     long: bool = option("With licence, needs, and why it cannot run here.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
-    """List methods, datasets, metrics, suites or reports.
+    """List methods, datasets, metrics, suites, protocols or reports.
 
     A line each, and whether it can be used here.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
 
-Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Where reports go; default: results/reports/SUITE."),
+]
 
 
 @grouped
 def run(
     suite: o.Suite,
-    out: Out = None,
+    out: o.Out = None,
     *,
     choice: o.Choice,
     work: o.Work,
@@ -93,14 +96,14 @@ def _end(outcome: RunOutcome, require_all: bool = False) -> None:
 @grouped
 def report(
     suite: str = argument("A suite's name, a suite card FILE.toml, or an export."),
-    out: Out = None,
+    out: o.Out = None,
     *,
     choice: o.StoredChoice,
     seeds: o.Seeds = 1,
     shown: o.ViewOptions,
     as_json: o.AsJson = False,
 ) -> None:
-    """Make a suite's reports again from the store, or those of an export.
+    """Make reports again: a suite's from the store, or an export's.
 
     Nothing is upscaled or scored.
     """

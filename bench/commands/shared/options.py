@@ -86,6 +86,7 @@ def told(name: str, *names: str, **more: Any) -> Any:
 Marks = Literal["best", "significant"]
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[Path | None, _shared("store")]
+Out = Annotated[Path | None, _shared("out")]
 Metrics = Annotated[list[str] | None, _shared("metrics")]
 Protocol = Annotated[str | None, _shared("protocol")]
 SrName = Annotated[str, _shared("sr-name")]
