@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
 
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="PATH", help="Where reports go; default: results/reports/SUITE."),
-]
-
 
 @grouped
 def run(
