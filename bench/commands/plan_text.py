@@ -79,7 +79,6 @@ def _times(rows: Sequence[Row]) -> str:
 
 
 def _state(rows: Sequence[Row]) -> str:
-    """Of a method, from its rows."""
     todo = []
     for row in filter(lambda row: row["images"], rows):
         count, left = f"{row['images']} images", row["to_upscale"]

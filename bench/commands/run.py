@@ -131,7 +131,6 @@ def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: 
 
 
 def _reports(shown: o.ViewOptions) -> tuple[str, ...]:
-    """Names of the reports to write; () for all."""
     from bench.reports import get_report
 
     return tuple(get_report(name).name for name in o.names("--reports", shown.reports))

@@ -77,12 +77,9 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
 
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
     """A line per reason, with the metrics and, if not all, the configurations that it is for."""
-    groups: dict[str, list[SeedCell]] = {}
-    for cell in cells:
-        if cell.reason:
-            groups.setdefault(cell.reason, []).append(cell)
     every = len({cell.configuration.label for cell in cells})
-    for reason, own in groups.items():
+    for reason in dict.fromkeys(cell.reason for cell in cells if cell.reason):
+        own = [cell for cell in cells if cell.reason == reason]
         titles = ", ".join(dict.fromkeys(cell.metric.title for cell in own))
         labels = dict.fromkeys(cell.configuration.label for cell in own)
         where = "" if len(labels) == every else f" ({'; '.join(labels)})"
@@ -92,11 +89,8 @@ def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
 def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
     """The notes of datasets, methods and the table, each once, and which methods are left out."""
     shown = [(own.label, item) for own in known for item in own.methods.values()]
-    lines = [
-        *_item_notes([(dataset.title, dataset) for dataset in results.datasets]),
-        *_item_notes(shown),
-        *results.notes,
-    ]
+    datasets = [(dataset.title, dataset) for dataset in results.datasets]
+    lines = [*_item_notes(datasets), *_item_notes(shown), *results.notes]
     left = [method.title for method in results.methods if TRAINING_SEED not in method.variant]
     if left:
         lines.append(f"Not here, since they name no training seed: {'; '.join(left)}")
@@ -105,12 +99,8 @@ def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
 
 def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:
     """A line per note, after the labels of what it is about unless that is all of them."""
-    labels: dict[str, dict[str, None]] = {}
-    for label, item in items:
-        if item.note:
-            labels.setdefault(item.note, {})[label] = None
-    every = len(dict(items))
-    return [
-        note if len(own) == every > 1 else f"{'; '.join(own)}: {note}"
-        for note, own in labels.items()
-    ]
+    every, lines = len(dict(items)), []
+    for note in dict.fromkeys(item.note for _, item in items if item.note):
+        own = dict.fromkeys(label for label, item in items if item.note == note)
+        lines.append(note if len(own) == every > 1 else f"{'; '.join(own)}: {note}")
+    return lines

@@ -30,10 +30,6 @@ from cassr.training.stages import get_stage  # noqa: E402
 MAIN = "#b3470f"
 
 
-def bare(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 # -- degradation.png: one photograph under six seeds of both presets -----------------------------
 
 
@@ -106,7 +102,7 @@ def draw_board(axes: Axes, board: bench.Leaderboard, metric: str) -> None:
     axes.set_title(f"{spec.title} {spec.arrow}", fontsize=8, loc="left")
     axes.tick_params(axis="x", labelsize=7)
     axes.margins(x=0.18)
-    bare(axes)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def crops() -> list[tuple[str, np.ndarray]]:
@@ -141,7 +137,7 @@ def training() -> None:
             axes.plot(log["step"], log[column], color=MAIN, lw=0.6, alpha=0.4)
             smooth = log[column].rolling(7, center=True, min_periods=1).median()
             axes.plot(log["step"], smooth, color=MAIN, lw=1.6)
-            bare(axes)
+            axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="#dddddd", lw=0.6)
             axes.set(**({"title": stage} if column == "loss" else {"xlabel": "step"}))
     figure.savefig(HERE / "training.png", dpi=100, metadata={"Software": None})

@@ -28,7 +28,7 @@ COLOURS = (
 )
 MARKERS = "osD^vP*X<>hp"
 STYLE = Path(__file__).with_name("paper.mplstyle")
-UNDATED = {"CreationDate": None, "Producer": None, "Creator": None}
+DATED = ("CreationDate", "Producer", "Creator")
 WIDTH, HEIGHT = 3.4, 2.6
 LONGEST_NAME = 32
 LEGEND_LENGTH = 52
@@ -62,7 +62,7 @@ def pdf(figure: Figure) -> bytes:
     """A figure as PDF without dates."""
     file = io.BytesIO()
     with patch.object(subset, "load_font", partial(_without_layout, subset.load_font)):
-        FigureCanvasPdf(figure).print_pdf(file, metadata=UNDATED)
+        FigureCanvasPdf(figure).print_pdf(file, metadata=dict.fromkeys(DATED))
     return file.getvalue()
 
 

@@ -108,13 +108,13 @@ def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) ->
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
 
 
-def _not_here(metrics: Iterable[MetricSpec], absent: Mapping[str, str]) -> list[str]:
+def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
     """A line for all metrics of which the same is to be said."""
-    titles: dict[str, list[str]] = {}
-    for metric in metrics:
-        if metric.name in absent:
-            titles.setdefault(absent[metric.name], []).append(metric.title)
-    return [f"not here: {', '.join(names)}; {text}" for text, names in titles.items()]
+    lines = []
+    for text in dict.fromkeys(absent.values()):
+        titles = [metric.title for metric in metrics if absent.get(metric.name) == text]
+        lines.append(f"not here: {', '.join(titles)}; {text}")
+    return lines
 
 
 def count_comparisons(sizes: Iterable[int]) -> str:
@@ -134,14 +134,13 @@ def _comparisons(groups: Iterable[tuple[str, str]], summary: pd.DataFrame) -> st
 def _item_labels(items: Sequence[Item], footnotes: _Footnotes) -> dict[str, Label]:
     """By name; a footnote that holds for several names them all."""
     notes = {item.name: item.note.removeprefix(f"{item.title}:").strip() for item in items}
-    titles: dict[str, list[str]] = {}
+    labels = {}
     for item in items:
-        titles.setdefault(notes[item.name], []).append(item.title)
-    texts = {note: note and f"{', '.join(names)}: {note}" for note, names in titles.items()}
-    return {
-        item.name: Label(printable(item.title), footnotes.number(texts[notes[item.name]]))
-        for item in items
-    }
+        note = notes[item.name]
+        titles = (other.title for other in items if notes[other.name] == note)
+        text = note and f"{', '.join(titles)}: {note}"
+        labels[item.name] = Label(printable(item.title), footnotes.number(text))
+    return labels
 
 
 def _common_set_notes(dataset: str, summary: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
@@ -168,7 +167,6 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
 def _cells(
     metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View, footnotes: _Footnotes
 ) -> dict[tuple[str, str, str], TableCell]:
-    """Cells by dataset, metric and method."""
     specs = {metric.name: metric for metric in metrics}
     cells: dict[tuple[str, str, str], TableCell] = {}
     for (dataset, metric), group in summary.groupby(["dataset", "metric"], sort=False):

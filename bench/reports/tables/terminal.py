@@ -108,7 +108,6 @@ def _dataset_lines(group: Group) -> list[str]:
 
 
 def _columns(table: Table, rows: Sequence[Row]) -> tuple[list[_Column], list[_Column]]:
-    """Those of the rows' labels, and those of their cells."""
     labels = [
         _column(head, [Text(str(row.labels[i])) for row in rows], LABEL_WIDTH)
         for i, head in enumerate(table.heads)
