@@ -169,7 +169,10 @@ def _update(
         raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
     changes = difference(known.measured, measured) if known else None
     write_reference(path, measured, known or default_policy(tolerance, measured))
-    lines = changes.lines() if changes else [f"{len(measured.scores)} cells, all new"]
+    if changes is None:
+        told, lines = None, [f"{len(measured.scores)} cells, all new"]
+    else:
+        told, lines = changes.as_json(), changes.lines()
     left_out = [f"left out: {printable(name)}: {why}" for name, why in found.unavailable.items()]
-    written = {"written": str(path), "difference": changes and changes.as_json()}
+    written = {"written": str(path), "difference": told}
     tell(as_json, written, *left_out, *lines, f"Reference: {printable(path)}")

@@ -60,7 +60,7 @@ def run(
         get_ready(plan, seeds, yes, dry_run, as_json)
     elif not (offline or dry_run or fetch is False):
         plan.require_data()
-        fetched = fetch_for_run(suite_card, fetch, shows)
+        fetched = fetch_for_run(plan.suite, fetch, shows)
         warn("not fetched", [row["state"] for row in fetched if row["failed"]])
     if dry_run:
         from bench.commands.plan_text import plan_lines
