@@ -13,12 +13,14 @@ from bench.base.device import default_store
 from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 from bench.base.types import MetricSpec
-from bench.data.find import dataset_cards, problem
+from bench.data.find import dataset_cards
 from bench.data.find import find as find_data
+from bench.data.from_card import problem
 from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
 from bench.methods.find import find as find_method
-from bench.metrics import METRICS, get, unavailable
+from bench.metrics import METRICS, unavailable
+from bench.metrics import find as find_metric
 from bench.metrics.options import told
 from bench.reports import REPORTS
 from bench.suites.card import SuiteCard
@@ -89,22 +91,28 @@ def metric(spec: MetricSpec) -> Row:
 
 
 def suites() -> list[Row]:
-    fields = ("name", "title", "summary", *PARTS)
-    return [_of(card, *fields, unavailable=_lacking(card)) for card in suite_cards().values()]
+    return [_suite(card) for card in suite_cards().values()]
 
 
-def _lacking(suite: SuiteCard) -> str:
-    """How many of its parts are not here, "" when none."""
+def _suite(suite: SuiteCard) -> Row:
+    """A suite runs where all its test sets are and any of its methods and metrics: `without`
+    names the others."""
     root = default_store() / "datasets"
     reasons = {
-        "methods": [find_method(name).unavailable() for name in suite.methods],
-        "test sets": [find_data(name).problem(root) for name in suite.datasets],
-        "metrics": [unavailable(get(name)) for name in suite.metrics],
+        "methods": {name: find_method(name).unavailable() for name in suite.methods},
+        "test sets": {name: find_data(name).problem(root) for name in suite.datasets},
+        "metrics": {name: unavailable(find_metric(name)) for name in suite.metrics},
     }
-    lacking = [
-        f"{sum(map(bool, why))} of {len(why)} {what}" for what, why in reasons.items() if any(why)
-    ]
-    return f"{', '.join(lacking)}; run: cassr-bench fetch {suite.name}" if lacking else ""
+    without = {what: [n for n, why in known.items() if why] for what, known in reasons.items()}
+    lacking = {what: names for what, names in without.items() if names}
+    told = ", ".join(f"{len(n)} of {len(reasons[what])} {what}" for what, n in lacking.items())
+    stops = "test sets" in lacking or any(len(n) == len(reasons[w]) for w, n in lacking.items())
+    return _of(
+        suite,
+        *("name", "title", "summary", *PARTS),
+        without={} if stops else lacking,
+        unavailable=f"{told}; run: cassr-bench fetch {suite.name}" if stops else "",
+    )
 
 
 def protocols() -> list[Row]:
@@ -113,7 +121,7 @@ def protocols() -> list[Row]:
         names, sources = card.metrics, "; ".join(map(str, card.sources))
         traps = {f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)}
         told = {"version": str(card.version), "source": sources or card.paper, **traps}
-        absent = [name for name in names if unavailable(get(name))]
+        absent = [name for name in names if unavailable(find_metric(name))]
         lacking = f"{len(absent)} of {len(names)} metrics: {', '.join(absent)}" if absent else ""
         summary = f"{card.title}: {', '.join(names)}"
         found.append(_of(card, "name", "title", summary=summary, facts=told, unavailable=lacking))
@@ -141,7 +149,7 @@ def rows(what: str, name: str = "") -> list[Row]:
         known = ", ".join(KINDS)
         raise UnknownName(f"list: expected one of {known}, found '{printable(what)}'{hint}")
     if name and what == "metrics":
-        return [metric(get(name))]
+        return [metric(find_metric(name))]
     found = {row["name"]: row for row in KINDS[what]()}
     if name and name not in found:
         hint = suggestion(name, found)
@@ -164,7 +172,9 @@ def show(what: str, found: list[Row], long: bool = False) -> None:
             _show_block(row, console, alone)
         else:
             line = Text(f"{' ' if row['unavailable'] else '●'} ")
-            line.append(row["name"].ljust(names), style="bold").append(f"  {row['summary']}")
+            left = ", ".join(f"{len(n)} {kind}" for kind, n in row.get("without", {}).items())
+            line.append(row["name"].ljust(names), style="bold")
+            line.append(f"  {f'(without {left}) ' if left else ''}{row['summary']}")
             console.print(line, no_wrap=True, overflow="ellipsis")
     if alone:
         return
@@ -193,7 +203,9 @@ def _details(row: Row) -> list[str]:
         needs = "needs HR" if row["reference"] == "full" else "no reference"
         lines.append(f"{arrow} is better, {needs}, range {row['range'] or 'unbounded'}")
     lines += [f"{part}: {', '.join(row[part])}" for part in PARTS if part in row]
-    last = {"variants": ", ".join(row.get("variants", ())), "licence": row.get("licence"),
-            "not here": row["unavailable"]}  # fmt: skip
+    last = {"variants": ", ".join(row.get("variants", ())), "licence": row.get("licence")}
+    for what, names in row.get("without", {}).items():
+        last[f"{what} not here"] = f"{', '.join(names)}; run: cassr-bench fetch {row['name']}"
+    last["not here"] = row["unavailable"]
     told = {**row.get("facts", {}), **{name: text for name, text in last.items() if text}}
     return lines + [f"{name}: {text}" for name, text in told.items()]

@@ -52,13 +52,13 @@ def fetch(
     as_json: o.AsJson = False,
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
-    from bench.data import fetch as fetch_data
+    from bench.data.find import adopt
     from bench.suites import fetch as fetching
 
-    if given is None:
-        rows = fetching.fetch(names, Progress(as_json), dry_run)
+    if given is not None:
+        rows = adopt(names, given)
     else:
-        rows = fetch_data.adopt(names, given)
+        rows = fetching.fetch(names, Progress(as_json), dry_run)
     tell(as_json, rows, *(f"{row['file']}: {row['state']}" for row in rows))
     if any(row["failed"] for row in rows):
         raise typer.Exit(2)

@@ -175,5 +175,5 @@ def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
         return spec_of(name, None)
     better = fingerprint.get("options", {}).get("better")
     if better is None:
-        return metrics.get(name)
+        return metrics.find(name)
     return spec_of(name, MetricPrint(better=better, kind="image", digits=4, fingerprint={}))

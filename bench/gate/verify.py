@@ -98,8 +98,8 @@ def verify(
         ]
     if not any(line.images for line in lines):
         raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
-    usable = [metric for metric in held if not metrics.unavailable(metrics.get(metric))]
-    prints = {m: json_sha256(metrics.fingerprint(metrics.get(m), device)) for m in usable}
+    usable = [metric for metric in held if not metrics.unavailable(metrics.find(metric))]
+    prints = {m: json_sha256(metrics.fingerprint(metrics.find(m), device)) for m in usable}
     return Certificate(
         source=source.name,
         title=source.title,
@@ -169,7 +169,7 @@ def _compare(
         for metric, to in held.items()
     }
     wanted = {metric: values for metric, values in wanted.items() if values}
-    usable = [metric for metric in wanted if not metrics.unavailable(metrics.get(metric))]
+    usable = [metric for metric in wanted if not metrics.unavailable(metrics.find(metric))]
     sr, hr = place / dataset / "sr", place / dataset / "hr"
     ours: dict[str, dict[str, float]] = {}
     if usable and sr.is_dir() and hr.is_dir():
@@ -185,7 +185,7 @@ def _line(
     apart = [abs(ours[image] - value) for image, value in published.items() if image in ours]
     about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
     if not apart:
-        reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
+        reason = metrics.unavailable(metrics.find(metric)) or "no image of the log was found"
         return Line(**about, images=0, verdict="not run", reason=reason)
     absent = len(published) - len(apart)
     return Line(
