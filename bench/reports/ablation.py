@@ -99,7 +99,8 @@ def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
 
 def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:
     """A line per note, after the labels of what it is about unless that is all of them."""
-    every, lines = len(dict(items)), []
+    every = len(dict(items))
+    lines: list[str] = []
     for note in dict.fromkeys(item.note for _, item in items if item.note):
         own = dict.fromkeys(label for label, item in items if item.note == note)
         lines.append(note if len(own) == every > 1 else f"{'; '.join(own)}: {note}")

@@ -60,7 +60,7 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 
         @cache
         def formats(style: str, digits: int | None = None) -> Format:
-            number = {}
+            number: dict[str, Any] = {}
             if digits is not None:
                 sign = f'"{SIGNS[style]}"' if style in SIGNS else ""
                 number = {"num_format": f"0.{'0' * digits}".rstrip(".") + sign}
