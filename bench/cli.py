@@ -31,9 +31,8 @@ LONGEST = 4000
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
 FLAGS = {"--debug": DEBUG, "--trust": TRUST}
-COMMANDS: dict[str, dict[str, str]] = tomllib.loads(
-    resources.files("bench.commands").joinpath("commands.toml").read_text("utf-8")
-)
+_LIST = resources.files("bench.commands").joinpath("commands.toml")
+COMMANDS: dict[str, dict[str, str]] = tomllib.loads(_LIST.read_text("utf-8"))
 """Name -> where its code is, imported only when it is the one asked for; summary; example."""
 
 
@@ -188,10 +187,8 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         if not word or (option.startswith("--") and equals and not value):
             where = option or (before if before.startswith("-") else f"after '{printable(before)}'")
-            raise BenchError(
-                f"{printable(where)}: expected a value, found an empty one; give one, "
-                "or leave the option out"
-            )
+            advice = "expected a value, found an empty one; give one, or leave the option out"
+            raise BenchError(f"{printable(where)}: {advice}")
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -64,10 +64,9 @@ def score(
     from bench.running.options import RunOptions
 
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
-    chosen = partial(RunOptions, device=resolve_device(device), workers=workers, limit=limit)
+    how: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
     with TemporaryDirectory() if store is None else nullcontext(store) as place:
-        how: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
-        options = chosen(Path(place), **how)
+        options = RunOptions(Path(place), resolve_device(device), workers, limit=limit, **how)
         scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
 
@@ -88,10 +87,8 @@ class ImageMetric:
         if self.spec.reference and hrs is None:
             raise BenchError(f"{self.spec.name} compares with HR images; give hr too")
         if hrs is not None and len(hrs.images) != len(srs.images):
-            raise BenchError(
-                f"{self.spec.name}: expected an HR image for each SR image, found "
-                f"{len(hrs.images)} for {len(srs.images)}"
-            )
+            found = f"found {len(hrs.images)} for {len(srs.images)}"
+            raise BenchError(f"{self.spec.name}: expected an HR image for each SR image, {found}")
         pairs = zip(srs.images, hrs.images if hrs else [None] * len(srs.images), strict=True)
         values = []
         with threads(1):  # as the commands compute
@@ -207,10 +204,9 @@ def load(path: PathLike) -> Leaderboard:
     from bench.exchange.reading import read_bundle
 
     results = to_results(read_bundle(Path(path)))
-    absent = ["pictures", "costs"]
-    if (Path(path) / "scores.csv").is_file():
-        absent += ["titles and notes of methods and test sets"]
-    return Leaderboard(results, absent=tuple(absent))
+    titles = ("titles and notes of methods and test sets",)
+    reports = Path(path, "scores.csv").is_file()
+    return Leaderboard(results, absent=("pictures", "costs", *(titles if reports else ())))
 
 
 class Evaluator:
@@ -259,9 +255,8 @@ class Evaluator:
         if found.failures:
             raise BenchError("; ".join(dict.fromkeys(reason for _, reason in found.failures)))
         table = found.table
-        names = table["metric"]
-        if table["dataset"].nunique() > 1:
-            names = table["dataset"] + "/" + names
+        several = table["dataset"].nunique() > 1
+        names = table["dataset"] + "/" + table["metric"] if several else table["metric"]
         return dict(zip(names, table["mean"], strict=True))
 
 

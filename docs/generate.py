@@ -48,6 +48,7 @@ PAGE = Environment(  # noqa: S701 -- Markdown
     trim_blocks=True,
 )
 """The pages' own words, with places for what the cards say."""
+FLOORS = tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))["floor"]
 
 
 def row(*cells: object) -> str:
@@ -60,9 +61,6 @@ def head(*cells: str) -> str:
 
 def page(name: str, **cards: Any) -> str:
     return PAGE.get_template(f"{name}.md").render(generated=GENERATED, row=row, head=head, **cards)
-
-
-# -- methods -------------------------------------------------------------------------------------
 
 
 def methods_page() -> str:
@@ -78,9 +76,6 @@ def _notes(card: MethodCard) -> list[str]:
     return [*(card.official.quirks if card.official else []), *card.deviations]
 
 
-# -- the others ------------------------------------------------------------------------------------
-
-
 def train_page() -> str:
     cards = training_sets()
     order = [*PAPER, *(name for name in cards if name not in PAPER)]
@@ -93,27 +88,12 @@ def measured_page() -> str:
     return page("measured", bundles=bundles, table=lambda bundle: markdown(to_results(bundle)))
 
 
-def architecture_page() -> str:
-    return page(
-        "architecture",
-        floors=tomllib.loads((DOCS / "rooms.toml").read_text(encoding="utf-8"))["floor"],
-    )
-
-
-def datasets_page() -> str:
-    return page("datasets", cards=dataset_cards().values(), photos=photo_collections())
-
-
-# -- the Python interface ------------------------------------------------------------------------
-
-
 def python_page() -> str:
     things = {name: getattr(bench, name) for name in bench.__all__}
     return page("python", things=things, members=_members, call=_call, told=_docstring)
 
 
 def _members(thing: Any) -> dict[str, Any]:
-    """What a class can be asked for."""
     if not inspect.isclass(thing) or issubclass(thing, Exception):
         return {}
     told = (FunctionType, property)
@@ -144,10 +124,12 @@ def _docstring(thing: Any) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "metrics.md": lambda: page("metrics", metrics=METRICS),
-    "datasets.md": datasets_page,
+    "datasets.md": lambda: page(
+        "datasets", cards=dataset_cards().values(), photos=photo_collections()
+    ),
     "measured.md": measured_page,
     "train.md": train_page,
-    "architecture.md": architecture_page,
+    "architecture.md": lambda: page("architecture", floors=FLOORS),
     "python.md": python_page,
 }
 

@@ -139,10 +139,12 @@ def test_every_command_explains_itself(cli: Cli) -> None:
     listed = cli("--help").stdout.partition("Commands:")[2].split("\n\n")[0]
     names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
     assert {"run", "upscale", "score", "report", "list", "fetch", "doctor"} <= set(names)
+    assert "..." not in listed
     for name in names:
         done = cli(name, "--help")
         assert done.returncode == 0 and "Example: cassr-bench" in done.stdout, name
         assert max(map(len, done.stdout.splitlines())) <= 100
+        assert not re.search(r"--[\w-]+ <", done.stdout), "the type of a value, not a word for it"
 
 
 @pytest.mark.parametrize("kind", ["methods", "datasets", "metrics", "suites", "reports"])

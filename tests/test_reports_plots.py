@@ -128,6 +128,7 @@ def test_every_plot_is_a_png_and_an_undated_pdf_of_equal_bytes(tmp_path: Path) -
     for one, other in zip(written, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
         assert b"CreationDate" not in one.read_bytes()
+        assert one.suffix == ".png" or b"/FontFile2" in one.read_bytes()  # embedded, as TrueType
         if one.suffix == ".png":
             pixels = np.asarray(Image.open(one).convert("L"))
             assert pixels.min() < 60 and (pixels == 255).mean() > 0.5

@@ -15,7 +15,7 @@ from bench.base.text import printable
 from bench.base.types import Better
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, print_json
+from bench.commands.shared.output import FAILED, tell
 
 if TYPE_CHECKING:
     from bench.audit.values import Audit, Unread
@@ -33,7 +33,7 @@ def audit(
         metavar="[FILE]...",
     ),
     claims: Path | None = option("A card (TOML) of what the text states."),
-    marks: o.Marks = option(o.MARKS, default="best"),
+    marks: o.Marks = o.told("marks", default="best"),
     block: bool = option("Marks hold within each block between rules.", default=False),
     without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
     metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),
@@ -58,11 +58,8 @@ def audit(
         )
     else:
         found = audit_files.audit_published()
-    if as_json:
-        seen = found.values + len(found.unread)
-        print_json({**asdict(found), "contradictions": len(found.findings), "seen": seen})
-    else:
-        _show(found)
+    counts = {"contradictions": len(found.findings), "seen": found.values + len(found.unread)}
+    tell(as_json, {**asdict(found), **counts}, lambda: _show(found))
     if found.findings or found.unread or found.abstained:
         raise typer.Exit(FAILED if found.findings else NOT_JUDGED)
 
@@ -106,14 +103,13 @@ def _verdict(found: Audit) -> str:
     count, unread = len(found.findings), len(found.unread)
     claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
     what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"
-    if not unread and not found.abstained:
-        return f"{_counted(count, 'contradiction') if count else 'no contradictions'} in {what}"
     open_marks = f"marks in {_counted(len(found.abstained), 'place')}" if found.abstained else ""
     cells = f"{unread} of {found.values + unread} cells" if unread else ""
     cells = " and ".join(filter(None, (cells, open_marks)))
-    if count:
-        return f"{_counted(count, 'contradiction')} in {what}; not judged: {cells}"
-    return f"not judged: {cells}; nothing contradicts in {what}"
+    if cells and not count:
+        return f"not judged: {cells}; nothing contradicts in {what}"
+    contradictions = _counted(count, "contradiction") if count else "no contradictions"
+    return f"{contradictions} in {what}" + (f"; not judged: {cells}" if cells else "")
 
 
 def _counted(number: int, what: str) -> str:

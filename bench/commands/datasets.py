@@ -11,7 +11,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, MAX_LINES, one_file, print_json
+from bench.commands.shared.output import exit_if, one_file, tell, warn
 
 app = typer.Typer()
 
@@ -41,20 +41,14 @@ def verify(
     with Progress(as_json).step(f"verify {name}") as advance:
         found, differences = checking.verify(name, scale, root, against, advance)
     write(checking.text(found))
-    if as_json:
-        print_json({"manifest": found, "differences": differences})
-    else:
-        refused = f", {len(found['refused'])} refused" if found["refused"] else ""
-        count = f"{len(found['pairs'])} images{refused}"
-        typer.echo(f"{printable(name)}: {count}, manifest {found['sha256']}")
-        for file, reason in found["refused"][:MAX_LINES]:
-            typer.echo(f"refused: {printable(file)}: {printable(reason)}", err=True)
-        for line in differences[:MAX_LINES]:
-            typer.echo(f"differs: {line}", err=True)
-        if len(differences) > MAX_LINES:
-            typer.echo(f"differs: and {len(differences) - MAX_LINES} more", err=True)
-    if differences:
-        raise typer.Exit(FAILED)
+    refused = [f"{printable(file)}: {printable(reason)}" for file, reason in found["refused"]]
+    count = f"{len(found['pairs'])} images" + (f", {len(refused)} refused" if refused else "")
+    told = f"{printable(name)}: {count}, manifest {found['sha256']}"
+    tell(as_json, {"manifest": found, "differences": differences}, told)
+    if not as_json:
+        warn("refused", refused)
+        warn("differs", differences)
+    exit_if(differences)
 
 
 def _folder_of(name: str) -> list[Path]:

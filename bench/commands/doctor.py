@@ -6,7 +6,8 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -46,8 +47,8 @@ MARKS = {
 def examine(store: Path, suite: str | None = None) -> list[Check]:
     """What a suite needs; else interpreter, packages, devices, store, metrics and methods."""
     if suite is not None:
-        return _examine_suite(suite, store)
-    return [_python(), *_packages(), _setuptools(), _device(), _store(store), *_registered()]
+        return list(_examine_suite(suite, store))
+    return [_python(), *_packages(), _device(), _store(store), *_registered()]
 
 
 def examine_method(name: str) -> list[Check]:
@@ -62,40 +63,32 @@ def examine_method(name: str) -> list[Check]:
     return [_ready(name, entry.unavailable())]
 
 
-def _examine_suite(name: str, store: Path) -> list[Check]:
-    checks = []
+def _examine_suite(name: str, store: Path) -> Iterator[Check]:
     for row in needs(find_suite(name), store / "datasets", gpu_here=True):
         mend = f"cassr-bench prepare {name}" if row["sources"] and not row["here"] else ""
         found = row["problem"] or row["state"]
-        checks.append(Check(row["file"], "ok" if row["here"] else "missing", found, mend))
-    return checks
+        yield Check(row["file"], "ok" if row["here"] else "missing", found, mend)
 
 
 def _python() -> Check:
     return Check("python", "ok", platform.python_version())
 
 
-def _packages() -> list[Check]:
-    checks = []
+def _packages() -> Iterator[Check]:
     for distribution, module in PACKAGES.items():
-        try:
-            found = version(distribution)
-            there = importlib.util.find_spec(module) is not None
-        except PackageNotFoundError:
-            there = False
-        if there:
-            checks.append(Check(distribution, "ok", found))
+        found = ""
+        with suppress(PackageNotFoundError):
+            found = version(distribution) if importlib.util.find_spec(module) else ""
+        if found:
+            yield Check(distribution, "ok", found)
         else:
-            mend = f"pip install {distribution}"
-            checks.append(Check(distribution, "broken", "not installed", mend))
-    return checks
-
-
-def _setuptools() -> Check:
-    """pyiqa's CLIPIQA imports pkg_resources, which setuptools 82 no longer has."""
+            yield Check(distribution, "broken", "not installed", f"pip install {distribution}")
+    # pyiqa's CLIPIQA imports it; setuptools 82 no longer has it.
     if importlib.util.find_spec("pkg_resources") is not None:
-        return Check("pkg_resources", "ok", "for CLIPIQA")
-    return Check("pkg_resources", "missing", "CLIPIQA needs it", "pip install 'setuptools<82'")
+        yield Check("pkg_resources", "ok", "for CLIPIQA")
+    else:
+        mend = "pip install 'setuptools<82'"
+        yield Check("pkg_resources", "missing", "CLIPIQA needs it", mend)
 
 
 def _device() -> Check:
@@ -128,22 +121,23 @@ def _computing(devices: Sequence[str], found: str) -> Check:
 
 
 def _store(path: Path) -> Check:
-    another = "choose another with --store"
+    another, shown = "choose another with --store", printable(path)
     try:
         Store(path)
     except BenchError as error:
         return Check("store", "broken", str(error), another)
     if not os.access(path, os.W_OK | os.X_OK):
-        return Check("store", "broken", f"{printable(path)}: cannot be written", another)
+        return Check("store", "broken", f"{shown}: cannot be written", another)
     free = shutil.disk_usage(path).free / 1e9
     if free < LEAST_FREE_GB:
-        return Check("store", "broken", f"{printable(path)}, {free:.1f} GB free", "make room")
-    return Check("store", "ok", f"{printable(path)}, {free:.0f} GB free")
+        return Check("store", "broken", f"{shown}, {free:.1f} GB free", "make room")
+    return Check("store", "ok", f"{shown}, {free:.0f} GB free")
 
 
-def _registered() -> list[Check]:
-    found = [(kind.removesuffix("s"), row) for kind in KINDS for row in rows(kind)]
-    return [_ready(f"{kind} {row['name']}", row["unavailable"]) for kind, row in found]
+def _registered() -> Iterator[Check]:
+    for kind in KINDS:
+        for row in rows(kind):
+            yield _ready(f"{kind.removesuffix('s')} {row['name']}", row["unavailable"])
 
 
 def _ready(what: str, unavailable: str) -> Check:

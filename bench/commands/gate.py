@@ -82,13 +82,11 @@ class Written:
         from bench.gate.reference import Tolerance
 
         if self.tolerance and (known or not self.update):
-            raise BenchError(
-                "--tolerance: is for a new reference; edit the one that is there, it is kept"
-            )
+            why = "is for a new reference; edit the one that is there, it is kept"
+            raise BenchError(f"--tolerance: {why}")
         words = (self.tolerance or "same").split("=", 1)
-        given = dict(zip(("kind", "amount"), words, strict=False))
         try:
-            return Tolerance.model_validate(given)
+            return Tolerance.model_validate(dict(zip(("kind", "amount"), words, strict=False)))
         except ValidationError as error:
             expected = "expected same, absolute=X, relative=X or statistical"
             found = f"found '{printable(self.tolerance)}'"

@@ -31,6 +31,7 @@ Row = dict[str, Any]
 SHOWN = ("name", "title", "summary", "licence")
 PARTS = ("methods", "datasets", "metrics")
 """Of a suite."""
+OF_PYIQA = "Any other metric of pyiqa: pyiqa:NAME. pyiqa's licence is PolyForm-Noncommercial."
 
 
 def facts(card: MethodCard) -> dict[str, str]:
@@ -115,24 +116,16 @@ def _suite(suite: SuiteCard) -> Row:
 
 
 def protocols() -> list[Row]:
-    def lacking(names: list[str]) -> str:
-        missing = [name for name in names if unavailable(find_metric(name))]
-        return f"{len(missing)} of {len(names)} metrics: {', '.join(missing)}" if missing else ""
-
-    return [
-        _of(
-            card,
-            *("name", "title"),
-            summary=f"{card.title}: {', '.join(card.metrics)}",
-            facts={
-                "version": str(card.version),
-                "source": "; ".join(map(str, card.sources)) or card.paper,
-                **{f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)},
-            },
-            unavailable=lacking(card.metrics),
-        )
-        for card in protocol_cards().values()
-    ]
+    found = []
+    for card in protocol_cards().values():
+        names, sources = card.metrics, "; ".join(map(str, card.sources))
+        traps = {f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)}
+        told = {"version": str(card.version), "source": sources or card.paper, **traps}
+        absent = [name for name in names if unavailable(find_metric(name))]
+        lacking = f"{len(absent)} of {len(names)} metrics: {', '.join(absent)}" if absent else ""
+        summary = f"{card.title}: {', '.join(names)}"
+        found.append(_of(card, "name", "title", summary=summary, facts=told, unavailable=lacking))
+    return found
 
 
 KINDS: dict[str, Callable[[], list[Row]]] = {
@@ -141,9 +134,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "metrics": lambda: [metric(spec) for spec in METRICS],
     "suites": suites,
     "protocols": protocols,
-    "reports": lambda: [
-        {"name": report.name, "summary": report.means, "unavailable": ""} for report in REPORTS
-    ],
+    "reports": lambda: [_of(r, "name", summary=r.means, unavailable="") for r in REPORTS],
 }
 
 
@@ -154,17 +145,15 @@ def rows(what: str, name: str = "") -> list[Row]:
         UnknownName: no such kind, or none of that name.
     """
     if what not in KINDS:
+        hint = suggestion(what, KINDS)
         known = ", ".join(KINDS)
-        raise UnknownName(
-            f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
-        )
+        raise UnknownName(f"list: expected one of {known}, found '{printable(what)}'{hint}")
     if name and what == "metrics":
         return [metric(find_metric(name))]
     found = {row["name"]: row for row in KINDS[what]()}
     if name and name not in found:
-        raise UnknownName(
-            f"list {what}: none is called '{printable(name)}'{suggestion(name, found)}"
-        )
+        hint = suggestion(name, found)
+        raise UnknownName(f"list {what}: none is called '{printable(name)}'{hint}")
     return [found[name]] if name else list(found.values())
 
 
@@ -192,9 +181,7 @@ def show(what: str, found: list[Row], long: bool = False) -> None:
     ready = sum(not row["unavailable"] for row in found)
     console.print(f"\n{len(found)} {what}, {ready} ready on this machine")
     if what == "metrics":
-        console.print(
-            "Any other metric of pyiqa: pyiqa:NAME. pyiqa's licence is PolyForm-Noncommercial."
-        )
+        console.print(OF_PYIQA)
     if found and not long:
         console.print("● ready here; --long says what each is and needs")
 
@@ -216,13 +203,9 @@ def _details(row: Row) -> list[str]:
         needs = "needs HR" if row["reference"] == "full" else "no reference"
         lines.append(f"{arrow} is better, {needs}, range {row['range'] or 'unbounded'}")
     lines += [f"{part}: {', '.join(row[part])}" for part in PARTS if part in row]
-    lines += [f"{name}: {text}" for name, text in row.get("facts", {}).items()]
-    if row.get("variants"):
-        lines.append(f"variants: {', '.join(row['variants'])}")
-    if row.get("licence"):
-        lines.append(f"licence: {row['licence']}")
+    last = {"variants": ", ".join(row.get("variants", ())), "licence": row.get("licence")}
     for what, names in row.get("without", {}).items():
-        lines.append(f"{what} not here: {', '.join(names)}; run: cassr-bench fetch {row['name']}")
-    if row["unavailable"]:
-        lines.append(f"not here: {row['unavailable']}")
-    return lines
+        last[f"{what} not here"] = f"{', '.join(names)}; run: cassr-bench fetch {row['name']}"
+    last["not here"] = row["unavailable"]
+    told = {**row.get("facts", {}), **{name: text for name, text in last.items() if text}}
+    return lines + [f"{name}: {text}" for name, text in told.items()]

@@ -14,7 +14,7 @@ from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, print_json, tell
+from bench.commands.shared.output import exit_if, tell
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
@@ -23,24 +23,21 @@ if TYPE_CHECKING:
 
 @grouped
 def list_(
-    what: str = argument("methods, datasets, metrics, suites or reports."),
+    what: str = argument("methods, datasets, metrics, suites, protocols or reports."),
     name: str = argument("One of them; of a metric also its options.", default=""),
     ready: bool = option("Only what can be used here.", default=False),
     search: str = option("Only what holds this text anywhere.", default="", metavar="TEXT"),
     long: bool = option("With licence, needs, and why it cannot run here.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
-    """List methods, datasets, metrics, suites or reports.
+    """List methods, datasets, metrics, suites, protocols or reports.
 
     A line each, and whether it can be used here.
     """
     from bench.commands import listing
 
     rows = listing.chosen(listing.rows(what, name), ready, search)
-    if as_json:
-        print_json(rows)
-    else:
-        listing.show(what, rows, long)
+    tell(as_json, rows, lambda: listing.show(what, rows, long))
 
 
 @grouped
@@ -94,13 +91,9 @@ def doctor(
         from bench.running.try_method import try_method
 
         checks += try_method(method, resolve_device(device), Progress(as_json), image_timeout)
-    if as_json:
-        print_json([check.__dict__ for check in checks])
-    else:
-        examine.show(checks)
+    tell(as_json, [check.__dict__ for check in checks], lambda: examine.show(checks))
     bad = ("broken",) if method is None else ("broken", "missing")
-    if any(check.state in bad for check in checks):
-        raise typer.Exit(FAILED)
+    exit_if(any(check.state in bad for check in checks))
 
 
 @grouped
@@ -144,8 +137,7 @@ def prepare(
 
     options = RunOptions(store=store or default_store(), limit=choice.limit)
     plan = make_plan(choice.suite(suite), options, Progress(as_json))
-    if not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False):
-        raise typer.Exit(FAILED)
+    exit_if(not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False))
 
 
 def get_ready(
@@ -167,10 +159,8 @@ def get_ready(
     rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
     room = disks(plan.suite, rows, root)
     short = [str(disk) for disk in room if disk.wanted > disk.free]
-    if as_json and dry_run:
-        print_json({"needs": rows, "plan": work})
-    elif not as_json:
-        show_needs(rows, work, room)
+    if dry_run or not as_json:
+        tell(as_json, {"needs": rows, "plan": work}, lambda: show_needs(rows, work, room))
     if dry_run:
         raise typer.Exit(2 if short or any(row["problem"] for row in rows) else 0)
     if short:

@@ -70,17 +70,15 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
 
 def _times(rows: Sequence[Row]) -> str:
     """Of a method: "100 images on realsr 5 min, 93 on drealsr not known (who measured)"."""
-    told = [
-        f"{row['left']} images on {row['dataset']} "
-        + ("not known" if row["seconds"] is None else time_in_words(row["seconds"]))
-        for row in rows
-    ]
+    told = []
+    for row in rows:
+        time = "not known" if row["seconds"] is None else time_in_words(row["seconds"])
+        told.append(f"{row['left']} images on {row['dataset']} {time}")
     sources = dict.fromkeys(row["pace"] for row in rows if row["pace"])
     return ", ".join(told) + "".join(f" ({source})" for source in sources)
 
 
 def _state(rows: Sequence[Row]) -> str:
-    """Of a method, from its rows."""
     todo = []
     for row in filter(lambda row: row["images"], rows):
         count, left = f"{row['images']} images", row["to_upscale"]

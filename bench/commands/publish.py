@@ -47,13 +47,12 @@ def export(
         raise BenchError(f"{what}: a JSON holds scores alone; give --out a folder")
     publish.require_free(out, overwrite)
     stored = _stored(suite, choice)
+    common = (stored.results, out, choice.scale)
     if out.suffix == ".json":
-        files = publish.export_json(stored.results, out, choice.scale, overwrite)
+        files = publish.export_json(*common, overwrite)
     else:
-        files = publish.export_folder(
-            stored.results, out, choice.scale, images, overwrite, stored.view, benchmark
-        )
-    tell(as_json, {"files": [str(path) for path in files]}, *map(printable, files))
+        files = publish.export_folder(*common, images, overwrite, stored.view, benchmark)
+    tell(as_json, {"files": list(map(str, files))}, *map(printable, files))
 
 
 @grouped
@@ -84,9 +83,8 @@ def import_(
     stored = _stored(suite, choice)
     merged = merge(stored.results, imports, label, choice.scale)
     files = reports.render_all(merged, out, overwrite=overwrite, view=stored.view)
-    if not as_json:
-        terminal.show(merged, Console(), stored.view)
-    tell(as_json, {"files": [str(path) for path in files]}, f"\nReports: {printable(out)}")
+    value, last = {"files": list(map(str, files))}, f"\nReports: {printable(out)}"
+    tell(as_json, value, lambda: terminal.show(merged, Console(), stored.view), last)
 
 
 @grouped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,20 +14,18 @@ from bench.base.progress import Progress
 from bench.base.text import inside, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, go_offline, print_json, report_failures, tell
+from bench.commands.shared.output import exit_if, go_offline, report_failures, tell, warn
 
 if TYPE_CHECKING:
     from bench.results.view import View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
 
-Out = Annotated[Path | None, typer.Option(help="Where reports go; default: results/reports/SUITE.")]
-
 
 @grouped
 def run(
     suite: o.Suite,
-    out: Out = None,
+    out: o.Out = None,
     *,
     choice: o.Choice,
     work: o.Work,
@@ -50,6 +48,7 @@ def run(
     from bench.commands.machine import get_ready
     from bench.running.execute import Course, execute, plans, together
     from bench.running.plan import make_plan
+    from bench.suites.fetch import fetch_for_run
 
     suite_card, options = choice.suite(suite), work.options(choice.limit)
     out = _place(out, suite_card.name, shown, not dry_run)
@@ -60,7 +59,9 @@ def run(
     if prepare:
         get_ready(plan, seeds, yes, dry_run, as_json)
     elif not (offline or dry_run or fetch is False):
-        _fetch_for(plan, fetch, shows)
+        plan.require_data()
+        fetched = fetch_for_run(plan.suite, fetch, shows)
+        warn("not fetched", [row["state"] for row in fetched if row["failed"]])
     if dry_run:
         from bench.commands.plan_text import plan_lines
         from bench.running.execute import dry_run as planned
@@ -75,7 +76,7 @@ def run(
     outcomes = [execute(one, course) for one in every]
     if options.shard.parts > 1:
         done = zip(outcomes, every, strict=True)
-        outcomes = [_with_other_parts(outcome, one, as_json) for outcome, one in done]
+        outcomes = [_with_other_parts(*each, as_json) for each in done]
     outcome = _finish(together(every, outcomes), out, shown, view, options.store, as_json)
     _end(outcome, require_all)
 
@@ -84,21 +85,20 @@ def _end(outcome: RunOutcome, require_all: bool = False) -> None:
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
-    if outcome.failures:
-        raise typer.Exit(FAILED)
+    exit_if(outcome.failures)
 
 
 @grouped
 def report(
     suite: str = argument("A suite's name, a suite card FILE.toml, or an export."),
-    out: Out = None,
+    out: o.Out = None,
     *,
     choice: o.StoredChoice,
     seeds: o.Seeds = 1,
     shown: o.ViewOptions,
     as_json: o.AsJson = False,
 ) -> None:
-    """Make a suite's reports again from the store, or those of an export.
+    """Make reports again: a suite's from the store, or an export's.
 
     Nothing is upscaled or scored.
     """
@@ -131,7 +131,6 @@ def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: 
 
 
 def _reports(shown: o.ViewOptions) -> tuple[str, ...]:
-    """Names of the reports to write; () for all."""
     from bench.reports import get_report
 
     return tuple(get_report(name).name for name in o.names("--reports", shown.reports))
@@ -143,11 +142,8 @@ def _view(shown: o.ViewOptions, plan: Plan | None = None) -> View:
     from bench.results.view import View
 
     under_crops = tuple(o.names("--panel-scores", shown.panel_scores))
-    view = View(
-        every_metric=shown.compare == "published",
-        originals=shown.originals,
-        under_crops=under_crops,
-    )
+    every, originals = shown.compare == "published", shown.originals
+    view = View(every_metric=every, originals=originals, under_crops=under_crops)
     if plan is None:
         return view
     known = [metric.name for metric in plan.metrics]
@@ -171,15 +167,6 @@ def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = T
     return folder
 
 
-def _fetch_for(plan: Plan, asked: bool | None, shows: Progress) -> None:
-    from bench.suites.fetch import fetch_for_run
-
-    plan.require_data()
-    for row in fetch_for_run(plan.suite, asked, shows):
-        if row["failed"]:
-            typer.echo(f"not fetched: {row['state']}", err=True)
-
-
 def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
     """All parts together, if this one is the last; otherwise the command ends here."""
     from bench.running import shards
@@ -195,7 +182,8 @@ def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
         "writes the reports; so does the same command without --shard.",
     )
     report_failures(own.failures, plan.options.store)
-    raise typer.Exit(FAILED if own.failures else 0)
+    exit_if(own.failures)
+    raise typer.Exit
 
 
 def _finish(
@@ -217,9 +205,8 @@ def _finish(
     of_suite = outcome.view
     view = replace(view, layout=of_suite.layout, remedy=of_suite.remedy, groups=groups)
     files = reports.render_all(outcome.results, out, _reports(shown), shown.overwrite, view)
-    if as_json:
-        print_json(results_json(outcome, files))
-    else:
+
+    def show() -> None:
         console = Console()
         terminal.show(outcome.results, console, view)
         if view.every_metric:  # beside published tables, in their own layout
@@ -228,6 +215,8 @@ def _finish(
         top = sorted({path.relative_to(out).parts[0] for path in files})
         typer.echo(f"\nReports: {printable(out)}  ({', '.join(top)})")
         typer.echo(f"Images and scores: {printable(store)}")
+
+    tell(as_json, as_json and results_json(outcome, files), show)
     report_failures(outcome.failures, store)
     return outcome
 

@@ -13,7 +13,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, go_offline, one_file, print_json, report_failures
+from bench.commands.shared.output import exit_if, go_offline, one_file, report_failures, tell
 from bench.running.options import RunOptions
 
 if TYPE_CHECKING:
@@ -56,15 +56,12 @@ def score(
     composite = protocols().find(protocol).composite if protocol else None
     scores = folders.score_folders(sr, hr, names, options, Progress(as_json), composite)
     write(folders.as_csv(scores))
-    if as_json:
-        many = [{"folder": str(one.folder), **one.as_json()} for one in scores]
-        print_json(scores[0].as_json() if len(scores) == 1 else {"folders": many})
-    else:
-        _print_means(scores)
+    many = [{"folder": str(one.folder), **one.as_json()} for one in scores]
+    value = scores[0].as_json() if len(scores) == 1 else {"folders": many}
+    tell(as_json, value, lambda: _print_means(scores))
     problems = list(dict.fromkeys(problem for one in scores for problem in one.problems))
     report_failures(problems, store)
-    if problems or any(mean is None for one in scores for _, mean, _, _ in one.means):
-        raise typer.Exit(FAILED)
+    exit_if(problems or any(mean is None for one in scores for _, mean, _, _ in one.means))
 
 
 def _print_means(scores: Sequence[FolderScores]) -> None:

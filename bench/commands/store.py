@@ -14,7 +14,7 @@ from bench.base.progress import Progress
 from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, tell
+from bench.commands.shared.output import exit_if, tell
 
 app = typer.Typer()
 UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -44,8 +44,7 @@ def check(
     done = "set aside; run again to compute it" if repair else "mend it with --repair"
     summary = f"{len(problems)} damaged: {done}" if problems else "Everything is sound."
     tell(as_json, [{"path": str(p.path), "problem": p.what} for p in problems], summary)
-    if problems and not repair:
-        raise typer.Exit(FAILED)
+    exit_if(problems and not repair)
 
 
 @app.command(epilog="Example: cassr-bench store info")

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import typer
-
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import FAILED, print_json
+from bench.commands.shared.output import exit_if, tell
 
 FIXED = ("--shard", "--prepare", "--dry-run")
 """Options of `run` that a part cannot have."""
@@ -69,13 +67,10 @@ def submit(
     size = {"timeout_min": minutes, "gpus_per_node": gpus, "cpus_per_task": cpus}
     sent = _sent(jobs, to, logs, {**size, **known})
     failed = [job.job_id for job in sent if wait and job.exception() is not None]
-    if as_json:
-        print_json({"jobs": [job.job_id for job in sent], "logs": str(logs), "failed": failed})
-    else:
-        typer.echo(f"{parts} jobs, logs in {printable(logs)}: {sent[0].job_id} ...")
-        typer.echo("".join(f"failed: {name}\n" for name in failed), nl=False)
-    if failed:
-        raise typer.Exit(FAILED)
+    value = {"jobs": [job.job_id for job in sent], "logs": str(logs), "failed": failed}
+    lines = [f"failed: {name}" for name in failed]
+    tell(as_json, value, f"{parts} jobs, logs in {printable(logs)}: {sent[0].job_id} ...", *lines)
+    exit_if(failed)
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import typer
-
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, go_offline, report_failures, tell
+from bench.commands.shared.output import exit_if, go_offline, report_failures, tell
 
 
 @grouped
@@ -56,5 +54,4 @@ def upscale(
     planned = f"{done.todo} images would be upscaled into "
     tell(as_json, done.as_json(), f"{planned if dry_run else told}{printable(done.folder)}")
     report_failures(done.failures, options.store)
-    if done.failures:
-        raise typer.Exit(FAILED)
+    exit_if(done.failures)

@@ -12,7 +12,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import FAILED, one_file, print_json
+from bench.commands.shared.output import exit_if, one_file, tell
 
 if TYPE_CHECKING:
     from bench.results.certificate import Certificate
@@ -45,12 +45,8 @@ def metrics_(
     certificate = verify("osediff", given, names, device=place, workers=workers, progress=shown)
     kept = keep(certificate)
     write(certificate.model_dump_json(indent=1) + "\n")
-    if as_json:
-        print_json(certificate.model_dump())
-    else:
-        _show(certificate, kept)
-    if any(line.verdict == "differs" for line in certificate.lines):
-        raise typer.Exit(FAILED)
+    tell(as_json, certificate.model_dump(), lambda: _show(certificate, kept))
+    exit_if(any(line.verdict == "differs" for line in certificate.lines))
 
 
 def _show(certificate: Certificate, kept: Path) -> None:

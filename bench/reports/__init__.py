@@ -7,7 +7,7 @@ returns what it wrote. Equal results and views give equal bytes: no time, no mac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.base.cards import Card, read_card
@@ -21,6 +21,8 @@ from bench.results.view import PLAIN, View
 
 Render = Callable[[Results, Path, View], list[Path]]
 PROVENANCE = "provenance.json"
+_OURS = ("reports", "--out")
+"""Where it is recorded what reports were written, and the option that says where."""
 
 
 class Report(Card):
@@ -54,16 +56,8 @@ class _Listed(Card):
 
 
 REPORTS = read_card(Path(__file__).with_name("reports.toml"), _Listed).report
-_known = Registry("report", REPORTS)
-
-
-def get_report(name: str) -> Report:
-    """The report called `name`.
-
-    Raises:
-        UnknownName: no report has that name; the message suggests the nearest.
-    """
-    return _known.find(name)
+get_report = Registry("report", REPORTS).find
+"""The report of a name; raises UnknownName, with the nearest."""
 
 
 def chosen(names: Sequence[str] = ()) -> list[Report]:
@@ -83,7 +77,7 @@ def require_free(out: Path, names: Sequence[str] = (), overwrite: bool = False) 
         BenchError: names the first of them.
     """
     files = [file for report in chosen(names) for file in report.files]
-    _output(out, (), overwrite).check([*files, PROVENANCE])
+    Output(out, *_OURS, overwrite=overwrite).check([*files, PROVENANCE])
 
 
 def render_all(
@@ -104,7 +98,7 @@ def render_all(
     """
     reports = chosen(names)
     rendered = Rendered(results, view, out)
-    output = _output(out, results.files(), overwrite)
+    output = Output(out, *_OURS, inputs=results.files(), overwrite=overwrite)
     with output.writing():
         made = {report.name: _render(report, rendered) for report in reports}
         told = json.dumps(results.provenance, indent=1, sort_keys=True)
@@ -112,10 +106,6 @@ def render_all(
         made["provenance"] = [out / PROVENANCE]
     output.finish(made, rendered.of)
     return [path for files in made.values() for path in files]
-
-
-def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> Output:
-    return Output(out, "reports", "--out", inputs=inputs, overwrite=overwrite)
 
 
 def _render(report: Report, rendered: Rendered) -> list[Path]:

@@ -17,46 +17,37 @@ from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled
 from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
 from bench.results.results import Item, Results
-from bench.results.seed_stats import (
-    Configuration,
-    SeedCell,
-    SeedPair,
-    SeedStatistics,
-    configurations,
-    seed_statistics,
-)
+from bench.results.seed_stats import Configuration, SeedCell, SeedPair, seed_statistics
 from bench.results.view import PLAIN, View
 
 COLUMNS = [
     *("dataset", "metric", "configuration", "against", "n", "seeds", "value", "low", "high"),
     *("seed_spread", "p", "holm_p", "verdict", "reason"),
 ]
+"""A row is a configuration's mean where `against` is empty, else a difference."""
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``ablation.csv`` and ``ablation.md``; nothing where no method names its seed."""
-    if not configurations(results):
-        return []
     found = seed_statistics(results)
+    if not found.configurations:
+        return []
+    heads = found.configurations[0].settings
+    same = all(own.settings.keys() == heads.keys() for own in found.configurations)
     page = filled(
         "pages/ablation.md",
         results=results,
         found=found,
-        heads=_heads(found.configurations),
+        heads=tuple(heads) if same else (),  # the columns that tell configurations apart
         missing=_missing,
         below=_notes(results, found.configurations),
         comparisons=count_comparisons(found.comparisons.values()),
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )
-    files = {"ablation.csv": _frame(found), "ablation.md": page}
-    return write_files(out, files, SEVEN_DIGITS)
-
-
-def _frame(found: SeedStatistics) -> pd.DataFrame:
-    """Rows of `COLUMNS`: a configuration's mean where `against` is empty, else a difference."""
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
+    return write_files(out, {"ablation.csv": frame, "ablation.md": page}, SEVEN_DIGITS)
 
 
 def _cell_row(cell: SeedCell) -> dict[str, Any]:
@@ -84,21 +75,11 @@ def _pair_row(pair: SeedPair) -> dict[str, Any]:
     }
 
 
-def _heads(known: Sequence[Configuration]) -> tuple[str, ...]:
-    """The columns that tell configurations apart, where all of them have the same ones."""
-    heads = known[0].settings
-    same = all(own.settings.keys() == heads.keys() for own in known)
-    return tuple(heads) if same else ()
-
-
 def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
     """A line per reason, with the metrics and, if not all, the configurations that it is for."""
-    groups: dict[str, list[SeedCell]] = {}
-    for cell in cells:
-        if cell.reason:
-            groups.setdefault(cell.reason, []).append(cell)
     every = len({cell.configuration.label for cell in cells})
-    for reason, own in groups.items():
+    for reason in dict.fromkeys(cell.reason for cell in cells if cell.reason):
+        own = [cell for cell in cells if cell.reason == reason]
         titles = ", ".join(dict.fromkeys(cell.metric.title for cell in own))
         labels = dict.fromkeys(cell.configuration.label for cell in own)
         where = "" if len(labels) == every else f" ({'; '.join(labels)})"
@@ -108,11 +89,8 @@ def _missing(cells: Sequence[SeedCell]) -> Iterator[str]:
 def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
     """The notes of datasets, methods and the table, each once, and which methods are left out."""
     shown = [(own.label, item) for own in known for item in own.methods.values()]
-    lines = [
-        *_item_notes([(dataset.title, dataset) for dataset in results.datasets]),
-        *_item_notes(shown),
-        *results.notes,
-    ]
+    datasets = [(dataset.title, dataset) for dataset in results.datasets]
+    lines = [*_item_notes(datasets), *_item_notes(shown), *results.notes]
     left = [method.title for method in results.methods if TRAINING_SEED not in method.variant]
     if left:
         lines.append(f"Not here, since they name no training seed: {'; '.join(left)}")
@@ -121,12 +99,9 @@ def _notes(results: Results, known: Sequence[Configuration]) -> list[str]:
 
 def _item_notes(items: Sequence[tuple[str, Item]]) -> list[str]:
     """A line per note, after the labels of what it is about unless that is all of them."""
-    labels: dict[str, dict[str, None]] = {}
-    for label, item in items:
-        if item.note:
-            labels.setdefault(item.note, {})[label] = None
     every = len(dict(items))
-    return [
-        note if len(own) == every > 1 else f"{'; '.join(own)}: {note}"
-        for note, own in labels.items()
-    ]
+    lines: list[str] = []
+    for note in dict.fromkeys(item.note for _, item in items if item.note):
+        own = dict.fromkeys(label for label, item in items if item.note == note)
+        lines.append(note if len(own) == every > 1 else f"{'; '.join(own)}: {note}")
+    return lines

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -23,10 +22,10 @@ GROUP = ["dataset", "method", "device", "machine", "threads"]
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
-    """Write ``cost.csv`` (a row per dataset, method and machine), ``cost_images.csv`` and
-    ``cost.md``, and where scores are there ``cost_seconds.png`` and ``.pdf``."""
+    """Write ``cost.csv`` (see `summarize_costs`), ``cost_images.csv`` and ``cost.md``, and where
+    scores are there ``cost_seconds.png`` and ``.pdf``."""
     table = summarize_costs(results)
-    rows = _rows(table)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
     titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
     page = filled("pages/cost.md", results=results, rows=rows, titles=titles)
     files = {"cost.csv": table, "cost_images.csv": _frame(results), "cost.md": page}
@@ -69,8 +68,3 @@ def _frame(results: Results) -> pd.DataFrame:
     frame = pd.DataFrame([asdict(cost) for cost in results.costs], columns=names)
     whole = dict.fromkeys(("pixels", "peak_bytes", "threads"), "Int64")
     return frame.astype({**whole, "seconds": float, "first": float})
-
-
-def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
-    """The rows, None where a value is unknown."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -33,15 +34,12 @@ HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv`` and ``published.md``."""
     rows = against(results)
-    page = filled(
-        "pages/published.md",
-        results=results,
-        rows=rows,
-        cells=_cells,
-        remarks=_remarks(rows),
-        explanation=EXPLANATION,
-        nothing=NOTHING,
-    )
+    told: dict[str, Any] = {
+        "remarks": _remarks(rows),
+        "explanation": EXPLANATION,
+        "nothing": NOTHING,
+    }
+    page = filled("pages/published.md", results=results, rows=rows, cells=_cells, **told)
     files = {"published.csv": _frame(rows), "published.md": page}
     return write_files(out, files, SEVEN_DIGITS)
 
@@ -88,16 +86,14 @@ def _cells(row: Against) -> tuple[str, ...]:
 
 def _remarks(rows: Sequence[Against]) -> list[str]:
     """One line per thing that is unlike or known of the protocol, with where it holds."""
-    lines = dict.fromkeys(
+    lines = [
         f"Not comparable: {row.dataset}, {row.metric}: {reason}"
         for row in rows
         if row.verdict == "not comparable"
         for reason in row.unlike
-    )
-    lines |= dict.fromkeys(
-        f"Protocol of {row.source}, {text}" for row in rows for text in row.protocol
-    )
-    return list(map(printable, lines))
+    ]
+    lines += [f"Protocol of {row.source}, {text}" for row in rows for text in row.protocol]
+    return list(map(printable, dict.fromkeys(lines)))
 
 
 def _frame(rows: Sequence[Against]) -> pd.DataFrame:

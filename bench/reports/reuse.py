@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ class Rendered:
         self.of = json_sha256([results.provenance, _scores(results)])
         self._key = _key(results, view)
         self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
-        self._known = _read(self._memory)
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
 
     def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
         """The files of report `name`, if there are any and they are still what would be rendered.
@@ -59,12 +62,12 @@ class Rendered:
 
 def _key(results: Results, view: View) -> str:
     """Hash of everything a report is made from: results, view, pictures and our own code."""
-    names = [field.name for field in dataclasses.fields(results) if field.name != "scores"]
-    fields = {name: getattr(results, name) for name in names}
+    names = (field.name for field in dataclasses.fields(results) if field.name != "scores")
+    fields = sorted((name, getattr(results, name)) for name in names)
     pictures = [_stamp(path) for path in results.files()]
     groups = sorted((key, sorted(group)) for key, group in (view.groups or {}).items())
     shown = repr((dataclasses.replace(view, groups=view.groups and {}), groups))
-    return json_sha256([repr(sorted(fields.items())), shown, _scores(results), pictures, _code()])
+    return json_sha256([repr(fields), shown, _scores(results), pictures, _code()])
 
 
 def _scores(results: Results) -> str:
@@ -83,10 +86,3 @@ def _stamp(path: Path) -> list[int]:
     except OSError:
         return []
     return [stat.st_size, stat.st_mtime_ns]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

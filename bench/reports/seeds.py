@@ -31,15 +31,9 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     columns = ["dataset", "metric", "a", "b", "difference", "changes"]
     titles = {item.name: item.title for item in (*results.datasets, *results.methods)}
     titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
-    page = filled(
-        "pages/seeds.md",
-        results=results,
-        rows=rows,
-        changes=changes,
-        titles=titles,
-        digits={metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4},
-        nan=np.nan,
-    )
+    digits = {metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4}
+    told: dict[str, Any] = {"rows": rows, "changes": changes, "titles": titles, "digits": digits}
+    page = filled("pages/seeds.md", results=results, nan=np.nan, **told)
     files = {
         "seeds.csv": pd.DataFrame(rows),
         "seeds_images.csv": _images(results.repeats),

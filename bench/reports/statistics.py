@@ -36,12 +36,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         resamples=RESAMPLES,
         min_images=MIN_IMAGES,
     )  # fmt: skip
-    files = {
-        "statistics.csv": found.cells,
-        "statistics_pairs.csv": found.pairs,
-        "statistics.md": page,
-    }
-    return write_files(out, files, SEVEN_DIGITS)
+    frames = {"statistics.csv": found.cells, "statistics_pairs.csv": found.pairs}
+    return write_files(out, {**frames, "statistics.md": page}, SEVEN_DIGITS)
 
 
 def _row(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, Any]:
@@ -53,12 +49,11 @@ def _row(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, Any]:
         return {"reasons": "; ".join(reasons), "cells": []}
     known = [cell for cell in cells if cell["n"] and not math.isnan(cell["groups"])]
     best = next(cell["method"] for cell in cells if cell["rank"] == 1)
+    told = (_against(best, cell["method"], pairs, metric, found.alpha) for cell in cells)
     return {
         "sizes": ", ".join(dict.fromkeys(counted(c["n"], int(c["groups"])) for c in known)),
         "compared": found.comparisons.get((dataset, metric.name)),
-        "cells": [
-            (cell, _against(best, cell["method"], pairs, metric, found.alpha)) for cell in cells
-        ],
+        "cells": list(zip(cells, told, strict=True)),
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +14,6 @@ import numpy as np
 import pandas as pd
 import skimage.data
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -31,54 +28,6 @@ from cassr.pipeline import CasSRPipeline  # noqa: E402
 from cassr.training.stages import get_stage  # noqa: E402
 
 MAIN = "#b3470f"
-
-
-def bare(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-# -- architecture.png: the rooms and their imports -----------------------------------------------
-
-PACKAGES = {"bench": "#dfe5ee", "cassr": "#fbd9b5", "baselines": "#d9ead3"}
-EDGE, ARROW = "#30363f", "#8a93a0"
-WIDTH, HEIGHT, RISE = 1.7, 0.5, 1.15
-
-
-def architecture() -> None:
-    floors = tomllib.loads((ROOT / "docs" / "rooms.toml").read_text())["floor"]
-    middles = {
-        name: ((i - (len(floor) - 1) / 2) * (WIDTH + 0.35), number * RISE)
-        for number, floor in enumerate(floors)
-        for i, name in enumerate(floor)
-    }
-    figure, axes = plt.subplots(figsize=(9.5, 9), layout="constrained")
-    for start, end in sorted(arrows(set(middles))):
-        (x0, y0), (x1, y1) = middles[start], middles[end]
-        style = {"arrowstyle": "-|>", "color": ARROW, "lw": 0.6, "alpha": 0.7, "shrinkA": 0}
-        heads = (x1, y1 + HEIGHT / 2), (x0, y0 - HEIGHT / 2)
-        axes.annotate("", *heads, arrowprops=style, zorder=1)
-    for name, (x, y) in middles.items():
-        corner, colour = (x - WIDTH / 2, y - HEIGHT / 2), PACKAGES[name.partition(".")[0]]
-        box = FancyBboxPatch(corner, WIDTH, HEIGHT, "round,pad=0.03", fc=colour, ec=EDGE, lw=0.8)
-        box.set_zorder(2)
-        axes.add_patch(box)
-        axes.text(x, y, name.replace(".", "/"), ha="center", va="center", fontsize=8, zorder=3)
-    axes.axis((-4.3, 4.3, -0.6, (len(floors) - 1) * RISE + 0.6))
-    axes.axis("off")
-    figure.savefig(HERE / "architecture.png", dpi=90)
-
-
-def arrows(rooms: set[str]) -> set[tuple[str, str]]:
-    """(room, room it imports from), without what every room of its package imports."""
-    found = set()
-    for file in (file for top in PACKAGES for file in (ROOT / top).rglob("*.py")):
-        room = ".".join(file.parent.relative_to(ROOT).parts)
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for target in (f"{node.module}.{alias.name}." for alias in node.names):
-                    within = [each for each in rooms if target.startswith(f"{each}.")]
-                    found.add((room, max(within, key=len, default="")))
-    return {(a, b) for a, b in found if b and a != b and not b.endswith(".base")}
 
 
 # -- degradation.png: one photograph under six seeds of both presets -----------------------------
@@ -153,7 +102,7 @@ def draw_board(axes: Axes, board: bench.Leaderboard, metric: str) -> None:
     axes.set_title(f"{spec.title} {spec.arrow}", fontsize=8, loc="left")
     axes.tick_params(axis="x", labelsize=7)
     axes.margins(x=0.18)
-    bare(axes)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def crops() -> list[tuple[str, np.ndarray]]:
@@ -188,7 +137,7 @@ def training() -> None:
             axes.plot(log["step"], log[column], color=MAIN, lw=0.6, alpha=0.4)
             smooth = log[column].rolling(7, center=True, min_periods=1).median()
             axes.plot(log["step"], smooth, color=MAIN, lw=1.6)
-            bare(axes)
+            axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="#dddddd", lw=0.6)
             axes.set(**({"title": stage} if column == "loss" else {"xlabel": "step"}))
     figure.savefig(HERE / "training.png", dpi=100, metadata={"Software": None})
@@ -209,7 +158,7 @@ def miniature() -> None:
     half.save(HERE / "miniature.jpg", quality=88)
 
 
-FIGURES = (architecture, degradation, first_look, training, miniature)
+FIGURES = (degradation, first_look, training, miniature)
 
 if __name__ == "__main__":
     for draw in FIGURES:

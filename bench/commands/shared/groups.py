@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
+
+METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+"""What help shows for a value, unless an option says more."""
 
 
 def option(help: str, *names: str, default: Any = None, **more: Any) -> Any:
@@ -82,8 +86,11 @@ def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
         names = declared.metadata["names"] or ([flag] if declared.default is False else [])
         more = declared.metadata["more"]
         for kind in (hint, *get_args(hint)):
+            of_list = get_args(kind)[0] if get_origin(kind) is list else kind
             if get_origin(kind) is Literal:
                 words = get_args(kind)
                 more = {"parser": _one_of(flag, words), "metavar": "|".join(words), **more}
+            elif of_list in METAVARS and declared.metadata["kind"] is typer.Option:
+                more = {"metavar": METAVARS[of_list], **more}
         default = declared.metadata["kind"](declared.default, *names, **more)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -77,10 +77,16 @@ def _shared(name: str) -> Any:
     return typer.Option(*names, **{key: said for key, said in told.items() if key != "flag"})
 
 
+def told(name: str, *names: str, **more: Any) -> Any:
+    """As `option`, with the words of options.toml."""
+    words = dict(_WORDS[name])
+    return option(words.pop("help"), *names, **words, **more)
+
+
 Marks = Literal["best", "significant"]
-MARKS = "Mark best and second best, or the best and all that are not told apart from it."
 Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
 Store = Annotated[Path | None, _shared("store")]
+Out = Annotated[Path | None, _shared("out")]
 Metrics = Annotated[list[str] | None, _shared("metrics")]
 Protocol = Annotated[str | None, _shared("protocol")]
 SrName = Annotated[str, _shared("sr-name")]
@@ -104,10 +110,8 @@ Scale = Annotated[int, _shared("scale")]
 class Choice:
     """What is taken of a suite, or instead of what it names."""
 
-    methods: list[str] | None = option(
-        "Names, spandrel:FILE, folder:PATH@NAME, FILE.py[:NAME], FILE.onnx; comma list or repeated."
-    )
-    datasets: list[str] | None = option("Dataset names or folder:PATH; comma list or repeated.")
+    methods: list[str] | None = told("methods")
+    datasets: list[str] | None = told("datasets")
     metrics: Metrics = None
     protocol: Protocol = None
     limit: Limit = None
@@ -134,23 +138,14 @@ class StoredChoice(Choice):
 
     scale: Scale = 4
     modcrop: Modcrop = False
-    device: str = option(
-        "Scores made on cpu, cuda or mps, which need not be here; default: what is stored.",
-        default="auto",
-        metavar="NAME",
-    )
+    device: str = told("device of scores", default="auto")
     seed: Seed = None
     store: Store = None
 
     def options(self) -> RunOptions:
         store, device = self.store or default_store(), resolve_device("auto")
         return RunOptions(
-            store,
-            device,
-            seed=self.seed,
-            limit=self.limit,
-            scale=self.scale,
-            modcrop=self.modcrop,
+            store, device, seed=self.seed, limit=self.limit, scale=self.scale, modcrop=self.modcrop
         )
 
 
@@ -163,15 +158,8 @@ class Work:
     device: Device = "auto"
     workers: WorkerCount = None
     image_timeout: ImageTimeout = IMAGE_TIMEOUT
-    on: str = option(
-        "Where to work: local, or on a Ray cluster, ray (RAY_ADDRESS, or this machine's own).",
-        default=LOCAL,
-        metavar="local|ray|ray://HEAD:PORT",
-    )
-    shard: str | None = option(
-        "Only part I of N; default: as accelerate or torchrun say, else everything.",
-        metavar="I/N",
-    )
+    on: str = told("on", default=LOCAL)
+    shard: str | None = told("shard")
     seed: Seed = None
     store: Store = None
 
@@ -199,25 +187,10 @@ class Work:
 class ViewOptions:
     """How results are shown, and where they may be written."""
 
-    marks: Marks = option(MARKS, default="best")
-    compare: Literal["published", "measured"] | None = option(
-        "published: published values beside measured ones. measured: the methods of "
-        "results/measured, where images and metrics are the same."
-    )
-    reports: list[str] | None = option(
-        "Only these reports; comma list or repeated. `cost` is made only when named."
-    )
-    region: list[str] | None = option(
-        "A square for the panels, in HR pixels, instead of where methods differ; repeatable.",
-        metavar="DATASET:IMAGE:X,Y,SIDE",
-    )
-    panel_scores: list[str] | None = option(
-        "Scores to print below each crop of the panels; comma list or repeated.",
-        metavar="METRIC",
-    )
-    originals: bool = option(
-        "Full pictures in the HTML report, or thumbnails alone.",
-        "--originals/--no-originals",
-        default=True,
-    )
+    marks: Marks = told("marks", default="best")
+    compare: Literal["published", "measured"] | None = told("compare")
+    reports: list[str] | None = told("reports")
+    region: list[str] | None = told("region")
+    panel_scores: list[str] | None = told("panel-scores")
+    originals: bool = told("originals", "--originals/--no-originals", default=True)
     overwrite: Overwrite = False

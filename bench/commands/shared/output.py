@@ -36,16 +36,29 @@ def go_offline(offline: bool) -> None:
         os.environ.update(HF_HUB_OFFLINE="1", CASSR_BENCH_OFFLINE="1")
 
 
-def tell(as_json: bool, value: object, *lines: str) -> None:
-    """Print a value as JSON, or lines for people."""
+def tell(as_json: bool, value: object, *told: str | Callable[[], None]) -> None:
+    """Print a value as JSON; or, for people, lines and what is printed by a call."""
     if as_json:
         print_json(value)
-    for line in () if as_json else lines:
-        typer.echo(line)
+    for each in () if as_json else told:
+        typer.echo(each) if isinstance(each, str) else each()
 
 
 def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True))
+
+
+def exit_if(failed: object) -> None:
+    """End with the exit code of a command that is done, but not for all."""
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def warn(lead: str, lines: Sequence[str]) -> None:
+    """Say lines on standard error, as many as are read."""
+    more = [f"and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+    for line in (*lines[:MAX_LINES], *more):
+        typer.echo(f"{lead}: {line}", err=True)
 
 
 def report_failures(failures: Sequence[tuple[str, str]], store: Path) -> None:
@@ -54,10 +67,7 @@ def report_failures(failures: Sequence[tuple[str, str]], store: Path) -> None:
     Where that leaves something out, a file in the store lists all.
     """
     lines = list(_failure_lines(failures))
-    for line in lines[:MAX_LINES]:
-        typer.echo(f"failed: {line}", err=True)
-    if len(lines) > MAX_LINES:
-        typer.echo(f"failed: and {len(lines) - MAX_LINES} more", err=True)
+    warn("failed", lines)
     every = "".join(f"{what}: {reason}\n" for what, reason in failures)
     if every.count("\n") > len(lines[:MAX_LINES]):
         from bench.base.records import write_atomic

@@ -23,21 +23,17 @@ from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
 from bench.files.safe_csv import write_files
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.reports.figures.style import UNDATED, font_file, in_font
+from bench.reports.figures.style import font_file, in_font, pdf
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
 FOLDER = "panels"
 PER_DATASET = 4
-TILE = 224
-MARGIN = 8
-FONT_SIZE = 16
-LINES = 3
-ONE_ROW = 5
-BOX = (224, 0, 0)
-INK = (0, 0, 0)
-PAPER = (255, 255, 255)
-EMPTY = (238, 238, 238)
+TILE, MARGIN, FONT_SIZE = 224, 8, 16
+"""Pixels; tiles are about as large."""
+LINES, ONE_ROW = 3, 5
+"""At most: of a name, and tiles in a row alone."""
+BOX, INK, PAPER, EMPTY = (224, 0, 0), (0, 0, 0), (255, 255, 255), (238, 238, 238)
 
 
 class Tile(NamedTuple):
@@ -79,12 +75,11 @@ def _chosen(
 
 def _save(image: Image.Image, path: Path) -> list[Path]:
     """PNG, and PDF of the same pixels, losslessly, 200 to the inch; `path` has no suffix."""
-    png, pdf = io.BytesIO(), io.BytesIO()
+    png = io.BytesIO()
     image.save(png, "PNG")
     figure = Figure((image.width / 200, image.height / 200), dpi=200)
     figure.figimage(np.asarray(image))
-    figure.savefig(pdf, format="pdf", dpi=200, metadata=UNDATED["pdf"])
-    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf.getvalue()}
+    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf(figure)}
     return write_files(path.parent, files)
 
 
@@ -127,7 +122,9 @@ def panel(
     if not comparable or min(comparable[0].shape[:2]) < pictures.scale:
         return None
     size, scale = comparable[0].shape, pictures.scale
-    lr = _fitting_lr(pictures, size)
+    lr = _read(pictures.lr)
+    if lr is not None and lr.shape[:2] != tuple(side // scale for side in size[:2]):
+        lr = None  # not that of pictures of this size
     region = choose_region(comparable, scale) if shown is None else _fitted(shown, size, scale)
     cut = region.scaled(scale)
     tiles = [_tile(titles[name], rgb, size, cut, told.get(name, "")) for name, rgb in sr.items()]
@@ -155,21 +152,12 @@ def _read(path: Path | None) -> np.ndarray | None:
         return None
 
 
-def _fitting_lr(pictures: PictureSet, size: tuple[int, ...]) -> np.ndarray | None:
-    """The LR image, or None where it is absent or not the one of pictures of this size."""
-    lr = _read(pictures.lr)
-    if lr is None or lr.shape[:2] != tuple(side // pictures.scale for side in size[:2]):
-        return None
-    return lr
-
-
 def _tile(
     name: str, rgb: np.ndarray | None, size: tuple[int, ...], region: Region, scores: str = ""
 ) -> Tile:
-    if rgb is None:
-        return Tile(f"{name} (no image)", None, scores)
-    if rgb.shape != size:
-        return Tile(f"{name} (other size)", None, scores)
+    if rgb is None or rgb.shape != size:
+        why = "no image" if rgb is None else "other size"
+        return Tile(f"{name} ({why})", None, scores)
     return Tile(name, region.cut(rgb), scores)
 
 
@@ -177,7 +165,8 @@ def compose(name: str, whole: np.ndarray, region: Region, tiles: Sequence[Tile])
     """Lay out the whole picture with its box at the left and the tiles in one or two rows."""
     rows = 1 if len(tiles) <= ONE_ROW else 2
     columns = -(-len(tiles) // rows)
-    side = _tile_side(tiles)
+    largest = max(tile.rgb.shape[0] for tile in tiles if tile.rgb is not None)
+    side = largest * max(1, round(TILE / largest))  # of all, enlarged by a whole number
     names = [_wrapped(tile.name, side) + _wrapped(tile.scores, side) for tile in tiles]
     names.append(_wrapped(name, side))
     step = side + _line_height() * max(map(len, names)) + MARGIN
@@ -192,12 +181,6 @@ def compose(name: str, whole: np.ndarray, region: Region, tiles: Sequence[Tile])
         canvas.paste(_enlarged(tile.rgb, side), place)
         _draw_name(canvas, lines, place[0] + side / 2, place[1] + side)
     return canvas
-
-
-def _tile_side(tiles: Sequence[Tile]) -> int:
-    """Side of all tiles: the largest crop, enlarged by a whole number to about `TILE`."""
-    side = max(tile.rgb.shape[0] for tile in tiles if tile.rgb is not None)
-    return side * max(1, round(TILE / side))
 
 
 def _draw_name(canvas: Image.Image, lines: Sequence[str], middle: float, top: int) -> None:
@@ -239,14 +222,11 @@ def _wrapped(name: str, width: int) -> list[str]:
             kept, _, moved = lines[-1].rpartition(" ")
             lines[-1:] = [kept, moved + char] if kept else [lines[-1], char]
     if len(lines) > LINES:
-        lines = [*lines[: LINES - 1], _shortened(lines[LINES - 1], width)]
+        last = lines[LINES - 1]
+        while _font().getlength(last + "…") > width:
+            last = last[:-1]
+        lines = [*lines[: LINES - 1], last + "…"]
     return [line.strip() for line in lines if line]
-
-
-def _shortened(line: str, width: int) -> str:
-    while _font().getlength(line + "…") > width:
-        line = line[:-1]
-    return line + "…"
 
 
 @cache

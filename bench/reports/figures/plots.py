@@ -19,16 +19,8 @@ from matplotlib.figure import Figure
 
 from bench.base.text import slug
 from bench.base.types import MetricSpec
-from bench.reports.figures.style import (
-    COLOURS,
-    MARKERS,
-    STYLE,
-    add_legend,
-    new_figure,
-    plain_numbers,
-    save,
-    short,
-)
+from bench.reports.figures import style
+from bench.reports.figures.style import COLOURS, MARKERS, short
 from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.results import Item, Results
 from bench.results.table_stats import Statistics, common_scores, statistics
@@ -59,7 +51,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         }
         for name, figure in drawn.items():
             if figure is not None:
-                written += save(figure, out / FOLDER / slug(dataset) / name)
+                written += style.save(figure, out / FOLDER / slug(dataset) / name)
     return written
 
 
@@ -88,22 +80,22 @@ def perception_distortion(results: Results, found: Statistics, dataset: str) -> 
 def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     """Ranks of the methods by every tested metric, with the range of 95 % of the resamples.
 
-    As wide as a page at most, with more metrics in further rows. None where
-    nothing was tested or there is one method.
+    As wide as a page at most, with more metrics in further rows. None where nothing was tested or
+    there is one method.
     """
-    tested = [metric for metric in results.metrics if len(_ranked(found, dataset, metric))]
+    tested = [m for m in results.metrics if len(_of(found, dataset, m, "rank"))]
     if not tested or len(results.methods) < 2:
         return None
     count, rows = len(results.methods), -(-len(tested) // RANKS_ACROSS)
     columns = -(-len(tested) // rows)
     width = min(PAGE_WIDTH, 1.6 + 1.2 * columns)
     height = min(PAGE_HEIGHT, 0.3 + rows * (0.6 + 0.19 * count))
-    with mpl.rc_context(fname=STYLE):
+    with mpl.rc_context(fname=style.STYLE):
         figure = Figure((width, height), layout="constrained")
         figure.suptitle(_title(results, dataset), fontsize=8)
         places = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
         for axes, metric in zip(places, tested, strict=False):
-            _rank_column(axes, results, _ranked(found, dataset, metric), metric)
+            _rank_column(axes, results, _of(found, dataset, metric, "rank"), metric)
         for axes in places[len(tested) :]:
             axes.remove()
         places[0].set_yticks(range(count), [short(method.title) for method in results.methods])
@@ -128,7 +120,7 @@ def two_best(results: Results, found: Statistics, dataset: str) -> Figure | None
     """The best method image by image against the second best, by the first tested metric."""
     items = {method.name: method for method in results.methods}
     for metric in results.metrics:
-        ranked = _ranked(found, dataset, metric).sort_values("rank", kind="stable")
+        ranked = _of(found, dataset, metric, "rank").sort_values("rank", kind="stable")
         if len(ranked) > 1:
             best, second, *_ = ranked.index
             return against(results, dataset, metric, items[second], items[best])
@@ -140,16 +132,15 @@ def against(results: Results, dataset: str, metric: MetricSpec, a: Item, b: Item
 
     None where fewer than six images have both.
     """
-    own = results.scores[
-        (results.scores["dataset"] == dataset) & (results.scores["metric"] == metric.name)
-    ]
+    scores = results.scores
+    own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric.name)]
     table = own.pivot(index="image", columns="method", values="value").astype(float)
     pairs = table[[a.name, b.name]].replace([math.inf, -math.inf], math.nan).dropna().to_numpy()
     if len(pairs) < MIN_IMAGES:
         return None
     sign = 1 if metric.better == "higher" else -1
     wins = int((sign * (pairs[:, 1] - pairs[:, 0]) > 0).sum())
-    figure, axes = new_figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
+    figure, axes = style.new_figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
     margin = 0.05 * float(np.ptp(pairs)) or 1.0
     limits = (float(pairs.min()) - margin, float(pairs.max()) + margin)
     axes.plot(limits, limits, color="#555555", lw=0.8, ls="--")
@@ -186,7 +177,7 @@ def score_against(
             halves = _paired_halves(results, dataset, metric)
             figure, axes = _scatter(results, dataset, x, y, {}, halves)
             axes.set_xscale("log")
-            plain_numbers(axes.xaxis)
+            style.plain_numbers(axes.xaxis)
             axes.set_xlabel(label)
             _metric_axis(axes, metric, "up")
             return figure
@@ -201,10 +192,6 @@ def _of(found: Statistics, dataset: str, metric: MetricSpec, known: str) -> pd.D
     cells = found.cells
     own = cells[(cells["dataset"] == dataset) & (cells["metric"] == metric.name)]
     return own[np.isfinite(own[known].astype(float))].set_index("method")
-
-
-def _ranked(found: Statistics, dataset: str, metric: MetricSpec) -> pd.DataFrame:
-    return _of(found, dataset, metric, "rank")
 
 
 def _means(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, float]:
@@ -234,7 +221,7 @@ def _scatter(
     down: Mapping[str, float],
 ) -> tuple[Figure, Axes]:
     """The methods at `x` and `y` with bars that reach so far; all bars lie below all markers."""
-    figure, axes = new_figure(f"{_title(results, dataset)}\n{BARS}")
+    figure, axes = style.new_figure(f"{_title(results, dataset)}\n{BARS}")
     steps = max(1, len(results.methods) - 1)
     for index, method in enumerate(results.methods):
         name = method.name
@@ -247,7 +234,7 @@ def _scatter(
             )  # fmt: skip
             for bar in bars.lines[2]:
                 bar.set_zorder(2)
-    add_legend(figure, axes)
+    style.add_legend(figure, axes)
     return figure, axes
 
 

@@ -17,9 +17,8 @@ from bench.results.view import ShownRegion
 if TYPE_CHECKING:
     import pandas as pd
 
-SHARE = 4
-SMALLEST = 12
-LARGEST = 64
+SHARE, SMALLEST, LARGEST = 4, 12, 64
+"""A region is a quarter of the LR image's shorter side, from 12 to 64 pixels."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ def parse_region(text: str, images: Mapping[str, Sequence[str]]) -> ShownRegion:
     if image not in images[dataset]:
         hint = suggestion(image, images[dataset])
         raise DataError(f"--region: no image '{printable(image)}' in {printable(dataset)}{hint}")
-    left, top, side = (int(number) for number in found.groups())
-    return ShownRegion(dataset, image, left, top, side)
+    return ShownRegion(dataset, image, *map(int, found.groups()))
 
 
 def choose_region(pictures: Sequence[np.ndarray], scale: int) -> Region:
@@ -74,19 +72,16 @@ def choose_region(pictures: Sequence[np.ndarray], scale: int) -> Region:
         scale: SR side / LR side; the square lies on the LR image's pixel grid.
     """
     height, width = (side // scale for side in pictures[0].shape[:2])
-    side = _side(height, width)
+    shorter = min(height, width)
+    side = min(shorter, max(SMALLEST, min(LARGEST, shorter // SHARE)))
     if len(pictures) < 2:
         return Region((width - side) // 2, (height - side) // 2, side)
-    spread = _pooled(_spread(pictures), height, width, scale)
-    sums = _window_sums(spread, side)
-    top, left = np.unravel_index(int(np.argmax(sums)), sums.shape)
+    spread = _spread(pictures)[: height * scale, : width * scale]
+    pooled = spread.reshape(height, scale, width, scale).mean(axis=(1, 3))
+    total = np.pad(pooled, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    top, left = np.unravel_index(int(np.argmax(sums.round(6))), sums.shape)
     return Region(int(left), int(top), side)
-
-
-def _side(height: int, width: int) -> int:
-    """A quarter of the shorter side, but neither too small to show nor larger than the image."""
-    shorter = min(height, width)
-    return min(shorter, max(SMALLEST, min(LARGEST, shorter // SHARE)))
 
 
 def _spread(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -99,18 +94,6 @@ def _spread(pictures: Sequence[np.ndarray]) -> np.ndarray:
         squares += grey * grey
     n = len(pictures)
     return np.sqrt(n * squares - total * total) / n
-
-
-def _pooled(spread: np.ndarray, height: int, width: int, scale: int) -> np.ndarray:
-    cut = spread[: height * scale, : width * scale]
-    return cut.reshape(height, scale, width, scale).mean(axis=(1, 3))
-
-
-def _window_sums(values: np.ndarray, side: int) -> np.ndarray:
-    """Sums over all side x side squares, (H - side + 1, W - side + 1)."""
-    total = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-    return sums.round(6)
 
 
 def choose_pictures(results: Results, dataset: str, limit: int) -> list[PictureSet]:

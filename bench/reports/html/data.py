@@ -52,13 +52,11 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
         ``meanRanks``: `mean_rank_intervals` by dataset. ``parts``: to be filled, by dataset.
     """
     per_image = [metric.name for metric in results.metrics if metric.kind == "image"]
-    columns = [
-        {
-            **{"name": m.name, "title": printable(m.title), "lower": m.better == "lower"},
-            **{"digits": m.digits, "image": per_image.index(m.name) if m.kind == "image" else None},
-        }
+    columns: list[dict[str, Any]] = [
+        {"name": m.name, "title": printable(m.title), "lower": m.better == "lower",
+         "digits": m.digits, "image": per_image.index(m.name) if m.kind == "image" else None}
         for m in results.metrics
-    ]
+    ]  # fmt: skip
     items = {"datasets": results.datasets, "methods": results.methods}
     return {
         **{"originals": originals, "columns": columns, "parts": []},
@@ -73,8 +71,7 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
 def _values(frame: pd.DataFrame) -> list[list[Any]]:
     """Rows as JSON has them: null for NaN, words for what is infinite."""
     words = frame.astype(object).replace({math.inf: "inf", -math.inf: "-inf"})
-    rows: list[list[Any]] = json.loads(words.to_json(orient="values", double_precision=15))
-    return rows
+    return list(json.loads(words.to_json(orient="values", double_precision=15)))
 
 
 def _rows(results: Results, shown: Mapping[Source, Shown | str]) -> list[list[list[Any]]]:
@@ -94,7 +91,12 @@ def _rows(results: Results, shown: Mapping[Source, Shown | str]) -> list[list[li
             for method in methods
         ]
         place, size = places[item.dataset], _full_size(sources, item.scale)
-        addresses = [_source(source) for source in sources]
+        addresses = [
+            [source.folder, source.file, source.thumb]
+            if isinstance(source, Shown)
+            else printable(source or "") or None
+            for source in sources
+        ]
         parts[place].append([place, printable(item.image), item.scale, size, addresses, own])
     return parts
 
@@ -128,9 +130,3 @@ def _full_size(sources: Sequence[Shown | str | None], scale: int) -> list[int]:
     if known:
         return [known[0].width, known[0].height]
     return [lr.width * scale, lr.height * scale] if isinstance(lr, Shown) else [1, 1]
-
-
-def _source(source: Shown | str | None) -> list[str] | str | None:
-    if isinstance(source, Shown):
-        return [source.folder, source.file, source.thumb]
-    return printable(source) if source else None

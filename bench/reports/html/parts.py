@@ -42,11 +42,10 @@ def place_parts(results: Results, out: Path, folder: Path, view: View) -> Iterat
     for name in NAMES:
         report, files = get_report(name), rendered.files(name)
         with TemporaryDirectory() as scratch:
-            if files is not None:
-                yield _part(name, out, files, folder)
-            else:
-                made = report.load()(results, Path(scratch), view) if report.repeats else []
-                yield _part(name, Path(scratch), made, folder)
+            root = out if files is not None else Path(scratch)
+            if files is None:
+                files = report.load()(results, root, view) if report.repeats else []
+            yield _part(name, root, files, folder)
 
 
 def _part(name: str, root: Path, files: Sequence[Path], folder: Path) -> Part:

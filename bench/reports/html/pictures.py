@@ -17,15 +17,13 @@ from pathlib import Path
 from PIL import Image
 
 from bench.base.errors import ImageError
-from bench.base.records import copy_atomic, is_as_written, write_atomic
+from bench.base.records import copy_atomic, is_as_written, part_of
 from bench.base.text import slug, without_folders
 from bench.files.images import read_rgb
 from bench.results.results import PictureSet, Results
 
-PICTURES = "pictures"
-THUMBS = "thumbs"
-THUMB_SIDE = 240
-THUMB_QUALITY = 82
+PICTURES, THUMBS = "pictures", "thumbs"
+THUMB_SIDE, THUMB_QUALITY = 240, 82
 BROWSER_FORMATS = {"PNG": ".png", "JPEG": ".jpg"}
 CHANGES_COLOURS = ("icc_profile", "gamma", "chromaticity", "srgb", "exif", "transparency", "adobe")
 """Of a file's header: a browser would show other pixels than those that were scored."""
@@ -122,12 +120,8 @@ def _write(image: Image.Image, files: Sequence[Path], original: Path | None) -> 
         if original:
             copy_atomic(original, file)
         else:
-            write_atomic(file, _encoded(image, "PNG"))
+            with part_of(file) as part:
+                image.save(part, "PNG")
     image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BICUBIC)
-    write_atomic(thumb, _encoded(image, "JPEG", quality=THUMB_QUALITY))
-
-
-def _encoded(image: Image.Image, format: str, **options: int) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
+    with part_of(thumb) as part:
+        image.save(part, "JPEG", quality=THUMB_QUALITY)

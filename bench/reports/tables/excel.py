@@ -60,7 +60,10 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 
         @cache
         def formats(style: str, digits: int | None = None) -> Format:
-            number = {} if digits is None else {"num_format": _number_format(style, digits)}
+            number: dict[str, Any] = {}
+            if digits is not None:
+                sign = f'"{SIGNS[style]}"' if style in SIGNS else ""
+                number = {"num_format": f"0.{'0' * digits}".rstrip(".") + sign}
             return book.add_format({**STYLES[style], **number})
 
         _write_table(book.add_worksheet("Table"), formats, make_table(results, view))
@@ -107,8 +110,3 @@ def _write_frame(sheet: Worksheet, formats: Formats, frame: pd.DataFrame) -> Non
 
 def _text(value: object) -> str:
     return printable(value)[:CELL_LENGTH]
-
-
-def _number_format(style: str, digits: int) -> str:
-    sign = SIGNS.get(style, "")
-    return f"0.{'0' * digits}".rstrip(".") + (f'"{sign}"' if sign else "")

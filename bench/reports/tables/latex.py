@@ -9,14 +9,12 @@ import re
 import textwrap
 import tomllib
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.base.text import slug
 from bench.files.safe_csv import write_files
-from bench.reports.tables.layout import DASH, make_table
+from bench.reports.tables.layout import make_table
 from bench.reports.tables.markdown import environment
-from bench.reports.tables.table import Group, Label, TableCell
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -24,12 +22,6 @@ LABEL_WIDTH = 24
 WORD_LENGTH = 16
 BREAK = "\u200b"
 NOT_IN_T1 = "ĦħĸĿŀŉŦŧ"
-MARKS = {
-    "": "{}",
-    "best": r"\textcolor{{red}}{{\textbf{{{}}}}}",
-    "second": r"\textcolor{{blue}}{{\underline{{{}}}}}",
-    "undecided": r"{}$^{{\dagger}}$",
-}
 DELIMITERS = {
     **{"block_start_string": "<%", "block_end_string": "%>"},
     **{"variable_start_string": "<<", "variable_end_string": ">>"},
@@ -47,23 +39,17 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    return filled(
-        "pages/table.tex",
-        table=table,
-        label=slug(table.title),
-        in_line=_in_line,
-        multirow=_multirow,
-        stacked=lambda label: _shortstack(_wrapped(label)),
-        mean=_mean,
-        breakable=_breakable,
-    )
+    label, how = slug(table.title), {"wrapped": _wrapped, "breakable": _breakable}
+    return filled("pages/table.tex", table=table, label=label, **how)
 
 
 def standalone(table: str) -> str:
     """A document of one page around a table, whose label nothing refers to here."""
     lines = table.splitlines(keepends=True)
     unlabelled = "".join(line for line in lines if not line.startswith(r"\label"))
-    return filled("pages/standalone.tex", table=unlabelled, height=_page_height(table))
+    # A4 across, or longer, since a float does not break.
+    height = max(210, 70 + 6 * (table.count(r"\\") + 2 * table.count("\\par\n")))
+    return filled("pages/standalone.tex", table=unlabelled, height=height)
 
 
 def filled(template: str, **values: object) -> str:
@@ -71,42 +57,8 @@ def filled(template: str, **values: object) -> str:
     return environment(escape, **DELIMITERS).get_template(template).render(values)
 
 
-def _page_height(table: str) -> int:
-    """Millimetres that hold the table: A4 across, or longer, since a float does not break."""
-    line_ends = table.count(r"\\") + 2 * table.count("\\par\n")
-    return max(210, 70 + 6 * line_ends)
-
-
-def _multirow(group: Group) -> str:
-    """The dataset beside all its rows, in one line where there are too few of them."""
-    lines = [*_wrapped(group.label), escape(group.count)]
-    if len(lines) > len(group.rows):
-        return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_in_line(group.heading)}}}"
-    return rf"\multirow{{{len(group.rows)}}}{{*}}{{{_shortstack(lines)}}}"
-
-
-def _in_line(label: Label) -> str:
-    return escape(label.text) + _numbers(label.notes)
-
-
-def _wrapped(label: Label) -> list[str]:
-    lines = [escape(line) for line in textwrap.wrap(label.text, LABEL_WIDTH)] or [""]
-    return [*lines[:-1], lines[-1] + _numbers(label.notes)]
-
-
-def _shortstack(lines: Sequence[str]) -> str:
-    shown = [line for line in lines if line]
-    stack = r"\\".join(shown)
-    return rf"\shortstack[l]{{{stack}}}" if len(shown) > 1 else stack
-
-
-def _mean(cell: TableCell) -> str:
-    text = "--" if cell.text == DASH else cell.text.replace("-", "$-$").replace("inf", r"$\infty$")
-    return MARKS[cell.mark].format(text) + _numbers(cell.notes)
-
-
-def _numbers(notes: Sequence[int]) -> str:
-    return rf"\textsuperscript{{{','.join(map(str, notes))}}}" if notes else ""
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, LABEL_WIDTH) or [""]
 
 
 def _breakable(text: str) -> str:
@@ -122,10 +74,9 @@ def escape(text: str) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    return f"{found[1]}{{}}" if found[1] else _character(found[0])
-
-
-def _character(char: str) -> str:
+    char = found[0]
+    if found[1]:
+        return f"{char}{{}}"
     if char in _COMMANDS:
         return _COMMANDS[char]
     if char.isascii() or ("¡" <= char <= "ž" and char not in NOT_IN_T1):

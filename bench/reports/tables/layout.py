@@ -58,7 +58,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
     if not (results.datasets and results.methods and results.metrics):
         raise DataError("a report needs at least one dataset, method and metric; found none of one")
     summary = summarize(results)
-    absent = _absent(results, summary, view)
+    absent = _absent(results.metrics, summary, view)
     metrics = tuple(metric for metric in results.metrics if metric.name not in absent)
     summary = summary[summary["metric"].isin([metric.name for metric in metrics])]
     footnotes = _Footnotes()
@@ -94,28 +94,27 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
         notes=tuple(map(printable, [*_not_here(results.metrics, absent), *results.notes])),
         single=by_rows and len(results.datasets) == 1,
         marking="best" if view.groups is None else "significant",
-        comparisons=_comparisons(view, summary),
+        comparisons="" if view.groups is None else _comparisons(view.groups, summary),
     )
 
 
-def _absent(results: Results, summary: pd.DataFrame, view: View) -> dict[str, str]:
+def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) -> dict[str, str]:
     """Metrics that tables leave out, with what gets them or else why they are not here."""
     known = set(summary.loc[summary["n"] > 0, "metric"])
     if view.every_metric or not known:
         return {}
-    reasons = summary.groupby("metric")["reason"].first()
-    remedy = view.remedy or {}
-    names = (metric.name for metric in results.metrics if metric.name not in known)
+    reasons, remedy = summary.groupby("metric")["reason"].first(), view.remedy or {}
+    names = (metric.name for metric in metrics if metric.name not in known)
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
 
 
-def _not_here(metrics: Iterable[MetricSpec], absent: Mapping[str, str]) -> list[str]:
+def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
     """A line for all metrics of which the same is to be said."""
-    titles: dict[str, list[str]] = {}
-    for metric in metrics:
-        if metric.name in absent:
-            titles.setdefault(absent[metric.name], []).append(metric.title)
-    return [f"not here: {', '.join(names)}; {text}" for text, names in titles.items()]
+    lines = []
+    for text in dict.fromkeys(absent.values()):
+        titles = [metric.title for metric in metrics if absent.get(metric.name) == text]
+        lines.append(f"not here: {', '.join(titles)}; {text}")
+    return lines
 
 
 def count_comparisons(sizes: Iterable[int]) -> str:
@@ -126,25 +125,22 @@ def count_comparisons(sizes: Iterable[int]) -> str:
     return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"
 
 
-def _comparisons(view: View, summary: pd.DataFrame) -> str:
+def _comparisons(groups: Iterable[tuple[str, str]], summary: pd.DataFrame) -> str:
     """Of the groups: every two methods that have a mean are compared."""
-    if view.groups is None:
-        return ""
     known = summary[summary["n"] > 0].groupby(["dataset", "metric"]).size()
-    return count_comparisons(math.comb(int(known[key]), 2) for key in view.groups)
+    return count_comparisons(math.comb(int(known[key]), 2) for key in groups)
 
 
 def _item_labels(items: Sequence[Item], footnotes: _Footnotes) -> dict[str, Label]:
     """By name; a footnote that holds for several names them all."""
     notes = {item.name: item.note.removeprefix(f"{item.title}:").strip() for item in items}
-    titles: dict[str, list[str]] = {}
+    labels = {}
     for item in items:
-        titles.setdefault(notes[item.name], []).append(item.title)
-    texts = {note: note and f"{', '.join(names)}: {note}" for note, names in titles.items()}
-    return {
-        item.name: Label(printable(item.title), footnotes.number(texts[notes[item.name]]))
-        for item in items
-    }
+        note = notes[item.name]
+        titles = (other.title for other in items if notes[other.name] == note)
+        text = note and f"{', '.join(titles)}: {note}"
+        labels[item.name] = Label(printable(item.title), footnotes.number(text))
+    return labels
 
 
 def _common_set_notes(dataset: str, summary: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
@@ -162,17 +158,15 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
     own = summary[summary["dataset"] == dataset]
     images = int(own["images"].max()) if len(own) else 0
     sizes = sorted({int(n) for n in own["n"] if n > 0}) or [images]
-    if not images:
-        return ""
     if len(sizes) > 1:
         return f"n = {sizes[0]}–{sizes[-1]}"
-    return f"n = {images}" if sizes[0] == images else f"n = {sizes[0]} of {images}"
+    whole = f"n = {images}" if images else ""
+    return whole if sizes[0] == images else f"n = {sizes[0]} of {images}"
 
 
 def _cells(
     metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View, footnotes: _Footnotes
 ) -> dict[tuple[str, str, str], TableCell]:
-    """Cells by dataset, metric and method."""
     specs = {metric.name: metric for metric in metrics}
     cells: dict[tuple[str, str, str], TableCell] = {}
     for (dataset, metric), group in summary.groupby(["dataset", "metric"], sort=False):

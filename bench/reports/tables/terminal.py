@@ -108,7 +108,6 @@ def _dataset_lines(group: Group) -> list[str]:
 
 
 def _columns(table: Table, rows: Sequence[Row]) -> tuple[list[_Column], list[_Column]]:
-    """Those of the rows' labels, and those of their cells."""
     labels = [
         _column(head, [Text(str(row.labels[i])) for row in rows], LABEL_WIDTH)
         for i, head in enumerate(table.heads)
@@ -164,10 +163,9 @@ def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) 
         head = Text(_encodable(column.head, encoding))
         table.add_column(head, width=column.width, overflow="fold", vertical="top")
     for i, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-        shown = [cell.copy() for cell in cells]
-        for cell in shown:
+        for cell in cells:
             cell.plain = _encodable(cell.plain, encoding)
-        table.add_row(*shown, end_section=i in ends)
+        table.add_row(*cells, end_section=i in ends)
     return table
 
 
