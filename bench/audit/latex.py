@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bench.audit.cells import GridCell
+from bench.audit.cells import GridCell, Printed
 from bench.audit.latex_cell import read_cell, settled
-from bench.audit.latex_macros import Macros, after_arguments, own_macros
+from bench.audit.latex_macros import Macros, after_arguments, group, own_macros
 from bench.base.errors import DataError
 
 TABULAR = re.compile(
@@ -19,6 +19,8 @@ TABULAR = re.compile(
     r"|xtabular\*?|xltabular|NiceTabular[X*]?)\}"
 )
 UNREAD = re.compile(r"\\begin\s*\{((?:long|tall)?tblr|tabbing)\}")
+FLOAT = re.compile(r"\\(begin|end)\s*\{(?:wrap|side|long)?table\*?\}")
+CAPTION = re.compile(r"\\(?:caption|captionof\s*\{table\})\*?\s*(?:\[[^\]]*\])?\s*(?=\{)")
 INPUT = re.compile(r"\\(?:input|include)\s*\{([^}]*)\}")
 RULES = re.compile(
     r"\\(?:(?:top|mid|bottom)rule(?:\s*\[[^\]]*\])?|h(?:dash)?line|morecmidrules"
@@ -34,32 +36,31 @@ BLOCK = re.compile(
 BREAK = re.compile(r"\\(?:begin|end|tabularnewline)\b|\\\\\*?(?:\s*\[[^\]]*\])?|\\.|[{}&]", re.S)
 
 
-def grids(tex: str) -> list[list[list[GridCell]]]:
-    """Every outermost tabular of a file, in its order; multirow and multicolumn are spread out.
+def grids(tex: str) -> tuple[list[Printed], list[str]]:
+    """Every outermost tabular of a file, in its order, and why others or some rows are not there.
 
     Raises:
         DataError: an environment that does not end, braces or macros nested beyond reason.
     """
-    plain = _without_comments(tex)
+    plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
     macros = own_macros(plain)
-    return [
-        _spread(settled(_rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)))
-        for start, end in _environments(plain)
-    ]
+    found: list[Printed] = []
+    passed_over = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
+    for start, end in _environments(plain):
+        rows = _rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)
+        found.append(Printed(_spread(settled(rows)), _caption(plain, start, end)))
+        inputs = INPUT.findall(plain, start, end)
+        passed_over += [f"\\input of {name} is not followed" for name in inputs]
+    return found, passed_over
 
 
-def _without_comments(tex: str) -> str:
-    return re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)
-
-
-def passed_over(tex: str) -> list[str]:
-    """Why some of a file's tables, or of their rows, are not among its grids."""
-    plain = _without_comments(tex)
-    unread = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
-    inputs = [
-        name for start, end in _environments(plain) for name in INPUT.findall(plain, start, end)
-    ]
-    return [*unread, *(f"\\input of {name} is not followed" for name in inputs)]
+def _caption(tex: str, start: int, end: int) -> str:
+    """The captions of the float that a tabular stands in."""
+    begins = [match.end() for match in FLOAT.finditer(tex, 0, start) if match[1] == "begin"]
+    after = next((match.start() for match in FLOAT.finditer(tex, end)), end)
+    first = begins[-1] if begins else start
+    captions = CAPTION.finditer(tex, first, after)
+    return " ".join(group(tex, match.end())[0] for match in captions)
 
 
 def _environments(tex: str) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,9 @@ Each reading (all rows or each block, rows of reference left out, a bold row tha
 own) costs the rows that it contradicts, and something for each assumption. What the cheapest
 readings (those up to one row apart, unless one contradicts nothing) have in common is found; what
 only some of them contradict is told and not judged.
+
+That a row that is marked throughout only shows whose it is costs more than one contradicted row
+where its name is not marked, and is no reading where a caption says what marks mean.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ from bench.audit.values import (
 )
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
+ALL_ROWS = "its marks hold for all rows"
+WHOSE = "may only say whose row it is"
+BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
+FEW = 4
+"""Marks that a row may have throughout by chance."""
 MOST_WRONG = 3
 """Where more rows than these, and more than half of all, are wrong, nothing is understood."""
 
@@ -84,13 +92,23 @@ def judge(
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
-    every = [key for one in (first, *others) for key in one.wrong]
-    open_rows = dict.fromkeys(key for key in every if key not in shared)
-    ways = [one.reading.says or "its marks hold for all rows" for one in (first, *others)]
-    decides = f"{' or '.join(ways)}; --block or --without ROW decides"
-    says = [f"{all_of(table, *key)}, marks: {decides}" for key in open_rows]
+    says = list(_open(table, (first, *others)))
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
+
+
+def _open(table: str, ways: Sequence[Judged]) -> Iterator[str]:
+    """What only some readings contradict: what it is, in which readings it holds, what decides."""
+    every: dict[tuple[str, str], list[Finding]] = {}
+    for one in ways:
+        every |= {key: found for key, found in one.wrong.items() if key not in every}
+    for key, wrong in every.items():
+        holds = [one.reading.says or ALL_ROWS for one in ways if key not in one.wrong]
+        if holds:
+            told = "; ".join(finding.detail for finding in wrong)
+            decide = {BY_CAPTION if WHOSE in text else BY_OPTION: None for text in holds}
+            ways_out = f"unless {' or '.join(holds)}; {' or '.join(decide)} decides"
+            yield f"{all_of(table, *key)}, marks: {told}, {ways_out}"
 
 
 def _unmarked(table: str, values: Sequence[Value]) -> Iterator[str]:
@@ -138,15 +156,17 @@ def _within_blocks(values: list[Value], cost: int) -> Reading:
 
 def _emphasised(reading: Reading) -> Iterator[Reading]:
     """A row that is marked throughout: its marks may say whose it is."""
-    marks: dict[str, list[Mark]] = {}
+    rows: dict[str, list[Value]] = {}
     used = {value.metric for value in reading.values if value.mark}
-    for value in (value for value in reading.values if value.metric in used):
-        marks.setdefault(value.method, []).append(value.mark)
-    whole = [method for method, own in marks.items() if len(own) > 1 and {*own} == {"best"}]
-    if sum(len(marks[method]) for method in whole) > 2:
-        says = _both(reading.says, f"the marks of {', '.join(whole)} may only say whose row it is")
-        values = [replace(v, mark="any" if v.method in whole else v.mark) for v in reading.values]
-        yield Reading(says, values, reading.cost + 1)
+    for value in (value for value in reading.values if value.metric in used and not value.told):
+        rows.setdefault(value.method, []).append(value)
+    whole = [own for own in rows.values() if len(own) > 1 and {v.mark for v in own} == {"best"}]
+    names = [own[0].method for own in whole]
+    if sum(map(len, whole)) > 2:
+        named = any(own[0].named or len(own) <= FEW for own in whole)
+        says = _both(reading.says, f"the marks of {', '.join(names)} {WHOSE}")
+        values = [replace(v, mark="any" if v.method in names else v.mark) for v in reading.values]
+        yield Reading(says, values, reading.cost + (1 if named else 3))
 
 
 def _both(one: str, other: str) -> str:

@@ -1,8 +1,5 @@
-"""Read results of others: an exported JSON or folder, or the reports of a run.
-
-Whatever comes from a file is data of somebody else: its size is bounded, every field is checked,
-nothing in it is run or used as a path.
-"""
+"""Read results of others: an exported JSON or folder, or the reports of a run, with bounded sizes
+and every field checked; nothing in them is run or used as a path."""
 
 from __future__ import annotations
 
@@ -26,11 +23,8 @@ MAX_ROWS = 2_000_000
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read an exported JSON, an exported folder, or the folder of a run's reports.
-
-    Raises:
-        DataError: none of these, too large, or a field that is not what it must be.
-    """
+    """Read an exported JSON, an exported folder, or the folder of a run's reports; DataError: none
+    of these, too large, or a field that is not what it must be."""
     if path.is_dir():
         if (path / RESULT).is_file():
             return _read_folder(path)
@@ -113,11 +107,11 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_shape(path: Path, metadata: Any) -> None:
-    names = metadata.schema.names
-    if tuple(names) != COLUMNS or metadata.num_rows > MAX_ROWS:
+    names, rows = metadata.schema.names, metadata.num_rows
+    if tuple(names) != COLUMNS or rows > MAX_ROWS:
         raise DataError(
             f"{printable(path)}: expected columns {', '.join(COLUMNS)} and at most {MAX_ROWS} "
-            f"rows, found {printable(', '.join(names))} and {metadata.num_rows}"
+            f"rows, found {printable(', '.join(names))} and {rows}"
         )
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if size > MAX_UNPACKED:
@@ -171,9 +165,8 @@ def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
     """A user's own metric says in its fingerprint which way is better; its file may be gone."""
     from bench import metrics
 
-    if fingerprint is None:
-        return spec_of(name, None)
-    better = fingerprint.get("options", {}).get("better")
-    if better is None:
+    better = (fingerprint or {}).get("options", {}).get("better")
+    if fingerprint is not None and better is None:
         return metrics.get(name)
-    return spec_of(name, MetricPrint(better=better, kind="image", digits=4, fingerprint={}))
+    own = better and MetricPrint(better=better, kind="image", digits=4, fingerprint={})
+    return spec_of(name, own or None)

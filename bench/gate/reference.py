@@ -74,13 +74,8 @@ class Floor(Scope):
 
 
 class Policy(ExchangeCard):
-    """What may change.
-
-    Attributes:
-        allowed_missing: images of a cell that have a score in the reference and none now.
-        tolerances: the first that covers a cell counts; `tolerance` where none does.
-        floors: all that cover a cell count.
-    """
+    """What may change: `allowed_missing` images of a cell may have lost their scores; of
+    `tolerances` the first that covers a cell counts, else `tolerance`, of `floors` all do."""
 
     allowed_missing: int = Field(default=0, ge=0)
     tolerance: Tolerance = Field(default_factory=Tolerance)
@@ -99,11 +94,8 @@ class Reference(Policy):
 
 
 def read_reference(path: Path) -> Reference:
-    """Read a reference, TOML or JSON by the file's suffix.
-
-    Raises:
-        CardError: unreadable, too large, a field or scope that is unknown or wrong.
-    """
+    """Read a reference, TOML or JSON by the file's suffix; CardError: unreadable, too large, a
+    field or scope that is unknown or wrong."""
     reference = checked(path, _parse(path, _read_text(path)), Reference)
     cells = reference.measured.cells()
     for scope in (*reference.tolerances, *reference.floors):
@@ -149,17 +141,14 @@ def require_writable(path: Path) -> None:
 
 def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
-
-    Raises:
-        CardError: another suffix, or names that TOML cannot hold.
-    """
+    CardError: another suffix, or names that TOML cannot hold."""
     _require_suffix(path)
-    body = _plain(measured.model_dump(mode="json", exclude_defaults=True))
+    body = {"measured": _plain(measured.model_dump(mode="json", exclude_defaults=True))}
     if path.suffix == ".json":
-        whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
+        whole = {**policy.model_dump(mode="json", exclude_defaults=True), **body}
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
     else:
-        text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps({'measured': body})}"
+        text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps(body)}"
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:

@@ -72,10 +72,9 @@ def verify(
 ) -> Certificate:
     """Score published images afresh, by all metrics that were logged or those named, and compare.
 
-    `given` is the archive or a folder with its files; None downloads it.
-
     Raises:
-        BenchError: an unknown source or metric, no files of it, nothing that could be compared.
+        BenchError: an unknown source or metric, no files of it in `given` (its archive or a folder;
+            None downloads it), nothing that could be compared.
     """
     cards = read_folder("bench.gate", "sources", PublishedScores)
     source = Registry("source", cards.values(), listed=False).find(name)
@@ -98,8 +97,7 @@ def verify(
         ]
     if not any(line.images for line in lines):
         raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
-    usable = [metric for metric in held if not metrics.unavailable(metrics.get(metric))]
-    prints = {m: json_sha256(metrics.fingerprint(metrics.get(m), device)) for m in usable}
+    prints = {m: json_sha256(metrics.fingerprint(metrics.get(m), device)) for m in _usable(held)}
     return Certificate(
         source=source.name,
         title=source.title,
@@ -110,6 +108,10 @@ def verify(
         prints=prints,
         lines=lines,
     )
+
+
+def _usable(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not metrics.unavailable(metrics.get(name))]
 
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
@@ -169,7 +171,7 @@ def _compare(
         for metric, to in held.items()
     }
     wanted = {metric: values for metric, values in wanted.items() if values}
-    usable = [metric for metric in wanted if not metrics.unavailable(metrics.get(metric))]
+    usable = _usable(wanted)
     sr, hr = place / dataset / "sr", place / dataset / "hr"
     ours: dict[str, dict[str, float]] = {}
     if usable and sr.is_dir() and hr.is_dir():

@@ -1,8 +1,5 @@
-"""PSNR and SSIM as papers on real-world super-resolution report them: studio-range Y, no crop.
-
-They equal pyiqa's `psnr` and `ssim` with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM
-and GMSD equal pyiqa's `ms_ssim` and `gmsd` as they are.
-"""
+"""PSNR and SSIM as papers on real-world super-resolution report them (studio-range Y, no crop), as
+pyiqa with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM and GMSD as pyiqa by default."""
 
 from __future__ import annotations
 
@@ -48,13 +45,9 @@ class PsnrY(Psnr):
 
 @dataclass(frozen=True)
 class _Local:
-    """A channel (H, W) and its local statistics under the window (H-10, W-10), float64.
-
-    Attributes:
-        y: in units of 1/255.
-        square: half of the mean's square and half of the constant of the luminance.
-        variance: half of the variance and half of the constant of the contrast.
-    """
+    """A channel (H, W) in units of 1/255 and its local statistics under the window (H-10, W-10),
+    float64: `square` is half of the mean's square and half of the constant of the luminance,
+    `variance` half of the variance and half of the constant of the contrast."""
 
     y: np.ndarray
     mean: np.ndarray

@@ -17,11 +17,8 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})
 
 
 def parse(name: str) -> tuple[str, dict[str, str]]:
-    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}).
-
-    Raises:
-        UnknownName: these hold no list of options, or one option twice.
-    """
+    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}); UnknownName: these
+    hold no list of options, or one option twice."""
     if name.count("(") > name.count(")"):
         raise _malformed(name, name)
     if not name.endswith(")"):
@@ -43,10 +40,7 @@ def _malformed(name: str, part: str) -> UnknownName:
 
 def with_options(spec: MetricSpec, given: Mapping[str, str]) -> MetricSpec:
     """The metric with options, which its name and title show; those that say the default are none.
-
-    Raises:
-        UnknownName: it has no such option, or the value is not of its kind.
-    """
+    UnknownName: it has no such option, or the value is not of its kind."""
     values = {option: _value(spec, option, text) for option, text in sorted(given.items())}
     chosen = {key: value for key, value in values.items() if value != spec.accepted[key].default}
     if not chosen:
@@ -72,19 +66,15 @@ def told(name: str, option: MetricOption) -> str:
 
 
 def _value(spec: MetricSpec, option: str, text: str) -> OptionValue:
-    accepted = spec.accepted
+    accepted, metric = spec.accepted, f"metric '{printable(spec.name)}'"
     if option not in accepted:
         known = "; ".join(told(name, each) for name, each in accepted.items())
-        raise UnknownName(
-            f"metric '{printable(spec.name)}': unknown option '{printable(option)}'; "
-            f"{f'expected {known}' if known else 'it has none'}"
-        )
+        expected = f"expected {known}" if known else "it has none"
+        raise UnknownName(f"{metric}: unknown option '{printable(option)}'; {expected}")
     value = _read(accepted[option], text)
     if value is None:
-        raise UnknownName(
-            f"metric '{printable(spec.name)}': option {option}: expected "
-            f"{_kind(accepted[option])}, found '{printable(text[:_SHOWN])}'"
-        )
+        expected, found = _kind(accepted[option]), printable(text[:_SHOWN])
+        raise UnknownName(f"{metric}: option {option}: expected {expected}, found '{found}'")
     return value
 
 

@@ -1,7 +1,5 @@
-"""A metric in one Python file of the user's: `score(sr, hr)`, or `score(sr)` without reference.
-
-What it is is read from the source; the file is run by the processes that score.
-"""
+"""A metric in one Python file of the user's, `score(sr, hr)` or `score(sr)` without reference; what
+it is is read from its source, which the processes that score run."""
 
 from __future__ import annotations
 
@@ -58,10 +56,8 @@ def _function(file: Path) -> ast.FunctionDef:
     try:
         tree = ast.parse(file.read_bytes())
     except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise CardError(
-            f"{printable(file)}: expected a metric file, cannot read one ({reason})"
-        ) from error
+        found = f"cannot read one ({error.strerror or 'unreadable'})"
+        raise CardError(f"{printable(file)}: expected a metric file, {found}") from error
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = printable(getattr(error, "msg", None) or error)
@@ -102,10 +98,8 @@ class OwnMetric:
         return hr.to(self.device)
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
-        """The function's number of its own copies of the images.
-
-        Unavailable says what it raised, ImageError that what it gives is no number.
-        """
+        """The function's number of its own copies of the images; Unavailable says what it raised,
+        ImageError that what it gives is no number."""
         from bench.metrics.filters import exact
 
         images = [sr.to(self.device), prepared] if self.spec.reference else [sr.to(self.device)]

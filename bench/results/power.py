@@ -50,10 +50,8 @@ def typical_spread(differences: NDArray[np.float64]) -> float:
 
 
 def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
-    """Of each dataset and metric per image, over every two methods.
-
-    `results` are what the store knows, the pilot; `sizes` the independent images of each dataset.
-    """
+    """Of each dataset and metric per image, over every two methods: `results` are the pilot, what
+    the store knows, `sizes` the independent images of each dataset."""
     pairs = math.comb(len(results.methods), 2)
     return [
         _one(common_scores(results, dataset.name, metric), sizes[dataset.name], pairs)

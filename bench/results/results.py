@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,13 +84,9 @@ SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "image
 
 @dataclass(frozen=True)
 class Repeats:
-    """The scores of each seed.
-
-    Attributes:
-        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
-        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
-            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
-    """
+    """The scores of each seed: `KEYS`, then a column per seed, named by its number, NaN where there
+    is none. `local_std` is (dataset, method, image) -> L-STD: mean over pixels of the standard
+    deviation of RGB in [0, 1] over the seeds, 4 pixels from the edge on."""
 
     seeds: tuple[int, ...]
     scores: pd.DataFrame
@@ -125,12 +122,9 @@ class Results:
         files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
         return [file for file in files if file is not None]
 
-    def photographs(self, dataset: str) -> Mapping[str, str]:
+    def photographs(self, dataset: str) -> dict[str, str]:
         """Image -> the photograph that it is from, of the images of a set that share one."""
-        known: Mapping[str, str] = (
-            self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
-        )
-        return known
+        return dict(self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {}))
 
     def once(self, what: object, make: Callable[[], T]) -> T:
         """What `make` computes of these results, kept for the next report that asks."""
@@ -142,20 +136,6 @@ class Results:
     @cached_property
     def _made(self) -> dict[object, Any]:
         return {}
-
-    @cached_property
-    def _summary(self) -> pd.DataFrame:
-        """Computed once: every report asks for it."""
-        import pandas as pd
-
-        _refuse_duplicates(self.scores)
-        rows = [
-            row
-            for dataset in self.datasets
-            for metric in self.metrics
-            for row in _summarize_cells(self, dataset.name, metric)
-        ]
-        return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
@@ -185,7 +165,18 @@ def summarize(results: Results) -> pd.DataFrame:
     Raises:
         DataError: two rows of ``scores`` are for the same image, method and metric.
     """
-    return results._summary.copy()
+    return results.once("summary", lambda: _summarize(results)).copy()
+
+
+def _summarize(results: Results) -> pd.DataFrame:
+    import pandas as pd
+
+    _refuse_duplicates(results.scores)
+    cells = product(results.datasets, results.metrics)
+    rows = [
+        row for dataset, metric in cells for row in _summarize_cells(results, dataset.name, metric)
+    ]
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def _summarize_cells(

@@ -40,10 +40,8 @@ SeedVerdict = Literal["better", "worse", "none"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Methods, by training seed, that differ in nothing else.
-
-    `settings` are heading -> value, `label` says those in which a table's configurations differ.
-    """
+    """Methods, by training seed, that differ in nothing else; `settings` are heading -> value,
+    `label` says those in which a table's configurations differ."""
 
     label: str
     settings: Mapping[str, str]
@@ -52,12 +50,9 @@ class Configuration:
 
 @dataclass(frozen=True)
 class SeedCell:
-    """One configuration's scores of one dataset and metric, on the images that all methods share.
-
-    Attributes:
-        n: images; None for a metric of the whole set.
-        half: of the 95 % interval over images of the mean over seeds; NaN with its reason.
-    """
+    """One configuration's scores of one dataset and metric, on the `n` images that all methods
+    share (None: of the whole set); `half` is that of the 95 % interval over images of the mean over
+    seeds, NaN with its reason."""
 
     dataset: str
     metric: MetricSpec
@@ -83,19 +78,17 @@ class SeedCell:
 class SeedPair:
     """Whether a is better than b on one dataset and metric; `reason` says why neither is.
 
-    Attributes:
-        difference: mean of a - b.
-        low, high: its interval over images, without zero exactly where `holm_p` is below alpha.
-        p, holm_p: of "no difference", over images; NaN without a test.
+    `difference` is the mean of a - b, `low` to `high` its interval over images, without zero
+    exactly where `holm_p` is below alpha; `p` is of "no difference", NaN without a test.
     """
 
     a: SeedCell
     b: SeedCell
-    difference: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    p: float = float("nan")
-    holm_p: float = float("nan")
+    difference: float
+    low: float
+    high: float
+    p: float
+    holm_p: float
     verdict: SeedVerdict = "none"
     reason: str = ""
 
@@ -143,29 +136,25 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
     methods: dict[str, Item] = {}
     for item in items:
         seed = item.variant[TRAINING_SEED]
-        if seed in methods:
+        other = methods.setdefault(seed, item)
+        if other is not item:
             raise DataError(
-                f"methods '{printable(methods[seed].name)}' and '{printable(item.name)}': expected "
+                f"methods '{printable(other.name)}' and '{printable(item.name)}': expected "
                 f"another setting or training seed, found '{printable(seed)}' and equal settings"
             )
-        methods[seed] = item
     return methods
 
 
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
-    """Intervals over images, spreads over training seeds, and what both allow to say.
-
-    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`; raises as
-    `configurations`.
-    """
+    """Intervals over images, spreads over training seeds, and what both allow to say; images and
+    `alpha` as of `bench.results.table_stats.statistics`, raises as `configurations`."""
     known = configurations(results)
     reasons = _reasons(results)
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
     comparisons = {}
     for dataset, metric in product(results.datasets, results.metrics if known else ()):
-        scores = common_scores(results, dataset.name, metric)
-        averaged, seeds = _averaged(scores, known)
+        averaged, seeds = _averaged(common_scores(results, dataset.name, metric), known)
         own = _cells(averaged, seeds, known, reasons)
         cells += own
         pairs += _pairs(own, averaged, alpha)
@@ -190,11 +179,11 @@ def _averaged(
     """The scores averaged over the seeds, and each seed's, (n, seeds), by the numbers of those
     configurations that have any."""
     place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
-    columns = [
-        [place[method.name] for method in own.methods.values() if method.name in place]
-        for own in known
-    ]
-    seeds = {i: scores.values[:, own] for i, own in enumerate(columns) if own}
+    seeds = {}
+    for i, own in enumerate(known):
+        columns = [place[method.name] for method in own.methods.values() if method.name in place]
+        if columns:
+            seeds[i] = scores.values[:, columns]
     means = [values.mean(axis=1) for values in seeds.values()]
     values = np.column_stack(means) if means else np.empty((0, 0))
     return replace(scores, methods=tuple(map(str, seeds)), values=values), seeds
@@ -232,12 +221,11 @@ def _why_less(scores: CommonScores, seeds: int) -> str:
 def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
     """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
     compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
+    names = ("difference", "holm_low", "holm_high", "p", "holm_p")
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(cells), 2):
         found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
-        names = ("difference", "holm_low", "holm_high", "p", "holm_p")
-        difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
-        pair = SeedPair(a, b, difference, low, high, p, holm_p)
+        pair = SeedPair(a, b, *(float(found.get(name, np.nan)) for name in names))
         reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES
         pairs.append(replace(pair, reason=reason, verdict="none" if reason else found["verdict"]))
     return pairs

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +32,7 @@ from bench.results.bootstrap import (
 from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.results import Results, common_set, summarize
 
+Row = dict[str, Any]
 PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
 NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
@@ -136,13 +137,10 @@ def statistics(results: Results, alpha: float = 0.05) -> Statistics:
 
 
 def _statistics(results: Results, alpha: float) -> Statistics:
-    rows = [
-        common_scores(results, d.name, metric)
-        for d in results.datasets
-        for metric in results.metrics
-    ]
-    cells: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
+    places = product(results.datasets, results.metrics)
+    rows = [common_scores(results, dataset.name, metric) for dataset, metric in places]
+    cells: list[Row] = []
+    pairs: list[Row] = []
     for row in rows:
         compared = compare_all(row, alpha)
         pairs += compared
@@ -188,7 +186,7 @@ def counted(images: int, groups: int) -> str:
     return f"{images} images{photographs}" if photographs else str(images)
 
 
-def _cells(row: CommonScores) -> list[dict[str, Any]]:
+def _cells(row: CommonScores) -> list[Row]:
     about = {"dataset": row.dataset, "metric": row.metric.name, "groups": row.groups}
     keys = [{**about, "method": method, "untested": row.reason} for method in row.methods]
     if row.reason:
@@ -214,12 +212,12 @@ def _cells(row: CommonScores) -> list[dict[str, Any]]:
 
 
 @np.errstate(invalid="ignore")  # of two infinite scores
-def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
+def compare_all(row: CommonScores, alpha: float) -> list[Row]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     n = row.images if row.metric.kind == "image" else np.nan
     about = {"dataset": row.dataset, "metric": row.metric.name, "n": n, "groups": row.groups}
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {**about, "a": row.methods[i], "b": row.methods[j], "verdict": untested}
         | {"difference": (row.values[:, i] - row.values[:, j]).mean(), "reason": row.reason}
         for i, j in row.pairs
@@ -257,9 +255,7 @@ def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:
     return "better" if a_is_better else "worse"
 
 
-def _beside_best(
-    cells: list[dict[str, Any]], pairs: Sequence[Mapping[Any, Any]]
-) -> list[dict[str, Any]]:
+def _beside_best(cells: list[Row], pairs: Sequence[Row]) -> list[Row]:
     """The cells of a row, each with its verdict against the best."""
     best = next((cell["method"] for cell in cells if cell.get("rank") == 1), None)
     verdicts = {frozenset((pair["a"], pair["b"])): pair["verdict"] for pair in pairs}

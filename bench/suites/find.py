@@ -32,14 +32,11 @@ def _spelled_out(suite: SuiteCard) -> SuiteCard:
     variants = {name: headings for name, headings in suite.variants.items() if "*" not in name}
     for asked, name in methods:
         if asked in suite.variants:
-            variants[name] = _with_training_seed(name, suite.variants[asked])
+            card = all_methods().get(name)
+            seed = card.training_seed if card else None
+            own = {} if seed is None else {TRAINING_SEED: str(seed)}
+            variants[name] = {**suite.variants[asked], **own}
     return suite.model_copy(update={"methods": [m for _, m in methods], "variants": variants})
-
-
-def _with_training_seed(method: str, headings: dict[str, str]) -> dict[str, str]:
-    card = all_methods().get(method)
-    seed = card.training_seed if card else None
-    return headings if seed is None else {**headings, TRAINING_SEED: str(seed)}
 
 
 def chosen(
