@@ -177,6 +177,8 @@ class _Reader:
             self.columns = max(1, _count(arguments[0]))
         elif not own and name not in KNOWN.dropped and not any(arguments):
             self.unknown = name
+        elif len(arguments) == 1 and name not in KNOWN.leading and _is_number(arguments[0]):
+            own = own or {"colour": f"\\{name}"}  # one of another file's, told by its table
         return {**styles, **own}
 
     def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:

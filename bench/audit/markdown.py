@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins)\s*>", re.IGNORECASE)
 BOLD = {"b", "strong"}
+ARROWS = {r"$\uparrow$": "↑", r"$\downarrow$": "↓"}
 
 
 def grids(text: str) -> tuple[list[Printed], list[str]]:
@@ -64,6 +65,8 @@ def _shown(tokens: Sequence[Token], line: int) -> GridCell:
             inside[tag[2].casefold()] += -1 if tag[1] else 1
         inside[token.tag] += token.nesting
         plain = "" if token.type == "html_inline" else token.content
+        for math, arrow in ARROWS.items():
+            plain = plain.replace(math, arrow)
         best = any(inside[name] > 0 for name in BOLD)
         second = any(inside[name] > 0 for name in ("i", "em", "u", "ins"))
         text += plain or " " * (token.type in ("softbreak", "hardbreak") or "<br" in token.content)

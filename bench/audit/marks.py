@@ -125,7 +125,7 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
         yield Reading("", own, 0)
         return
     for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
-        plain = reading._replace(values=_decoded(reading.values))
+        plain = _decoded(reading)
         yield plain
         yield from _emphasised(plain)
         swapped = [replace(v, mark=SWAPPED.get(v.mark, v.mark)) for v in plain.values]
@@ -173,14 +173,13 @@ def _both(one: str, other: str) -> str:
     return " and ".join(filter(None, (one, other)))
 
 
-def _decoded(values: list[Value]) -> list[Value]:
-    """Colours of which the reader knows no rank, as the rank that most of their values have.
-
-    The only colour of a table shows whose row it is, where one method alone has it.
-    """
+def _decoded(reading: Reading) -> Reading:
+    """Colours of which the reader knows no rank, as the rank that most of their values have; one
+    without any is an assumption. The only colour of a table shows whose row it is, where one method
+    alone has it."""
     holders: dict[Mark, list[int]] = {}
     methods: dict[Mark, set[str]] = {}
-    for row in rows_of(values):
+    for row in rows_of(reading.values):
         order = ranked(row)
         for value in (value for value in row if value.mark.startswith("colour ") and value.better):
             holders.setdefault(value.mark, []).append(order.index(value.value))
@@ -191,25 +190,32 @@ def _decoded(values: list[Value]) -> list[Value]:
         told = place < len(RANKS) and 2 * times > len(places)
         told = told and (len(holders) > 1 or len(methods[colour]) > 1)
         meant[colour] = RANKS[place] if told else ""
-    return [
+    values = [
         replace(v, mark=meant.get(v.mark, "") if v.mark.startswith("colour ") else v.mark)
-        for v in values
+        for v in reading.values
     ]
+    untold = sum(not rank for rank in meant.values())
+    return reading._replace(values=values, cost=reading.cost + untold)
 
 
 def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
-    marked = ranks or ranks_marked(reading.values)
-    values = reading.values
-    if marked == 2 and not significant:
-        values = undistinguished(values)
-    metrics = {value.metric for value in values if value.mark}
+    metrics = {value.metric for value in reading.values if value.mark}
+    parts: dict[str, list[Value]] = {}
+    for value in (v for v in reading.values if v.metric in metrics and v.better):
+        own_part = value.dataset.endswith(value.block)  # marks hold within each block
+        parts.setdefault(value.block if own_part else "", []).append(value)
     wrong: dict[tuple[str, str], list[Finding]] = {}
-    rows = [r for r in rows_of(values) if r[0].metric in metrics and r[0].better and len(r) > 1]
-    for row in rows:
-        for finding in _contradicted(row, marked, significant):
-            key = (row[0].dataset.removesuffix(row[0].block).rstrip(", "), row[0].metric)
-            wrong.setdefault(key, []).append(finding)
-    return Judged(reading, wrong, len(rows))
+    judged = 0
+    for part, values in parts.items():
+        marked = ranks or ranks_marked(values)
+        if marked == 2 and not significant:
+            values = undistinguished(values)
+        for row in (row for row in rows_of(values) if len(row) > 1):
+            judged += 1
+            for finding in _contradicted(row, marked, significant):
+                key = (row[0].dataset.removesuffix(part).rstrip(", "), row[0].metric)
+                wrong.setdefault(key, []).append(finding)
+    return Judged(reading, wrong, judged)
 
 
 def place_of(rank: int) -> str:
@@ -221,13 +227,13 @@ def place_of(rank: int) -> str:
 
 def ranks_marked(values: Iterable[Value]) -> int:
     """How many ranks a table marks, judged from most of its rows."""
-    values = list(values)
-    kinds = {value.mark for value in values}
-    if "third" in kinds or "second" in kinds:
-        return 3 if "third" in kinds else 2
-    counts = [sum(v.mark not in ("", "any") for v in row) for row in rows_of(values)]
-    marked = [min(count, 2) for count in counts if count]
-    return max(sorted(set(marked)), key=marked.count) if marked else 0
+    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
+    marked = [marks for marks in rows if marks]
+    for rank in (3, 2):
+        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
+            return rank
+    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
+    return max(sorted(set(counts)), key=counts.count) if counts else 0
 
 
 def undistinguished(values: list[Value]) -> list[Value]:

@@ -225,7 +225,8 @@ def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> l
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(cells), 2):
         found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
-        pair = SeedPair(a, b, *(float(found.get(name, np.nan)) for name in names))
+        difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
+        pair = SeedPair(a, b, difference, low, high, p, holm_p)
         reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES
         pairs.append(replace(pair, reason=reason, verdict="none" if reason else found["verdict"]))
     return pairs
