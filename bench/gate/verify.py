@@ -9,13 +9,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import metrics
 from bench.base.cards import Card, read_folder
 from bench.base.errors import DataError, UnknownName
 from bench.base.hashing import json_sha256
+from bench.base.leftovers import scratch
 from bench.base.metering import machine_name
 from bench.base.progress import Progress
 from bench.base.registry import Registry
@@ -86,7 +86,7 @@ def verify(
     held = {metric: source.metrics[metric] for metric in names} or source.metrics
     if given is not None and not given.exists():
         raise DataError(f"--from {printable(given)}: expected a folder or archive, found nothing")
-    with TemporaryDirectory() as place:
+    with scratch() as place:
         path = given or _fetched(source, progress)
         logged = _unpack(source, path, Path(place))
         options = RunOptions(Path(place) / "store", device, workers)
