@@ -18,10 +18,9 @@ from bench.results.bootstrap import (
     rank_probabilities,
     wilcoxon,
 )
-from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.paired import paired
 from bench.results.results import Results
-from bench.results.table_stats import SET_METRIC, statistics
+from bench.results.table_stats import SET_METRIC, mean_rank_intervals, statistics
 
 from . import results_example as ex
 

@@ -32,12 +32,11 @@ def audit_published() -> Audit:
     ranks: dict[str, int] = {}
     names: dict[str, dict[str, str]] = {}
     for source in sources():
-        if not any(table.marked for table in source.card.tables.values()):
-            continue
-        titles = {table: f"Table {table}" for table in source.card.tables}
-        names[source.card.name] = titles
-        ranks |= {titles[name]: table.marked for name, table in source.card.tables.items()}
-        values += _published_values(source, titles)
+        tables = source.card.tables
+        if any(table.marked for table in tables.values()):
+            names[source.card.name] = titles = {table: f"Table {table}" for table in tables}
+            ranks |= {titles[name]: table.marked for name, table in tables.items()}
+            values += _published_values(source, titles)
     found = audit(values, ranks)
     for path in sorted(folder().glob("claims/*.toml")):
         card = read_card(path, ClaimsCard)
@@ -170,10 +169,8 @@ def _csv(text: str, name: str) -> TableRead:
     head = [cell.strip().casefold() for cell in rows[0][1]]
     for line, row in rows:  # after an unquoted comma every field is another's
         if any(cell.strip() for cell in row[len(head) :]):
-            raise DataError(
-                f"line {line}: expected at most {len(head)} fields, found {len(row)}; put a field "
-                "with a comma in it in quotes"
-            )
+            fields = f"expected at most {len(head)} fields, found {len(row)}"
+            raise DataError(f"line {line}: {fields}; put a field with a comma in it in quotes")
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])

@@ -1,8 +1,5 @@
-"""From a grid of cells (a LaTeX tabular, a wide CSV) to values: which is metric, method, dataset.
-
-Two layouts, told apart by where arrows or known metrics' names are: in the headings (methods as
-rows), or in the first columns (methods as columns).
-"""
+"""From a grid of cells to values: which is metric, method, dataset. Arrows or known metrics' names
+are in the headings (methods as rows) or in the first columns (methods as columns)."""
 
 from __future__ import annotations
 
@@ -91,12 +88,12 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
-    metric = _metric_column(body, labels)
+    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
+    metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
     if metric is None:
-        raise DataError(
-            f"{printable(table)}: neither headings nor first columns name metrics; "
-            "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
-        )
+        mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
+        why = f"neither headings nor first columns name metrics; {mend}"
+        raise DataError(f"{printable(table)}: {why}")
     named = [any(row[column].marked for row in rows[:first]) for column in columns]
     return [*found, *_methods_as_columns(body, shape, metric, named)]
 
@@ -127,11 +124,9 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
     if all(value.block for value in values):
         named = [replace(v, dataset=all_of(v.dataset, v.block), block="") for v in values]
         return _apart(named, table)
-    key = next(key for key in keys if keys.count(key) > 1)
-    raise DataError(
-        f"{printable(table)}: two values are both {printable(all_of(*key))}"
-        "; give datasets a column headed Dataset, and methods names of their own"
-    )
+    twice = printable(all_of(*next(key for key in keys if keys.count(key) > 1)))
+    mend = "give datasets a column headed Dataset, and methods names of their own"
+    raise DataError(f"{printable(table)}: two values are both {twice}; {mend}")
 
 
 def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
@@ -141,9 +136,8 @@ def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
     width = len(heads) // times
     if times < 2 or not heads[0] or heads != heads[:width] * times:
         return rows
-    beside = [
-        row[start : start + width] for start in range(width, len(heads), width) for row in rows[1:]
-    ]
+    starts = range(width, len(heads), width)
+    beside = [row[start : start + width] for start in starts for row in rows[1:]]
     return [*(row[:width] for row in rows), *beside]
 
 
@@ -189,11 +183,6 @@ def _label_columns(body: Grid, heads: Sequence[str]) -> int:
 
 def _joined(cells: Sequence[GridCell]) -> str:
     return " ".join(dict.fromkeys(cell.text for cell in cells if cell.text))
-
-
-def _metric_column(body: Grid, labels: int) -> int | None:
-    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
-    return next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
 
 
 def _methods_as_rows(

@@ -1,7 +1,4 @@
-r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted.
-
-(pylatexenc reads no columns, spans, blocks or marks, and expands no macro of the file's own.)
-"""
+r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted."""
 
 from __future__ import annotations
 

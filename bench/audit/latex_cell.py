@@ -1,7 +1,7 @@
 r"""Cells of LaTeX tables: their text without markup, and how it is highlighted.
 
-A reader for tables, not for LaTeX: it knows the macros that tables are made of, expands the file's
-own \newcommand, and keeps the arguments of every macro that it does not know.
+It knows the macros that tables are made of, expands the file's own \newcommand, and keeps the
+arguments of every other.
 """
 
 from __future__ import annotations

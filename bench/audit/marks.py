@@ -1,12 +1,9 @@
 """Marks of a table against its values, under every way in which the marks may be meant.
 
 Each reading (all rows or each block, rows of reference left out, a bold row that is the authors'
-own) costs the rows that it contradicts, and something for each assumption. What the cheapest
-readings (those up to one row apart, unless one contradicts nothing) have in common is found; what
-only some of them contradict is told and not judged.
-
-That a row that is marked throughout only shows whose it is costs more than one contradicted row
-where its name is not marked, and is no reading where a caption says what marks mean.
+own) costs the rows that it contradicts, and something for each assumption: that a row only shows
+whose it is more where its name is not marked. What the cheapest readings (up to one row apart,
+unless one contradicts nothing) share is found; what only some contradict is told and not judged.
 """
 
 from __future__ import annotations
@@ -75,12 +72,8 @@ def judge(
     significant: bool = False,
     blocks: bool = False,
 ) -> Verdict:
-    """Hold a table's marks against its values.
-
-    Args:
-        ranks: how many ranks the marks mean, where that is known; the plain reading is then taken.
-        significant: marks mean "not significantly worse than the best".
-    """
+    """Hold a table's marks against its values: `ranks` is how many they mean, where that is known
+    (the plain reading is then taken); `significant`, that they mean "not significantly worse"."""
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]

@@ -68,11 +68,9 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
 
 
 def to_results(bundle: Bundle) -> Results:
-    """The results as far as a file holds them: no pictures, costs or layout.
-
-    A metric that is not known here is described by its name alone. Images are in the order of
-    their ids; metrics in that of the file, those over a whole set last.
-    """
+    """The results as far as a file holds them: no pictures, costs or layout; a metric that is not
+    known here by its name alone. Images are in the order of their ids, metrics in the file's, those
+    over a whole set last."""
     cells, kinds = bundle.measured.scores, bundle.measured.metrics
     names = ("dataset", "method", "metric")
     orders = {of: list(dict.fromkeys(getattr(cell, of) for cell in cells)) for of in names}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib import resources
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.files.safe_csv import write_files
-from bench.reports.tables.markdown import escape, markdown
+from bench.reports.tables.markdown import filled, markdown
 from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
 
@@ -82,10 +81,9 @@ def export_folder(
 
 def _scored(bundle: Bundle) -> Bundle:
     if all(cell.mean is None for cell in bundle.measured.scores):
-        raise DataError(
-            f"export: nothing is stored for suite '{printable(bundle.measured.suite)}' with these "
-            "options; run `cassr-bench run` first"
-        )
+        suite = printable(bundle.measured.suite)
+        why = f"nothing is stored for suite '{suite}' with these options"
+        raise DataError(f"export: {why}; run `cassr-bench run` first")
     return bundle
 
 
@@ -93,10 +91,8 @@ def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Outpu
     ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS, RECORDS}
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if others := there - ours - {".gitattributes", ".git"}:
-        raise DataError(
-            f"--out {printable(out)}: holds other files ({printable(min(others))}); "
-            "choose a new folder"
-        )
+        found = f"holds other files ({printable(min(others))})"
+        raise DataError(f"--out {printable(out)}: {found}; choose a new folder")
     return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
@@ -119,26 +115,18 @@ def _write_images(path: Path, results: Results) -> None:
     texts = {name: Value("string") for name in ("dataset", "method", "image")}
     schema = Features({**texts, "sr": Image()}).arrow_schema
     rows = _image_rows(results)
-    with (
-        part_of(path) as part,
-        pq.ParquetWriter(part, schema, compression="none") as writer,
-    ):
+    with part_of(path) as part, pq.ParquetWriter(part, schema, compression="none") as writer:
         while batch := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
     names = public_names(item.name for item in results.datasets)
-    for picture in results.pictures:
-        for method in results.methods:
-            file = picture.sr.get(method.name)
-            if file is not None:
-                yield {
-                    "dataset": names[picture.dataset],
-                    "method": method.name,
-                    "image": picture.image,
-                    "sr": {"bytes": file.read_bytes(), "path": None},
-                }
+    for picture, method in product(results.pictures, results.methods):
+        if file := picture.sr.get(method.name):
+            image = {"bytes": file.read_bytes(), "path": None}
+            own = {"dataset": names[picture.dataset], "method": method.name}
+            yield own | {"image": picture.image, "sr": image}
 
 
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
@@ -153,19 +141,15 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
             *([{"config_name": "images", "data_files": IMAGES}] if images else []),
         ],
     }
-    versions = bundle.made_with.get("versions", {})
-    body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")
-    told = body.format(
-        title=escape(bundle.title),
-        version=versions.get("cassr-bench", "?"),
-        device=escape(str(bundle.made_with.get("device", "?"))),
+    told = filled(
+        "pages/card.md",
+        title=bundle.title,
+        version=bundle.made_with.get("versions", {}).get("cassr-bench", "?"),
+        device=bundle.made_with.get("device", "?"),
         table=markdown(results, view),
-        images="\n- `images`: the SR images." if images else "",
+        images=images,
         result=RESULT,
-        sets="\n".join(
-            f"| {escape(name)} | {d.images} | `{d.sha256[:16]}` |"
-            for name, d in bundle.measured.datasets.items()
-        ),
+        datasets=bundle.measured.datasets,
     )
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"
 

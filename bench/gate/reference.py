@@ -1,7 +1,5 @@
-"""The gate's reference on disk: what may change (a policy, kept by hand) and what was measured.
-
-In TOML the policy stands first and is kept byte for byte, what is below the marker is written anew.
-"""
+"""The gate's reference on disk: what may change (a policy, kept by hand; in TOML it stands first and
+stays byte for byte) and what was measured, written anew below the marker."""
 
 from __future__ import annotations
 
@@ -100,11 +98,9 @@ def read_reference(path: Path) -> Reference:
     cells = reference.measured.cells()
     for scope in (*reference.tolerances, *reference.floors):
         if not any(scope.covers(*key) for key in cells):  # it would loosen nothing or everything
-            named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
-            raise CardError(
-                f"{printable(path)}: tolerances, floors: nothing in the reference is called "
-                f"'{printable(named)}'; mend the name or remove the entry"
-            )
+            named = printable(", ".join(filter(None, (scope.dataset, scope.method, scope.metric))))
+            why = f"nothing in the reference is called '{named}'; mend the name or remove the entry"
+            raise CardError(f"{printable(path)}: tolerances, floors: {why}")
     return reference
 
 
@@ -152,9 +148,8 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:
-        raise CardError(
-            f"{printable(path)}: a name is not Unicode, which TOML cannot hold; use a .json file"
-        ) from error
+        why = "a name is not Unicode, which TOML cannot hold; use a .json file"
+        raise CardError(f"{printable(path)}: {why}") from error
 
 
 def _head(path: Path, policy: Policy) -> str:
@@ -169,12 +164,10 @@ def _head(path: Path, policy: Policy) -> str:
 
 def _kept_policy(path: Path) -> str:
     head, marker, _ = _read_text(path).partition(MARKER)
-    if marker:
-        return head
-    raise BenchError(
-        f"{printable(path)}: expected the line '{MARKER}' before what was measured, found "
-        "none; put it back or give another file"
-    )
+    if not marker:
+        expected = f"expected the line '{MARKER}' before what was measured, found none"
+        raise BenchError(f"{printable(path)}: {expected}; put it back or give another file")
+    return head
 
 
 def _plain(value: Any) -> Any:

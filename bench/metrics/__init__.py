@@ -1,8 +1,5 @@
-"""The metrics: what there is, whether it can run here, and how to get one.
-
-Importing this costs nothing; torch and pyiqa are imported by `load`. Beside the catalogue there are
-"pyiqa:NAME", any per-image metric of pyiqa with its own defaults, and "FILE.py", a user's own.
-"""
+"""The metrics (of the catalogue, "pyiqa:NAME", "FILE.py"): what there is, whether it can run here,
+and how to get one. Importing this costs nothing; torch and pyiqa are imported by `load`."""
 
 from __future__ import annotations
 

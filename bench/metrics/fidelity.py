@@ -25,22 +25,14 @@ _SMOOTH, _STEP = (1 / 3, 1 / 3, 1 / 3), (-1.0, 0.0, 1.0)
 class Psnr(FullReference):
     """PSNR in dB on RGB or unrounded Y, at most 80."""
 
-    _channels = "rgb"
-
     def seen(self, image: Pixels) -> list[np.ndarray]:
         """Of each channel (H, W) float32 in 0 to 255."""
-        return _planes(self.spec, self._channels, image)
+        return _planes(self.spec, image)
 
     def compared(self, own: list[np.ndarray], reference: list[np.ndarray]) -> float:
         pairs = zip(own, reference, strict=True)
         errors = [cv2.norm(x, y, cv2.NORM_L2SQR) / x.size for x, y in pairs]
         return -10 * math.log10(float(np.mean(errors)) / 255**2 + _MSE_FLOOR)
-
-
-class PsnrY(Psnr):
-    """PSNR on unrounded Y."""
-
-    _channels = "y"
 
 
 @dataclass(frozen=True)
@@ -58,21 +50,13 @@ class _Local:
 class Ssim(FullReference):
     """Mean SSIM on RGB or rounded Y, contrast clamped as pyiqa does; in [0, 1]."""
 
-    _channels = "rgb"
-
     def seen(self, image: Pixels) -> list[_Local]:
         """Local statistics of each channel."""
-        return [_local(np.rint(p)) for p in _planes(self.spec, self._channels, image)]
+        return [_local(np.rint(plane)) for plane in _planes(self.spec, image)]
 
     def compared(self, own: list[_Local], reference: list[_Local]) -> float:
         pairs = zip(own, reference, strict=True)
         return float(np.mean([_ssim(*pair) for pair in pairs]))
-
-
-class SsimY(Ssim):
-    """SSIM on rounded Y."""
-
-    _channels = "y"
 
 
 class MsSsim(FullReference):
@@ -119,9 +103,11 @@ def _halved(y: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
 
 
-def _planes(spec: MetricSpec, channels: str, image: Pixels) -> list[np.ndarray]:
-    """Each channel (H, W) float32 in 0 to 255: red, green and blue, or studio-range Y."""
-    if spec.options.get("channels", channels) == "y":
+def _planes(spec: MetricSpec, image: Pixels) -> list[np.ndarray]:
+    """Each channel (H, W) float32 in 0 to 255: red, green and blue, or studio-range Y, which
+    metrics take that have no choice."""
+    choice = spec.accepts.get("channels")
+    if choice is None or spec.options.get("channels", choice.default) == "y":
         return [image.ycbcr_y]
     return list(cv2.split(image.planes))
 

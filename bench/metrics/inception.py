@@ -1,8 +1,5 @@
-"""FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize.
-
-The network is the TorchScript one that clean-fid loads; only where its file is found differs:
-bench.remote.weights, not /tmp. Distances are our own (bench.metrics.frechet).
-"""
+"""FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize and
+TorchScript network, whose file is ours; distances are our own, too (bench.metrics.frechet)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.base.errors import CardError, ImageError, Unavailable
 from bench.base.hashing import file_sha256
@@ -28,12 +28,12 @@ def spec_of(file: Path) -> MetricSpec:
     doc = ast.get_docstring(function) or ""
     directions = {word.lower() for word in _DIRECTION.findall(doc)}
     if len(directions) != 1:
-        raise CardError(
-            f"{printable(file)}:{function.lineno}: expected 'higher is better' or 'lower is "
-            f"better' in the docstring of score, found {'both' if directions else 'neither'}"
-        )
+        found = "both" if directions else "neither"
+        expected = "expected 'higher is better' or 'lower is better' in the docstring of score"
+        raise CardError(f"{printable(file)}:{function.lineno}: {expected}, found {found}")
     better = cast(Better, directions.pop())
     modules = own_code.hashes(file)
+    own: dict[str, Any] = {"better": better, "sha256": file_sha256(file)}
     return MetricSpec(
         name=printable(file.name),
         title=printable(file.stem),
@@ -43,11 +43,7 @@ def spec_of(file: Path) -> MetricSpec:
         source=printable(file.name),
         factory="bench.metrics.own:OwnMetric",
         licence="unknown",
-        options={
-            "better": better,
-            "sha256": file_sha256(file),
-            **({"modules": modules} if modules else {}),
-        },
+        options=own | ({"modules": modules} if modules else {}),
         file=file,
     )
 
@@ -75,10 +71,8 @@ def _needs_hr(file: Path, function: ast.FunctionDef) -> bool:
     arguments = function.args
     count = len(arguments.posonlyargs + arguments.args) - len(arguments.defaults)
     if count not in (1, 2) or None in arguments.kw_defaults:
-        raise CardError(
-            f"{printable(file)}:{function.lineno}: expected score(sr, hr) or score(sr), found "
-            f"score({printable(ast.unparse(arguments))})"
-        )
+        found = f"expected score(sr, hr) or score(sr), found score({ast.unparse(arguments)})"
+        raise CardError(f"{printable(file)}:{function.lineno}: {printable(found)}")
     return count == 2
 
 
@@ -108,8 +102,6 @@ class OwnMetric:
         try:
             return float(found)
         except (TypeError, ValueError, RuntimeError) as error:
-            line = self._score.__code__.co_firstlineno
-            raise ImageError(
-                f"{printable(self.spec.file)}:{line}: expected a number from score, found "
-                f"{type(found).__name__}"
-            ) from error
+            place = f"{printable(self.spec.file)}:{self._score.__code__.co_firstlineno}"
+            what = f"expected a number from score, found {type(found).__name__}"
+            raise ImageError(f"{place}: {what}") from error

@@ -23,14 +23,9 @@ PublishedVerdict = Literal[
 
 @dataclass(frozen=True)
 class Against:
-    """One published value, as printed, beside ours.
-
-    Attributes:
-        difference: measured - published; None where nothing was measured.
-        noise: 95 % half-width of the mean, None where unknown; `noise_of` says whose scores.
-        unlike: why the two may not be compared; empty where they may.
-        protocol: by which it was made, what is known to differ, or is not stated and may.
-    """
+    """One published value, as printed, beside ours: measured - published, and the 95 % half-width
+    of the mean by the scores of `noise_of`; None where there is none. `unlike` is why the two may
+    not be compared, `protocol` by which it was made, what is known to differ or may."""
 
     source: str
     table: str

@@ -1,8 +1,7 @@
 """Which difference a test set can tell apart: known before a run, from a pilot or published scores.
 
-With the standard deviation s of the differences per image, a paired t test at level alpha over k
-comparisons rejects a true difference of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with
-probability POWER.
+With the standard deviation s of the differences per image, a paired t test over k comparisons
+rejects one of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with probability POWER.
 """
 
 from __future__ import annotations

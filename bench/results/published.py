@@ -175,10 +175,8 @@ def as_results(
     methods: Sequence[Item],
     metrics: Sequence[MetricSpec],
 ) -> Results:
-    """A published table as results, in the order of these items; what it lacks is missing.
-
-    Nothing is known of its single images: each value is that of a whole set.
-    """
+    """A published table as results, in the order of these items, each value that of a whole set;
+    what it lacks is missing."""
     import pandas as pd
 
     values: dict[tuple[str, ...], Decimal] = {
@@ -187,7 +185,7 @@ def as_results(
         for row in source.rows_of(dataset, metric, method)
         if row.table == table
     }
-    names = [[each.name for each in items] for items in (datasets, methods, metrics)]
+    names = ([each.name for each in items] for items in (datasets, methods, metrics))
     scores = [(*key, float(values.get(key, "nan"))) for key in product(*names)]
     frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
     digits = {key[2]: -int(value.as_tuple().exponent) for key, value in values.items()}

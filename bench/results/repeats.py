@@ -1,8 +1,7 @@
 """Methods that draw noise, run with several seeds: their spread, and whether it changes ranks.
 
 The square of an interval is that of the bootstrap over images, which holds each image's own noise,
-plus that of what all images of a seed have in common. G-STD and L-STD are those of CCSR (Sun et
-al., arXiv 2401.00877; cal_iqa/iqa_G-STD.py and iqa_L-STD.py of its repository).
+plus that of what all images of a seed share. G-STD and L-STD are CCSR's (arXiv 2401.00877).
 """
 
 from __future__ import annotations

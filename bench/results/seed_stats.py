@@ -1,12 +1,7 @@
 """Trainings that are repeated with other seeds: is a difference more than noise?
 
-The scores of two configurations, averaged over the seeds, go through the paired test of
-`bench.results.table_stats`, and with m_a, m_b the means of each seed,
-
-    spread = max(max m_a - min m_a, max m_b - min m_b),
-
-one is called better only when Holm's p is below alpha, all of m_a lie on one side of all of m_b,
-and |mean m_a - mean m_b| > spread.
+One configuration is called better only when the paired test of `bench.results.table_stats` says so
+of the scores averaged over the seeds, and `seeds_differ` of the means of each seed.
 """
 
 from __future__ import annotations
@@ -117,19 +112,16 @@ def configurations(results: Results) -> tuple[Configuration, ...]:
         if TRAINING_SEED in method.variant:
             groups.setdefault(frozenset(_settings(method).items()), []).append(method)
     settings = [_settings(items[0]) for items in groups.values()]
-    return tuple(
-        Configuration(_label(own, settings) or items[0].title, own, _by_seed(items))
-        for own, items in zip(settings, groups.values(), strict=True)
-    )
+    found = []
+    for own, items in zip(settings, groups.values(), strict=True):
+        differ = [head for head in own if len({other.get(head) for other in settings}) > 1]
+        label = ", ".join(f"{head} {own[head]}" for head in differ or own)
+        found.append(Configuration(label or items[0].title, own, _by_seed(items)))
+    return tuple(found)
 
 
 def _settings(method: Item) -> dict[str, str]:
     return {head: value for head, value in method.variant.items() if head != TRAINING_SEED}
-
-
-def _label(own: Mapping[str, str], every: Sequence[Mapping[str, str]]) -> str:
-    differ = [head for head in own if len({other.get(head) for other in every}) > 1]
-    return ", ".join(f"{head} {own[head]}" for head in differ or own)
 
 
 def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
@@ -205,17 +197,12 @@ def _cells(
         means = tuple(float(seed.mean()) for seed in seeds[i].T) if i in seeds else ()
         n = None if metric.kind == "set" else averaged.images if means else 0
         missing = dict.fromkeys(reasons[dataset, metric.name, m.name] for m in own.methods.values())
-        reason = "; ".join(filter(None, missing)) or _why_less(averaged, len(means))
+        untested = ONE_VALUE if metric.kind == "set" else averaged.reason
+        one_seed = NO_SECOND_SEED if len(means) < MIN_SEEDS else ""
+        why_less = (untested or one_seed) if means else NO_SCORES
+        reason = "; ".join(filter(None, missing)) or why_less
         cells.append(SeedCell(dataset, metric, own, n, means, half.get(i, float("nan")), reason))
     return cells
-
-
-def _why_less(scores: CommonScores, seeds: int) -> str:
-    """Why there is no interval or spread where no score is missing; "" where there are both."""
-    if not seeds:
-        return NO_SCORES
-    untested = ONE_VALUE if scores.metric.kind == "set" else scores.reason
-    return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 
 
 def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:

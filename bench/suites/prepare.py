@@ -35,14 +35,12 @@ Row = dict[str, Any]
 
 
 def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
-    """What a suite needs; methods whose environment cannot be had need no weights.
+    """What a suite needs, as rows of `fetch_row` with licence and the most bytes `unpacked`; sizes
+    are asked for. Methods whose environment cannot be had need no weights.
 
     Args:
         root: where test sets are made.
         gpu_here: whether it is run on this machine; else its GPU does not matter.
-
-    Returns:
-        Rows as of `fetch_row`, with licence and the most bytes `unpacked`; sizes are asked for.
     """
     entries = [find_method(name) for name in suite.methods]
     official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
