@@ -1,5 +1,5 @@
-"""Numbers as tables print them, with a unit, a spread, a change, an arrow or a footnote's mark: what
-one cell holds, or why that cannot be told; what could mean two things is not guessed."""
+"""Numbers as tables print them, with a unit, a spread, a change, an arrow or a footnote's mark:
+what one cell holds, or why that cannot be told; what could mean two things is not guessed."""
 
 from __future__ import annotations
 

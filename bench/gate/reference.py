@@ -1,5 +1,5 @@
-"""The gate's reference on disk: what may change (a policy, kept by hand; in TOML it stands first and
-stays byte for byte) and what was measured, written anew below the marker."""
+"""The gate's reference on disk: what may change (a policy, kept by hand; in TOML it stands first
+and stays byte for byte) and what was measured, written anew below the marker."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ class Held(Card):
 
 
 class PublishedScores(Card):
-    """Published SR images with per-image scores; `sr`, `hr` and `logs` are patterns of the archive's
-    files, `{dataset}` in them a set's name."""
+    """Published SR images with per-image scores; `sr`, `hr` and `logs` are patterns of files of the
+    archive, `{dataset}` in them a set's name."""
 
     name: str
     title: str
