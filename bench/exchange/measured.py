@@ -180,13 +180,12 @@ def of_results(
 
 def _cells(results: Results, names: Mapping[str, str]) -> list[MeasuredCell]:
     """In the order of datasets, methods and metrics."""
+    scores = results.scores[list(COLUMNS)].itertuples(index=False)
     found = group_rows(
         (names[dataset], method, as_unicode(image), metric, value, shorten(reason))
-        for dataset, method, image, metric, value, reason in results.scores[[*COLUMNS]].itertuples(
-            index=False
-        )
+        for dataset, method, image, metric, value, reason in scores
     )
-    cells = {cell.key: cell for cell in (MeasuredCell(**cell) for cell in found)}
+    cells = {cell.key: cell for cell in (MeasuredCell(**told) for told in found)}
     orders = ([each.name for each in getattr(results, what)] for what in KINDS)
     keys = ((names[dataset], *of) for dataset, *of in product(*orders))
     return [cells[key] for key in keys if key in cells]

@@ -146,7 +146,7 @@ def read_rows(path: Path) -> list[PublishedRow]:
         return TypeAdapter(list[PublishedRow]).validate_python([row for _, row in rows])
     except ValidationError as error:
         first = error.errors()[0]
-        number, field = first["loc"]
+        number, field, *_ = first["loc"]
         raise DataError(
             f"{printable(path)}, line {rows[int(number)][0]}: {field}: {first['msg'].lower()}, "
             f"found '{printable(first['input'])}'"
