@@ -1,8 +1,7 @@
 """How often 95 % intervals miss the mean, and how often paired tests call equals different.
 
-Prints the tables of docs/statistics.md: the symmetric bootstrap-t that the harness uses beside
-the percentile bootstrap, and the test of differences beside Student's t and Wilcoxon's
-signed-rank test; then the same test over photographs of which a set holds many crops.
+Prints the tables of docs/statistics.md, beside the percentile bootstrap, Student's t and
+Wilcoxon's signed-rank test; then the test over photographs of which a set holds many crops.
 
     python benchmarks/interval_coverage.py --tables 10000
 """

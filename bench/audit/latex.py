@@ -3,7 +3,8 @@ r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rule
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bench.audit.cells import GridCell, Printed
@@ -41,22 +42,23 @@ def grids(tex: str) -> tuple[list[Printed], list[str]]:
     """
     plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
     macros = own_macros(plain)
+    floats = list(FLOAT.finditer(plain))
     found: list[Printed] = []
     passed_over = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
     for start, end in _environments(plain):
         rows = _rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)
-        found.append(Printed(_spread(settled(rows)), _caption(plain, start, end)))
+        found.append(Printed(_spread(settled(rows)), _caption(plain, floats, start)))
         inputs = INPUT.findall(plain, start, end)
         passed_over += [f"\\input of {name} is not followed" for name in inputs]
     return found, passed_over
 
 
-def _caption(tex: str, start: int, end: int) -> str:
-    """The captions of the float that a tabular stands in."""
-    begins = [match.end() for match in FLOAT.finditer(tex, 0, start) if match[1] == "begin"]
-    after = next((match.start() for match in FLOAT.finditer(tex, end)), end)
-    first = begins[-1] if begins else start
-    captions = CAPTION.finditer(tex, first, after)
+def _caption(tex: str, floats: Sequence[re.Match[str]], start: int) -> str:
+    """The captions of the float that a tabular stands in; "" outside of any."""
+    after = bisect(floats, start, key=lambda match: match.start())
+    if after in (0, len(floats)) or floats[after - 1][1] == "end":
+        return ""
+    captions = CAPTION.finditer(tex, floats[after - 1].end(), floats[after].start())
     return " ".join(group(tex, match.end())[0] for match in captions)
 
 

@@ -62,11 +62,8 @@ def led_by(text: str) -> tuple[str, str]:
 def tells_marks(caption: str) -> bool:
     """Whether a caption says that marks mean the best: "Best in bold", "the **best** ..."; not
     where it speaks of "our" method, whose values may be meant."""
-    for sentence in re.split(r"[.;](?:\s|$)", caption):
-        said = BEST.search(sentence) and BOLD.search(sentence)
-        if (said or SHOWN.search(sentence)) and not OURS.search(sentence):
-            return True
-    return False
+    sentences = [one for one in re.split(r"[.;](?:\s|$)", caption) if not OURS.search(one)]
+    return any((BEST.search(s) and BOLD.search(s)) or SHOWN.search(s) for s in sentences)
 
 
 def is_metric(text: str) -> bool:

@@ -80,8 +80,8 @@ class MethodPrint(ExchangeCard):
 
 
 class MeasuredCell(ExchangeCard):
-    """The scores of one method on one dataset by one metric: id -> value; `missing` is id ("" for
-    the set) -> why there is none. A metric over a whole set has a mean and no images."""
+    """The scores of one method on one dataset by one metric: id -> value, `missing` id ("" for the
+    set) -> why there is none; a metric over a whole set has a mean and no images."""
 
     dataset: Name
     method: Name

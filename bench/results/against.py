@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.base.types import MetricSpec
-from bench.metrics.sets import incomparable
+from bench.metrics.frechet import incomparable
 from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
@@ -97,10 +97,8 @@ def _compare(
 
 
 def _verdict(difference: float | None, noise: float | None, unlike: bool) -> PublishedVerdict:
-    if difference is None:
-        return "not measured"
-    if unlike:
-        return "not comparable"
+    if difference is None or unlike:
+        return "not measured" if difference is None else "not comparable"
     if noise is None:
         return "noise unknown"
     return "within noise" if abs(difference) <= noise else "beyond noise"

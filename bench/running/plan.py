@@ -21,7 +21,7 @@ from bench.running.options import RunOptions, Shard
 from bench.running.score import Scorer
 from bench.running.upscale import require_scale
 from bench.store.store import Store
-from bench.suites.card import SuiteCard
+from bench.suites.find import SuiteCard
 
 
 @dataclass(frozen=True)

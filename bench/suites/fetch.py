@@ -23,8 +23,7 @@ from bench.methods.installation import Installation
 from bench.metrics import get
 from bench.remote import weights
 from bench.remote.fetch import card_file, fetch_row
-from bench.suites.card import SuiteCard
-from bench.suites.find import find_suite, suite_cards
+from bench.suites.find import SuiteCard, find_suite, suite_cards
 
 REST_SECONDS = 3600
 Parts = dict[str, list[str]]

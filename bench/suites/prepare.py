@@ -25,8 +25,8 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call
 from bench.methods.setup import SetupOptions, setup
 from bench.remote import hub, weights
-from bench.suites.card import SuiteCard
 from bench.suites.fetch import fetch, of_catalogue
+from bench.suites.find import SuiteCard
 
 ENVIRONMENT = 6 * 10**9
 """Bytes of an environment, about: the largest that was built while cards were written."""
