@@ -120,6 +120,18 @@ def test_paired_p_agrees_with_students_t_on_normal_data() -> None:
     assert ex.compare(a, b).p == pytest.approx(expected, abs=0.02)
 
 
+def test_p_is_halls_where_the_long_tail_is_on_the_far_side_of_zero() -> None:
+    n = 12
+    values = np.random.default_rng(6).lognormal(0, 1, (n, 400)) - 1.7
+    t = values.mean(axis=0) / scipy_stats.sem(values)
+    skew = -np.sign(t) * scipy_stats.skew(values, bias=False) + 3 / n
+    b, t = np.maximum(0, skew) / (3 * math.sqrt(n)), np.abs(t)
+    transformed = t - b * t**2 + b**2 * t**3 / 3 - b / 2
+    assert ((transformed < t) & (transformed > 0)).any() and (transformed < 0).any()
+    expected = 2 * scipy_stats.t.sf(np.clip(transformed, 0, t), n - 1)
+    np.testing.assert_allclose(paired(values).p(), expected)
+
+
 def test_equal_methods_are_not_different() -> None:
     scores = np.random.default_rng(0).normal(size=20)
     same = ex.compare(scores, scores)
