@@ -772,6 +772,12 @@ MATH = r"""| Metrics | A | B | C |
 """
 PLANTED = {
     "elsewhere": (ELSEWHERE, r"\RB{0.22}", "0.22", "U 0.22 is the best and not marked"),
+    "named": (
+        ELSEWHERE.replace("RB", "first").replace("BB", "second"),
+        r"\second{0.14}",
+        "0.14",
+        "Q 0.14 is second best and not marked",
+    ),
     "math": (MATH, "4.4", "4.0", "C 4.0 is the best and not marked"),
     "cellcolor": (
         CELLCOLOR,

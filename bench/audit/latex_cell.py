@@ -178,7 +178,7 @@ class _Reader:
         elif not own and name not in KNOWN.dropped and not any(arguments):
             self.unknown = name
         elif len(arguments) == 1 and name not in KNOWN.leading and _is_number(arguments[0]):
-            own = own or {"colour": f"\\{name}"}  # one of another file's, told by its table
+            own = own or {"colour": name}  # one of another file's: by its name or its table
         return {**styles, **own}
 
     def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:
