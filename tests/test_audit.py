@@ -770,7 +770,14 @@ MATH = r"""| Metrics | A | B | C |
 | NIQE$\downarrow$ | 5.2 | **4.1** | 4.4 |
 | MUSIQ $\uparrow$ | 61.0 | 60.1 | **65.0** |
 """
+CONFIGURATIONS = """| config | kernel | colour | PSNR | SSIM |
+|---|---|---|---|---|
+| full [[3]] | learnt | two lobes | 24.7 | 0.765 |
+| plain | learnt | flat | 23.9 | 0.749 |
+| fixed | frozen | two lobes | **24.9** | **0.767** |
+"""
 PLANTED = {
+    "configurations": (CONFIGURATIONS, "23.9", "25.9", "plain, learnt, flat 25.9 is the best"),
     "elsewhere": (ELSEWHERE, r"\RB{0.22}", "0.22", "U 0.22 is the best and not marked"),
     "named": (
         ELSEWHERE.replace("RB", "first").replace("BB", "second"),
@@ -874,6 +881,12 @@ def test_the_paragraph_beside_a_markdown_table_is_its_caption(tmp_path: Path) ->
         "c 5.2 is 3rd best; a 5.0 is the best and not marked"
     ]
     assert not read(tmp_path, table, "t.md")[1].findings
+
+
+def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> None:
+    table = "| Dataset | Method | PSNR |\n|---|---|---|\n| X | A | **24.1** |\n| Y | A | 23.0 |"
+    _, found = read(tmp_path, table, "t.md")
+    assert found.abstained == ("t.md: marks: no two values are of one dataset and metric",)
 
 
 def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from bench.reports import get_report
 from bench.results.bootstrap import (
+    _weights,
     bootstrap,
     corrected,
     holm_confidence,
@@ -110,6 +111,18 @@ def test_intervals_agree_with_students_t_on_normal_data() -> None:
     values = np.random.default_rng(0).normal(3, 2, (400, 1))
     expected = scipy_stats.t.ppf(0.975, 399) * scipy_stats.sem(values)[0]
     assert bootstrap(values, resamples=50_000).half_width()[0] == pytest.approx(expected, rel=0.02)
+
+
+def test_each_resample_has_its_own_mean_and_t() -> None:
+    values = np.random.default_rng(7).normal(3, 1, (8, 3))
+    found = bootstrap(values, seed=5, resamples=100)
+    (shares,) = _weights(8, 100, 5)
+    for i, counts in enumerate(np.rint(8 * shares).astype(int)):
+        drawn = np.repeat(values, counts, axis=0)
+        t = np.abs(drawn.mean(axis=0) - values.mean(axis=0)) / scipy_stats.sem(drawn)
+        np.testing.assert_allclose(found.means[i], drawn.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(found.t[i], t, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.error, scipy_stats.sem(values))
 
 
 def test_paired_p_agrees_with_students_t_on_normal_data() -> None:

@@ -151,4 +151,4 @@ def _count(number: int, what: str) -> str:
 
 def _bare(text: str) -> str:
     """A name without the number of its citation."""
-    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())
+    return " ".join(re.sub(r"\[+[\d,\s–-]+\]+", "", text).split())

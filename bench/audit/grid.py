@@ -239,7 +239,8 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
     for row in body:
         groups.setdefault(row[0].text, set()).add(row[labels - 1].text)
     names = {row[labels - 1].text for row in body}
-    repeated = len(groups) > 1 and sum(map(len, groups.values())) > len(names)
+    sizes = [len(group) for group in groups.values()]
+    repeated = len(groups) > 1 and sum(sizes) > len(names) and max(sizes) > 1
     return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
 
 
