@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from cassr.activation import CSCTuners
@@ -105,15 +104,23 @@ def test_untrained_stage_1_equals_the_plain_unet(unet, inputs):
         assert torch.equal(stage(*args, inputs["lr"]), unet(*args).sample)
 
 
+TFLOP = {
+    "activation": {"VAE, LR and HR image": 8.93, "forward": 3.33, "backward": 2.68},
+    "guidance": {
+        "VAE, LR and HR image": 8.93,
+        "reference images, 20 steps": 142.05,
+        "forward": 6.3,
+        "backward": 8.61,
+    },
+}
+"""A step of 4 samples of 512 px; a multiplication and an addition are 2."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["activation", "guidance"])
-def test_flops_by_part_are_those_of_the_page(stage: str) -> None:
+def test_flops_by_part(stage: str) -> None:
     with torch.device("meta"):
         pipeline = build_pipeline("sd15")
     settings = replace(SD15.training_for(stage), precision="no")
     made = step_cost(build_objective(stage, pipeline, settings), settings, stage == "guidance")
-    page = (ROOT / "docs" / "cassr.md").read_text()
-    for part, flops in made.flops.items():
-        row = next(line for line in page.splitlines() if line.startswith(f"| {part} |"))
-        cells = [cell.strip() for cell in row.split("|")[2:-1]]
-        assert cells[stage == "guidance"] == f"{flops / 1e12:.2f}"
+    assert {part: round(flops / 1e12, 2) for part, flops in made.flops.items()} == TFLOP[stage]

@@ -47,6 +47,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
         for index in range(2):
             pixels = photo(size, size, index + (7 if name == "my_output" else 0))
             Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    for side, size in (("lr", 50), ("hr", 200)):
+        (folder / "my_set" / side).mkdir(parents=True)
+        for file in (folder / "ground_truth").iterdir():
+            Image.open(file).resize((size, size)).save(folder / "my_set" / side / file.name)
     for page in PAGES:
         for name, body in re.findall(
             r"```python\n\s*# (\w+\.py)\n(.*?)```", page.read_text(), re.S
