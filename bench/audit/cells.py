@@ -90,8 +90,7 @@ class Shape:
 
 
 class About(NamedTuple):
-    """What stands beside a cell, as printed: its row's name, and what its values belong to; whether
-    the method's name is highlighted."""
+    """What stands beside a cell, as printed, and whether the method's name is highlighted."""
 
     row: str
     dataset: str

@@ -31,10 +31,7 @@ class TableRead(NamedTuple):
 
 def read_grid(printed: Printed, table: str) -> TableRead:
     """The values of a table, which places call so; every other cell with a number is named.
-
-    Raises:
-        DataError: there are no numbers, or nothing that tells where the metrics are.
-    """
+    DataError: there are no numbers, or nothing that tells where the metrics are."""
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]

@@ -35,11 +35,8 @@ BREAK = re.compile(r"\\(?:begin|end|tabularnewline)\b|\\\\\*?(?:\s*\[[^\]]*\])?|
 
 
 def grids(tex: str) -> tuple[list[Printed], list[str]]:
-    """Every outermost tabular of a file, in its order, and why others or some rows are not there.
-
-    Raises:
-        DataError: an environment that does not end, braces or macros nested beyond reason.
-    """
+    """Every outermost tabular of a file, in its order, and why others or some rows are not there;
+    DataError: an environment that does not end, braces or macros nested beyond reason."""
     plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
     macros = own_macros(plain)
     floats = list(FLOAT.finditer(plain))

@@ -59,11 +59,7 @@ _Styles = dict[str, str]
 
 
 def read_cell(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCell:
-    """A cell of LaTeX.
-
-    Raises:
-        DataError: braces or macros nested beyond reason.
-    """
+    """A cell of LaTeX; DataError: braces or macros nested beyond reason."""
     reader = _Reader(macros)
     reader.walk(MATH.sub(lambda math: SPACED.sub("", math[0]), tex), {})
     return reader.shown(line, block)

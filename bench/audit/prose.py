@@ -15,8 +15,7 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
 
-KINDS: dict[str, Kind] = {"margin": "margin", "rank": "rank"}
-"""Of claims; all others are comparisons."""
+KINDS: dict[str, Kind] = {"margin": "margin", "rank": "rank"}  # all others are comparisons
 
 
 class Claim(Card):
