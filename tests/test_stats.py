@@ -123,6 +123,7 @@ def test_each_resample_has_its_own_mean_and_t() -> None:
         np.testing.assert_allclose(found.means[i], drawn.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(found.t[i], t, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.error, scipy_stats.sem(values))
+    assert bootstrap(np.full((8, 1), 0.1)).half_width() == 0
 
 
 def test_paired_p_agrees_with_students_t_on_normal_data() -> None:
