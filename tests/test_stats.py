@@ -268,11 +268,12 @@ def test_a_comparison_without_a_test_counts() -> None:
 
 def test_ties_of_one_pair_do_not_change_the_wilcoxon_p_of_another() -> None:
     plain = np.random.default_rng(0).normal(0.3, 1, (20, 1))
-    tied = np.round(plain, 1)
-    tied[:3] = 0
-    both = wilcoxon(np.column_stack([plain, tied]))
-    assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
-    assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
+    equal, zero = np.round(plain, 1) + 0.05, plain.copy()
+    zero[0] = 0
+    for tied in (equal, zero, np.round(zero, 1)):
+        both = wilcoxon(np.column_stack([plain, tied]))
+        assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
+        assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
 
 
 def test_wilcoxon_with_ties_is_scipys() -> None:
