@@ -110,7 +110,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     """
     from bench.running.score_job import loaded
 
-    spec = known_metrics.get(name)
+    spec = known_metrics.find(name)
     if spec.kind == "set":
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
     place = resolve_device(device)

@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: E402
 import bench  # noqa: E402
 from bench.commands.listing import facts  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
-from bench.data.from_photos import photo_collections  # noqa: E402
+from bench.data.from_card import photo_collections  # noqa: E402
 from bench.exchange.bundle import to_results  # noqa: E402
 from bench.exchange.merge import exports  # noqa: E402
 from bench.exchange.reading import read_bundle  # noqa: E402

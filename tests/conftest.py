@@ -19,7 +19,8 @@ from pictures import photo
 from PIL import Image
 from warm_start import START_UP, Server
 
-from bench.data.find import build, find_card
+from bench.data.find import find_card
+from bench.data.from_card import build
 
 # Where the tests are started by nohup or in a shell's background, commands would ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -31,8 +31,8 @@ from bench.data import from_hub as hub_sets
 from bench.data import verify
 from bench.data.alignment import misalignment
 from bench.data.card import CentreCrop, DatasetCard
-from bench.data.fetch import adopt
-from bench.data.from_archive import centre_crop
+from bench.data.find import adopt
+from bench.data.from_card import build, centre_crop
 from bench.files import images
 from bench.remote import archives, weights
 from bench.remote.fetch import fetch_file
@@ -124,14 +124,14 @@ def left_over(root: Path) -> list[str]:
 def test_pairs_from_an_archive(place: Callable, tmp_path: Path, pack: Callable) -> None:
     files = {**pairs(), "set/readme.txt": b"hello", "set/test_LR/.DS_Store": b"x"}
     place(pack(tmp_path / "a", files), "toy.zip")
-    manifest = data.build(card(images=3), tmp_path / "root", nothing)
+    manifest = build(card(images=3), tmp_path / "root", nothing)
     assert [pair.id for pair in manifest.pairs] == ["im0", "im1", "im2"]
     first = manifest.pairs[0]
     assert first.lr and first.hr
     assert Image.open(first.lr).size == (32, 32) and Image.open(first.hr).size == (128, 128)
-    again = data.build(card(images=3), tmp_path / "root", nothing)
+    again = build(card(images=3), tmp_path / "root", nothing)
     assert again == manifest
-    other = data.build(card(images=3), tmp_path / "other root", nothing)
+    other = build(card(images=3), tmp_path / "other root", nothing)
     assert other.sha256 == manifest.sha256
 
 
@@ -189,7 +189,7 @@ def test_hostile_archives_are_refused_and_leave_nothing(
 ) -> None:
     placed = place(hostile(name, tmp_path / "a"), "toy.zip")
     with pytest.raises(DataError, match=message) as caught:
-        data.build(card(), tmp_path / "root", nothing)
+        build(card(), tmp_path / "root", nothing)
     assert str(placed) in str(caught.value) and "refused, its member" in str(caught.value)
     assert left_over(tmp_path / "root") == []
     assert not (tmp_path / "evil.png").exists()
@@ -200,7 +200,7 @@ def test_what_is_no_archive_is_refused(place: Callable, tmp_path: Path, content:
     (tmp_path / "a").write_bytes(content)
     place(tmp_path / "a", "toy.zip")
     with pytest.raises(DataError, match=r"expected a zip or tar archive|is empty|is a web page"):
-        data.build(card(), tmp_path / "root", nothing)
+        build(card(), tmp_path / "root", nothing)
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
@@ -209,21 +209,21 @@ def test_a_truncated_archive_is_refused(place: Callable, tmp_path: Path, pack: C
     (tmp_path / "a").write_bytes(whole[: len(whole) * 6 // 10])
     place(tmp_path / "a", "toy.zip")
     with pytest.raises(DataError, match=r"is damaged|expected a zip or tar"):
-        data.build(card(), tmp_path / "root", nothing)
+        build(card(), tmp_path / "root", nothing)
     assert left_over(tmp_path / "root") == []
 
 
 def test_another_number_of_images_is_refused(place: Callable, tmp_path: Path) -> None:
     place(zipped(tmp_path / "a", pairs(2)), "toy.zip")
     with pytest.raises(DataError, match="expected 100 images of Toy, found 2"):
-        data.build(card(images=100), tmp_path / "root", nothing)
+        build(card(images=100), tmp_path / "root", nothing)
 
 
 def test_two_images_of_one_id_are_refused(place: Callable, tmp_path: Path) -> None:
     files = {**pairs(1, folder="a"), **pairs(1, folder="b")}
     place(zipped(tmp_path / "a", files), "toy.zip")
     with pytest.raises(DataError, match="two LR images of id 'im0'"):
-        data.build(card(), tmp_path / "root", nothing)
+        build(card(), tmp_path / "root", nothing)
 
 
 def test_bad_images_are_named_and_the_rest_is_used(place: Callable, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_bad_images_are_named_and_the_rest_is_used(place: Callable, tmp_path: Pa
     del files["set/test_HR/im2.png"]
     files["set/test_HR/im3.png"] = png(scene(32, 32, 9)[1])
     place(zipped(tmp_path / "a", files), "toy.zip")
-    manifest = data.build(card(images=4), tmp_path / "root", nothing)
+    manifest = build(card(images=4), tmp_path / "root", nothing)
     assert [pair.id for pair in manifest.pairs] == ["im0"]
     assert {name: reason[:20] for name, reason in manifest.refused} == {
         "im1": "cannot be decoded (n",
@@ -327,7 +327,7 @@ def test_official_archives_give_the_crops_under_the_published_names(
     assert full.archive is not None
     place(zipped(tmp_path / "a", official_archive(name)), full.archive.name)
     small = full.model_copy(update={"images": 2})
-    manifest = data.build(small, tmp_path / "root", nothing)
+    manifest = build(small, tmp_path / "root", nothing)
     assert [pair.id for pair in manifest.pairs] == OFFICIAL[name]
     lr, hr = scene(150, 141, 0)
     pair = manifest.pairs[0]
@@ -335,7 +335,7 @@ def test_official_archives_give_the_crops_under_the_published_names(
     assert np.array_equal(images.read_rgb(pair.lr), lr[11:139, 6:134])
     assert np.array_equal(images.read_rgb(pair.hr), hr[44:556, 24:536])
     whole = data.dataset_cards()[name.replace("official", "full")].model_copy(update={"images": 2})
-    pair = data.build(whole, tmp_path / "root", nothing).pairs[0]
+    pair = build(whole, tmp_path / "root", nothing).pairs[0]
     assert pair.id == OFFICIAL[name][0] and pair.lr and pair.hr
     assert np.array_equal(images.read_rgb(pair.lr), lr)
     assert np.array_equal(images.read_rgb(pair.hr), hr)
@@ -362,7 +362,7 @@ def test_sets_are_found_in_folders_as_they_are_published(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png(scene(40, 48, int(image_id))[is_hr]))
     adopt([name], tmp_path / "given")
-    pairs = data.build(card, tmp_path / "root", nothing).pairs
+    pairs = build(card, tmp_path / "root", nothing).pairs
     assert [pair.id for pair in pairs] == ["0801", "0802"]
     assert all(bool(pair.hr) == (name == "ntire2025-val") for pair in pairs)
 
@@ -383,7 +383,7 @@ def test_the_published_crops_are_read_from_the_hub_archive(
         # Ours is a small archive of the same layout: not the published file, whose hash is known.
         ours = replace(card.archive, sha256="", size=0)
         small = card.model_copy(update={"images": 4, "archive": ours})
-        manifest = data.build(small, tmp_path / "root", nothing)
+        manifest = build(small, tmp_path / "root", nothing)
         assert len(manifest.pairs) == 4 and not manifest.refused
         for pair in manifest.pairs:
             for side, path in (("lr", pair.lr), ("hr", pair.hr)):
@@ -415,7 +415,7 @@ def div2k(seed: int = 0) -> DatasetCard:
 def test_div2k_val_is_degraded_whole_and_seeded_by_name(place: Callable, tmp_path: Path) -> None:
     files = {f"DIV2K_valid_HR/080{i}.png": png(photo(70, 99, i)) for i in (1, 2)}
     place(zipped(tmp_path / "a", files), "DIV2K_valid_HR.zip")
-    manifest = data.build(div2k(), tmp_path / "one", nothing)
+    manifest = build(div2k(), tmp_path / "one", nothing)
     assert [pair.id for pair in manifest.pairs] == ["0801", "0802"]
     pair = manifest.pairs[0]
     assert pair.lr and pair.hr
@@ -426,7 +426,7 @@ def test_div2k_val_is_degraded_whole_and_seeded_by_name(place: Callable, tmp_pat
 
     expected = degrade(photo(70, 99, 1)[:68, :96], seed=derive_seed(0, "0801"))
     assert np.array_equal(images.read_rgb(pair.lr), expected)
-    other = data.build(div2k(seed=1), tmp_path / "one", nothing)
+    other = build(div2k(seed=1), tmp_path / "one", nothing)
     assert other.sha256 != manifest.sha256
 
     # The other image alone comes out the same: nothing depends on its company.
@@ -434,12 +434,12 @@ def test_div2k_val_is_degraded_whole_and_seeded_by_name(place: Callable, tmp_pat
         zipped(tmp_path / "b", {k: v for k, v in files.items() if "0802" in k}),
         "DIV2K_valid_HR.zip",
     )
-    alone = data.build(div2k().model_copy(update={"images": 1}), tmp_path / "two", nothing)
+    alone = build(div2k().model_copy(update={"images": 1}), tmp_path / "two", nothing)
     assert alone.pairs[0].lr_sha256 == manifest.pairs[1].lr_sha256
 
 
 def test_the_documented_lines_make_the_images_of_a_test_set(tmp_path: Path) -> None:
-    manifest = data.build(data.dataset_cards()["quick-realistic"], tmp_path, nothing)
+    manifest = build(data.dataset_cards()["quick-realistic"], tmp_path, nothing)
     pair = next(pair for pair in manifest.pairs if pair.id == "chelsea")
     assert pair.lr and pair.hr
     page = (ROOT / "docs" / "degradation.md").read_text()
@@ -453,7 +453,7 @@ def test_sets_without_ground_truth(place: Callable, cli: Cli, tmp_path: Path) ->
     files = {f"anything/{i}.jpg": png(photo(40, 40, i)) for i in range(3)}
     place(zipped(tmp_path / "a", files), "RealLR200")
     small = data.dataset_cards()["reallr200"].model_copy(update={"images": 3})
-    manifest = data.build(small, tmp_path / "root", nothing)
+    manifest = build(small, tmp_path / "root", nothing)
     assert [(pair.id, pair.hr) for pair in manifest.pairs] == [(str(i), None) for i in range(3)]
     folder = tmp_path / "plain"
     folder.mkdir()
@@ -805,7 +805,7 @@ def test_manifests_are_compared(cli: Cli, golden: Path, tmp_path: Path) -> None:
 
 def test_verification_hashes_afresh(place: Callable, tmp_path: Path) -> None:
     place(zipped(tmp_path / "a", pairs()), "toy.zip")
-    manifest = data.build(card(), tmp_path / "root", nothing)
+    manifest = build(card(), tmp_path / "root", nothing)
     found = verify.portable(manifest)
     assert found["sha256"] == manifest.sha256
     assert "path" not in json.dumps(found["pairs"])
@@ -834,6 +834,8 @@ def test_modcrop_cuts_pairs_that_are_off_by_less_than_a_scale(tmp_path: Path) ->
     sizes_found = {name: pixels.shape[:2] for name, pixels in read.items()}
     assert sizes_found == {"more": (128, 128), "less": (124, 124), "right": (128, 128)}
     assert all(np.array_equal(found, hr[: len(found), : len(found[0])]) for found in read.values())
+    told_of = "2 of 3 pairs were cut to x4 (the first, 'less': LR 31x31 with HR 124x124)"
+    assert cut.recipe["note"] == told_of
     assert data.find(f"folder:{folder}", modcrop=True).manifest(tmp_path / "root", silent) == cut
     right = next(pair for pair in cut.pairs if pair.id == "right")
     assert right.hr == (folder / "hr" / "right.png").resolve()

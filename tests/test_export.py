@@ -284,7 +284,7 @@ def of_results_in(exported: Exported) -> Results:
         title="Own",
         datasets=(Item("quick-bicubic", "Photos"),),
         methods=tuple(Item(name, name) for name in names),
-        metrics=tuple(metrics.get(name) for name in dict.fromkeys(frame["metric"])),
+        metrics=tuple(metrics.find(name) for name in dict.fromkeys(frame["metric"])),
         scores=frame,
         provenance=provenance,
     )

@@ -24,6 +24,7 @@ from scipy import ndimage
 from bench.base.errors import CardError
 from bench.base.progress import Progress
 from bench.data import find as data
+from bench.data.from_card import build
 from bench.exchange.measured import (
     DatasetPrint,
     Measured,
@@ -72,7 +73,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarra
     """100 crops of photographs: HR (uint8), and bicubic SR before rounding (float in [0, 255])."""
     card = data.dataset_cards()["quick-bicubic"]
     found = {}
-    for pair in data.build(card, tmp_path_factory.mktemp("photos")).pairs:
+    for pair in build(card, tmp_path_factory.mktemp("photos")).pairs:
         assert pair.hr and pair.lr
         hr, lr = np.asarray(Image.open(pair.hr)), np.asarray(Image.open(pair.lr), np.float32)
         size = hr.shape[1::-1]

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from bench.base.errors import DataError
 from bench.base.types import ImagePair, Manifest
 from bench.data.find import dataset_cards
-from bench.data.groups import by_file, by_pattern
-from bench.data.manifest import describe, to_manifest
+from bench.data.manifest import by_file, by_pattern, describe, to_manifest
 from bench.exchange.bundle import of_run, to_json, to_results
 from bench.exchange.measured import Measured, of_results
 from bench.gate.judge import judge

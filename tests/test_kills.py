@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.check import check
+from bench.store.upkeep import check
 
 METHOD = """
 import torch

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import bench
-from bench.data.from_photos import packaged_photo, photo_collections
+from bench.data.from_card import packaged_photo, photo_collections
 from bench.data.likeness import LOOK, Look, warning
 from bench.files import images
 

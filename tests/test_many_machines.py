@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import ROOT, Cli, make_cli, plant_quick_sets
@@ -20,7 +22,7 @@ from substitutes import plant
 from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.cluster import connection
-from bench.cluster.parcels import packed, unpacked
+from bench.cluster.node import packed, unpacked
 from bench.processes.workers import worker_count
 from bench.running import shards
 
@@ -150,7 +152,7 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
 def test_a_part_that_scores_whole_sets_alone_owes_them(
     cli: Cli, clean_home: Path, tmp_path: Path
 ) -> None:
-    fid = metrics.get("fid")
+    fid = metrics.find("fid")
     plant(fid, clean_home / "torch" / "hub")
     allowed = {"CASSR_BENCH_SUBSTITUTE_WEIGHTS": fid.weights[0].name}
     run = ("run", "quick", "--methods", "nearest", "--datasets", "quick-bicubic", "--limit", 2)
@@ -204,19 +206,36 @@ def test_several_processes_work_for_a_gpu_where_asked() -> None:
     assert worker_count(2, "cuda", 1) == 1
 
 
-def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+Placed = tuple[tuple[int, int], str, int | None]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Placed]:
+    """`shards.place` where these variables alone are set."""
+
+    def placed(*given: Any) -> Placed:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "environ", given[-1])
+            return shards.place(*given[:-1])
+
+    return placed
+
+
+def test_launchers_give_part_and_share_of_the_cores(
+    place: Callable[..., Placed], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shards, "cores", lambda: 8)
     launched = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
-    assert shards.place(None, "cpu", None, launched) == shards.Place((6, 8), "cpu", 2)
-    assert shards.place("2/3", "cpu", 5, launched) == shards.Place((2, 3), "cpu", 5)
+    assert place(None, "cpu", None, launched) == ((6, 8), "cpu", 2)
+    assert place("2/3", "cpu", 5, launched) == ((2, 3), "cpu", 5)
     mpi = {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}
-    assert shards.place(None, "cpu", None, mpi).shard == (3, 3)
-    assert shards.place(None, "cpu", None, {}) == shards.Place((1, 1), "cpu", None)
-    assert shards.place(None, "cpu", None, {"RANK": "0"}) == shards.Place((1, 1), "cpu", None)
+    assert place(None, "cpu", None, mpi)[0] == (3, 3)
+    assert place(None, "cpu", None, {}) == ((1, 1), "cpu", None)
+    assert place(None, "cpu", None, {"RANK": "0"}) == ((1, 1), "cpu", None)
     monkeypatch.setattr(shards, "resolve_device", lambda name: name.replace("auto", "cuda"))
-    assert shards.place(None, "auto", None, launched) == shards.Place((6, 8), "cuda:1", None)
-    assert shards.place(None, "cuda:3", None, launched).device == "cuda:3"
-    assert shards.place(None, "auto", None, {}).device == "cuda"
+    assert place(None, "auto", None, launched) == ((6, 8), "cuda:1", None)
+    assert place(None, "cuda:3", None, launched)[1] == "cuda:3"
+    assert place(None, "auto", None, {})[1] == "cuda"
 
 
 @pytest.mark.parametrize(
@@ -226,9 +245,11 @@ def test_launchers_give_part_and_share_of_the_cores(monkeypatch: pytest.MonkeyPa
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK=x: expected a number"),
     ],
 )
-def test_variables_without_sense_are_named(variables: dict[str, str], expected: str) -> None:
+def test_variables_without_sense_are_named(
+    variables: dict[str, str], expected: str, place: Callable[..., Placed]
+) -> None:
     with pytest.raises(BenchError, match=expected):
-        shards.place(None, "cpu", None, variables)
+        place(None, "cpu", None, variables)
 
 
 def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_what_is_kept_is_of_todays_sets_and_metrics(path: Path) -> None:
         assert dataset.images == dataset_cards()[name].images
         assert dataset.sha256
     for name, metric in measured.metrics.items():
-        spec = metrics.get(name)
+        spec = metrics.find(name)
         assert metric.fingerprint["version"] == spec.version
         assert metric.fingerprint["options"] == dict(spec.options)
         assert "substituted" not in metric.fingerprint

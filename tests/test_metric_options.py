@@ -22,7 +22,7 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 def score(name: str, sr: np.ndarray, hr: np.ndarray) -> float:
-    metric = metrics.load(metrics.get(name))
+    metric = metrics.load(metrics.find(name))
     return metric.score(tensor(sr), tensor(hr), metric.prepare(tensor(hr)))  # type: ignore[union-attr]
 
 
@@ -49,7 +49,7 @@ def test_options_of_pyiqa_reach_its_network(clean_home: Path) -> None:
     import pyiqa
 
     name = "pyiqa:ssim(downsample=true,test_y_channel=false)"
-    assert not metrics.unavailable(metrics.get(name))
+    assert not metrics.unavailable(metrics.find(name))
     theirs = pyiqa.create_metric("ssim", downsample=True, test_y_channel=False)
     sr, hr = photo(600, 520, 1), photo(600, 520, 2)
     assert score(name, sr, hr) == pytest.approx(float(theirs(tensor(sr), tensor(hr))), abs=1e-6)
@@ -57,8 +57,8 @@ def test_options_of_pyiqa_reach_its_network(clean_home: Path) -> None:
 
 def test_without_options_nothing_is_other_than_it_was() -> None:
     for said in ("psnr_y()", "psnr_y(crop_border=0)", "psnr(channels=rgb)"):
-        assert metrics.get(said) is metrics.get(said.partition("(")[0])
-    assert metrics.fingerprint(metrics.get("psnr_y")) == {
+        assert metrics.find(said) is metrics.find(said.partition("(")[0])
+    assert metrics.fingerprint(metrics.find("psnr_y")) == {
         "metric": "psnr_y",
         "options": {},
         "version": 1,
@@ -68,12 +68,12 @@ def test_without_options_nothing_is_other_than_it_was() -> None:
 
 
 def test_a_variant_is_told_apart_everywhere() -> None:
-    variant = metrics.get("psnr( crop_border=4, channels=y )")
+    variant = metrics.find("psnr( crop_border=4, channels=y )")
     assert variant.name == "psnr(channels=y,crop_border=4)"
     assert variant.title == "PSNR (channels=y, crop_border=4)"
     print_ = metrics.fingerprint(variant)
     assert print_["options"] == {"channels": "y", "crop_border": 4}
-    assert metrics.get(variant.name) == variant == metrics.registered(variant.name)
+    assert metrics.find(variant.name) == variant == metrics.registered(variant.name)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_variant_is_told_apart_everywhere() -> None:
 )
 def test_what_no_metric_takes_is_refused_in_one_line(name: str, message: str) -> None:
     with pytest.raises(UnknownName, match=message) as caught:
-        metrics.get(name)
+        metrics.find(name)
     assert "\n" not in str(caught.value)
     assert metrics.registered(name) is None
 
@@ -140,7 +140,7 @@ def test_a_function_in_a_file_is_a_metric(folders: Path, workers: int) -> None:
     ]
     assert list(found["value"]) == pytest.approx(by_hand, abs=1e-6)
     assert set(found["metric"]) == {"mine.py"}
-    spec = metrics.get("mine.py")
+    spec = metrics.find("mine.py")
     assert (spec.better, spec.reference, spec.means) == (
         "lower",
         True,
@@ -159,13 +159,13 @@ def test_a_changed_file_is_another_metric(folders: Path) -> None:
 def test_it_is_one_whatever_its_folder_and_follows_what_is_beside_it(folders: Path) -> None:
     (folders / "far").mkdir()
     (folders / "far" / "mine.py").write_text(FAR)
-    here, there = metrics.get(written(FAR)), metrics.get("far/mine.py")
+    here, there = metrics.find(written(FAR)), metrics.find("far/mine.py")
     assert metrics.fingerprint(here) == metrics.fingerprint(there)
     written("POWER = 2\n", "beside.py")
     name = written(f"from beside import POWER\n{FAR.replace('.mean()', '.mean() ** POWER')}")
-    squared, spec = values(name), metrics.get(name)
+    squared, spec = values(name), metrics.find(name)
     written("POWER = 1\n", "beside.py")
-    assert metrics.fingerprint(metrics.get(name)) != metrics.fingerprint(spec)
+    assert metrics.fingerprint(metrics.find(name)) != metrics.fingerprint(spec)
     assert list(values(name)["value"] ** 2) == pytest.approx(list(squared["value"]), rel=1e-5)
 
 

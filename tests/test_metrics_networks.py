@@ -44,7 +44,7 @@ def planted(
     clean_home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> MetricSpec:
     """The metric's spec, with substituted weights in place and allowed."""
-    spec = metrics.get(request.param)
+    spec = metrics.find(request.param)
     plant(spec, clean_home / "torch/hub")
     allowed = ",".join(weight.name for weight in spec.weights)
     monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", allowed)
@@ -109,7 +109,7 @@ def check_features(spec: MetricSpec, folder: Path) -> None:
     np.testing.assert_allclose(features, theirs, rtol=1e-4, atol=1e-5)
     assert np.isfinite(metric.distance(features, features[:2]))
     prints = {
-        name: metrics.of_features(metrics.fingerprint(metrics.get(name)))
+        name: metrics.of_features(metrics.fingerprint(metrics.find(name)))
         for name in ("fid", "kid", "patch_fid", "patch_kid")
     }
     assert prints["fid"] == prints["kid"] != prints["patch_fid"] == prints["patch_kid"]
@@ -153,7 +153,7 @@ def test_pyiqa_cannot_download_on_its_own(
 ) -> None:
     monkeypatch.setitem(PYIQA_WEIGHTS, "musiq-ava", ())
     with pytest.raises(WeightsError, match=r"published at https://huggingface.co/.*musiq_ava"):
-        metrics.load(metrics.get("pyiqa:musiq-ava"))
+        metrics.load(metrics.find("pyiqa:musiq-ava"))
 
 
 def test_a_file_of_a_hub_is_named_by_its_address(
@@ -168,11 +168,11 @@ def test_a_file_of_a_hub_is_named_by_its_address(
             raise ValueError("An error happened while trying to locate the file") from error
 
     monkeypatch.setattr("bench.metrics.pyiqa_loading.create_metric", offline)
-    reason = metrics.unavailable(metrics.get("pyiqa:nima-spaq"))
+    reason = metrics.unavailable(metrics.find("pyiqa:nima-spaq"))
     assert reason == (
         f"a file is missing that is published at {url}; run: cassr-bench fetch pyiqa:nima-spaq"
     )
-    listed = metrics.unavailable(metrics.get("pyiqa:lpips"))
+    listed = metrics.unavailable(metrics.find("pyiqa:lpips"))
     assert "(https://download.pytorch.org/models/alexnet" in listed
 
 
@@ -182,11 +182,11 @@ def test_files_that_are_not_listed_are_fetched_found_and_fingerprinted(
     """A metric whose files our tables do not name: pyiqa is watched while it loads them."""
     files = ["DISTS_weights-f5e65c96.pth", "vgg16-397923af.pth"]
     monkeypatch.delitem(PYIQA_WEIGHTS, "dists")
-    spec = metrics.get("pyiqa:dists")
+    spec = metrics.find("pyiqa:dists")
     assert spec.weights == ()
     with pytest.raises(Unavailable, match=r"vgg16-397923af\.pth; run: cassr-bench fetch"):
         metrics.load(spec)
-    plant(metrics.get("dists"), tmp_path / "mirror/hub")
+    plant(metrics.find("dists"), tmp_path / "mirror/hub")
     monkeypatch.setenv("CASSR_BENCH_MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", ",".join(files))
     fetched = metrics.fetch(spec)
@@ -214,7 +214,9 @@ def test_likeness_and_distance_by_dinov2(clean_home: Path, monkeypatch: pytest.M
     file.parent.mkdir(parents=True)
     save_file(timm.create_model(name, pretrained=False).state_dict(), file)
     weight = Weight(name=file.name, folder="hub/timm")
-    one, sets = (replace(metrics.get(n), weights=(weight,)) for n in ("dino_similarity", "dino_fd"))
+    one, sets = (
+        replace(metrics.find(n), weights=(weight,)) for n in ("dino_similarity", "dino_fd")
+    )
     check_likeness(metrics.load(one))
     metric: Any = metrics.load(sets)
     rows = np.stack([metric.features(tensor(48, 64, seed)) for seed in range(4)])
@@ -237,7 +239,7 @@ def test_consistency_with_the_lr_image_is_psnr_of_what_is_shrunk_again() -> None
         .mul(255).round().clamp(0, 255).double() for x in (sr, hr)
     ]  # fmt: skip
     error = float(((small[0] - small[1]) / 255).square().mean())
-    metric: Any = metrics.load(metrics.get("lr_psnr(scale=2)"))
+    metric: Any = metrics.load(metrics.find("lr_psnr(scale=2)"))
     score = metric.score(sr, hr, metric.prepare(hr))
     assert score == pytest.approx(-10 * np.log10(error + 1e-8), abs=1e-4)
 

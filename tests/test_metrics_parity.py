@@ -54,7 +54,7 @@ def pyiqa_metric(name: str, real_weights: Path | None = None) -> Any:
     options = dict(OPTIONS.get(name, {}))
     if name == "niqe" and real_weights:
         options["pretrained_model_path"] = str(real_weights / "niqe_modelparameters.mat")
-    own = metrics.get(name).pyiqa_name
+    own = metrics.find(name).pyiqa_name
     return pyiqa.create_metric(own, device=torch.device("cpu"), **options)
 
 
@@ -80,13 +80,13 @@ def test_golden_images_against_pyiqa_and_the_log(
             (r["dataset"], r["image"], r["metric"]): float(r["value"]) for r in csv.DictReader(file)
         }
     title, logged_tolerance = LOGGED[name]
-    metric = metrics.load(metrics.get(name))
+    metric = metrics.load(metrics.find(name))
     theirs = pyiqa_metric(name, real_weights)
     for index, (dataset, image, sr, hr) in enumerate(pairs(golden)):
         value = ours(metric, sr, hr)
         assert value == pytest.approx(rows[dataset, image, title], abs=logged_tolerance), image
         if index % 6 == 0:
-            assert value == pytest.approx(float(theirs(sr, hr)), abs=metrics.get(name).parity), (
+            assert value == pytest.approx(float(theirs(sr, hr)), abs=metrics.find(name).parity), (
                 image
             )
 
@@ -99,9 +99,9 @@ SHAPES = [(192, 288), (201, 333)]
 def test_pyiqa_called_directly(name: str, shape: tuple[int, int], request: Any) -> None:
     real = request.getfixturevalue("real_weights") if name == "niqe" else None
     hr, sr = tensor(photo(*shape, 1)), tensor(photo(*shape, 2))
-    value = ours(metrics.load(metrics.get(name)), sr, hr)
+    value = ours(metrics.load(metrics.find(name)), sr, hr)
     assert value == pytest.approx(
-        float(pyiqa_metric(name, real)(sr, hr)), abs=metrics.get(name).parity
+        float(pyiqa_metric(name, real)(sr, hr)), abs=metrics.find(name).parity
     )
 
 
@@ -112,11 +112,11 @@ SIZES = [(16, 21), (64, 64), (255, 257), (600, 413)]
 @pytest.mark.parametrize("shape", SIZES, ids=str)
 def test_similarity_at_any_size(name: str, shape: tuple[int, int]) -> None:
     """Odd sides, sides that are shrunk, a black image: pyiqa's conventions at every border."""
-    metric, theirs = metrics.load(metrics.get(name)), pyiqa_metric(name)
+    metric, theirs = metrics.load(metrics.find(name)), pyiqa_metric(name)
     hr, sr = tensor(photo(*shape, 1)), tensor(photo(*shape, 2))
     for x, y in ((sr, hr), (sr, torch.zeros_like(hr)), (torch.zeros_like(sr), hr)):
         assert ours(metric, x, y) == pytest.approx(
-            float(theirs(x, y)), abs=metrics.get(name).parity
+            float(theirs(x, y)), abs=metrics.find(name).parity
         )
 
 
@@ -127,13 +127,13 @@ def test_niqe_where_areas_are_flat(real_weights: Path) -> None:
     pixels[96:150, :120] = 0
     pixels[200:, 250:] = (17, 93, 201)
     image = tensor(pixels)
-    value = ours(metrics.load(metrics.get("niqe")), image, image)
+    value = ours(metrics.load(metrics.find("niqe")), image, image)
     theirs = float(pyiqa_metric("niqe", real_weights)(image))
-    assert value == pytest.approx(theirs, abs=metrics.get("niqe").parity)
+    assert value == pytest.approx(theirs, abs=metrics.find("niqe").parity)
 
 
 def test_niqe_of_nothing_but_white_is_refused() -> None:
-    metric = metrics.load(metrics.get("niqe"))
+    metric = metrics.load(metrics.find("niqe"))
     with pytest.raises(ImageError, match="no 96x96 block of the image has any texture"):
         metric.score(torch.ones(1, 3, 128, 128), None, None)
 
@@ -142,19 +142,19 @@ def test_identical_images() -> None:
     image = tensor(photo(176, 200))
     best = {"psnr_y": 80.0, "ssim_y": 1.0, "ms_ssim": 1.0, "gmsd": 0.0, "fsim": 1.0}
     for name, value in best.items():
-        metric = metrics.load(metrics.get(name))
+        metric = metrics.load(metrics.find(name))
         assert ours(metric, image, image) == pytest.approx(value, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", CLASSIC)
 def test_a_score_does_not_hang_on_what_was_scored_before(name: str) -> None:
     images = [tensor(photo(192, 200, seed)) for seed in range(3)]
-    hr, metric = images[0], metrics.load(metrics.get(name))
+    hr, metric = images[0], metrics.load(metrics.find(name))
     prepared = metric.prepare(hr)
     forward = [metric.score(sr, hr, prepared) for sr in images]
     torch.manual_seed(7)
     np.random.seed(7)
-    fresh = metrics.load(metrics.get(name))
+    fresh = metrics.load(metrics.find(name))
     backward = [fresh.score(sr, hr, fresh.prepare(hr)) for sr in reversed(images)]
     assert forward == backward[::-1]
 
@@ -189,7 +189,7 @@ def clean_fid_distance(x: np.ndarray, y: np.ndarray) -> float:
 def test_frechet_distance_equals_clean_fid(n1: int, n2: int, d: int) -> None:
     x, y = sets(n1, n2, d)
     assert frechet_distance(x, y) == pytest.approx(
-        clean_fid_distance(x, y), rel=metrics.get("fid").parity
+        clean_fid_distance(x, y), rel=metrics.find("fid").parity
     )
 
 
@@ -216,7 +216,7 @@ def test_kernel_distance_equals_clean_fid_on_whole_sets() -> None:
 
     x, y = sets(90, 90, 64)
     expected = clean_fid_kid(x, y, num_subsets=1, max_subset_size=90)
-    assert kernel_distance(x, y) == pytest.approx(expected, rel=metrics.get("kid").parity)
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=metrics.find("kid").parity)
 
 
 def test_kernel_distance_is_unbiased() -> None:

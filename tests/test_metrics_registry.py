@@ -62,11 +62,11 @@ def test_every_metric_is_described(spec: MetricSpec) -> None:
     assert spec.range
     assert spec.arrow in "↑↓"
     assert spec.parity > 0
-    assert metrics.get(spec.name) is spec
+    assert metrics.find(spec.name) is spec
 
 
 def test_no_two_share_a_name() -> None:
-    spec = metrics.get("psnr_y")
+    spec = metrics.find("psnr_y")
     with pytest.raises(CardError, match="metric 'psnr_y' is registered twice; rename one"):
         Registry("metric", [spec, replace(spec)])
 
@@ -77,13 +77,13 @@ def test_no_two_share_a_name() -> None:
 )
 def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
     with pytest.raises(UnknownName, match=hint):
-        metrics.get(name)
+        metrics.find(name)
 
 
 @pytest.mark.parametrize("name", SET_METRICS)
 def test_folder_metrics_of_pyiqa_are_ours(name: str) -> None:
     with pytest.raises(UnknownName, match="use 'fid' or 'kid'"):
-        metrics.get(f"pyiqa:{name}")
+        metrics.find(f"pyiqa:{name}")
 
 
 def test_directions_of_pyiqa_are_taken_from_pyiqa() -> None:
@@ -92,7 +92,7 @@ def test_directions_of_pyiqa_are_taken_from_pyiqa() -> None:
     for own, config in DEFAULT_CONFIGS.items():
         if own in SET_METRICS:
             continue
-        spec = metrics.get(f"pyiqa:{own}")
+        spec = metrics.find(f"pyiqa:{own}")
         assert spec.better == ("lower" if config.get("lower_better") else "higher")
         assert spec.reference == (config["metric_mode"] == "FR")
 
@@ -100,29 +100,29 @@ def test_directions_of_pyiqa_are_taken_from_pyiqa() -> None:
 def test_ours_point_where_pyiqa_does() -> None:
     for spec in metrics.METRICS:
         if spec.pyiqa_name and spec.kind == "image":
-            theirs = metrics.get(f"pyiqa:{spec.pyiqa_name}")
+            theirs = metrics.find(f"pyiqa:{spec.pyiqa_name}")
             assert (spec.better, spec.reference) == (theirs.better, theirs.reference)
 
 
 @pytest.mark.parametrize("name", [*NO_DOWNLOAD, "pyiqa:vsi", "pyiqa:gmsd"])
 def test_runs_without_any_download(clean_home: Path, name: str) -> None:
-    assert metrics.unavailable(metrics.get(name)) == ""
+    assert metrics.unavailable(metrics.find(name)) == ""
 
 
 @pytest.mark.parametrize("name", sorted(set(metrics.names()) - set(NO_DOWNLOAD)))
 def test_missing_weights_are_said_with_the_command_that_mends_it(
     clean_home: Path, name: str
 ) -> None:
-    reason = metrics.unavailable(metrics.get(name))
+    reason = metrics.unavailable(metrics.find(name))
     assert "is not on this machine" in reason
     assert reason.endswith(f"run: cassr-bench fetch {name}")
     assert "\n" not in reason
     with pytest.raises(Unavailable, match="cassr-bench fetch"):
-        metrics.load(metrics.get(name))
+        metrics.load(metrics.find(name))
 
 
 def test_a_metric_whose_files_are_not_listed_says_what_it_wants(clean_home: Path) -> None:
-    reason = metrics.unavailable(metrics.get("pyiqa:arniqa"))
+    reason = metrics.unavailable(metrics.find("pyiqa:arniqa"))
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in reason
     assert "cassr-bench fetch pyiqa:arniqa" in reason
 
@@ -134,13 +134,13 @@ def test_missing_packages_are_said(clean_home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "clip" else find(name)
     )
-    assert "pip install openai-clip" in metrics.unavailable(metrics.get("clipiqa"))
+    assert "pip install openai-clip" in metrics.unavailable(metrics.find("clipiqa"))
 
 
 def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
     script = (
         "import sys, json; from bench import metrics\n"
-        "specs = [*metrics.METRICS, metrics.get('pyiqa:gmsd')]\n"
+        "specs = [*metrics.METRICS, metrics.find('pyiqa:gmsd')]\n"
         "usable = [s for s in specs if not metrics.unavailable(s)]\n"
         "prints = {s.name: metrics.fingerprint(s) for s in usable}\n"
         "heavy = {'torch', 'pyiqa', 'numpy', 'requests', 'huggingface_hub'} & set(sys.modules)\n"
@@ -151,7 +151,7 @@ def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
     assert heavy == []
     assert {"psnr_y", "niqe", "pyiqa:gmsd"} <= set(prints)
     for name in ("psnr_y", "niqe", "pyiqa:gmsd"):
-        assert metrics.fingerprint(metrics.get(name)) == prints[name]
+        assert metrics.fingerprint(metrics.find(name)) == prints[name]
 
 
 def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
@@ -163,7 +163,7 @@ def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
         "from bench.running.score_job import value_of\n"
         "from bench.metrics.filters import Pixels\n"
         "with np.load(sys.argv[1]) as held: sr, hr = Pixels(held['sr']), Pixels(held['hr'])\n"
-        "specs = map(metrics.get, ['psnr_y', 'ssim_y', 'ms_ssim', 'gmsd', 'niqe', 'psnr',\n"
+        "specs = map(metrics.find, ['psnr_y', 'ssim_y', 'ms_ssim', 'gmsd', 'niqe', 'psnr',\n"
         "                          'ssim_y(crop_border=4)'])\n"
         "values = {s.name: value_of(s, 'cpu', sr, hr if s.reference else None) for s in specs}\n"
         "print(json.dumps([sorted({'torch', 'pyiqa'} & set(sys.modules)), values]))"
@@ -173,23 +173,23 @@ def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
     assert heavy == []
     sr, hr = (tensor(photo(192, 201, seed)) for seed in (1, 2))
     for name, value in values.items():
-        metric = metrics.load(metrics.get(name))
+        metric = metrics.load(metrics.find(name))
         assert value == pytest.approx(metric.score(sr, hr, metric.prepare(hr)), abs=1e-6), name
 
 
 def test_fingerprints_hold_what_a_score_depends_on(with_niqe: None) -> None:
-    niqe = metrics.fingerprint(metrics.get("niqe"))
+    niqe = metrics.fingerprint(metrics.find("niqe"))
     assert niqe["weights"]["niqe_modelparameters.mat"].startswith("fa2aa4d12dd9")
     assert "pyiqa" not in niqe
-    nlpd = metrics.fingerprint(metrics.get("nlpd"), "cuda:1")
+    nlpd = metrics.fingerprint(metrics.find("nlpd"), "cuda:1")
     assert nlpd["pyiqa"]
     assert nlpd["device"] == "cuda"
     assert nlpd["precision"] == "float32, TF32 off"
-    assert "pyiqa" not in metrics.fingerprint(metrics.get("gmsd"))
+    assert "pyiqa" not in metrics.fingerprint(metrics.find("gmsd"))
 
 
 def test_two_metrics_never_share_a_fingerprint(clean_home: Path) -> None:
-    prints = [json.dumps(metrics.fingerprint(metrics.get(name))) for name in NO_DOWNLOAD]
+    prints = [json.dumps(metrics.fingerprint(metrics.find(name))) for name in NO_DOWNLOAD]
     assert len(set(prints)) == len(prints)
 
 
@@ -209,7 +209,7 @@ def test_the_smallest_size_works_and_less_is_refused(with_niqe: None, spec: Metr
 
 
 def test_niqes_parameters_are_the_same_in_both_files(real_weights: Path) -> None:
-    (published,) = metrics.get("niqe").weights
+    (published,) = metrics.find("niqe").weights
     other = published.others[0]
     if weights.find(other) is None:
         pytest.skip(f"{other.name} is not here; `cassr-bench fetch niqe` gets it without the hub")

@@ -26,7 +26,7 @@ from bench.metrics.frechet import (
 from bench.running.options import RunOptions
 from bench.running.score_folders import score_folders
 
-FID, KID = metrics.get("fid"), metrics.get("kid")
+FID, KID = metrics.find("fid"), metrics.find("kid")
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_fid_is_compared_at_equal_n_only(here: int, there: int, reason: str) -> 
 
 def test_what_is_unbiased_is_compared_at_any_n() -> None:
     assert incomparable(KID, 100, 93) == ""
-    assert incomparable(metrics.get("psnr_y"), 100, None) == ""
-    assert incomparable(metrics.get("patch_fid"), 400, 372) != ""
+    assert incomparable(metrics.find("psnr_y"), 100, None) == ""
+    assert incomparable(metrics.find("patch_fid"), 400, 372) != ""
 
 
 def test_precision_and_recall_are_shares_within_the_neighbours_of_the_other_set() -> None:

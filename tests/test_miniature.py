@@ -93,7 +93,7 @@ def scores(golden: Path, real_weights: Path) -> dict[str, dict[str, np.ndarray]]
     """Metric -> what made it -> a score for each real crop, larger is better."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CASSR_BENCH_MIRROR", str(real_weights))
-        specs = [metrics.get(name) for name in ("psnr_y", *FIDELITY, "niqe")]
+        specs = [metrics.find(name) for name in ("psnr_y", *FIDELITY, "niqe")]
         loaded = [(spec, metrics.load(spec)) for spec in specs]
     pipeline = CasSRPipeline.from_pretrained(MODEL)
     pipeline.set_progress_bar_config(disable=True)

@@ -170,6 +170,7 @@ def test_lists_have_a_line_each_and_can_be_narrowed(cli: Cli) -> None:
     suites = {row["name"]: row["unavailable"] for row in listing.rows("suites")}
     parts = "9 of 9 methods, 3 of 3 test sets, 7 of 7 metrics"
     assert suites["table1"] == f"{parts}; run: cassr-bench fetch table1"
+    assert suites["quick"] == "", "it runs without the learned metrics whose weights are not here"
 
 
 @pytest.mark.parametrize(

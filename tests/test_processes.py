@@ -23,8 +23,7 @@ from bench.processes import handle, stopping, workers
 from bench.processes.foreign import place_in_dump
 from bench.processes.workers import Workers
 from bench.running.cell import UpscaleTask
-from bench.running.fill import PRELOAD
-from bench.running.upscale import upscale_one
+from bench.running.fill import PRELOAD, upscale_one
 
 METHOD = """
 import ctypes, os, signal, sys, threading, time

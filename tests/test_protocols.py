@@ -37,7 +37,7 @@ def folders(tmp_path: Path) -> dict[str, list[np.ndarray]]:
 def test_every_protocol_names_metrics_that_there_are_and_where_it_is_from() -> None:
     assert {"cassr", "osediff", "seesr", "s3diff", "invsr", "ntire2025"} <= set(protocols())
     for protocol in protocols().values():
-        assert [metrics.get(name).name for name in protocol.metrics] == protocol.metrics
+        assert [metrics.find(name).name for name in protocol.metrics] == protocol.metrics
         assert protocol.paper or protocol.sources, protocol.name
         assert all(source.commit or "issues/" in source.path for source in protocol.sources)
 
@@ -77,7 +77,7 @@ def scored(niqe: float) -> Results:
         title="t",
         datasets=(Item("d", "D"),),
         methods=(Item("a", "A"), Item("b", "B")),
-        metrics=(*map(metrics.get, METRICS), composite.spec),
+        metrics=(*map(metrics.find, METRICS), composite.spec),
         scores=composite.added(scores),
     )
 

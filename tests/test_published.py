@@ -53,9 +53,9 @@ def test_every_source_names_registered_metrics_and_its_files() -> None:
         assert (folder() / f"{source.card.name}.toml").is_file()
         assert source.rows
         for metric in source.card.metrics.values():
-            assert metrics.get(metric.name).name == metric.name
+            assert metrics.find(metric.name).name == metric.name
         for row in source.rows:
-            assert row.better == metrics.get(source.card.metrics[row.metric].name).better
+            assert row.better == metrics.find(source.card.metrics[row.metric].name).better
 
 
 def test_variants_that_are_one_configuration_have_one_name() -> None:
@@ -68,7 +68,7 @@ def test_noise_floor_is_of_known_sets_and_metrics() -> None:
     names = {name for source in sources() for name in source.card.datasets}
     for (dataset, metric), (half_width, n) in noise_floor().items():
         assert dataset in names
-        assert metrics.get(metric)
+        assert metrics.find(metric)
         assert half_width > 0
         assert n in (93, 100)
 
@@ -129,7 +129,7 @@ def test_published_tables_name_their_protocol_in_every_format() -> None:
     cassr = next(source for source in sources() if source.card.name == "cassr")
     assert {*protocols(), "not stated"} >= {source.card.protocol for source in sources()}
     datasets, methods = [Item("realsr", "RealSR")], [Item("cassr", "CasSR")]
-    table = as_results(cassr, "1", datasets, methods, [metrics.get("lpips")])
+    table = as_results(cassr, "1", datasets, methods, [metrics.find("lpips")])
     assert table.title.endswith("as published (protocol cassr)")
 
 

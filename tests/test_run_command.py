@@ -33,9 +33,9 @@ from bench.processes.foreign import each
 from bench.running import execute
 from bench.running.cell import UpscaleTask
 from bench.running.collect import _losses
+from bench.running.fill import _loaded, upscale_one
 from bench.running.options import RunOptions
 from bench.running.plan import make_plan
-from bench.running.upscale import _loaded, upscale_one
 from bench.store.scores import write_features
 from bench.store.store import Store
 from bench.suites.find import chosen, find_suite

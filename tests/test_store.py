@@ -34,10 +34,9 @@ from bench.data.pairing import pair_files
 from bench.files import images
 from bench.files.record_log import opened, sealed
 from bench.store import upkeep
-from bench.store.check import check
-from bench.store.layout import to_layout_2
 from bench.store.scores import DIGEST, write_features
-from bench.store.store import Store
+from bench.store.store import Store, to_layout_2
+from bench.store.upkeep import check
 
 RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
 RUN = (*RUN, "--reports", "csv,markdown", "--workers", 1)

@@ -332,7 +332,7 @@ class TestTrainingSets:
         assert all(card.licence and card.source and card.layout for card in cards.values())
 
     def test_no_photograph_is_one_of_the_evaluation(self) -> None:
-        from bench.data.from_photos import photo_collections
+        from bench.data.from_card import photo_collections
 
         evaluated = {p.sha256 for photos in photo_collections().values() for p in photos.images}
         trained = {listed.sha256 for card in training_sets().values() for listed in card.files}

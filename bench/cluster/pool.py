@@ -20,8 +20,7 @@ from bench.base.errors import WorkerDied
 from bench.base.records import write_atomic
 from bench.base.text import printable
 from bench.cluster.connection import connected
-from bench.cluster.node import Files, Node
-from bench.cluster.parcels import packed, sent_as, unpacked
+from bench.cluster.node import Files, Node, packed, sent_as, unpacked
 from bench.processes import stopping
 from bench.processes.handle import GRACE
 from bench.processes.workers import SPARE_DEATHS

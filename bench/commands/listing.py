@@ -13,12 +13,14 @@ from bench.base.device import default_store
 from bench.base.errors import UnknownName
 from bench.base.text import printable, suggestion
 from bench.base.types import MetricSpec
-from bench.data.find import dataset_cards, problem
+from bench.data.find import dataset_cards
 from bench.data.find import find as find_data
+from bench.data.from_card import problem
 from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
 from bench.methods.find import find as find_method
-from bench.metrics import METRICS, get, unavailable
+from bench.metrics import METRICS, unavailable
+from bench.metrics import find as find_metric
 from bench.metrics.options import told
 from bench.reports import REPORTS
 from bench.suites.find import SuiteCard, suite_cards
@@ -87,27 +89,33 @@ def metric(spec: MetricSpec) -> Row:
 
 
 def suites() -> list[Row]:
-    fields = ("name", "title", "summary", *PARTS)
-    return [_of(card, *fields, unavailable=_lacking(card)) for card in suite_cards().values()]
+    return [_suite(card) for card in suite_cards().values()]
 
 
-def _lacking(suite: SuiteCard) -> str:
-    """How many of its parts are not here, "" when none."""
+def _suite(suite: SuiteCard) -> Row:
+    """A suite runs where all its test sets are and any of its methods and metrics: `without`
+    names the others."""
     root = default_store() / "datasets"
     reasons = {
-        "methods": [find_method(name).unavailable() for name in suite.methods],
-        "test sets": [find_data(name).problem(root) for name in suite.datasets],
-        "metrics": [unavailable(get(name)) for name in suite.metrics],
+        "methods": {name: find_method(name).unavailable() for name in suite.methods},
+        "test sets": {name: find_data(name).problem(root) for name in suite.datasets},
+        "metrics": {name: unavailable(find_metric(name)) for name in suite.metrics},
     }
-    lacking = [
-        f"{sum(map(bool, why))} of {len(why)} {what}" for what, why in reasons.items() if any(why)
-    ]
-    return f"{', '.join(lacking)}; run: cassr-bench fetch {suite.name}" if lacking else ""
+    without = {what: [n for n, why in known.items() if why] for what, known in reasons.items()}
+    lacking = {what: names for what, names in without.items() if names}
+    told = ", ".join(f"{len(n)} of {len(reasons[what])} {what}" for what, n in lacking.items())
+    stops = "test sets" in lacking or any(len(n) == len(reasons[w]) for w, n in lacking.items())
+    return _of(
+        suite,
+        *("name", "title", "summary", *PARTS),
+        without={} if stops else lacking,
+        unavailable=f"{told}; run: cassr-bench fetch {suite.name}" if stops else "",
+    )
 
 
 def protocols() -> list[Row]:
     def lacking(names: list[str]) -> str:
-        missing = [name for name in names if unavailable(get(name))]
+        missing = [name for name in names if unavailable(find_metric(name))]
         return f"{len(missing)} of {len(names)} metrics: {', '.join(missing)}" if missing else ""
 
     return [
@@ -150,7 +158,7 @@ def rows(what: str, name: str = "") -> list[Row]:
             f"list: expected one of {known}, found '{printable(what)}'{suggestion(what, KINDS)}"
         )
     if name and what == "metrics":
-        return [metric(get(name))]
+        return [metric(find_metric(name))]
     found = {row["name"]: row for row in KINDS[what]()}
     if name and name not in found:
         raise UnknownName(
@@ -174,7 +182,9 @@ def show(what: str, found: list[Row], long: bool = False) -> None:
             _show_block(row, console, alone)
         else:
             line = Text(f"{' ' if row['unavailable'] else '●'} ")
-            line.append(row["name"].ljust(names), style="bold").append(f"  {row['summary']}")
+            left = ", ".join(f"{len(n)} {kind}" for kind, n in row.get("without", {}).items())
+            line.append(row["name"].ljust(names), style="bold")
+            line.append(f"  {f'(without {left}) ' if left else ''}{row['summary']}")
             console.print(line, no_wrap=True, overflow="ellipsis")
     if alone:
         return
@@ -210,6 +220,8 @@ def _details(row: Row) -> list[str]:
         lines.append(f"variants: {', '.join(row['variants'])}")
     if row.get("licence"):
         lines.append(f"licence: {row['licence']}")
+    for what, names in row.get("without", {}).items():
+        lines.append(f"{what} not here: {', '.join(names)}; run: cassr-bench fetch {row['name']}")
     if row["unavailable"]:
         lines.append(f"not here: {row['unavailable']}")
     return lines

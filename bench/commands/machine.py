@@ -55,11 +55,11 @@ def fetch(
     as_json: o.AsJson = False,
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
-    from bench.data import fetch as fetch_data
+    from bench.data.find import adopt
     from bench.suites import fetch as fetching
 
     if given is not None:
-        rows = fetch_data.adopt(names, given)
+        rows = adopt(names, given)
     else:
         rows = fetching.fetch(names, Progress(as_json), dry_run)
     tell(as_json, rows, *(f"{row['file']}: {row['state']}" for row in rows))

@@ -33,7 +33,7 @@ def check(
 
     Exit code 1 where something is damaged and not repaired.
     """
-    from bench.store.check import check as problems_of
+    from bench.store.upkeep import check as problems_of
 
     with Progress(as_json).step("check") as advance:
         problems = problems_of(_root(store), advance)

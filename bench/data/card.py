@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from bench.base.cards import Amount, Card, Count, FileName, Natural, Title
+from bench.base.hashing import derive_seed
+from bench.base.lazy import resolve
 from bench.base.remote_file import Archive
+from bench.files import images
 
 
 class PackagedImage(Card):
@@ -46,6 +50,18 @@ class Degradation(Card):
     options: dict[str, JsonValue] = Field(default_factory=dict)
     version: str = ""
     seed: Natural = 0
+
+    def pair(self, hr: np.ndarray, scale: int, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """LR and HR of one image, seeded by its id alone: (H'/scale, W'/scale, 3) and (H', W', 3)
+        uint8 of (H, W, 3), whose right and bottom edge are cut to multiples of `scale`."""
+        hr = images.crop_to_multiple(hr, scale)
+        seed = derive_seed(self.seed, image_id)
+        return resolve(self.function)(hr, scale=scale, seed=seed, **self.options), hr
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that the LR bytes depend on, apart from the HR image and its id."""
+        version = {"version": resolve(self.version)()} if self.version else {}
+        return {**self.model_dump(mode="json"), **version}
 
 
 def _compiles(pattern: str) -> str:

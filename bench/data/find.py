@@ -1,26 +1,29 @@
-"""Datasets by name: cards, `folder:PATH` and `hf:NAME`, each a way to a manifest."""
+"""Datasets by name (cards, `folder:PATH`, `hf:NAME`), each a way to a manifest; cards' archives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from bench.base.cards import read_card, read_folder
-from bench.base.errors import DataError
+from bench.base.errors import BenchError, DataError
 from bench.base.lazy import require_known
-from bench.base.progress import Advance, silent
+from bench.base.progress import Advance, Progress
+from bench.base.records import copy_atomic
 from bench.base.registry import Registry
+from bench.base.remote_file import Archive
 from bench.base.text import printable
 from bench.base.types import Manifest
-from bench.data import from_archive as archive_sets
 from bench.data.card import DatasetCard
+from bench.data.from_card import build, problem
 from bench.data.from_hub import build_from_hub, parse
-from bench.data.from_photos import build_from_photos
-from bench.data.groups import FILE, by_file, by_pattern
+from bench.data.manifest import GROUPS, by_file
 from bench.data.pairing import scan_folder
-from bench.remote.fetch import card_file
+from bench.remote import weights
+from bench.remote.fetch import card_file, fetch_row
 
 
 @cache
@@ -41,11 +44,10 @@ class Dataset:
     name: str
     title: str
     scale: int
-    licence: str
-    summary: str
-    note: str
     manifest: Callable[[Path, Advance], Manifest]
     problem: Callable[[Path], str] = lambda root: ""
+    licence: str = "unknown"
+    note: str = ""
     card: DatasetCard | None = None
 
 
@@ -64,21 +66,21 @@ def find(name: str, scale: int = 4, modcrop: bool = False) -> Dataset:
         folder = Path(name.removeprefix("folder:"))
 
         def scan(root: Path, progress: Advance) -> Manifest:
-            return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / FILE)
+            return by_file(scan_folder(folder, scale, root, progress, modcrop), folder / GROUPS)
 
-        return _given(name, printable(folder.resolve().name), scale, scan)
+        return Dataset(name, printable(folder.resolve().name), scale, scan)
     if name.startswith("hf:"):
-        return _given(name, parse(name).repository, scale, partial(build_from_hub, name, scale))
+        make = partial(build_from_hub, name, scale)
+        return Dataset(name, parse(name).repository, scale, make)
     card = find_card(name)
     return Dataset(
-        name=card.name,
-        title=card.title,
-        scale=card.scale,
-        licence=card.licence,
-        summary=card.summary,
-        note=card.note,
+        card.name,
+        card.title,
+        card.scale,
         manifest=lambda root, progress: build(card, root, progress, name),
         problem=lambda root: problem(card, root, name),
+        licence=card.licence,
+        note=card.note,
         card=card,
     )
 
@@ -98,12 +100,6 @@ def _code(card: DatasetCard) -> list[str]:
     return [card.degradation.function, card.degradation.version] if card.degradation else []
 
 
-def _given(
-    name: str, title: str, scale: int, manifest: Callable[[Path, Advance], Manifest]
-) -> Dataset:
-    return Dataset(name, title, scale, "unknown", "images given by the user", "", manifest)
-
-
 def public_names(datasets: Iterable[str]) -> dict[str, str]:
     """Name -> the name without the path of a folder on this machine; they stay distinct."""
     names: dict[str, str] = {}
@@ -121,33 +117,47 @@ def _without_path(dataset: str) -> str:
     return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
 
 
-def build(
-    card: DatasetCard,
-    root: Path,
-    progress: Advance = silent,
-    asked: str = "",
-) -> Manifest:
-    """Make a card's LR and HR files below `root`, once, and describe them.
-
-    Files are written before the manifest, so a manifest always describes whole files; a set whose
-    files were changed since is made again.
-
-    Raises:
-        DataError: what it is made from is missing, or is not what the card names.
-    """
-    if card.archive is not None:
-        made = archive_sets.build_from_archive(card, root, asked or card.name, progress)
-    else:
-        made = build_from_photos(card, root, progress)
-    return by_pattern(made, card.group)
+# -- ahead of time -------------------------------------------------------------------------------
 
 
-def problem(card: DatasetCard, root: Path, asked: str = "") -> str:
-    """Why a card's set cannot be made here, in one line; "" when it can or is there already."""
-    if card.archive is None or archive_sets.is_built(card, root):
-        return ""
-    try:
-        archive_sets.locate(card, asked or card.name)
-    except DataError as error:
-        return str(error)
-    return ""
+def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
+    """Fetch the archives of datasets (names of cards, or their files ending in .toml), each once; a
+    row per archive, see `fetch_row`. One failure does not stop the others."""
+    wanted: dict[str, tuple[Archive, list[str]]] = {}
+    for name in names:
+        archive = find_card(name).archive
+        if archive is not None:
+            wanted.setdefault(archive.name, (archive, []))[1].append(name)
+    rows = []
+    for archive, users in wanted.values():
+        page = archive.page or archive.url
+        how = f"{f'get it from {page} and ' if page else ''}run: cassr-bench fetch {users[0]}"
+        rows.append(fetch_row(archive, users, f"{how} --from PATH", progress, dry_run))
+    return rows
+
+
+def adopt(names: Sequence[str], given: Path) -> list[dict[str, Any]]:
+    """Take the archive (or folder of its files) of one dataset from where somebody has it;
+    BenchError: not exactly one dataset that has an archive, or another file than expected."""
+    ours = len(names) == 1 and (names[0] in dataset_cards() or names[0].endswith(".toml"))
+    archive = find_card(names[0]).archive if ours else None
+    if archive is None:
+        raise BenchError("--from: give the name of one dataset that is published as an archive")
+    state = f"taken from {printable(given)}, kept at {printable(_adopted(archive, given))}"
+    row = {"file": archive.name, "for": list(names), "size": archive.size}
+    return [{**row, "state": state, "failed": False}]
+
+
+def _adopted(archive: Archive, given: Path) -> Path:
+    target = weights.home(archive)
+    if given.is_file():
+        if not target.exists():
+            weights.forget(archive)
+        weights.check(archive, given)
+        copy_atomic(given, target)
+        return target
+    if not given.is_dir():
+        what = "something else" if given.exists() else "nothing"
+        raise DataError(f"--from {printable(given)}: expected an archive or folder, found {what}")
+    weights.link_or_copy(given, target)
+    return target

@@ -42,11 +42,7 @@ class HubName:
 
 
 def parse(name: str) -> HubName:
-    """Take `hf:...` apart.
-
-    Raises:
-        DataError: it has another form.
-    """
+    """Take `hf:...` apart; DataError where it has another form."""
     match = _NAME.fullmatch(name)
     if match is None:
         form = "hf:OWNER/NAME[@REVISION][:SPLIT[:LR_COLUMN[,HR_COLUMN]]]"
@@ -55,13 +51,8 @@ def parse(name: str) -> HubName:
 
 
 def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent) -> Manifest:
-    """Write a hub dataset's images below `root` as PNGs, once, and describe them.
-
-    Images get the row's number as id. The revision found is recorded in the recipe.
-
-    Raises:
-        DataError: no such dataset, split or column, or no usable image.
-    """
+    """Write a hub dataset's images, whose ids are the rows' numbers, below `root` as PNGs, once;
+    DataError: no such dataset, split or column, or no usable image."""
     wanted = parse(name)
     folder = root / f"{slug(name)}-{json_sha256([name, scale])[:12]}"
     if known := made_in(folder):
@@ -106,13 +97,8 @@ def _newest(repository: str) -> str:
 
 
 def columns(wanted: HubName, features: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The LR and the HR column: as named, else by their usual names.
-
-    A single image column without such a name is taken for LR images without ground truth.
-
-    Raises:
-        DataError: no such column, or it cannot be told which is which.
-    """
+    """The LR and the HR column: as named, else by their usual names; a single one without such a
+    name is LR without ground truth. DataError: none, or it cannot be told which is which."""
     from datasets import Image
 
     pictures = [name for name, kind in features.items() if isinstance(kind, Image)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +21,7 @@ from bench.base.types import ImagePair, Manifest
 from bench.files import images
 
 FILE = "manifest.json"
+GROUPS, GROUPS_HEADER = "groups.csv", ["image", "group"]
 Refusals = list[tuple[str, str]]
 """(file, reason) of what cannot take part."""
 
@@ -44,10 +48,7 @@ class _Pair(_Entry):
 
 
 class _Description(_Entry):
-    """What a manifest on disk must say; it may say more.
-
-    `check` is the hash of all the rest, which manifests of before it do not have.
-    """
+    """What a manifest on disk must say; `check` (old ones lack it) is the hash of all the rest."""
 
     check: str = ""
     dataset: str
@@ -118,11 +119,8 @@ def keep(
     refused: Refusals,
     recipe: Mapping[str, Any],
 ) -> Manifest:
-    """Describe a set in `folder`; call this after the files that it consists of are there.
-
-    Raises:
-        DataError: there is no pair; names the first that was refused.
-    """
+    """Describe a set in `folder`, whose files are there by now; DataError where there is no pair
+    names the first that was refused."""
     if not entries:
         first = f"; first: {' '.join(refused[0])}" if refused else ""
         why = f"no usable image pair, {len(refused)} refused{first}"
@@ -209,3 +207,42 @@ def _to_pair(entry: Mapping[str, Any], scale: int) -> ImagePair:
         for file in (entry["lr"], entry["hr"])
     )
     return ImagePair(entry["id"], lr, hr, lr_sha256, hr_sha256, scale, entry.get("group", ""))
+
+
+# -- images of one photograph: crops, patches and bursts are not independent --------------------
+
+
+def by_pattern(manifest: Manifest, pattern: str) -> Manifest:
+    """Give each image whose id `pattern` matches the group that its parentheses hold."""
+    if not pattern:
+        return manifest
+    found = {pair.id: re.fullmatch(pattern, pair.id) for pair in manifest.pairs}
+    return _with(manifest, {image: match[1] for image, match in found.items() if match})
+
+
+def by_file(manifest: Manifest, path: Path) -> Manifest:
+    """Give each image the group that a table ``image,group`` names, where there is one; DataError
+    where it cannot be read, has other columns, or leaves out an image."""
+    if not path.is_file():
+        return manifest
+    try:
+        header, *rows = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
+        groups = {image: group for image, group in rows if group}
+        if header != GROUPS_HEADER:
+            raise ValueError(header)
+    except (OSError, ValueError, csv.Error) as error:
+        columns = ",".join(GROUPS_HEADER)
+        raise DataError(f"{printable(path)}: expected rows of two columns, {columns}") from error
+    left = [pair.id for pair in manifest.pairs if pair.id not in groups]
+    if left:
+        raise DataError(
+            f"{printable(path)}: has no group for image '{printable(left[0])}' "
+            f"({len(left)} of {len(manifest.pairs)} left out); give each image one, its own name "
+            "where it stands alone"
+        )
+    return _with(manifest, groups)
+
+
+def _with(manifest: Manifest, groups: dict[str, str]) -> Manifest:
+    pairs = tuple(replace(pair, group=groups.get(pair.id, pair.group)) for pair in manifest.pairs)
+    return replace(manifest, pairs=pairs)

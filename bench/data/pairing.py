@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,18 @@ def scan_folder(
         return to_manifest(known)
     pairs, refused, note = pair_files(lr_folder, hr_folder)
     entries, bad = check_pairs(pairs, scale, progress, cache if modcrop else None)
+    note = "; ".join(filter(None, (note, _cuts(entries, cache.resolve(), scale))))
     return keep(cache, f"folder:{folder}", scale, entries, refused + bad, {**state, "note": note})
+
+
+def _cuts(entries: Sequence[Mapping[str, Any]], cache: Path, scale: int) -> str:
+    """How many pairs were cut, and what the LR image of the first is paired with."""
+    cut = [entry for entry in entries if Path(entry["lr"]["path"]).is_relative_to(cache)]
+    if not cut:
+        return ""
+    (lr, hr), name = ((cut[0][side] for side in ("lr", "hr")), printable(cut[0]["id"]))
+    sizes = f"LR {lr['width']}x{lr['height']} with HR {hr['width']}x{hr['height']}"
+    return f"{len(cut)} of {len(entries)} pairs were cut to x{scale} (the first, '{name}': {sizes})"
 
 
 def _sides(folder: Path) -> tuple[Path, Path | None]:

@@ -45,14 +45,8 @@ def _entry(pair: ImagePair) -> dict[str, Any]:
 def verify(
     name: str, scale: int, root: Path, against: Path | None, progress: Advance
 ) -> tuple[dict[str, Any], list[str]]:
-    """Hash a dataset's images afresh, and compare with a manifest where one is given.
-
-    Returns:
-        The portable manifest, and one line for each difference.
-
-    Raises:
-        DataError: the dataset cannot be made here, or `against` is no manifest.
-    """
+    """Hash a dataset's images afresh: the portable manifest, and a line for each difference from
+    one that is given. DataError: it cannot be made here, or `against` is no manifest."""
     manifest = data.find(name, scale).manifest(root, progress)
     found = portable(manifest, progress)
     differences = []
@@ -64,11 +58,7 @@ def verify(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A manifest from a file.
-
-    Raises:
-        DataError: it cannot be read or is none.
-    """
+    """A manifest from a file; DataError where that cannot be read or is none."""
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         whole = found["sha256"] == content_sha256(found["scale"], found["pairs"])

@@ -160,6 +160,6 @@ def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
 
     better = (fingerprint or {}).get("options", {}).get("better")
     if fingerprint is not None and better is None:
-        return metrics.get(name)
+        return metrics.find(name)
     own = better and MetricPrint(better=better, kind="image", digits=4, fingerprint={})
     return spec_of(name, own or None)

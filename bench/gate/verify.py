@@ -95,7 +95,7 @@ def verify(
         ]
     if not any(line.images for line in lines):
         raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
-    prints = {m: json_sha256(metrics.fingerprint(metrics.get(m), device)) for m in _usable(held)}
+    prints = {m: json_sha256(metrics.fingerprint(metrics.find(m), device)) for m in _usable(held)}
     return Certificate(
         source=source.name,
         title=source.title,
@@ -109,7 +109,7 @@ def verify(
 
 
 def _usable(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not metrics.unavailable(metrics.get(name))]
+    return [name for name in names if not metrics.unavailable(metrics.find(name))]
 
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
@@ -185,7 +185,7 @@ def _line(
     apart = [abs(ours[image] - value) for image, value in published.items() if image in ours]
     about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
     if not apart:
-        reason = metrics.unavailable(metrics.get(metric)) or "no image of the log was found"
+        reason = metrics.unavailable(metrics.find(metric)) or "no image of the log was found"
         return Line(**about, images=0, verdict="not run", reason=reason)
     absent = len(published) - len(apart)
     return Line(

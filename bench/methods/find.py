@@ -81,8 +81,15 @@ class Entry:
                 found["lock"] = hashlib.sha256(locked.encode()).hexdigest()
         return found
 
-    def unavailable(self) -> str:
-        """Why it cannot run here, with the command that mends it; "" when it can."""
+    def unavailable(self, *scales: int) -> str:
+        """Why it cannot run here, with the command that mends it, or upscale by these factors; ""
+        when it can."""
+        wrong = [scale for scale in scales if scale not in (self.card.scales or scales)]
+        known = ", ".join(f"x{scale}" for scale in self.card.scales)
+        why = f"method '{self.name}' upscales {known}, not x{wrong[0]}" if wrong else ""
+        return self._lacks() or why
+
+    def _lacks(self) -> str:
         if self.files is not None:
             return ""
         if absent := self.absent_packages():

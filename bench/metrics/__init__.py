@@ -31,7 +31,7 @@ def names() -> list[str]:
     return list(_known)
 
 
-def get(name: str) -> MetricSpec:
+def find(name: str) -> MetricSpec:
     """The spec of a registered metric, "pyiqa:NAME" or "FILE.py", each with options behind it as in
     "psnr_y(crop_border=4)".
 
@@ -53,7 +53,7 @@ def _named(name: str) -> MetricSpec:
 def registered(name: str) -> MetricSpec | None:
     """The metric of the catalogue, with its options; None where there is none of that name."""
     try:
-        return get(name) if options.parse(name)[0] in _known else None
+        return find(name) if options.parse(name)[0] in _known else None
     except UnknownName:
         return None
 
@@ -149,7 +149,7 @@ def _weights(spec: MetricSpec) -> tuple[Weight, ...]:
 @cache
 def _asked(name: str) -> str:
     """Why a metric of pyiqa whose files are not known cannot be built offline; "" if it can."""
-    spec = get(name)
+    spec = find(name)
     try:
         _weights(spec)
     except WeightsError as error:

@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
@@ -21,15 +21,15 @@ from bench.processes.stopping import Stopped
 
 T = TypeVar("T")
 MAX_MESSAGE = 300
+_ASKED = re.compile(r"allocate:? (\d[\d.]* ?(?:[KMGTPE]i?B|bytes))")
 OURS = str(Path(__file__).parent) + os.sep
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 
 
 @contextmanager
 def running(name: str, what: str = "method") -> Iterator[None]:
-    """Run code of a method or metric in the body; its prints go to standard error.
-
-    The working folder is put back afterwards, so that relative paths go on meaning the same.
+    """Run code of a method or metric in the body; its prints go to standard error, and the working
+    folder is put back afterwards.
 
     Raises:
         Unavailable: the code raised anything at all, SystemExit too; says what and where.
@@ -63,10 +63,8 @@ def each(method: str, items: Iterator[T]) -> Iterator[T]:
 
 
 def told(error: BaseException) -> str:
-    """One line: what was raised, and the file and line of the code that it came from.
-
-    With CASSR_BENCH_DEBUG the traceback goes to standard error and the line is not cut.
-    """
+    """One line: what was raised, and the file and line of the code that it came from; with
+    CASSR_BENCH_DEBUG it is not cut, and the traceback goes to standard error."""
     debug = bool(os.environ.get(DEBUG))
     if debug:
         traceback.print_exception(error)
@@ -131,3 +129,46 @@ def _noted_interrupts() -> Iterator[list[int]]:
         yield pressed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# -- where memory runs out -----------------------------------------------------------------------
+
+
+def within_memory(
+    call: Callable[[], T], what: str, way: str, release: Callable[[], object] = tuple
+) -> T:
+    """What `call` gives; where memory runs out it is called once more, after `release` and after
+    all is given back that was only kept for later.
+
+    Raises:
+        Unavailable: it ran out again; tells of `what`, how much was asked for, and the `way` on.
+    """
+    try:
+        return call()
+    except Exception as error:
+        if not _ran_out(error):
+            raise
+    from accelerate.utils import release_memory  # heavy, and seldom needed
+
+    # Out here, where no traceback holds on to what was computed.
+    release()
+    release_memory()
+    try:
+        return call()
+    except Exception as error:
+        if not (found := _ran_out(error)):
+            raise
+        asked = _ASKED.search(str(found))
+        much = f" ({asked[1]} more asked for)" if asked else ""
+        raise Unavailable(f"{what} needs more memory than there is{much}; {way}") from error
+
+
+def _ran_out(error: BaseException | None) -> BaseException | None:
+    """The error, or that which it comes from, that says that there is no memory."""
+    while error is not None and not isinstance(error, MemoryError | RuntimeError):
+        error = error.__cause__
+    if isinstance(error, RuntimeError):
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        return error if should_reduce_batch_size(error) else None
+    return error

@@ -32,10 +32,8 @@ _leave = os._exit
 
 
 def serve(tasks: Connection, places: Connection, threads: int) -> None:
-    """Answer (function, task) by (whether it was done, result or error) until there are none.
-
-    Where Python stood, in faulthandler's words, is written to `places` when the process crashes,
-    leaves by `os._exit` or is asked.
+    """Answer (function, task) by (whether it was done, result or error) until there are none; where
+    Python stands is written to `places` when the process crashes, leaves by `os._exit` or is asked.
     """
     own = os.getpid()
     _stay_apart()

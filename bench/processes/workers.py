@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
 from bench.processes.handle import GRACE, Worker, no_interrupts, started
+from bench.processes.steps import Steps
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,10 +35,7 @@ def cores() -> int:
 
 
 def worker_count(asked: int | None, device: str, tasks: int, most: int | None = None) -> int:
-    """Processes to use: as asked, else one per core on a CPU and one on any other device.
-
-    Several on a GPU decode and encode while it works for another.
-    """
+    """Processes to use: as asked, else one per core on a CPU and one on any other device."""
     count = asked or (cores() if device == "cpu" else 1)
     return max(1, min(count, tasks, most or count))
 
@@ -50,6 +48,7 @@ class Workers:
         threads: compute threads of each.
         preload: modules imported once before the processes are forked.
         apart: never work in this very process, so that nothing in a task can end it.
+        overlap: in this very process, read the files of tasks in `Steps` ahead, and write behind.
         limit: seconds after which a task is given up with its process; none in this very process.
         tell: called with a task that takes long, and how long and where in words.
     """
@@ -58,6 +57,7 @@ class Workers:
     threads: int = 1
     preload: Sequence[str] = ()
     apart: bool = False
+    overlap: bool = False
     limit: float | None = None
     tell: Callable[[Any, str], None] = lambda task, text: None
     _workers: list[Worker] = field(default_factory=list)
@@ -86,10 +86,13 @@ class Workers:
         """
         with stopping.at_request() as asked:
             open_ = takewhile(lambda _: not asked, tasks)
-            if self.count == 1 and not self.apart:
-                yield from self._map_here(function, open_)
-            else:
+            if self.count > 1 or self.apart:
                 yield from self._map_pool(function, open_)
+            elif self.overlap and isinstance(function, Steps):
+                with threads(self.threads, *self.preload):
+                    yield from function.overlapped(open_, asked)
+            else:
+                yield from self._map_here(function, open_)
 
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]

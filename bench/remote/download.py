@@ -76,11 +76,7 @@ def offered(address: str) -> tuple[int, str]:
 
 
 def card(address: str, most: int) -> bytes:
-    """A file of at most `most` bytes.
-
-    Raises:
-        WeightsError: unreachable, a web page, or larger.
-    """
+    """A file of at most `most` bytes; WeightsError: unreachable, a web page, or larger."""
     if hub.is_shut(address) or os.environ.get("CASSR_BENCH_OFFLINE"):
         raise WeightsError(f"{address} is not on this machine, and not asked: offline")
     try:

@@ -20,15 +20,11 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
     """Get the file and put it where its library looks; what is already there is only checked.
 
     A file that may stand for it is taken where it cannot be had; one that is here already does not
-    keep it from being fetched, unless the values are the same.
-
-    An interrupted transfer goes on where it stopped; the file appears under its name only when
-    it is whole and has the right hash. `progress` is told of bytes (0 in all when unknown),
-    `by_hand` says for a message what else can be done.
+    keep it from being fetched, unless the values are the same. `progress` is told of bytes (0 in
+    all when unknown), `by_hand` says for a message what else can be done.
 
     Raises:
-        WeightsError: no source, wrong hash or size, a web page instead of a file, a dropped
-            connection.
+        WeightsError: no source, or none that gave the file; see `bench.remote.download`.
     """
     if weights.has_values(file):
         return weights.place(file)
@@ -53,11 +49,8 @@ def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str =
 
 
 def card_file(name: str) -> Path:
-    """The file of a card that is named by path, or by an address, which is asked once.
-
-    Raises:
-        WeightsError: nothing can be had from there.
-    """
+    """The file of a card that is named by path, or by an address, which is asked once;
+    WeightsError where nothing can be had from there."""
     if not name.startswith(weights.WEB):
         return Path(name)
     path = weights.cache_dir() / "cards" / f"{slug(name)}.toml"

@@ -1,11 +1,9 @@
 """Where files from elsewhere are: the one place that finds and checks weights and archives.
 
 A file is looked for where the library that loads it looks (below the torch cache), in the mirror
-directory, in our own cache, in the Hugging Face cache and, where a distribution carries it, among
-the installed files of that; in this order. Whatever is found is
-checked against its sha256 before anything loads it; where the publisher names no hash, the one
-seen first is recorded and checked ever after, until the file is deleted. The variables of the
-environment are told in docs/networks.md.
+directory, in our own cache, in the Hugging Face cache and among installed files of a distribution.
+Whatever is found is checked against its sha256 before anything loads it; where the publisher names
+none, the one seen first is kept and checked until the file is deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from pathlib import Path
 from bench.base.errors import WeightsError
 from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
-from bench.remote import hub, soundness, wheels
+from bench.remote import archives, hub, wheels
 from bench.remote.ledger import Ledger
 
 WEB = ("http://", "https://")
@@ -58,11 +56,7 @@ def has_values(file: RemoteFile) -> bool:
 
 
 def locate(file: RemoteFile) -> Path:
-    """Path of the chosen file, checked.
-
-    Raises:
-        WeightsError: it is missing or not the file expected.
-    """
+    """Path of the chosen file, checked; WeightsError where it is missing or another."""
     used = chosen(file)
     if (path := _find(used)) is None:
         forget(file)
@@ -102,11 +96,8 @@ def problem(file: RemoteFile) -> str:
 
 
 def check(file: RemoteFile, path: Path) -> None:
-    """Compare a file with what is published of it, or with the one seen first.
-
-    Raises:
-        WeightsError: it differs, and substitutes were not asked for.
-    """
+    """Raise WeightsError where a file differs from what is published of it, or from the one seen
+    first, and substitutes were not asked for."""
     if reason := "" if path.is_dir() else judge(file, path):
         raise WeightsError(f"{printable(path)} {reason}; delete it and fetch it again")
 
@@ -121,7 +112,7 @@ def judge(file: RemoteFile, path: Path) -> str:
     if wanted:
         digest = sha256(path)
         return "" if digest.startswith(wanted) else _mismatch(file, path, wanted, digest)
-    reason = soundness.damage(path, file.name)
+    reason = archives.damage(path, file.name)
     if not reason:
         _ledger().remember(_key(file), sha256(path))
     return reason
@@ -138,8 +129,8 @@ def forget(file: RemoteFile) -> None:
 
 
 def hash_in_name(name: str) -> str:
-    """The eight hex digits that torch.hub's convention puts at the end of a file's stem, which
-    begin its sha256; "" where there are none."""
+    """The eight hex digits that begin a file's sha256 where its stem ends in them, by torch.hub's
+    convention; "" where it does not."""
     digits = name.rpartition(".")[0].rpartition("-")[2]
     return digits if len(digits) == 8 and set(digits) <= set("0123456789abcdef") else ""
 
@@ -223,7 +214,7 @@ def _mismatch(file: RemoteFile, path: Path, wanted: str, found: str) -> str:
 
 
 def _which_is(path: Path) -> str:
-    text = soundness.text_in(path)
+    text = archives.text_in(path)
     return f" (it is {text})" if text else ""
 
 

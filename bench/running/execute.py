@@ -60,11 +60,9 @@ def unmeasured(plan: Plan) -> RunOutcome:
 
 
 def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
-    """What a run would do: a row per method and dataset over all seeds, per dataset and metric.
-
-    The first say how many `seconds` are `left`, None where that is not known, and by which `pace`.
-    Then one per dataset and metric with the difference that the set tells apart.
-    """
+    """What a run would do: a row per method and dataset over all seeds (with the `seconds` that are
+    `left`, None where that is not known, by which `pace`), per dataset and per metric; then one per
+    dataset and metric with the difference that the set tells apart."""
     shard, device = plan.options.shard, plan.options.device
     rows: list[dict[str, Any]] = []
     for repeated in _repeated(plans(plan, seeds)):

@@ -1,32 +1,47 @@
-"""Step 1 for whole cells, however their method works: image by image in processes, or as a foreign
-program that is given a folder (see `SetMethod`)."""
+"""Step 1: images -> method -> image store; image by image in processes, or as a foreign program
+that is given a folder (see `SetMethod`)."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial, wraps
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from bench.base.errors import BenchError, CannotWrite
+import numpy as np
+
+from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
+from bench.base.metering import Meter
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.base.types import WHOLE_SET, SetImage, SetMethod
-from bench.cluster.work import for_method
+from bench.base.types import WHOLE_SET, Method, SetImage, SetMethod
+from bench.cluster.work import Pool, for_method
 from bench.files import images
-from bench.processes.foreign import each, running
+from bench.methods import own_function
+from bench.methods.find import Entry
+from bench.methods.find import find as find_method
+from bench.processes.foreign import each, running, within_memory
+from bench.processes.steps import Steps
 from bench.processes.workers import Workers, cores, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
-from bench.running.upscale import require_size, upscale
 from bench.store.images import ImageStore
 
-PRELOAD = ("torch", "bench.running.upscale")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRELOAD = ("torch", "bench.running.fill")
+Made = tuple[np.ndarray, dict[str, Any]]
+"""An SR image, (H, W, 3) uint8, and what it cost."""
+WAY = (
+    "try fewer --workers, smaller images or --device cpu; where its card names tiles, a card of "
+    "your own with smaller ones, whose images are another method's"
+)
 
 
 def fill(
@@ -43,6 +58,7 @@ def fill(
             threads=max(1, cores() // count),
             preload=PRELOAD,
             apart=apart,
+            overlap=_may_overlap(cells[0].entry, options.device),
             limit=options.image_timeout,
             tell=partial(_tell, progress),
         ) as workers:
@@ -51,7 +67,7 @@ def fill(
                     _upscale_set(cell, tasks, progress, options.device)
                     continue
                 with progress.step(cell.title, len(tasks)) as advance:
-                    upscale(cell, tasks, workers, advance)
+                    _upscale(cell, tasks, workers, advance)
 
 
 def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tuple[int, bool]:
@@ -60,9 +76,114 @@ def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tup
     return count, options.apart or cell.entry.foreign
 
 
+def _may_overlap(entry: Entry, device: str) -> bool:
+    """A CPU has no time to spare; a function of the user's may change where paths lead."""
+    return device != "cpu" and not entry.name.startswith(own_function.PREFIX)
+
+
 def _tell(progress: Progress, task: Any, text: str) -> None:
     name = printable(task.method)
     progress.say(f"waiting for method '{name}' and image '{printable(task.image_id)}': {text}")
+
+
+# -- image by image ------------------------------------------------------------------------------
+
+
+def _upscale(
+    cell: Cell, tasks: Sequence[UpscaleTask], workers: Pool, advance: Callable[[int, int], None]
+) -> None:
+    """Do the tasks; each image is written and then recorded as soon as it is finished."""
+    left = {task.image_id: task for task in tasks}
+    try:
+        for task, outcome in workers.map(upscale_one, tasks):
+            del left[task.image_id]
+            if isinstance(outcome, dict):
+                cell.images.record(task.key, task.image_id, outcome)
+            else:
+                cell.failed[task.image_id] = _told(task, outcome)
+            advance(len(tasks) - len(left), len(tasks))
+    except WorkerDied as error:
+        cell.failed.update((name, _told(task, error)) for name, task in left.items())
+    finally:
+        cell.images.close()
+
+
+def _told(task: UpscaleTask, why: str | WorkerDied) -> str:
+    return why if isinstance(why, str) else f"method '{printable(task.method)}': {why}"
+
+
+def _or_why(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step; where it, or the one before, gives nothing, one line that says why."""
+
+    @wraps(step)
+    def tried(task: UpscaleTask, *before: Any) -> Any:
+        try:
+            stopped = before and isinstance(before[0], str)
+            return before[0] if stopped else step(task, *before)
+        except CannotWrite:  # the next image would meet the same
+            raise
+        except BenchError as error:
+            return str(error)
+        except Exception as error:  # ours: a full disk, say; others' images go on
+            return f"{printable(task.lr)}: {type(error).__name__}: {printable(error)}"
+
+    return tried
+
+
+@_or_why
+def _read(task: UpscaleTask) -> Tensor:
+    """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
+    lr = images.to_tensor(images.read_rgb(task.lr))
+    return lr.pin_memory() if task.device.startswith("cuda") else lr
+
+
+@_or_why
+def _computed(task: UpscaleTask, lr: Tensor) -> Made:
+    method = _loaded(task.method, task.device)
+    what = f"{printable(task.lr)}: method '{printable(task.method)}'"
+
+    def call() -> Made:
+        with running(task.method), Meter(task.device) as meter:
+            sr = method.upscale(lr, scale=task.scale, seeds=[task.seed])
+        return images.to_uint8(sr), meter.record
+
+    try:
+        rgb, record = within_memory(call, what, WAY)
+    except ImageError as error:
+        raise Unavailable(f"{what}: {error}") from error
+    _require_size(rgb.shape[:2], lr.shape[2:], task)
+    return rgb, record
+
+
+@_or_why
+def _written(task: UpscaleTask, made: Made) -> dict[str, Any]:
+    """What the image cost, once it is in its file."""
+    rgb, record = made
+    images.write_png(task.output, rgb)
+    return {**record, "pixels": rgb.shape[0] * rgb.shape[1]}
+
+
+upscale_one = Steps(_read, _computed, _written)
+"""Upscales one image into its file; gives what it cost, or one line that says why there is none.
+Raises CannotWrite where there is no room for it, or nothing may be written there."""
+
+
+def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) -> None:
+    """Raise Unavailable unless (height, width) `found` is `task.scale` times that of `lr`."""
+    expected = tuple(side * task.scale for side in lr)
+    if tuple(found) != expected:
+        raise Unavailable(
+            f"{printable(task.lr)}: method '{task.method}' gave {found[1]}x{found[0]} pixels, "
+            f"expected x{task.scale}: {expected[1]}x{expected[0]}"
+        )
+
+
+@lru_cache(maxsize=1)
+def _loaded(method: str, device: str) -> Method:
+    return cast(Method, find_method(method).load(device))
+
+
+# -- a folder at once ----------------------------------------------------------------------------
 
 
 def _upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, device: str) -> None:
@@ -106,7 +227,7 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
         return image.reason
     try:
         rgb, lr = images.read_rgb(image.file), images.read_rgb(task.lr)
-        require_size(rgb.shape[:2], lr.shape[:2], task)
+        _require_size(rgb.shape[:2], lr.shape[:2], task)
         images.write_png(task.output, rgb)
     except CannotWrite:
         raise

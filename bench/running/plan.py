@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench import metrics
-from bench.base.errors import BenchError, CardError, DataError
+from bench.base.errors import CardError, DataError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Manifest, MetricSpec
@@ -19,7 +19,6 @@ from bench.methods.finished import DATASET
 from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
 from bench.running.score import Scorer
-from bench.running.upscale import require_scale
 from bench.store.store import Store
 from bench.suites.find import SuiteCard
 
@@ -96,7 +95,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
     """
     store = Store(options.store)
     entries = tuple(find_method(name) for name in suite.methods)
-    specs = tuple(metrics.get(name) for name in suite.metrics)
+    specs = tuple(metrics.find(name) for name in suite.metrics)
     sets = tuple(data.find(name, options.scale, options.modcrop) for name in suite.datasets)
     for what, names in (
         ("method", [entry.card.name for entry in entries]),
@@ -104,6 +103,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         ("metric", [spec.name for spec in specs]),
     ):
         _refuse_repeated(what, names)
+    scales = [dataset.scale for dataset in sets]
     missing = {d.name: reason for d in sets if (reason := d.problem(options.datasets))}
     manifests = {
         d.name: Manifest(d.name, (), "", d.scale)
@@ -121,7 +121,7 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
         datasets=sets,
         metrics=specs,
         manifests=manifests,
-        unavailable=_unavailable(entries, sets),
+        unavailable={entry.name: why for entry in entries if (why := entry.unavailable(*scales))},
         seed=suite.seed if options.seed is None else options.seed,
         missing=missing,
     )
@@ -151,25 +151,9 @@ def _refuse_shared_files(entry: Entry, manifests: Mapping[str, Manifest]) -> Non
                 )
 
 
-def _unavailable(entries: Sequence[Entry], sets: Sequence[data.Dataset]) -> dict[str, str]:
-    reasons = {}
-    for entry in entries:
-        reason = entry.unavailable()
-        for dataset in sets:
-            try:
-                require_scale(entry, dataset.scale)
-            except BenchError as error:
-                reason = reason or str(error)
-        if reason:
-            reasons[entry.name] = reason
-    return reasons
-
-
 def manifest_of(dataset: data.Dataset, options: RunOptions, progress: Progress) -> Manifest:
-    """A dataset's pairs, made where they are not there yet, as many as the options allow.
-
-    Raises DataError where it cannot be made.
-    """
+    """A dataset's pairs, made where they are not there yet, as many as the options allow; DataError
+    where it cannot be made."""
     with progress.step(f"data {dataset.title}") as advance:
         manifest = dataset.manifest(options.datasets, advance)
     if manifest.recipe.get("note"):

@@ -88,9 +88,10 @@ class Scorer:
             return
         count = worker_count(options.workers, self.device, len(jobs))
         imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
-        imported += ["torch"] if any(s.file for s in self.usable) else []  # given to people's code
+        own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
+        imported += ["torch"] if own else []
         far = for_metrics(self.usable, options.on, self.device, options.workers)
-        processes = far or Workers(count, 1, imported)
+        processes = far or Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):

@@ -87,7 +87,7 @@ def score_folders(
         BenchError: an unknown metric, one that needs `hr` where there is none, a folder that is
             missing or empty, or no metric that can run here.
     """
-    specs = [metrics.get(name) for name in names]
+    specs = [metrics.find(name) for name in names]
     _require_usable(specs, hr)
     sha256 = cache(image_sha256)  # of HR images once for all folders
     with scratch() as place:

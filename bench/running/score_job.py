@@ -19,6 +19,8 @@ from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
 from bench.files import images
+from bench.processes.foreign import within_memory
+from bench.processes.steps import Steps
 from bench.store.scores import ScoreKey, write_features
 
 if TYPE_CHECKING:
@@ -59,18 +61,23 @@ class ScoreJob:
 
 Outcome = tuple[str, ScoreKey, float | Missing]
 """A metric's score, or why there is none; of a set metric, why an image has no features."""
+Decoded = list["Pixels | Missing | None"]
+"""The HR image and the first SR image; the others wait, so that memory need not hold all."""
 T = TypeVar("T")
 
 
-def score_job(job: ScoreJob) -> list[Outcome]:
-    """Decode, score, store features. One bad image spoils nobody else's work; CannotWrite, where
-    features cannot be stored, stops all."""
-    hr = _tried(_read, job.hr) if job.hr else None
+def _first(job: ScoreJob) -> Decoded:
+    return [_tried(_read, image) if image else None for image in (job.hr, *job.srs[:1])]
+
+
+def _scored(job: ScoreJob, decoded: Decoded) -> list[Outcome]:
+    first = decoded.pop() if job.srs else None  # nothing else is to hold it
+    [hr] = decoded
     hr_sha256 = job.hr.sha256 if job.hr else None
     outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        x = _tried(_read, sr)
+        x, first = _tried(_read, sr) if first is None else first, None
         outcomes += _store_features(sr, x, job.device)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
@@ -79,6 +86,11 @@ def score_job(job: ScoreJob) -> list[Outcome]:
             outcome = _tried(value_of, *given) if value is None else value
             outcomes.append((spec.name, (sr.sha256, key), outcome))
     return outcomes
+
+
+score_job = Steps(_first, _scored)
+"""Decodes, scores, stores features. One bad image spoils nobody else's work; CannotWrite, where
+features cannot be stored, stops all."""
 
 
 def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
@@ -137,15 +149,33 @@ def value_of(
         way = "; score --modcrop cuts both to what they share"
         hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
-    metric, prepared = loaded(spec, device), {} if prepared is None else prepared
-    if not getattr(metric, "sees_pixels", False):
-        x, hr = x.to(device), None if hr is None else hr.to(device)
-    if hr is not None and spec.name not in prepared:
-        prepared[spec.name] = metric.prepare(hr)
-    value = metric.score(x, hr, prepared.get(spec.name))
+    known = {} if prepared is None else prepared
+
+    def computed() -> float:
+        metric = loaded(spec, device)
+        pixels = getattr(metric, "sees_pixels", False)
+        own, other = (each if pixels or each is None else each.to(device) for each in (x, hr))
+        if other is not None and spec.name not in known:
+            known[spec.name] = metric.prepare(other)
+        return float(metric.score(own, other, known.get(spec.name)))
+
+    value = _within_memory(computed, spec, device, known)
     if not math.isfinite(value):
         raise ImageError(f"{spec.name} is not a finite number for this image")
-    return float(value)
+    return value
+
+
+def _within_memory(
+    call: Callable[[], T], spec: MetricSpec, device: str, prepared: dict[str, Any]
+) -> T:
+    """`call` by one metric; where memory runs out, all metrics give theirs back."""
+
+    def release() -> None:
+        prepared.clear()
+        _loaded.clear()
+
+    way = "try fewer --workers, or --device cpu for this metric alone"
+    return within_memory(call, f"{spec.name} on {device}", way, release)
 
 
 def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:
@@ -159,7 +189,10 @@ def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) ->
 
 
 def _extract(spec: MetricSpec, path: Path, x: Pixels, device: str) -> None:
-    write_features(path, loaded(spec, device).features(x.to(device)))
+    def features() -> Any:
+        return loaded(spec, device).features(x.to(device))
+
+    write_features(path, _within_memory(features, spec, device, {}))
 
 
 _loaded: dict[str, Any] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
@@ -24,42 +24,21 @@ LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
-@dataclass(frozen=True)
-class Place:
-    """This process among others."""
-
-    shard: Shard
-    device: str
-    workers: int | None
-
-
-def place(
-    shard: str | None,
-    device: str,
-    workers: int | None,
-    environment: Mapping[str, str] = os.environ,
-) -> Place:
-    """What this process shall do, from its options and, where these are silent, its launcher.
-
-    Args:
-        shard: "i/n", or None to follow the launcher.
-        device: as typed; "auto" is this process's own GPU under a launcher.
-        workers: as typed; by default the cores are shared with the launcher's other processes.
-
-    Raises:
-        BenchError: a wrong option, or variables of a launcher that make no sense.
-    """
-    local = _number(environment, LOCAL_SIZE) or 1
+def place(shard: str | None, device: str, workers: int | None) -> tuple[Shard, str, int | None]:
+    """What this process shall do, from these options as typed and, where they are silent, its
+    launcher: its part, its own GPU, its share of the cores. BenchError: a wrong option, or
+    variables of a launcher that make no sense."""
+    local = _number(LOCAL_SIZE) or 1
     resolved = resolve_device(device)
     if resolved == "cuda" and device == "auto" and local > 1:
-        resolved = resolve_device(f"cuda:{_number(environment, LOCAL_RANK) or 0}")
+        resolved = resolve_device(f"cuda:{_number(LOCAL_RANK) or 0}")
     if workers is None and local > 1 and resolved == "cpu":
         workers = max(1, cores() // local)
-    return Place(parse_shard(shard) if shard else _launched(environment), resolved, workers)
+    return parse_shard(shard) if shard else _launched(), resolved, workers
 
 
-def _launched(environment: Mapping[str, str]) -> Shard:
-    rank, size = _number(environment, RANK), _number(environment, SIZE)
+def _launched() -> Shard:
+    rank, size = _number(RANK), _number(SIZE)
     if rank is None or size is None:
         return Shard()
     if rank >= size:
@@ -70,12 +49,12 @@ def _launched(environment: Mapping[str, str]) -> Shard:
     return Shard(rank + 1, size)
 
 
-def _number(environment: Mapping[str, str], names: Sequence[str]) -> int | None:
+def _number(names: Sequence[str]) -> int | None:
     """The first of these variables that is set."""
-    name = next((name for name in names if environment.get(name)), None)
+    name = next((name for name in names if os.environ.get(name)), None)
     if name is None:
         return None
-    text = environment[name]
+    text = os.environ[name]
     if not text.isdecimal():
         raise BenchError(f"{name}={printable(text)}: expected a number; unset it or give --shard")
     return int(text)

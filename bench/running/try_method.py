@@ -21,7 +21,7 @@ from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Method
-from bench.data.from_photos import packaged_photo, photo_collections
+from bench.data.from_card import packaged_photo, photo_collections
 from bench.data.likeness import LOOK, Look, warning
 from bench.files import images
 from bench.methods.card import MethodCard, Official
@@ -65,11 +65,8 @@ JUDGED = {
 def try_method(
     name: str, device: str, progress: Progress, image_timeout: int = IMAGE_TIMEOUT
 ) -> list[Check]:
-    """Upscale two photographs in several ways, and compare.
-
-    Where an image differs from itself, numbers depend on chance, on the order of the files, on
-    shards and on where a run was stopped.
-    """
+    """Upscale two photographs in several ways; where an image differs from itself, numbers depend
+    on chance, on the order of the files, on shards and on where a run was stopped."""
     entry = find_method(name)
     checks: list[Check] = []
     with scratch() as folder:
@@ -157,13 +154,10 @@ def _program(
 
 
 def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> list[Check]:
-    """`_called` where the method may do what it likes to its process.
-
-    Raises:
-        WorkerDied: it ended that, or took too long.
-    """
+    """`_called` where the method may do what it likes to its process; WorkerDied where it ended
+    that, or took too long."""
     limit = CALLS * options.image_timeout
-    with Workers(1, cores(), PRELOAD, entry.foreign, limit) as workers:
+    with Workers(1, cores(), PRELOAD, entry.foreign, limit=limit) as workers:
         [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
     if isinstance(checks, WorkerDied):
         raise WorkerDied(f"method '{printable(entry.name)}': {checks}")
@@ -180,11 +174,8 @@ Photograph = tuple[np.ndarray, int]
 
 
 def _called(entry: Entry, inputs: Sequence[Path], device: str) -> Iterator[Check]:
-    """What calls of the method say; every comparison repeats a call with one thing changed.
-
-    Three times it is loaded anew, one after the other: what a first call gives, nothing has
-    touched.
-    """
+    """What calls of the method say; every comparison repeats a call with one thing changed. Three
+    times it is loaded anew: what a first call gives, nothing has touched."""
     files = {path.stem: images.read_rgb(path) for path in inputs}
     first, second = ((rgb, derive_seed(0, name)) for name, rgb in files.items())
     method = _loaded(entry, device)

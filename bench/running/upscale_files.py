@@ -24,7 +24,6 @@ from bench.running.cell import Cell
 from bench.running.fill import fill
 from bench.running.options import RunOptions, Shard
 from bench.running.plan import manifest_of
-from bench.running.upscale import require_scale
 from bench.store.images import ImageLine, ImageStore
 from bench.store.store import Store
 
@@ -143,10 +142,8 @@ def _ready(method: str, scale: int) -> Entry:
     entry = find_method(method)
     if entry.files is not None:
         raise Unavailable(f"method '{printable(method)}' is a folder of finished images")
-    reason = entry.unavailable()
-    if reason:
+    if reason := entry.unavailable(scale):
         raise Unavailable(reason)
-    require_scale(entry, scale)
     return entry
 
 

@@ -58,11 +58,8 @@ class ImageStore:
             self._records.setdefault(record.key, []).append(record)
 
     def get(self, key: str, image_id: str) -> StoredImage | None:
-        """The image of `key`, if it is there and its file is the one that was recorded.
-
-        A file that was altered under its old size and time is found where its bytes are read: when
-        it is scored (`bench.running.score_job`) and by `bench.store.check`.
-        """
+        """The image of `key`, if it is there and its file is, by size and time, the recorded one;
+        bytes are held against the record when it is scored and by `bench.store.upkeep`."""
         for known in self._records.get(key, ()):  # more than one where it was made again
             path = self._place_of(known, image_id)
             if path and is_same_file(path, known.size, known.mtime_ns, known.sha256):

@@ -56,10 +56,8 @@ class ScoreStore:
 
 
 class FeatureStore:
-    """Feature vectors of images, float64, one file per image content.
-
-    A file is NumPy's with the SHA-256 of its bytes behind them, which NumPy does not read.
-    """
+    """Feature vectors of images, float64, one file per image content: NumPy's, with the SHA-256 of
+    its bytes behind them, which NumPy does not read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

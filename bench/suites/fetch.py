@@ -14,13 +14,11 @@ from bench.base.progress import Progress
 from bench.base.remote_file import RemoteFile, Weight
 from bench.base.text import in_words, printable, suggestion
 from bench.data.card import DatasetCard
-from bench.data.fetch import fetch_data
-from bench.data.find import dataset_cards
+from bench.data.find import dataset_cards, fetch_data
 from bench.methods.card import MethodCard
 from bench.methods.find import all_methods, is_brought
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
-from bench.metrics import get
 from bench.remote import weights
 from bench.remote.fetch import card_file, fetch_row
 from bench.suites.find import SuiteCard, find_suite, suite_cards
@@ -49,7 +47,9 @@ def fetch(
             rows.append(fetch_row(part, users, how, progress, dry_run))
     if most_mb is not None:
         return rows
-    unlisted = [m for m in parts["metric"] if m.startswith("pyiqa:") and not get(m).weights]
+    unlisted = [
+        m for m in parts["metric"] if m.startswith("pyiqa:") and not metrics.find(m).weights
+    ]
     rows += [_fetch_unlisted(name, dry_run) for name in unlisted]
     return rows + fetch_data(parts["dataset"], progress, dry_run)
 
@@ -82,7 +82,7 @@ def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> l
 
 def of_catalogue(suite: SuiteCard) -> list[str]:
     """A suite's metrics but for the user's own files."""
-    return [name for name in suite.metrics if get(name).file is None]
+    return [name for name in suite.metrics if metrics.find(name).file is None]
 
 
 def _to_set_up(name: str) -> bool:
@@ -93,7 +93,9 @@ def _to_set_up(name: str) -> bool:
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [n for n in suite.metrics if not metrics.not_installed(get(n)) and _to_fetch([n])]
+    lacking = [
+        n for n in suite.metrics if not metrics.not_installed(metrics.find(n)) and _to_fetch([n])
+    ]
     card = suite_cards().get(suite.name)
     whole = (
         card is not None
@@ -117,11 +119,11 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
-    here, failed = not metrics.unavailable(get(name)), False
+    here, failed = not metrics.unavailable(metrics.find(name)), False
     state = "are here" if here else "would be fetched by pyiqa"
     if not (here or dry_run):
         try:
-            metrics.fetch(get(name))
+            metrics.fetch(spec)
             state = "fetched by pyiqa"
         except BenchError as error:
             state, failed = str(error), True
@@ -132,7 +134,10 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
     needs = {name: find_method(name).card.weights for name in parts["method"]}
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, files in (*needs.items(), *((name, get(name).weights) for name in parts["metric"])):
+    for user, files in (
+        *needs.items(),
+        *((name, metrics.find(name).weights) for name in parts["metric"]),
+    ):
         for weight in files:
             wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted

@@ -16,9 +16,9 @@ from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.base.progress import Progress
 from bench.base.text import in_words, printable
-from bench.data.fetch import fetch_data
+from bench.data.find import fetch_data
 from bench.data.find import find as find_data
-from bench.data.from_archive import is_built
+from bench.data.from_card import is_built
 from bench.methods import environment
 from bench.methods.find import Entry
 from bench.methods.find import find as find_method
@@ -54,7 +54,7 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         *(_row(f"model {entry.name}", entry, "") for entry in used if entry.card.lookup),
     ]
     licences = {entry.name: entry.card.licence for entry in entries}
-    licences |= {name: metrics.get(name).licence for name in suite.metrics}
+    licences |= {name: metrics.find(name).licence for name in suite.metrics}
     licences |= {name: find_data(name).licence for name in suite.datasets}
     packed = {name for e in used if e.card.official for name in e.card.official.unpack}
     with ThreadPoolExecutor(8) as asking:

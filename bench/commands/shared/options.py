@@ -179,12 +179,13 @@ class Work:
         from bench.running import shards
 
         here = self.on == LOCAL
-        place = shards.place(self.shard, self.device if here else "cpu", self.workers)
+        given = self.device if here else "cpu"
+        part, device, workers = shards.place(self.shard, given, self.workers)
         return RunOptions(
             store=self.store or default_store(),
-            device=place.device if here else device_of(self.on, self.device),
-            workers=place.workers,
-            shard=place.shard,
+            device=device if here else device_of(self.on, self.device),
+            workers=workers,
+            shard=part,
             seed=self.seed,
             limit=limit,
             scale=self.scale,
