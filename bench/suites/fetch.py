@@ -123,7 +123,7 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     state = "are here" if here else "would be fetched by pyiqa"
     if not (here or dry_run):
         try:
-            metrics.fetch(spec)
+            metrics.fetch(metrics.find(name))
             state = "fetched by pyiqa"
         except BenchError as error:
             state, failed = str(error), True
