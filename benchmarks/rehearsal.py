@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 import typer
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
 from cassr.base.errors import TrainingError
 from cassr.config import get_preset
@@ -26,6 +27,8 @@ from cassr.training.start import Start
 from cassr.training.state import TrainingOptions
 
 STAGES = ("activation", "guidance")
+ON_CPU = not torch.cuda.is_available()
+"""Without it, each of several processes on CPUs would take itself for the only one."""
 INTERVALS = 10
 """Rows of the log; the first, in which everything warms up, is left out."""
 
@@ -41,7 +44,9 @@ def rehearse(
     options = TrainingOptions(out / stage, workers, log_every=every, checkpoint_every=0, quiet=True)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    run(stage, Start(preset, random=True), open_photographs(data), settings, options)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a run ends its group of processes
+    start = Start(preset, random=True)
+    run(stage, start, open_photographs(data), settings, options, cpu=ON_CPU)
     device = PartialState().device
     log = pd.read_csv(options.out / "log.csv").iloc[1:].mean()
     samples = settings.batch_size * settings.accumulation * PartialState().num_processes
@@ -73,7 +78,7 @@ def main(
     try:
         if out.exists():
             raise TrainingError(f"--out {out}: expected a new folder, found one; give another")
-        PartialState().wait_for_everyone()
+        PartialState(cpu=ON_CPU).wait_for_everyone()
         rows = [rehearse(stage, preset, data, out, workers, **changes) for stage in STAGES]
     except ValueError as error:  # TrainingError among them
         raise typer.BadParameter(str(error)) from error

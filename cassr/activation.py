@@ -13,17 +13,15 @@ U-Net.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from cassr.unet import skip_channels, skip_strides
-
-if TYPE_CHECKING:
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 PRE_HINT_CHANNELS = (16, 16, 32, 32, 96, 96, 256)
 PRE_HINT_STRIDES = (1, 1, 2, 1, 2, 1, 2)
@@ -107,17 +105,9 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.tuners = nn.ModuleList(CSCTuner(c) for c in channels)
 
     @classmethod
-    def from_unet(
-        cls,
-        unet: UNet2DConditionModel,
-        *,
-        pre_channels: Sequence[int] = PRE_HINT_CHANNELS,
-        pre_strides: Sequence[int] = PRE_HINT_STRIDES,
-        kernel_size: int = 1,
-    ) -> CSCTuners:
-        """Untrained tuners that fit a U-Net."""
-        channels, strides = skip_channels(unet.config), skip_strides(unet.config)
-        return cls(channels, strides, list(pre_channels), list(pre_strides), kernel_size)
+    def from_unet(cls, unet: UNet2DConditionModel, **options: Any) -> CSCTuners:
+        """Untrained tuners that fit a U-Net; `options` as of the class."""
+        return cls(skip_channels(unet.config), skip_strides(unet.config), **options)
 
     def embed(self, lr: Tensor) -> list[Tensor]:
         """lr: (B, 3, H, W) upscaled LR image in [0, 1] -> hints, one per skip connection."""

@@ -46,8 +46,7 @@ class Adapted:
         """Write the trained modules and the options; the index last, so that one is complete."""
         pipeline: Any = self
         folder, config = Path(folder), self.config
-        modules = {name: getattr(pipeline, name) for name in PARTS}
-        modules = {name: module for name, module in modules.items() if module is not None}
+        modules = {name: part for name in PARTS if (part := getattr(pipeline, name)) is not None}
         for name, module in modules.items():
             module.save_pretrained(folder / name, safe_serialization=True)
         pipeline.scheduler.save_pretrained(folder / "scheduler")
@@ -64,15 +63,7 @@ class Adapted:
         write_card(folder, config)
 
     def load_adapters(self, source: str | Path, **hub: Any) -> Self:
-        """Replace trained modules and options by saved ones.
-
-        Args:
-            source: folder written by `save_adapters`, or a hub id.
-
-        Raises:
-            OSError: no index there.
-            ValueError: an index, a module or a scheduler that is not one of ours.
-        """
+        """Replace trained modules and options by saved ones; see `from_adapters`."""
         pipeline: Any = self
         index = read_index(source, **hub)
         for name, module in read_modules(source, index, pipeline.unet.dtype, **hub).items():
@@ -99,7 +90,9 @@ class Adapted:
             torch_dtype: of all modules.
             hub: its `revision` is that of the adapters.
 
-        Raises OSError, ValueError: as `load_adapters`.
+        Raises:
+            OSError: no index there.
+            ValueError: an index, a module or a scheduler that is not one of ours.
         """
         index = read_index(source, **hub)
         revision = index["base_revision"] if base is None else ""
@@ -123,12 +116,7 @@ class Adapted:
 
 
 def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
-    """The index of a folder or hub repository of adapters.
-
-    Raises:
-        OSError: no index there.
-        ValueError: the index is of another format.
-    """
+    """The index of a folder or hub repository of adapters; raises as `from_adapters`."""
     path = Path(source) / INDEX
     if not path.parent.is_dir():
         path = Path(hf_hub_download(str(source), INDEX, **hub))
@@ -141,10 +129,7 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
 
 
 def read_scheduler(source: str | Path, index: dict[str, Any], **hub: Any) -> Any:
-    """The scheduler that adapters were saved with.
-
-    Raises ValueError: its class is not one of diffusers' schedulers.
-    """
+    """The scheduler that adapters were saved with; raises as `from_adapters`."""
     cls = getattr(diffusers, index["scheduler"], None)
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise ValueError(f"{source}/{INDEX}: unknown scheduler {index['scheduler']!r}")
@@ -154,38 +139,21 @@ def read_scheduler(source: str | Path, index: dict[str, Any], **hub: Any) -> Any
 def read_modules(
     source: str | Path, index: dict[str, Any], dtype: torch.dtype | None = None, **hub: Any
 ) -> dict[str, Any]:
-    """The modules that an index lists, by their names; None for those it does not list.
-
-    Raises ValueError: a module's name or class is not one of ours.
-    """
-    listed = index["modules"]
-    for name, class_name in listed.items():
+    """The modules that an index lists, by name, None for others; raises as `from_adapters`."""
+    made: dict[str, Any] = dict.fromkeys(PARTS)
+    for name, class_name in index["modules"].items():
         if name not in PARTS or class_name not in CLASSES:
             raise ValueError(f"{source}/{INDEX}: unknown module {name!r} of class {class_name!r}")
-    return {
-        name: CLASSES[listed[name]].from_pretrained(
+        made[name] = CLASSES[class_name].from_pretrained(
             str(source), subfolder=name, torch_dtype=dtype, use_safetensors=True, **hub
         )
-        if name in listed
-        else None
-        for name in PARTS
-    }
+    return made
 
 
 def load_base(
-    base: str | Path,
-    *,
-    torch_dtype: torch.dtype | None = None,
-    text_encoder: bool = True,
-    **hub: Any,
+    base: str | Path, *, torch_dtype: torch.dtype | None, text_encoder: bool = True, **hub: Any
 ) -> dict[str, Any]:
-    """The modules of a pretrained Stable Diffusion of the 1.x kind, frozen.
-
-    Args:
-        base: folder or hub id in diffusers' layout.
-        torch_dtype: of all modules.
-        text_encoder: load it and its tokenizer too.
-    """
+    """The frozen modules of a Stable Diffusion 1.x, a folder or hub id in diffusers' layout."""
     place, modules = str(base), {}
     for name, cls in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
         modules[name] = cls.from_pretrained(place, subfolder=name, torch_dtype=torch_dtype, **hub)

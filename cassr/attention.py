@@ -1,7 +1,7 @@
 """Multiple attention: reference attention, self-attention, LR attention (Eq. 1 and 2).
 
-The paper writes the attentions without residual branches and without saying where the U-Net's own
-blocks go. Here, in every transformer block of the up path, in this order::
+In every transformer block of the up path, in this order (docs/cassr.md says what the paper does not
+say of it)::
 
     X' = X + O_r  Softmax(Q_r K_r^T / sqrt(d)) V_r        Q_r from X,  K_r and V_r from R   (Eq. 1)
     X' = X' + SelfAttention(X')                           the block's own, frozen
@@ -16,18 +16,16 @@ zero in an untrained model, which then equals the plain ControlNet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from cassr.unet import finish_block, skip_channels
-
-if TYPE_CHECKING:
-    from diffusers.models.attention import BasicTransformerBlock
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 
 class ConditionAttention(nn.Module):
@@ -78,8 +76,7 @@ class ConditionAttention(nn.Module):
 class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """The trained attentions of stage 2, one pair for every transformer block of the up path.
 
-    They are held apart from the U-Net, whose state dict therefore keeps its keys. Nine places and
-    47.5 M parameters at SD-1.5.
+    They are held apart from the U-Net, whose state dict therefore keeps its keys.
 
     Args:
         dims, condition_dims, heads, zero_output: of the `ConditionAttention`s at each place.

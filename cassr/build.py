@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from cassr.activation import CSCTuners
 from cassr.adapters import frozen, load_base
@@ -20,9 +21,6 @@ from cassr.controlnet import controlnet_from_unet
 from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings
-
-if TYPE_CHECKING:
-    from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 VAES: dict[str, type[ModelMixin]] = {"AutoencoderKL": AutoencoderKL, "PatchVAE": PatchVAE}
 
@@ -39,14 +37,12 @@ def build_pipeline(
     `seed` is that of the weights; the global generator is left as it was. Raises ValueError for an
     unknown preset.
     """
-    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    chosen = get_preset(preset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(**chosen.unet)
         base = frozen({"unet": unet, "vae": VAES[chosen.vae_class](**chosen.vae)})
-        adapters = build_adapters(
-            unet, chosen, activation=activation, multiple_attention=multiple_attention
-        )
+        adapters = build_adapters(unet, chosen, activation, multiple_attention)
         dim = chosen.unet["cross_attention_dim"]
         prompts = PromptEmbeddings.random(FIXED_PROMPTS, chosen.prompt_tokens, dim)
     adapters["prompt_embeddings"] = prompts
@@ -70,15 +66,12 @@ def pipeline_from_base(
         revision: branch, tag or commit on the hub.
         torch_dtype: of all modules.
         preset: options, scheduler and hint encoders; must fit the base's VAE.
-        activation, multiple_attention: see `build_adapters`.
         hub: `cache_dir`, `token`, `local_files_only` of huggingface_hub.
     """
-    chosen = get_preset(preset) if isinstance(preset, str) else preset
+    chosen = get_preset(preset)
     place = hub | ({"revision": revision} if revision else {})
     modules = load_base(base, torch_dtype=torch_dtype, **place)
-    adapters = build_adapters(
-        modules["unet"], chosen, activation=activation, multiple_attention=multiple_attention
-    )
+    adapters = build_adapters(modules["unet"], chosen, activation, multiple_attention)
     pipeline = _assemble(chosen, modules, adapters, activation)
     pipeline.register_to_config(base=str(base), base_revision=revision or "")
     return pipeline if torch_dtype is None else pipeline.to(dtype=torch_dtype)
@@ -93,29 +86,25 @@ def build_scheduler(preset: Preset) -> SchedulerMixin:
 def build_adapters(
     unet: UNet2DConditionModel,
     preset: Preset,
-    *,
-    activation: ActivationKind = "scedit",
-    multiple_attention: bool = True,
+    activation: ActivationKind,
+    multiple_attention: bool,
 ) -> dict[str, Any]:
     """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
 
     The activations "lr" and "external" have no network for stage 1.
     """
-    networks: dict[str, Any] = {
-        "scedit": lambda: CSCTuners.from_unet(
-            unet,
-            pre_channels=preset.pre_channels,
-            pre_strides=preset.pre_strides,
-            kernel_size=preset.dense_kernel,
-        ),
-        "controlnet": lambda: controlnet_from_unet(unet, preset.hint_channels),
-    }
-    return {
+    made: dict[str, Any] = {
         "controlnet": controlnet_from_unet(unet, preset.hint_channels),
         "attention": MultipleAttention.from_unet(unet) if multiple_attention else None,
-        "activation": networks[activation]() if activation in networks else None,
+        "activation": None,
         "prompt_embeddings": None,
     }
+    if activation == "controlnet":
+        made["activation"] = controlnet_from_unet(unet, preset.hint_channels)
+    elif activation == "scedit":
+        pre = {"pre_channels": preset.pre_channels, "pre_strides": preset.pre_strides}
+        made["activation"] = CSCTuners.from_unet(unet, **pre, kernel_size=preset.dense_kernel)
+    return made
 
 
 def _assemble(
@@ -124,7 +113,6 @@ def _assemble(
     adapters: Mapping[str, Any],
     activation: ActivationKind,
 ) -> CasSRPipeline:
-    """A pipeline from its modules and a preset's options."""
     return CasSRPipeline(
         **modules,
         **adapters,

@@ -23,7 +23,7 @@ from cassr.sampling.loop import (
     tiled_predictor,
     vae_factor,
 )
-from cassr.sampling.numbers import integer
+from cassr.sampling.numbers import at_least_one
 from cassr.sampling.tiling import Grid, pad_to_multiple
 
 
@@ -50,15 +50,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Both stages of a model, with the options of a call.
-
-    Attributes:
-        pipeline: a `CasSRPipeline`.
-        on_step: called after every step of both stages.
-    """
+    """Both stages of a `CasSRPipeline`; `on_step` is called after every step of both."""
 
     pipeline: Any
     options: SamplingOptions
+    tile_batch: int = 1
     on_step: OnStep = lambda index, t, latents: latents
 
     def batches(
@@ -69,13 +65,9 @@ class Cascade:
         prompts: Prompts,
         batch_size: int,
     ) -> Iterator[tuple[slice, Batch]]:
-        """Images (1, 3, h, w) of one size together, with which they are.
-
-        Raises ValueError: a batch size that is no integer above 0.
-        """
-        if integer(batch_size, "batch_size") < 1:
-            raise ValueError(f"batch_size={batch_size!r}: expected at least 1")
-        for span in spans([x.shape for x in lr], batch_size):
+        """Images (1, 3, h, w) of one size together, with which they are."""
+        most = at_least_one(batch_size, "batch_size")
+        for span in spans([x.shape for x in lr], most):
             size = scaled_size(lr[span.start], scale)
             processed = processed_size(size, self.options.process_size)
             upscaled = resize_bicubic(torch.cat(list(lr[span])), processed)
@@ -122,7 +114,8 @@ class Cascade:
             return resize_bicubic(corrected.clamp_(0, 1), batch.size)
 
     def _codec(self) -> LatentCodec:
-        return LatentCodec(self.pipeline.vae, self.options.vae_tile, self.options.vae_overlap)
+        tile, overlap = self.options.vae_tile, self.options.vae_overlap
+        return LatentCodec(self.pipeline.vae, tile, overlap, self.tile_batch)
 
     def _sample(
         self,
@@ -133,12 +126,7 @@ class Cascade:
         steps: int,
         guidance_scale: float,
     ) -> Tensor:
-        """Latents (B, c, h, w) float32 of the image that a stage makes.
-
-        Args:
-            number: 1 or 2; the stages draw independent noise.
-            conditions: what the stage's `embed` takes, padded like the batch.
-        """
+        """Latents (B, c, h, w) float32 of what stage 1 or 2, by `number`, makes of conditions."""
         pipeline, options, z_lr = self.pipeline, self.options, batch.z_lr
         factor, (height, width) = vae_factor(pipeline.vae), z_lr.shape[2:]
         grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
@@ -147,8 +135,9 @@ class Cascade:
             device = execution_device(pipeline.unet)
             prompt = batch.prompts.stacked(guidance_scale).to(device, pipeline.unet.dtype)
             predict = tiled_predictor(
-                pipeline.ready(stage), conditions, prompt, grid, guidance_scale, limit
-            )
+                pipeline.ready(stage), conditions, prompt, grid, guidance_scale, limit,
+                self.tile_batch,
+            )  # fmt: skip
             space = pipeline.latent_space
             start = space.enter(z_lr, z_lr) if options.start == "lr" else None
             return space.leave(self._denoise(number, predict, batch, start, steps), z_lr)
@@ -161,6 +150,7 @@ class Cascade:
         generators = stage_generators(batch.seeds, number)
         noise = torch.stack([torch.randn(z_lr.shape[1:], generator=g) for g in generators])
         scheduler.set_timesteps(steps, device=z_lr.device)
+        self.pipeline.num_timesteps = len(scheduler.timesteps)
         latents = initial_latents(scheduler, noise.to(z_lr.device), start)
         # Some schedulers add noise in their steps.
         accepted = inspect.signature(scheduler.step).parameters

@@ -49,9 +49,8 @@ class SamplingOptions:
     """How an image is sampled; every field can be given to the pipeline's call.
 
     Attributes:
-        num_inference_steps: sampling steps of stage 2.
-        guidance_scale: classifier-free guidance of stage 2; 1 switches it off.
-        activation_steps, activation_guidance_scale: the same for stage 1.
+        num_inference_steps, activation_steps: sampling steps of stage 2 and of stage 1.
+        guidance_scale, activation_guidance_scale: classifier-free guidance; 1 switches it off.
         prompt: general description c; "" is the null prompt.
         negative_prompt: for the other half of classifier-free guidance; "" is the null prompt.
         color_correction: against the upscaled LR image: "none", "adain" or "wavelet".
@@ -64,9 +63,8 @@ class SamplingOptions:
         process_size: images whose shorter side is less are enlarged to it, in pixels, for both
             stages, and brought back: what the base has learnt from 512 px. 0: never.
         start: "lr" mixes the LR latent into the initial noise (section 4.1), "noise" does not.
-        tile: side of the denoiser's tiles in output pixels.
-        tile_overlap: least overlap of neighbouring tiles in output pixels.
-        vae_tile, vae_overlap: the same for the VAE's encoder and decoder.
+        tile, tile_overlap: side of the denoiser's tiles, least overlap of neighbours, in output
+            pixels; vae_tile, vae_overlap: the same for the VAE's encoder and decoder.
         hint_cache_mb: embedded hints of all tiles are kept between steps up to this size, MiB;
             beyond it they are computed again in every step. The result is the same.
     """
@@ -99,10 +97,7 @@ class SamplingOptions:
                 raise ValueError(f"{overlap}={least}: expected less than {side}={most}")
 
     def changed(self, changes: Mapping[str, Any]) -> SamplingOptions:
-        """A copy with other values.
-
-        Raises ValueError: a name that is no option, or a value that is not allowed.
-        """
+        """A copy with other values; ValueError: unknown name, or a value that is not allowed."""
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):
             raise ValueError(f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}")
@@ -140,28 +135,15 @@ class PairSettings:
 class TrainingSettings(PairSettings):
     """How a stage is trained. The defaults are the paper's (section 4.1), the same for both stages.
 
+    `cassr-bench train --help` tells of the fields that it takes too; of the others:
+
     Attributes:
-        loss: "noise" is Eq. 3; "image" compares the image that one step of sampling makes.
-        learning_rate, batch_size, steps: of Adam; batch_size is per process and forward pass.
-        accumulation: forward passes of one step.
-        warmup: steps until the learning rate is reached.
-        decay: share of the steps, at the end, over which the rate falls to zero along a cosine.
-        clip: largest norm of the gradient; 0 for none.
-        ema: decay of the averaged weights; 0 for none.
-        samples: number of different pairs; 0 for a new one each time.
-        prompt: general description c.
-        prompt_dropout: share of samples whose prompt is "" instead, for classifier-free guidance.
-        degraded_share: prior only: share of samples that show the degraded image as itself, under
-            the negative prompt.
+        prompt: general description c; for `prompt_dropout`, a share of samples, it is "".
         first_step_share: share of samples at the time step that sampling starts with; the others
             are uniform.
         unit_hints: scale the layers that embed a condition image, where they are untrained, to
             outputs of unit size; see `cassr.training.objectives.StageObjective.start`.
-        gradient_weight, amplitude_weight, grid_weight: of the image loss; `cassr.training.losses`.
-        adversarial_weight: of the image loss, see `cassr.training.adversarial`; 0 for no critic.
-        precision: "no", "bf16", "fp16", or "auto": bf16 on a GPU that has it, else "no".
-        tf32: let a GPU multiply float32 with the mantissa of TF32.
-        gradient_checkpointing: compute activations twice instead of keeping them.
+        precision: "auto" is bf16 on a GPU that has it, else "no".
     """
 
     loss: LossKind = "noise"
@@ -265,8 +247,10 @@ SD15, MINI = _read_preset("sd15"), _read_preset("mini")
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (SD15, MINI)}
 
 
-def get_preset(name: str) -> Preset:
-    """A preset by name; ValueError names those there are."""
+def get_preset(name: str | Preset) -> Preset:
+    """A preset by name, or as it is; ValueError names those there are."""
+    if isinstance(name, Preset):
+        return name
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from cassr.unet import embed_time, encode
 
-if TYPE_CHECKING:
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
 
 @dataclass(frozen=True)
 class Residuals:
-    """What a ControlNet adds to the U-Net.
-
-    Attributes:
-        down: one (B, C_i, h_i, w_i) for every skip connection.
-        mid: (B, C, h', w') for the middle features.
-    """
+    """What a ControlNet adds to every skip connection, (B, C_i, h_i, w_i), and to the middle."""
 
     down: tuple[Tensor, ...]
     mid: Tensor
@@ -41,14 +33,11 @@ class Residuals:
 def controlnet_from_unet(
     unet: UNet2DConditionModel, hint_channels: Sequence[int]
 ) -> ControlNetModel:
-    """An untrained ControlNet whose encoder starts as the U-Net's.
+    """An untrained ControlNet whose encoder starts as the U-Net's and whose outputs are zero.
 
-    Its output convolutions are zero, which makes an untrained model equal the U-Net. diffusers also
-    starts the last convolution of the hint embedding at zero; two zeros in a row would keep the
-    layers before it without a gradient until the third step, so that one starts as any convolution.
-
-    Args:
-        hint_channels: of the condition embedding, one down-sampling less than entries.
+    diffusers also starts the last convolution of the hint embedding at zero; two zeros in a row
+    would keep the layers before it without a gradient until the third step, so that one starts as
+    any convolution. `hint_channels` are those of the embedding, see `cassr.config.Preset`.
     """
     controlnet = ControlNetModel.from_unet(
         unet, conditioning_embedding_out_channels=tuple(hint_channels)
@@ -65,13 +54,9 @@ def embed_hint(controlnet: ControlNetModel, image: Tensor) -> Tensor:
 def residuals(
     controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hint: Tensor
 ) -> Residuals:
-    """Forward pass of a ControlNet on a hint that is embedded already.
+    """Forward pass of a ControlNet on a hint (B, C_0, h, w) that is embedded already.
 
-    Args:
-        latents: (B, c, h, w) noisy latents.
-        t: () or (B,) time step.
-        prompt: (B, T, D).
-        hint: (B, C_0, h, w) from `embed_hint`.
+    latents: (B, c, h, w), noisy; t: () or (B,); prompt: (B, T, D).
     """
     temb = embed_time(controlnet, latents, t)
     skips, mid = encode(controlnet, latents, temb, prompt, hint)
@@ -83,12 +68,9 @@ def residuals(
 def paired_residuals(
     controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
 ) -> tuple[Residuals, Residuals]:
-    """L and R by one call of `residuals` on a batch that holds both images.
+    """L and R, each of B, by one call of `residuals`.
 
-    Args:
-        hints: (2*B, C_0, h, w): the hints of the LR images, then those of the references.
-
-    Returns L, R, each for a batch of B.
+    hints: (2*B, C_0, h, w), those of the LR images, then those of the references.
     """
     t = torch.as_tensor(t, device=latents.device)
     t = t if t.ndim == 0 else t.repeat(2)

@@ -93,9 +93,8 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def add_texture(self, width: int = 24, blocks: int = 2) -> None:
         """A last refinement at full size, new and without effect until it is trained.
 
-        It maps an image (B, 3, H, W), about [-1, 1], to what is added to it. Shifted by a pixel,
-        its input gives the output shifted by a pixel: unlike the layers before, it cannot make a
-        pattern that repeats with the patches. It can sharpen what they leave of one.
+        It maps an image (B, 3, H, W), about [-1, 1], to what is added to it. Unlike the layers
+        before, it cannot make a pattern that repeats with the patches.
         """
         self.decoder["texture"] = _texture(width, blocks)
         self.register_to_config(texture_width=width, texture_blocks=blocks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
@@ -29,16 +29,13 @@ from cassr.cascade import Cascade
 from cassr.config import ACTIVATIONS, SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.placement import Placement
-from cassr.prompts import PromptEmbeddings, encode_prompt, encode_texts
+from cassr.prompts import Captioner, PromptEmbeddings, encode_prompt, encode_texts
 from cassr.requests import Generators, StepEnd, given_references, prompts_for, seeds_for, step_end
 from cassr.sampling.images import OUTPUT_TYPES, ImageLike, OutputType, from_tensors, to_tensors
 from cassr.sampling.loop import LatentSpace, vae_factor
+from cassr.sampling.numbers import at_least_one
 from cassr.stages import ControlNetActivation, Guidance, TunerActivation
 from cassr.unet import size_multiple
-
-if TYPE_CHECKING:
-    from cassr.prompts import Captioner
-
 
 logger = logging.get_logger(__name__)
 
@@ -75,6 +72,9 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         sampling: values of `SamplingOptions` that differ from its defaults.
     """
 
+    num_timesteps = 0
+    """Steps of the stage that is being sampled, for callbacks."""
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers' pipelines name it
     _exclude_from_cpu_offload = ["prompt_embeddings"]  # noqa: RUF012 - a table, not a network
     _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012
 
@@ -141,10 +141,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         return Guidance(self.unet, self.controlnet, attention, self.config["share_halves"])
 
     def activation_stage(self) -> TunerActivation | ControlNetActivation:
-        """Stage 1 as one module.
-
-        Raises ValueError: the model has no stage 1 of its own ("lr", "external").
-        """
+        """Stage 1 as one module; ValueError: the model has none of its own ("lr", "external")."""
         kind = self.config["activation_kind"]
         if kind not in ("scedit", "controlnet") or self.activation is None:
             raise ValueError(f"activation_kind={kind!r} has no network: give reference= instead")
@@ -166,10 +163,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         return self
 
     def embed_prompt(self, text: str) -> Tensor:
-        """(1, T, D) embedding of a prompt.
-
-        Raises ValueError: the prompt is not carried and there is no text encoder.
-        """
+        """(1, T, D) of a prompt; ValueError: not carried, and there is no text encoder."""
         with self.resident(self.text_encoder):
             return encode_prompt(text, self.prompt_embeddings, self.tokenizer, self.text_encoder)
 
@@ -186,6 +180,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         batch_size: int = 1,
+        tile_batch_size: int = 1,
         output_type: OutputType = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
@@ -202,6 +197,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
             caption, prompt_embeds, negative_prompt_embeds: see `cassr.requests.prompts_for`.
             batch_size: images of equal size that go through the networks together. 1 keeps results
                 bit-equal in whatever company an image is upscaled; more is equal to rounding.
+            tile_batch_size: the same for tiles of an image, of denoiser and VAE.
             output_type: see `cassr.sampling.images.from_tensors`; with "latent", stage 2's latents
                 as `images`, references as "pt".
             callback_on_step_end: see `StepEnd`; called after every step of both stages.
@@ -213,7 +209,8 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         Raises ValueError: an input, a reference or an option that cannot be used.
         """
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        call = Cascade(self, self._chosen(options, output_type), on_step)
+        tile_batch = at_least_one(tile_batch_size, "tile_batch_size")
+        call = Cascade(self, self._chosen(options, output_type), tile_batch, on_step)
         lr = to_tensors(image)
         given = given_references(reference, lr, scale)
         prompts = prompts_for(
@@ -240,6 +237,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         scale: float = 4,
         seed: int | Sequence[int] = 0,
         batch_size: int = 1,
+        tile_batch_size: int = 1,
         output_type: OutputType = "pil",
         **options: Any,
     ) -> Any:
@@ -248,7 +246,8 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         They are rounded to 8 bits, so that a later call gets what this one would have used.
         Arguments as in the call of the pipeline.
         """
-        call, lr = Cascade(self, self._chosen(options, output_type)), to_tensors(image)
+        tile_batch, lr = at_least_one(tile_batch_size, "tile_batch_size"), to_tensors(image)
+        call = Cascade(self, self._chosen(options, output_type), tile_batch)
         seeds, prompts = seeds_for(seed, len(lr)), prompts_for(lr, self.embed_prompt, call.options)
         made: list[Tensor] = []
         for _, batch in call.batches(lr, scale, seeds, prompts, batch_size):

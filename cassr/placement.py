@@ -88,8 +88,7 @@ class Placement:
 def _align(module: nn.Module) -> None:
     """Move weights to where torch would have allocated them.
 
-    Weights that are mapped from a file lie at any address, for which CPU kernels round differently:
-    a saved and loaded model would not give the same bits as the model that was saved.
+    Weights mapped from a file lie at any address, for which CPU kernels round differently.
     """
     for parameter in module.parameters():
         if parameter.device.type == "cpu" and parameter.data_ptr() % 64:

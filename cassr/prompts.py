@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import PIL.Image
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    import PIL.Image
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    Captioner = Callable[[PIL.Image.Image], str]
+Captioner = Callable[[PIL.Image.Image], str]
 
 
 class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -68,10 +68,7 @@ def encode_prompt(
     tokenizer: CLIPTokenizer | None,
     text_encoder: CLIPTextModel | None,
 ) -> Tensor:
-    """(1, T, D) embedding of a prompt: carried, else by the text encoder.
-
-    Raises ValueError: the prompt is not carried and there is no text encoder.
-    """
+    """See `CasSRPipeline.embed_prompt`."""
     found = carried.find(prompt) if carried is not None else None
     if found is not None:
         return found
@@ -90,10 +87,7 @@ def with_caption(caption: str, description: str) -> str:
 
 
 def sidecar_caption(image_path: str | Path) -> str:
-    """The caption in the text file beside an image (photo.png -> photo.txt).
-
-    Raises ValueError: there is no such file.
-    """
+    """The caption in the file beside an image (photo.png -> photo.txt); ValueError: none."""
     path = Path(image_path).with_suffix(".txt")
     if not path.is_file():
         raise ValueError(f"{path}: expected a text file with the caption of {image_path}")

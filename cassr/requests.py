@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cassr.config import SamplingOptions
-from cassr.prompts import with_caption
+from cassr.prompts import Captioner, with_caption
 from cassr.sampling.images import ImageLike, from_tensors, scaled_size, to_tensors
 from cassr.sampling.numbers import integer
-
-if TYPE_CHECKING:
-    from cassr.prompts import Captioner
 
 StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """diffusers' callback: (pipeline, step, t, {"latents": (B, c, h, w)}) -> the same dict, or None."""
@@ -26,10 +23,7 @@ Generators = torch.Generator | list[torch.Generator]
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
-    """One value for each of `count` images, from a single value or a sequence.
-
-    Raises ValueError: a sequence of another length.
-    """
+    """One value for each image, from one or a sequence; ValueError: of another length."""
     if isinstance(value, str) or not isinstance(value, Iterable) or not getattr(value, "ndim", 1):
         return [value] * count
     values = list(value)
@@ -142,10 +136,7 @@ def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:
 
 
 def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> list[int]:
-    """A seed for each of `count` images, drawn from the generator where there is one.
-
-    Raises ValueError: no integers, or not one for each.
-    """
+    """A seed for each image, given or drawn; ValueError: no integers, or not one for each."""
     if generator is None:
         return [integer(one, "seed") for one in one_each(seed, count, "seed")]
     each = one_each(generator, count, "generator")
@@ -153,11 +144,8 @@ def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> lis
 
 
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
-    """diffusers' callback as `cassr.cascade` calls it.
-
-    Raises ValueError: other inputs than the latents.
-    """
-    if unknown := sorted(set(inputs) - {"latents"}):
+    """diffusers' callback as `cassr.cascade` calls it; ValueError: inputs but the latents."""
+    if unknown := sorted(set(inputs) - set(pipeline._callback_tensor_inputs)):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")
 

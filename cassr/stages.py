@@ -8,17 +8,16 @@ Every stage has the same two functions, and `forward` is one after the other:
 `latents` are (B, c, h, w) and noisy, `t` is () or (B,), images are (B, 3, H, W) in [0, 1]. `prompt`
 may hold n stacked halves for classifier-free guidance, (n*B, T, D) with the conditional half last;
 the prediction is (n*B, c, h, w), and what does not depend on the prompt is computed once.
-
-Trained are `CSCTuners` (or a ControlNet) in stage 1, ControlNet and `MultipleAttention` in stage 2;
-`freeze` switches gradients accordingly.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from cassr.activation import CSCTuners
@@ -26,18 +25,32 @@ from cassr.attention import MultipleAttention
 from cassr.controlnet import Residuals, embed_hint, paired_residuals, residuals
 from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode, repeat
 
-if TYPE_CHECKING:
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+class _Stage(nn.Module):
+    """A frozen U-Net and, as further children, the modules that training changes."""
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        check_unet(unet)
+        self.unet = unet
+
+    embed: Any
+    predict: Any
+
+    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
+        return self.predict(latents, t, prompt, self.embed(lr))
+
+    def trained(self) -> list[nn.Module]:
+        """The modules that training changes."""
+        return [module for name, module in self.named_children() if name != "unet"]
 
 
-class TunerActivation(nn.Module):
+class TunerActivation(_Stage):
     """Stage 1 by SCEdit: frozen U-Net, CSC-Tuners on its skip connections."""
 
     def __init__(self, unet: UNet2DConditionModel, tuners: CSCTuners) -> None:
-        super().__init__()
-        check_unet(unet)
-        self.unet, self.tuners = unet, tuners
+        super().__init__(unet)
+        self.tuners = tuners
 
     def embed(self, lr: Tensor) -> list[Tensor]:
         """Upscaled LR images -> one hint per skip connection."""
@@ -48,33 +61,20 @@ class TunerActivation(nn.Module):
         temb, skips, mid = _encoded(self.unet, latents, t, prompt)
         return decode(self.unet, mid, self.tuners(skips, hints), temb, prompt)
 
-    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
-        return self.predict(latents, t, prompt, self.embed(lr))
 
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.tuners]
-
-
-class _Controlled(nn.Module):
+class _Controlled(_Stage):
     """A frozen U-Net with a ControlNet beside it; `share_halves` as in `Guidance`."""
 
     def __init__(
         self, unet: UNet2DConditionModel, controlnet: ControlNetModel, share_halves: bool = True
     ) -> None:
-        super().__init__()
-        check_unet(unet)
-        self.unet, self.controlnet, self.share_halves = unet, controlnet, share_halves
+        super().__init__(unet)
+        self.controlnet, self.share_halves = controlnet, share_halves
 
     def _features(
         self, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
     ) -> tuple[Residuals, ...]:
-        """What the ControlNet makes of each image that the hints hold, one or two.
-
-        Args:
-            prompt: (n*B, T, D) that it is to see.
-            hints: (B, C_0, h, w) of one image, or (2*B, C_0, h, w) of two.
-        """
+        """What the ControlNet makes of one image, hints (B, C_0, h, w), or two (2*B, C_0, h, w)."""
         count = prompt.shape[0] // latents.shape[0]
         steps = t.repeat(count) if t.ndim and count > 1 else t
         z = repeat(latents.to(self.controlnet.dtype), count)
@@ -117,13 +117,6 @@ class ControlNetActivation(_Controlled):
         (features,) = self._features(latents, t, self._shared(latents, prompt), hints)
         return self._decode(latents, t, prompt, features)
 
-    def forward(self, latents: Tensor, t: Tensor, prompt: Tensor, lr: Tensor) -> Tensor:
-        return self.predict(latents, t, prompt, self.embed(lr))
-
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.controlnet]
-
 
 class Guidance(_Controlled):
     """Stage 2: one ControlNet for LR and reference, and multiple attention (section 3.3).
@@ -153,11 +146,7 @@ class Guidance(_Controlled):
         self.lr_scale = self.reference_scale = self.attention_scale = 1.0
 
     def embed(self, lr: Tensor, reference: Tensor) -> Tensor:
-        """Embed upscaled LR images and reference images.
-
-        Returns (2*B, C_0, h, w): the LR images first; (B, C_0, h, w) where both are one tensor,
-        whose features are then computed once.
-        """
+        """LR, then reference images: (2*B, C_0, h, w); (B, C_0, h, w) where both are one tensor."""
         if reference is lr:
             return embed_hint(self.controlnet, lr)
         return embed_hint(self.controlnet, torch.cat([lr, reference]))
@@ -182,21 +171,17 @@ class Guidance(_Controlled):
         seen = self._shared(latents, prompt) if control_prompt is None else control_prompt
         features = self._features(latents, t, seen, hints)
         lr, reference = features[0].scaled(self.lr_scale), features[-1].scaled(self.reference_scale)
-        run_block = self.block_runner(lr, reference)
+        run_block = None
+        if self.attention is not None:
+            run_block = partial(
+                self.attention.run_block,
+                lr=lr.down,
+                reference=reference.down,
+                scale=self.attention_scale,
+            )
         return self._decode(latents, t, prompt, lr + reference, run_block)
 
-    def block_runner(self, lr: Residuals, reference: Residuals) -> BlockRunner | None:
-        """What runs the transformer blocks of the up path; None for plain ones."""
-        if self.attention is None:
-            return None
-        return partial(
-            self.attention.run_block,
-            lr=lr.down,
-            reference=reference.down,
-            scale=self.attention_scale,
-        )
-
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         latents: Tensor,
         t: Tensor,
@@ -206,10 +191,6 @@ class Guidance(_Controlled):
         control_prompt: Tensor | None = None,
     ) -> Tensor:
         return self.predict(latents, t, prompt, self.embed(lr, reference), control_prompt)
-
-    def trained(self) -> list[nn.Module]:
-        """The modules that training changes."""
-        return [self.controlnet] + ([self.attention] if self.attention is not None else [])
 
 
 def freeze(stage: TunerActivation | ControlNetActivation | Guidance) -> list[nn.Parameter]:

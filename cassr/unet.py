@@ -7,21 +7,18 @@ The modules of diffusers' `UNet2DConditionModel` are called in the order of its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.utils.checkpoint
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-if TYPE_CHECKING:
-    from diffusers.models.attention import BasicTransformerBlock
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-    from diffusers.models.transformers.transformer_2d import Transformer2DModel
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-BlockRunner = Callable[[int, "BasicTransformerBlock", Tensor, Tensor], Tensor]
+BlockRunner = Callable[[int, BasicTransformerBlock, Tensor, Tensor], Tensor]
 """Runs a transformer block of the up path: (place, block, tokens (B, N, C), prompt (B, T, D)) ->
 tokens (B, N, C); places are counted along the up path."""
 
@@ -41,10 +38,7 @@ _UP = {"CrossAttnUpBlock2D", "UpBlock2D"}
 
 
 def check_unet(unet: UNet2DConditionModel) -> None:
-    """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind.
-
-    Raises ValueError: names the option of the U-Net's config, what was expected and what was found.
-    """
+    """Refuse a U-Net that is not of the SD-1.x / SD-2.x kind; ValueError names the option."""
     for option, expected in _UNSUPPORTED.items():
         found = unet.config.get(option, expected)
         if found != expected:
@@ -202,7 +196,12 @@ def _run_steered(
     places: Iterator[int],
 ) -> Tensor:
     """The layers of an up block whose transformer blocks are run by `run_block`."""
-    call = checkpoint if block.gradient_checkpointing and torch.is_grad_enabled() else _call
+
+    def call(function: Callable[..., Tensor], *args: object) -> Tensor:
+        if block.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(function, *args, use_reentrant=False)
+        return function(*args)
+
     layers = zip(block.resnets, block.attentions, reversed(skips), strict=True)
     for resnet, transformer, skip in layers:
         hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
@@ -211,13 +210,6 @@ def _run_steered(
             tokens = call(run_block, next(places), inner, tokens, prompt)
         hidden = _leave(transformer, tokens, hidden)
     return hidden
-
-
-def _call(function: Callable[..., Tensor], *args: object) -> Tensor:
-    return function(*args)
-
-
-checkpoint = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
 
 
 def _enter(transformer: Transformer2DModel, hidden: Tensor) -> Tensor:

@@ -54,6 +54,8 @@ def test_a_callback_sees_every_step_of_both_stages_and_may_change_the_latents(pi
 
     def watch(given: CasSRPipeline, step: int, t: Tensor, tensors: dict) -> dict:
         assert given is pipeline
+        assert given.num_timesteps == 2
+        assert list(tensors) == given._callback_tensor_inputs
         seen.append((step, int(t), tuple(tensors["latents"].shape)))
         return tensors
 

@@ -169,9 +169,11 @@ def test_prompts_follow_the_text_encoders_weights(pipeline, monkeypatch):
 def test_output_types(pipeline):
     made = {kind: pipeline(photo(4, 5), output_type=kind).images for kind in ("pil", "np", "pt")}
     assert made["pil"][0].size == (20, 16)
-    assert made["np"][0].shape == (16, 20, 3)
+    assert made["np"].shape == (1, 16, 20, 3)
     expected = (made["np"][0] * 255).round().astype(np.uint8)
     assert np.array_equal(np.asarray(made["pil"][0]), expected)
+    several = pipeline([photo(4, 5), photo(5, 4)], output_type="np").images
+    assert [image.shape for image in several] == [(16, 20, 3), (20, 16, 3)]
 
 
 def test_repeats_bit_for_bit(pipeline):

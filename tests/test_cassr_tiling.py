@@ -21,7 +21,7 @@ from cassr.patch_vae import PatchVAE
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.color import adain, low_band, wavelet
 from cassr.sampling.loop import LatentCodec, tiled_predictor
-from cassr.sampling.tiling import Grid, HintCache, blend, pad_to_multiple
+from cassr.sampling.tiling import Grid, HintCache, blend, crops, pad_to_multiple
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_grid_covers_the_plane_and_its_weights_add_up_to_one(height, width, ti
         assert starts[-1] + min(tile, length) == length
         gaps = [b - a for a, b in itertools.pairwise(starts)]
         assert all(gap <= tile - overlap for gap in gaps)
-    ones = blend(lambda w: torch.ones(1, 1, w.height, w.width), grid)
+    ones = blend(lambda w: torch.ones(1, 1, w[0].height, w[0].width), grid)
     torch.testing.assert_close(ones, torch.ones(1, 1, height, width))
 
 
@@ -54,15 +54,15 @@ def grids(draw: st.DrawFn) -> Grid:
 
 
 @settings(max_examples=150, deadline=None)
-@given(grid=grids(), factor=st.sampled_from([1, 2, 3, 4, 8]))
-@example(grid=Grid(176, 256, 64, 16), factor=8)
-@example(grid=Grid(176, 256, 64, 16), factor=1)
-@example(grid=Grid(360, 360, 128, 16), factor=4)
-def test_blending_crops_gives_the_image_back(grid, factor):
-    """What a decoder without error gives, wherever tiles start."""
+@given(grid=grids(), factor=st.sampled_from([1, 2, 3, 4, 8]), batch=st.integers(1, 5))
+@example(grid=Grid(176, 256, 64, 16), factor=8, batch=1)
+@example(grid=Grid(176, 256, 64, 16), factor=1, batch=4)
+@example(grid=Grid(360, 360, 128, 16), factor=4, batch=100)
+def test_blending_crops_gives_the_image_back(grid, factor, batch):
+    """What a decoder without error gives, wherever tiles start, however many come together."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 1, grid.height * factor, grid.width * factor, generator=generator)
-    blended = blend(lambda window: window.crop(image, factor), grid, factor)
+    image = torch.rand(2, 1, grid.height * factor, grid.width * factor, generator=generator)
+    blended = blend(lambda windows: crops(windows, image, factor), grid, factor, batch)
     torch.testing.assert_close(blended, image, atol=1e-5, rtol=0)
 
 
@@ -118,7 +118,7 @@ def test_hints_lie_where_their_latents_lie():
 
 def test_neighbouring_tiles_fade_into_each_other():
     grid = Grid(8, 24, 16, 8)
-    steps = blend(lambda w: torch.full((1, 1, 8, 16), float(w.left > 0)), grid)[0, 0, 0]
+    steps = blend(lambda w: torch.full((1, 1, 8, 16), float(w[0].left > 0)), grid)[0, 0, 0]
     assert (steps[:8] == 0).all()
     assert (steps[16:] == 1).all()
     assert (steps.diff() >= 0).all()
@@ -216,3 +216,34 @@ def test_tiles_leave_no_seam_and_stay_near_the_whole_image(pipeline):
     assert borders < 1.5 * steps.mean()
     no_cache = pipeline(smooth_image(96), **options, **tile, hint_cache_mb=0).images
     assert torch.equal(no_cache, tiled)
+
+
+def test_tiles_go_through_the_networks_together_at_equal_results(pipeline):
+    """Both stages and the VAE, two images with prompts of their own, classifier-free guidance."""
+    images = [smooth_image(40), smooth_image(40).flip(2)]
+    options = {"scale": 2, "batch_size": 2, "guidance_scale": 3.0, "num_inference_steps": 2}
+    options |= {"tile": 32, "tile_overlap": 8, "vae_tile": 32, "vae_overlap": 8}
+    embeds = torch.randn(2, 4, 64, generator=torch.Generator().manual_seed(2))
+    sizes: list[int] = []
+    counting = pipeline.unet.conv_in.register_forward_hook(
+        lambda module, given, made: sizes.append(len(given[0]))
+    )
+    with counting:
+        one, four = (
+            pipeline(images, **options, prompt_embeds=embeds, output_type="pt", tile_batch_size=n)
+            for n in (1, 4)
+        )
+    tiles = len(Grid(20, 20, 8, 2))
+    assert sizes == [2] * 3 * tiles + [8, 8, 2] * 3
+    assert tiles == 9
+    torch.testing.assert_close(four.references, one.references, atol=1.01 / 255, rtol=0)
+    torch.testing.assert_close(four.images, one.images, atol=2e-3, rtol=0)
+    assert (four.images[0] - four.images[1].flip(2)).abs().max() > 0.01
+    stage1 = pipeline.activate(images[0], scale=2, tile_batch_size=2, output_type="pt")
+    torch.testing.assert_close(stage1, pipeline.activate(images[0], scale=2, output_type="pt"))
+
+
+@pytest.mark.parametrize("size", [0, 1.5, True])
+def test_a_number_of_tiles_that_is_none_is_refused(pipeline, size):
+    with pytest.raises(ValueError, match="tile_batch_size="):
+        pipeline(smooth_image(8), tile_batch_size=size)

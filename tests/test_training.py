@@ -491,7 +491,7 @@ class TestRuns:
             run_here(folder, tmp_path / "first", slower)
         done = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
         assert (done.step, done.finished) == (8, True)
-        kept = checkpoints.read_notes(checkpoints.found(tmp_path / "second" / "checkpoints")[-1])
+        kept = checkpoints.load(checkpoints.found(tmp_path / "second" / "checkpoints")[-1]).notes
         changed = {"settings.learning_rate": [SETTINGS.learning_rate, 1e-5]}
         assert kept["forked"] == {"run": "first", "step": 6, "changed": changed}
         again = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
@@ -571,6 +571,24 @@ class TestRuns:
         names = [p.name for p in checkpoints.found(tmp_path / "checkpoints")]
         assert names == ["step-00000005", "step-00000006"]
         assert not list((tmp_path / "checkpoints").glob(".*"))
+
+    def test_lr_images_can_be_made_where_the_networks_are(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        def go(name: str, on: str, **changes: object) -> TrainingOutcome:
+            options = TrainingOptions(tmp_path / name, quiet=True, degrade_on=on)
+            settings = replace(SETTINGS, **{"steps": 2} | changes)  # type: ignore[arg-type]
+            start = Start("mini", random=True)
+            return run("guidance", start, in_folders([folder]), settings, options, cpu=True)
+
+        assert go("device", "device").finished
+        assert go("cpu", "cpu").finished
+        assert not equal(weights(tmp_path / "device"), weights(tmp_path / "cpu"))
+        with pytest.raises(TrainingError, match="has degrade_on='device', asked for 'cpu'"):
+            go("device", "cpu", steps=3)
+        assert go("device", "device", steps=3).step == 3
+        with pytest.raises(TrainingError, match=r"degrade_on='device': .*samples=4; give"):
+            go("new", "device", samples=4)
 
     def test_a_damaged_checkpoint_is_named(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path, minutes=1e-9)

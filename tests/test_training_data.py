@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from cassr.photographs.sets import photographs, problem, training_sets
 from cassr.sampling.loop import LatentCodec
 from cassr.training.samples.data import Share, TrainingPairs, loader
 from cassr.training.samples.prepared import Hands, prepare
-from cassr.training.samples.recipe import Recipe, make_sample, recipe_of
+from cassr.training.samples.recipe import Recipe, degraded, make_sample, recipe_of
 from cassr.training.samples.references import External, Stage1
 
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
@@ -52,6 +53,28 @@ def take(pairs: object, share: Share, count: int, first_step: int = 0, workers: 
 def same(a: dict, b: dict) -> bool:
     names = ("hr", "lr", "seed", "index")
     return all(torch.equal(torch.as_tensor(a[n]), torch.as_tensor(b[n])) for n in names)
+
+
+class TestDegradingOnADevice:
+    def test_a_batch_without_lr_images_gets_them_where_it_lies(self, folder: Path) -> None:
+        whole = replace(RECIPE, degradations=("clean",))
+        bare = replace(whole, degrade=False)
+        photographs = in_folders([folder])
+        (batch,), (other,) = (
+            take(TrainingPairs(photographs, r), Share(4), 1) for r in (bare, whole)
+        )
+        assert "lr" not in batch
+        made = degraded(batch, bare)
+        assert torch.equal(made["hr"], other["hr"])
+        assert torch.equal(made["seed"], other["seed"])
+        # "clean" draws no noise: the same decisions in other arithmetic.
+        torch.testing.assert_close(made["lr"], other["lr"], atol=2.5 / 255, rtol=0)
+        alone = degraded({name: batch[name][2:3] for name in ("hr", "index")}, bare)
+        assert torch.equal(alone["lr"], made["lr"][2:3])
+        assert degraded(other, whole) is other
+
+    def test_what_is_prepared_is_called_the_same(self) -> None:
+        assert repr(replace(RECIPE, degrade=False)) == repr(RECIPE)
 
 
 class TestSamples:

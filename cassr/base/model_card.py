@@ -16,25 +16,6 @@ CUSTOM_PIPELINE_CODE = """\
 from cassr.pipeline import CasSRPipeline  # noqa: F401
 """
 
-TEXT = """\
-# CasSR
-
-A cascaded diffusion model for real-world image super-resolution, saved by the package `cassr`.
-
-```python
-from cassr import CasSRPipeline
-
-pipeline = CasSRPipeline.{load}("{folder}").to("cuda")
-pipeline(image, scale=4, seed=0).images[0].save("sr.png")
-```
-
-Reference image (stage 1): {activation}. Frozen base: {base}, under its own licence.
-
-Options that a call uses unless it is given others:
-
-{options}
-"""
-
 
 def write_card(folder: Path, config: Mapping[str, Any]) -> None:
     """A model card in a folder that has none, from a pipeline's config."""
@@ -48,11 +29,13 @@ def write_card(folder: Path, config: Mapping[str, Any]) -> None:
         tags=["super-resolution", "cassr"],
         base_model=base or None,
     )
-    text = TEXT.format(
+    card = ModelCard.from_template(
+        data,
+        template_path=str(Path(__file__).with_suffix(".md")),
         load="from_pretrained" if whole else "from_adapters",
         folder=folder.name,
         activation=config["activation_kind"],
         base=base or "trained with it",
-        options="\n".join(f"- `{name}`: `{value!r}`" for name, value in config["sampling"].items()),
+        options={name: repr(value) for name, value in config["sampling"].items()},
     )
-    ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / CARD)
+    card.save(folder / CARD)

@@ -35,8 +35,7 @@ USM_WEIGHT, USM_THRESHOLD = 0.5, 10.0
 def blur(image: Planes, kernel: Planes) -> Planes:
     """Convolve every plane with one kernel; borders are mirrored about the edge pixel.
 
-    image: (C, H, W), of any size, also smaller than the kernel. kernel: (K, K), K odd,
-    symmetric about its centre, so that convolution and correlation are one.
+    image: (C, H, W), of any size. kernel: (K, K), K odd, symmetric about its centre.
     """
     height, width = image.shape[-2:]
     size = kernel.shape[0]

@@ -10,14 +10,15 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import PIL.Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from cassr.base.errors import TrainingError, UnreadableImage
 from cassr.base.files import replacing
-from cassr.degradation.parameters import Pixels
+from cassr.base.told import Told
 from cassr.photographs.read import Photograph, Photographs
 from cassr.sampling.tiling import Grid
 
@@ -39,25 +40,19 @@ def cut(
 ) -> Counter[str]:
     """Cut what is not cut yet into crops of side x side pixels, evenly spread to cover all.
 
-    A photograph that is smaller along an axis keeps its size there.
+    A photograph that is smaller along an axis keeps its size there. `target` is a new or empty
+    folder, or one of an earlier call with the same side; `report` is told of (photographs done, in
+    all), `skip` of each that cannot be used: (name, reason).
 
-    Args:
-        target: a new or empty folder, or one of an earlier call with the same side.
-        workers: processes that decode and cut.
-        report: told of (photographs done, in all).
-        skip: told of each photograph that cannot be used: (name, reason).
-
-    Returns:
-        How many photographs were "cut" or "there already" or "skipped", and "crops" written.
-
-    Raises TrainingError: a target with other files in it, or cut otherwise.
+    Returns how many were "cut" or "there already" or "skipped", and "crops" written. Raises
+    TrainingError: a target with other files in it, or cut otherwise.
     """
     _claim(target, side)
     folders = [target / _folder_name(photograph) for photograph in photographs]
     numbers = {folder: number for number, folder in enumerate(folders)}  # the same one only once
     missing = [number for folder, number in numbers.items() if not folder.is_dir()]
     done = Counter({"there already": len(numbers) - len(missing)})
-    cuts = _Cuts(photographs, folders, side)
+    cuts = Told(partial(_cut, photographs, folders, side), (UnreadableImage, OSError))
     made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
     for number, found in enumerate(made, done["there already"] + 1):
         if isinstance(found, OSError):
@@ -95,28 +90,17 @@ def _folder_name(photograph: Photograph) -> str:
     return hashlib.sha256(photograph.mark().encode()).hexdigest()[:16]
 
 
-class _Cuts(Dataset):
-    """Crops by the number of their photograph, written where they are asked for: in a worker."""
-
-    def __init__(self, photographs: Photographs, folders: list[Path], side: int) -> None:
-        self.photographs, self.folders, self.side = photographs, folders, side
-
-    def __getitem__(self, number: int) -> int | UnreadableImage | OSError:
-        """How many were written, or why none: an error that is raised brings a traceback along."""
-        try:
-            return self._cut(number, self.photographs[number].read())
-        except (UnreadableImage, OSError) as error:
-            return error
-
-    def _cut(self, number: int, pixels: Pixels) -> int:
-        part = self.folders[number].with_suffix(PART)
-        part.mkdir()
-        height, width = pixels.shape[:2]
-        grid = Grid(height, width, self.side, 0)
-        for window in grid:
-            rows = slice(window.top, window.top + window.height)
-            crop = pixels[rows, window.left : window.left + window.width]
-            file = part / f"{window.top:05d}-{window.left:05d}.png"
-            PIL.Image.fromarray(crop).save(file, compress_level=FAST_PNG)
-        part.replace(self.folders[number])
-        return len(grid)
+def _cut(photographs: Photographs, folders: list[Path], side: int, number: int) -> int:
+    """The crops of one photograph, written in a worker; how many they are."""
+    pixels = photographs[number].read()
+    part = folders[number].with_suffix(PART)
+    part.mkdir()
+    height, width = pixels.shape[:2]
+    grid = Grid(height, width, side, 0)
+    for window in grid:
+        rows = slice(window.top, window.top + window.height)
+        crop = pixels[rows, window.left : window.left + window.width]
+        file = part / f"{window.top:05d}-{window.left:05d}.png"
+        PIL.Image.fromarray(crop).save(file, compress_level=FAST_PNG)
+    part.replace(folders[number])
+    return len(grid)

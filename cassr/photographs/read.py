@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -23,36 +23,21 @@ SUFFIXES = {
 }
 
 
-class Photograph(Protocol):
-    """A training photograph; `name` is what it is called in messages."""
-
-    @property
-    def name(self) -> str: ...
-
-    def read(self) -> Pixels:
-        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
-        ...
-
-    def mark(self) -> str:
-        """What tells the photograph from another of the same name, without decoding it."""
-        ...
-
-
-Photographs = Sequence[Photograph]
-
-
 @dataclass(frozen=True)
 class FilePhotograph:
     path: Path
 
     @property
     def name(self) -> str:
+        """What it is called in messages."""
         return str(self.path)
 
     def read(self) -> Pixels:
+        """(H, W, 3) uint8. Raises UnreadableImage: it is damaged or no image."""
         return decode(self.path, self.name)
 
     def mark(self) -> str:
+        """What tells the photograph from another of the same name, without decoding it."""
         with self.path.open("rb") as handle:
             start = hashlib.sha256(handle.read(MARKED_BYTES)).hexdigest()
         return f"{self.path.name} {self.path.stat().st_size} {start}"
@@ -78,6 +63,10 @@ class RowPhotograph:
         return f"{self.name} of {len(self.rows)}"
 
 
+Photograph = FilePhotograph | RowPhotograph
+Photographs = Sequence[Photograph]
+
+
 def in_folders(places: Sequence[str | Path]) -> Photographs:
     """All images below some folders, or single files, in the order of their paths.
 
@@ -97,10 +86,7 @@ def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
 
 
 def digest(photographs: Photographs) -> str:
-    """Hash over all photographs, from their names, sizes and first bytes.
-
-    Raises TrainingError: a file is gone.
-    """
+    """Hash over all names, sizes and first bytes. Raises TrainingError: a file is gone."""
     marks = hashlib.sha256()
     try:
         for photograph in photographs:
@@ -118,10 +104,7 @@ class Stream:
         self.rows, self.column = image_column(dataset, column, label)
 
     def cells(self, start: int = 0) -> Iterator[tuple[str, Any]]:
-        """(name, undecoded cell) of every row from number `start` on.
-
-        Raises TrainingError: the dataset has no rows.
-        """
+        """(name, undecoded cell) of every row from a number on; TrainingError if there is none."""
         number = 0
         while True:
             before = number
@@ -134,14 +117,10 @@ class Stream:
 
 
 def open_hub(name: str, streaming: bool = False) -> Any:
-    """`Photographs` of a Hugging Face dataset, or a `Stream` of them.
+    """`Photographs` of a Hugging Face dataset, or a `Stream` of rows fetched while training.
 
-    Args:
-        name: "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
-            ":column" may follow, in this order.
-        streaming: rows are fetched while training, nothing is stored.
-
-    Raises TrainingError: there is no such dataset, split or column.
+    The name is "owner/name", or a folder that `datasets` can load; "@revision", "#split" and
+    ":column" may follow, in this order. Raises TrainingError: no such dataset, split or column.
     """
     import datasets
 
@@ -160,15 +139,10 @@ def open_hub(name: str, streaming: bool = False) -> Any:
 
 
 def image_column(dataset: Any, wanted: str | None, label: str) -> tuple[Any, str]:
-    """The rows of a dataset with one image column alone, and its name.
+    """The rows of a dataset with its image column alone, or the one that is wanted; its name.
 
-    Its images are left as bytes, so that a damaged one is ours to name.
-
-    Args:
-        wanted: name of the column; found if None.
-        label: what the dataset is called in messages.
-
-    Raises TrainingError: no image column, several, or not the one that is wanted.
+    Images are left as bytes, so that a damaged one is ours to name. `label` is what the dataset is
+    called in messages. Raises TrainingError: no image column, several, or not the wanted one.
     """
     import datasets
 
@@ -191,10 +165,7 @@ def decode_cell(cell: Any, name: str) -> Pixels:
 
 
 def decode(source: Path | io.BytesIO, name: str) -> Pixels:
-    """An image file as (H, W, 3) uint8, turned as its EXIF data says.
-
-    Raises UnreadableImage: with what is wrong.
-    """
+    """An image as (H, W, 3) uint8, turned as its EXIF data says. Raises UnreadableImage."""
     try:
         with PIL.Image.open(source) as image:
             turned = PIL.ImageOps.exif_transpose(image)

@@ -162,10 +162,7 @@ def _damaged(card: TrainingSet) -> str:
 
 
 def fetch_packages(card: TrainingSet) -> Path:
-    """Take a set's files out of Debian packages; nothing is installed.
-
-    Raises TrainingError: no apt here, or a package that it cannot get.
-    """
+    """Take files out of Debian packages, installing none; TrainingError: no apt, or no package."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise TrainingError(
             f"{root() / card.name}: expected {card.images} images out of the Debian packages "

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cassr.sampling.numbers import positive
+from cassr.sampling.numbers import finite
 
 ImageLike = PIL.Image.Image | np.ndarray | Tensor
 OutputType = Literal["pil", "np", "pt", "latent"]
@@ -86,11 +86,9 @@ def _check(image: Tensor, name: str) -> None:
 
 
 def scaled_size(lr: Tensor, scale: float) -> tuple[int, int]:
-    """(H, W) of scale x an image (..., h, w), at least one pixel each.
-
-    Raises ValueError: a scale that is no number above 0.
-    """
-    factor = positive(scale, "scale")
+    """(H, W) of scale x (..., h, w), at least one pixel; ValueError: no scale above 0."""
+    if (factor := finite(scale, "scale")) <= 0:
+        raise ValueError(f"scale={scale!r}: expected more than 0")
     height, width = (max(1, round(side * factor)) for side in lr.shape[-2:])
     return height, width
 
@@ -123,13 +121,13 @@ def from_tensors(images: list[Tensor], output_type: OutputType) -> Any:
     """Tensors (1, 3, H, W) in [0, 1] as the caller wants them.
 
     Returns:
-        "pil": list of PIL images; "np": list of (H, W, 3) float32 arrays; "pt" and "latent":
-        (B, C, H, W) if all sizes are equal, else a list of (1, C, H, W).
+        "pil": list of PIL images; "np": (B, H, W, 3) float32; "pt" and "latent": (B, C, H, W).
+        Where sizes differ, the last three give a list: (H, W, 3) or (1, C, H, W) each.
     """
+    same = len({image.shape for image in images}) == 1
     if output_type in ("pt", "latent"):
-        same = len({image.shape for image in images}) == 1
         return torch.cat(images) if same else images
     arrays = [image[0].permute(1, 2, 0).cpu().numpy() for image in images]
     if output_type == "np":
-        return arrays
+        return np.stack(arrays) if same else arrays
     return [PIL.Image.fromarray((a * 255).round().astype(np.uint8)) for a in arrays]

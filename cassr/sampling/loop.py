@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cassr.sampling.tiling import Grid, HintCache, Window, blend
+from cassr.sampling.tiling import Grid, HintCache, Windows, blend, crops
 
 Scheduler = Any  # diffusers has no type that names what its schedulers share
 Denoiser = Any  # one of `cassr.stages`, which say what its `embed` and `predict` do
@@ -22,23 +22,19 @@ NoisePredictor = Callable[[Tensor, Tensor], Tensor]
 def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
     """One generator per image, on the CPU: its noise is the same on every device.
 
-    The stages (1 and 2) of a seed are independent of each other, so stage 2 draws the same noise
-    whether stage 1 ran or its result was at hand. torch's CPU generator looks at 32 bits of a seed
-    only, so seed and stage are hashed.
+    Stage 2 draws the same noise whether stage 1 ran or its result was at hand. torch's CPU
+    generator looks at 32 bits of a seed only, so seed and stage are hashed.
     """
     digests = [hashlib.sha256(f"{int(seed)}/{stage}".encode()).digest() for seed in seeds]
     return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
 
 
 def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:
-    """z_T = sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps (section 4.1), or noise alone.
+    """z_T = sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps (section 4.1), or noise alone for None.
 
-    The scheduler's own `add_noise` is used, so schedulers that work in sigmas get the same mixture
-    in their scale. T is the first of the scheduler's current time steps.
-
-    Args:
-        noise: eps, (B, c, h, w).
-        z_lr: (B, c, h, w) in the space that is sampled; None for noise alone.
+    Noise eps and z_LR, in the space that is sampled, are (B, c, h, w). The scheduler's own
+    `add_noise` is used, so schedulers that work in sigmas get the same mixture in their scale. T is
+    the first of its current time steps.
 
     Raises ValueError: the scheduler cannot add noise at a time step.
     """
@@ -56,14 +52,10 @@ def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) ->
 def guided_prediction(
     stage: Denoiser, latents: Tensor, t: Tensor, prompt: Tensor, hints: Any, guidance_scale: float
 ) -> Tensor:
-    """Classifier-free guidance: e_neg + scale * (e_pos - e_neg).
+    """Classifier-free guidance of latents (B, c, h, w): e_neg + scale * (e_pos - e_neg), float32.
 
-    Args:
-        latents: (B, c, h, w).
-        prompt: (B, T, D) without guidance, (2*B, T, D) with: negative half, then positive half.
-        hints: from the stage's `embed`.
-
-    Returns (B, c, h, w) float32.
+    prompt: (B, T, D) without guidance, (2*B, T, D) with: negative half, then positive half.
+    hints: from the stage's `embed`.
     """
     prediction = stage.predict(latents, t, prompt, hints).float()
     if prompt.shape[0] == latents.shape[0]:
@@ -79,6 +71,7 @@ def tiled_predictor(
     grid: Grid,
     guidance_scale: float,
     hint_limit: int,
+    batch: int = 1,
 ) -> NoisePredictor:
     """A noise predictor that works tile by tile and blends the tiles in every step.
 
@@ -87,31 +80,39 @@ def tiled_predictor(
         prompt: see `guided_prediction`.
         grid: tiles over the latents.
         hint_limit: bytes of embedded hints that are kept between steps.
+        batch: tiles that go through the stage together.
     """
     factor = conditions[0].shape[-1] // grid.width
 
-    def embed(window: Window) -> Any:
-        return stage.embed(*(window.crop(c, factor).to(prompt.device) for c in conditions))
+    def embed(windows: Windows) -> Any:
+        return stage.embed(*(crops(windows, c, factor).to(prompt.device) for c in conditions))
 
     hints = HintCache(embed, hint_limit)
 
     def predict(latents: Tensor, t: Tensor) -> Tensor:
-        def on_tile(window: Window) -> Tensor:
-            tile = window.crop(latents)
-            return guided_prediction(stage, tile, t, prompt, hints(window), guidance_scale)
+        halves = prompt.unflatten(0, (-1, len(latents)))
 
-        return blend(on_tile, grid)
+        def on_tiles(windows: Windows) -> Tensor:
+            tiles, each = crops(windows, latents), halves.repeat(1, len(windows), 1, 1)
+            of_all = (each.flatten(0, 1), hints(windows))
+            return guided_prediction(stage, tiles, t, *of_all, guidance_scale)
+
+        return blend(on_tiles, grid, batch=batch)
 
     return predict
 
 
 @dataclass(frozen=True)
 class LatentCodec:
-    """The VAE in tiles; `tile` and `overlap` are pixels, multiples of its down-sampling factor."""
+    """The VAE in tiles; `tile` and `overlap` are pixels, multiples of its down-sampling factor.
+
+    `batch` tiles go through it together.
+    """
 
     vae: Autoencoder
     tile: int
     overlap: int
+    batch: int = 1
 
     @classmethod
     def untiled(cls, vae: Autoencoder, images: Tensor) -> LatentCodec:
@@ -123,33 +124,28 @@ class LatentCodec:
         return vae_factor(self.vae)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Means of the posterior, scaled.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1], sides multiples of the factor.
-
-        Returns (B, c, H/f, W/f) float32.
-        """
+        """Images (B, 3, f*h, f*w) in [0, 1] -> means of the posterior, scaled: (B, c, h, w)."""
         config = self.vae.config
 
-        def on_tile(window: Window) -> Tensor:
+        def on_tiles(windows: Windows) -> Tensor:
             device = execution_device(self.vae)
-            tile = window.crop(images, self.factor).to(device, self.vae.dtype)
-            mean = self.vae.encode(tile * 2 - 1).latent_dist.mode().float()
+            tiles = crops(windows, images, self.factor).to(device, self.vae.dtype)
+            mean = self.vae.encode(tiles * 2 - 1).latent_dist.mode().float()
             return (mean - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
-        return blend(on_tile, self._grid(images.shape[2:], self.factor))
+        return blend(on_tiles, self._grid(images.shape[2:], self.factor), batch=self.batch)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Inverse of `encode`: (B, c, h, w) -> (B, 3, f*h, f*w) float32 in [0, 1], clamped."""
 
-        def on_tile(window: Window) -> Tensor:
-            z = unscaled(self.vae, window.crop(latents))
+        def on_tiles(windows: Windows) -> Tensor:
+            z = unscaled(self.vae, crops(windows, latents))
             z = z.to(execution_device(self.vae), self.vae.dtype)
             image = self.vae.decode(z, return_dict=False)[0]
             return image.float().add_(1).div_(2)
 
-        return blend(on_tile, self._grid(latents.shape[2:], 1), self.factor).clamp_(0, 1)
+        grid = self._grid(latents.shape[2:], 1)
+        return blend(on_tiles, grid, self.factor, self.batch).clamp_(0, 1)
 
     def _grid(self, size: Sequence[int], cell: int) -> Grid:
         height, width = (side // cell for side in size)
@@ -190,11 +186,7 @@ class LatentSpace:
     sigma: float = 1.0
 
     def enter(self, z: Tensor, z_lr: Tensor) -> Tensor:
-        """Latents z in the sampled space: z_HR in training, z_LR at the start of sampling.
-
-        Args:
-            z, z_lr: (B, c, h, w).
-        """
+        """z (z_HR in training, z_LR where sampling starts) in the sampled space: (B, c, h, w)."""
         return (z - z_lr) / self.sigma if self.residual else z
 
     def leave(self, y: Tensor, z_lr: Tensor) -> Tensor:
@@ -206,11 +198,8 @@ def noised(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Ten
     """z_t = sqrt(ab_t) z + sqrt(1 - ab_t) eps, for training.
 
     A scheduler's own `add_noise` may know only the time steps that it is to sample at: UniPC looks
-    up t among those and takes another noise level where it does not find it.
-
-    Args:
-        clean, noise: (B, c, h, w) in the sampled space.
-        t: (B,) integers.
+    up t among those and takes another noise level where it does not find it. Clean latents and
+    noise: (B, c, h, w) in the sampled space; t: (B,) integers.
     """
     ab = _kept(scheduler, t, clean)
     return ab.sqrt() * clean + (1 - ab).sqrt() * noise
@@ -224,11 +213,7 @@ def _kept(scheduler: Scheduler, t: Tensor, like: Tensor) -> Tensor:
 
 def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the network is to predict: eps in Eq. 3, or v or the clean latents where the
-    scheduler's config says so.
-
-    Args:
-        clean, noise: (B, c, h, w) in the sampled space.
-        t: (B,).
+    scheduler's config says so; clean, noise: (B, c, h, w) in the sampled space, t: (B,).
     """
     ab = _kept(scheduler, t, clean)
     match _prediction(scheduler):
@@ -241,12 +226,7 @@ def training_target(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tenso
 
 
 def predicted_clean(scheduler: Scheduler, z_t: Tensor, t: Tensor, prediction: Tensor) -> Tensor:
-    """The clean latents that a prediction stands for; inverse of `training_target`.
-
-    Args:
-        z_t, prediction: (B, c, h, w).
-        t: (B,).
-    """
+    """The clean latents that a prediction stands for; inverse of `training_target`."""
     ab = _kept(scheduler, t, z_t)
     match _prediction(scheduler):
         case "epsilon":

@@ -9,10 +9,7 @@ from typing import Any
 
 
 def integer(value: Any, name: str) -> int:
-    """An integer of Python's, numpy's or torch's.
-
-    Raises ValueError: something else, True and 3.0 among them.
-    """
+    """An integer of any library; ValueError: something else, True and 3.0 among them."""
     try:
         if not isinstance(value, bool):
             return operator.index(value)
@@ -21,19 +18,16 @@ def integer(value: Any, name: str) -> int:
     raise ValueError(f"{name}={value!r}: expected an integer")
 
 
-def finite(value: Any, name: str) -> float:
-    """A number that is neither infinite nor NaN; an int stays one.
+def at_least_one(value: Any, name: str) -> int:
+    """An integer above 0. Raises ValueError: something else."""
+    if (number := integer(value, name)) < 1:
+        raise ValueError(f"{name}={value!r}: expected at least 1")
+    return number
 
-    Raises ValueError: something else.
-    """
+
+def finite(value: Any, name: str) -> float:
+    """A finite number, no NaN; an int stays one. Raises ValueError: something else."""
     value = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ValueError(f"{name}={value!r}: expected a finite number")
     return value if isinstance(value, int) else float(value)
-
-
-def positive(value: Any, name: str) -> float:
-    """A finite number above 0. Raises ValueError: something else."""
-    if (number := finite(value, name)) <= 0:
-        raise ValueError(f"{name}={value!r}: expected more than 0")
-    return number

@@ -35,6 +35,9 @@ class Window:
         return x[..., rows, fine.left : fine.left + fine.width]
 
 
+Windows = tuple[Window, ...]
+
+
 @dataclass(frozen=True)
 class Grid:
     """Tiles over a plane of height x width cells; a tile is never larger than the plane.
@@ -82,61 +85,68 @@ def _axis_weights(length: int, tile: int, overlap: int, factor: int) -> dict[int
     return {start: ramp / total[start : start + side] for start in starts}
 
 
-def blend(function: Callable[[Window], Tensor], grid: Grid, factor: int = 1) -> Tensor:
+def crops(windows: Windows, x: Tensor, factor: int = 1) -> Tensor:
+    """The parts of x (B, C, H, W), one window's after the other's: (n*B, C, factor*h, factor*w)."""
+    parts = [window.crop(x, factor) for window in windows]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def blend(
+    function: Callable[[Windows], Tensor], grid: Grid, factor: int = 1, batch: int = 1
+) -> Tensor:
     """Put together what a function gives for every window.
 
     Args:
-        function: window -> (B, C, factor*h, factor*w), of the same B and C for all windows.
+        function: n windows -> (n*B, C, factor*h, factor*w), as `crops` lays them out.
         factor: how much finer the result's cells are than the grid's.
+        batch: windows that the function is given together; the last may be fewer.
 
     Returns (B, C, factor*height, factor*width), float32 unless there is one window, whose result is
     returned as it is.
     """
-    if len(grid) == 1:
-        return function(next(iter(grid)))
+    windows = tuple(grid)
+    if len(windows) == 1:
+        return function(windows)
     rows = _axis_weights(grid.height, grid.tile, grid.overlap, factor)
     columns = _axis_weights(grid.width, grid.tile, grid.overlap, factor)
-    result: Tensor | None = None
-    for window in grid:
-        tile, place = function(window).float(), window.scaled(factor)
-        if result is None:
-            shape = (*tile.shape[:2], factor * grid.height, factor * grid.width)
-            result = torch.zeros(shape, device=tile.device)
-        weights = rows[place.top][:, None] * columns[place.left]
-        place.crop(result).add_((tile * weights.to(tile.device)).to(result.device))
-    assert result is not None
+    result = torch.empty(0)
+    for start in range(0, len(windows), batch):
+        some = windows[start : start + batch]
+        for window, tile in zip(some, function(some).float().chunk(len(some)), strict=True):
+            if not result.numel():
+                shape = (*tile.shape[:2], factor * grid.height, factor * grid.width)
+                result = torch.zeros(shape, device=tile.device)
+            place = window.scaled(factor)
+            weights = rows[place.top][:, None] * columns[place.left]
+            place.crop(result).add_((tile * weights.to(tile.device)).to(result.device))
     return result
 
 
 class HintCache:
-    """Keeps what was computed for each window, up to a size.
+    """Keeps what was computed for windows, up to a size.
 
     Args:
-        embed: window -> tensor or list of tensors.
+        embed: windows -> tensor or list of tensors.
         limit: bytes that may be kept; what does not fit is computed again at every use.
     """
 
-    def __init__(self, embed: Callable[[Window], Any], limit: int) -> None:
+    def __init__(self, embed: Callable[[Windows], Any], limit: int) -> None:
         self._embed, self._free = embed, limit
-        self._kept: dict[Window, Any] = {}
+        self._kept: dict[Windows, Any] = {}
 
-    def __call__(self, window: Window) -> Any:
-        if window in self._kept:
-            return self._kept[window]
-        hints = self._embed(window)
+    def __call__(self, windows: Windows) -> Any:
+        if windows in self._kept:
+            return self._kept[windows]
+        hints = self._embed(windows)
         size = sum(h.nbytes for h in ([hints] if isinstance(hints, Tensor) else hints))
         if size <= self._free:
             self._free -= size
-            self._kept[window] = hints
+            self._kept[windows] = hints
         return hints
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Extend bottom and right by reflection until both sides are multiples.
-
-    Args:
-        image: (B, C, H, W); any size from 1x1.
-    """
+    """Extend (B, C, H, W), from 1x1, bottom and right by reflection until sides are multiples."""
     for dim in (-2, -1):
         length = image.shape[dim]
         target = math.ceil(length / multiple) * multiple

@@ -16,9 +16,7 @@ from torch.func import functional_call
 class PatchCritic(nn.Module):
     """How real each neighbourhood of 34 pixels looks, given the upscaled LR image.
 
-    Args:
-        width: channels of the first layer.
-        seed: of the weights.
+    `width` is the channels of the first layer, `seed` that of the weights.
     """
 
     def __init__(self, width: int = 16, seed: int = 0) -> None:

@@ -55,7 +55,14 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         for leftover in folder.glob(f".step-*{ending}"):
             shutil.rmtree(leftover, ignore_errors=True)
     if not all((final / name).is_file() for name in (STATE, WEIGHTS, OPTIMIZER)):
-        part = _written(_hidden(final, PART), checkpoint)
+        part = _hidden(final, PART)
+        try:
+            _write(part, checkpoint)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise TrainingError(
+                f"{folder}: a checkpoint cannot be written ({_brief(error)}); make room, what was "
+                "saved before is kept"
+            ) from error
         remove(final)
         os.replace(part, final)
     for old in found(folder)[:-keep]:
@@ -77,19 +84,11 @@ def found(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
 
 
-def read_notes(path: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint. Raises TrainingError: it cannot be read."""
-    try:
-        return dict(json.loads((path / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise _damaged(path, error) from error
-
-
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU. Raises TrainingError: a file is missing or damaged."""
-    notes = read_notes(path)
     averages = path / AVERAGES
     try:
+        notes = dict(json.loads((path / STATE).read_text(encoding="utf-8")))
         return Checkpoint(
             step=notes.pop("step"),
             weights=load_file(path / WEIGHTS),
@@ -98,14 +97,13 @@ def load(path: Path) -> Checkpoint:
             notes=notes,
         )
     except Exception as error:  # safetensors and torch raise many kinds on damaged files
-        raise _damaged(path, error) from error
+        raise TrainingError(
+            f"{path}: cannot be read ({_brief(error)}); delete it to go on from the one before"
+        ) from error
 
 
 def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Copy values into parameters of the same names and shapes.
-
-    Raises TrainingError: names or shapes differ.
-    """
+    """Copy values into parameters; TrainingError: names or shapes differ."""
     if differing := sorted(set(parameters) ^ set(values)):
         raise TrainingError(
             f"checkpoint: parameter {differing[0]} is not on both sides; delete the checkpoint to "
@@ -119,17 +117,6 @@ def assign(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> No
                     f"{tuple(values[name].shape)}"
                 )
             parameter.copy_(values[name])
-
-
-def _written(part: Path, checkpoint: Checkpoint) -> Path:
-    try:
-        _write(part, checkpoint)
-        return part
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise TrainingError(
-            f"{part.parent}: a checkpoint cannot be written ({_brief(error)}); make room, what was "
-            "saved before is kept"
-        ) from error
 
 
 def _write(part: Path, checkpoint: Checkpoint) -> None:
@@ -151,12 +138,6 @@ def _hidden(path: Path, ending: str) -> Path:
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-
-
-def _damaged(path: Path, error: Exception) -> TrainingError:
-    return TrainingError(
-        f"{path}: cannot be read ({_brief(error)}); delete it to go on from the one before"
-    )
 
 
 def _brief(error: Exception) -> str:

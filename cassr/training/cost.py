@@ -39,12 +39,8 @@ GPUS = {
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one forward and backward pass.
-
-    Attributes:
-        flops: by part, of all samples of the pass.
-        activations: bytes kept for the way back, in float32.
-    """
+    """Of one forward and backward pass of a batch: FLOPs by part, and bytes of the activations
+    that are kept for the way back, in float32."""
 
     flops: dict[str, float]
     activations: float

@@ -6,25 +6,17 @@ import csv
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.text import Text
 from torch import Tensor
 
 from cassr.base.files import replacing
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 class TrainingLog:
@@ -32,8 +24,7 @@ class TrainingLog:
 
     Args:
         path: the CSV; `validation.csv` lies beside it.
-        step: that the run goes on from; later rows of a run that was killed are dropped.
-        steps: in all.
+        step: that the run goes on from, of `steps`; later rows of a killed run are dropped.
         quiet: no bar and no lines.
         write: False leaves the files alone (all processes but the main one).
     """
@@ -43,26 +34,16 @@ class TrainingLog:
         self._sums: dict[str, Tensor] = {}
         self._count, self._samples, self._waited = 0, 0, 0.0
         self._since = self._stepped = time.monotonic()
-        self._bar = Progress(
+        self.bar = Progress(
             MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[loss]}"),
+            *Progress.get_default_columns(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
-        self._task = self._bar.add_task("", total=steps, completed=step, loss="")
+        self._task = self.bar.add_task("", total=steps, completed=step)
         files = (path, path.with_name("validation.csv"))
         self._losses, self._scores = (_Table(file, step) if write else None for file in files)
-
-    def __enter__(self) -> TrainingLog:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
 
     def add(
         self, losses: Mapping[str, Tensor], rate: float, samples: int, waited: float = 0.0
@@ -74,41 +55,38 @@ class TrainingLog:
         self._samples += samples
         self._waited += waited
         self._stepped = time.monotonic()
-        self._bar.advance(self._task)
+        self.bar.advance(self._task)
 
     def means(self, accelerator: Accelerator) -> dict[str, float]:
         """Means since the last call, over all processes; starts a new interval."""
-        values: dict[str, float] = {}
-        for name, total in self._sums.items():
-            mean: Any = accelerator.reduce(total / self._count, "mean")
-            values[name] = float(mean)
-        values["learning_rate"] = self._rate
+        means = {name: total / self._count for name, total in self._sums.items()}
+        reduced: Any = accelerator.reduce(means, "mean")
         now = time.monotonic()
         passed = max(now - self._since, 1e-9)
-        values["samples_per_second"] = self._samples / passed
-        values["data_wait"] = self._waited / passed
+        made = {name: float(mean) for name, mean in reduced.items()} | {
+            "learning_rate": self._rate,
+            "samples_per_second": self._samples / passed,
+            "data_wait": self._waited / passed,
+        }
         self._sums, self._count, self._samples, self._waited = {}, 0, 0, 0.0
         self._since = self._stepped = now
-        return values
+        return made
 
     def write(self, step: int, values: Mapping[str, float], seconds: float) -> None:
         """Append a row and show it."""
         if self._losses is not None:
             self._losses.add(step, values, seconds=f"{seconds:.1f}")
-        self._bar.update(self._task, loss=f"loss {values['loss']:.4f}")
-        if self._bar.disable:
+        self.bar.update(self._task, description=f"loss {values['loss']:.4f}")
+        if self.bar.disable:
             rate = values["samples_per_second"]
-            left = seconds / max(step, 1) * (self.steps - step)
+            left = timedelta(seconds=round(seconds / max(step, 1) * (self.steps - step)))
             self.say(
                 f"step {step}/{self.steps}  loss {values['loss']:.4f}  {rate:.1f} samples/s  "
-                f"{_clock(left)} left"
+                f"{left} left"
             )
 
     def validated(self, step: int, scores: Mapping[str, float]) -> None:
-        """Append validation scores to `validation.csv` and show them.
-
-        The time since the last step was the validation's and does not count for samples/s.
-        """
+        """Append scores to `validation.csv` and show them; their time is none of samples/s."""
         if self._scores is not None:
             self._scores.add(step, scores)
         self.say(f"step {step}: " + "  ".join(f"{k} {v:.4g}" for k, v in scores.items()))
@@ -119,7 +97,7 @@ class TrainingLog:
     def say(self, text: str) -> None:
         """A line above the bar."""
         if not self.quiet:
-            self._bar.console.print(Text(text), soft_wrap=True)
+            self.bar.console.print(Text(text), soft_wrap=True)
 
 
 class _Table:
@@ -150,8 +128,3 @@ def is_log(path: Path) -> bool:
             return next(csv.reader(file), [])[:1] == ["step"]
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

@@ -42,13 +42,10 @@ def _hann() -> Tensor:
 
 
 def grid_difference(a: Tensor, b: Tensor, period: int) -> Tensor:
-    """Mean absolute size of a pattern that repeats in all cells of all images of a batch.
+    """Mean absolute size of a pattern that repeats in all cells of all images (B, C, H, W).
 
     A network that makes an image cell by cell leaves one, fainter than the other distances see.
-
-    Args:
-        a, b: (B, C, H, W); H and W are multiples of the period.
-        period: side of a cell, pixels.
+    `period` is a cell's side in pixels; H and W are multiples of it.
     """
     cells = (a - b).unflatten(3, (-1, period)).unflatten(2, (-1, period))
     inside = cells - cells.mean((3, 5), keepdim=True)

@@ -93,8 +93,7 @@ class VaeObjective(Objective):
 
 
 class Draws(NamedTuple):
-    """What is random in a batch: unit-normal noise (B, c, h, w), time steps t (B,), and a number
-    (B,) uniform in [0, 1) that prompts are chosen by."""
+    """Unit-normal noise (B, c, h, w), time steps t (B,), what chooses prompts (B,) in [0, 1)."""
 
     noise: Tensor
     t: Tensor
@@ -103,8 +102,6 @@ class Draws(NamedTuple):
 
 class StageObjective(Objective):
     """Eq. 3 on a network that predicts noise, or the image that one step of sampling makes.
-
-    Trained is what has gradients switched on.
 
     Args:
         network: one of `cassr.stages`, in the pipeline.
@@ -137,11 +134,10 @@ class StageObjective(Objective):
     def start(self, images: Tensor) -> None:
         """With `unit_hints`, let untrained networks see their condition from the first step on.
 
-        The layers that embed it are scaled on images (B, 3, H, W) in [0, 1].
-
-        A ControlNet starts silent, so as not to disturb a trained U-Net. Beside an untrained one it
-        would stay unheard under the noise for thousands of steps, so its outputs start as any
-        convolution there, and the U-Net's output starts small.
+        The layers that embed it are scaled on images (B, 3, H, W) in [0, 1]. A ControlNet starts
+        silent, so as not to disturb a trained U-Net. Beside an untrained one it would stay unheard
+        under the noise for thousands of steps, so its outputs start as any convolution there, and
+        the U-Net's output starts small.
         """
         if not self.settings.unit_hints:
             return

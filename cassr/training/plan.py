@@ -5,10 +5,12 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 import torch
+from jinja2 import StrictUndefined, Template
 
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
@@ -17,7 +19,6 @@ from cassr.pipeline import CasSRPipeline
 from cassr.training.cost import EFFICIENCY, GPUS, StepCost, step_cost
 from cassr.training.objectives import Objective, StageObjective
 from cassr.training.run import NETWORKS
-from cassr.training.samples.data import Share
 from cassr.training.stages import Stage, build_objective, get_stage
 from cassr.training.start import Start, load_start
 from cassr.training.train import checkpoint_gradients
@@ -55,71 +56,27 @@ class TrainingPlan:
     source: str
     data: tuple[tuple[str, str], ...]
 
-    def lines(self) -> list[str]:
+    def text(self) -> str:
         """For a terminal of 80 columns."""
-        s = self.settings
-        total = sum(parameters for _, parameters, _ in self.modules)
-        trained = sum(count for _, _, count in self.modules)
-        lines = [f"train {self.stage} --preset {self.preset}", ""]
-        lines += ["networks, millions of parameters"]
-        lines += [f"  {n:<36}{p / 1e6:>9.1f}  {_share(p, t)}" for n, p, t in self.modules]
-        lines += [f"  {'all':<36}{total / 1e6:>9.1f}  {trained / 1e6:.1f} trained", ""]
+        text = files("cassr.training").joinpath("plan.txt.jinja").read_text("utf-8")
+        template = Template(text, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
         memory = self.memory | {"sum": sum(self.memory.values())}
-        memory |= {"peak here, one sample, checkpointed": self.peak}
-        lines += _table("memory of a process, GiB, float32 weights", memory)
-        lines += [f"one step here: {self.step_seconds:.1f} s, loss {self.loss:.4f}", ""]
-        lines += [*self._cost_lines(), *_table("disk, GiB", self.disk)]
-        passes = f" x {s.accumulation} passes" if s.accumulation > 1 else ""
-        for processes in (1, PLANNED_PROCESSES):
-            step = Share(s.batch_size, s.accumulation, 0, processes).step
-            lines += [
-                f"on {processes} GPU{'s' * (processes > 1)}: {s.batch_size} samples each{passes}, "
-                f"{step} a step; {s.steps:,} steps see {s.steps * step:,} samples"
-            ]
-        lines += [
-            f"  accelerate launch --num_processes {PLANNED_PROCESSES} -m bench train {self.stage} "
-            f"--preset {self.preset}{self.source}",
-            f"  Adam, learning rate {s.learning_rate:g}, {s.crop} px crops, loss {s.loss}",
-            f"  degradation {' or '.join(s.degradations)}",
-            "",
-        ]
-        return lines + [f"data {name}: {reason or 'complete'}" for name, reason in self.data]
-
-    def _cost_lines(self) -> list[str]:
-        """FLOPs by part, and how long a step takes on known GPUs."""
-        if self.cost is None:
-            return []
-        s, flops = self.settings, {name: n / 1e12 for name, n in self.cost.flops.items()}
-        title = f"one pass of {s.batch_size} samples, TFLOP (a multiplication and an addition: 2)"
-        lines = _table(title, flops | {"all": sum(flops.values())})
-        kind = "TF32" if s.precision == "no" else "bf16"
-        lines += [f"a step at {EFFICIENCY:.0%} of the peak in {kind}, and {s.steps:,} of them"]
-        for name, gpu in GPUS.items():
-            seconds = self.cost.seconds(gpu, s)
-            lines += [
-                f"  {name:<20}{seconds:>9.2f} s {s.steps * seconds / 86_400:>9.2f} days"
-                f"  ({gpu.memory} GB of memory)"
-            ]
-        return [*lines, ""]
-
-
-def _table(title: str, values: Mapping[str, float]) -> list[str]:
-    return [title, *(f"  {name:<36}{value:>9.2f}" for name, value in values.items()), ""]
-
-
-def _share(parameters: int, trained: int) -> str:
-    if trained == parameters:
-        return "trained"
-    return f"{trained / 1e6:.1f} trained" if trained else "frozen"
+        flops = {name: n / 1e12 for name, n in self.cost.flops.items()} if self.cost else {}
+        return template.render(
+            plan=self,
+            s=self.settings,
+            memory=memory | {"peak here, one sample, checkpointed": self.peak},
+            flops=flops | {"all": sum(flops.values())},
+            efficiency=EFFICIENCY,
+            gpus=GPUS,
+            most=PLANNED_PROCESSES,
+        )
 
 
 def make_plan(
     stage: str, start: Start, settings: TrainingSettings, places: Sequence[str], cpu: bool
 ) -> TrainingPlan:
-    """Build all networks with random weights and run one step on random pixels.
-
-    Raises TrainingError: unknown preset or stage.
-    """
+    """Build all at random, run a step on random pixels; TrainingError: unknown preset, stage."""
     kind, pipeline = get_stage(stage), load_start(replace(start, random=True), stage)
     pipeline.set_progress_bar_config(disable=True)
     objective = build_objective(stage, pipeline, settings)
@@ -129,11 +86,8 @@ def make_plan(
     seconds, loss = _one_step(objective, settings, device)
     modules, peak, cost = _modules(pipeline, objective), peak_memory(device), None
     trained = 4 * sum(count for _, _, count in modules) / GIB
-    memory = {
-        "weights": 4 * sum(parameters for _, parameters, _ in modules) / GIB,
-        "gradients": trained,
-        "Adam's two means": 2 * trained,
-    }
+    weights = 4 * sum(parameters for _, parameters, _ in modules) / GIB
+    memory = {"weights": weights, "gradients": trained, "Adam's two means": 2 * trained}
     if settings.ema:
         memory["averages (EMA)"] = trained
     if isinstance(objective, StageObjective):

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from diffusers.utils.logging import disable_progress_bar
@@ -67,10 +66,18 @@ def run(
     Raises TrainingError: see `cassr.training.train.train`.
     """
     refuse_strangers(options.out)
-    recipe = recipe_of(settings)
+    recipe = recipe_of(settings, degrade=options.degrade_on == "cpu")
+    if settings.samples and not recipe.degrade:
+        raise TrainingError(
+            f"degrade_on={options.degrade_on!r}: expected pairs that are made as they are needed, "
+            f"found samples={settings.samples}; give --samples 0"
+        )
     disable_progress_bar()
     device = PartialState(cpu=cpu, timeout=PREPARING).device
-    _check_tools(settings, options, device)
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
+    if (tracker := options.tracker) != "none" and find_spec(tracker) is None:
+        raise TrainingError(f"tracker={tracker!r}: not installed; pip install {tracker}")
     settings = settled(settings, on_gpu=device.type == "cuda")
     pipeline = load_start(start, stage)
     pipeline.set_progress_bar_config(disable=True)
@@ -87,7 +94,11 @@ def run(
             place = cache or options.out.parent / "prepared"
             pipeline.to(device)
             latents = pipeline if get_stage(stage).latents else None
-            hands = _hands(options, device.type == "cuda", report, skip)
+            state, workers = PartialState(), worker_count(options.workers, device.type == "cuda")
+            told = report if state.is_main_process else untold
+            hands = Hands(
+                state.process_index, state.num_processes, workers, gather_object, told, skip
+            )
             pairs = prepare(pairs, place, pipeline=latents, references=references, hands=hands)
     made = train(stage, pipeline, pairs, settings, options, references=references,
                  validate=validate, cpu=cpu)  # fmt: skip
@@ -98,10 +109,7 @@ def run(
 def _references(
     stage: Stage, pipeline: CasSRPipeline, method: External | None
 ) -> References | None:
-    """What makes the reference images that a stage learns from.
-
-    Raises TrainingError: a method where none is wanted, or the other way round.
-    """
+    """What makes a stage's reference images; refuses a method where none is wanted."""
     wanted = stage.references and pipeline.config["activation_kind"] == "external"
     if wanted != (method is not None):
         expected = "expected" if wanted else "expected none, found"
@@ -123,17 +131,8 @@ def _used_samples(settings: TrainingSettings, first_images: bool) -> int | None:
     return min(settings.samples, needed)
 
 
-def _hands(options: TrainingOptions, on_gpu: bool, report: LayerProgress, skip: Skip) -> Hands:
-    state, workers = PartialState(), worker_count(options.workers, on_gpu)
-    told = report if state.is_main_process else untold
-    return Hands(state.process_index, state.num_processes, workers, gather_object, told, skip)
-
-
 def refuse_strangers(out: Path) -> None:
-    """Refuse a folder in which a run would replace files that no run has written.
-
-    Raises TrainingError: names the first.
-    """
+    """Refuse a folder in which a run would replace files that no run has written."""
     tables = [out / "log.csv", out / "validation.csv"]
     strange = [path for path in tables if path.exists() and not is_log(path)]
     if (out / "model").exists() and not checkpoints.found(out / "checkpoints"):
@@ -142,17 +141,6 @@ def refuse_strangers(out: Path) -> None:
         raise TrainingError(
             f"{strange[0]}: expected nothing, or what a run has written, found something else; "
             "move it away or give another --out"
-        )
-
-
-def _check_tools(
-    settings: TrainingSettings, options: TrainingOptions, device: torch.device
-) -> None:
-    if settings.precision == "fp16" and device.type == "cpu":
-        raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
-    if options.tracker != "none" and find_spec(options.tracker) is None:
-        raise TrainingError(
-            f"tracker={options.tracker!r}: not installed; pip install {options.tracker}"
         )
 
 

@@ -33,12 +33,6 @@ def settled(settings: TrainingSettings, on_gpu: bool) -> TrainingSettings:
     return replace(settings, precision="bf16" if has else "no")
 
 
-def multiply_by(settings: TrainingSettings) -> None:
-    """Let GPUs of this process multiply float32 as the settings say."""
-    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-
-
 def worker_count(asked: int | None, on_gpu: bool) -> int:
     """Processes that make samples: as asked, or the cores that this process of a GPU has.
 

@@ -18,8 +18,6 @@ from cassr.stages import freeze
 from cassr.training.losses import WINDOW
 from cassr.training.objectives import Objective, StageObjective, VaeObjective
 
-MAKES: dict[LossKind, str] = {"noise": "predicts noise", "image": "makes images"}
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -69,8 +67,7 @@ def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
 def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     """The U-Net with stage 2's networks; in pixel space the VAE's decoder too."""
     network = pipeline.guidance_stage().requires_grad_(True)
-    makes_images = settings.loss == "image"
-    decoder = pipeline.vae.decoder.requires_grad_(True) if makes_images else None
+    decoder = pipeline.vae.decoder.requires_grad_(True) if settings.loss == "image" else None
     images = ("lr", "lr")
     return StageObjective(pipeline, settings, network, images, decoder=decoder, untrained=True)
 
@@ -142,8 +139,7 @@ def build_objective(name: str, pipeline: CasSRPipeline, settings: TrainingSettin
     stage = get_stage(name)
     _check_crop(settings, vae_factor(pipeline.vae))
     if settings.loss not in stage.losses:
-        admitted = stage.losses[0]
-        raise TrainingError(f"stage {name!r} {MAKES[admitted]}: expected --loss {admitted}")
+        raise TrainingError(f"stage {name!r} makes images: expected --loss {stage.losses[0]}")
     for module in (pipeline.vae, pipeline.unet):
         module.requires_grad_(False)
     try:

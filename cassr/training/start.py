@@ -52,10 +52,9 @@ class Start:
 
 
 def load_start(start: Start, name: str) -> CasSRPipeline:
-    """The pipeline that the stage called `name` changes.
+    """The pipeline that a stage changes.
 
-    Raises TrainingError: an unknown preset or stage, a source that cannot be loaded, or a stage
-    that cannot start from it.
+    Raises TrainingError: an unknown preset or stage, or a source it cannot be loaded from.
     """
     stage = get_stage(name)
     try:
@@ -119,7 +118,7 @@ def _with_wanted_modules(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(start.seed)
-        fresh = build_adapters(pipeline.unet, preset, activation=kind, multiple_attention=attention)
+        fresh = build_adapters(pipeline.unet, preset, kind, attention)
     unfit = {"activation"} if wrong_kind else set()
     unfit |= {"attention"} & {*stage.adapters} if wrong_attention else set()
     names = unfit | {*stage.adapters} if start.fresh else unfit

@@ -31,24 +31,20 @@ TOGETHER = ("batch_size", "accumulation")
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Where a run is kept and what it reports; nothing here changes the weights.
+    """Where a run is kept and computed and what it reports; see `cassr-bench train --help`.
 
     Attributes:
-        out: folder of the run.
-        workers: processes that prepare samples; None for as many as this machine can spare.
         log_every, checkpoint_every, validate_every: in steps; 0 for never (a last checkpoint is
             always written).
-        keep: checkpoints that are kept.
-        tracker: "tensorboard", "wandb" or "none".
-        minutes: stop, with a checkpoint, after so long; 0 for no limit.
+        degrade_on: LR images made on the "device" are other ones of the same distribution than
+            those of the "cpu", so a run goes on only with the same.
         quiet: no progress bar.
-        fork: folder of another run: a new run goes on from its last checkpoint, whatever settings
-            that had.
         identity: what the run's data and starting model are; a run goes on only with the same.
     """
 
     out: Path
     workers: int | None = None
+    degrade_on: str = "cpu"
     log_every: int = 50
     checkpoint_every: int = 1000
     validate_every: int = 0
@@ -76,7 +72,8 @@ class RunState:
         self.trained = objective.trained()
         if not self.trained:
             raise TrainingError(f"stage {stage!r}: nothing to train")
-        self.step, self.seconds, self.skipped = 0, 0.0, {}
+        self.step, self.seconds = 0, 0.0
+        self.skipped: dict[str, str] = {}
         self.forked: dict[str, Any] = {}
         self.averages: EMAModel | None = None
         optimizer = torch.optim.Adam(self.trained.values(), lr=settings.learning_rate)
@@ -91,8 +88,6 @@ class RunState:
                                quiet=run.quiet or not accelerator.is_main_process,
                                write=accelerator.is_main_process)  # fmt: skip
 
-    skipped: dict[str, str]
-
     @property
     def folder(self) -> Path:
         return self.run.out / "checkpoints"
@@ -104,6 +99,7 @@ class RunState:
             "settings": asdict(self.settings),
             "processes": self.accelerator.num_processes,
             **self.run.identity,
+            **({} if self.run.degrade_on == "cpu" else {"degrade_on": self.run.degrade_on}),
         }
         return dict(json.loads(json.dumps(whole)))
 
@@ -116,12 +112,13 @@ class RunState:
             _check_identity(existing[-1], saved.notes.get("identity", {}), self.identity())
             self._check_past(existing[-1], saved)
             self.forked = saved.notes.get("forked", {})
-        elif self.run.fork is not None:
-            saved = _last_of(self.run.fork)
-            self.forked = _fork(self.run.fork, saved, self.identity())
-        else:
-            return
-        self._take(saved)
+            self._take(saved)
+        elif (run := self.run.fork) is not None:
+            if not (existing := checkpoints.found(run / "checkpoints")):
+                raise TrainingError(f"--fork {run}: expected a run with a checkpoint, found none")
+            saved = checkpoints.load(existing[-1])
+            self.forked = _fork(run, saved, self.identity())
+            self._take(saved)
 
     def _take(self, saved: checkpoints.Checkpoint) -> None:
         """Go on from a checkpoint."""
@@ -153,12 +150,9 @@ class RunState:
             )
 
     def share(self) -> Share:
-        return Share(
-            self.settings.batch_size,
-            self.settings.accumulation,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
+        settings, ours = self.settings, self.accelerator
+        passes = (settings.batch_size, settings.accumulation)
+        return Share(*passes, ours.process_index, ours.num_processes)
 
     def note_skipped(self, pairs: list[tuple[str, str]]) -> None:
         for name, reason in pairs:
@@ -209,13 +203,6 @@ def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any])
         )
 
 
-def _last_of(run: Path) -> checkpoints.Checkpoint:
-    existing = checkpoints.found(run / "checkpoints")
-    if not existing:
-        raise TrainingError(f"--fork {run}: expected a run with a checkpoint, found none")
-    return checkpoints.load(existing[-1])
-
-
 def _fork(run: Path, saved: checkpoints.Checkpoint, identity: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of the run that it was forked from."""
     found = saved.notes["identity"]
@@ -240,7 +227,8 @@ def _lasting(identity: Mapping[str, Any]) -> dict[str, Any]:
     settings = {k: v for k, v in identity["settings"].items() if k not in FREE_TO_CHANGE}
     samples = math.prod([identity["processes"], *(settings.pop(name) for name in TOGETHER)])
     rest = {k: v for k, v in identity.items() if k not in ("settings", "processes")}
-    return dict(_flat({"settings": settings, "samples in a step": samples, **rest}))
+    whole = {"degrade_on": "cpu", "settings": settings, "samples in a step": samples, **rest}
+    return dict(_flat(whole))
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,9 +24,9 @@ from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
 from cassr.training import checkpoints
 from cassr.training.samples.data import Share, loader
-from cassr.training.samples.recipe import Sample, recipe_of
+from cassr.training.samples.recipe import Sample, degraded, recipe_of
 from cassr.training.samples.references import References
-from cassr.training.schedule import learning_rate, multiply_by, settled, worker_count
+from cassr.training.schedule import learning_rate, settled, worker_count
 from cassr.training.stages import build_objective
 from cassr.training.state import RunState, TrainingOptions
 
@@ -57,17 +58,6 @@ class TrainingOutcome:
     main: bool = True
 
 
-def make_accelerator(settings: TrainingSettings, run: TrainingOptions, cpu: bool) -> Accelerator:
-    """Processes, devices and precision as `accelerate launch` or this machine say."""
-    return Accelerator(
-        mixed_precision=settings.precision,
-        gradient_accumulation_steps=settings.accumulation,
-        cpu=cpu,
-        log_with=None if run.tracker == "none" else run.tracker,
-        project_dir=run.out,
-    )
-
-
 def train(
     stage: str,
     pipeline: CasSRPipeline,
@@ -82,7 +72,6 @@ def train(
     """Train a stage, or go on training it.
 
     Args:
-        stage: name of one of `cassr.training.stages.STAGES`.
         pipeline: holds the modules; they are changed in place.
         pairs: `TrainingPairs` or `PreparedSamples` by the settings' recipe, or a stream.
         references: makes the reference images of samples without; the model's stage 1 if None.
@@ -93,8 +82,11 @@ def train(
     used, a loss that is not finite.
     """
     settings = settled(settings, on_gpu=not cpu and torch.cuda.is_available())
-    multiply_by(settings)
-    accelerator = make_accelerator(settings, run, cpu)
+    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+    accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu, project_dir=run.out,
+                              gradient_accumulation_steps=settings.accumulation,
+                              log_with=None if run.tracker == "none" else run.tracker)  # fmt: skip
     main = accelerator.is_main_process
     objective = build_objective(stage, pipeline, settings)
     objective.references = references or objective.references
@@ -115,7 +107,7 @@ def train(
     if main:
         checkpoints.remove(model)
     accelerator.init_trackers(stage)
-    with _stop_flag() as asked, state.log:
+    with _stop_flag() as asked, state.log.bar:
         _loop(state, pairs, asked, validate)
         state.save()
         interrupted = asked()
@@ -135,7 +127,11 @@ def _loop(
 ) -> None:
     """Steps until the last one, the time limit or a signal."""
     run, settings, log = state.run, state.settings, state.log
-    batches = _batches(state, pairs)
+    on_gpu = state.accelerator.device.type == "cuda"
+    workers = worker_count(run.workers, on_gpu)
+    recipe = recipe_of(settings, degrade=run.degrade_on == "cpu")
+    batches = loader(pairs, recipe, state.share(), first_step=state.step, workers=workers,
+                     pin_memory=on_gpu)  # fmt: skip
     started, before = time.monotonic(), state.seconds
     while state.step < settings.steps:
         losses, waited = _step(state, batches)
@@ -149,22 +145,12 @@ def _loop(
         if _due(run.validate_every, state.step) and state.step < settings.steps:
             _validate(state, validate)
         late = run.minutes and time.monotonic() - started > 60 * run.minutes
-        if _agreed(state.accelerator, asked() or bool(late)):
+        if asked() or late:
+            state.accelerator.set_trigger()
+        if state.accelerator.check_trigger():  # set by any process
             break
         if _due(run.checkpoint_every, state.step) and state.step < settings.steps:
             state.save()
-
-
-def _batches(state: RunState, pairs: Dataset | Stream) -> Iterator[Sample]:
-    on_gpu = state.accelerator.device.type == "cuda"
-    return loader(
-        pairs,
-        recipe_of(state.settings),
-        state.share(),
-        first_step=state.step,
-        workers=worker_count(state.run.workers, on_gpu),
-        pin_memory=on_gpu,
-    )
 
 
 def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor], float]:
@@ -180,7 +166,8 @@ def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor]
         waited += time.monotonic() - asked
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
-            losses = state.wrapped(_moved(batch, accelerator.device))
+            moved: Any = send_to_device(batch, accelerator.device, non_blocking=True)
+            losses = state.wrapped(degraded(moved, recipe_of(settings)))
             accelerator.backward(losses["loss"])
             if settings.clip and accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(list(state.trained.values()), settings.clip)
@@ -200,9 +187,7 @@ def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor]
 
 
 def _validate(state: RunState, validate: Validate | None) -> None:
-    if validate is None:
-        return
-    if state.accelerator.is_main_process:
+    if validate is not None and state.accelerator.is_main_process:
         with state.averaged(), torch.no_grad():
             pipeline = state.objective.pipeline
             scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
@@ -241,18 +226,8 @@ def checkpoint_gradients(pipeline: CasSRPipeline) -> None:
             module.enable_gradient_checkpointing()
 
 
-def _moved(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {k: v.to(device, non_blocking=True) for k, v in batch.items() if isinstance(v, Tensor)}
-
-
 def _due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _agreed(accelerator: Accelerator, stop: bool) -> bool:
-    """True on every process when it is true on any."""
-    votes: Any = accelerator.reduce(torch.tensor(int(stop), device=accelerator.device), "sum")
-    return bool(votes.item())
 
 
 @contextmanager
@@ -265,10 +240,9 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [signal.Signals[name] for name in names]
+    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     kept = {
-        s: signal.signal(s, remember) for s in numbers if signal.getsignal(s) is not signal.SIG_IGN
+        s: signal.signal(s, remember) for s in heeded if signal.getsignal(s) is not signal.SIG_IGN
     }
     try:
         yield lambda: bool(asked)

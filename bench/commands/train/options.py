@@ -13,7 +13,9 @@ from bench.commands.shared.groups import option
 class TrainingSource:
     """What is trained, from what, on what."""
 
-    preset: Literal["sd15", "mini"] = option("sd15, the paper's model, or mini.", default="sd15")
+    preset: Literal["sd15", "mini"] = option(
+        "sd15, the paper's model, or mini, which leaves section 4.1 out.", default="sd15"
+    )
     out: Path | None = option("Folder of the run; default: results/training/PRESET-STAGE.")
     data: list[str] | None = option(
         "Photographs: folders, files, hf:NAME, or a training set's name; comma list or "
@@ -88,6 +90,9 @@ class Reading:
     cache: Path | None = option("Where --samples are kept; default: beside the run.")
     workers: int | None = option(
         "Processes that make samples; default: the cores that a GPU's process has.", min=0
+    )
+    degrade_on: Literal["cpu", "device"] = option(
+        "Where LR images are made: in those processes, or where the networks are.", default="cpu"
     )
 
 

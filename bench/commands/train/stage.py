@@ -63,8 +63,7 @@ class TrainingCommand:
         if self.as_json:
             print_json(asdict(plan))
         else:
-            for line in plan.lines():
-                typer.echo(line)
+            typer.echo(plan.text(), nl=False)
 
     def train(self) -> None:
         """Train, or go on training, and say how it ended."""
@@ -125,9 +124,8 @@ class TrainingCommand:
     def _options(self) -> TrainingOptions:
         asked = asdict(self.reporting)
         del asked["validate_on"], asked["validate_limit"]  # they are `_validate`'s
-        return TrainingOptions(
-            out=self.out, workers=self.reading.workers, quiet=self.as_json, **asked
-        )
+        asked |= {"workers": self.reading.workers, "degrade_on": self.reading.degrade_on}
+        return TrainingOptions(out=self.out, quiet=self.as_json, **asked)
 
     def _reference_method(self) -> External | None:
         """The method that makes reference images, loaded."""

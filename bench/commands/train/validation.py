@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from bench import metrics
@@ -33,12 +31,8 @@ GAP = 4
 class Validation:
     """Called by a training run with its pipeline, the step and a folder for pictures.
 
-    Args:
-        suite: whose test sets are used.
-        limit: images of each.
-        stage: what is being trained; decides what is looked at.
-
-    Raises UnknownName, DataError: no such suite, or no test set of it that can be used here.
+    Looks at what `stage` makes of the first `limit` images of each of a suite's test sets. Raises
+    UnknownName, DataError: no such suite, or no test set of it that can be used here.
     """
 
     def __init__(self, suite: str, limit: int, stage: Stage) -> None:
@@ -52,7 +46,8 @@ class Validation:
         for dataset, pairs in self.pairs.items():
             rows = []
             for pair in pairs:
-                lr, hr = _read(pair.lr), _read(pair.hr)
+                assert pair.lr and pair.hr  # `_pairs` takes pairs alone
+                lr, hr = (images.to_tensor(images.read_rgb(path)) for path in (pair.lr, pair.hr))
                 try:
                     made = self._made(pipeline, lr, hr, pair)
                     scores = self._scores(made[-1], hr)
@@ -61,7 +56,8 @@ class Validation:
                     continue
                 for name, value in scores.items():
                     values.setdefault(f"{dataset}/{name}", []).append(value)
-                rows.append([_enlarged(lr, hr), *made, hr])
+                enlarged = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
+                rows.append([enlarged, *map(images.to_uint8, (*made, hr))])
             if rows:
                 _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
         return {name: float(np.mean(found)) for name, found in values.items()}
@@ -70,11 +66,8 @@ class Validation:
         """What the stage makes of an image, the result last; each (1, 3, H, W) in [0, 1]."""
         drawn = {"scale": pair.scale, "seed": derive_seed(0, pair.id)}
         made = self.stage.results(pipeline, lr, hr, **drawn)
-        if self.stage.rounded:
-            return [_eight_bit(x) for x in made]
-        for x in made:
-            images.to_uint8(x)  # refuses what is no image
-        return made
+        eight_bit = [images.to_tensor(images.to_uint8(x.cpu())) for x in made]
+        return eight_bit if self.stage.rounded else made
 
     def _scores(self, sr: Tensor, hr: Tensor) -> dict[str, float]:
         usable = [spec for spec in self.metrics if min(sr.shape[2:]) >= spec.min_size]
@@ -109,30 +102,16 @@ def _skip(problem: str) -> None:
     print(f"validation: skipped {problem}", file=sys.stderr, flush=True)
 
 
-def _read(path: Path | None) -> Tensor:
-    assert path is not None  # `_pairs` takes pairs alone
-    return images.to_tensor(images.read_rgb(path))
-
-
-def _eight_bit(x: Tensor) -> Tensor:
-    return images.to_tensor(images.to_uint8(x.cpu()))
-
-
-def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
-    rgb = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
-    return images.to_tensor(rgb)
-
-
-def _write_panel(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
-    """Images side by side, a row for each test image."""
-    heights = [max(tile.shape[2] for tile in row) for row in rows]
-    side = max(tile.shape[3] for row in rows for tile in row)
+def _write_panel(path: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
+    """Images (H, W, 3) uint8 side by side, a row for each test image."""
+    heights = [max(len(picture) for picture in row) for row in rows]
+    side = max(picture.shape[1] for row in rows for picture in row)
     width = max(map(len, rows)) * (side + GAP) - GAP
-    canvas = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
+    canvas = np.full((sum(heights) + GAP * (len(rows) - 1), width, 3), 255, np.uint8)
     for down, row in enumerate(rows):
         top = sum(heights[:down]) + GAP * down
-        for across, tile in enumerate(row):
-            picture = Image.fromarray(images.to_uint8(torch.as_tensor(tile)))
-            canvas.paste(picture, (across * (side + GAP), top))
+        for across, picture in enumerate(row):
+            left = across * (side + GAP)
+            canvas[top : top + len(picture), left : left + picture.shape[1]] = picture
     path.parent.mkdir(parents=True, exist_ok=True)
-    images.write_png(path, np.array(canvas))
+    images.write_png(path, canvas)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cassr.base.errors import TrainingError, UnreadableImage
+from cassr.base.told import Told
 from cassr.degradation import Pixels
 from cassr.photographs.read import Photographs, Stream, decode_cell
 from cassr.training.samples.recipe import Recipe, Sample, make_sample, stream_seed
@@ -85,11 +86,8 @@ class Share:
     """Which samples a process takes, and in what order.
 
     Step s takes samples [s*G, (s+1)*G) of the run, where G = batch * processes * accumulation, so
-    two processes see together what one sees with twice the batch.
-
-    Attributes:
-        batch: samples of one forward pass, of which `accumulation` make a step.
-        process, processes: this process, and how many there are.
+    two processes see together what one sees with twice the batch. `accumulation` forward passes of
+    `batch` samples make a step.
     """
 
     batch: int
@@ -113,15 +111,14 @@ class Share:
 class StreamedPairs(IterableDataset):
     """Samples from a stream: sample i is made from row i, or the next one that can be used.
 
-    Only the rows of this process are decoded; the others are passed over. One row may serve several
-    samples where the rows between are damaged.
+    Only the rows of this process are decoded; one may serve several samples where rows are damaged.
     """
 
     def __init__(self, stream: Stream, recipe: Recipe, share: Share, first_step: int) -> None:
         self.stream, self.recipe, self.share, self.first_step = stream, recipe, share, first_step
 
     def __iter__(self) -> Iterator[Sample | TrainingError]:
-        """An error comes in place of the last sample: see `_Told`."""
+        """An error comes in place of the last sample, as of `Told`."""
         try:
             yield from self._samples()
         except TrainingError as error:
@@ -130,44 +127,21 @@ class StreamedPairs(IterableDataset):
     def _samples(self) -> Iterator[Sample]:
         indices = chain.from_iterable(self.share.batches(self.first_step))
         skipped, index = [], next(indices)
-        rows = enumerate(self.stream.cells(index), index)
-        number, (name, cell) = next(rows)
-        while True:
-            while number < index:
-                number, (name, cell) = next(rows)
-            try:
-                sample = make_sample(decode_cell(cell, name), self.recipe, index, name)
-            except UnreadableImage as error:
-                skipped.append((error.name, error.reason))
-                if len(skipped) == LONGEST_DAMAGED_RUN:
-                    raise _unusable(
-                        f"{self.stream.label}: none of {len(skipped)} rows", *skipped[0]
-                    ) from error
-                number, (name, cell) = next(rows)
-                continue
-            yield sample | {"skipped": skipped}
-            skipped, index = [], next(indices)
+        for number, (name, cell) in enumerate(self.stream.cells(index), index):
+            while index <= number:
+                try:
+                    sample = make_sample(decode_cell(cell, name), self.recipe, index, name)
+                except UnreadableImage as error:
+                    skipped.append((error.name, error.reason))
+                    break
+                yield sample | {"skipped": skipped}
+                skipped, index = [], next(indices)
+            if len(skipped) == LONGEST_DAMAGED_RUN:
+                raise _unusable(f"{self.stream.label}: none of {len(skipped)} rows", *skipped[0])
 
 
 def _unusable(none: str, name: str, reason: str) -> TrainingError:
     return TrainingError(f"{none} can be used; the first: {name}: {reason}")
-
-
-class _Told(Dataset):
-    """Samples by number, or the error in place of one.
-
-    An error that a worker raises comes with that process's traceback in its text; one that it
-    hands over comes as it is.
-    """
-
-    def __init__(self, pairs: Dataset) -> None:
-        self.pairs = pairs
-
-    def __getitem__(self, index: int) -> Sample | TrainingError:
-        try:
-            return self.pairs[index]
-        except TrainingError as error:
-            return error
 
 
 def collate(samples: Sequence[Any]) -> Any:
@@ -175,11 +149,9 @@ def collate(samples: Sequence[Any]) -> Any:
     for sample in samples:
         if isinstance(sample, TrainingError):
             return sample
-    batch: Sample = {"skipped": [pair for sample in samples for pair in sample["skipped"]]}
-    for name in samples[0]:
-        if name == "skipped":
-            continue
-        values = [sample[name] for sample in samples]
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
+    batch: Sample = {"skipped": [pair for each in columns.pop("skipped") for pair in each]}
+    for name, values in columns.items():
         stacked = torch.stack(values) if isinstance(values[0], Tensor) else torch.tensor(values)
         batch[name] = stacked.float() / 255 if stacked.dtype == torch.uint8 else stacked
     return batch
@@ -201,12 +173,8 @@ def loader(
 ) -> Iterator[Sample]:
     """Batches of this process from a step on, without end.
 
-    Args:
-        pairs: `TrainingPairs`, `cassr.training.samples.prepared.PreparedSamples`, or a stream.
-        workers: processes that read, decode and degrade; one at most for a stream, whose order
-            is its own.
-
-    Raises TrainingError: no photograph can be used.
+    `pairs` are `TrainingPairs`, `PreparedSamples` or a stream; `workers` are processes that read,
+    decode and degrade, one at most for a stream. Raises TrainingError: no photograph can be used.
     """
     workers = min(workers, 1) if isinstance(pairs, Stream) else workers
     kept: dict[str, Any] = {
@@ -220,7 +188,9 @@ def loader(
         streamed = StreamedPairs(pairs, recipe, share, first_step)
         batches = DataLoader(streamed, batch_size=share.batch, **kept)
     else:
-        batches = DataLoader(_Told(pairs), batch_sampler=share.batches(first_step), **kept)
+        batches = DataLoader(
+            Told(pairs.__getitem__), batch_sampler=share.batches(first_step), **kept
+        )
     for batch in batches:
         if isinstance(batch, TrainingError):
             raise batch

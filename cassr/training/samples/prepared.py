@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from cassr.base.errors import TrainingError
 from cassr.base.files import replacing
 from cassr.base.hashes import module_digest
+from cassr.base.told import Told
 from cassr.degradation import degradation_version
 from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
@@ -102,12 +103,8 @@ def chunk_size(recipe: Recipe) -> int:
 class PreparedSamples(Dataset):
     """Samples read from chunks; the same as those of `TrainingPairs` of the same size.
 
-    Args:
-        folders: of the layers that a sample is put together from, that of the pairs first.
-        recipe, size: of the pairs.
-
-    Attributes:
-        skipped: reason by photograph that could not be used.
+    `folders` are those of the layers that a sample is put together from, that of the pairs first;
+    `skipped` is the reason by photograph that could not be used.
     """
 
     def __init__(self, folders: list[Path], recipe: Recipe, size: int) -> None:
@@ -144,11 +141,10 @@ def prepare(
     references: References | None = None,
     hands: Hands = ALONE,
 ) -> PreparedSamples:
-    """Compute what is not there yet.
+    """Compute what is not there yet, in a folder.
 
     Args:
         pairs: of a limited size.
-        cache: folder.
         pipeline: with it, latents are prepared too.
         references: what makes reference images of LR images.
         hands: which part of it this process does.
@@ -183,10 +179,12 @@ def prepare(
 
 def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
     assert pairs.size is not None
-    chunks = _PairChunks(pairs, folder, min(chunk_size(pairs.recipe), pairs.size))
-    total = -(-pairs.size // chunks.size)
+    size = min(chunk_size(pairs.recipe), pairs.size)
+    total = -(-pairs.size // size)
     numbers = hands.missing(folder, total)
     known: set[str] = set()
+    endless = TrainingPairs(pairs.photographs, pairs.recipe)
+    chunks = Told(partial(_write_chunk, endless, folder, size))
     made = DataLoader(chunks, batch_size=None, sampler=numbers, num_workers=hands.workers)
     for number, found in zip(numbers, made, strict=True):
         if isinstance(found, TrainingError):
@@ -198,32 +196,19 @@ def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
         hands.report("pairs", number + 1, total)
 
 
-class _PairChunks(Dataset):
-    """Files of pairs by number, written where they are asked for, that is in a worker.
-
-    An item is the reasons by photograph that could not be used, or an error in place of them.
-    """
-
-    def __init__(self, pairs: TrainingPairs, folder: Path, size: int) -> None:
-        self.endless = TrainingPairs(pairs.photographs, pairs.recipe)
-        self.folder, self.size = folder, size
-
-    def __getitem__(self, number: int) -> dict[str, str] | TrainingError:
-        numbers = range(number * self.size, (number + 1) * self.size)
-        try:
-            # Photograph by photograph, so that each is decoded once.
-            made = {i: self.endless[i] for i in sorted(numbers, key=self.endless.photograph)}
-        except TrainingError as error:
-            return error
-        skipped = {name: reason for sample in made.values() for name, reason in sample["skipped"]}
-        path = self.folder / _chunk_name(number)
-        if skipped:
-            with replacing(path.with_suffix(SKIPPED)) as part:
-                text = json.dumps(skipped, ensure_ascii=False, indent=1)
-                part.write_text(text, encoding="utf-8")
-        stacked = {name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}
-        _save(stacked, path)
-        return skipped
+def _write_chunk(pairs: TrainingPairs, folder: Path, size: int, number: int) -> dict[str, str]:
+    """A file of pairs, written in a worker; the reasons by photograph that could not be used."""
+    numbers = range(number * size, (number + 1) * size)
+    # Photograph by photograph, so that each is decoded once.
+    made = {i: pairs[i] for i in sorted(numbers, key=pairs.photograph)}
+    skipped = {name: reason for sample in made.values() for name, reason in sample["skipped"]}
+    path = folder / _chunk_name(number)
+    if skipped:
+        with replacing(path.with_suffix(SKIPPED)) as part:
+            text = json.dumps(skipped, ensure_ascii=False, indent=1)
+            part.write_text(text, encoding="utf-8")
+    _save({name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}, path)
+    return skipped
 
 
 def _write_layer(

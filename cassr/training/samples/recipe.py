@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cassr.base.errors import TrainingError, UnreadableImage
 from cassr.config import PairSettings, TrainingSettings
-from cassr.degradation import PRESETS, Pixels, degrade
+from cassr.degradation import PRESETS, Pixels, degrade, degrade_batch
 
 Sample = dict[str, Any]
 
@@ -29,7 +29,12 @@ def stream_seed(seed: int, use: str) -> int:
 
 @dataclass(frozen=True)
 class Recipe(PairSettings):
-    """Settings of pairs that can be made, and what each sample draws."""
+    """Settings of pairs that can be made, and what each sample draws.
+
+    Where `degrade` is False, samples have no LR image: `degraded` makes it.
+    """
+
+    degrade: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.crop < self.scale or self.crop % self.scale:
@@ -45,34 +50,52 @@ class Recipe(PairSettings):
         """An integer in [0, 2**63) for one use of one sample."""
         return stream_seed(self.seed, f"{purpose}/{index}") >> 1
 
+    def degradation_of(self, index: int) -> dict[str, Any]:
+        """What a sample is degraded by."""
+        preset = self.degradations[self.seed_of(index, "preset") % len(self.degradations)]
+        return {"scale": self.scale, "preset": preset}
 
-def recipe_of(settings: TrainingSettings) -> Recipe:
+
+def recipe_of(settings: TrainingSettings, degrade: bool = True) -> Recipe:
     """The part of a stage's settings that makes its pairs."""
-    names = [field.name for field in fields(Recipe)]
-    return Recipe(**{name: getattr(settings, name) for name in names})
+    names = [each.name for each in fields(PairSettings)]
+    return Recipe(**{name: getattr(settings, name) for name in names}, degrade=degrade)
+
+
+def degraded(batch: Sample, recipe: Recipe) -> Sample:
+    """A batch with LR images, which are made where its HR images (B, 3, H, W) lie if it has none.
+
+    They are other ones than a sample's own, of the same distribution.
+    """
+    if "lr" in batch:
+        return batch
+    numbers, hr = batch["index"].tolist(), batch["hr"]
+    made = [
+        degrade_batch(
+            x, [recipe.seed_of(i, "degradation")], **recipe.degradation_of(i), device=hr.device
+        )
+        for i, x in zip(numbers, hr.split(1), strict=True)
+    ]
+    return batch | {"lr": torch.cat(made)}
 
 
 def make_sample(pixels: Pixels, recipe: Recipe, index: int, name: str) -> Sample:
     """Sample number `index` of a run, from the photograph (H, W, 3) uint8 called `name`.
 
     Returns:
-        hr: (3, crop, crop) uint8; lr: (3, crop/scale, crop/scale) uint8; seed: of its noise.
+        hr: (3, crop, crop) uint8; lr: (3, crop/scale, crop/scale) uint8, unless others are to
+        make it; seed: of its noise.
 
     Raises UnreadableImage: the photograph is smaller than a crop.
     """
     draw = np.random.Generator(np.random.PCG64(recipe.seed_of(index, "crop")))
     drawn = [_crop(pixels, recipe, draw, name) for _ in range(recipe.tries)]
     hr = max(drawn, key=_detail)
-    preset = recipe.degradations[recipe.seed_of(index, "preset") % len(recipe.degradations)]
-    seed = recipe.seed_of(index, "degradation")
-    lr = degrade(hr, seed=seed, scale=recipe.scale, preset=preset, exact=False)
-    return {
-        "hr": _planes(hr),
-        "lr": _planes(lr),
-        "seed": recipe.seed_of(index, "noise"),
-        "index": index,
-        "skipped": [],
-    }
+    sample: Sample = {"hr": _planes(hr)}
+    if recipe.degrade:
+        seed, by = recipe.seed_of(index, "degradation"), recipe.degradation_of(index)
+        sample["lr"] = _planes(degrade(hr, seed=seed, **by, exact=False))
+    return sample | {"seed": recipe.seed_of(index, "noise"), "index": index, "skipped": []}
 
 
 def _detail(pixels: Pixels) -> float:

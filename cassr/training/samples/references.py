@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,18 +12,6 @@ from torch import Tensor
 from cassr.base.hashes import module_digest, tensor_digest
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.images import quantize, upscale_bicubic
-
-
-class References(Protocol):
-    """What makes reference images."""
-
-    def make(self, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1] -> (B, 3, scale*h, scale*w), multiples of 1/255."""
-        ...
-
-    def identity(self) -> Mapping[str, Any]:
-        """All that they depend on, beside the LR images."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +22,7 @@ class Stage1:
 
     @torch.no_grad()
     def make(self, lr: Tensor, scale: int, seeds: Sequence[int] | Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] -> (B, 3, scale*h, scale*w), multiples of 1/255."""
         if self.pipeline.config["activation_kind"] == "lr":
             return quantize(upscale_bicubic(lr, scale))
         made = self.pipeline.activate(
@@ -42,6 +31,7 @@ class Stage1:
         return made.to(lr.device)
 
     def identity(self) -> Mapping[str, Any]:
+        """All that they depend on, beside the LR images."""
         pipeline = self.pipeline
         kind = pipeline.config["activation_kind"]
         if kind == "lr":
@@ -81,3 +71,6 @@ class External:
 
     def identity(self) -> Mapping[str, Any]:
         return {"kind": "external", "method": dict(self.fingerprint)}
+
+
+References = Stage1 | External

@@ -1,0 +1,12 @@
+from .activation import CSCTuners as CSCTuners
+from .attention import MultipleAttention as MultipleAttention
+from .build import build_pipeline as build_pipeline
+from .build import pipeline_from_base as pipeline_from_base
+from .config import PRESETS as PRESETS
+from .config import SamplingOptions as SamplingOptions
+from .pipeline import CasSRPipeline as CasSRPipeline
+from .pipeline import CasSRPipelineOutput as CasSRPipelineOutput
+from .prompts import PromptEmbeddings as PromptEmbeddings
+from .stages import ControlNetActivation as ControlNetActivation
+from .stages import Guidance as Guidance
+from .stages import TunerActivation as TunerActivation
