@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from bench import metrics as known_metrics
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
+from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
@@ -65,7 +65,7 @@ def score(
 
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
     how: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
-    with TemporaryDirectory() if store is None else nullcontext(store) as place:
+    with scratch() if store is None else nullcontext(store) as place:
         options = RunOptions(Path(place), resolve_device(device), workers, limit=limit, **how)
         scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
     return folders.as_frame(scores)
@@ -136,7 +136,7 @@ def upscale(
     from bench.running.upscale_files import upscale_files
 
     given = unpack(image)
-    with TemporaryDirectory() as folder:
+    with scratch() as folder:
         place = Path(folder)
         inputs = [file or place / f"{i}.png" for i, file in enumerate(given.files)]
         for file, rgb in zip(inputs, given.images, strict=True):
@@ -234,7 +234,7 @@ class Evaluator:
         device: str = "auto",
     ) -> None:
         is_folder = Path(data).is_dir()
-        self._every, self._store = every, TemporaryDirectory()
+        self._every, self._store = every, scratch()
         self._run = partial(
             run,
             "quick" if is_folder else str(data),

@@ -27,7 +27,7 @@ from bench.commands.listing import facts  # noqa: E402
 from bench.data.find import dataset_cards  # noqa: E402
 from bench.data.from_card import photo_collections  # noqa: E402
 from bench.exchange.bundle import to_results  # noqa: E402
-from bench.exchange.kept import exports  # noqa: E402
+from bench.exchange.merge import exports  # noqa: E402
 from bench.exchange.reading import read_bundle  # noqa: E402
 from bench.methods.card import MethodCard  # noqa: E402
 from bench.methods.find import method_cards  # noqa: E402

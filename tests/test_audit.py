@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Cli
 
-from bench.audit.cells import GridCell
+from bench.audit.cells import GridCell, Printed
 from bench.audit.files import audit_files, audit_published, read_file
 from bench.audit.grid import read_grid
 from bench.audit.latex import grids
@@ -195,7 +195,8 @@ def test_a_plus_makes_another_method() -> None:
 
 
 def test_arrows_against_the_metric_are_found() -> None:
-    value = read_grid([[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")], "t").values[0]
+    rows = [[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")]
+    value = read_grid(Printed(rows), "t").values[0]
     assert (value.better, value.stated) == ("lower", "higher")
     (finding,) = audit([value]).findings
     assert finding.kind == "direction"
@@ -265,7 +266,7 @@ def test_latex_cells(cell: str) -> None:
         "\n"
         rf"\begin{{tabular}}{{cc}} a & {cell}" + "\n" + r"\\ \end{tabular}"
     )
-    ((_, found),) = grids(source)[0]
+    ((_, found),) = grids(source)[0][0].rows
     number, mark = CELLS[cell]
     assert found.number == (None if number is None else Decimal(number))
     assert found.mark == mark
@@ -286,7 +287,8 @@ def test_latex_cells(cell: str) -> None:
     ],
 )
 def test_latex_names(name: str, expected: str) -> None:
-    assert grids(rf"\begin{{tabular}}{{cc}}{name} & 1 \\\end{{tabular}}")[0][0][0].text == expected
+    ((first, *_),), _ = grids(rf"\begin{{tabular}}{{cc}}{name} & 1 \\\end{{tabular}}")
+    assert first[0][0].text == expected
 
 
 PAPER_LIKE = r"""
@@ -758,7 +760,32 @@ BESIDE = """| Method | PSNR | LPIPS | Method | PSNR | LPIPS |
 | A | 16.770 | 0.474 | C | 24.240 | 0.152 |
 | B | 20.418 | 0.216 | D | **25.086** | **0.108** |
 """
+ELSEWHERE = r"""\begin{tabular}{lcccc} Method & PSNR & LPIPS & DISTS & MUSIQ \\ \hline
+P & \RB{30.1} & \BB{0.21} & 0.15 & 60.1 \\ Q & 29.0 & 0.25 & \BB{0.14} & \BB{61.0} \\
+R & \BB{29.9} & \RB{0.20} & \RB{0.12} & \RB{62.4} \\ \hline
+S & 27.2 & 0.26 & 0.20 & 66.0 \\ T & 27.0 & 0.24 & 0.19 & \BB{67.2} \\
+U & \RB{27.9} & \RB{0.22} & \RB{0.16} & \RB{69.9} \\ \end{tabular}"""
+MATH = r"""| Metrics | A | B | C |
+|---|---|---|---|
+| NIQE$\downarrow$ | 5.2 | **4.1** | 4.4 |
+| MUSIQ $\uparrow$ | 61.0 | 60.1 | **65.0** |
+"""
+CONFIGURATIONS = """| config | kernel | colour | PSNR | SSIM |
+|---|---|---|---|---|
+| full [[3]] | learnt | two lobes | 24.7 | 0.765 |
+| plain | learnt | flat | 23.9 | 0.749 |
+| fixed | frozen | two lobes | **24.9** | **0.767** |
+"""
 PLANTED = {
+    "configurations": (CONFIGURATIONS, "23.9", "25.9", "plain, learnt, flat 25.9 is the best"),
+    "elsewhere": (ELSEWHERE, r"\RB{0.22}", "0.22", "U 0.22 is the best and not marked"),
+    "named": (
+        ELSEWHERE.replace("RB", "first").replace("BB", "second"),
+        r"\second{0.14}",
+        "0.14",
+        "Q 0.14 is second best and not marked",
+    ),
+    "math": (MATH, "4.4", "4.0", "C 4.0 is the best and not marked"),
     "cellcolor": (
         CELLCOLOR,
         r"\cellcolor{best}26.39",
@@ -807,6 +834,61 @@ def test_a_row_marked_throughout_may_say_whose_it_is(tmp_path: Path) -> None:
     assert found.notes == ("t.md: the marks of Mean may only say whose row it is",)
 
 
+BOLD_ROW = r"""\begin{table} %s \begin{tabular}{lccccc}
+Method & PSNR & SSIM & LPIPS & DISTS & MUSIQ \\ \midrule
+A & 26.1 & .731 & .312 & .220 & 61.2 \\ B & 25.4 & .702 & .298 & .231 & 64.0 \\
+%s & \textbf{26.5} & \textbf{.742} & \textbf{.251} & \textbf{.201} & \textbf{66.1} \\
+\end{tabular} \end{table}"""
+
+
+@pytest.mark.parametrize(
+    ("caption", "name", "found"),
+    [
+        ("", "Ours", True),
+        ("", r"\textbf{Ours}", False),
+        (r"\caption{Results. Best values are in bold.}", r"\textbf{Ours}", True),
+        (r"\caption{The \textbf{best} and \underline{second best}.}", r"\textbf{Ours}", True),
+        (r"\caption{Ours, in bold, is best.}", r"\textbf{Ours}", False),
+    ],
+)
+def test_a_wrong_mark_in_a_row_that_is_bold_throughout(
+    caption: str, name: str, found: bool, tmp_path: Path
+) -> None:
+    table = BOLD_ROW % (caption, name)
+    _, whole = read(tmp_path, table)
+    assert not whole.findings and not whole.abstained
+    _, planted = read(tmp_path, table.replace(".731", ".751"))
+    if found:
+        (finding,) = planted.findings
+        assert finding.detail.startswith("Ours 0.742 is second best; A 0.751 is the best")
+    else:
+        (line,) = planted.abstained
+        assert line.startswith("t.tex, SSIM, marks: Ours 0.742 is second best; A 0.751 is the best")
+        assert line.endswith(
+            "unless the marks of Ours may only say whose row it is; a caption that says what bold "
+            "means decides"
+        )
+
+
+def test_the_paragraph_beside_a_markdown_table_is_its_caption(tmp_path: Path) -> None:
+    table = """| Video | CLIP-IQA | MUSIQ | NIQE |
+|---|---|---|---|
+| a | 0.45 | 61 | 5.0 |
+| b | 0.45 | 61 | 5.1 |
+| c | **0.45** | **61** | **5.2** |"""
+    _, found = read(tmp_path, f"{table}\n\nThe best is in bold.\n", "t.md")
+    assert [finding.detail for finding in found.findings] == [
+        "c 5.2 is 3rd best; a 5.0 is the best and not marked"
+    ]
+    assert not read(tmp_path, table, "t.md")[1].findings
+
+
+def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> None:
+    table = "| Dataset | Method | PSNR |\n|---|---|---|\n| X | A | **24.1** |\n| Y | A | 23.0 |"
+    _, found = read(tmp_path, table, "t.md")
+    assert found.abstained == ("t.md: marks: no two values are of one dataset and metric",)
+
+
 def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:
     table = LEVELS.replace("**24.9**", "24.9 or so")
     _, found = read(tmp_path, table, "t.md")
@@ -841,8 +923,11 @@ def test_where_several_readings_remain_nothing_is_judged_and_options_decide(
     (tmp_path / "t.tex").write_text(UNCLEAR)
     done = cli("audit", tmp_path / "t.tex")
     assert done.returncode == 2
-    assert "not judged: t.tex, PSNR, marks: its marks " in done.stdout
-    assert "its marks hold for all rows" in " ".join(done.stdout.split())
+    assert (
+        "not judged: t.tex, PSNR, marks: A 27.1 is second best; HR 40.1 is the best and not "
+        "marked, unless its marks hold within each block or its marks leave out HR, which a rule "
+        "sets apart; --block or --without ROW decides"
+    ) in " ".join(done.stdout.split())
     assert done.stdout.endswith("marks in 1 place; nothing contradicts in 6 values of 1 table\n")
     for option in (["--block"], ["--without", "HR"]):
         assert cli("audit", tmp_path / "t.tex", *option).returncode == 0

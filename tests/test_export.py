@@ -25,11 +25,10 @@ from results_example import HOSTILE, PSNR, example
 
 from bench.base.errors import BenchError, DataError
 from bench.data.find import public_names
-from bench.exchange import kept
+from bench.exchange import merge as merging
 from bench.exchange.bundle import Bundle, ItemLabel, of_run, to_json, to_results
 from bench.exchange.diff import difference
-from bench.exchange.export import card, export_folder
-from bench.exchange.hub import benchmark_files
+from bench.exchange.export import benchmark_files, card, export_folder
 from bench.exchange.merge import Import, merge
 from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.results.results import Item, Results
@@ -473,7 +472,7 @@ def test_an_export_is_reported_and_set_beside_ones_own(
 def test_kept_methods_stand_beside_ones_own(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "exports", lambda: [exported.json])
+    monkeypatch.setattr(merging, "exports", lambda: [exported.json])
     bundle = read_bundle(exported.json)
     own = to_results(bundle)
     mine = dataclasses.replace(
@@ -481,7 +480,7 @@ def test_kept_methods_stand_beside_ones_own(
         methods=own.methods[:1],
         scores=own.scores[own.scores["method"] == "nearest"],
     )
-    both = kept.beside(mine)
+    both = merging.beside(mine)
     assert [method.name for method in both.methods] == ["nearest", "bicubic", "lanczos"]
     pd.testing.assert_frame_equal(
         both.scores[["dataset", "method", "image", "metric", "value"]],
@@ -489,9 +488,9 @@ def test_kept_methods_stand_beside_ones_own(
     )
     provenance = json.loads(json.dumps(own.provenance))
     provenance["metrics"]["psnr_y"]["version"] = 99
-    other = kept.beside(dataclasses.replace(mine, provenance=provenance))
+    other = merging.beside(dataclasses.replace(mine, provenance=provenance))
     assert any("metric psnr_y: version: 99 here" in note for note in other.notes)
     added = other.scores[other.scores["method"] == "bicubic"].set_index("metric")["value"]
     assert added["psnr_y"].isna().all() and added["ssim_y"].notna().all()
     provenance["datasets"]["quick-bicubic"]["manifest_sha256"] = "0" * 64
-    assert len(kept.beside(dataclasses.replace(mine, provenance=provenance)).methods) == 1
+    assert len(merging.beside(dataclasses.replace(mine, provenance=provenance)).methods) == 1

@@ -57,8 +57,13 @@ def test_rows_of_groups_keep_the_mean_and_the_images_that_do_not_differ() -> Non
     values = np.random.default_rng(1).normal(3, 1, (20, 2))
     for sizes in ([4, 4, 4, 4, 4], [1, 2, 3, 6, 8]):
         owners = np.repeat(np.arange(5), sizes)
-        np.testing.assert_allclose(by_group(values, owners).mean(axis=0), values.mean(axis=0))
+        rows = by_group(values, owners)
+        assert rows.shape == (5, 2)
+        np.testing.assert_allclose(rows.mean(axis=0), values.mean(axis=0))
+    sums = [(values[owners == i] - values.mean(axis=0)).sum(axis=0) for i in range(5)]
+    np.testing.assert_allclose(rows, values.mean(axis=0) + np.array(sums) * 5 / 20)
     even = np.repeat(np.arange(5), 4)
+    np.testing.assert_allclose(by_group(values, even), values.reshape(5, 4, 2).mean(axis=1))
     values[:4] = 0
     assert (by_group(values, even) == 0).sum() == 2
     assert by_group(values, None) is values

@@ -10,7 +10,7 @@ from conftest import Cli
 from bench import metrics
 from bench.data.find import dataset_cards
 from bench.exchange.bundle import to_results
-from bench.exchange.kept import exports
+from bench.exchange.merge import exports
 from bench.exchange.reading import read_bundle
 from bench.methods.find import all_methods
 

@@ -156,6 +156,26 @@ def test_pyiqa_cannot_download_on_its_own(
         metrics.load(metrics.find("pyiqa:musiq-ava"))
 
 
+def test_a_file_of_a_hub_is_named_by_its_address(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://huggingface.co/timm/net/resolve/main/model.safetensors"
+
+    def offline(*_: object, **__: object) -> None:
+        try:
+            raise OSError(f"Cannot reach {url}: offline mode is enabled.")
+        except OSError as error:
+            raise ValueError("An error happened while trying to locate the file") from error
+
+    monkeypatch.setattr("bench.metrics.pyiqa_loading.create_metric", offline)
+    reason = metrics.unavailable(metrics.find("pyiqa:nima-spaq"))
+    assert reason == (
+        f"a file is missing that is published at {url}; run: cassr-bench fetch pyiqa:nima-spaq"
+    )
+    listed = metrics.unavailable(metrics.find("pyiqa:lpips"))
+    assert "(https://download.pytorch.org/models/alexnet" in listed
+
+
 def test_files_that_are_not_listed_are_fetched_found_and_fingerprinted(
     clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,14 @@ from substitutes import plant
 from bench import metrics
 from bench.base.errors import DataError
 from bench.base.progress import Progress
-from bench.metrics.frechet import covered, frechet_distance, kernel_distance
-from bench.metrics.sets import SetSize, incomparable, stacked
+from bench.metrics.frechet import (
+    SetSize,
+    covered,
+    frechet_distance,
+    incomparable,
+    kernel_distance,
+    stacked,
+)
 from bench.running.options import RunOptions
 from bench.running.score_folders import score_folders
 

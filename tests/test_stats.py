@@ -12,16 +12,16 @@ from scipy import stats as scipy_stats
 
 from bench.reports import get_report
 from bench.results.bootstrap import (
+    _weights,
     bootstrap,
     corrected,
     holm_confidence,
     rank_probabilities,
     wilcoxon,
 )
-from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.paired import paired
 from bench.results.results import Results
-from bench.results.table_stats import SET_METRIC, statistics
+from bench.results.table_stats import SET_METRIC, mean_rank_intervals, statistics
 
 from . import results_example as ex
 
@@ -113,12 +113,37 @@ def test_intervals_agree_with_students_t_on_normal_data() -> None:
     assert bootstrap(values, resamples=50_000).half_width()[0] == pytest.approx(expected, rel=0.02)
 
 
+def test_each_resample_has_its_own_mean_and_t() -> None:
+    values = np.random.default_rng(7).normal(3, 1, (8, 3))
+    found = bootstrap(values, seed=5, resamples=100)
+    (shares,) = _weights(8, 100, 5)
+    for i, counts in enumerate(np.rint(8 * shares).astype(int)):
+        drawn = np.repeat(values, counts, axis=0)
+        t = np.abs(drawn.mean(axis=0) - values.mean(axis=0)) / scipy_stats.sem(drawn)
+        np.testing.assert_allclose(found.means[i], drawn.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(found.t[i], t, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.error, scipy_stats.sem(values))
+    assert bootstrap(np.full((8, 1), 0.1)).half_width() == 0
+
+
 def test_paired_p_agrees_with_students_t_on_normal_data() -> None:
     rng = np.random.default_rng(3)
     a = rng.normal(0, 1, 200)
     b = a + rng.normal(0.05, 0.5, 200)
     expected = scipy_stats.ttest_rel(a, b).pvalue
     assert ex.compare(a, b).p == pytest.approx(expected, abs=0.02)
+
+
+def test_p_is_halls_where_the_long_tail_is_on_the_far_side_of_zero() -> None:
+    n = 12
+    values = np.random.default_rng(6).lognormal(0, 1, (n, 400)) - 1.7
+    t = values.mean(axis=0) / scipy_stats.sem(values)
+    skew = -np.sign(t) * scipy_stats.skew(values, bias=False) + 3 / n
+    b, t = np.maximum(0, skew) / (3 * math.sqrt(n)), np.abs(t)
+    transformed = t - b * t**2 + b**2 * t**3 / 3 - b / 2
+    assert ((transformed < t) & (transformed > 0)).any() and (transformed < 0).any()
+    expected = 2 * scipy_stats.t.sf(np.clip(transformed, 0, t), n - 1)
+    np.testing.assert_allclose(paired(values).p(), expected)
 
 
 def test_equal_methods_are_not_different() -> None:
@@ -243,11 +268,12 @@ def test_a_comparison_without_a_test_counts() -> None:
 
 def test_ties_of_one_pair_do_not_change_the_wilcoxon_p_of_another() -> None:
     plain = np.random.default_rng(0).normal(0.3, 1, (20, 1))
-    tied = np.round(plain, 1)
-    tied[:3] = 0
-    both = wilcoxon(np.column_stack([plain, tied]))
-    assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
-    assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
+    equal, zero = np.round(plain, 1) + 0.05, plain.copy()
+    zero[0] = 0
+    for tied in (equal, zero, np.round(zero, 1)):
+        both = wilcoxon(np.column_stack([plain, tied]))
+        assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
+        assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
 
 
 def test_wilcoxon_with_ties_is_scipys() -> None:

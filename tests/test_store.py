@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -417,6 +418,24 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(
     leftovers.sweep.cache_clear()
     write_atomic(tmp_path / "b", "x")
     assert {path.name for path in tmp_path.iterdir()} == left - {foreign} | {"b"}
+
+
+def test_scratch_of_dead_processes_is_removed_and_that_of_other_machines_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    mine = Path(leftovers.scratch().name)
+    of_dead = tmp_path / re.sub(r"-\d+-", f"-{int(dead.stdout)}-", mine.name)
+    foreign = tmp_path / f".cassr-bench-00000000-{int(dead.stdout)}-abc_defg"
+    for folder in (of_dead / "store", foreign / "store"):
+        folder.mkdir(parents=True)
+    older(tmp_path, DAY_AND_MORE)
+    leftovers.sweep.cache_clear()
+    with leftovers.scratch() as folder:
+        assert Path(folder).parent == tmp_path and not of_dead.exists()
+        assert foreign.exists()
+    assert not Path(folder).exists()
 
 
 def test_prune_frees_what_no_last_use_names_and_says_so_before(

@@ -26,8 +26,7 @@ from bench.methods.card import MethodCard
 from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
-from bench.suites.card import SuiteCard
-from bench.suites.find import suite_cards
+from bench.suites.find import SuiteCard, suite_cards
 from cassr.photographs.sets import TrainingSet, training_sets
 
 SUITES = suite_cards()

@@ -43,6 +43,11 @@ class GridCell:
         return next((mark for char, mark in marks if char.isdigit()), "")
 
     @property
+    def marked(self) -> bool:
+        """Whether any of it is highlighted."""
+        return any(self.marks)
+
+    @property
     def number(self) -> Decimal | None:
         found = numbers(self.text)
         return found[0].value if not isinstance(found, str) and len(found) == 1 else None
@@ -59,16 +64,24 @@ class GridCell:
 Grid = Sequence[Sequence[GridCell]]
 
 
+class Printed(NamedTuple):
+    """A table as read, and the text beside it."""
+
+    rows: list[list[GridCell]]
+    caption: str = ""
+
+
 @dataclass(frozen=True)
 class Shape:
     """A table's frame: how many columns hold names, what stands above each, what a comma means,
-    and which columns hold words instead of values."""
+    which columns hold words instead of values, and whether a caption says what marks mean."""
 
     table: str
     labels: int
     heads: Sequence[str]
     comma: Comma
     passed: frozenset[int]
+    told: bool
 
     def values_of(self, row: Sequence[GridCell]) -> Iterator[tuple[int, GridCell]]:
         for column in range(self.labels, len(row)):
@@ -77,12 +90,13 @@ class Shape:
 
 
 class About(NamedTuple):
-    """What stands beside a cell, as printed: its row's name, and what its values belong to."""
+    """What stands beside a cell, as printed, and whether the method's name is highlighted."""
 
     row: str
     dataset: str
     method: str
     metric: str
+    named: bool
 
 
 def values_in(
@@ -111,6 +125,8 @@ def values_in(
                 stated=stated,
                 line=cell.line,
                 block=block,
+                named=about.named,
+                told=shape.told,
             )
 
 
@@ -134,4 +150,4 @@ def _count(number: int, what: str) -> str:
 
 def _bare(text: str) -> str:
     """A name without the number of its citation."""
-    return " ".join(re.sub(r"\[[\d,\s–-]+\]", "", text).split())
+    return " ".join(re.sub(r"\[+[\d,\s–-]+\]+", "", text).split())

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.audit import latex, latex_cell, markdown
-from bench.audit.cells import Grid, GridCell
+from bench.audit.cells import GridCell, Printed
 from bench.audit.grid import TableRead, read_grid, unread_grid
-from bench.audit.names import ARROWS, direction, split_metric
+from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
 from bench.audit.recompute import audit
-from bench.audit.values import Audit, Mark, Unread, Value
+from bench.audit.values import Audit, Unread, Value
 from bench.base.cards import read_card, read_text
 from bench.base.errors import DataError
 from bench.base.text import printable
@@ -23,6 +23,7 @@ from bench.results.published import Source, folder, plain, sources
 
 MAX_BYTES = 20 << 20
 TIDY = {"dataset", "method", "metric", "value"}
+GRIDS = {".tex": latex.grids, ".md": markdown.grids, ".markdown": markdown.grids}
 
 
 def audit_published() -> Audit:
@@ -31,12 +32,11 @@ def audit_published() -> Audit:
     ranks: dict[str, int] = {}
     names: dict[str, dict[str, str]] = {}
     for source in sources():
-        if not any(table.marked for table in source.card.tables.values()):
-            continue
-        titles = {table: f"Table {table}" for table in source.card.tables}
-        names[source.card.name] = titles
-        ranks |= {titles[name]: table.marked for name, table in source.card.tables.items()}
-        values += _published_values(source, titles)
+        tables = source.card.tables
+        if any(table.marked for table in tables.values()):
+            names[source.card.name] = titles = {table: f"Table {table}" for table in tables}
+            ranks |= {titles[name]: table.marked for name, table in tables.items()}
+            values += _published_values(source, titles)
     found = audit(values, ranks)
     for path in sorted(folder().glob("claims/*.toml")):
         card = read_card(path, ClaimsCard)
@@ -122,33 +122,31 @@ def read_file(path: Path) -> TableRead:
         DataError: it cannot be read, or no table of it can.
     """
     text, name = read_text(path, MAX_BYTES), printable(path.name)
+    kind = path.suffix.casefold()
     try:
-        if path.suffix.casefold() == ".tex":
-            return _tables(latex.grids(text), name, latex.passed_over(text))
-        if path.suffix.casefold() in (".md", ".markdown"):
-            return _tables(markdown.grids(text), name, markdown.passed_over(text))
-        if path.suffix.casefold() in (".csv", ".tsv"):
+        if kind in GRIDS:
+            return _tables(name, *GRIDS[kind](text))
+        if kind in (".csv", ".tsv"):
             return _csv(text, name)
     except DataError as error:
-        message = str(error)
-        prefix = "" if message.startswith(name) else f"{name}: "
-        raise DataError(prefix + message) from error
+        prefix = "" if str(error).startswith(name) else f"{name}: "
+        raise DataError(f"{prefix}{error}") from error
     raise DataError(f"{printable(path)}: expected a .csv, .tsv, .tex or .md file")
 
 
-def _tables(found: Sequence[Grid], name: str, passed_over: Sequence[str]) -> TableRead:
+def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()) -> TableRead:
     unread = [Unread(name, "", "", "", reason) for reason in passed_over]
     if not found:
         raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
     values: list[Value] = []
     skipped: list[str] = []
-    for number, grid in enumerate(found, 1):
+    for number, printed in enumerate(found, 1):
         table = name if len(found) == 1 else f"{name}, table {number}"
         try:
-            own = read_grid(grid, table)
+            own = read_grid(printed, table)
         except DataError as error:
             skipped.append(str(error))
-            unread += unread_grid(grid, table, str(error).removeprefix(f"{table}: "))
+            unread += unread_grid(printed.rows, table, str(error).removeprefix(f"{table}: "))
         else:
             values += own.values
             unread += own.unread
@@ -171,26 +169,29 @@ def _csv(text: str, name: str) -> TableRead:
     head = [cell.strip().casefold() for cell in rows[0][1]]
     for line, row in rows:  # after an unquoted comma every field is another's
         if any(cell.strip() for cell in row[len(head) :]):
-            raise DataError(
-                f"line {line}: expected at most {len(head)} fields, found {len(row)}; put a field "
-                "with a comma in it in quotes"
-            )
+            fields = f"expected at most {len(head)} fields, found {len(row)}"
+            raise DataError(f"line {line}: {fields}; put a field with a comma in it in quotes")
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])
-    return _tables([[[_cell(text, line) for text in row] for line, row in rows]], name, [])
+    return _tables(name, [Printed([[_cell(text, line) for text in row] for line, row in rows])])
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:
     row = {key: text.strip() for key, text in row.items()}
-    cell = _cell(row.get("value", ""), line)
+    printed = row.get("value", "")
+    cell = _cell(printed, line)
     value = cell.number
     if value is None:
-        found = printable(row.get("value", ""))
-        raise DataError(f"line {line}: value: expected one finite number, found '{found}'")
+        raise DataError(
+            f"line {line}: value: expected one finite number, found '{printable(printed)}'"
+        )
     metric, arrow = split_metric(row["metric"])
-    stated = ARROWS.get({"higher": "↑", "lower": "↓"}.get(row.get("better", ""), ""), arrow)
+    words: dict[str, Better] = {"higher": "higher", "lower": "lower"}
+    stated = words.get(row.get("better", ""), arrow)
     table = row.get("table", "")
+    mark = {"best": "best", "second": "second"}.get(row.get("mark", "").casefold(), "")
+    bold = row.get("printed_bold") in ("1", "true", "True")
     return Value(
         table=f"{name}, table {table}" if table else name,
         dataset=row["dataset"],
@@ -198,17 +199,11 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
         metric=metric,
         value=value,
         better=direction(metric, stated),
-        mark=_tidy_mark(row) or cell.mark,
+        mark=mark or ("marked" if bold else cell.mark),
         stated=stated,
         line=line,
+        told=bool(mark),
     )
-
-
-def _tidy_mark(row: dict[str, str]) -> Mark:
-    mark = row.get("mark", "").casefold()
-    if mark in ("best", "second"):
-        return "best" if mark == "best" else "second"
-    return "marked" if row.get("printed_bold") in ("1", "true", "True") else ""
 
 
 def _cell(text: str, line: int) -> GridCell:

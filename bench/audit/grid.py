@@ -1,8 +1,5 @@
-"""From a grid of cells (a LaTeX tabular, a wide CSV) to values: which is metric, method, dataset.
-
-Two layouts, told apart by where arrows or known metrics' names are: in the headings (methods as
-rows), or in the first columns (methods as columns).
-"""
+"""From a grid of cells to values: which is metric, method, dataset. Arrows or known metrics' names
+are in the headings (methods as rows) or in the first columns (methods as columns)."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.audit.cells import About, Grid, GridCell, Shape, values_in
-from bench.audit.names import is_metric, led_by, tells_metrics
+from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
+from bench.audit.names import is_metric, led_by, tells_marks, tells_metrics
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
@@ -32,16 +29,14 @@ class TableRead(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def read_grid(grid: Grid, table: str) -> TableRead:
+def read_grid(printed: Printed, table: str) -> TableRead:
     """The values of a table, which places call so; every other cell with a number is named.
-
-    Raises:
-        DataError: there are no numbers, or nothing that tells where the metrics are.
-    """
-    width = max((len(row) for row in grid), default=0)
-    full = [[*row, *[GridCell("")] * (width - len(row))] for row in grid]
+    DataError: there are no numbers, or nothing that tells where the metrics are."""
+    width = max(map(len, printed.rows), default=0)
+    full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
-    found = [one for block in _blocks(rows) for one in _read_block(block, table)]
+    told = tells_marks(printed.caption)
+    found = [one for block in _blocks(rows) for one in _read_block(block, table, told)]
     values = [one for one in found if isinstance(one, Value)]
     return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
 
@@ -70,7 +65,7 @@ def _names_metrics(row: Sequence[GridCell]) -> bool:
     return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(is_metric, texts))
 
 
-def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
+def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Value | Unread]:
     first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
     if first is None:
         raise DataError(f"{printable(table)}: no row with numbers was found")
@@ -84,19 +79,20 @@ def _read_block(rows: list[list[GridCell]], table: str) -> list[Value | Unread]:
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
     comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
-    shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads))
+    shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads), told)
     found = [*_numbers_above(rows[:first], table)]
     if tells_metrics(heads[labels:]):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
-    metric = _metric_column(body, labels)
+    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
+    metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
     if metric is None:
-        raise DataError(
-            f"{printable(table)}: neither headings nor first columns name metrics; "
-            "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
-        )
-    return [*found, *_methods_as_columns(body, shape, metric)]
+        mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
+        why = f"neither headings nor first columns name metrics; {mend}"
+        raise DataError(f"{printable(table)}: {why}")
+    named = [any(row[column].marked for row in rows[:first]) for column in columns]
+    return [*found, *_methods_as_columns(body, shape, metric, named)]
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
@@ -125,11 +121,9 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
     if all(value.block for value in values):
         named = [replace(v, dataset=all_of(v.dataset, v.block), block="") for v in values]
         return _apart(named, table)
-    key = next(key for key in keys if keys.count(key) > 1)
-    raise DataError(
-        f"{printable(table)}: two values are both {printable(all_of(*key))}"
-        "; give datasets a column headed Dataset, and methods names of their own"
-    )
+    twice = printable(all_of(*next(key for key in keys if keys.count(key) > 1)))
+    mend = "give datasets a column headed Dataset, and methods names of their own"
+    raise DataError(f"{printable(table)}: two values are both {twice}; {mend}")
 
 
 def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
@@ -139,9 +133,8 @@ def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
     width = len(heads) // times
     if times < 2 or not heads[0] or heads != heads[:width] * times:
         return rows
-    beside = [
-        row[start : start + width] for start in range(width, len(heads), width) for row in rows[1:]
-    ]
+    starts = range(width, len(heads), width)
+    beside = [row[start : start + width] for start in starts for row in rows[1:]]
     return [*(row[:width] for row in rows), *beside]
 
 
@@ -189,11 +182,6 @@ def _joined(cells: Sequence[GridCell]) -> str:
     return " ".join(dict.fromkeys(cell.text for cell in cells if cell.text))
 
 
-def _metric_column(body: Grid, labels: int) -> int | None:
-    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
-    return next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
-
-
 def _methods_as_rows(
     body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
 ) -> Iterator[Value | Unread]:
@@ -210,6 +198,7 @@ def _methods_as_rows(
         if dataset_column is not None:
             dataset = here = row[dataset_column].text or dataset
         change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
+        marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
             if change:
                 reason = "is a change, not a value"
@@ -218,7 +207,7 @@ def _methods_as_rows(
             named = is_metric(bottom[column])
             lead, metric = led_by(bottom[column] if named else shape.heads[column])
             above = all_of(here, uppers[column] if named else "", lead)
-            about = About(method, above, method, metric)
+            about = About(method, above, method, metric, marked)
             yield from values_in(cell, shape, column, about, block if here != block else "")
 
 
@@ -247,18 +236,21 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
     for row in body:
         groups.setdefault(row[0].text, set()).add(row[labels - 1].text)
     names = {row[labels - 1].text for row in body}
-    repeated = len(groups) > 1 and sum(map(len, groups.values())) > len(names)
+    sizes = [len(group) for group in groups.values()]
+    repeated = len(groups) > 1 and sum(sizes) > len(names) and max(sizes) > 1
     return 0 if repeated and not names <= CHECKS and not set(groups) <= CHECKS else None
 
 
-def _methods_as_columns(body: Grid, shape: Shape, metric: int) -> Iterator[Value | Unread]:
+def _methods_as_columns(
+    body: Grid, shape: Shape, metric: int, named: Sequence[bool]
+) -> Iterator[Value | Unread]:
     dataset = above = ""
     for heading, row in _below_headings(body, shape.labels):
         dataset, above = (heading, heading) if heading != above else (dataset, above)
         dataset = all_of(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
         name = all_of(dataset, row[metric].text)
         for column, cell in shape.values_of(row):
-            about = About(name, dataset, shape.heads[column], row[metric].text)
+            about = About(name, dataset, shape.heads[column], row[metric].text, named[column])
             yield from values_in(cell, shape, column, about, "")
 
 

@@ -1,17 +1,15 @@
-r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted.
-
-(pylatexenc reads no columns, spans, blocks or marks, and expands no macro of the file's own.)
-"""
+r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bench.audit.cells import GridCell
+from bench.audit.cells import GridCell, Printed
 from bench.audit.latex_cell import read_cell, settled
-from bench.audit.latex_macros import Macros, after_arguments, own_macros
+from bench.audit.latex_macros import Macros, after_arguments, group, own_macros
 from bench.base.errors import DataError
 
 TABULAR = re.compile(
@@ -19,6 +17,8 @@ TABULAR = re.compile(
     r"|xtabular\*?|xltabular|NiceTabular[X*]?)\}"
 )
 UNREAD = re.compile(r"\\begin\s*\{((?:long|tall)?tblr|tabbing)\}")
+FLOAT = re.compile(r"\\(begin|end)\s*\{(?:wrap|side|long)?table\*?\}")
+CAPTION = re.compile(r"\\(?:caption|captionof\s*\{table\})\*?\s*(?:\[[^\]]*\])?\s*(?=\{)")
 INPUT = re.compile(r"\\(?:input|include)\s*\{([^}]*)\}")
 RULES = re.compile(
     r"\\(?:(?:top|mid|bottom)rule(?:\s*\[[^\]]*\])?|h(?:dash)?line|morecmidrules"
@@ -34,32 +34,29 @@ BLOCK = re.compile(
 BREAK = re.compile(r"\\(?:begin|end|tabularnewline)\b|\\\\\*?(?:\s*\[[^\]]*\])?|\\.|[{}&]", re.S)
 
 
-def grids(tex: str) -> list[list[list[GridCell]]]:
-    """Every outermost tabular of a file, in its order; multirow and multicolumn are spread out.
-
-    Raises:
-        DataError: an environment that does not end, braces or macros nested beyond reason.
-    """
-    plain = _without_comments(tex)
+def grids(tex: str) -> tuple[list[Printed], list[str]]:
+    """Every outermost tabular of a file, in its order, and why others or some rows are not there;
+    DataError: an environment that does not end, braces or macros nested beyond reason."""
+    plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
     macros = own_macros(plain)
-    return [
-        _spread(settled(_rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)))
-        for start, end in _environments(plain)
-    ]
+    floats = list(FLOAT.finditer(plain))
+    found: list[Printed] = []
+    passed_over = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
+    for start, end in _environments(plain):
+        rows = _rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)
+        found.append(Printed(_spread(settled(rows)), _caption(plain, floats, start)))
+        inputs = INPUT.findall(plain, start, end)
+        passed_over += [f"\\input of {name} is not followed" for name in inputs]
+    return found, passed_over
 
 
-def _without_comments(tex: str) -> str:
-    return re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)
-
-
-def passed_over(tex: str) -> list[str]:
-    """Why some of a file's tables, or of their rows, are not among its grids."""
-    plain = _without_comments(tex)
-    unread = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
-    inputs = [
-        name for start, end in _environments(plain) for name in INPUT.findall(plain, start, end)
-    ]
-    return [*unread, *(f"\\input of {name} is not followed" for name in inputs)]
+def _caption(tex: str, floats: Sequence[re.Match[str]], start: int) -> str:
+    """The captions of the float that a tabular stands in; "" outside of any."""
+    after = bisect(floats, start, key=lambda match: match.start())
+    if after in (0, len(floats)) or floats[after - 1][1] == "end":
+        return ""
+    captions = CAPTION.finditer(tex, floats[after - 1].end(), floats[after].start())
+    return " ".join(group(tex, match.end())[0] for match in captions)
 
 
 def _environments(tex: str) -> Iterator[tuple[int, int]]:

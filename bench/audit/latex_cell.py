@@ -1,7 +1,7 @@
 r"""Cells of LaTeX tables: their text without markup, and how it is highlighted.
 
-A reader for tables, not for LaTeX: it knows the macros that tables are made of, expands the file's
-own \newcommand, and keeps the arguments of every macro that it does not know.
+It knows the macros that tables are made of, expands the file's own \newcommand, and keeps the
+arguments of every other.
 """
 
 from __future__ import annotations
@@ -59,11 +59,7 @@ _Styles = dict[str, str]
 
 
 def read_cell(tex: str, macros: Macros, line: int = 0, block: int = 0) -> GridCell:
-    """A cell of LaTeX.
-
-    Raises:
-        DataError: braces or macros nested beyond reason.
-    """
+    """A cell of LaTeX; DataError: braces or macros nested beyond reason."""
     reader = _Reader(macros)
     reader.walk(MATH.sub(lambda math: SPACED.sub("", math[0]), tex), {})
     return reader.shown(line, block)
@@ -177,6 +173,8 @@ class _Reader:
             self.columns = max(1, _count(arguments[0]))
         elif not own and name not in KNOWN.dropped and not any(arguments):
             self.unknown = name
+        elif len(arguments) == 1 and name not in KNOWN.leading and _is_number(arguments[0]):
+            own = own or {"colour": name}  # one of another file's: by its name or its table
         return {**styles, **own}
 
     def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from bench.audit.cells import GridCell
+from bench.audit.cells import GridCell, Printed
 from bench.audit.values import Mark
 
 if TYPE_CHECKING:
@@ -17,27 +17,30 @@ if TYPE_CHECKING:
 
 TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins)\s*>", re.IGNORECASE)
 BOLD = {"b", "strong"}
+ARROWS = {r"$\uparrow$": "↑", r"$\downarrow$": "↓"}
 
 
-def grids(text: str) -> list[list[list[GridCell]]]:
-    """Every table of a file, in its order."""
-    found: list[list[list[GridCell]]] = []
-    cells = False
+def grids(text: str) -> tuple[list[Printed], list[str]]:
+    """Every table of pipes of a file, in its order, and why others are not there; the paragraphs
+    before and after one are its caption."""
+    found: list[Printed] = []
+    cells, followed, said = False, True, ""
     for token in _reader().parse(text):
         if token.type == "table_open":
-            found.append([])
+            found.append(Printed([], said))
+            followed = False
         elif token.type == "tr_open":
-            found[-1].append([])
+            found[-1].rows.append([])
         elif token.type in ("th_open", "td_open", "th_close", "td_close"):
             cells = token.nesting == 1
         elif cells and token.type == "inline":
-            found[-1][-1].append(_shown(token.children or [], (token.map or [0])[0] + 1))
-    return found
-
-
-def passed_over(text: str) -> list[str]:
-    """Why tables of a file are not among its grids."""
-    return ["<table> is not read" for _ in re.finditer(r"<table\b", text)]
+            found[-1].rows[-1].append(_shown(token.children or [], (token.map or [0])[0] + 1))
+        elif token.type == "inline":
+            said = token.content
+            if not followed:
+                found[-1] = found[-1]._replace(caption=f"{found[-1].caption}. {said}")
+            followed = True
+    return found, ["<table> is not read" for _ in re.finditer(r"<table\b", text)]
 
 
 def read_cell(text: str, line: int) -> GridCell:
@@ -62,6 +65,8 @@ def _shown(tokens: Sequence[Token], line: int) -> GridCell:
             inside[tag[2].casefold()] += -1 if tag[1] else 1
         inside[token.tag] += token.nesting
         plain = "" if token.type == "html_inline" else token.content
+        for math, arrow in ARROWS.items():
+            plain = plain.replace(math, arrow)
         best = any(inside[name] > 0 for name in BOLD)
         second = any(inside[name] > 0 for name in ("i", "em", "u", "ins"))
         text += plain or " " * (token.type in ("softbreak", "hardbreak") or "<br" in token.content)

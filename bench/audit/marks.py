@@ -1,9 +1,9 @@
 """Marks of a table against its values, under every way in which the marks may be meant.
 
 Each reading (all rows or each block, rows of reference left out, a bold row that is the authors'
-own) costs the rows that it contradicts, and something for each assumption. What the cheapest
-readings (those up to one row apart, unless one contradicts nothing) have in common is found; what
-only some of them contradict is told and not judged.
+own) costs the rows that it contradicts, and something for each assumption: that a row only shows
+whose it is more where its name is not marked. What the cheapest readings (up to one row apart,
+unless one contradicts nothing) share is found; what only some contradict is told and not judged.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from bench.audit.values import (
 )
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
+ALL_ROWS = "its marks hold for all rows"
+WHOSE = "may only say whose row it is"
+BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
+FEW = 4
+"""Marks that a row may have throughout by chance."""
 MOST_WRONG = 3
 """Where more rows than these, and more than half of all, are wrong, nothing is understood."""
 
@@ -67,12 +72,8 @@ def judge(
     significant: bool = False,
     blocks: bool = False,
 ) -> Verdict:
-    """Hold a table's marks against its values.
-
-    Args:
-        ranks: how many ranks the marks mean, where that is known; the plain reading is then taken.
-        significant: marks mean "not significantly worse than the best".
-    """
+    """Hold a table's marks against its values: `ranks` is how many they mean, where that is known
+    (the plain reading is then taken); `significant`, that they mean "not significantly worse"."""
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
@@ -82,15 +83,27 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
+    if not first.rows and any(value.mark and value.better for value in values):
+        return Verdict([], [], [f"{table}: marks: no two values are of one dataset and metric"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
-    every = [key for one in (first, *others) for key in one.wrong]
-    open_rows = dict.fromkeys(key for key in every if key not in shared)
-    ways = [one.reading.says or "its marks hold for all rows" for one in (first, *others)]
-    decides = f"{' or '.join(ways)}; --block or --without ROW decides"
-    says = [f"{all_of(table, *key)}, marks: {decides}" for key in open_rows]
+    says = list(_open(table, (first, *others)))
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
+
+
+def _open(table: str, ways: Sequence[Judged]) -> Iterator[str]:
+    """What only some readings contradict: what it is, in which readings it holds, what decides."""
+    every: dict[tuple[str, str], list[Finding]] = {}
+    for one in ways:
+        every |= {key: found for key, found in one.wrong.items() if key not in every}
+    for key, wrong in every.items():
+        holds = [one.reading.says or ALL_ROWS for one in ways if key not in one.wrong]
+        if holds:
+            told = "; ".join(finding.detail for finding in wrong)
+            decide = {BY_CAPTION if WHOSE in text else BY_OPTION: None for text in holds}
+            ways_out = f"unless {' or '.join(holds)}; {' or '.join(decide)} decides"
+            yield f"{all_of(table, *key)}, marks: {told}, {ways_out}"
 
 
 def _unmarked(table: str, values: Sequence[Value]) -> Iterator[str]:
@@ -107,7 +120,7 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
         yield Reading("", own, 0)
         return
     for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
-        plain = reading._replace(values=_decoded(reading.values))
+        plain = _decoded(reading)
         yield plain
         yield from _emphasised(plain)
         swapped = [replace(v, mark=SWAPPED.get(v.mark, v.mark)) for v in plain.values]
@@ -138,29 +151,30 @@ def _within_blocks(values: list[Value], cost: int) -> Reading:
 
 def _emphasised(reading: Reading) -> Iterator[Reading]:
     """A row that is marked throughout: its marks may say whose it is."""
-    marks: dict[str, list[Mark]] = {}
+    rows: dict[str, list[Value]] = {}
     used = {value.metric for value in reading.values if value.mark}
-    for value in (value for value in reading.values if value.metric in used):
-        marks.setdefault(value.method, []).append(value.mark)
-    whole = [method for method, own in marks.items() if len(own) > 1 and {*own} == {"best"}]
-    if sum(len(marks[method]) for method in whole) > 2:
-        says = _both(reading.says, f"the marks of {', '.join(whole)} may only say whose row it is")
-        values = [replace(v, mark="any" if v.method in whole else v.mark) for v in reading.values]
-        yield Reading(says, values, reading.cost + 1)
+    for value in (value for value in reading.values if value.metric in used and not value.told):
+        rows.setdefault(value.method, []).append(value)
+    whole = [own for own in rows.values() if len(own) > 1 and {v.mark for v in own} == {"best"}]
+    names = [own[0].method for own in whole]
+    if sum(map(len, whole)) > 2:
+        named = any(own[0].named or len(own) <= FEW for own in whole)
+        says = _both(reading.says, f"the marks of {', '.join(names)} {WHOSE}")
+        values = [replace(v, mark="any" if v.method in names else v.mark) for v in reading.values]
+        yield Reading(says, values, reading.cost + (1 if named else 3))
 
 
 def _both(one: str, other: str) -> str:
     return " and ".join(filter(None, (one, other)))
 
 
-def _decoded(values: list[Value]) -> list[Value]:
-    """Colours of which the reader knows no rank, as the rank that most of their values have.
-
-    The only colour of a table shows whose row it is, where one method alone has it.
-    """
+def _decoded(reading: Reading) -> Reading:
+    """Colours of which the reader knows no rank, as the rank that most of their values have; one
+    without any is an assumption. The only colour of a table shows whose row it is, where one method
+    alone has it."""
     holders: dict[Mark, list[int]] = {}
     methods: dict[Mark, set[str]] = {}
-    for row in rows_of(values):
+    for row in rows_of(reading.values):
         order = ranked(row)
         for value in (value for value in row if value.mark.startswith("colour ") and value.better):
             holders.setdefault(value.mark, []).append(order.index(value.value))
@@ -171,25 +185,32 @@ def _decoded(values: list[Value]) -> list[Value]:
         told = place < len(RANKS) and 2 * times > len(places)
         told = told and (len(holders) > 1 or len(methods[colour]) > 1)
         meant[colour] = RANKS[place] if told else ""
-    return [
+    values = [
         replace(v, mark=meant.get(v.mark, "") if v.mark.startswith("colour ") else v.mark)
-        for v in values
+        for v in reading.values
     ]
+    untold = sum(not rank for rank in meant.values())
+    return reading._replace(values=values, cost=reading.cost + untold)
 
 
 def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
-    marked = ranks or ranks_marked(reading.values)
-    values = reading.values
-    if marked == 2 and not significant:
-        values = undistinguished(values)
-    metrics = {value.metric for value in values if value.mark}
+    metrics = {value.metric for value in reading.values if value.mark}
+    parts: dict[str, list[Value]] = {}
+    for value in (v for v in reading.values if v.metric in metrics and v.better):
+        own_part = value.dataset.endswith(value.block)  # marks hold within each block
+        parts.setdefault(value.block if own_part else "", []).append(value)
     wrong: dict[tuple[str, str], list[Finding]] = {}
-    rows = [r for r in rows_of(values) if r[0].metric in metrics and r[0].better and len(r) > 1]
-    for row in rows:
-        for finding in _contradicted(row, marked, significant):
-            key = (row[0].dataset.removesuffix(row[0].block).rstrip(", "), row[0].metric)
-            wrong.setdefault(key, []).append(finding)
-    return Judged(reading, wrong, len(rows))
+    judged = 0
+    for part, values in parts.items():
+        marked = ranks or ranks_marked(values)
+        if marked == 2 and not significant:
+            values = undistinguished(values)
+        for row in (row for row in rows_of(values) if len(row) > 1):
+            judged += 1
+            for finding in _contradicted(row, marked, significant):
+                key = (row[0].dataset.removesuffix(part).rstrip(", "), row[0].metric)
+                wrong.setdefault(key, []).append(finding)
+    return Judged(reading, wrong, judged)
 
 
 def place_of(rank: int) -> str:
@@ -201,13 +222,13 @@ def place_of(rank: int) -> str:
 
 def ranks_marked(values: Iterable[Value]) -> int:
     """How many ranks a table marks, judged from most of its rows."""
-    values = list(values)
-    kinds = {value.mark for value in values}
-    if "third" in kinds or "second" in kinds:
-        return 3 if "third" in kinds else 2
-    counts = [sum(v.mark not in ("", "any") for v in row) for row in rows_of(values)]
-    marked = [min(count, 2) for count in counts if count]
-    return max(sorted(set(marked)), key=marked.count) if marked else 0
+    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
+    marked = [marks for marks in rows if marks]
+    for rank in (3, 2):
+        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
+            return rank
+    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
+    return max(sorted(set(counts)), key=counts.count) if counts else 0
 
 
 def undistinguished(values: list[Value]) -> list[Value]:

@@ -11,6 +11,10 @@ from bench.metrics.catalogue import METRICS
 from bench.results.published import plain
 
 ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
+BEST = re.compile(r"\b(best|highest|top)\b", re.IGNORECASE)
+BOLD = re.compile(r"\b(bold|boldface|red)\b", re.IGNORECASE)
+SHOWN = re.compile(r"(\\(?:textbf|bf|textcolor\{red\})|\*\*)\W*(the )?best\b", re.IGNORECASE)
+OURS = re.compile(r"\bours?\b", re.IGNORECASE)
 
 
 @cache
@@ -53,6 +57,13 @@ def led_by(text: str) -> tuple[str, str]:
             lead = " ".join(words[:start])
             return (lead, rest) if re.search(r"\w", lead) else ("", text)
     return "", text
+
+
+def tells_marks(caption: str) -> bool:
+    """Whether a caption says that marks mean the best: "Best in bold", "the **best** ..."; not
+    where it speaks of "our" method, whose values may be meant."""
+    sentences = [one for one in re.split(r"[.;](?:\s|$)", caption) if not OURS.search(one)]
+    return any((BEST.search(s) and BOLD.search(s)) or SHOWN.search(s) for s in sentences)
 
 
 def is_metric(text: str) -> bool:

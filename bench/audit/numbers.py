@@ -1,8 +1,5 @@
-"""Numbers as tables print them: what one cell holds, or why that cannot be told.
-
-A number may carry a unit, a spread, a change against something else, an arrow or a footnote's
-mark; what could mean two things is not guessed.
-"""
+"""Numbers as tables print them, with a unit, a spread, a change, an arrow or a footnote's mark:
+what one cell holds, or why that cannot be told; what could mean two things is not guessed."""
 
 from __future__ import annotations
 

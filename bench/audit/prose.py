@@ -15,13 +15,7 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
 
-KINDS: dict[str, Kind] = {
-    "margin": "margin",
-    "rank": "rank",
-    "better": "comparison",
-    "not better": "comparison",
-    "not best": "comparison",
-}
+KINDS: dict[str, Kind] = {"margin": "margin", "rank": "rank"}  # all others are comparisons
 
 
 class Claim(Card):
@@ -73,7 +67,7 @@ def check(
         if against:
             place = against[0].place if len(against) == 1 else all_of(table, *claim.datasets)
             truth = Statement(place, "; ".join(fact.says for fact in against))
-            findings.append(Finding(KINDS[claim.kind], said, truth, reading))
+            findings.append(Finding(KINDS.get(claim.kind, "comparison"), said, truth, reading))
         else:
             held.append(Statement(said.place, " ".join(filter(None, (said.says, reading)))))
     return findings, held

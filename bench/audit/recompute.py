@@ -30,8 +30,7 @@ def audit(
 
     Args:
         ranks: by table, how many ranks its marks mean; found out where it is not given.
-        without: methods that take no part in the marks.
-        unread: cells that were not read; marks of values that they stand among are not judged.
+        without: methods that take no part in the marks; nor do values beside `unread` cells.
     """
     notes: list[str] = []
     abstained: list[str] = []
@@ -54,10 +53,8 @@ def audit(
         abstained += verdict.abstained
         notes += verdict.notes
         for name in dict.fromkeys(value.metric for value in own if value.better is None):
-            notes.append(
-                f"{table}: {name}: not judged: no arrow and not a known metric; "
-                f"--metric '{name}=lower' gives one"
-            )
+            why = f"no arrow and not a known metric; --metric '{name}=lower' gives one"
+            notes.append(f"{table}: {name}: not judged: {why}")
     findings += _differing(values)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
@@ -123,9 +120,8 @@ def _differing(values: Sequence[Value]) -> Iterator[Finding]:
 def _agree(one: Value, other: Value) -> bool:
     """Equal in the digits that both print."""
     step = max(one.step, other.step)
-    return abs(one.value - other.value) < step and (
-        one.value.quantize(step) == other.value.quantize(step)
-    )
+    near = abs(one.value - other.value) < step
+    return near and one.value.quantize(step) == other.value.quantize(step)
 
 
 def _consequences(values: Sequence[Value], first: Value, other: Value) -> Iterator[str]:

@@ -27,6 +27,8 @@ class Value:
         stated: the direction an arrow claims, None without an arrow.
         line: of its file, 0 where that says nothing.
         block: the part of the table between rules or below a heading, "" where there is one.
+        named: whether its method's name is highlighted, too.
+        told: whether it is said beside the table what its marks mean.
     """
 
     table: str
@@ -40,6 +42,8 @@ class Value:
     stated: Better | None = None
     line: int = 0
     block: str = ""
+    named: bool = False
+    told: bool = False
 
     @property
     def name(self) -> str:
@@ -80,10 +84,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Unread:
-    """A cell that is there and was not judged; `row` and `column` are "" where none are known.
-
-    `compared` are the datasets and metrics whose values it would stand among.
-    """
+    """A cell that is there and was not judged; `row` and `column` are "" where none are known,
+    `compared` the datasets and metrics whose values it would stand among."""
 
     table: str
     row: str
@@ -103,12 +105,9 @@ class Unread:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything found.
-
-    `held` are claims that are true, `notes` what was not checked about values that were read,
-    `unread` the cells that were seen and are not among the `values`; in `abstained` marks were
-    not judged.
-    """
+    """Everything found: `held` are claims that are true, `notes` what was not checked about values
+    that were read, `unread` the cells that were seen and are not among the `values`; in `abstained`
+    marks were not judged."""
 
     findings: tuple[Finding, ...]
     values: int

@@ -10,8 +10,12 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
-_NAME = re.compile(r"\.(?:part|unpacking)-(?:([0-9a-f]{8})-(\d{1,9})-[0-9a-f]{8}|[a-z0-9_]{8})")
+_NAME = re.compile(
+    r"\.(?:part|unpacking|cassr-bench)-(?:([0-9a-f]{8})-(\d{1,9})-[a-z0-9_]{8}|[a-z0-9_]{8})"
+)
+SCRATCH = ".cassr-bench-"
 FORGOTTEN = 24 * 3600
 """Seconds after which what another machine has left is nobody's; clocks differ by less."""
 
@@ -19,6 +23,13 @@ FORGOTTEN = 24 * 3600
 def temporary(folder: Path, kind: str) -> Path:
     """A new name in `folder` that says which process made it; `kind` is "part" or "unpacking"."""
     return folder / f".{kind}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """A folder of this process where the system has such; those of dead processes are removed."""
+    place = Path(gettempdir())
+    sweep(place)
+    return TemporaryDirectory(prefix=f"{SCRATCH}{_here()}-{os.getpid()}-", dir=place)
 
 
 @cache
@@ -39,8 +50,9 @@ def is_abandoned(path: Path) -> bool:
         import psutil
 
         return not psutil.pid_exists(int(match[2]))
-    with suppress(OSError):
-        return path.lstat().st_mtime < time.time() - FORGOTTEN
+    with suppress(OSError):  # scratch of another machine keeps its time while it is used
+        old = path.lstat().st_mtime < time.time() - FORGOTTEN
+        return old and not path.name.startswith(SCRATCH)
     return False
 
 

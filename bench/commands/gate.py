@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
 
 from bench.base.device import resolve_device
 from bench.base.errors import BenchError
+from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
@@ -127,7 +127,7 @@ def gate(
     tolerance = written.first_tolerance(known)
     go_offline(offline)
     # An empty one, where none is given: a gate must not pass on images of older code.
-    empty = TemporaryDirectory(prefix="cassr-bench-gate-")
+    empty = scratch()
     with empty if store is None else nullcontext(store) as folder:
         options = RunOptions(
             store=Path(folder),

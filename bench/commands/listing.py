@@ -23,8 +23,7 @@ from bench.metrics import METRICS, unavailable
 from bench.metrics import find as find_metric
 from bench.metrics.options import told
 from bench.reports import REPORTS
-from bench.suites.card import SuiteCard
-from bench.suites.find import suite_cards
+from bench.suites.find import SuiteCard, suite_cards
 from bench.suites.protocols import protocols as protocol_cards
 
 Row = dict[str, Any]

@@ -193,7 +193,7 @@ def _finish(
     from rich.console import Console
 
     from bench import reports
-    from bench.exchange.kept import beside
+    from bench.exchange.merge import beside
     from bench.reports import published
     from bench.reports.tables import terminal
     from bench.results.table_stats import statistics

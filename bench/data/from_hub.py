@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.base import leftovers
 from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, silent
@@ -59,7 +59,7 @@ def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent
         return known
     rows, revision, split = _load(wanted)
     lr, hr = columns(wanted, rows.features)
-    with tempfile.TemporaryDirectory() as scratch:
+    with leftovers.scratch() as scratch:
         made = _pairs(rows, lr, hr, scale, Path(scratch))
         entries, refused = write_pairs(folder, made, len(rows), progress)
     recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}

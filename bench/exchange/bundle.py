@@ -68,26 +68,21 @@ def of_run(results: Results, scale: int | None = None) -> Bundle:
 
 
 def to_results(bundle: Bundle) -> Results:
-    """The results as far as a file holds them: no pictures, costs or layout.
-
-    A metric that is not known here is described by its name alone. Images are in the order of
-    their ids; metrics in that of the file, those over a whole set last.
-    """
-    cells = bundle.measured.scores
-    kinds = bundle.measured.metrics
+    """The results as far as a file holds them: no pictures, costs or layout; a metric that is not
+    known here by its name alone. Images are in the order of their ids, metrics in the file's, those
+    over a whole set last."""
+    cells, kinds = bundle.measured.scores, bundle.measured.metrics
+    names = ("dataset", "method", "metric")
+    orders = {of: list(dict.fromkeys(getattr(cell, of) for cell in cells)) for of in names}
     return Results(
         title=bundle.title,
-        datasets=tuple(item_of(name, bundle.datasets) for name in _ordered(cells, "dataset")),
-        methods=tuple(item_of(name, bundle.methods) for name in _ordered(cells, "method")),
-        metrics=tuple(spec_of(name, kinds.get(name)) for name in _ordered(cells, "metric")),
-        scores=_frame(cells),
+        datasets=tuple(item_of(name, bundle.datasets) for name in orders["dataset"]),
+        methods=tuple(item_of(name, bundle.methods) for name in orders["method"]),
+        metrics=tuple(spec_of(name, kinds.get(name)) for name in orders["metric"]),
+        scores=_frame(cells, orders),
         notes=tuple(bundle.notes),
         provenance=_provenance(bundle),
     )
-
-
-def _ordered(cells: Sequence[MeasuredCell], field: str) -> list[str]:
-    return list(dict.fromkeys(getattr(cell, field) for cell in cells))
 
 
 def item_of(name: str, labels: Mapping[str, ItemLabel]) -> Item:
@@ -104,15 +99,13 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     return metrics.registered(name) or MetricSpec(name=name, title=name, **shown, **unknown)
 
 
-def _frame(cells: Sequence[MeasuredCell]) -> pd.DataFrame:
+def _frame(cells: Sequence[MeasuredCell], orders: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows(cells), columns=list(COLUMNS)).astype({"value": float})
     frame["whole"] = frame["image"] == ""
-    orders = {name: _ordered(cells, name) for name in ("dataset", "method", "metric")}
-    return in_order(frame, ["dataset", "method", "whole", "image", "metric"], orders).drop(
-        columns="whole"
-    )
+    by = ["dataset", "method", "whole", "image", "metric"]
+    return in_order(frame, by, orders).drop(columns="whole")
 
 
 def in_order(
@@ -146,11 +139,8 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "seed": measured.seed,
         "limit": measured.limit,
         "datasets": {
-            name: {
-                "manifest_sha256": known.sha256,
-                "images": known.images,
-                **({"groups": measured.groups[name]} if name in measured.groups else {}),
-            }
+            name: {"manifest_sha256": known.sha256, "images": known.images}
+            | ({"groups": measured.groups[name]} if name in measured.groups else {})
             for name, known in measured.datasets.items()
         },
         "metrics": {name: known.fingerprint for name, known in measured.metrics.items()},

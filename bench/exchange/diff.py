@@ -12,14 +12,9 @@ from bench.exchange.measured import KINDS, CellKey, Measured, MeasuredCell, Metr
 
 @dataclass(frozen=True)
 class Difference:
-    """Everything that differs.
-
-    Attributes:
-        fingerprints: what the scores depend on, a line each.
-        names: methods, datasets and metrics that only one side has, a line each.
-        changes: cells that both have, beyond tolerance, each as a line.
-        equal: how many cells agree.
-    """
+    """Everything that differs, a line each: `fingerprints`, what the scores depend on; `names`,
+    methods, datasets and metrics that only one side has; `changes`, cells that both have, beyond
+    tolerance. `equal` is how many cells agree."""
 
     fingerprints: tuple[str, ...]
     names: tuple[str, ...]
@@ -38,11 +33,8 @@ class Difference:
 
 
 def difference(a: Measured, b: Measured, tolerance: float | None = None) -> Difference:
-    """Compare two results.
-
-    Args:
-        tolerance: how far an image's score may move; default: a tenth of the last digit in tables.
-    """
+    """Compare two results; an image's score may move by `tolerance`, by default a tenth of the last
+    digit in tables."""
     first, second = a.cells(), b.cells()
     metrics = {**b.metrics, **a.metrics}
     lines = {

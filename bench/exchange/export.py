@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib import resources
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import DataError
+import numpy as np
+
+from bench.base.errors import BenchError, DataError
 from bench.base.records import part_of, write_atomic
-from bench.base.text import printable
+from bench.base.text import printable, slug
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
-from bench.exchange.hub import MODELS, benchmark_files
 from bench.exchange.measured import COLUMNS
 from bench.files import outputs
 from bench.files.image_folders import RECORDS
 from bench.files.safe_csv import write_files
-from bench.reports.tables.markdown import escape, markdown
-from bench.results.results import Results
+from bench.reports.tables.markdown import filled, markdown
+from bench.results.results import Results, summarize
 from bench.results.view import PLAIN, View
 
 IMAGES = "images/sr.parquet"
+MODELS = "models"
+HARNESS = "cassr-bench"
 ROW_GROUP = 16
 
 
 def require_free(out: Path, overwrite: bool = False) -> None:
-    """Refuse, before any work, a place that holds files of somebody else.
-
-    Raises:
-        BenchError: names the first of them.
-    """
+    """Raise BenchError, before any work, for a place that holds files of somebody else."""
     if out.suffix == ".json":
         outputs.SingleFile(out, "--out", overwrite=overwrite)
         return
@@ -39,12 +37,8 @@ def require_free(out: Path, overwrite: bool = False) -> None:
 
 
 def export_json(results: Results, path: Path, scale: int, overwrite: bool = False) -> list[Path]:
-    """Write the result as one JSON.
-
-    Raises:
-        DataError: nothing in it has a score.
-        BenchError: another file is there.
-    """
+    """Write the result as one JSON; DataError: nothing in it has a score, BenchError: another file
+    is there."""
     output = outputs.SingleFile(path, "--out", inputs=results.files(), overwrite=overwrite)
     output.write(to_json(_scored(of_run(results, scale))))
     return [path]
@@ -59,11 +53,8 @@ def export_folder(
     view: View = PLAIN,
     benchmark: str = "",
 ) -> list[Path]:
-    """Write the result as a folder for the Hugging Face hub.
-
-    `README.md` (card), `data/scores.parquet` (a row per image and metric), `result.json`
-    (everything else) and, if asked for, `images/sr.parquet`. LR and HR images are left out: they
-    are the test sets' own, with licences of their own.
+    """Write the result as a folder for the Hugging Face hub: card, scores, `result.json`
+    (everything else) and, if asked for, SR images; those of test sets have licences of their own.
 
     Args:
         benchmark: what it will be called on the hub; adds the files of `benchmark_files`.
@@ -90,22 +81,18 @@ def export_folder(
 
 def _scored(bundle: Bundle) -> Bundle:
     if all(cell.mean is None for cell in bundle.measured.scores):
-        raise DataError(
-            f"export: nothing is stored for suite '{printable(bundle.measured.suite)}' with these "
-            "options; run `cassr-bench run` first"
-        )
+        suite = printable(bundle.measured.suite)
+        why = f"nothing is stored for suite '{suite}' with these options"
+        raise DataError(f"export: {why}; run `cassr-bench run` first")
     return bundle
 
 
 def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
     ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS, RECORDS}
-    known = {*ours, ".gitattributes", ".git"}
-    others = {path.name for path in out.iterdir()} - known if out.is_dir() else set()
-    if others:
-        raise DataError(
-            f"--out {printable(out)}: holds other files ({printable(min(others))}); "
-            "choose a new folder"
-        )
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if others := there - ours - {".gitattributes", ".git"}:
+        found = f"holds other files ({printable(min(others))})"
+        raise DataError(f"--out {printable(out)}: {found}; choose a new folder")
     return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
 
 
@@ -128,26 +115,18 @@ def _write_images(path: Path, results: Results) -> None:
     texts = {name: Value("string") for name in ("dataset", "method", "image")}
     schema = Features({**texts, "sr": Image()}).arrow_schema
     rows = _image_rows(results)
-    with (
-        part_of(path) as part,
-        pq.ParquetWriter(part, schema, compression="none") as writer,
-    ):
+    with part_of(path) as part, pq.ParquetWriter(part, schema, compression="none") as writer:
         while batch := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
     names = public_names(item.name for item in results.datasets)
-    for picture in results.pictures:
-        for method in results.methods:
-            file = picture.sr.get(method.name)
-            if file is not None:
-                yield {
-                    "dataset": names[picture.dataset],
-                    "method": method.name,
-                    "image": picture.image,
-                    "sr": {"bytes": file.read_bytes(), "path": None},
-                }
+    for picture, method in product(results.pictures, results.methods):
+        if file := picture.sr.get(method.name):
+            image = {"bytes": file.read_bytes(), "path": None}
+            own = {"dataset": names[picture.dataset], "method": method.name}
+            yield own | {"image": picture.image, "sr": image}
 
 
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
@@ -162,18 +141,71 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
             *([{"config_name": "images", "data_files": IMAGES}] if images else []),
         ],
     }
-    versions = bundle.made_with.get("versions", {})
-    body = resources.files("bench.exchange").joinpath("card.md").read_text("utf-8")
-    told = body.format(
-        title=escape(bundle.title),
-        version=versions.get("cassr-bench", "?"),
-        device=escape(str(bundle.made_with.get("device", "?"))),
+    told = filled(
+        "pages/card.md",
+        title=bundle.title,
+        version=bundle.made_with.get("versions", {}).get("cassr-bench", "?"),
+        device=bundle.made_with.get("device", "?"),
         table=markdown(results, view),
-        images="\n- `images`: the SR images." if images else "",
+        images=images,
         result=RESULT,
-        sets="\n".join(
-            f"| {escape(name)} | {d.images} | `{d.sha256[:16]}` |"
-            for name, d in bundle.measured.datasets.items()
-        ),
+        datasets=bundle.measured.datasets,
     )
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"
+
+
+def benchmark_files(results: Results, benchmark: str) -> dict[str, str]:
+    """By name: `eval.yaml` of the dataset USER/NAME on the hub that the export becomes, and per
+    method the files of its model's repository (https://huggingface.co/docs/hub/eval-results).
+
+    Raises:
+        BenchError: `benchmark` is no name of a repository.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(benchmark)
+        owner, name = benchmark.split("/")
+    except (HFValidationError, ValueError) as error:
+        told = f"--benchmark: expected USER/NAME, found '{printable(benchmark)}'"
+        raise BenchError(told) from error
+    called = public_names(item.name for item in results.datasets)
+    titles = {item.name: printable(item.title) for item in (*results.datasets, *results.methods)}
+    metrics = {metric.name: metric for metric in results.metrics}
+    table = summarize(results)
+    table = table[np.isfinite(table["mean"])]
+    tasks = table["dataset"].map(called) + "-" + table["metric"]
+    about = {
+        "name": printable(results.title),
+        "description": "Real-world image super-resolution, scored by CasSR-Bench",
+        "evaluation_framework": HARNESS,
+        "tasks": [{"id": task, "config": "scores", "split": "train"} for task in tasks.unique()],
+    }
+    files = {"eval.yaml": _yaml(about)}
+    for method, own in table.assign(task=tasks).groupby("method", sort=False):
+        entries, evals = [], []
+        for row in own.to_dict("records"):
+            metric = metrics[row["metric"]]
+            entries.append({
+                "dataset": {"id": benchmark, "task_id": row["task"]},
+                "value": row["mean"],
+                "evaluation_framework": HARNESS,
+                "notes": f"mean over n = {row['n']} images, {metric.better} is better",
+            })  # fmt: skip
+            evals.append(EvalResult(
+                task_type="image-to-image", metric_type=metric.name, metric_name=metric.title,
+                dataset_type=benchmark, dataset_name=titles[row["dataset"]],
+                dataset_config=called[row["dataset"]], metric_value=row["mean"],
+            ))  # fmt: skip
+        card = ModelCardData(model_name=titles[str(method)], eval_results=evals)
+        folder = f"{MODELS}/{slug(str(method))}"
+        files[f"{folder}/README.md"] = f"---\n{card.to_yaml()}\n---\n"
+        files[f"{folder}/.eval_results/{slug(f'{owner}-{name}')}.yaml"] = _yaml(entries)
+    return files
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

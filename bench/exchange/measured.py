@@ -1,8 +1,5 @@
-"""What was measured, apart from how it is shown: scores per image and the fingerprints behind them.
-
-The gate, `diff`, `export` and `import` all compare two of these. Everything is a checked record, so
-that a file from elsewhere is read the same way as our own.
-"""
+"""What was measured, apart from how it is shown: scores per image and the fingerprints behind them,
+as checked records, so that a file from elsewhere is read the same way as our own."""
 
 from __future__ import annotations
 
@@ -53,10 +50,8 @@ class ExchangeCard(Card):
 
 
 class DatasetPrint(ExchangeCard):
-    """Which images: the manifest's hash (of names and pixels) and how many of them, from the first.
-
-    The hash is "" for a folder of SR images without any HR: nothing tells its test set.
-    """
+    """Which images: the manifest's hash (of names and pixels; "" for a folder of SR images without
+    any HR) and how many of them, from the first."""
 
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
     images: int = Field(ge=0)
@@ -85,13 +80,8 @@ class MethodPrint(ExchangeCard):
 
 
 class MeasuredCell(ExchangeCard):
-    """The scores of one method on one dataset by one metric.
-
-    Attributes:
-        mean: over `images`; a metric over a whole set has a mean and no images. None without any.
-        images: id -> value.
-        missing: id ("" for the set) -> why there is no value.
-    """
+    """The scores of one method on one dataset by one metric: id -> value, `missing` id ("" for the
+    set) -> why there is none; a metric over a whole set has a mean and no images."""
 
     dataset: Name
     method: Name
@@ -135,12 +125,11 @@ class Measured(ExchangeCard):
 
     def of_cells(self, cells: Sequence[MeasuredCell]) -> Measured:
         """These cells, and what they are of."""
-        used = {name for cell in cells for name in zip(KINDS, cell.key, strict=True)}
-        kept = {
-            what: {name: told for name, told in getattr(self, what).items() if (what, name) in used}
-            for what in KINDS
-        }
-        return self.model_copy(update={**kept, "scores": list(cells)})
+        update: dict[str, Any] = {"scores": list(cells)}
+        for i, what in enumerate(KINDS):
+            used = {cell.key[i] for cell in cells}
+            update[what] = {name: own for name, own in getattr(self, what).items() if name in used}
+        return self.model_copy(update=update)
 
 
 def as_unicode(name: str) -> str:
@@ -161,32 +150,29 @@ def of_results(
         scale: upscaling factor of the run.
         names: dataset -> what to call it; by default as it is.
     """
-    provenance = results.provenance
-    prints = provenance["metrics"]
-    typed = typed or {}
+    told, typed = results.provenance, typed or {}
     names = names or {item.name: as_unicode(item.name) for item in results.datasets}
+    prints = told["metrics"]
     return Measured(
-        suite=provenance["suite"]["name"],
-        seed=provenance["seed"],
+        suite=told["suite"]["name"],
+        seed=told["seed"],
         scale=scale,
-        limit=provenance["limit"],
+        limit=told["limit"],
         datasets={
             names[name]: DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
-            for name, d in provenance["datasets"].items()
+            for name, d in told["datasets"].items()
         },
         metrics={
             m.name: MetricPrint.of(m, prints[m.name]) for m in results.metrics if m.name in prints
         },
         methods={
-            m.name: MethodPrint(
-                typed=typed.get(m.name, m.name), sha256=provenance["methods"][m.name]["sha256"]
-            )
-            for m in results.methods
+            name: MethodPrint(typed=typed.get(name, name), sha256=told["methods"][name]["sha256"])
+            for name in (method.name for method in results.methods)
         },
         scores=_cells(results, names),
         groups={
             names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
-            for name, known in provenance["datasets"].items()
+            for name, known in told["datasets"].items()
             if (groups := known.get("groups"))
         },
     )
@@ -200,20 +186,13 @@ def _cells(results: Results, names: Mapping[str, str]) -> list[MeasuredCell]:
         for dataset, method, image, metric, value, reason in scores
     )
     cells = {cell.key: cell for cell in (MeasuredCell(**told) for told in found)}
-    keys = product(
-        (names[dataset.name] for dataset in results.datasets),
-        (method.name for method in results.methods),
-        (metric.name for metric in results.metrics),
-    )
+    orders = ([each.name for each in getattr(results, what)] for what in KINDS)
+    keys = ((names[dataset], *of) for dataset, *of in product(*orders))
     return [cells[key] for key in keys if key in cells]
 
 
 def group_rows(rows: Iterable[Sequence[Any]], source: str = "scores") -> list[dict[str, Any]]:
-    """Rows in the order of `COLUMNS` -> cells, still unchecked.
-
-    Raises:
-        DataError: two rows are for the same image, method, dataset and metric.
-    """
+    """Rows in the order of `COLUMNS` -> cells, still unchecked; DataError: two of one image."""
     cells: dict[CellKey, dict[str, Any]] = {}
     for dataset, method, image, metric, value, reason in rows:
         names = {"dataset": dataset, "method": method, "metric": metric}
@@ -238,15 +217,9 @@ def shorten(reason: str) -> str:
     return as_unicode(without_folders(reason))[:MAX_TEXT]
 
 
-# -- whether two may be compared -----------------------------------------------------------------
-
-
 def unlike(a: Measured, b: Measured, a_is: str, b_is: str) -> list[str]:
-    """Why scores of `a` and `b` must not be compared: test sets or metrics that differ.
-
-    Args:
-        a_is, b_is: how the two are called in the lines, e.g. "in the reference" and "here".
-    """
+    """Why scores of `a` and `b` must not be compared: test sets or metrics that differ; a line says
+    `a_is` and `b_is` of the two, e.g. "in the reference" and "here"."""
     lines = []
     for name in a.datasets.keys() & b.datasets.keys():
         sets = (one.datasets[name].model_dump() for one in (a, b))

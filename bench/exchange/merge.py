@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import DataError
@@ -13,11 +15,12 @@ from bench.data.find import public_names
 from bench.exchange.bundle import Bundle, in_order, item_of, rows
 from bench.exchange.diff import difference
 from bench.exchange.measured import COLUMNS, Measured, as_unicode, of_results, unlike
+from bench.exchange.reading import read_bundle
+from bench.results.published import folder
 from bench.results.results import Item, Results
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 ROUNDING = 1e-6
 """How far past its bounds floating-point arithmetic takes a score."""
@@ -34,10 +37,8 @@ class Import:
 def merge(
     results: Results, imports: Sequence[Import], label: str = "", scale: int | None = None
 ) -> Results:
-    """The results with the methods of others.
-
-    Only datasets and metrics of `results` are taken. A method that both have with the same scores
-    stands there once.
+    """The results with the methods of others, as far as datasets and metrics are theirs, too; one
+    that both have with the same scores stands there once.
 
     Args:
         label: set in brackets behind the names of imported methods.
@@ -57,11 +58,10 @@ def _merge_one(results: Results, item: Import, label: str, scale: int | None) ->
     called = public_names(dataset.name for dataset in results.datasets)
     own = of_results(results, scale=scale, names=called)
     theirs = item.bundle.measured
-    _refuse_unlike(own, theirs, item.source)
-    _refuse_impossible(results.metrics, theirs, item.source)
     grid = results.scores[["dataset", "image", "metric"]].drop_duplicates()
     grid = grid.assign(of=grid["dataset"].map(called), id=grid["image"].map(as_unicode))
-    _refuse_unknown_images(grid, theirs, item.source)
+    if problem := next(_problems(own, theirs, results.metrics, grid), ""):
+        raise DataError(f"{item.source}: {problem}")
     names = _new_names(own, theirs, item, label)
     if not names:
         return results
@@ -73,38 +73,28 @@ def _merge_one(results: Results, item: Import, label: str, scale: int | None) ->
     )
 
 
-def _refuse_unlike(own: Measured, theirs: Measured, source: str) -> None:
+def _problems(
+    own: Measured, theirs: Measured, metrics: Sequence[MetricSpec], grid: pd.DataFrame
+) -> Iterator[str]:
+    """Why scores cannot be set beside ours; `grid` as of `_with_rows`."""
     lines = unlike(own, theirs, "here", "there")
     for what in ("datasets", "metrics"):
         if not getattr(own, what).keys() & getattr(theirs, what).keys():
             lines.append(f"none of its {what} is one of ours")
     if lines:
-        raise DataError(f"{source}: cannot be compared: {'; '.join(lines)}")
-
-
-def _refuse_impossible(metrics: Sequence[MetricSpec], theirs: Measured, source: str) -> None:
-    specs = {spec.name: spec for spec in metrics}
-    for cell in (cell for cell in theirs.scores if cell.metric in specs):
-        low, high = specs[cell.metric].bounds
-        means = {} if cell.mean is None else {"": cell.mean}
-        for image, value in {**cell.images, **means}.items():
-            if not low - ROUNDING <= value <= high + ROUNDING:
-                where = " / ".join(filter(None, (*cell.key, image)))
-                raise DataError(
-                    f"{source}: {printable(where)}: expected a score from {low:g} to {high:g}, "
-                    f"found {value:g}"
-                )
-
-
-def _refuse_unknown_images(grid: pd.DataFrame, theirs: Measured, source: str) -> None:
+        yield f"cannot be compared: {'; '.join(lines)}"
+    bounds = {spec.name: spec.bounds for spec in metrics}
     known = {dataset: {"", *images} for dataset, images in grid.groupby("of")["id"]}
-    for cell in (cell for cell in theirs.scores if cell.dataset in known):
-        strangers = (cell.images.keys() | cell.missing.keys()) - known[cell.dataset]
-        if strangers:
-            raise DataError(
-                f"{source}: dataset {printable(cell.dataset)} has no image "
-                f"'{printable(min(strangers))}'"
-            )
+    for cell in theirs.scores:
+        low, high = bounds.get(cell.metric, (-math.inf, math.inf))
+        for image, value in {**cell.images, "": cell.mean}.items():
+            if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
+                where = printable(" / ".join(filter(None, (*cell.key, image))))
+                yield f"{where}: expected a score from {low:g} to {high:g}, found {value:g}"
+        images = cell.images.keys() | cell.missing.keys()
+        if strangers := images - known.get(cell.dataset, images):
+            name = printable(min(strangers))
+            yield f"dataset {printable(cell.dataset)} has no image '{name}'"
 
 
 def _made_with(own: Measured, theirs: Measured) -> str:
@@ -151,11 +141,8 @@ def _items(
 def _with_rows(
     results: Results, theirs: Measured, names: Mapping[str, str], grid: pd.DataFrame, source: str
 ) -> pd.DataFrame:
-    """The scores with rows of the imported methods for every image and metric, in their order.
-
-    Args:
-        grid: dataset, image and metric of every row, and what the first two are called there.
-    """
+    """The scores with rows of the imported methods for every image and metric, in their order;
+    `grid` has dataset, image and metric of every row, and what the first two are called there."""
     import pandas as pd
 
     told = pd.DataFrame(rows(theirs.scores), columns=["of", "old", "id", "metric", *COLUMNS[4:]])
@@ -175,12 +162,45 @@ def _with_provenance(results: Results, item: Import, names: dict[str, str]) -> d
     theirs, own = item.bundle.measured, results.provenance
     known = {metric.name for metric in results.metrics}
     prints = {name: m.fingerprint for name, m in theirs.metrics.items() if name in known}
-    imported = {
-        new: {"imported_from": item.source, "name": old, "sha256": theirs.methods[old].sha256}
-        for old, new in names.items()
-    }
-    return {
-        **own,
-        "methods": {**own["methods"], **imported},
-        "metrics": {**prints, **own["metrics"]},
-    }
+    methods = dict(own["methods"])
+    for old, new in names.items():
+        sha256 = theirs.methods[old].sha256
+        methods[new] = {"imported_from": item.source, "name": old, "sha256": sha256}
+    return {**own, "methods": methods, "metrics": {**prints, **own["metrics"]}}
+
+
+# -- leaderboards that were really measured, kept in results/measured ----------------------------
+
+
+def exports() -> list[Path]:
+    """The exports, in the order of their names; none in an installation without them."""
+    return sorted((folder().parent / "measured").glob("*.json"))
+
+
+def beside(results: Results) -> Results:
+    """The results with the kept methods that they have not; a test set or metric that is not the
+    same is left out and named in a note."""
+    called = public_names(item.name for item in results.datasets)
+    for path in exports():
+        source, bundle = f"measured/{path.name}", read_bundle(path)
+        own, theirs = of_results(results, names=called), bundle.measured
+        if not own.datasets.keys() & theirs.datasets.keys():
+            continue
+        lines = unlike(own, theirs, "here", "there")
+        notes = (f"left out of {source}: {line}" for line in lines)
+        results = replace(results, notes=(*results.notes, *notes))
+        cells = [
+            cell
+            for cell in theirs.scores
+            if cell.dataset in own.datasets
+            and cell.metric in own.metrics
+            and cell.method not in own.methods
+            and not any(
+                line.startswith((f"dataset {cell.dataset}:", f"metric {cell.metric}:"))
+                for line in lines
+            )
+        ]
+        if cells:
+            part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})
+            results = merge(results, [Import(source, part)])
+    return results

@@ -1,8 +1,5 @@
-"""Read results of others: an exported JSON or folder, or the reports of a run.
-
-Whatever comes from a file is data of somebody else: its size is bounded, every field is checked,
-nothing in it is run or used as a path.
-"""
+"""Read results of others: an exported JSON or folder, or the reports of a run, with bounded sizes
+and every field checked; nothing in them is run or used as a path."""
 
 from __future__ import annotations
 
@@ -26,11 +23,8 @@ MAX_ROWS = 2_000_000
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read an exported JSON, an exported folder, or the folder of a run's reports.
-
-    Raises:
-        DataError: none of these, too large, or a field that is not what it must be.
-    """
+    """Read an exported JSON, an exported folder, or the folder of a run's reports; DataError: none
+    of these, too large, or a field that is not what it must be."""
     if path.is_dir():
         if (path / RESULT).is_file():
             return _read_folder(path)
@@ -38,30 +32,28 @@ def read_bundle(path: Path) -> Bundle:
             return _read_reports(path)
     elif path.is_file() and path.suffix == ".json":
         return _validated(path, _read_json(path))
-    raise DataError(
-        f"{printable(path)}: expected an exported .json, an exported folder (with {RESULT}) or a "
-        "folder of reports (with scores.csv and provenance.json)"
-    )
+    folders = f"folder (with {RESULT}) or a folder of reports (with scores.csv and provenance.json)"
+    raise _refused(path, f"expected an exported .json, an exported {folders}")
+
+
+def _refused(path: Path, why: str) -> DataError:
+    return DataError(f"{printable(path)}: {why}")
 
 
 def _inside(folder: Path, name: str) -> Path:
     """A file of a folder, never one that a link leads to elsewhere."""
     path = folder / name
     if not path.is_file():
-        raise DataError(f"{printable(path)}: expected a file, found none")
+        raise _refused(path, "expected a file, found none")
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(
-            f"{printable(path)}: is a link out of its folder; copy the files themselves"
-        )
+        raise _refused(path, "is a link out of its folder; copy the files themselves")
     return path
 
 
 def _bounded(path: Path) -> Path:
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise DataError(
-            f"{printable(path)}: is {size >> 20} MiB, at most {MAX_BYTES >> 20} are read"
-        )
+        raise _refused(path, f"is {size >> 20} MiB, at most {MAX_BYTES >> 20} are read")
     return path
 
 
@@ -69,7 +61,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(_bounded(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{printable(path)}: is not valid JSON ({printable(error)})") from error
+        raise _refused(path, f"is not valid JSON ({printable(error)})") from error
 
 
 def _validated(path: Path, data: Any) -> Bundle:
@@ -78,9 +70,9 @@ def _validated(path: Path, data: Any) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
-        raise DataError(f"{printable(path)}: field '{field}': {first['msg'].lower()}") from error
+        raise _refused(path, f"field '{field}': {first['msg'].lower()}") from error
     except RecursionError as error:
-        raise DataError(f"{printable(path)}: is nested too deeply") from error
+        raise _refused(path, "is nested too deeply") from error
 
 
 def _read_folder(folder: Path) -> Bundle:
@@ -102,26 +94,22 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         _check_shape(path, pq.read_metadata(path))
         table = pq.ParquetFile(path, read_dictionary=texts).read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{printable(path)}: is not readable as Parquet ({_line(error)})"
-        ) from error
+        raise _refused(path, f"is not readable as Parquet ({_line(error)})") from error
     if not pa.types.is_float64(table.schema.field("value").type):
-        raise DataError(f"{printable(path)}: column 'value' is not float64")
+        raise _refused(path, "column 'value' is not float64")
     _check_texts(path, table, texts)
     columns = (column.to_pylist() for column in table.columns)
     return group_rows(zip(*columns, strict=True), printable(path))
 
 
 def _check_shape(path: Path, metadata: Any) -> None:
-    names = metadata.schema.names
-    if tuple(names) != COLUMNS or metadata.num_rows > MAX_ROWS:
-        raise DataError(
-            f"{printable(path)}: expected columns {', '.join(COLUMNS)} and at most {MAX_ROWS} "
-            f"rows, found {printable(', '.join(names))} and {metadata.num_rows}"
-        )
+    names, rows = metadata.schema.names, metadata.num_rows
+    if tuple(names) != COLUMNS or rows > MAX_ROWS:
+        expected = f"expected columns {', '.join(COLUMNS)} and at most {MAX_ROWS} rows"
+        raise _refused(path, f"{expected}, found {printable(', '.join(names))} and {rows}")
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if size > MAX_UNPACKED:
-        raise DataError(f"{printable(path)}: unpacks to {size >> 20} MiB; that is too much")
+        raise _refused(path, f"unpacks to {size >> 20} MiB; that is too much")
 
 
 def _check_texts(path: Path, table: Any, names: list[str]) -> None:
@@ -131,9 +119,9 @@ def _check_texts(path: Path, table: Any, names: list[str]) -> None:
         for chunk in table.column(name).chunks:
             kept = chunk.dictionary if pa.types.is_dictionary(chunk.type) else None
             if kept is None or not pa.types.is_string(kept.type):
-                raise DataError(f"{printable(path)}: column '{name}' is not text")
+                raise _refused(path, f"column '{name}' is not text")
             if any(len(text) > MAX_TEXT for text in kept.to_pylist()):
-                raise DataError(f"{printable(path)}: a text in column '{name}' is too long")
+                raise _refused(path, f"a text in column '{name}' is too long")
 
 
 def _line(error: Exception) -> str:
@@ -162,18 +150,16 @@ def _read_reports(folder: Path) -> Bundle:
         )
         return of_run(results)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{printable(folder)}: is not a folder of reports of this version ({_line(error)})"
-        ) from error
+        why = f"is not a folder of reports of this version ({_line(error)})"
+        raise _refused(folder, why) from error
 
 
 def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
     """A user's own metric says in its fingerprint which way is better; its file may be gone."""
     from bench import metrics
 
-    if fingerprint is None:
-        return spec_of(name, None)
-    better = fingerprint.get("options", {}).get("better")
-    if better is None:
+    better = (fingerprint or {}).get("options", {}).get("better")
+    if fingerprint is not None and better is None:
         return metrics.find(name)
-    return spec_of(name, MetricPrint(better=better, kind="image", digits=4, fingerprint={}))
+    own = better and MetricPrint(better=better, kind="image", digits=4, fingerprint={})
+    return spec_of(name, own or None)

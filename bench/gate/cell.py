@@ -94,18 +94,12 @@ class Cell:
         if self.tolerance.kind != "statistical" or self._independent(images) >= MIN_IMAGES:
             return ""
         what = self._counted(images) if images else "one value for the whole set"
-        return (
-            f"{self.name}: {what}, a paired test needs {MIN_IMAGES} "
-            "images; give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
-        )
+        mend = "give it kind 'same', 'absolute' or 'relative' under [[tolerances]]"
+        return f"{self.name}: {what}, a paired test needs {MIN_IMAGES} images; {mend}"
 
     def reasons(self, p: float | None, tests: int) -> list[str]:
-        """Why it fails; none where it passes.
-
-        Args:
-            p: corrected p-value of "no difference", NaN or None where no test could decide.
-            tests: how many were made.
-        """
+        """Why it fails; none where it passes. `p` is the corrected one, NaN or None where no test
+        could decide, of so many tests."""
         reasons = self._missing()
         if self.values:
             kind = self.tolerance.kind
@@ -138,10 +132,10 @@ class Cell:
             values = " -> ".join(map(self._number, self.values[most]))
             of = f"{len(moved)} of {len(moves)} images"
             what = f"{of} {what}, most: {printable(most)} {values}"
+        by = self._number(abs(self.worse_by))
         if self.worse_by > 0:
-            return [f"{what}; mean worse by {self._number(self.worse_by)}"]
-        better = f"mean better by {self._number(-self.worse_by)}"
-        return [f"{what}; {better}: if that is meant, run with --update"]
+            return [f"{what}; mean worse by {by}"]
+        return [f"{what}; mean better by {by}: if that is meant, run with --update"]
 
     def _worse(self, relative: bool) -> list[str]:
         allowed = self.amount * (abs(self.before or 0.0) if relative else 1.0)
@@ -186,9 +180,8 @@ def cells_of(reference: Reference, found: Measured) -> list[Cell]:
     known = reference.measured
     held, here = known.cells(), found.cells()
     groups = {**known.groups, **found.groups}
-    keys = dict.fromkeys([*held, *(key for key, cell in here.items() if scored(cell))])
     cells = []
-    for key in keys:
+    for key in dict.fromkeys([*held, *(key for key, cell in here.items() if scored(cell))]):
         if all(name in getattr(found, what) for what, name in zip(KINDS, key, strict=True)):
             dataset, method, metric = key
             empty = MeasuredCell(dataset=dataset, method=method, metric=metric)

@@ -24,11 +24,8 @@ SET_RELATIVE = 0.01
 
 @dataclass(frozen=True)
 class Judged:
-    """One cell of the reference and what became of it.
-
-    `reference` and `found` are means over the `images` that both have (0 for a metric of a whole
-    set); `p` is the Holm-corrected p-value of "no difference", where a test could decide.
-    """
+    """One cell of the reference and what became of it: means over the `images` that both have (0
+    for a metric of a whole set), and the Holm-corrected p-value where a test could decide."""
 
     dataset: str
     method: str
@@ -89,11 +86,8 @@ def judge(
     unavailable: Mapping[str, str],
     part: Collection[str] = (),
 ) -> GateVerdict:
-    """Judge what was measured.
-
-    `unavailable` is why a method or metric cannot run here; of what `part` names ("datasets",
-    "methods", "metrics") only some were asked for, of the others all in the reference must be here.
-    """
+    """Judge what was measured: `unavailable` is why a method or metric cannot run here; of what
+    `part` names (of `KINDS`) only some were asked for, all others in the reference must be here."""
     known = reference.measured
     problems = _incomparable(known, found, unavailable)
     problems += _unlike_names(known, found, unavailable, part)
@@ -110,13 +104,11 @@ def judge(
 
 
 def _incomparable(known: Measured, found: Measured, unavailable: Mapping[str, str]) -> list[str]:
+    settings = {what: (getattr(known, what), getattr(found, what)) for what in ("seed", "scale")}
+    settings = {"suite": (known.suite or "a folder", found.suite or "a folder"), **settings}
     problems = [
         f"{what}: {was} in the reference, {now} here"
-        for what, was, now in (
-            ("suite", known.suite or "a folder", found.suite or "a folder"),
-            ("seed", known.seed, found.seed),
-            ("scale", known.scale, found.scale),
-        )
+        for what, (was, now) in settings.items()
         if was != now
     ]
     problems += unlike(known, found, "in the reference", "here")
@@ -137,18 +129,15 @@ def _unlike_names(
                 yield printable(f"{what}: {name} is in the reference and was not measured here")
 
 
-def _notes(known: Measured, found: Measured) -> list[str]:
-    notes = []
+def _notes(known: Measured, found: Measured) -> Iterator[str]:
     for name, method in known.methods.items():
         if name in found.methods and found.methods[name].sha256 != method.sha256:
-            notes.append(
-                f"method {name} is another than in the reference (code, settings or weights)"
-            )
+            how = "is another than in the reference (code, settings or weights)"
+            yield printable(f"method {name} {how}")
     for what in KINDS:
         absent = sorted(getattr(known, what).keys() - getattr(found, what).keys())
         if absent:
-            notes.append(f"{what} of the reference not asked for: {', '.join(absent)}")
-    return [printable(note) for note in notes]
+            yield printable(f"{what} of the reference not asked for: {', '.join(absent)}")
 
 
 def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
@@ -160,20 +149,16 @@ def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
     for (dataset, metric), columns in changes.items():
         spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
         n = len(columns[0])
+        said = "no score changed, so nothing tells which change would be found"
         if spreads:
             least = least_difference(float(np.median(spreads)), n, tests)
             said = f"a change of {least:.3g} is found in {POWER:.0%} of cases"
-        else:
-            said = "no score changed, so nothing tells which change would be found"
         yield printable(f"{dataset} / {metric}, n = {n}: {said}")
 
 
 def _p_values(cells: Sequence[Cell]) -> dict[CellKey, float]:
-    """Holm-corrected p-values of the cells that a test decides.
-
-    All of them are one family, unlike in a table: one cell that fails by chance fails the gate.
-    NaN where too few images differ for a test.
-    """
+    """Holm-corrected p-values of the cells that a test decides, NaN where too few images differ;
+    one family, unlike in a table: one cell that fails by chance fails the gate."""
     raw = {c.key: float(paired(c.changes).p()[0]) for c in cells if c.changes is not None}
     return dict(zip(raw, corrected(np.array(list(raw.values()))).tolist(), strict=True))
 

@@ -32,7 +32,6 @@ FOLDER_DATASET = "hr"
 FOLDER_METHOD = "sr"
 NO_IMAGE = "no SR image of that name that can be read"
 
-
 Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
 """Methods, datasets and metrics as typed; empty means: as the reference or suite has them."""
 
@@ -56,11 +55,8 @@ def as_in(asked: Names, known: Measured | None) -> Names:
 
 
 def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progress) -> Found:
-    """Run a suite as far as the store does not know it, without any report.
-
-    Raises:
-        BenchError: an unknown name, a dataset that cannot be made.
-    """
+    """Run a suite as far as the store does not know it, without any report; BenchError: an unknown
+    name, a dataset that cannot be made."""
     made = make_plan(chosen(find_suite(suite), *asked), options, progress)
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
@@ -81,11 +77,8 @@ def _unavailable(specs: Sequence[MetricSpec]) -> dict[str, str]:
 def measure_folder(
     sr: Path, hr: Path | None, names: Sequence[str], options: RunOptions, progress: Progress
 ) -> Found:
-    """Score a folder; every HR image without a readable SR image counts as missing.
-
-    Raises:
-        BenchError: as `folders.score_folders`.
-    """
+    """Score a folder; every HR image without a readable SR image counts as missing; raises as
+    `folders.score_folders`."""
     [scores] = folders.score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
     hashes = _hashes(hr, options.limit) if hr else {}
@@ -94,11 +87,10 @@ def measure_folder(
     if not scores.rows and not any(value is not None for _, value, *_ in scores.means):
         raise BenchError("--sr: no image could be scored")
     sha256 = json_sha256(sorted(hashes.items())) if hashes else ""
-    prints = {spec.name: metrics.fingerprint(spec, options.device) for spec in usable}
     measured = Measured(
         limit=options.limit,
         datasets={FOLDER_DATASET: DatasetPrint(sha256=sha256, images=len(hashes))},
-        metrics={spec.name: MetricPrint.of(spec, prints[spec.name]) for spec in usable},
+        metrics={s.name: MetricPrint.of(s, metrics.fingerprint(s, options.device)) for s in usable},
         methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
         scores=[_cell(spec, scores, hashes) for spec in usable],
     )

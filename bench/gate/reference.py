@@ -1,7 +1,5 @@
-"""The gate's reference on disk: what may change (a policy, kept by hand) and what was measured.
-
-In TOML the policy stands first and is kept byte for byte, what is below the marker is written anew.
-"""
+"""The gate's reference on disk: what may change (a policy, kept by hand; in TOML it stands first
+and stays byte for byte) and what was measured, written anew below the marker."""
 
 from __future__ import annotations
 
@@ -74,13 +72,8 @@ class Floor(Scope):
 
 
 class Policy(ExchangeCard):
-    """What may change.
-
-    Attributes:
-        allowed_missing: images of a cell that have a score in the reference and none now.
-        tolerances: the first that covers a cell counts; `tolerance` where none does.
-        floors: all that cover a cell count.
-    """
+    """What may change: `allowed_missing` images of a cell may have lost their scores; of
+    `tolerances` the first that covers a cell counts, else `tolerance`, of `floors` all do."""
 
     allowed_missing: int = Field(default=0, ge=0)
     tolerance: Tolerance = Field(default_factory=Tolerance)
@@ -99,20 +92,15 @@ class Reference(Policy):
 
 
 def read_reference(path: Path) -> Reference:
-    """Read a reference, TOML or JSON by the file's suffix.
-
-    Raises:
-        CardError: unreadable, too large, a field or scope that is unknown or wrong.
-    """
+    """Read a reference, TOML or JSON by the file's suffix; CardError: unreadable, too large, a
+    field or scope that is unknown or wrong."""
     reference = checked(path, _parse(path, _read_text(path)), Reference)
     cells = reference.measured.cells()
     for scope in (*reference.tolerances, *reference.floors):
         if not any(scope.covers(*key) for key in cells):  # it would loosen nothing or everything
-            named = ", ".join(filter(None, (scope.dataset, scope.method, scope.metric)))
-            raise CardError(
-                f"{printable(path)}: tolerances, floors: nothing in the reference is called "
-                f"'{printable(named)}'; mend the name or remove the entry"
-            )
+            named = printable(", ".join(filter(None, (scope.dataset, scope.method, scope.metric))))
+            why = f"nothing in the reference is called '{named}'; mend the name or remove the entry"
+            raise CardError(f"{printable(path)}: tolerances, floors: {why}")
     return reference
 
 
@@ -149,23 +137,19 @@ def require_writable(path: Path) -> None:
 
 def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
-
-    Raises:
-        CardError: another suffix, or names that TOML cannot hold.
-    """
+    CardError: another suffix, or names that TOML cannot hold."""
     _require_suffix(path)
-    body = _plain(measured.model_dump(mode="json", exclude_defaults=True))
+    body = {"measured": _plain(measured.model_dump(mode="json", exclude_defaults=True))}
     if path.suffix == ".json":
-        whole = {**policy.model_dump(mode="json", exclude_defaults=True), "measured": body}
+        whole = {**policy.model_dump(mode="json", exclude_defaults=True), **body}
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
     else:
-        text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps({'measured': body})}"
+        text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps(body)}"
     try:
         write_atomic(path, text)
     except UnicodeEncodeError as error:
-        raise CardError(
-            f"{printable(path)}: a name is not Unicode, which TOML cannot hold; use a .json file"
-        ) from error
+        why = "a name is not Unicode, which TOML cannot hold; use a .json file"
+        raise CardError(f"{printable(path)}: {why}") from error
 
 
 def _head(path: Path, policy: Policy) -> str:
@@ -180,12 +164,10 @@ def _head(path: Path, policy: Policy) -> str:
 
 def _kept_policy(path: Path) -> str:
     head, marker, _ = _read_text(path).partition(MARKER)
-    if marker:
-        return head
-    raise BenchError(
-        f"{printable(path)}: expected the line '{MARKER}' before what was measured, found "
-        "none; put it back or give another file"
-    )
+    if not marker:
+        expected = f"expected the line '{MARKER}' before what was measured, found none"
+        raise BenchError(f"{printable(path)}: {expected}; put it back or give another file")
+    return head
 
 
 def _plain(value: Any) -> Any:

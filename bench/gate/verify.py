@@ -9,13 +9,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import metrics
 from bench.base.cards import Card, read_folder
 from bench.base.errors import DataError, UnknownName
 from bench.base.hashing import json_sha256
+from bench.base.leftovers import scratch
 from bench.base.metering import machine_name
 from bench.base.progress import Progress
 from bench.base.registry import Registry
@@ -45,10 +45,8 @@ class Held(Card):
 
 
 class PublishedScores(Card):
-    """Published SR images with per-image scores.
-
-    `sr`, `hr` and `logs` are patterns of the archive's files, `{dataset}` in them a set's name.
-    """
+    """Published SR images with per-image scores; `sr`, `hr` and `logs` are patterns of files of the
+    archive, `{dataset}` in them a set's name."""
 
     name: str
     title: str
@@ -72,10 +70,9 @@ def verify(
 ) -> Certificate:
     """Score published images afresh, by all metrics that were logged or those named, and compare.
 
-    `given` is the archive or a folder with its files; None downloads it.
-
     Raises:
-        BenchError: an unknown source or metric, no files of it, nothing that could be compared.
+        BenchError: an unknown source or metric, no files of it in `given` (its archive or a folder;
+            None downloads it), nothing that could be compared.
     """
     cards = read_folder("bench.gate", "sources", PublishedScores)
     source = Registry("source", cards.values(), listed=False).find(name)
@@ -87,7 +84,7 @@ def verify(
     held = {metric: source.metrics[metric] for metric in names} or source.metrics
     if given is not None and not given.exists():
         raise DataError(f"--from {printable(given)}: expected a folder or archive, found nothing")
-    with TemporaryDirectory() as place:
+    with scratch() as place:
         path = given or _fetched(source, progress)
         logged = _unpack(source, path, Path(place))
         options = RunOptions(Path(place) / "store", device, workers)
@@ -98,8 +95,7 @@ def verify(
         ]
     if not any(line.images for line in lines):
         raise DataError(f"{printable(path)}: nothing of {source.title} could be compared")
-    usable = [metric for metric in held if not metrics.unavailable(metrics.find(metric))]
-    prints = {m: json_sha256(metrics.fingerprint(metrics.find(m), device)) for m in usable}
+    prints = {m: json_sha256(metrics.fingerprint(metrics.find(m), device)) for m in _usable(held)}
     return Certificate(
         source=source.name,
         title=source.title,
@@ -110,6 +106,10 @@ def verify(
         prints=prints,
         lines=lines,
     )
+
+
+def _usable(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not metrics.unavailable(metrics.find(name))]
 
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
@@ -169,7 +169,7 @@ def _compare(
         for metric, to in held.items()
     }
     wanted = {metric: values for metric, values in wanted.items() if values}
-    usable = [metric for metric in wanted if not metrics.unavailable(metrics.find(metric))]
+    usable = _usable(wanted)
     sr, hr = place / dataset / "sr", place / dataset / "hr"
     ours: dict[str, dict[str, float]] = {}
     if usable and sr.is_dir() and hr.is_dir():

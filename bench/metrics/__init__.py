@@ -1,8 +1,5 @@
-"""The metrics: what there is, whether it can run here, and how to get one.
-
-Importing this costs nothing; torch and pyiqa are imported by `load`. Beside the catalogue there are
-"pyiqa:NAME", any per-image metric of pyiqa with its own defaults, and "FILE.py", a user's own.
-"""
+"""The metrics (of the catalogue, "pyiqa:NAME", "FILE.py"): what there is, whether it can run here,
+and how to get one. Importing this costs nothing; torch and pyiqa are imported by `load`."""
 
 from __future__ import annotations
 
@@ -35,11 +32,8 @@ def names() -> list[str]:
 
 
 def find(name: str) -> MetricSpec:
-    """The spec of a metric.
-
-    Args:
-        name: a registered name, "pyiqa:NAME" for any per-image metric of pyiqa, or "FILE.py" for a
-            user's own; each with options behind it as in "psnr_y(crop_border=4)".
+    """The spec of a registered metric, "pyiqa:NAME" or "FILE.py", each with options behind it as in
+    "psnr_y(crop_border=4)".
 
     Raises:
         UnknownName: there is none, or not with these options; says what there is.
@@ -66,10 +60,7 @@ def registered(name: str) -> MetricSpec | None:
 
 def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     """Build a metric, ready to score, on "cpu", "cuda", "cuda:1", "mps"; downloads nothing.
-
-    Raises:
-        Unavailable: it cannot run here; the message says why and what to do.
-    """
+    Unavailable says why it cannot run here and what to do."""
     if reason := unavailable(spec):
         raise Unavailable(reason)
     metric: Metric | SetMetric = resolve(spec.factory)(spec, device)
@@ -86,13 +77,11 @@ def unavailable(spec: MetricSpec) -> str:
     known = _weights_known(spec)
     if known is None:
         return _asked(spec.name)
-    problem = next(filter(None, map(weights.problem, known)), "")
-    return f"{problem}; {_fetching(spec)}" if problem else ""
-
-
-def installed(spec: MetricSpec) -> bool:
-    """Whether the packages that it needs are here, whatever of its files."""
-    return not not_installed(spec)
+    for weight in known:
+        if problem := weights.problem(weight):
+            told = f" ({weight.url})" if spec.name.startswith(pyiqa_names.PREFIX) else ""
+            return f"{problem}{told}; {_fetching(spec)}"
+    return ""
 
 
 def not_installed(spec: MetricSpec) -> list[Package]:
@@ -101,9 +90,8 @@ def not_installed(spec: MetricSpec) -> list[Package]:
 
 
 def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
-    """Everything a score of this metric depends on besides the pixels; imports no torch.
-
-    Our own implementations depend on `spec.version` alone, not on the version of any library.
+    """Everything a score of this metric depends on besides the pixels; imports no torch. Our own
+    implementations depend on `spec.version`, not on that of any library.
 
     Raises:
         WeightsError: a weight is missing or damaged.
@@ -128,11 +116,8 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
 
 
 def fetch(spec: MetricSpec) -> list[Path]:
-    """Get every file that the metric needs, checked and where its library looks.
-
-    Raises:
-        WeightsError: a file cannot be had; the message says from where and why.
-    """
+    """Get every file that the metric needs, checked and where its library looks; WeightsError says
+    from where one cannot be had, and why."""
     if _weights_known(spec) is None:
         importlib.import_module(_PYIQA_LOADING).find_files(spec, fetching=True)
         _asked.cache_clear()

@@ -1,8 +1,5 @@
-"""PSNR and SSIM as papers on real-world super-resolution report them: studio-range Y, no crop.
-
-They equal pyiqa's `psnr` and `ssim` with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM
-and GMSD equal pyiqa's `ms_ssim` and `gmsd` as they are.
-"""
+"""PSNR and SSIM as papers on real-world super-resolution report them (studio-range Y, no crop), as
+pyiqa with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM and GMSD as pyiqa by default."""
 
 from __future__ import annotations
 
@@ -28,11 +25,9 @@ _SMOOTH, _STEP = (1 / 3, 1 / 3, 1 / 3), (-1.0, 0.0, 1.0)
 class Psnr(FullReference):
     """PSNR in dB on RGB or unrounded Y, at most 80."""
 
-    _channels = "rgb"
-
     def seen(self, image: Pixels) -> list[np.ndarray]:
         """Of each channel (H, W) float32 in 0 to 255."""
-        return _planes(self.spec, self._channels, image)
+        return _planes(self.spec, image)
 
     def compared(self, own: list[np.ndarray], reference: list[np.ndarray]) -> float:
         pairs = zip(own, reference, strict=True)
@@ -40,21 +35,11 @@ class Psnr(FullReference):
         return -10 * math.log10(float(np.mean(errors)) / 255**2 + _MSE_FLOOR)
 
 
-class PsnrY(Psnr):
-    """PSNR on unrounded Y."""
-
-    _channels = "y"
-
-
 @dataclass(frozen=True)
 class _Local:
-    """A channel (H, W) and its local statistics under the window (H-10, W-10), float64.
-
-    Attributes:
-        y: in units of 1/255.
-        square: half of the mean's square and half of the constant of the luminance.
-        variance: half of the variance and half of the constant of the contrast.
-    """
+    """A channel (H, W) in units of 1/255 and its local statistics under the window (H-10, W-10),
+    float64: `square` is half of the mean's square and half of the constant of the luminance,
+    `variance` half of the variance and half of the constant of the contrast."""
 
     y: np.ndarray
     mean: np.ndarray
@@ -65,21 +50,13 @@ class _Local:
 class Ssim(FullReference):
     """Mean SSIM on RGB or rounded Y, contrast clamped as pyiqa does; in [0, 1]."""
 
-    _channels = "rgb"
-
     def seen(self, image: Pixels) -> list[_Local]:
         """Local statistics of each channel."""
-        return [_local(np.rint(p)) for p in _planes(self.spec, self._channels, image)]
+        return [_local(np.rint(plane)) for plane in _planes(self.spec, image)]
 
     def compared(self, own: list[_Local], reference: list[_Local]) -> float:
         pairs = zip(own, reference, strict=True)
         return float(np.mean([_ssim(*pair) for pair in pairs]))
-
-
-class SsimY(Ssim):
-    """SSIM on rounded Y."""
-
-    _channels = "y"
 
 
 class MsSsim(FullReference):
@@ -126,9 +103,11 @@ def _halved(y: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
 
 
-def _planes(spec: MetricSpec, channels: str, image: Pixels) -> list[np.ndarray]:
-    """Each channel (H, W) float32 in 0 to 255: red, green and blue, or studio-range Y."""
-    if spec.options.get("channels", channels) == "y":
+def _planes(spec: MetricSpec, image: Pixels) -> list[np.ndarray]:
+    """Each channel (H, W) float32 in 0 to 255: red, green and blue, or studio-range Y, which
+    metrics take that have no choice."""
+    choice = spec.accepts.get("channels")
+    if choice is None or spec.options.get("channels", choice.default) == "y":
         return [image.ycbcr_y]
     return list(cv2.split(image.planes))
 

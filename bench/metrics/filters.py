@@ -1,8 +1,5 @@
-"""What metrics look at images through: size and border, luma, windows.
-
-torch is imported where a metric's own code needs it, so that those of this room that need none
-start at once.
-"""
+"""What metrics look at images through: size and border, luma, windows; without torch, so that
+metrics that need none start at once."""
 
 from __future__ import annotations
 
@@ -24,9 +21,8 @@ from bench.files.images import to_tensor
 if TYPE_CHECKING:
     from torch import Tensor
 
-cv2.setNumThreads(
-    1
-)  # images are shared out among processes, and a pool of threads survives no fork
+# Images are shared out among processes, and a pool of threads survives no fork.
+cv2.setNumThreads(1)
 
 _SEED = 123
 
@@ -105,12 +101,8 @@ def check_image(spec: MetricSpec, image: Tensor | Pixels) -> None:
 
 
 class FullReference(ABC):
-    """A metric that compares what it sees of an image with what it sees of its HR image; an
-    implementation of `bench.base.types.Metric`.
-
-    Attributes:
-        sees_pixels: whether it takes `Pixels`, too; it works on the CPU then.
-    """
+    """A `bench.base.types.Metric` that compares what it sees of an image with what it sees of its
+    HR image; one that `sees_pixels` takes `Pixels`, too, and works on the CPU then."""
 
     sees_pixels = True
 
@@ -180,11 +172,9 @@ def exact() -> Iterator[None]:
 
 @cache
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
-    """An odd number of taps of a Gaussian window, sigma in pixels, scaled to pyiqa's sum.
-
-    pyiqa rounds its 2-D window to float32, so its sum differs from 1 by about 1e-8; in a flat
-    area the sign of `x - mean` hangs on that difference, so it is kept.
-    """
+    """An odd number of taps of a Gaussian window, sigma in pixels, scaled to pyiqa's sum: its 2-D
+    window is rounded to float32, and in a flat area the sign of `x - mean` hangs on the 1e-8 by
+    which that differs from 1."""
     half = (size - 1) // 2
     line = [math.exp(-(k * k) / (2.0 * sigma * sigma)) for k in range(-half, half + 1)]
     window = np.outer(line, line)

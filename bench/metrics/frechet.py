@@ -1,4 +1,5 @@
-"""Distances between two sets of features, Frechet (FID) and kernel (KID), and how far they overlap.
+"""Distances between two sets of features, Frechet (FID) and kernel (KID), and how far they overlap;
+which scores of sets may be compared.
 
 Features are numpy (n, d) float64, a row per image in any order; DataError where a set has fewer
 than two, or the sets different d.
@@ -6,11 +7,14 @@ than two, or the sets different d.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from bench.base.errors import DataError
+from bench.base.types import MetricSpec
 
 Features = NDArray[np.float64]
 
@@ -48,6 +52,8 @@ def covered(x: Features, by: Features, k: int = 3) -> float:
     Precision of x with reference `by`, recall the other way round (Kynkaanniemi et al., NeurIPS
     2019); DataError for k rows or fewer.
     """
+    from scipy.spatial.distance import cdist
+
     x, by = _checked(x, by)
     if len(by) <= k:
         raise DataError(f"precision and recall need {k + 1} images on each side, got {len(by)}")
@@ -84,3 +90,34 @@ def _mean_within(x: Features) -> float:
 def _kernel_sum(x: Features, y: Features) -> float:
     parts = (x[start : start + _ROWS] @ y.T for start in range(0, len(x), _ROWS))
     return float(sum(np.power(part / x.shape[1] + 1, 3).sum() for part in parts))
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """What each of the two sets held: images, and feature vectors, one per image or patch."""
+
+    images: int
+    rows: int
+
+
+def incomparable(spec: MetricSpec, here: int | None, there: int | None) -> str:
+    """Why two scores of whole sets of so many images, or patches, may not be compared; "" when
+    they may; None where a number is not stated."""
+    if spec.kind != "set" or spec.unbiased or (here is not None and here == there):
+        return ""
+    if here is None or there is None:
+        known = f" (n = {here or there} {'there' if here is None else 'here'})"
+        unknown = "here" if here is None else "there"
+        return f"{spec.title} depends on n, which is not stated {unknown}{known}"
+    return f"{spec.title} depends on n: {here} here, {there} there"
+
+
+def stacked(sets: Sequence[Sequence[Features]]) -> tuple[list[Features], SetSize]:
+    """(rows, d) of features for each of two sets, from its images' (d,) or (k, d), and their size;
+    DataError where they have different numbers of rows."""
+    arrays = [np.concatenate([np.atleast_2d(rows) for rows in features]) for features in sets]
+    sizes = {SetSize(len(features), len(a)) for features, a in zip(sets, arrays, strict=True)}
+    if len(sizes) != 1:
+        counts = " and ".join(str(len(array)) for array in arrays)
+        raise DataError(f"the SR and the HR set have different numbers of features: {counts}")
+    return arrays, sizes.pop()

@@ -1,11 +1,10 @@
-"""FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize.
-
-The network is the TorchScript one that clean-fid loads; only where its file is found differs:
-bench.remote.weights, not /tmp. Distances are our own (bench.metrics.frechet).
-"""
+"""FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize and
+TorchScript network, whose file is ours; distances are our own, too (bench.metrics.frechet)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,18 +23,26 @@ from bench.remote import weights
 _CROPS_AT_ONCE = 16
 
 
-class _InceptionSet:
-    """A `bench.base.types.SetMetric` but for its distance of (n_sr, 2048) from (n_hr, 2048)."""
+class InceptionSet:
+    """A `bench.base.types.SetMetric`: a distance of (n_sr, 2048) from (n_hr, 2048), of images, or
+    of their crops where the spec has a `patch`."""
 
-    def __init__(self, spec: MetricSpec, device: str) -> None:
-        self.spec, self.device = spec, device
+    def __init__(self, spec: MetricSpec, device: str, distance: Callable[..., float]) -> None:
+        self.spec, self.device, self.distance = spec, device, distance
         folder = weights.place(spec.weights[0]).parent
         self._network = InceptionV3W(str(folder), download=False).to(device).eval()
         self._resize = build_resizer("clean")
 
     def features(self, image: Tensor) -> Features:
-        """(1, 3, H, W) float32 in [0, 1] -> pool features, numpy (2048,) float64."""
-        return self._vectors(to_uint8(image)[None])[0]
+        """(1, 3, H, W) float32 in [0, 1] -> pool features, numpy (2048,) float64; of every crop
+        (crops, 2048), of which the network sees `_CROPS_AT_ONCE` together, whatever else is scored.
+        """
+        check_image(self.spec, image)
+        if "patch" not in self.spec.options:
+            return self._vectors(to_uint8(image)[None])[0]
+        crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])
+        starts = range(0, len(crops), _CROPS_AT_ONCE)
+        return np.concatenate([self._vectors(crops[k : k + _CROPS_AT_ONCE]) for k in starts])
 
     def _vectors(self, crops: NDArray[np.uint8]) -> Features:
         """(k, h, w, 3) uint8 -> (k, 2048)."""
@@ -46,42 +53,10 @@ class _InceptionSet:
         return values.double().cpu().numpy()
 
 
-class _PatchSet(_InceptionSet):
-    """Features of an image's crops instead of the image's."""
-
-    def features(self, image: Tensor) -> Features:
-        """(1, 3, H, W) float32 in [0, 1] -> pool features of every crop, (crops, 2048) float64.
-
-        The network sees `_CROPS_AT_ONCE` crops of one image together, whatever else is scored.
-        """
-        check_image(self.spec, image)
-        crops = grid(to_uint8(image), self.spec.options["patch"], self.spec.options["stride"])
-        starts = range(0, len(crops), _CROPS_AT_ONCE)
-        return np.concatenate([self._vectors(crops[k : k + _CROPS_AT_ONCE]) for k in starts])
-
-
-class Fid(_InceptionSet):
-    distance = staticmethod(frechet_distance)
-
-
-class Kid(_InceptionSet):
-    distance = staticmethod(kernel_distance)
-
-
-class Precision(_InceptionSet):
-    distance = staticmethod(covered)
-
-
-class Recall(_InceptionSet):
-    distance = staticmethod(lambda sr_features, hr_features: covered(hr_features, sr_features))
-
-
-class PatchFid(_PatchSet, Fid):
-    pass
-
-
-class PatchKid(_PatchSet, Kid):
-    pass
+Fid = partial(InceptionSet, distance=frechet_distance)
+Kid = partial(InceptionSet, distance=kernel_distance)
+Precision = partial(InceptionSet, distance=covered)
+Recall = partial(InceptionSet, distance=lambda sr, hr: covered(hr, sr))
 
 
 def grid(pixels: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:

@@ -1,8 +1,5 @@
-"""NIQE with the official parameters, equal to pyiqa's `niqe` and many times as fast.
-
-Mittal, Soundararajan, Bovik, "Making a completely blind image quality analyzer", IEEE SPL 2013.
-The luma is the full-range one (pyiqa's choice, which published Real-ISR numbers share).
-"""
+"""NIQE (Mittal, Soundararajan, Bovik, IEEE SPL 2013) with the official parameters and full-range
+luma, equal to pyiqa's `niqe` and many times as fast."""
 
 from __future__ import annotations
 

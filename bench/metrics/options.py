@@ -17,11 +17,8 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})
 
 
 def parse(name: str) -> tuple[str, dict[str, str]]:
-    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}).
-
-    Raises:
-        UnknownName: these hold no list of options, or one option twice.
-    """
+    """What is before and in the parentheses: ("psnr_y", {"crop_border": "4"}); UnknownName: these
+    hold no list of options, or one option twice."""
     if name.count("(") > name.count(")"):
         raise _malformed(name, name)
     if not name.endswith(")"):
@@ -43,10 +40,7 @@ def _malformed(name: str, part: str) -> UnknownName:
 
 def with_options(spec: MetricSpec, given: Mapping[str, str]) -> MetricSpec:
     """The metric with options, which its name and title show; those that say the default are none.
-
-    Raises:
-        UnknownName: it has no such option, or the value is not of its kind.
-    """
+    UnknownName: it has no such option, or the value is not of its kind."""
     values = {option: _value(spec, option, text) for option, text in sorted(given.items())}
     chosen = {key: value for key, value in values.items() if value != spec.accepted[key].default}
     if not chosen:
@@ -68,46 +62,36 @@ def with_options(spec: MetricSpec, given: Mapping[str, str]) -> MetricSpec:
 def told(name: str, option: MetricOption) -> str:
     """An option in one line."""
     about = f"; {option.means}" if option.means else ""
-    return f"{name}: {_kind(option)}, default {_text(option.default)}{about}"
+    return f"{name}: {_kind(option)[0]}, default {_text(option.default)}{about}"
 
 
 def _value(spec: MetricSpec, option: str, text: str) -> OptionValue:
-    accepted = spec.accepted
+    accepted, metric = spec.accepted, f"metric '{printable(spec.name)}'"
     if option not in accepted:
         known = "; ".join(told(name, each) for name, each in accepted.items())
-        raise UnknownName(
-            f"metric '{printable(spec.name)}': unknown option '{printable(option)}'; "
-            f"{f'expected {known}' if known else 'it has none'}"
-        )
-    value = _read(accepted[option], text)
+        expected = f"expected {known}" if known else "it has none"
+        raise UnknownName(f"{metric}: unknown option '{printable(option)}'; {expected}")
+    expected, read = _kind(accepted[option])
+    value = read(text)
     if value is None:
-        raise UnknownName(
-            f"metric '{printable(spec.name)}': option {option}: expected "
-            f"{_kind(accepted[option])}, found '{printable(text[:_SHOWN])}'"
-        )
+        found = printable(text[:_SHOWN])
+        raise UnknownName(f"{metric}: option {option}: expected {expected}, found '{found}'")
     return value
 
 
-def _read(option: MetricOption, text: str) -> OptionValue | None:
-    """The value that a text stands for; None where it stands for none."""
-    if type(option.default) in _KINDS:
-        return _KINDS[type(option.default)][1](text)
-    known = text in option.choices if option.choices else _WORD.fullmatch(text)
-    return text if known else None
-
-
-def _kind(option: MetricOption) -> str:
-    if type(option.default) in _KINDS:
-        return _KINDS[type(option.default)][0]
-    return " or ".join(option.choices) or "a word"
+def _kind(option: MetricOption) -> tuple[str, Callable[[str], OptionValue | None]]:
+    """How its values are called, and read: None where a text stands for none."""
+    if option.choices:
+        return " or ".join(option.choices), lambda text: text if text in option.choices else None
+    return _KINDS[type(option.default)]
 
 
 _KINDS: dict[type, tuple[str, Callable[[str], OptionValue | None]]] = {
     bool: ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
     int: ("a whole number from 0", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
     float: ("a number", lambda text: float(text) if _DECIMAL.fullmatch(text) else None),
+    str: ("a word", lambda text: text if _WORD.fullmatch(text) else None),
 }
-"""How the values of a type are called, and read; words are not among them."""
 
 
 def _text(value: OptionValue) -> str:

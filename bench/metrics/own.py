@@ -1,14 +1,12 @@
-"""A metric in one Python file of the user's: `score(sr, hr)`, or `score(sr)` without reference.
-
-What it is is read from the source; the file is run by the processes that score.
-"""
+"""A metric in one Python file of the user's, `score(sr, hr)` or `score(sr)` without reference; what
+it is is read from its source, which the processes that score run."""
 
 from __future__ import annotations
 
 import ast
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.base.errors import CardError, ImageError, Unavailable
 from bench.base.hashing import file_sha256
@@ -30,12 +28,12 @@ def spec_of(file: Path) -> MetricSpec:
     doc = ast.get_docstring(function) or ""
     directions = {word.lower() for word in _DIRECTION.findall(doc)}
     if len(directions) != 1:
-        raise CardError(
-            f"{printable(file)}:{function.lineno}: expected 'higher is better' or 'lower is "
-            f"better' in the docstring of score, found {'both' if directions else 'neither'}"
-        )
+        found = "both" if directions else "neither"
+        expected = "expected 'higher is better' or 'lower is better' in the docstring of score"
+        raise CardError(f"{printable(file)}:{function.lineno}: {expected}, found {found}")
     better = cast(Better, directions.pop())
     modules = own_code.hashes(file)
+    own: dict[str, Any] = {"better": better, "sha256": file_sha256(file)}
     return MetricSpec(
         name=printable(file.name),
         title=printable(file.stem),
@@ -45,11 +43,7 @@ def spec_of(file: Path) -> MetricSpec:
         source=printable(file.name),
         factory="bench.metrics.own:OwnMetric",
         licence="unknown",
-        options={
-            "better": better,
-            "sha256": file_sha256(file),
-            **({"modules": modules} if modules else {}),
-        },
+        options=own | ({"modules": modules} if modules else {}),
         file=file,
     )
 
@@ -60,10 +54,8 @@ def _function(file: Path) -> ast.FunctionDef:
     try:
         tree = ast.parse(file.read_bytes())
     except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise CardError(
-            f"{printable(file)}: expected a metric file, cannot read one ({reason})"
-        ) from error
+        found = f"cannot read one ({error.strerror or 'unreadable'})"
+        raise CardError(f"{printable(file)}: expected a metric file, {found}") from error
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = printable(getattr(error, "msg", None) or error)
@@ -81,10 +73,8 @@ def _needs_hr(file: Path, function: ast.FunctionDef) -> bool:
     arguments = function.args
     count = len(arguments.posonlyargs + arguments.args) - len(arguments.defaults)
     if count not in (1, 2) or None in arguments.kw_defaults:
-        raise CardError(
-            f"{printable(file)}:{function.lineno}: expected score(sr, hr) or score(sr), found "
-            f"score({printable(ast.unparse(arguments))})"
-        )
+        found = f"expected score(sr, hr) or score(sr), found score({ast.unparse(arguments)})"
+        raise CardError(f"{printable(file)}:{function.lineno}: {printable(found)}")
     return count == 2
 
 
@@ -104,10 +94,8 @@ class OwnMetric:
         return hr.to(self.device)
 
     def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
-        """The function's number of its own copies of the images.
-
-        Unavailable says what it raised, ImageError that what it gives is no number.
-        """
+        """The function's number of its own copies of the images; Unavailable says what it raised,
+        ImageError that what it gives is no number."""
         from bench.metrics.filters import exact
 
         images = [sr.to(self.device), prepared] if self.spec.reference else [sr.to(self.device)]
@@ -116,8 +104,6 @@ class OwnMetric:
         try:
             return float(found)
         except (TypeError, ValueError, RuntimeError) as error:
-            line = self._score.__code__.co_firstlineno
-            raise ImageError(
-                f"{printable(self.spec.file)}:{line}: expected a number from score, found "
-                f"{type(found).__name__}"
-            ) from error
+            place = f"{printable(self.spec.file)}:{self._score.__code__.co_firstlineno}"
+            what = f"expected a number from score, found {type(found).__name__}"
+            raise ImageError(f"{place}: {what}") from error

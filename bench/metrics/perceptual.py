@@ -1,7 +1,5 @@
-"""Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download.
-
-What depends on the reference image or on nothing but the weights is computed once.
-"""
+"""Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download; what depends
+on the reference image or the weights alone is computed once."""
 
 from __future__ import annotations
 
@@ -23,11 +21,7 @@ NEED_TEXTURE = ("vif", "cw_ssim")
 
 
 class PyiqaMetric:
-    """Any per-image metric of pyiqa; a `bench.base.types.Metric`.
-
-    Attributes:
-        net: pyiqa's network, on the device, without gradients.
-    """
+    """Any per-image metric of pyiqa; a `bench.base.types.Metric`. `net` is pyiqa's network."""
 
     def __init__(self, spec: MetricSpec, device: str, **options: Any) -> None:
         self.spec, self.device = spec, device
@@ -102,11 +96,9 @@ class ClipIqa(PyiqaMetric):
 
 
 class OnBackbone(PyiqaMetric):
-    """A network on backbones of timm, each from the weights `NAME.safetensors` on the spec.
-
-    One that has none there is left untrained: the network's own checkpoint is loaded strictly and
-    holds every parameter of it, so what pyiqa would download would be overwritten at once.
-    """
+    """A network on backbones of timm, each from the weights `NAME.safetensors` on the spec; one
+    that has none there is left untrained: the network's own checkpoint holds all of its parameters
+    and is loaded strictly."""
 
     def __init__(self, spec: MetricSpec, device: str) -> None:
         import timm

@@ -1,8 +1,5 @@
-"""Building pyiqa's metrics, and knowing which files they read.
-
-pyiqa downloads what it misses in the middle of the work and verifies nothing. Here a download
-fails with its address.
-"""
+"""Building pyiqa's metrics, and knowing which files they read. pyiqa downloads what it misses in
+the middle of the work and verifies nothing; here that fails with its address."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ import contextlib
 import io
 import logging
 import os
+import re
+import shlex
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -38,19 +37,14 @@ Downloader = Callable[..., None]
 
 def build(spec: MetricSpec, device: str, options: dict[str, Any]) -> Any:
     """pyiqa's network for a metric, silent, frozen and in evaluation mode; never downloads.
-
-    Raises:
-        Unavailable: pyiqa wants a file that is not there, or a package.
-        WeightsError: a file is not what pyiqa expects.
-    """
+    Unavailable: pyiqa wants a package or file that is not there; WeightsError: a file is not what
+    it expects."""
     return _build(spec, device, options, _refuse)[0]
 
 
 def find_files(spec: MetricSpec, fetching: bool = False) -> None:
-    """Build a metric that our catalogue does not describe and keep which files it read.
-
-    `fetching` lets pyiqa download them, by our checked downloads. Raises as `build`.
-    """
+    """Build a metric that our catalogue does not describe and keep which files it read; `fetching`
+    lets pyiqa download them, by our checked downloads. Raises as `build`."""
     record_files(spec, _build(spec, "cpu", {}, _download_to if fetching else _refuse)[1])
 
 
@@ -67,10 +61,23 @@ def _build(
         raise
     except ImportError as error:
         package = error.name or str(error)
-        raise Unavailable(f"{spec.name} needs the package {package}; install it") from error
+        mend = f"install it: pip install {shlex.quote(package.partition('.')[0])}"
+        raise Unavailable(f"{spec.name} needs the package {package}; {mend}") from error
     except Exception as error:
-        raise WeightsError(_not_built(spec, error)) from error
+        if address := _wanted(error):
+            _refuse(address)
+        cause = [*str(error).strip().splitlines(), type(error).__name__][0]
+        raise WeightsError(f"pyiqa could not build {spec.pyiqa_name}: {cause}") from error
     return model.net.requires_grad_(False).eval(), read
+
+
+def _wanted(error: BaseException | None) -> str:
+    """The address of the file that a hub's library could not get: its causes name it."""
+    while error is not None:
+        if found := re.search(r"https?://\S+/resolve/[^\s:]+", str(error)):
+            return found[0]
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 @contextlib.contextmanager
@@ -122,8 +129,3 @@ def _refuse(source: Any, *_: Any, **__: Any) -> None:
 
 def _download_to(url: str, target: str, *_: Any, **__: Any) -> None:
     fetch_file(weight_at(Path(os.path.relpath(target, weights.torch_home())), url))
-
-
-def _not_built(spec: MetricSpec, error: Exception) -> str:
-    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"pyiqa could not build {spec.pyiqa_name}: {cause}"

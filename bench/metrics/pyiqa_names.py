@@ -1,7 +1,5 @@
-"""Any per-image metric of pyiqa by its own name, and the files that it was seen to read.
-
-What pyiqa has is read from its files without importing it, since that imports torch.
-"""
+"""Any per-image metric of pyiqa by its own name, and the files that it was seen to read; pyiqa's
+own table is read without importing it, since that imports torch."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ import ast
 import importlib.util
 import json
 import os
+import runpy
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
@@ -113,20 +112,15 @@ def _folder() -> Path:
 def _configs() -> Registry[_Config]:
     """pyiqa's own table of metrics."""
     path = _folder() / "default_model_configs.py"
-    spec = importlib.util.spec_from_file_location("_pyiqa_configs", path)
-    if spec is None or spec.loader is None:
+    if not path.is_file():
         raise Unavailable(f"pyiqa's table of metrics cannot be read at {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    configs = module.DEFAULT_CONFIGS.items()
+    configs = runpy.run_path(str(path))["DEFAULT_CONFIGS"].items()
     return Registry("metric", (_Config(PREFIX + own, c) for own, c in configs), listed=False)
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[str, MetricOption]]:
-    """Parameters of a network whose defaults are numbers, words or truths.
-
-    Not those that name files, nor the one that leaves its weights at random.
-    """
+    """Parameters of a network whose defaults are numbers, words or truths; not those that name
+    files, nor the one that leaves its weights at random."""
     defaults = _parameters(config["type"])
     for name, default in {**defaults, **config}.items():
         random = name.startswith("pretrained") and isinstance(default, bool)
@@ -146,12 +140,12 @@ def _parameters(network: str) -> dict[str, Any]:
 
 
 def _defaults(network: ast.AST) -> dict[str, Any]:
-    makers = [n for n in ast.walk(network) if getattr(n, "name", "") == "__init__"]
-    if not makers or not isinstance(makers[0], ast.FunctionDef):
-        return {}
-    arguments = makers[0].args
-    pairs = [
-        *zip(reversed(arguments.args), reversed(arguments.defaults), strict=False),
-        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
-    ]
-    return {name.arg: default.value for name, default in pairs if isinstance(default, ast.Constant)}
+    for node in ast.walk(network):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            own = node.args
+            pairs = [
+                *zip(reversed(own.args), reversed(own.defaults), strict=False),
+                *zip(own.kwonlyargs, own.kw_defaults, strict=True),
+            ]
+            return {name.arg: d.value for name, d in pairs if isinstance(d, ast.Constant)}
+    return {}

@@ -105,15 +105,10 @@ def _alike(x: Tensor, y: Tensor, constant: float) -> Tensor:
 
 
 class _Bank(NamedTuple):
-    """Log-Gabor filters of one image size.
-
-    Attributes:
-        filters: (4, 4, H, W) complex64 with no imaginary part, orientation then scale: transfer
-            functions, zero frequency first. The real part of a response is the even-symmetric
-            filter's, the imaginary part the odd one's.
-        noise: (4,) float: threshold of an orientation over the median amplitude of its finest
-            scale (Kovesi's noise compensation depends on the filters alone but for that).
-    """
+    """Log-Gabor filters of one image size: (4, 4, H, W) complex64 with no imaginary part,
+    orientation then scale, zero frequency first. The real part of a response is the even-symmetric
+    filter's, the imaginary part the odd one's. `noise` (4,) float is the threshold of an
+    orientation over the median amplitude of its finest scale."""
 
     filters: Tensor
     noise: tuple[float, ...]

@@ -1,7 +1,4 @@
-"""Measured means beside published ones: the difference, the noise floor, and what is unlike.
-
-The noise floor is the half-width of the 95 % interval of the mean.
-"""
+"""Measured means beside published ones: the difference, the noise floor, and what is unlike."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.base.types import MetricSpec
-from bench.metrics.sets import incomparable
+from bench.metrics.frechet import incomparable
 from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
@@ -26,14 +23,9 @@ PublishedVerdict = Literal[
 
 @dataclass(frozen=True)
 class Against:
-    """One published value, as printed, beside ours.
-
-    Attributes:
-        difference: measured - published; None where nothing was measured.
-        noise: 95 % half-width of the mean, None where unknown; `noise_of` says whose scores.
-        unlike: why the two may not be compared; empty where they may.
-        protocol: by which it was made, what is known to differ, or is not stated and may.
-    """
+    """One published value, as printed, beside ours: measured - published, and the 95 % half-width
+    of the mean by the scores of `noise_of`; None where there is none. `unlike` is why the two may
+    not be compared, `protocol` by which it was made, what is known to differ or may."""
 
     source: str
     table: str
@@ -58,15 +50,12 @@ def against(results: Results) -> list[Against]:
         (row["dataset"], row["metric"], row["method"]): row
         for row in summarize(results).to_dict("records")
     }
-    floor = noise_floor()
-    found = []
-    for source in sources():
-        for own in product(results.datasets, results.metrics, results.methods):
-            cell = cells[own[0].name, own[1].name, own[2].name]
-            for row in source.rows_of(*own):
-                noise = _noise(results, *own, floor.get((row.dataset, own[1].name)))
-                found.append(_compare(results, source, row, own, cell, noise))
-    return found
+    return [
+        _compare(results, source, row, own, cells[own[0].name, own[1].name, own[2].name])
+        for source in sources()
+        for own in product(results.datasets, results.metrics, results.methods)
+        for row in source.rows_of(*own)
+    ]
 
 
 def _compare(
@@ -75,13 +64,13 @@ def _compare(
     row: PublishedRow,
     own: tuple[Item, MetricSpec, Item],
     cell: Mapping[Any, Any],
-    noise: tuple[float | None, str],
 ) -> Against:
     dataset, metric, method = own
     known = source.card.datasets[row.dataset]
     n = int(cell["n"])
     measured = float(cell["mean"]) if n else None
     difference = None if measured is None else measured - float(row.value)
+    noise, noise_of = _noise(results, *own, noise_floor().get((row.dataset, metric.name)))
     unlike = [*_unlike(results, source, row, dataset, metric, n)] if n else [str(cell["reason"])]
     protocols = {
         row.dataset: known.protocol,
@@ -97,21 +86,19 @@ def _compare(
         published=str(row.value),
         measured=measured,
         difference=difference,
-        noise=noise[0],
-        noise_of=noise[1],
+        noise=noise,
+        noise_of=noise_of,
         n=n,
         published_n=known.images,
-        verdict=_verdict(difference, noise[0], bool(unlike)),
+        verdict=_verdict(difference, noise, bool(unlike)),
         unlike=tuple(unlike),
         protocol=tuple(f"{name}: {text}" for name, text in protocols.items() if text),
     )
 
 
 def _verdict(difference: float | None, noise: float | None, unlike: bool) -> PublishedVerdict:
-    if difference is None:
-        return "not measured"
-    if unlike:
-        return "not comparable"
+    if difference is None or unlike:
+        return "not measured" if difference is None else "not comparable"
     if noise is None:
         return "noise unknown"
     return "within noise" if abs(difference) <= noise else "beyond noise"
@@ -120,8 +107,8 @@ def _verdict(difference: float | None, noise: float | None, unlike: bool) -> Pub
 def _unlike(
     results: Results, source: Source, row: PublishedRow, dataset: Item, metric: MetricSpec, n: int
 ) -> Iterator[str]:
-    known = source.card.datasets[row.dataset]
-    protocol = results.provenance.get("suite", {}).get("protocol", "")
+    known, told = source.card.datasets[row.dataset], results.provenance
+    protocol = told.get("suite", {}).get("protocol", "")
     if protocol not in ("", source.card.protocol):
         yield f"protocol {protocol} here, {source.card.protocol} there"
     if metric.name != base_name(metric):
@@ -132,28 +119,21 @@ def _unlike(
         yield incomparable(metric, n, None)
     if dataset.name.startswith("folder:") and not known.manifest_sha256:
         yield "a folder of images: its name alone does not make it the source's test set"
-    ours = results.provenance.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
+    ours = told.get("datasets", {}).get(dataset.name, {}).get("manifest_sha256", "")
     if known.manifest_sha256 and ours != known.manifest_sha256:
         yield f"other images: manifest {ours[:12] or 'unknown'}, not {known.manifest_sha256[:12]}"
-    if results.provenance.get("metrics", {}).get(metric.name, {}).get("substituted"):
+    if told.get("metrics", {}).get(metric.name, {}).get("substituted"):
         yield f"{metric.title} was computed with substituted weights"
 
 
 def _noise(
-    results: Results,
-    dataset: Item,
-    metric: MetricSpec,
-    method: Item,
-    logged: tuple[float, int] | None,
+    results: Results, dataset: Item, metric: MetricSpec, method: Item, logged: Any
 ) -> tuple[float | None, str]:
     """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
     row = common_scores(results, dataset.name, metric)
-    known = method.name in row.methods
-    values = row.values[:, row.methods.index(method.name)] if known else np.empty(0)
-    if len(values) >= MIN_IMAGES and np.isfinite(values).all():
-        half = float(bootstrap(values[:, None]).half_width()[0])
+    values = row.values[:, [name == method.name for name in row.methods]]
+    if values.size >= MIN_IMAGES and np.isfinite(values).all():
+        half = float(bootstrap(values).half_width()[0])
         if np.isfinite(half):
             return half, "these scores"
-    if logged is not None:
-        return logged[0], f"OSEDiff's log, n = {logged[1]}"
-    return None, ""
+    return (logged[0], f"OSEDiff's log, n = {logged[1]}") if logged else (None, "")

@@ -1,11 +1,7 @@
 """How sure a mean and a rank are: bootstrap over images; Wilcoxon's test and Holm's correction.
 
-Images are resampled with replacement, all methods on the same resamples. Intervals of means come
-from the symmetric bootstrap-t (Hall, Annals of Statistics 1988; see docs/statistics.md):
-
-    t* = (mean* - mean) / (sd* / sqrt(n)),   interval = mean +- q95(|t*|) sd / sqrt(n).
-
-A resample of one value drawn n times knows no standard error: its |t*| is infinite.
+Intervals of means come from the symmetric bootstrap-t (Hall, Annals of Statistics 1988; see
+docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (sd* / sqrt(n)).
 """
 
 from __future__ import annotations
@@ -40,10 +36,10 @@ class Bootstrap:
     means: NDArray[np.float32]
     t: NDArray[np.float32]
 
-    def half_width(self, confidence: float = CONFIDENCE) -> Array:
+    def half_width(self) -> Array:
         """(k,) half-widths of the intervals of the means; infinite where the values bound none."""
         with np.errstate(invalid="ignore"):
-            quantile = np.quantile(self.t, confidence, axis=0)
+            quantile = np.quantile(self.t, CONFIDENCE, axis=0)
             width = np.where(np.isnan(quantile), np.inf, quantile) * self.error
         return np.where(self.error > 0, width, 0.0)
 
@@ -108,18 +104,16 @@ def _tied_signed_rank(differences: Array) -> Array:
     """The test over all 2^n signs, as scipy's permutations, which take seconds for a column."""
     sizes = np.where(differences == 0, np.nan, np.abs(differences))
     ranks = np.nan_to_num(stats.rankdata(sizes, axis=0, nan_policy="omit"))
-    count = len(differences)
-    signs = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    n = len(differences)
+    signs = np.arange(2**n)[:, None] >> np.arange(n) & 1
     null, seen = signs @ ranks, ((differences > 0) * ranks).sum(axis=0)
     tails = np.minimum((null >= seen).mean(axis=0), (null <= seen).mean(axis=0))
     return np.minimum(1.0, 2 * tails)
 
 
 def corrected(p: Array) -> Array:
-    """Holm's step-down p-values of a family (Scandinavian Journal of Statistics 1979).
-
-    A comparison without a test is NaN, counts, and stays NaN.
-    """
+    """Holm's step-down p-values of a family (Scandinavian Journal of Statistics 1979); a comparison
+    without a test is NaN, counts, and stays NaN."""
     untested = np.isnan(p)
     order = np.argsort(np.where(untested, 1.0, p), kind="stable")
     adjusted = np.empty(len(p))
@@ -129,11 +123,9 @@ def corrected(p: Array) -> Array:
 
 
 def holm_confidence(p: Array, alpha: float) -> Array:
-    """Confidence of each interval of a family that leaves out zero exactly where Holm rejects.
-
-    A rejected p has the level that Holm held it against, all others that of the first of them;
-    NaN, a comparison without a test, counts.
-    """
+    """Confidence of each interval of a family that leaves out zero exactly where Holm rejects: a
+    rejected p has the level that it was held against, all others that of the first of them; NaN, a
+    comparison without a test, counts."""
     order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
     factors = np.arange(len(p), 0, -1)
     kept = ~(p[order] * factors < alpha)
@@ -144,12 +136,8 @@ def holm_confidence(p: Array, alpha: float) -> Array:
 
 
 def rank_probabilities(means: Array | NDArray[np.float32], better: Better) -> Array:
-    """How often each method takes each rank in (R, k) resampled means of k methods.
-
-    Returns:
-        (k, k): row i holds method i's probabilities of rank 1, 2, ...; equal means share the
-        better rank.
-    """
+    """(k, k) of (R, k) resampled means of k methods: row i holds method i's probabilities of rank
+    1, 2, ...; equal means share the better rank."""
     signed = means if better == "lower" else -means
     ranks = (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
     size = means.shape[1]

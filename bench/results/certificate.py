@@ -31,10 +31,8 @@ class Line(Card):
 
 
 class Certificate(Card):
-    """What was compared with what, where and when (UTC, YYYY-MM-DD).
-
-    `prints` are metric -> hash of its fingerprint then: another version is not certified.
-    """
+    """What was compared with what, where and when (UTC, YYYY-MM-DD); `prints` are metric -> hash of
+    its fingerprint then: another version is not certified."""
 
     source: str
     title: str

@@ -32,14 +32,9 @@ FLAT = 1e-9
 
 @dataclass(frozen=True)
 class Paired:
-    """k columns of n differences; each array (k,).
-
-    Attributes:
-        other, above: how many of them are not zero, and above it.
-        size: the largest of them without its sign.
-        one_size: whether all that are not zero have it.
-        mean, error, skew: their mean, its standard error, and their skewness.
-    """
+    """k columns of n differences; each array (k,): how many of them are not zero, and above it; the
+    largest without its sign, and whether all that are not zero have that size; their mean, its
+    standard error, and their skewness."""
 
     n: int
     other: NDArray[np.int64]
@@ -54,17 +49,16 @@ class Paired:
         """(k,) two-sided p-values of "the mean is zero"; NaN where too few images differ."""
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.nan_to_num(np.abs(self.mean) / self.error, posinf=0.0)
-        far = _transformed(t, self._slope(-np.sign(self.mean)))
+        b = self._slope(-np.sign(self.mean))
+        far = t - b * t**2 + b**2 * t**3 / 3 - b / 2
         p = 2 * stats.t.sf(np.clip(far, 0, t), self.n - 1)
         fewer = np.minimum(self.above, self.other - self.above)
         sign = np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
         return np.where(too_few(self.other), np.nan, np.where(self.one_size, sign, p))
 
     def interval(self, confidence: float | Array = CONFIDENCE) -> tuple[Array, Array]:
-        """(k,) ends of the intervals of the means: without zero exactly where p < 1 - confidence.
-
-        Infinite where the differences bound none; NaN where too few of them are not zero.
-        """
+        """(k,) ends of the intervals of the means, without zero exactly where p < 1 - confidence;
+        infinite where the differences bound none, NaN where too few of them are not zero."""
         edge = (1 - np.asarray(confidence)) / 2
         with np.errstate(over="ignore"):
             needed = stats.t.isf(edge, self.n - 1)
@@ -76,18 +70,13 @@ class Paired:
         most = np.nan_to_num(stats.beta.isf(edge, self.above + 1, below), nan=1.0)
         low = np.where(self.one_size, scale * (2 * least - 1), low)
         high = np.where(self.one_size, scale * (2 * most - 1), high)
-        return np.where(too_few(self.other), np.nan, low), np.where(
-            too_few(self.other), np.nan, high
-        )
+        few = too_few(self.other)
+        return np.where(few, np.nan, low), np.where(few, np.nan, high)
 
     def _slope(self, tail: float | Array) -> Array:
         """(k,) b for a tail above (1) or below (-1) the mean."""
         skew = np.maximum(0.0, tail * self.skew + HIDDEN / self.n)
         return np.asarray(skew / (3 * np.sqrt(self.n)))
-
-
-def _transformed(t: Array, b: Array) -> Array:
-    return t - b * t**2 + b**2 * t**3 / 3 - b / 2
 
 
 def _inverse(h: Array, b: Array) -> Array:
@@ -138,11 +127,7 @@ def by_group(values: Array, groups: NDArray[np.int64] | None) -> Array:
 
 def numbered(images: Iterable[str], photographs: Mapping[str, str]) -> NDArray[np.int64] | None:
     """The groups of `by_group` for images, of which some name their photograph."""
-    keys = [
-        (known, photographs.get(image, image))
-        for image in images
-        for known in [image in photographs]
-    ]
+    keys = [(image in photographs, photographs.get(image, image)) for image in images]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return None if len(numbers) == len(keys) else np.array([numbers[key] for key in keys])
 

@@ -1,8 +1,7 @@
 """Which difference a test set can tell apart: known before a run, from a pilot or published scores.
 
-With the standard deviation s of the differences per image, a paired t test at level alpha over k
-comparisons rejects a true difference of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with
-probability POWER.
+With the standard deviation s of the differences per image, a paired t test over k comparisons
+rejects one of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with probability POWER.
 """
 
 from __future__ import annotations
@@ -50,10 +49,8 @@ def typical_spread(differences: NDArray[np.float64]) -> float:
 
 
 def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
-    """Of each dataset and metric per image, over every two methods.
-
-    `results` are what the store knows, the pilot; `sizes` the independent images of each dataset.
-    """
+    """Of each dataset and metric per image, over every two methods: `results` are the pilot, what
+    the store knows, `sizes` the independent images of each dataset."""
     pairs = math.comb(len(results.methods), 2)
     return [
         _one(common_scores(results, dataset.name, metric), sizes[dataset.name], pairs)

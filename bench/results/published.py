@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
@@ -99,29 +99,27 @@ class Source:
 
     def rows_of(self, dataset: Item, metric: MetricSpec, method: Item) -> list[PublishedRow]:
         """The rows that are about these; a dataset goes by any name that the card gives it."""
+        called = {own: (own, *known.names) for own, known in self.card.datasets.items()}
         return [
             row
             for row in self.rows
             if self.card.metrics[row.metric].name == base_name(metric)
             and same_name(self.method_name(row), method)
-            and any(
-                same_name(name, dataset)
-                for name in (row.dataset, *self.card.datasets[row.dataset].names)
-            )
+            and any(same_name(name, dataset) for name in called[row.dataset])
         ]
 
 
 def folder() -> Path:
     """Where the published values are, in an installed package or a checkout; else DataError."""
     package = Path(__file__).parents[1]
-    candidates = (package / "published", package.parent / "results" / "published")
-    for found in candidates:
-        if found.is_dir():
-            return found
-    raise DataError(
-        f"{printable(candidates[1])}: the folder of published values is missing; "
-        "install the package again or work in a whole checkout"
-    )
+    installed, checkout = package / "published", package.parent / "results" / "published"
+    found = installed if installed.is_dir() else checkout
+    if not found.is_dir():
+        raise DataError(
+            f"{printable(found)}: the folder of published values is missing; "
+            "install the package again or work in a whole checkout"
+        )
+    return found
 
 
 def sources() -> tuple[Source, ...]:
@@ -130,11 +128,7 @@ def sources() -> tuple[Source, ...]:
 
 
 def read_source(path: Path) -> Source:
-    """A source from its card.
-
-    Raises:
-        CardError, DataError: the card, or a row, which must have names that the card has.
-    """
+    """A source from its card; CardError, DataError: that, or a row, whose names it must have."""
     card = read_card(path, SourceCard)
     rows = read_rows(path.with_name(card.rows))
     for row, what in product(rows, ("table", "dataset", "metric")):
@@ -145,38 +139,33 @@ def read_source(path: Path) -> Source:
 
 
 def read_rows(path: Path) -> list[PublishedRow]:
-    """Tidy rows of a CSV file with `COLUMNS`.
-
-    Raises:
-        DataError: the file cannot be read, a column is missing, a value is not a number.
-    """
-    found = []
-    for line, row in _records(path, COLUMNS):
-        try:
-            found.append(PublishedRow.model_validate(row))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise DataError(
-                f"{printable(path)}, line {line}: {first['loc'][0]}: {first['msg'].lower()}, "
-                f"found '{printable(first['input'])}'"
-            ) from error
-    return found
+    """Tidy rows of a CSV file with `COLUMNS`; DataError: it cannot be read, a column is missing, a
+    value is no number."""
+    rows = _records(path, COLUMNS)
+    try:
+        return TypeAdapter(list[PublishedRow]).validate_python([row for _, row in rows])
+    except ValidationError as error:
+        first = error.errors()[0]
+        number, field, *_ = first["loc"]
+        raise DataError(
+            f"{printable(path)}, line {rows[int(number)][0]}: {field}: {first['msg'].lower()}, "
+            f"found '{printable(first['input'])}'"
+        ) from error
 
 
-def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Rows with their lines."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
-            if missing:
-                raise DataError(
-                    f"{printable(path)}: columns {', '.join(missing)} are missing; "
-                    f"expected {','.join(columns)}"
-                )
-            for row in reader:
-                yield reader.line_num, {name: (row[name] or "").strip() for name in columns}
+            if not missing:
+                cells = ({name: (row[name] or "").strip() for name in columns} for row in reader)
+                return [(reader.line_num, row) for row in cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{printable(path)}: cannot be read ({printable(error)})") from error
+    expected = f"{', '.join(missing)} are missing; expected {','.join(columns)}"
+    raise DataError(f"{printable(path)}: columns {expected}")
 
 
 def as_results(
@@ -186,10 +175,8 @@ def as_results(
     methods: Sequence[Item],
     metrics: Sequence[MetricSpec],
 ) -> Results:
-    """A published table as results, in the order of these items; what it lacks is missing.
-
-    Nothing is known of its single images: each value is that of a whole set.
-    """
+    """A published table as results, in the order of these items, each value that of a whole set;
+    what it lacks is missing."""
     import pandas as pd
 
     values: dict[tuple[str, ...], Decimal] = {
@@ -198,7 +185,7 @@ def as_results(
         for row in source.rows_of(dataset, metric, method)
         if row.table == table
     }
-    names = [[each.name for each in items] for items in (datasets, methods, metrics)]
+    names = ([each.name for each in items] for items in (datasets, methods, metrics))
     scores = [(*key, float(values.get(key, "nan"))) for key in product(*names)]
     frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
     digits = {key[2]: -int(value.as_tuple().exponent) for key, value in values.items()}
@@ -212,12 +199,12 @@ def as_results(
     )
 
 
+@cache
 def noise_floor() -> dict[tuple[str, str], tuple[float, int]]:
     """By published dataset and our metric: 95 % half-width of a mean and its n."""
-    rows = _records(folder() / "noise_floor.csv", NOISE_COLUMNS)
     return {
         (row["dataset"], row["metric"]): (float(row["half_width"]), int(row["images"]))
-        for _, row in rows
+        for _, row in _records(folder() / "noise_floor.csv", NOISE_COLUMNS)
     }
 
 

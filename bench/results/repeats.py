@@ -1,8 +1,7 @@
 """Methods that draw noise, run with several seeds: their spread, and whether it changes ranks.
 
 The square of an interval is that of the bootstrap over images, which holds each image's own noise,
-plus that of what all images of a seed have in common. G-STD and L-STD are those of CCSR (Sun et
-al., arXiv 2401.00877; cal_iqa/iqa_G-STD.py and iqa_L-STD.py of its repository).
+plus that of what all images of a seed share. G-STD and L-STD are CCSR's (arXiv 2401.00877).
 """
 
 from __future__ import annotations
@@ -48,11 +47,9 @@ def over_seeds(
 
 @dataclass(frozen=True)
 class Spread:
-    """One method on one dataset and metric, on the images that all methods share.
-
-    `values` are (n, seeds), (1, seeds) of a metric of the whole set; `half` is that of the 95 %
-    interval of the mean over images and seeds, NaN where there is none.
-    """
+    """One method on one dataset and metric, on the images that all methods share: `values` (n,
+    seeds), (1, seeds) of a metric of the whole set, and `half` of the 95 % interval of the mean
+    over images and seeds, NaN where there is none."""
 
     dataset: str
     metric: MetricSpec
@@ -104,10 +101,11 @@ def rank_changes(found: Sequence[Spread]) -> list[dict[str, Any]]:
     """
     rows = []
     for a, b in combinations(found, 2):
-        if (a.dataset, a.metric.name) == (b.dataset, b.metric.name):
+        key = {"dataset": a.dataset, "metric": a.metric.name}
+        if key == {"dataset": b.dataset, "metric": b.metric.name}:
             difference = float(a.seed_means.mean() - b.seed_means.mean())
             single = np.subtract.outer(a.seed_means, b.seed_means)
             changes = float((np.sign(single) != np.sign(difference)).mean())
-            key = {"dataset": a.dataset, "metric": a.metric.name, "a": a.method, "b": b.method}
-            rows.append({**key, "difference": difference, "changes": changes})
+            pair = {"a": a.method, "b": b.method, "difference": difference, "changes": changes}
+            rows.append(key | pair)
     return rows

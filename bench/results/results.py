@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,11 +26,9 @@ class Item:
     Attributes:
         note: shown under every table that it appears in ("" for none): deviations, labels such as
             "miniature: shows that the pipeline works, says nothing about the paper's CasSR".
-        variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"};
-            printed instead of the title where methods are rows and all of them have the same
-            headings (the paper's Table 3).
-        parameters: of a method's networks, None where unknown.
-        steps: sampling steps of a diffusion method.
+        variant: what tells variants of one method apart, heading to value, e.g. {"CFG": "✓"}, for
+            the title where methods are rows and all have the same headings (the paper's Table 3).
+        parameters, steps: of a method's networks and sampling, None where unknown.
     """
 
     name: str
@@ -83,13 +82,9 @@ SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "image
 
 @dataclass(frozen=True)
 class Repeats:
-    """The scores of each seed.
-
-    Attributes:
-        scores: `KEYS`, then a column per seed, named by its number; NaN where there is no score.
-        local_std: (dataset, method, image) -> L-STD: mean over pixels of the standard deviation of
-            RGB in [0, 1] over the seeds, 4 pixels from the edge on.
-    """
+    """The scores of each seed: `KEYS`, then a column per seed, named by its number, NaN where there
+    is none. `local_std` is (dataset, method, image) -> L-STD: mean over pixels of the standard
+    deviation of RGB in [0, 1] over the seeds, 4 pixels from the edge on."""
 
     seeds: tuple[int, ...]
     scores: pd.DataFrame
@@ -125,12 +120,9 @@ class Results:
         files = (file for p in self.pictures for file in (p.lr, p.hr, *p.sr.values()))
         return [file for file in files if file is not None]
 
-    def photographs(self, dataset: str) -> Mapping[str, str]:
+    def photographs(self, dataset: str) -> dict[str, str]:
         """Image -> the photograph that it is from, of the images of a set that share one."""
-        known: Mapping[str, str] = (
-            self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {})
-        )
-        return known
+        return dict(self.provenance.get("datasets", {}).get(dataset, {}).get("groups", {}))
 
     def once(self, what: object, make: Callable[[], T]) -> T:
         """What `make` computes of these results, kept for the next report that asks."""
@@ -143,29 +135,11 @@ class Results:
     def _made(self) -> dict[object, Any]:
         return {}
 
-    @cached_property
-    def _summary(self) -> pd.DataFrame:
-        """Computed once: every report asks for it."""
-        import pandas as pd
-
-        _refuse_duplicates(self.scores)
-        rows = [
-            row
-            for dataset in self.datasets
-            for metric in self.metrics
-            for row in _summarize_cells(self, dataset.name, metric)
-        ]
-        return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
-
 
 def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
-    """The scores of one dataset and metric on the images that all methods with any score share.
-
-    Everything that is said of more than one image is said of these; a missing one favours nobody.
-
-    Returns:
-        A row per image in the order of their ids, a column per method that has any score.
-    """
+    """The scores of one dataset and metric on the images that all methods with any score share: a
+    row per image in the order of their ids, a column per method. Everything that is said of more
+    than one image is said of these; a missing one favours nobody."""
     scores = results.scores
     own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
     table = own.pivot(index="image", columns="method", values="value").astype(float)
@@ -173,19 +147,26 @@ def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
 
 
 def summarize(results: Results) -> pd.DataFrame:
-    """Mean per dataset, metric and method over their `common_set`.
+    """Mean per dataset, metric and method over their `common_set`: rows of `SUMMARY_COLUMNS`.
 
-    Returns:
-        `SUMMARY_COLUMNS`, rows in the order of the results. ``mean`` is NaN where ``n``, the size
-        of the common set, is 0; ``missing`` counts those of the dataset's ``images`` that this
-        method has no value for, ``reason`` joins their first distinct reasons. A metric over a
-        whole set is one value over all images: its ``n`` is ``images`` (1 where no image is
-        listed), its ``missing`` 0 or 1.
-
-    Raises:
-        DataError: two rows of ``scores`` are for the same image, method and metric.
+    ``mean`` is NaN where ``n``, the size of the common set, is 0; ``missing`` counts those of the
+    dataset's ``images`` that this method has no value for, ``reason`` joins their first distinct
+    reasons. A metric over a whole set is one value over all images: its ``n`` is ``images`` (1
+    where no image is listed), its ``missing`` 0 or 1. DataError: two rows of ``scores`` are for the
+    same image, method and metric.
     """
-    return results._summary.copy()
+    return results.once("summary", lambda: _summarize(results)).copy()
+
+
+def _summarize(results: Results) -> pd.DataFrame:
+    import pandas as pd
+
+    _refuse_duplicates(results.scores)
+    cells = product(results.datasets, results.metrics)
+    rows = [
+        row for dataset, metric in cells for row in _summarize_cells(results, dataset.name, metric)
+    ]
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
 def _summarize_cells(
@@ -219,8 +200,7 @@ def _join_reasons(reasons: pd.Series[str]) -> str:
 def _refuse_duplicates(scores: pd.DataFrame) -> None:
     twice = scores[scores.duplicated(KEYS)]
     if len(twice):
-        row = twice.iloc[0]
-        raise DataError(
-            f"scores: expected one row per image, method and metric, found {len(twice)} more; "
-            f"the first is {row['dataset']}/{row['image']}, {row['method']}, {row['metric']}"
-        )
+        dataset, method, image, metric = twice.iloc[0][KEYS]
+        expected = f"expected one row per image, method and metric, found {len(twice)} more"
+        first = f"the first is {dataset}/{image}, {method}, {metric}"
+        raise DataError(f"scores: {expected}; {first}")

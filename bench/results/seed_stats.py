@@ -1,12 +1,7 @@
 """Trainings that are repeated with other seeds: is a difference more than noise?
 
-The scores of two configurations, averaged over the seeds, go through the paired test of
-`bench.results.table_stats`, and with m_a, m_b the means of each seed,
-
-    spread = max(max m_a - min m_a, max m_b - min m_b),
-
-one is called better only when Holm's p is below alpha, all of m_a lie on one side of all of m_b,
-and |mean m_a - mean m_b| > spread.
+One configuration is called better only when the paired test of `bench.results.table_stats` says so
+of the scores averaged over the seeds, and `seeds_differ` of the means of each seed.
 """
 
 from __future__ import annotations
@@ -40,10 +35,8 @@ SeedVerdict = Literal["better", "worse", "none"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Methods, by training seed, that differ in nothing else.
-
-    `settings` are heading -> value, `label` says those in which a table's configurations differ.
-    """
+    """Methods, by training seed, that differ in nothing else; `settings` are heading -> value,
+    `label` says those in which a table's configurations differ."""
 
     label: str
     settings: Mapping[str, str]
@@ -52,12 +45,9 @@ class Configuration:
 
 @dataclass(frozen=True)
 class SeedCell:
-    """One configuration's scores of one dataset and metric, on the images that all methods share.
-
-    Attributes:
-        n: images; None for a metric of the whole set.
-        half: of the 95 % interval over images of the mean over seeds; NaN with its reason.
-    """
+    """One configuration's scores of one dataset and metric, on the `n` images that all methods
+    share (None: of the whole set); `half` is that of the 95 % interval over images of the mean over
+    seeds, NaN with its reason."""
 
     dataset: str
     metric: MetricSpec
@@ -83,19 +73,17 @@ class SeedCell:
 class SeedPair:
     """Whether a is better than b on one dataset and metric; `reason` says why neither is.
 
-    Attributes:
-        difference: mean of a - b.
-        low, high: its interval over images, without zero exactly where `holm_p` is below alpha.
-        p, holm_p: of "no difference", over images; NaN without a test.
+    `difference` is the mean of a - b, `low` to `high` its interval over images, without zero
+    exactly where `holm_p` is below alpha; `p` is of "no difference", NaN without a test.
     """
 
     a: SeedCell
     b: SeedCell
-    difference: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    p: float = float("nan")
-    holm_p: float = float("nan")
+    difference: float
+    low: float
+    high: float
+    p: float
+    holm_p: float
     verdict: SeedVerdict = "none"
     reason: str = ""
 
@@ -124,48 +112,41 @@ def configurations(results: Results) -> tuple[Configuration, ...]:
         if TRAINING_SEED in method.variant:
             groups.setdefault(frozenset(_settings(method).items()), []).append(method)
     settings = [_settings(items[0]) for items in groups.values()]
-    return tuple(
-        Configuration(_label(own, settings) or items[0].title, own, _by_seed(items))
-        for own, items in zip(settings, groups.values(), strict=True)
-    )
+    found = []
+    for own, items in zip(settings, groups.values(), strict=True):
+        differ = [head for head in own if len({other.get(head) for other in settings}) > 1]
+        label = ", ".join(f"{head} {own[head]}" for head in differ or own)
+        found.append(Configuration(label or items[0].title, own, _by_seed(items)))
+    return tuple(found)
 
 
 def _settings(method: Item) -> dict[str, str]:
     return {head: value for head, value in method.variant.items() if head != TRAINING_SEED}
 
 
-def _label(own: Mapping[str, str], every: Sequence[Mapping[str, str]]) -> str:
-    differ = [head for head in own if len({other.get(head) for other in every}) > 1]
-    return ", ".join(f"{head} {own[head]}" for head in differ or own)
-
-
 def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
     methods: dict[str, Item] = {}
     for item in items:
         seed = item.variant[TRAINING_SEED]
-        if seed in methods:
+        other = methods.setdefault(seed, item)
+        if other is not item:
             raise DataError(
-                f"methods '{printable(methods[seed].name)}' and '{printable(item.name)}': expected "
+                f"methods '{printable(other.name)}' and '{printable(item.name)}': expected "
                 f"another setting or training seed, found '{printable(seed)}' and equal settings"
             )
-        methods[seed] = item
     return methods
 
 
 def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
-    """Intervals over images, spreads over training seeds, and what both allow to say.
-
-    Images, resamples and `alpha` are those of `bench.results.table_stats.statistics`; raises as
-    `configurations`.
-    """
+    """Intervals over images, spreads over training seeds, and what both allow to say; images and
+    `alpha` as of `bench.results.table_stats.statistics`, raises as `configurations`."""
     known = configurations(results)
     reasons = _reasons(results)
     cells: list[SeedCell] = []
     pairs: list[SeedPair] = []
     comparisons = {}
     for dataset, metric in product(results.datasets, results.metrics if known else ()):
-        scores = common_scores(results, dataset.name, metric)
-        averaged, seeds = _averaged(scores, known)
+        averaged, seeds = _averaged(common_scores(results, dataset.name, metric), known)
         own = _cells(averaged, seeds, known, reasons)
         cells += own
         pairs += _pairs(own, averaged, alpha)
@@ -190,11 +171,11 @@ def _averaged(
     """The scores averaged over the seeds, and each seed's, (n, seeds), by the numbers of those
     configurations that have any."""
     place = {name: i for i, name in enumerate(scores.methods) if len(scores.values)}
-    columns = [
-        [place[method.name] for method in own.methods.values() if method.name in place]
-        for own in known
-    ]
-    seeds = {i: scores.values[:, own] for i, own in enumerate(columns) if own}
+    seeds = {}
+    for i, own in enumerate(known):
+        columns = [place[method.name] for method in own.methods.values() if method.name in place]
+        if columns:
+            seeds[i] = scores.values[:, columns]
     means = [values.mean(axis=1) for values in seeds.values()]
     values = np.column_stack(means) if means else np.empty((0, 0))
     return replace(scores, methods=tuple(map(str, seeds)), values=values), seeds
@@ -216,26 +197,21 @@ def _cells(
         means = tuple(float(seed.mean()) for seed in seeds[i].T) if i in seeds else ()
         n = None if metric.kind == "set" else averaged.images if means else 0
         missing = dict.fromkeys(reasons[dataset, metric.name, m.name] for m in own.methods.values())
-        reason = "; ".join(filter(None, missing)) or _why_less(averaged, len(means))
+        untested = ONE_VALUE if metric.kind == "set" else averaged.reason
+        one_seed = NO_SECOND_SEED if len(means) < MIN_SEEDS else ""
+        why_less = (untested or one_seed) if means else NO_SCORES
+        reason = "; ".join(filter(None, missing)) or why_less
         cells.append(SeedCell(dataset, metric, own, n, means, half.get(i, float("nan")), reason))
     return cells
-
-
-def _why_less(scores: CommonScores, seeds: int) -> str:
-    """Why there is no interval or spread where no score is missing; "" where there are both."""
-    if not seeds:
-        return NO_SCORES
-    untested = ONE_VALUE if scores.metric.kind == "set" else scores.reason
-    return untested or (NO_SECOND_SEED if seeds < MIN_SEEDS else "")
 
 
 def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
     """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
     compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
+    names = ("difference", "holm_low", "holm_high", "p", "holm_p")
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(cells), 2):
         found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
-        names = ("difference", "holm_low", "holm_high", "p", "holm_p")
         difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
         pair = SeedPair(a, b, difference, low, high, p, holm_p)
         reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES

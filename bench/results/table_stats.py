@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Literal
 
 import numpy as np
@@ -32,8 +32,10 @@ from bench.results.bootstrap import (
 from bench.results.paired import by_group, numbered, of_photographs, paired
 from bench.results.results import Results, common_set, summarize
 
+Row = dict[str, Any]
 PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
 NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
+MEAN_RANK_RESAMPLES = 2_000
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
 SET_METRIC = (
     "one value for the whole set: there are no scores per image, and to draw its images again "
@@ -63,10 +65,9 @@ class Statistics:
     Attributes:
         cells: a row per dataset, metric and method: rank_low to rank_high hold 95 % of the ranks
             when the images are drawn again; NaN with a reason where nothing can be said.
-        pairs: a row per dataset, metric and two methods that have scores: mean of a - b with its
-            intervals, both tests with and without Holm, and whether a is better or worse. The
-            95 % interval `low` to `high` goes with `p`; `holm_low` to `holm_high` leaves out zero
-            exactly where the verdict is better or worse.
+        pairs: a row per dataset, metric and two methods that have scores: mean of a - b, whether a
+            is better or worse, and both tests with and without Holm. `low` to `high` goes with `p`;
+            `holm_low` to `holm_high` leaves out zero exactly where the verdict is better or worse.
         comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
         alpha: a Holm-corrected p below it is a difference.
     """
@@ -78,10 +79,7 @@ class Statistics:
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], frozenset[str]]:
-        """By dataset and metric: the best mean and all that are not told apart from it.
-
-        Rows without a test (metrics of a set, too few images, one method) have no group.
-        """
+        """By dataset and metric that has a test: the best mean, and all not told apart from it."""
         ours = self.cells[self.cells["against_best"].isin(["best", *NOT_TOLD_APART])]
         methods = ours.groupby(["dataset", "metric"])["method"].agg(frozenset).to_dict()
         return {key: methods[key] for key in self.comparisons}
@@ -91,11 +89,9 @@ class Statistics:
 class CommonScores:
     """Scores of one dataset and metric on the images that all methods with any score share.
 
-    Attributes:
-        values: (n, k), a row per image in the order of their ids, or per photograph where several
-            images are from one (`bench.results.paired.by_group`); their means are the same.
-        seed: of the resamples; equal images give equal seeds.
-        reason: why there is no test ("" where there is one).
+    `values` are (n, k), a row per image in the order of their ids, or per photograph where several
+    images are from one (`bench.results.paired.by_group`); `seed` is that of the resamples, equal
+    for equal images, `reason` why there is no test ("" where there is one).
     """
 
     dataset: str
@@ -127,22 +123,16 @@ class CommonScores:
 
 
 def statistics(results: Results, alpha: float = 0.05) -> Statistics:
-    """Intervals, paired tests and ranks of every cell, verdicts at the level `alpha` after Holm.
-
-    Only images that all methods with any score share count. Equal scores give equal statistics:
-    the resamples are seeded by the ids of these images, and methods share them.
-    """
+    """Intervals, paired tests and ranks of every cell, verdicts at the level `alpha` after Holm, of
+    images that all methods with any score share; their ids seed the resamples."""
     return results.once(("statistics", alpha), lambda: _statistics(results, alpha))
 
 
 def _statistics(results: Results, alpha: float) -> Statistics:
-    rows = [
-        common_scores(results, d.name, metric)
-        for d in results.datasets
-        for metric in results.metrics
-    ]
-    cells: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
+    places = product(results.datasets, results.metrics)
+    rows = [common_scores(results, dataset.name, metric) for dataset, metric in places]
+    cells: list[Row] = []
+    pairs: list[Row] = []
     for row in rows:
         compared = compare_all(row, alpha)
         pairs += compared
@@ -188,7 +178,7 @@ def counted(images: int, groups: int) -> str:
     return f"{images} images{photographs}" if photographs else str(images)
 
 
-def _cells(row: CommonScores) -> list[dict[str, Any]]:
+def _cells(row: CommonScores) -> list[Row]:
     about = {"dataset": row.dataset, "metric": row.metric.name, "groups": row.groups}
     keys = [{**about, "method": method, "untested": row.reason} for method in row.methods]
     if row.reason:
@@ -214,12 +204,12 @@ def _cells(row: CommonScores) -> list[dict[str, Any]]:
 
 
 @np.errstate(invalid="ignore")  # of two infinite scores
-def compare_all(row: CommonScores, alpha: float) -> list[dict[str, Any]]:
+def compare_all(row: CommonScores, alpha: float) -> list[Row]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     n = row.images if row.metric.kind == "image" else np.nan
     about = {"dataset": row.dataset, "metric": row.metric.name, "n": n, "groups": row.groups}
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {**about, "a": row.methods[i], "b": row.methods[j], "verdict": untested}
         | {"difference": (row.values[:, i] - row.values[:, j]).mean(), "reason": row.reason}
         for i, j in row.pairs
@@ -257,9 +247,7 @@ def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:
     return "better" if a_is_better else "worse"
 
 
-def _beside_best(
-    cells: list[dict[str, Any]], pairs: Sequence[Mapping[Any, Any]]
-) -> list[dict[str, Any]]:
+def _beside_best(cells: list[Row], pairs: Sequence[Row]) -> list[Row]:
     """The cells of a row, each with its verdict against the best."""
     best = next((cell["method"] for cell in cells if cell.get("rank") == 1), None)
     verdicts = {frozenset((pair["a"], pair["b"])): pair["verdict"] for pair in pairs}
@@ -272,3 +260,24 @@ def _beside_best(
             verdict = verdicts[frozenset((cell["method"], best))]
             cell["against_best"] = verdict if verdict in NOT_TOLD_APART else "worse"
     return cells
+
+
+def mean_rank_intervals(results: Results, dataset: str) -> list[tuple[float, float] | None]:
+    """By method, the 95 % percentile interval of its mean rank over all metrics; None for a method
+    without any rank, and for all where no metric has a test. Equal means share the better rank; a
+    metric without a test (of a whole set, too few images) keeps its ranks."""
+    names = [method.name for method in results.methods]
+    ranks, counts = np.zeros((MEAN_RANK_RESAMPLES, len(names))), np.zeros(len(names))
+    rows = [common_scores(results, dataset, metric) for metric in results.metrics]
+    for row in (row for row in rows if row.pairs and len(row.values)):
+        means = row.values.mean(axis=0, keepdims=True)
+        if row.tested:
+            means = bootstrap(row.values, row.seed, MEAN_RANK_RESAMPLES).means
+        signed = means if row.metric.better == "lower" else -means
+        columns = [names.index(method) for method in row.methods]
+        ranks[:, columns] += 1 + (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
+        counts[columns] += 1
+    edge = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(ranks, (edge, 1 - edge), axis=0) / np.maximum(counts, 1)
+    known = (counts > 0) & any(row.tested for row in rows)
+    return [(low[i], high[i]) if known[i] else None for i in range(len(names))]

@@ -26,7 +26,6 @@ class View:
     """What is shown of results, and how.
 
     Attributes:
-        layout: of every table.
         groups: by dataset and metric, the best method and those not told apart from it; where it
             is given, tables mark these instead of the second best.
         every_metric: whether tables keep metrics that no method has a value for.

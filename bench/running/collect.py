@@ -22,8 +22,8 @@ from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summari
 from bench.results.view import PLAIN, View
 from bench.running.plan import Plan
 from bench.running.score import Scorer
-from bench.suites.card import SuiteCard
 from bench.suites.fetch import remedies
+from bench.suites.find import SuiteCard
 from bench.suites.protocols import protocols
 
 if TYPE_CHECKING:

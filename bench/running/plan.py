@@ -20,7 +20,7 @@ from bench.running.cell import Cell
 from bench.running.options import RunOptions, Shard
 from bench.running.score import Scorer
 from bench.store.store import Store
-from bench.suites.card import SuiteCard
+from bench.suites.find import SuiteCard
 
 
 @dataclass(frozen=True)

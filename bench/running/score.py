@@ -15,7 +15,7 @@ from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
 from bench.cluster.work import for_metrics
 from bench.data.likeness import FINGERPRINT, LOOK, warning
-from bench.metrics.sets import stacked
+from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
 from bench.running.score_job import ImageJob, ScoreJob, score_job

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
 from bench.base.errors import BenchError, ImageError
+from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
@@ -90,7 +90,7 @@ def score_folders(
     specs = list({spec.name: spec for spec in map(metrics.find, names)}.values())
     _require_usable(specs, hr)
     sha256 = cache(image_sha256)  # of HR images once for all folders
-    with TemporaryDirectory() as place:
+    with scratch() as place:
         found = [_found(sr, hr, options, sha256, Path(place) / str(i)) for i, sr in enumerate(srs)]
         store = Store(options.store)
         scorer = Scorer(specs, store, options.device)

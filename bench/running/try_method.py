@@ -7,7 +7,6 @@ is kept between images and images of a batch that mix are told apart.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ import numpy as np
 
 from bench.base.errors import BenchError, WorkerDied
 from bench.base.hashing import derive_seed
+from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Method
@@ -69,7 +69,7 @@ def try_method(
     on chance, on the order of the files, on shards and on where a run was stopped."""
     entry = find_method(name)
     checks: list[Check] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         root = Path(folder)
         inputs = _photographs(root / "input")
         options = RunOptions(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench import metrics
@@ -22,8 +21,7 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.remote import weights
 from bench.remote.fetch import card_file, fetch_row
-from bench.suites.card import SuiteCard
-from bench.suites.find import find_suite, suite_cards
+from bench.suites.find import SuiteCard, find_suite, suite_cards
 
 REST_SECONDS = 3600
 Parts = dict[str, list[str]]
@@ -33,12 +31,8 @@ Parts = dict[str, list[str]]
 def fetch(
     names: Sequence[str], progress: Progress, dry_run: bool, most_mb: float | None = None
 ) -> list[dict[str, Any]]:
-    """Fetch what everything named needs; one failure does not stop the others.
-
-    `most_mb` leaves out files that are larger, or of unknown size, and test sets.
-
-    Returns:
-        A row per file, see `fetch_row`.
+    """Fetch what everything named needs, a row per file, see `fetch_row`; one failure does not stop
+    the others. `most_mb` leaves out files that are larger, or of unknown size, and test sets.
 
     Raises:
         UnknownName: before anything is fetched.
@@ -70,10 +64,8 @@ def _unasked(weight: RemoteFile, most_mb: float) -> RemoteFile | None:
 
 
 def fetch_for_run(suite: SuiteCard, asked: bool | None, progress: Progress) -> list[dict[str, Any]]:
-    """What a run of a suite fetches first; all where it is asked for, else as the suite says.
-
-    Unasked it does not try again for an hour after a failure.
-    """
+    """What a run of a suite fetches first: all where it is asked for, else as the suite says, and
+    not again for an hour after a failure."""
     methods = [name for name in suite.methods if not _to_set_up(name)]
     names, most_mb = [*methods, *of_catalogue(suite)], None if asked else suite.fetch_mb
     if most_mb is None:
@@ -101,7 +93,9 @@ def _to_set_up(name: str) -> bool:
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [n for n in suite.metrics if metrics.installed(metrics.find(n)) and _to_fetch([n])]
+    lacking = [
+        n for n in suite.metrics if not metrics.not_installed(metrics.find(n)) and _to_fetch([n])
+    ]
     card = suite_cards().get(suite.name)
     whole = (
         card is not None
@@ -125,13 +119,11 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
-    spec, state, failed = metrics.find(name), "would be fetched by pyiqa", False
-    here = not metrics.unavailable(spec)
-    if here:
-        state = "are here"
-    elif not dry_run:
+    here, failed = not metrics.unavailable(metrics.find(name)), False
+    state = "are here" if here else "would be fetched by pyiqa"
+    if not (here or dry_run):
         try:
-            metrics.fetch(spec)
+            metrics.fetch(metrics.find(name))
             state = "fetched by pyiqa"
         except BenchError as error:
             state, failed = str(error), True
@@ -140,12 +132,14 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
-    cards = {name: find_method(name).card for name in parts["method"]}
-    needs = [(name, weight) for name, card in cards.items() for weight in card.weights]
-    needs += [(name, weight) for name in parts["metric"] for weight in metrics.find(name).weights]
+    needs = {name: find_method(name).card.weights for name in parts["method"]}
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, weight in needs:
-        wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
+    for user, files in (
+        *needs.items(),
+        *((name, metrics.find(name).weights) for name in parts["metric"]),
+    ):
+        for weight in files:
+            wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted
 
 
@@ -164,8 +158,12 @@ def _parts(names: Sequence[str]) -> Parts:
 
 def _kind(name: str) -> str:
     suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
-    if name.endswith(".toml"):
-        return _kind_of_card(card_file(name))
+    if name.endswith(".toml"):  # the kind that knows most of its fields
+        kinds: dict[str, type[Card]]
+        kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
+        path = card_file(name)
+        said = parse_toml(path, read_text(path)).keys()
+        return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
     if name in suites:
         return "suite"
     if is_brought(name) or name in methods:
@@ -178,11 +176,3 @@ def _kind(name: str) -> str:
         f"fetch: no metric, method, dataset or suite is called '{printable(name)}'"
         f"{suggestion(name, [*suites, *methods, *metrics.names(), *datasets])}"
     )
-
-
-def _kind_of_card(path: Path) -> str:
-    """Of which kind a user's card is: the one that knows most of its fields."""
-    kinds: dict[str, type[Card]]
-    kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
-    said = parse_toml(path, read_text(path)).keys()
-    return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))

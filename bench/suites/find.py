@@ -1,17 +1,51 @@
-"""Suites by name, and suites with other methods, datasets or metrics."""
+"""Suites: their cards, by name, and with other methods, datasets or metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
-from bench.base.cards import read_card, read_folder
+from pydantic import Field, model_validator
+
+from bench.base.cards import Amount, Card, FileName, Names, Natural, Title, read_card, read_folder
 from bench.base.registry import Registry
 from bench.base.types import TRAINING_SEED
 from bench.methods.find import all_methods, matching
 from bench.remote.fetch import card_file
-from bench.suites.card import SuiteCard
+
+
+class SuiteCard(Card):
+    """Methods x datasets x metrics, and how they are laid out.
+
+    Attributes:
+        methods: as typed; `*` in a name stands for all endings, such as training seeds.
+        fetch_mb: a run fetches missing weights up to this size each; None fetches all.
+        variants: for an ablation, what tells its methods apart: method -> heading -> value; those
+            that differ in the heading "Training seed" alone are one configuration, trained again.
+            That heading is added to methods that are one of several trainings.
+        protocol: that its metrics are of.
+    """
+
+    name: FileName
+    title: Title
+    summary: str
+    methods: Names
+    datasets: Names
+    metrics: Names
+    seed: Natural = 0
+    fetch_mb: Amount | None = None
+    layout: Literal["methods-as-columns", "methods-as-rows"] = "methods-as-columns"
+    variants: dict[str, dict[str, str]] = Field(default_factory=dict)
+    note: str = ""
+    protocol: str = ""
+
+    @model_validator(mode="after")
+    def _tells_its_own_apart(self) -> SuiteCard:
+        strange = sorted(self.variants.keys() - set(self.methods))
+        if strange:
+            raise ValueError(f"variants: '{strange[0]}' is none of the methods")
+        return self
 
 
 @cache
@@ -32,14 +66,11 @@ def _spelled_out(suite: SuiteCard) -> SuiteCard:
     variants = {name: headings for name, headings in suite.variants.items() if "*" not in name}
     for asked, name in methods:
         if asked in suite.variants:
-            variants[name] = _with_training_seed(name, suite.variants[asked])
+            card = all_methods().get(name)
+            seed = card.training_seed if card else None
+            own = {} if seed is None else {TRAINING_SEED: str(seed)}
+            variants[name] = {**suite.variants[asked], **own}
     return suite.model_copy(update={"methods": [m for _, m in methods], "variants": variants})
-
-
-def _with_training_seed(method: str, headings: dict[str, str]) -> dict[str, str]:
-    card = all_methods().get(method)
-    seed = card.training_seed if card else None
-    return headings if seed is None else {**headings, TRAINING_SEED: str(seed)}
 
 
 def chosen(

@@ -25,8 +25,8 @@ from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call
 from bench.methods.setup import SetupOptions, setup
 from bench.remote import hub, weights
-from bench.suites.card import SuiteCard
 from bench.suites.fetch import fetch, of_catalogue
+from bench.suites.find import SuiteCard
 
 ENVIRONMENT = 6 * 10**9
 """Bytes of an environment, about: the largest that was built while cards were written."""
@@ -35,15 +35,12 @@ Row = dict[str, Any]
 
 
 def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
-    """What a suite needs; methods whose environment cannot be had need no weights.
+    """What a suite needs, as rows of `fetch_row` with licence and the most bytes `unpacked`; sizes
+    are asked for. Methods whose environment cannot be had need no weights.
 
     Args:
         root: where test sets are made.
         gpu_here: whether it is run on this machine; else its GPU does not matter.
-
-    Returns:
-        A row each, as `fetch_row` gives them, with their licence and the bytes `unpacked` of it at
-        most; the network is asked for sizes.
     """
     entries = [find_method(name) for name in suite.methods]
     official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
@@ -83,23 +80,18 @@ def _of_sets(row: Row) -> int:
 
 
 def get(suite: SuiteCard, rows: Sequence[Row], root: Path, progress: Progress) -> Iterator[str]:
-    """Get what is not here; of methods whose environment fails no weights.
-
-    Yields:
-        A line for each failure, none of which is an obstacle to the rest.
-    """
+    """Get what is not here; of methods whose environment fails no weights. Yields a line for each
+    failure, none of which is an obstacle to the rest."""
     own = [name for name in suite.methods if not find_method(name).card.official]
     yield from _failed(fetch_data(_unmade(suite, root), progress, dry_run=False))
-    for row in rows:
+    for row in (row for row in rows if not row["here"]):
         kind, _, name = row["file"].partition(" ")
-        if kind not in ("package", "environment") or row["here"]:
-            continue
         try:
-            if row["problem"]:
+            if kind in ("package", "environment") and row["problem"]:
                 raise BenchError(row["problem"])
             if kind == "package":
                 _install(name, progress)
-            else:
+            elif kind == "environment":
                 setup(row["for"][0], SetupOptions(), progress)
         except BenchError as error:
             yield f"{row['file']}: {error}"

@@ -49,10 +49,8 @@ class Composite(Card):
         return MetricSpec(self.name, self.title, "higher", True, self.means, "", "")
 
     def added(self, scores: pd.DataFrame) -> pd.DataFrame:
-        """Tidy scores (see `bench.results.results.Results`) with this one of every image.
-
-        Missing, with its reason, where one of its metrics is.
-        """
+        """Tidy scores (see `bench.results.results.Results`) with this one of every image; missing,
+        with its reason, where one of its metrics is."""
         import pandas as pd
 
         keys = ["dataset", "method", "image"]
@@ -74,15 +72,9 @@ class Composite(Card):
 
 
 class Protocol(Card):
-    """How the numbers of a paper, or of several, are made.
-
-    Attributes:
-        version: goes up when the metrics of a protocol change.
-        metrics: as typed after `--metrics`, options included.
-        composite: what it ranks by, where that is no metric.
-        paper: where it is described, if not in code.
-        traps: what its authors' code does otherwise than is done here, or leaves unsaid.
-    """
+    """How the numbers of a paper, or of several, are made: by metrics as typed after `--metrics`,
+    and what it ranks by, where that is none; `version` goes up when they change. `traps` is what
+    its authors' code does otherwise than is done here, or leaves unsaid."""
 
     name: FileName
     title: Title

@@ -22,7 +22,7 @@ from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.suites.protocols import protocols
 
 if TYPE_CHECKING:
-    from bench.suites.card import SuiteCard
+    from bench.suites.find import SuiteCard
 
 _IN_PARENTHESES = re.compile(r"\([^()\"]*\)")
 _COMMA = "\x1f"

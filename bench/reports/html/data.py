@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.text import printable
 from bench.reports.html.pictures import Shown, Source
-from bench.results.mean_ranks import mean_rank_intervals
 from bench.results.results import PictureSet, Results
-from bench.results.table_stats import Statistics
+from bench.results.table_stats import Statistics, mean_rank_intervals
 
 if TYPE_CHECKING:
     import pandas as pd

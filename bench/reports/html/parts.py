@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
+from bench.base import leftovers
 from bench.base.records import copy_atomic
 from bench.reports import get_report
 from bench.reports.reuse import Rendered
@@ -41,7 +41,7 @@ def place_parts(results: Results, out: Path, folder: Path, view: View) -> Iterat
     rendered = Rendered(results, view, out)
     for name in NAMES:
         report, files = get_report(name), rendered.files(name)
-        with TemporaryDirectory() as scratch:
+        with leftovers.scratch() as scratch:
             root = out if files is not None else Path(scratch)
             if files is None:
                 files = report.load()(results, root, view) if report.repeats else []
