@@ -60,7 +60,7 @@ def head(*cells: str) -> str:
 
 
 def page(name: str, **cards: Any) -> str:
-    return PAGE.get_template(f"{name}.md").render(generated=GENERATED, row=row, head=head, **cards)
+    return PAGE.get_template(name).render(generated=GENERATED, row=row, head=head, **cards)
 
 
 def methods_page() -> str:
@@ -69,7 +69,7 @@ def methods_page() -> str:
     counts = Counter(note for card in cards for note in _notes(card))
     several = (note for note, count in counts.items() if count > 1)
     shared = dict(zip(several, ascii_lowercase, strict=False))
-    return page("methods", cards=cards, facts=facts, notes=_notes, shared=shared, by=groupby)
+    return page("methods.md", cards=cards, facts=facts, notes=_notes, shared=shared, by=groupby)
 
 
 def _notes(card: MethodCard) -> list[str]:
@@ -80,17 +80,17 @@ def train_page() -> str:
     cards = training_sets()
     order = [*PAPER, *(name for name in cards if name not in PAPER)]
     runs = [(stage, MINI.training_for(stage, "image")) for stage in MINI_RUNS]
-    return page("train", sets=[cards[name] for name in order], runs=runs)
+    return page("train.md", sets=[cards[name] for name in order], runs=runs)
 
 
 def measured_page() -> str:
     bundles = [(path, read_bundle(path)) for path in exports()]
-    return page("measured", bundles=bundles, table=lambda bundle: markdown(to_results(bundle)))
+    return page("measured.md", bundles=bundles, table=lambda bundle: markdown(to_results(bundle)))
 
 
 def python_page() -> str:
     things = {name: getattr(bench, name) for name in bench.__all__}
-    return page("python", things=things, members=_members, call=_call, told=_docstring)
+    return page("python.md", things=things, members=_members, call=_call, told=_docstring)
 
 
 def _members(thing: Any) -> dict[str, Any]:
@@ -123,13 +123,14 @@ def _docstring(thing: Any) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
-    "metrics.md": lambda: page("metrics", metrics=METRICS),
+    "metrics.md": lambda: page("metrics.md", metrics=METRICS),
     "datasets.md": lambda: page(
-        "datasets", cards=dataset_cards().values(), photos=photo_collections()
+        "datasets.md", cards=dataset_cards().values(), photos=photo_collections()
     ),
     "measured.md": measured_page,
     "train.md": train_page,
-    "architecture.md": lambda: page("architecture", floors=FLOORS),
+    "architecture.md": lambda: page("architecture.md", floors=FLOORS),
+    "figures/architecture.svg": lambda: page("architecture.svg", floors=FLOORS),
     "python.md": python_page,
 }
 
