@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,19 @@ def test_what_a_program_may_have_lost_is_told(
     Image.fromarray(photo(8, 8)).convert(mode).save(tmp_path / f"a.{suffix}")
     path = (tmp_path / f"a.{suffix}").rename(tmp_path / "named.png")
     assert images.losses(path) == loss
+
+
+def test_too_many_pixels_are_refused_in_every_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also between Pillow's limit and twice that, where Pillow only warns."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    def reason(_: int) -> str:
+        with pytest.raises(ImageError, match="too many pixels") as refusal:
+            images.read_rgb(tmp_path / "large.png")
+        return refusal.value.reason
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(reason, range(200)))) == 1

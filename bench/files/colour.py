@@ -1,7 +1,6 @@
 """Colour profiles: pixels are upscaled and compared as stored, and their profile goes with them."""
 
 import io
-import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from bench.base.text import printable
-from bench.files.images import READABLE_FORMATS
+from bench.files.images import opened
 
 _SAME = 2
 """Levels of 255 by which profiles of sRGB differ from each other."""
@@ -21,10 +20,8 @@ def profile_of(path: Path) -> bytes:
     """The ICC profile of an image file whose colours are not sRGB's; b"" where they are, as
     without a profile, where the profile is not of such pixels, and of what is no image."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=READABLE_FORMATS) as image:
-                profile, mode = bytes(image.info.get("icc_profile") or b""), image.mode
+        with opened(path) as image:
+            profile, mode = bytes(image.info.get("icc_profile") or b""), image.mode
     except Exception:  # whoever decodes it says what is wrong
         return b""
     fits = mode in _MODES.get(profile[16:20], ())

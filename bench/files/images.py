@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -21,6 +21,9 @@ from bench.files.names import same
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Refused by `opened`: a filter that makes an error of it for a while would do so in all threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
 LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")
@@ -35,17 +38,28 @@ def read_rgb(path: Path) -> np.ndarray:
     conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
     _require_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=READABLE_FORMATS) as image:
-                _refuse_meaningful_loss(path, image)
-                return np.asarray(_to_rgb(path, image))
+        with opened(path) as image:
+            _refuse_meaningful_loss(path, image)
+            return np.asarray(_to_rgb(path, image))
     except ImageError:
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise _refused(path, f"has too many pixels ({error})") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise _refused(path, f"cannot be decoded ({_one_line(error)})") from error
+
+
+def opened(file: Path | BinaryIO) -> Image.Image:
+    """An image that is not decoded yet.
+
+    Raises:
+        DecompressionBombError: above the number of pixels at which Pillow only warns.
+    """
+    image = Image.open(file, formats=READABLE_FORMATS)
+    if (limit := Image.MAX_IMAGE_PIXELS) and image.width * image.height > limit:
+        image.close()
+        raise Image.DecompressionBombError(f"{image.width}x{image.height}, the limit is {limit}")
+    return image
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from PIL import Image
 from bench.base.errors import ImageError
 from bench.base.records import copy_atomic, is_as_written, part_of
 from bench.base.text import slug, without_folders
-from bench.files.images import read_rgb
+from bench.files.images import opened, read_rgb
 from bench.results.results import PictureSet, Results
 
 PICTURES, THUMBS = "pictures", "thumbs"
@@ -64,9 +63,7 @@ def place_pictures(results: Results, root: Path, originals: bool) -> dict[Source
         By source, what is shown or, in one line, why it cannot be.
     """
     files = dict(_sources(results.pictures))
-    # Here, since what threads change of the warnings holds for all of them.
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with ThreadPoolExecutor() as pool:
         shown = pool.map(lambda file: _placed(root, originals, *file), files.values())
         return dict(zip(files, shown, strict=True))
 
@@ -104,10 +101,10 @@ def _header(data: bytes) -> tuple[str | None, tuple[int, int]]:
         ImageError: not an image.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened(io.BytesIO(data)) as image:
             plain = image.mode in ("RGB", "L") and not any(k in image.info for k in CHANGES_COLOURS)
             return BROWSER_FORMATS.get(image.format or "") if plain else None, image.size
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise ImageError("has too many pixels") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError("not an image") from error
