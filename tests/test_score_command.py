@@ -15,6 +15,7 @@ import pytest
 from conftest import Cli
 from pictures import ODD_NAMES, not_read_in_folders, photo
 from PIL import Image
+from scipy import stats
 
 import bench
 from bench.base.text import spreadsheet_text
@@ -302,3 +303,20 @@ def test_a_pipe_for_a_metric_is_refused_and_a_long_name_is_cut(cli: Cli, tmp_pat
         done = cli("score", "--sr", tmp_path, "--metrics", metric)
         assert done.returncode == 2 and told in done.stderr
         assert len(done.stderr) < 5000
+
+
+def test_means_have_intervals_where_images_allow(cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for index in range(8):
+        for name, noise in (("sr", rng.integers(-9, 10, (64, 64, 3))), ("hr", 0)):
+            pixels = np.clip(photo(64, 64, index).astype(int) + noise, 0, 255)
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{index}.png")
+    arguments = ("score", "--sr", tmp_path / "sr", "--hr", tmp_path / "hr", "--metrics", "gmsd")
+    told = json.loads(cli(*arguments, "--json").stdout)
+    values = [each["value"] for each in told["scores"]]
+    width = stats.t.ppf(0.975, 7) * stats.sem(values)
+    half = told["means"][0]["half_width"]
+    assert half == pytest.approx(width, rel=0.3)
+    assert f"{np.mean(values):.4f} ± {half:.4f}  (n = 8)" in cli(*arguments).stdout
+    assert "±" not in cli(*arguments, "--limit", 5).stdout

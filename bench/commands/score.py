@@ -41,7 +41,8 @@ def score(
     """Score folders of images, with or without HR.
 
     Images are paired by file stem, or by one affix that all SR names share. Per-image scores go to
-    --csv, the means are printed. Several folders over one HR folder are faster together.
+    --csv; the means are printed, from 6 images on with 95 % intervals. Several folders over one HR
+    folder are faster together.
     """
     from bench.files.outputs import files_in
     from bench.running import score_folders as folders
@@ -70,5 +71,11 @@ def _print_means(scores: Sequence[FolderScores]) -> None:
             typer.echo(printable(one.folder))
         width = max(12, *(len(spec.name) for spec, *_ in one.means))
         for spec, mean, count, reason in one.means:
-            shown = f"–  {reason}" if mean is None else f"{mean:.{spec.digits}f}  (n = {count})"
+            half = one.half_widths.get(spec.name)
+            between = "" if half is None else f" ± {half:.{spec.digits}f}"
+            shown = (
+                f"–  {reason}"
+                if mean is None
+                else f"{mean:.{spec.digits}f}{between}  (n = {count})"
+            )
             typer.echo(f"{spec.name:<{width}} {spec.arrow}  {shown}")

@@ -6,13 +6,13 @@ docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from bench.base.hashing import json_sha256
 from bench.base.types import Better
 
 Array = NDArray[np.float64]
@@ -47,6 +47,11 @@ class Bootstrap:
 def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether some images differ, but too few: so many do."""
     return (other > 0) & (other < MIN_IMAGES)
+
+
+def seed_of(images: Sequence[str]) -> int:
+    """Of the resamples of these images, in this order: equal wherever they are looked at."""
+    return int(json_sha256(list(images))[:15], 16)
 
 
 def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Bootstrap:
@@ -88,6 +93,8 @@ def wilcoxon(differences: Array) -> Array:
     method for all columns that it is given, so columns with ties are given apart from those
     without. NaN where some images differ, but too few.
     """
+    from scipy import stats
+
     sizes = np.sort(np.abs(differences), axis=0)
     some = sizes[-1] > 0
     tied = some & ((sizes[0] == 0) | (np.diff(sizes, axis=0) == 0).any(axis=0))
@@ -102,6 +109,8 @@ def wilcoxon(differences: Array) -> Array:
 
 def _tied_signed_rank(differences: Array) -> Array:
     """The test over all 2^n signs, as scipy's permutations, which take seconds for a column."""
+    from scipy import stats
+
     sizes = np.where(differences == 0, np.nan, np.abs(differences))
     ranks = np.nan_to_num(stats.rankdata(sizes, axis=0, nan_policy="omit"))
     n = len(differences)

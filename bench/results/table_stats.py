@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.base.hashing import json_sha256
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import (
     CONFIDENCE,
@@ -26,6 +25,7 @@ from bench.results.bootstrap import (
     corrected,
     holm_confidence,
     rank_probabilities,
+    seed_of,
     too_few,
     wilcoxon,
 )
@@ -157,7 +157,7 @@ def common_scores(results: Results, dataset: str, metric: MetricSpec) -> CommonS
     methods = tuple(m.name for m in results.methods if m.name in common.columns)
     groups = numbered(common.index, results.photographs(dataset))
     values = by_group(common[list(methods)].to_numpy(), groups)
-    seed = int(json_sha256(list(common.index))[:15], 16)
+    seed = seed_of(common.index)
     reason = _why_no_test(metric, values, len(common))
     return CommonScores(dataset, metric, methods, values, len(common), seed, reason)
 

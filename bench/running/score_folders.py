@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bench import metrics
 from bench.base.errors import BenchError, ImageError
@@ -58,11 +60,30 @@ class FolderScores:
         """Of the metrics that score it as a whole."""
         return [("", s.name, mean, why) for s, mean, _, why in self.means if s.kind == "set"]
 
+    @cached_property
+    def half_widths(self) -> dict[str, float]:
+        """Of the 95 % intervals of the means, by metric, where the images allow for one."""
+        from bench.results.bootstrap import MIN_IMAGES, bootstrap, seed_of
+
+        known: dict[str, dict[str, float]] = {}
+        for image, metric, value, _ in self.rows:
+            if value is not None:
+                known.setdefault(metric, {})[self.names[image]] = value
+        many = {name: sorted(own.items()) for name, own in known.items() if len(own) >= MIN_IMAGES}
+        found = {}
+        for name, own in many.items():
+            values = np.array([[value] for _, value in own])
+            found[name] = float(bootstrap(values, seed_of([i for i, _ in own])).half_width()[0])
+        return {name: half for name, half in found.items() if np.isfinite(half)}
+
     def as_json(self) -> dict[str, Any]:
+        means = (
+            {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
+            for spec, mean, n, reason in self.means
+        )
         return {
             "means": [
-                {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
-                for spec, mean, n, reason in self.means
+                {**each, "half_width": self.half_widths.get(each["metric"])} for each in means
             ],
             "scores": [{"image": i, "metric": m, "value": v} for i, m, v, _ in self.rows],
             "problems": [list(problem) for problem in self.problems],
