@@ -96,6 +96,7 @@ def report(
     choice: o.StoredChoice,
     seeds: o.Seeds = 1,
     shown: o.ViewOptions,
+    offline: o.Offline = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Make reports again: a suite's from the store, or an export's.
@@ -105,6 +106,7 @@ def report(
     from bench.running.execute import plans, stored, together
     from bench.running.plan import make_plan
 
+    go_offline(offline)
     if suite.endswith(".json") or Path(suite, "result.json").is_file():
         _report_export(Path(suite), out, shown, as_json)
         return
