@@ -30,7 +30,7 @@ def audit(
     files: list[Path] | None = argument(
         "Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
         default=None,
-        metavar="[FILE]...",
+        metavar="FILE",
     ),
     claims: Path | None = option("A card (TOML) of what the text states."),
     marks: o.Marks = o.told("marks", default="best"),

@@ -85,6 +85,8 @@ def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
         flag = f"--{name.replace('_', '-')}"
         names = declared.metadata["names"] or ([flag] if declared.default is False else [])
         more = declared.metadata["more"]
+        if declared.metadata["kind"] is typer.Argument:
+            more = {"metavar": name.upper(), **more}
         for kind in (hint, *get_args(hint)):
             of_list = get_args(kind)[0] if get_origin(kind) is list else kind
             if get_origin(kind) is Literal:

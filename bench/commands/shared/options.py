@@ -84,7 +84,8 @@ def told(name: str, *names: str, **more: Any) -> Any:
 
 
 Marks = Literal["best", "significant"]
-Suite = Annotated[str, typer.Argument(help="A suite's name, or a suite card FILE.toml.")]
+_SUITE = "A suite's name, or a suite card FILE.toml."
+Suite = Annotated[str, typer.Argument(help=_SUITE, metavar="SUITE")]
 Store = Annotated[Path | None, _shared("store")]
 Out = Annotated[Path | None, _shared("out")]
 Metrics = Annotated[list[str] | None, _shared("metrics")]

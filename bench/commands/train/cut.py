@@ -18,7 +18,7 @@ from bench.commands.shared.output import print_json
 
 @grouped
 def cut(
-    data: list[str] = argument("Photographs, as `train --data` takes them.", metavar="DATA..."),
+    data: list[str] = argument("Photographs, as `train --data` takes them.", metavar="DATA"),
     *,
     out: Path = option("Folder of the crops, which `train --data` then takes.", default=...),
     side: int = option("Side of the crops, pixels.", default=1024, min=16),
