@@ -179,7 +179,7 @@ def test_lists_have_a_line_each_and_can_be_narrowed(cli: Cli) -> None:
     ("arguments", "message"),
     [
         (("rn",), "No such command 'rn'. Did you mean 'run'?"),
-        (("run",), "Missing argument 'suite'."),
+        (("run",), "Missing argument 'SUITE'."),
         (("run", "quick", "--limit", "x"), "Invalid value for '--limit'"),
         (("run", "nosuch"), "unknown suite 'nosuch'"),
     ],
