@@ -86,7 +86,9 @@ def test_the_readmes_python_runs(reader: tuple[Cli, Path]) -> None:
     assert "quick-realistic" in done.stdout and "bicubic" in done.stdout
 
 
-def test_the_readme_is_read_in_a_minute() -> None:
+def test_the_readme_is_read_in_a_minute_and_has_its_two_commands() -> None:
+    blocks = {body.strip() for _, _, body in BLOCK.findall(PAGES[0].read_text())}
+    assert {"pip install nox && nox -s leaderboard", "nox -s tests"} <= blocks
     assert len(PAGES[0].read_text().splitlines()) < 120
 
 
