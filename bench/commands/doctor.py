@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -158,12 +159,14 @@ def _summary(checks: list[Check]) -> str:
 
 
 def show(checks: list[Check]) -> None:
-    """Print how many of each kind there are, then what is broken, then the rest."""
+    """Print how many of each kind there are, then what is broken, then the rest; what mends several
+    in a row is said below the last."""
     console = Console(highlight=False)
     console.print(_summary(checks) + "\n")
-    for check in sorted(checks, key=lambda check: check.state != "broken"):
+    ordered = sorted(checks, key=lambda check: check.state != "broken")
+    for check, next_one in zip_longest(ordered, ordered[1:]):
         mark, style = MARKS[check.state]
         console.print(Text(f"{mark} ", style).append(f"{check.what}: {check.found}", "default"))
-        if check.mend:
+        if check.mend and not (next_one and next_one.mend == check.mend):
             mend = Text(f"mend: {check.mend}", "bold")
             console.print(Padding(mend, (0, 0, 0, 8), expand=False))

@@ -171,7 +171,10 @@ def show(what: str, found: list[Row], long: bool = False) -> None:
             _show_block(row, console, alone)
         else:
             line = Text(f"{' ' if row['unavailable'] else '●'} ")
-            left = ", ".join(f"{len(n)} {kind}" for kind, n in row.get("without", {}).items())
+            without = row.get("without", {}).items()
+            left = ", ".join(
+                f"{len(n)} {kind if len(n) > 1 else kind.removesuffix('s')}" for kind, n in without
+            )
             line.append(row["name"].ljust(names), style="bold")
             line.append(f"  {f'(without {left}) ' if left else ''}{row['summary']}")
             console.print(line, no_wrap=True, overflow="ellipsis")
