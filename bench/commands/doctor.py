@@ -7,9 +7,9 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
