@@ -323,6 +323,24 @@ def test_best_group_is_the_best_and_all_not_worse() -> None:
     assert (psnr["low"] < psnr["mean"]).all() and (psnr["mean"] < psnr["high"]).all()
 
 
+@pytest.mark.parametrize(
+    ("chances", "low", "high"),
+    [
+        ((0.02, 0.95, 0.03), 2, 3),  # 2 % below is left out, 3 % above is not
+        ((0.03, 0.95, 0.02), 1, 2),
+        ((0.2, 0.6, 0.2), 1, 3),
+        ((0.0, 1.0, 0.0), 2, 2),
+    ],
+)
+def test_the_range_of_ranks_leaves_out_a_fortieth_on_each_side(
+    chances: tuple[float, ...], low: int, high: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "bench.results.table_stats.rank_probabilities"
+    monkeypatch.setattr(name, lambda *_: np.array([chances] * 3))
+    cells = statistics(table(8, {"a": 0.1, "b": 0.2, "c": 0.3})).cells.dropna(subset="low")
+    assert set(cells["rank_low"]) == {low} and set(cells["rank_high"]) == {high}
+
+
 def test_what_else_is_in_the_table_changes_no_verdict() -> None:
     """The same scores alone and beside six other metrics."""
     alone = table(20, {f"m{i}": i / 10 for i in range(12)})
