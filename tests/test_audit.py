@@ -889,6 +889,18 @@ def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> No
     assert found.abstained == ("t.md: marks: no two values are of one dataset and metric",)
 
 
+@pytest.mark.parametrize("own", [r"\cellcolor{cyan}%s", r"\textcolor{teal}{%s}"])
+def test_the_colour_of_one_row_alone_is_no_mark_that_is_not_judged(
+    own: str, tmp_path: Path
+) -> None:
+    ours = " & ".join(own % value for value in ("24.3", "0.30"))
+    rows = ["Method & PSNR & LPIPS", "A & 24.1 & 0.31", "B & 24.5 & 0.33", f"Ours & {ours}"]
+    table = r"\begin{tabular}{lcc}" + r" \\ ".join(rows) + r"\end{tabular}"
+    _, found = read(tmp_path, table)
+    assert not found.abstained
+    assert found.notes[0] == "t.tex: PSNR: nothing is marked, so there are no marks to check"
+
+
 def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:
     table = LEVELS.replace("**24.9**", "24.9 or so")
     _, found = read(tmp_path, table, "t.md")
