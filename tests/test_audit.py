@@ -901,6 +901,23 @@ def test_the_colour_of_one_row_alone_is_no_mark_that_is_not_judged(
     assert found.notes[0] == "t.tex: PSNR: nothing is marked, so there are no marks to check"
 
 
+@pytest.mark.parametrize("inner", ["num", "mathrm", "textit"])
+@pytest.mark.parametrize("outer", ["textcolor{red}", "textbf", "cellcolor{best}"])
+def test_what_sets_a_number_otherwise_hides_no_mark(outer: str, inner: str, tmp_path: Path) -> None:
+    table = rf"""\begin{{tabular}}{{lcc}}
+    Method & PSNR & LPIPS \\ \hline
+    A & \{outer}{{\{inner}{{24.9}}}} & \{inner}{{0.33}} \\
+    B & \{inner}{{24.2}} & \{outer}{{\{inner}{{0.30}}}} \\
+    C & \{inner}{{24.5}} & \{inner}{{0.31}} \\
+    \end{{tabular}}"""
+    _, found = read(tmp_path, table)
+    assert not found.findings and not found.notes and not found.abstained
+    _, found = read(tmp_path, table.replace("24.9", "24.3"))
+    assert [each.detail for each in found.findings] == [
+        "A 24.3 is second best; C 24.5 is the best and not marked"
+    ]
+
+
 def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:
     table = LEVELS.replace("**24.9**", "24.9 or so")
     _, found = read(tmp_path, table, "t.md")
