@@ -887,6 +887,11 @@ def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> No
     table = "| Dataset | Method | PSNR |\n|---|---|---|\n| X | A | **24.1** |\n| Y | A | 23.0 |"
     _, found = read(tmp_path, table, "t.md")
     assert found.abstained == ("t.md: marks: no two values are of one dataset and metric",)
+    rows = ["Method & PSNR & SSIM", "A & 24.9 & 0.70", "B & 24.2 & 0.75"]
+    ours = r"\hline Ours & \textbf{24.5} & \textbf{0.71}"
+    table = r"\begin{tabular}{lcc}" + r" \\ ".join([*rows, ours]) + r"\end{tabular}"
+    (line,) = read(tmp_path, table)[1].abstained
+    assert line.endswith("metric where its marks leave out A, B, which a rule sets apart")
 
 
 @pytest.mark.parametrize("own", [r"\cellcolor{cyan}%s", r"\textcolor{teal}{%s}"])

@@ -84,7 +84,8 @@ def judge(
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     if not first.rows and any(value.mark and value.better for value in first.reading.values):
-        return Verdict([], [], [f"{table}: marks: no two values are of one dataset and metric"])
+        where = " where ".join(filter(None, ("one dataset and metric", first.reading.says)))
+        return Verdict([], [], [f"{table}: marks: no two values are of {where}"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
     says = list(_open(table, (first, *others)))
