@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from bench.base.errors import SetAside, WeightsError
+from bench.base.progress import Progress
 from bench.base.remote_file import Weight
 from bench.remote import weights
-from bench.remote.fetch import fetch_file
+from bench.remote.fetch import fetch_file, fetch_row
 
 CONTENT = b"\x80\x02" + bytes(range(256)) * 4096 + b"\xff"  # over 1 MiB, begins as a pickle does
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -397,6 +398,8 @@ def test_other_values_are_told_apart_and_give_way(
     assert weights.locate(wanted) == path
     assert weights.identity(wanted) == SHA256
     assert not weights.has_values(wanted)
+    row = fetch_row(wanted, ["mine"], "", Progress(quiet=True), dry_run=True)
+    assert (row["here"], row["stand_in"]) == (False, "net.pth")
     official = weight(
         **{**ORIGINAL, "url": f"{address}/original.pth", "sha256": SHA256, "others": wanted.others}
     )

@@ -69,11 +69,13 @@ def fetch_row(
 
     Returns:
         file, for (users), size, sources (addresses, or the wheel), here, failed, problem (why it
-        cannot be had), state (any of these in words).
+        cannot be had), state (any of these in words), stand_in (what is used here in its place).
     """
     sources = weights.sources(file) or list(filter(None, [file.wheel]))
     row = {"file": file.name, "for": list(users), "size": file.size, "sources": sources}
-    row |= {"here": False, "failed": False, "problem": ""}
+    used = weights.chosen(file)
+    stand_in = used.name if used is not file and used.differs else ""
+    row |= {"here": False, "failed": False, "problem": "", "stand_in": stand_in}
     try:
         if weights.has_values(file):
             weights.locate(file)
