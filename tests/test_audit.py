@@ -887,6 +887,40 @@ def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> No
     table = "| Dataset | Method | PSNR |\n|---|---|---|\n| X | A | **24.1** |\n| Y | A | 23.0 |"
     _, found = read(tmp_path, table, "t.md")
     assert found.abstained == ("t.md: marks: no two values are of one dataset and metric",)
+    rows = ["Method & PSNR & SSIM", "A & 24.9 & 0.70", "B & 24.2 & 0.75"]
+    ours = r"\hline Ours & \textbf{24.5} & \textbf{0.71}"
+    table = r"\begin{tabular}{lcc}" + r" \\ ".join([*rows, ours]) + r"\end{tabular}"
+    (line,) = read(tmp_path, table)[1].abstained
+    assert line.endswith("metric where its marks leave out A, B, which a rule sets apart")
+
+
+@pytest.mark.parametrize("own", [r"\cellcolor{cyan}%s", r"\textcolor{teal}{%s}"])
+def test_the_colour_of_one_row_alone_is_no_mark_that_is_not_judged(
+    own: str, tmp_path: Path
+) -> None:
+    ours = " & ".join(own % value for value in ("24.3", "0.30"))
+    rows = ["Method & PSNR & LPIPS", "A & 24.1 & 0.31", "B & 24.5 & 0.33", f"Ours & {ours}"]
+    table = r"\begin{tabular}{lcc}" + r" \\ ".join(rows) + r"\end{tabular}"
+    _, found = read(tmp_path, table)
+    assert not found.abstained
+    assert found.notes[0] == "t.tex: PSNR: nothing is marked, so there are no marks to check"
+
+
+@pytest.mark.parametrize("inner", ["num", "mathrm", "textit"])
+@pytest.mark.parametrize("outer", ["textcolor{red}", "textbf", "cellcolor{best}"])
+def test_what_sets_a_number_otherwise_hides_no_mark(outer: str, inner: str, tmp_path: Path) -> None:
+    table = rf"""\begin{{tabular}}{{lcc}}
+    Method & PSNR & LPIPS \\ \hline
+    A & \{outer}{{\{inner}{{24.9}}}} & \{inner}{{0.33}} \\
+    B & \{inner}{{24.2}} & \{outer}{{\{inner}{{0.30}}}} \\
+    C & \{inner}{{24.5}} & \{inner}{{0.31}} \\
+    \end{{tabular}}"""
+    _, found = read(tmp_path, table)
+    assert not found.findings and not found.notes and not found.abstained
+    _, found = read(tmp_path, table.replace("24.9", "24.3"))
+    assert [each.detail for each in found.findings] == [
+        "A 24.3 is second best; C 24.5 is the best and not marked"
+    ]
 
 
 def test_marks_beside_a_value_that_was_not_read_are_not_judged(tmp_path: Path) -> None:

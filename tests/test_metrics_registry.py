@@ -65,6 +65,11 @@ def test_every_metric_is_described(spec: MetricSpec) -> None:
     assert metrics.find(spec.name) is spec
 
 
+def test_a_metric_file_that_cannot_be_looked_for_is_an_error_of_ours() -> None:
+    with pytest.raises(CardError, match="cannot read one"):
+        metrics.find(f"{'a' * 300}.py")
+
+
 def test_no_two_share_a_name() -> None:
     spec = metrics.find("psnr_y")
     with pytest.raises(CardError, match="metric 'psnr_y' is registered twice; rename one"):

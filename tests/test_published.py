@@ -17,6 +17,7 @@ from bench import metrics
 from bench.base.errors import DataError
 from bench.reports import get_report
 from bench.reports.published import NOTHING, show
+from bench.reports.tables.markdown import markdown
 from bench.results.against import Against, against
 from bench.results.published import (
     COLUMNS,
@@ -131,6 +132,7 @@ def test_published_tables_name_their_protocol_in_every_format() -> None:
     datasets, methods = [Item("realsr", "RealSR")], [Item("cassr", "CasSR")]
     table = as_results(cassr, "1", datasets, methods, [metrics.find("lpips")])
     assert table.title.endswith("as published (protocol cassr)")
+    assert "| RealSR | LPIPS" in markdown(table)  # nothing tells over how many images
 
 
 def test_few_images_take_the_noise_of_the_log() -> None:

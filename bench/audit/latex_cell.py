@@ -174,7 +174,8 @@ class _Reader:
         elif not own and name not in KNOWN.dropped and not any(arguments):
             self.unknown = name
         elif len(arguments) == 1 and name not in KNOWN.leading and _is_number(arguments[0]):
-            own = own or {"colour": name}  # one of another file's: by its name or its table
+            told = own or _colour(styles.get("colour", ""))
+            own = own if told else {"colour": name}  # of another file: by its name or its table
         return {**styles, **own}
 
     def _expand(self, name: str, tex: str, at: int, styles: _Styles) -> int:

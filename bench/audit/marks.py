@@ -83,8 +83,9 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
-    if not first.rows and any(value.mark and value.better for value in values):
-        return Verdict([], [], [f"{table}: marks: no two values are of one dataset and metric"])
+    if not first.rows and any(value.mark and value.better for value in first.reading.values):
+        where = " where ".join(filter(None, ("one dataset and metric", first.reading.says)))
+        return Verdict([], [], [f"{table}: marks: no two values are of {where}"])
     shared = set(first.wrong).intersection(*(one.wrong for one in others))
     findings = [found for key in first.wrong if key in shared for found in first.wrong[key]]
     says = list(_open(table, (first, *others)))

@@ -49,9 +49,9 @@ def spec_of(file: Path) -> MetricSpec:
 
 
 def _function(file: Path) -> ast.FunctionDef:
-    if file.exists() and not file.is_file():
-        raise CardError(f"{printable(file)}: expected a metric file, found a folder or device")
     try:
+        if file.exists() and not file.is_file():
+            raise CardError(f"{printable(file)}: expected a metric file, found a folder or device")
         tree = ast.parse(file.read_bytes())
     except OSError as error:
         found = f"cannot read one ({error.strerror or 'unreadable'})"

@@ -158,10 +158,11 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
     own = summary[summary["dataset"] == dataset]
     images = int(own["images"].max()) if len(own) else 0
     sizes = sorted({int(n) for n in own["n"] if n > 0}) or [images]
+    if not images:  # published means, of which the images are not known
+        return ""
     if len(sizes) > 1:
         return f"n = {sizes[0]}–{sizes[-1]}"
-    whole = f"n = {images}" if images else ""
-    return whole if sizes[0] == images else f"n = {sizes[0]} of {images}"
+    return f"n = {images}" if sizes[0] == images else f"n = {sizes[0]} of {images}"
 
 
 def _cells(
