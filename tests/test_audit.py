@@ -881,6 +881,13 @@ def test_the_paragraph_beside_a_markdown_table_is_its_caption(tmp_path: Path) ->
         "c 5.2 is 3rd best; a 5.0 is the best and not marked"
     ]
     assert not read(tmp_path, table, "t.md")[1].findings
+    other = table.replace("5.2", "4.9")
+    for text, places in (
+        (f"One.\n\n{table}\n\nThe best is in bold.\n\n{other}\n", 0),
+        (f"The best is in bold.\n\n{table}\n\nTwo.\n\n{other}\n", 1),
+        (f"{table}\n\nThe best is in bold.\n\n{other}\n\nTwo.\n", 1),
+    ):
+        assert len(read(tmp_path, text, "t.md")[1].findings) == places, text
 
 
 def test_marks_of_which_no_two_are_compared_are_not_judged(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,25 +22,37 @@ ARROWS = {r"$\uparrow$": "↑", r"$\downarrow$": "↓"}
 
 def grids(text: str) -> tuple[list[Printed], list[str]]:
     """Every table of pipes of a file, in its order, and why others are not there; the paragraphs
-    before and after one are its caption."""
+    before and after one are its caption, each that of one table alone."""
+    blocks = list(_blocks(text))
     found: list[Printed] = []
-    cells, followed, said = False, True, ""
+    free = {number for number, block in enumerate(blocks) if isinstance(block, str)}
+    for number, block in enumerate(blocks):
+        if isinstance(block, str):
+            continue
+        before, after, tables = number - 1, number + 1, number + 2 < len(blocks)
+        own = free & {before}
+        if after in free and not (own and tables and not isinstance(blocks[number + 2], str)):
+            own.add(after)
+        free -= own
+        found.append(Printed(block, ". ".join(str(blocks[each]) for each in sorted(own))))
+    return found, ["<table> is not read" for _ in re.finditer(r"<table\b", text)]
+
+
+def _blocks(text: str) -> Iterator[str | list[list[GridCell]]]:
+    """The paragraphs and the rows of the tables."""
+    rows: list[list[GridCell]] | None = None
     for token in _reader().parse(text):
         if token.type == "table_open":
-            found.append(Printed([], said))
-            followed = False
-        elif token.type == "tr_open":
-            found[-1].rows.append([])
-        elif token.type in ("th_open", "td_open", "th_close", "td_close"):
-            cells = token.nesting == 1
-        elif cells and token.type == "inline":
-            found[-1].rows[-1].append(_shown(token.children or [], (token.map or [0])[0] + 1))
+            rows = []
+        elif token.type == "table_close" and rows is not None:
+            yield rows
+            rows = None
+        elif token.type == "tr_open" and rows is not None:
+            rows.append([])
+        elif token.type == "inline" and rows is not None:
+            rows[-1].append(_shown(token.children or [], (token.map or [0])[0] + 1))
         elif token.type == "inline":
-            said = token.content
-            if not followed:
-                found[-1] = found[-1]._replace(caption=f"{found[-1].caption}. {said}")
-            followed = True
-    return found, ["<table> is not read" for _ in re.finditer(r"<table\b", text)]
+            yield token.content
 
 
 def read_cell(text: str, line: int) -> GridCell:
