@@ -144,6 +144,7 @@ CUDA = "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.0
         ("torch.empty(10**15)", " (4000000000000000 bytes more asked for)"),
         ("numpy.empty(10**15)", " (7.11 PiB more asked for)"),
         ("raise MemoryError", ""),
+        ("raise RuntimeError('CUDA error: out of memory\\nCUDA kernel errors might')", ""),
     ],
 )
 def test_an_image_too_large_for_memory_is_given_up_with_what_to_try(
@@ -153,6 +154,11 @@ def test_an_image_too_large_for_memory_is_given_up_with_what_to_try(
     assert made == 1
     told = f"method 'mine.py' needs more memory than there is{asked}; try fewer --workers"
     assert told in failures["large"] and len(failures) == 1
+
+
+def test_an_error_that_was_raised_with_another_is_told_as_it_is(upscaled: Upscaled) -> None:
+    made, failures = upscaled("raise RuntimeError(ValueError('no such layer'))")
+    assert made == 1 and "RuntimeError: no such layer" in failures["large"]
 
 
 def test_memory_that_was_only_kept_for_later_costs_no_image(upscaled: Upscaled) -> None:
