@@ -55,14 +55,19 @@ def test_while_one_is_computed_the_next_is_read_and_the_one_before_written() -> 
     assert computed == list(range(count))
 
 
-def test_what_is_computed_when_it_is_stopped_is_written_and_given() -> None:
+@pytest.mark.parametrize(
+    ("raised", "told"), [(KeyboardInterrupt(), Interrupted), (CannotWrite("full"), CannotWrite)]
+)
+def test_what_is_computed_when_it_is_stopped_is_written_and_given(
+    raised: BaseException, told: type[Exception]
+) -> None:
     def compute(n: int, given: int) -> int:
         if n == 2:
-            raise KeyboardInterrupt
+            raise raised
         return given
 
     found = []
-    with Workers(1, overlap=True) as pool, pytest.raises(Interrupted):
+    with Workers(1, overlap=True) as pool, pytest.raises(told):
         for task, _ in pool.map(Steps(lambda n: n, compute), range(9)):
             found.append(task)
     assert found == [0, 1]
