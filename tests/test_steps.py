@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bench.files.image_folders import RECORDS
 from bench.processes.steps import AHEAD, Steps
 from bench.processes.workers import Workers
 from bench.running import score_job
+from bench.running.cell import UpscaleTask
+from bench.running.fill import upscale_one
 from bench.running.options import RunOptions
 from bench.running.score_folders import score_folders
 from bench.running.score_job import ImageJob, ScoreJob
@@ -110,6 +113,31 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
         found[device] = [made, scores.rows], ahead
     assert found["cpu"][0] == found["cpu:0"][0]
     assert (found["cpu"][1], found["cpu:0"][1]) == ({False}, {True})
+
+
+def test_what_is_read_ahead_is_pinned_for_the_gpu_of_the_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_png(tmp_path / "in.png", photo(8, 8))
+    pinned: list[str] = []
+    current = ["cuda:0"]
+
+    @contextmanager
+    def device(name: str) -> Iterator[None]:
+        current.append(name)
+        yield
+        current.pop()
+
+    def pin_memory(lr: torch.Tensor) -> torch.Tensor:
+        pinned.append(current[-1])
+        return lr
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    out = tmp_path / "out.png"
+    for name in ("cuda:3", "cpu"):
+        upscale_one.read(UpscaleTask("m", name, "in", tmp_path / "in.png", 4, 0, "", out))
+    assert pinned == ["cuda:3"] and current == ["cuda:0"]
 
 
 # -- memory --------------------------------------------------------------------------------------
