@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bench.files.image_folders import RECORDS
 from bench.processes.steps import AHEAD, Steps
 from bench.processes.workers import Workers
 from bench.running import score_job
+from bench.running.cell import UpscaleTask
+from bench.running.fill import upscale_one
 from bench.running.options import RunOptions
 from bench.running.score_folders import score_folders
 from bench.running.score_job import ImageJob, ScoreJob
@@ -55,14 +58,19 @@ def test_while_one_is_computed_the_next_is_read_and_the_one_before_written() -> 
     assert computed == list(range(count))
 
 
-def test_what_is_computed_when_it_is_stopped_is_written_and_given() -> None:
+@pytest.mark.parametrize(
+    ("raised", "told"), [(KeyboardInterrupt(), Interrupted), (CannotWrite("full"), CannotWrite)]
+)
+def test_what_is_computed_when_it_is_stopped_is_written_and_given(
+    raised: BaseException, told: type[Exception]
+) -> None:
     def compute(n: int, given: int) -> int:
         if n == 2:
-            raise KeyboardInterrupt
+            raise raised
         return given
 
     found = []
-    with Workers(1, overlap=True) as pool, pytest.raises(Interrupted):
+    with Workers(1, overlap=True) as pool, pytest.raises(told):
         for task, _ in pool.map(Steps(lambda n: n, compute), range(9)):
             found.append(task)
     assert found == [0, 1]
@@ -107,6 +115,31 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
     assert (found["cpu"][1], found["cpu:0"][1]) == ({False}, {True})
 
 
+def test_what_is_read_ahead_is_pinned_for_the_gpu_of_the_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_png(tmp_path / "in.png", photo(8, 8))
+    pinned: list[str] = []
+    current = ["cuda:0"]
+
+    @contextmanager
+    def device(name: str) -> Iterator[None]:
+        current.append(name)
+        yield
+        current.pop()
+
+    def pin_memory(lr: torch.Tensor) -> torch.Tensor:
+        pinned.append(current[-1])
+        return lr
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    out = tmp_path / "out.png"
+    for name in ("cuda:3", "cpu"):
+        upscale_one.read(UpscaleTask("m", name, "in", tmp_path / "in.png", 4, 0, "", out))
+    assert pinned == ["cuda:3"] and current == ["cuda:0"]
+
+
 # -- memory --------------------------------------------------------------------------------------
 
 
@@ -144,6 +177,7 @@ CUDA = "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.0
         ("torch.empty(10**15)", " (4000000000000000 bytes more asked for)"),
         ("numpy.empty(10**15)", " (7.11 PiB more asked for)"),
         ("raise MemoryError", ""),
+        ("raise RuntimeError('CUDA error: out of memory\\nCUDA kernel errors might')", ""),
     ],
 )
 def test_an_image_too_large_for_memory_is_given_up_with_what_to_try(
@@ -153,6 +187,11 @@ def test_an_image_too_large_for_memory_is_given_up_with_what_to_try(
     assert made == 1
     told = f"method 'mine.py' needs more memory than there is{asked}; try fewer --workers"
     assert told in failures["large"] and len(failures) == 1
+
+
+def test_an_error_that_was_raised_with_another_is_told_as_it_is(upscaled: Upscaled) -> None:
+    made, failures = upscaled("raise RuntimeError(ValueError('no such layer'))")
+    assert made == 1 and "RuntimeError: no such layer" in failures["large"]
 
 
 def test_memory_that_was_only_kept_for_later_costs_no_image(upscaled: Upscaled) -> None:

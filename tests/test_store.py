@@ -428,13 +428,14 @@ def test_scratch_of_dead_processes_is_removed_and_that_of_other_machines_stays(
     mine = Path(leftovers.scratch().name)
     of_dead = tmp_path / re.sub(r"-\d+-", f"-{int(dead.stdout)}-", mine.name)
     foreign = tmp_path / f".cassr-bench-00000000-{int(dead.stdout)}-abc_defg"
-    for folder in (of_dead / "store", foreign / "store"):
+    others = tmp_path / ".part-download"  # of another program, by a name that is ours elsewhere
+    for folder in (of_dead / "store", foreign / "store", others):
         folder.mkdir(parents=True)
     older(tmp_path, DAY_AND_MORE)
     leftovers.sweep.cache_clear()
     with leftovers.scratch() as folder:
         assert Path(folder).parent == tmp_path and not of_dead.exists()
-        assert foreign.exists()
+        assert foreign.exists() and others.exists()
     assert not Path(folder).exists()
 
 

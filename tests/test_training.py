@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -590,6 +591,15 @@ class TestRuns:
         assert go("device", "device", steps=3).step == 3
         with pytest.raises(TrainingError, match=r"degrade_on='device': .*samples=4; give"):
             go("new", "device", samples=4)
+
+    def test_a_device_that_cannot_degrade_is_refused_at_once(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = SimpleNamespace(device=torch.device("mps"))
+        monkeypatch.setattr("cassr.training.run.PartialState", lambda **_: here)
+        options = TrainingOptions(tmp_path, degrade_on="device")
+        with pytest.raises(TrainingError, match=r"expected one with float64, found mps; take cpu"):
+            run("guidance", Start("mini"), in_folders([folder]), SETTINGS, options)
 
     def test_a_damaged_checkpoint_is_named(self, folder: Path, tmp_path: Path) -> None:
         run_here(folder, tmp_path, minutes=1e-9)

@@ -28,7 +28,7 @@ def temporary(folder: Path, kind: str) -> Path:
 def scratch() -> TemporaryDirectory[str]:
     """A folder of this process where the system has such; those of dead processes are removed."""
     place = Path(gettempdir())
-    sweep(place)
+    sweep(place, SCRATCH)  # others keep files there too
     return TemporaryDirectory(prefix=f"{SCRATCH}{_here()}-{os.getpid()}-", dir=place)
 
 
@@ -66,9 +66,10 @@ def remove(path: Path) -> None:
 
 
 @cache
-def sweep(folder: Path) -> None:
-    """Remove what was abandoned directly in a folder, the first time that it is asked for."""
+def sweep(folder: Path, start: str = ".") -> None:
+    """Remove what was abandoned directly in a folder, of names that start so, the first time that
+    it is asked for."""
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if entry.name.startswith(".") and is_abandoned(Path(entry.path)):
+            if entry.name.startswith(start) and is_abandoned(Path(entry.path)):
                 remove(Path(entry.path))

@@ -27,7 +27,7 @@ class Node:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, by a task
         warnings.simplefilter("ignore")  # of third-party networks: nothing a user could act on
         place = Path(gettempdir()).resolve()
-        leftovers.sweep(place)  # what processes before this one left when they were killed
+        leftovers.sweep(place, ".unpacking-")  # of processes that were killed
         self.root = str(leftovers.temporary(place, "unpacking"))
         os.mkdir(self.root, 0o700)
         os.makedirs(placed(cwd, self.root))

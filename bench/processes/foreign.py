@@ -170,5 +170,7 @@ def _ran_out(error: BaseException | None) -> BaseException | None:
     if isinstance(error, RuntimeError):
         from accelerate.utils.memory import should_reduce_batch_size
 
-        return error if should_reduce_batch_size(error) else None
+        text = _message(error, None)  # what it was raised with may be anything
+        found = "out of memory" in text or should_reduce_batch_size(RuntimeError(text))
+        return error if found else None
     return error

@@ -39,7 +39,7 @@ class Steps:
     def overlapped(self, tasks: Iterable[Any], asked: Sized) -> Iterator[tuple[Any, Any]]:
         """(task, result) in order, until something is on the list `asked`: computed here, one after
         the other, while threads read the next and write the one before, which is given also where
-        the user presses Ctrl-C."""
+        a step raises or the user presses Ctrl-C."""
         behind: Begun = ()
         # Threads cannot have filters of their own: these hold for all until the last has ended.
         with (
@@ -56,7 +56,7 @@ class Steps:
                     yield from _results(done)
                     if asked:
                         break
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Exception):  # not where nobody takes it any more
                 yield from _results(behind)
                 raise
             yield from _results(behind)

@@ -134,7 +134,12 @@ def _or_why(step: Callable[..., Any]) -> Callable[..., Any]:
 def _read(task: UpscaleTask) -> Tensor:
     """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
     lr = images.to_tensor(images.read_rgb(task.lr))
-    return lr.pin_memory() if task.device.startswith("cuda") else lr
+    if not task.device.startswith("cuda"):
+        return lr
+    import torch
+
+    with torch.cuda.device(task.device):  # a new thread's is the first GPU, another process's
+        return lr.pin_memory()
 
 
 @_or_why

@@ -76,6 +76,8 @@ def run(
     device = PartialState(cpu=cpu, timeout=PREPARING).device
     if settings.precision == "fp16" and device.type == "cpu":
         raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
+    if device.type == "mps" and not recipe.degrade:  # JPEG is computed in double precision
+        raise TrainingError("degrade_on='device': expected one with float64, found mps; take cpu")
     if (tracker := options.tracker) != "none" and find_spec(tracker) is None:
         raise TrainingError(f"tracker={tracker!r}: not installed; pip install {tracker}")
     settings = settled(settings, on_gpu=device.type == "cuda")
