@@ -6,7 +6,7 @@ docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ def too_few(other: NDArray[np.int64]) -> NDArray[np.bool_]:
     return (other > 0) & (other < MIN_IMAGES)
 
 
-def seed_of(images: Sequence[str]) -> int:
+def seed_of(images: Iterable[str]) -> int:
     """Of the resamples of these images, in this order: equal wherever they are looked at."""
     return int(json_sha256(list(images))[:15], 16)
 

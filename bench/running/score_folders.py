@@ -69,21 +69,20 @@ class FolderScores:
         for image, metric, value, _ in self.rows:
             if value is not None:
                 known.setdefault(metric, {})[self.names[image]] = value
-        many = {name: sorted(own.items()) for name, own in known.items() if len(own) >= MIN_IMAGES}
         found = {}
-        for name, own in many.items():
-            values = np.array([[value] for _, value in own])
-            found[name] = float(bootstrap(values, seed_of([i for i, _ in own])).half_width()[0])
+        for name, own in known.items():
+            values = np.array([[value] for _, value in sorted(own.items())])
+            if len(own) >= MIN_IMAGES and np.isfinite(values).all():
+                found[name] = float(bootstrap(values, seed_of(sorted(own))).half_width()[0])
         return {name: half for name, half in found.items() if np.isfinite(half)}
 
     def as_json(self) -> dict[str, Any]:
-        means = (
-            {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
-            for spec, mean, n, reason in self.means
-        )
+        halves = self.half_widths
         return {
             "means": [
-                {**each, "half_width": self.half_widths.get(each["metric"])} for each in means
+                {"metric": spec.name, "better": spec.better, "mean": mean, "n": n, "reason": reason}
+                | {"half_width": halves.get(spec.name)}
+                for spec, mean, n, reason in self.means
             ],
             "scores": [{"image": i, "metric": m, "value": v} for i, m, v, _ in self.rows],
             "problems": [list(problem) for problem in self.problems],
