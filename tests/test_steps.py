@@ -105,7 +105,7 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
         assert (done.made, done.failures) == (6, ())
         with monkeypatch.context() as patched:
             patched.setattr(images, "read_rgb", read)
-            [scores] = score_folders([out], None, ["niqe"], options, quiet)
+            [scores] = score_folders([out], None, ["piqe"], options, quiet)
         [log] = (out / RECORDS).rglob("*.jsonl")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         made = [(line["id"], line["sha256"]) for line in lines]
