@@ -67,19 +67,9 @@ def run(
     """
     refuse_strangers(options.out)
     recipe = recipe_of(settings, degrade=options.degrade_on == "cpu")
-    if settings.samples and not recipe.degrade:
-        raise TrainingError(
-            f"degrade_on={options.degrade_on!r}: expected pairs that are made as they are needed, "
-            f"found samples={settings.samples}; give --samples 0"
-        )
     disable_progress_bar()
     device = PartialState(cpu=cpu, timeout=PREPARING).device
-    if settings.precision == "fp16" and device.type == "cpu":
-        raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
-    if device.type == "mps" and not recipe.degrade:  # JPEG is computed in double precision
-        raise TrainingError("degrade_on='device': expected one with float64, found mps; take cpu")
-    if (tracker := options.tracker) != "none" and find_spec(tracker) is None:
-        raise TrainingError(f"tracker={tracker!r}: not installed; pip install {tracker}")
+    _refuse_settings(settings, options, device.type)
     settings = settled(settings, on_gpu=device.type == "cuda")
     pipeline = load_start(start, stage)
     pipeline.set_progress_bar_config(disable=True)
@@ -106,6 +96,21 @@ def run(
                  validate=validate, cpu=cpu)  # fmt: skip
     skipped = pairs.skipped if isinstance(pairs, PreparedSamples) else {}
     return replace(made, skipped={**skipped, **made.skipped})
+
+
+def _refuse_settings(settings: TrainingSettings, options: TrainingOptions, device: str) -> None:
+    """Refuse what cannot be done together, on this kind of device, or with what is installed."""
+    if settings.samples and options.degrade_on == "device":
+        raise TrainingError(
+            "degrade_on='device': expected pairs that are made as they are needed, "
+            f"found samples={settings.samples}; give --samples 0"
+        )
+    if settings.precision == "fp16" and device == "cpu":
+        raise TrainingError("precision='fp16': expected a GPU, found a CPU; take no or bf16")
+    if device == "mps" and options.degrade_on == "device":  # JPEG is computed in double precision
+        raise TrainingError("degrade_on='device': expected one with float64, found mps; take cpu")
+    if (tracker := options.tracker) != "none" and find_spec(tracker) is None:
+        raise TrainingError(f"tracker={tracker!r}: not installed; pip install {tracker}")
 
 
 def _references(
