@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from pictures import photo
 from PIL import Image
-from warm_start import START_UP, Server
+from warm_start import START_UP, Fork, Server
 
 from bench.data.find import find_card
 from bench.data.from_card import build
@@ -77,46 +78,112 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+SERVER = "CASSR_BENCH_TESTS_SERVER"
+"""Names the server of the process that started the workers of xdist, for them to share."""
+
+
 @cache
-def _warm_server() -> Server:
-    server = Server()
-    atexit.register(server.close)
-    return server
+def _warm_server() -> Server | None:
+    return Server(os.environ.get(SERVER, "")) if hasattr(os, "fork") else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None) and (server := _warm_server()):
+        os.environ[SERVER] = server.address
 
 
 TIMEOUT = 600
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def make_cli(home: Path, folder: Path) -> Cli:
-    """A function that runs the command line in a process of its own, 80 columns wide."""
-    folder.mkdir(parents=True)
-    warm = _warm_server() if hasattr(os, "fork") else None
-    clean = {name: value for name, value in os.environ.items() if name not in UNSET}
-    clean |= {name: str(home / cache) for name, cache in CACHES.items()}
-    clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", **(warm.environment if warm else {})}
+class Started:
+    """A command that runs in a session of its own: what it says, how it ends, signals for it."""
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        words, env = list(map(str, arguments)), {**clean, **environment}
-        if warm is None or any(name.startswith(START_UP) for name in environment):
-            return subprocess.run(
-                [sys.executable, "-m", "bench", *words],
-                cwd=folder,
-                env=env,
-                capture_output=True,
-                text=True,
-                errors="surrogateescape",
-                timeout=TIMEOUT,
+    def __init__(self, start: Callable[[Sequence[int]], Fork | subprocess.Popen]) -> None:
+        self._said = [tempfile.TemporaryFile() for _ in range(2)]
+        with open(os.devnull) as nothing:
+            self._process = start([stream.fileno() for stream in (nothing, *self._said)])
+        self.pid = self._process.pid
+        self.wait, self.poll = self._process.wait, self._process.poll
+
+    def _text(self, stream: int) -> str:
+        number = self._said[stream].fileno()
+        content = os.pread(number, os.fstat(number).st_size, 0)
+        return "\n".join(content.decode("utf-8", "surrogateescape").split("\r\n"))
+
+    @property
+    def stdout(self) -> str:
+        """What it said so far."""
+        return self._text(0)
+
+    @property
+    def stderr(self) -> str:
+        return self._text(1)
+
+    def until(self, seen: Callable[[], object]) -> None:
+        """Wait until something is seen, or the end."""
+        while self.poll() is None and not seen():
+            time.sleep(0.01)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def done(self, timeout: float = TIMEOUT) -> subprocess.CompletedProcess[str]:
+        try:
+            code = self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise
+        found = subprocess.CompletedProcess("cassr-bench", code, self.stdout, self.stderr)
+        for stream in self._said:
+            stream.close()
+        return found
+
+
+class Cli:
+    """The command line in a process of its own, 80 columns wide, with empty caches.
+
+    Attributes:
+        program: an executable file that is the same, for scripts and launchers.
+    """
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._folder, self._warm = folder, _warm_server()
+        clean = {name: value for name, value in os.environ.items() if name not in UNSET}
+        clean |= {name: str(home / cache) for name, cache in CACHES.items()}
+        clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+        self._environment = clean | (self._warm.environment if self._warm else {})
+
+    @property
+    def program(self) -> str:
+        return str(self._warm.program) if self._warm else f"{sys.executable} -m bench"
+
+    def start(self, *arguments: object, **environment: str) -> Started:
+        words, env = list(map(str, arguments)), {**self._environment, **environment}
+        if self._warm is None or any(name.startswith(START_UP) for name in environment):
+            command = [sys.executable, "-m", "bench", *words]
+            return Started(
+                lambda streams: subprocess.Popen(
+                    command,
+                    cwd=self._folder,
+                    env=env,
+                    stdin=streams[0],
+                    stdout=streams[1],
+                    stderr=streams[2],
+                    start_new_session=True,
+                )
             )
-        return warm.run(words, folder, env, TIMEOUT)
+        server, folder = self._warm.address, str(self._folder)
+        return Started(lambda streams: Fork(server, words, folder, env, streams))
 
-    return run
+    def __call__(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.start(*arguments, **environment).done()
 
 
 @pytest.fixture
 def cli(clean_home: Path, tmp_path: Path) -> Cli:
     """Run the command line with empty caches, in an empty folder."""
-    return make_cli(clean_home, tmp_path / "cwd")
+    return Cli(clean_home, tmp_path / "cwd")
 
 
 @cache

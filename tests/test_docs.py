@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CACHES, ROOT, Cli, make_cli
+from conftest import CACHES, ROOT, Cli
 from pictures import photo
 from PIL import Image
 
@@ -41,7 +41,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     """Somebody who follows the docs: a folder with the images that the pages speak of."""
     home = tmp_path_factory.mktemp("reader")
     folder = home / "cwd"
-    cli = make_cli(home / "home", folder)
+    cli = Cli(home / "home", folder)
     for name, size in (("my_output", 200), ("ground_truth", 200), ("photos", 40)):
         (folder / name).mkdir()
         for index in range(2):

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, Cli, make_cli, plant_quick_sets
+from conftest import ROOT, Cli, plant_quick_sets
 from substitutes import plant
 
 from bench import metrics
@@ -53,7 +53,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     """A folder with a seeded method in it, and the reports of an undivided run."""
     root = tmp_path_factory.mktemp("many")
-    cli = make_cli(root / "home", root / "cwd")
+    cli = Cli(root / "home", root / "cwd")
     (root / "cwd" / "noisy.py").write_text(METHOD.format(pause=0.4))
     for store in (root / "home" / "store", root / "cwd" / "parts", root / "cwd" / "picky"):
         plant_quick_sets(store)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli, plant_quick_sets
+from conftest import ROOT, Cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
@@ -72,7 +72,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("run")
-    cli = make_cli(folder / "home", folder / "cwd")
+    cli = Cli(folder / "home", folder / "cwd")
     plant_quick_sets(folder / "home" / "store")
     done = cli(*SMALL, "--out", folder / "out")
     return Finished(cli, folder / "home", folder / "out", done)

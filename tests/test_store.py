@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import photo, put
@@ -81,7 +81,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("store")
-    cli = make_cli(folder / "home", folder / "cwd")
+    cli = Cli(folder / "home", folder / "cwd")
     done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     return Finished(cli, folder / "kept", folder / "out")

@@ -15,6 +15,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +23,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
@@ -53,61 +55,138 @@ differ from the server's, it is a Python that starts."""
 
 
 class Server:
-    """Runs commands in forks of a Python that has imported the libraries."""
+    """Runs commands in forks of a Python that has imported the libraries, several at once.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self.environment = {"HF_HOME": str(Path(self._folder.name, "hf"))}
+    Args:
+        address: of a server that is there; a new one otherwise, which ends with this process.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        if not address:
+            self._start()
+            address = str(Path(self._folder.name, "socket"))
+        self.address = address
+        self.environment = {"HF_HOME": str(Path(address).with_name("hf"))}
         """What commands must have in common with it."""
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.program = Path(address).with_name("cassr-bench")
+        """An executable file that is the command line, for scripts and launchers."""
 
-    def run(
-        self, arguments: list[str], cwd: Path, env: dict[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """`python -m bench ARGUMENTS` in `cwd`."""
-        streams = [str(Path(self._folder.name, name)) for name in ("stdout", "stderr")]
-        request = {
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "env": env,
-            "streams": streams,
-            "timeout": timeout,
-        }
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        if code == TIMED_OUT:
-            raise subprocess.TimeoutExpired(arguments, timeout)
-        texts = [Path(stream).read_text("utf-8", errors="surrogateescape") for stream in streams]
-        return subprocess.CompletedProcess(arguments, code, *texts)
+    def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "socket"))
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, "serve", str(listener.fileno())],
+                env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf")},
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            )
+        atexit.register(self._close)
+        client = f'exec {sys.executable} -S -E {__file__} {folder / "socket"} "$@"'
+        program = folder / "cassr-bench"
+        program.write_text(f"#!/bin/sh\nexport HF_HOME={folder / 'hf'}\n{client}\n")
+        program.chmod(0o755)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
         self._folder.cleanup()
 
 
-TIMED_OUT = 1000
+class Fork:
+    """`python -m bench ARGUMENTS` in a fork of the server, as one sees a process one started.
+
+    Args:
+        streams: descriptors of its standard input, output and error.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        arguments: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        streams: Sequence[int],
+    ) -> None:
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(address)
+        told = json.dumps({"arguments": list(arguments), "cwd": cwd, "env": dict(env)}).encode()
+        socket.send_fds(self._server, [_number(len(told))], streams)
+        self._server.sendall(told)
+        self.pid = self._answer()
+        self.returncode: int | None = None
+
+    def _answer(self) -> int:
+        found = self._server.recv(8, socket.MSG_WAITALL)
+        assert len(found) == 8, "the server has ended"
+        return int.from_bytes(found, "big", signed=True)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._server], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("cassr-bench", timeout or 0)
+            self.returncode = self._answer()
+            self._server.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
 
 
-def _serve() -> dict:
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big", signed=True)
+
+
+def _serve(listener: socket.socket) -> dict:
     """Returns in each fork, with its request; never in the server."""
     _import_ahead()
-    for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            return request
-        print(_wait(child, request["timeout"]), flush=True)
-    os._exit(0)
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    clients: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([sys.stdin, listener, woken], [], [])
+        if sys.stdin in ready:
+            os._exit(0)
+        if woken in ready:
+            woken.recv(1 << 10)
+            _tell_ends(clients)
+        if listener in ready:
+            client, _ = listener.accept()
+            request = _received(client)
+            child = os.fork()
+            if child == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for opened in (listener, woken, waker, client, *clients.values()):
+                    opened.close()
+                return request
+            for number in request["streams"]:
+                os.close(number)
+            clients[child] = client
+            with suppress(OSError):
+                client.sendall(_number(child))
+
+
+def _received(client: socket.socket) -> dict:
+    size, streams, *_ = socket.recv_fds(client, 8, 3)
+    told = client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+    return {**json.loads(told), "streams": streams}
+
+
+def _tell_ends(clients: dict[int, socket.socket]) -> None:
+    while clients:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with suppress(OSError), clients.pop(child) as client:
+            client.sendall(_number(os.waitstatus_to_exitcode(status)))
 
 
 def _import_ahead() -> None:
@@ -123,32 +202,20 @@ def _import_ahead() -> None:
     gc.freeze()
 
 
-def _wait(child: int, timeout: float) -> int:
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    _, status = os.waitpid(child, 0)
-    late = signal.setitimer(signal.ITIMER_REAL, 0)[0] == 0
-    return TIMED_OUT if late else os.waitstatus_to_exitcode(status)
-
-
 def _become(request: dict) -> None:
     """Take over folder, environment and streams, as if started so."""
     os.setsid()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     sys.path[0] = request["cwd"]
     sys.argv[1:] = request["arguments"]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    for number, target in ((0, os.devnull), *zip((1, 2), request["streams"], strict=True)):
-        opened = os.open(target, os.O_RDONLY if number == 0 else flags)
+    for number, opened in enumerate(request["streams"]):
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, encoding="utf-8", closefd=False)
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
@@ -223,6 +290,9 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
-    _become(_serve())
-    Twin()
-    os._exit(_run())
+    if sys.argv[1] == "serve":
+        _become(_serve(socket.socket(fileno=int(sys.argv[2]))))
+        Twin()
+        os._exit(_run())
+    ended = Fork(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, (0, 1, 2)).wait()
+    sys.exit(ended if ended >= 0 else 128 - ended)
