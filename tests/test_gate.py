@@ -619,13 +619,13 @@ def workflow(heading: str) -> dict[str, object]:
     return yaml.safe_load(found[1])
 
 
-def run_steps(steps: list[str], folder: Path, environment: dict[str, str]) -> Path:
+def run_steps(cli: Cli, steps: list[str], folder: Path, environment: dict[str, str]) -> Path:
     """Run shell steps in a checkout, as a runner does; pip is replaced by a note of its words."""
     programs = folder / "bin"
     programs.mkdir()
     scripts = {
         "pip": f'echo "$@" >> {folder}/pip.txt',
-        "cassr-bench": f'exec {sys.executable} -m bench "$@"',
+        "cassr-bench": f'exec {cli.program} "$@"',
     }
     for name, body in scripts.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n")
@@ -645,11 +645,10 @@ def run_steps(steps: list[str], folder: Path, environment: dict[str, str]) -> Pa
     return folder
 
 
-def test_github_workflow_passes_on_the_committed_reference(
-    tmp_path: Path, clean_home: Path
-) -> None:
+@pytest.mark.usefixtures("quick_sets")
+def test_github_workflow_passes_on_the_committed_reference(cli: Cli, tmp_path: Path) -> None:
     steps = [s["run"] for s in workflow("GitHub Actions")["jobs"]["gate"]["steps"] if "run" in s]  # type: ignore[index]
-    folder = run_steps(steps, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")})
+    folder = run_steps(cli, steps, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")})
     assert (folder / "pip.txt").read_text() == "install -c constraints.txt -e .\n"
     assert "Gate passed: 18 of 18 scores" in (folder / "summary.md").read_text()
     suite = ElementTree.parse(folder / "gate.xml").find("testsuite")
@@ -657,7 +656,7 @@ def test_github_workflow_passes_on_the_committed_reference(
 
 
 @pytest.mark.slow
-def test_gitlab_job_passes_on_the_committed_reference(tmp_path: Path, clean_home: Path) -> None:
+def test_gitlab_job_passes_on_the_committed_reference(cli: Cli, tmp_path: Path) -> None:
     steps = workflow("GitLab")["gate"]["script"]  # type: ignore[index]
-    folder = run_steps(steps, tmp_path, {})
+    folder = run_steps(cli, steps, tmp_path, {})
     assert (folder / "gate.xml").is_file()

@@ -70,8 +70,9 @@ def environment(**more: str) -> dict[str, str]:
 ACCELERATE = (
     *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+    "--no_python",
 )
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +86,10 @@ def test_launched_parts_end_with_the_same_reports(
     launcher: tuple[str, ...], reader: tuple[Cli, Path], clean_home: Path, tmp_path: Path
 ) -> None:
     """accelerate's launcher of one process per GPU, on a machine that may have none."""
-    _, cwd = reader
+    cli, cwd = reader
     done = subprocess.run(
         [
-            *(sys.executable, "-m", *launcher, "-m", "bench", *RUN, "--device", "cpu"),
+            *(sys.executable, "-m", *launcher, cli.program, *RUN, "--device", "cpu"),
             *("--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")),
         ],
         cwd=cwd,
@@ -105,18 +106,11 @@ def test_launched_parts_end_with_the_same_reports(
 def test_a_part_that_dies_is_started_again(reader: tuple[Cli, Path], clean_home: Path) -> None:
     cli, cwd = reader
     arguments = [*RUN, "--workers", "1", "--store", "parts", "--out", "parts-out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments, "--shard", "2/2"],
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = cli.start(*arguments, "--shard", "2/2")
     stored = cwd / "parts" / "images"
-    while process.poll() is None and not list(stored.glob("noisy-*/*/records/*.jsonl")):
-        time.sleep(0.02)
+    process.until(lambda: list(stored.glob("noisy-*/*/records/*.jsonl")))
     time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     assert process.wait() == -signal.SIGKILL
     first = cli(*arguments, "--shard", "1/2")
     assert first.returncode == 0, first.stderr
@@ -254,16 +248,14 @@ def test_variables_without_sense_are_named(
 
 def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) -> None:
     """The array of the docs, its tasks run here one after another."""
-    _, cwd = reader
+    cli, cwd = reader
     text = (ROOT / "docs" / "many-machines.md").read_text()
     script = re.search(r"```sh\n(#!/bin/bash.*?)```", text, re.S)
     assert script
     (tmp_path / "array.sh").write_text(script[1])
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "cassr-bench"
-    program.write_text(
-        f'#!/bin/bash\nshift 2\nexec {sys.executable} -m bench {" ".join(RUN)} "$@"\n'
-    )
+    program.write_text(f'#!/bin/bash\nshift 2\nexec {cli.program} {" ".join(RUN)} "$@"\n')
     program.chmod(0o755)
     for task in ("3", "4"):
         done = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli
+from conftest import Cli
 from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
@@ -326,22 +325,18 @@ def test_an_image_below_the_minimum_is_refused_before_anything_runs(
     assert reasons(found) == {"tiny": "is 9x3; Stand-in needs 4 or more"}
 
 
-def test_the_program_dies_with_the_runner(stand_in: StandIn) -> None:
+def test_the_program_dies_with_the_runner(cli: Cli, stand_in: StandIn) -> None:
     card, output = ready(stand_in, "hangs"), stand_in.folder / "output"
-    arguments = ["upscale", "--method", card, "--input", stand_in.inputs, "--output", output]
-    runner = subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, arguments), "--device", "cpu"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not names(output) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    arguments = ("upscale", "--method", card, "--input", stand_in.inputs, "--output", output)
+    runner = cli.start(*arguments, "--device", "cpu")
+    runner.until(lambda: names(output))
     assert any("run.py" in line for line in processes(stand_in))
-    runner.send_signal(signal.SIGKILL)
+    runner.kill()
     runner.wait()
-    time.sleep(0.5)
-    assert processes(stand_in) == []
+    deadline = time.monotonic() + 60
+    while (left := processes(stand_in)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left == []
     assert names(output) == ["first.png"]
 
 

@@ -361,7 +361,7 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
 
 
 @pytest.fixture
-def page_folder(clean_home: Path, tmp_path: Path) -> Path:
+def page_folder(quick_sets: None, tmp_path: Path) -> Path:
     """A folder with the images that the page speaks of."""
     sizes = {"my_output": 64, "ground_truth": 64, "photos": 16}
     for name, size in (sizes | {"validation/lr": 16, "validation/hr": 64}).items():

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, plant_quick_sets
+from conftest import Cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
@@ -359,17 +359,6 @@ def upscale(lr, *, scale, seeds):
 """
 
 
-def _start(arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def test_killed_at_any_instant_it_ends_with_the_same_tables(
     cli: Cli, tmp_path: Path, clean_home: Path
 ) -> None:
@@ -384,12 +373,13 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
         ]
 
     plant_quick_sets(tmp_path / "calm")
+    began = time.monotonic()
     assert cli(*arguments("calm", "calm-out")).returncode == 0
-    chance = random.Random(7)
+    seconds, chance = time.monotonic() - began, random.Random(7)
     for _ in range(3):
-        process = _start(arguments("killed", "killed-out"), tmp_path)
-        time.sleep(chance.uniform(1.5, 7))
-        process.send_signal(signal.SIGKILL)
+        process = cli.start(*arguments("killed", "killed-out"))
+        time.sleep(chance.uniform(0.05, 0.9) * seconds)
+        process.kill()
         process.wait()
     assert cli(*arguments("killed", "killed-out")).returncode == 0
     assert files_of(tmp_path / "calm-out") == files_of(tmp_path / "killed-out")

@@ -775,15 +775,9 @@ class TestCommand:
         more = ("--steps", 16, "--checkpoint-every", 4, "--log-every", 1)
         assert cli(*command(folder, tmp_path / "whole", *more)).returncode == 0
         stop_after = random.Random().randint(5, 14)
-        words = [sys.executable, "-m", "bench", *command(folder, tmp_path / "killed", *more)]
-        process = subprocess.Popen(
-            words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(f"step {stop_after}/"):
-                break
-        process.send_signal(signal.SIGKILL)
+        process = cli.start(*command(folder, tmp_path / "killed", *more))
+        process.until(lambda: f"step {stop_after}/" in process.stderr)
+        process.kill()
         process.wait()
         saved = [p.name for p in checkpoints.found(tmp_path / "killed" / "checkpoints")]
         assert saved, stop_after
@@ -795,24 +789,15 @@ class TestCommand:
         ]
         assert logs[0] == logs[1]
 
-    def test_ctrl_c_saves_first(self, folder: Path, tmp_path: Path) -> None:
+    def test_ctrl_c_saves_first(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         words = command(folder, tmp_path / "run", "--steps", 100_000, "--log-every", 1)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("step 2/"):
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 130, err
-        assert "stopped after step" in out
-        assert "Traceback" not in err
+        process = cli.start(*words)
+        process.until(lambda: "step 2/" in process.stderr)
+        process.kill(signal.SIGINT)
+        done = process.done(timeout=120)
+        assert done.returncode == 130, done.stderr
+        assert "stopped after step" in done.stdout
+        assert "Traceback" not in done.stderr
         assert checkpoints.found(tmp_path / "run" / "checkpoints")
 
     def test_two_processes_equal_one_with_twice_the_batch(
@@ -824,7 +809,7 @@ class TestCommand:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-                *("--master_port", str(20_000 + os.getpid() % 20_000), "-m", "bench"),
+                *("--master_port", str(20_000 + os.getpid() % 20_000), "--no-python", cli.program),
                 *command(folder, tmp_path / "two", *more),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
