@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pictures import photo
 from PIL import Image
-from warm_start import START_UP, Fork, Server
+from warm_start import START_UP, Fork, Server, serve_workers
 
 from bench.data.find import find_card
 from bench.data.from_card import build
@@ -78,18 +79,26 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+FORKS = hasattr(os, "fork")
 SERVER = "CASSR_BENCH_TESTS_SERVER"
 """Names the server of the process that started the workers of xdist, for them to share."""
 
 
 @cache
-def _warm_server() -> Server | None:
-    return Server(os.environ.get(SERVER, "")) if hasattr(os, "fork") else None
+def _warm_server() -> Server:
+    return Server(os.environ.get(SERVER, ""))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if getattr(config.option, "numprocesses", None) and (server := _warm_server()):
-        os.environ[SERVER] = server.address
+    if FORKS and getattr(config.option, "numprocesses", None):
+        os.environ[SERVER] = _warm_server().address
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm_workers() -> None:
+    """Worker processes that tests start themselves need not import the libraries either."""
+    if FORKS:
+        serve_workers(_warm_server)
 
 
 TIMEOUT = 600
@@ -148,7 +157,7 @@ class Cli:
 
     def __init__(self, home: Path, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self._folder, self._warm = folder, _warm_server()
+        self._folder, self._warm = folder, _warm_server() if FORKS else None
         clean = {name: value for name, value in os.environ.items() if name not in UNSET}
         clean |= {name: str(home / cache) for name, cache in CACHES.items()}
         clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
@@ -158,10 +167,11 @@ class Cli:
     def program(self) -> str:
         return str(self._warm.program) if self._warm else f"{sys.executable} -m bench"
 
-    def start(self, *arguments: object, **environment: str) -> Started:
+    def start(self, *arguments: object, script: Path | None = None, **environment: str) -> Started:
+        """Begin `python -m bench ARGUMENTS`, or a script that imports it."""
         words, env = list(map(str, arguments)), {**self._environment, **environment}
         if self._warm is None or any(name.startswith(START_UP) for name in environment):
-            command = [sys.executable, "-m", "bench", *words]
+            command = [sys.executable, *([script] if script else ["-m", "bench"]), *words]
             return Started(
                 lambda streams: subprocess.Popen(
                     command,
@@ -173,11 +183,11 @@ class Cli:
                     start_new_session=True,
                 )
             )
-        server, folder = self._warm.address, str(self._folder)
-        return Started(lambda streams: Fork(server, words, folder, env, streams))
+        server, run, folder = self._warm.address, str(script or "bench"), str(self._folder)
+        return Started(lambda streams: Fork(server, run, words, streams, folder, env))
 
-    def __call__(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.start(*arguments, **environment).done()
+    def __call__(self, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
+        return self.start(*arguments, **how).done()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import util
@@ -97,25 +97,30 @@ class Server:
 
 
 class Fork:
-    """`python -m bench ARGUMENTS` in a fork of the server, as one sees a process one started.
+    """A process in a fork of the server, as one sees a process that one started.
 
     Args:
-        streams: descriptors of its standard input, output and error.
+        run: `bench` for `python -m bench WORDS`; else a script to run, or code after `CODE`.
+        files: descriptors that it gets under their own numbers, or as its standard streams.
     """
 
     def __init__(
         self,
         address: str,
-        arguments: Sequence[str],
-        cwd: str,
-        env: Mapping[str, str],
-        streams: Sequence[int],
+        run: str,
+        words: Sequence[str],
+        files: Sequence[int],
+        cwd: str | None = None,
+        env: Mapping[str, str] = os.environ,
     ) -> None:
+        numbers = [0, 1, 2, *files[3:]]
+        told = {"run": run, "words": list(words), "numbers": numbers, "blocked": _blocked()}
+        told |= {"cwd": cwd or os.getcwd(), "env": dict(env)}
+        content = json.dumps(told).encode()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.connect(address)
-        told = json.dumps({"arguments": list(arguments), "cwd": cwd, "env": dict(env)}).encode()
-        socket.send_fds(self._server, [_number(len(told))], streams)
-        self._server.sendall(told)
+        socket.send_fds(self._server, [_number(len(content))], files)
+        self._server.sendall(content)
         self.pid = self._answer()
         self.returncode: int | None = None
 
@@ -140,6 +145,30 @@ class Fork:
 
 def _number(value: int) -> bytes:
     return value.to_bytes(8, "big", signed=True)
+
+
+def _blocked() -> list[int]:
+    return [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+
+
+FORKSERVER = "multiprocessing.forkserver"
+CODE = "-c"
+
+
+def serve_workers(server: Callable[[], Server]) -> None:
+    """Let the server of multiprocessing that this process starts be a fork of the server, too.
+
+    A small process stands for it among this one's children.
+    """
+    start = util.spawnv_passfds
+
+    def started(path: bytes, words: Sequence[str], files: Sequence[int]) -> int:
+        if FORKSERVER in words[-1]:
+            stand_in = (sys.executable, "-S", "-E", __file__, server().address, CODE, words[-1])
+            path, words = os.fsencode(sys.executable), [*stand_in, *map(str, files)]
+        return start(path, words, files)
+
+    util.spawnv_passfds = started
 
 
 def _serve(listener: socket.socket) -> dict:
@@ -167,7 +196,7 @@ def _serve(listener: socket.socket) -> dict:
                 for opened in (listener, woken, waker, client, *clients.values()):
                     opened.close()
                 return request
-            for number in request["streams"]:
+            for number in request["files"]:
                 os.close(number)
             clients[child] = client
             with suppress(OSError):
@@ -175,9 +204,9 @@ def _serve(listener: socket.socket) -> dict:
 
 
 def _received(client: socket.socket) -> dict:
-    size, streams, *_ = socket.recv_fds(client, 8, 3)
+    size, files, *_ = socket.recv_fds(client, 8, 8)
     told = client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
-    return {**json.loads(told), "streams": streams}
+    return {**json.loads(told), "files": files}
 
 
 def _tell_ends(clients: dict[int, socket.socket]) -> None:
@@ -202,17 +231,21 @@ def _import_ahead() -> None:
     gc.freeze()
 
 
-def _become(request: dict) -> None:
-    """Take over folder, environment and streams, as if started so."""
-    os.setsid()
-    os.chdir(request["cwd"])
+def _take_over(told: dict, files: Sequence[int]) -> None:
+    """Open files, folder, environment and blocked signals, as if started with them."""
+    apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1 << 8) for file in files]
+    for file in files:
+        os.close(file)
+    for number, file in zip(told["numbers"], apart, strict=True):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(told["cwd"])
     os.environ.clear()
-    os.environ.update(request["env"])
-    sys.path[0] = request["cwd"]
-    sys.argv[1:] = request["arguments"]
-    for number, opened in enumerate(request["streams"]):
-        os.dup2(opened, number)
-        os.close(opened)
+    os.environ.update(told["env"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, told["blocked"])
+
+
+def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -234,11 +267,10 @@ class Twin:
 
     def start(self, path: str, words: Sequence[str], files: Sequence[int]) -> int:
         """In place of multiprocessing's: give these open files to a Python that runs `words`."""
-        if "multiprocessing.forkserver" not in words[-1] or self._ours.fileno() < 0:
+        if FORKSERVER not in words[-1] or self._ours.fileno() < 0:
             return self._start(path, words, files)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        told = {"code": words[-1], "files": list(files), "env": dict(os.environ)}
-        told |= {"cwd": os.getcwd(), "blocked": [int(number) for number in blocked]}
+        told = {"code": words[-1], "numbers": list(files), "blocked": _blocked()}
+        told |= {"env": dict(os.environ), "cwd": os.getcwd()}
         socket.send_fds(self._ours, [json.dumps(told).encode()], list(files))
         self._ours.close()
         return self._pid
@@ -248,33 +280,27 @@ class Twin:
         said, files, *_ = socket.recv_fds(theirs, 1 << 20, 8)
         if not said:
             os._exit(0)
-        told = json.loads(said)
-        apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1 << 8) for file in files]
         theirs.close()
-        for number, file in zip(told["files"], apart, strict=True):
-            os.dup2(file, number)
-            os.close(file)
-        os.chdir(told["cwd"])
-        os.environ.clear()
-        os.environ.update(told["env"])
+        told = json.loads(said)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, told["blocked"])
-        code = 0
-        try:
-            exec(told["code"], {"__name__": "__main__"})
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        os._exit(code)
+        _take_over(told, files)
+        _end_after(lambda: exec(told["code"], {"__name__": "__main__"}))
 
 
-def _run() -> int:
-    """The exit code, after what Python does at its end but for taking the libraries apart."""
-    try:
+def _run(request: dict) -> None:
+    sys.path[0] = request["cwd"]
+    sys.argv[1:] = request["words"]
+    if request["run"] == "bench":
         runpy.run_module("bench", run_name="__main__", alter_sys=True)
-        code: object = 0
+    else:
+        runpy.run_path(request["run"], run_name="__main__")
+
+
+def _end_after(act: Callable[[], object]) -> NoReturn:
+    """What Python does at its end, but for taking the libraries apart."""
+    code: object = 0
+    try:
+        act()
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:
@@ -286,13 +312,31 @@ def _run() -> int:
         print(code, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    return code & 0xFF if isinstance(code, int) else 1
+    os._exit(code & 0xFF if isinstance(code, int) else 1)
+
+
+def _serve_for_ever(listener: socket.socket) -> NoReturn:
+    request = _serve(listener)
+    _take_over(request, request["files"])
+    if request["run"] == CODE:
+        _end_after(lambda: exec(request["words"][0], {"__name__": "__main__"}))
+    os.setsid()
+    _open_streams()
+    Twin()
+    _end_after(lambda: _run(request))
+
+
+def _stand_in(address: str, words: list[str]) -> int:
+    """Be a fork of the server, as whoever started this sees it."""
+    if words[:1] == [CODE]:
+        files = [0, 1, 2, *map(int, words[2:])]
+        ended = Fork(address, CODE, words[1:2], files).wait()
+    else:
+        ended = Fork(address, "bench", words, [0, 1, 2]).wait()
+    return ended if ended >= 0 else 128 - ended
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        _become(_serve(socket.socket(fileno=int(sys.argv[2]))))
-        Twin()
-        os._exit(_run())
-    ended = Fork(sys.argv[1], sys.argv[2:], os.getcwd(), os.environ, (0, 1, 2)).wait()
-    sys.exit(ended if ended >= 0 else 128 - ended)
+        _serve_for_ever(socket.socket(fileno=int(sys.argv[2])))
+    sys.exit(_stand_in(sys.argv[1], sys.argv[2:]))
