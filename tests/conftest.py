@@ -9,17 +9,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from pictures import photo
 from PIL import Image
-from warm_start import START_UP, Fork, Server, serve_workers
+from warm_start import START_UP, Fork, Server, Started, serve_workers
 
 from bench.data.find import find_card
 from bench.data.from_card import build
@@ -101,53 +100,6 @@ def _warm_workers() -> None:
         serve_workers(_warm_server)
 
 
-TIMEOUT = 600
-
-
-class Started:
-    """A command that runs in a session of its own: what it says, how it ends, signals for it."""
-
-    def __init__(self, start: Callable[[Sequence[int]], Fork | subprocess.Popen]) -> None:
-        self._said = [tempfile.TemporaryFile() for _ in range(2)]
-        with open(os.devnull) as nothing:
-            self._process = start([stream.fileno() for stream in (nothing, *self._said)])
-        self.pid = self._process.pid
-        self.wait, self.poll = self._process.wait, self._process.poll
-
-    def _text(self, stream: int) -> str:
-        number = self._said[stream].fileno()
-        content = os.pread(number, os.fstat(number).st_size, 0)
-        return "\n".join(content.decode("utf-8", "surrogateescape").split("\r\n"))
-
-    @property
-    def stdout(self) -> str:
-        """What it said so far."""
-        return self._text(0)
-
-    @property
-    def stderr(self) -> str:
-        return self._text(1)
-
-    def until(self, seen: Callable[[], object]) -> None:
-        """Wait until something is seen, or the end."""
-        while self.poll() is None and not seen():
-            time.sleep(0.01)
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        os.kill(self.pid, number)
-
-    def done(self, timeout: float = TIMEOUT) -> subprocess.CompletedProcess[str]:
-        try:
-            code = self.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            raise
-        found = subprocess.CompletedProcess("cassr-bench", code, self.stdout, self.stderr)
-        for stream in self._said:
-            stream.close()
-        return found
-
-
 class Cli:
     """The command line in a process of its own, 80 columns wide, with empty caches.
 
@@ -198,12 +150,19 @@ def cli(clean_home: Path, tmp_path: Path) -> Cli:
 
 @cache
 def _quick_sets() -> Path:
-    """The test sets of the suite `quick`, made once for all tests of this process."""
-    kept = tempfile.TemporaryDirectory()
-    atexit.register(kept.cleanup)
-    for name in ("quick-bicubic", "quick-realistic"):
-        build(find_card(name), Path(kept.name))
-    return Path(kept.name)
+    """The test sets of the suite `quick`, made once for all tests."""
+    if SERVER in os.environ:
+        folder = Path(os.environ[SERVER]).parent
+    else:
+        kept = tempfile.TemporaryDirectory()
+        atexit.register(kept.cleanup)
+        folder = Path(kept.name)
+    with FileLock(folder / "sets.lock"):
+        if not (folder / "sets").is_dir():
+            for name in ("quick-bicubic", "quick-realistic"):
+                build(find_card(name), folder / "part")
+            (folder / "part").rename(folder / "sets")
+    return folder / "sets"
 
 
 def plant_quick_sets(store: Path) -> None:

@@ -72,7 +72,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarra
     """100 crops of photographs: HR (uint8), and bicubic SR before rounding (float in [0, 255])."""
     card = data.dataset_cards()["quick-bicubic"]
     found = {}
-    for pair in build(card, tmp_path_factory.mktemp("photos")).pairs:
+    store = tmp_path_factory.mktemp("photos") / "store"
+    plant_quick_sets(store)
+    for pair in build(card, store / "datasets").pairs:
         assert pair.hr and pair.lr
         hr, lr = np.asarray(Image.open(pair.hr)), np.asarray(Image.open(pair.lr), np.float32)
         size = hr.shape[1::-1]

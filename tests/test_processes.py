@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Cli, Started
+from conftest import ROOT, Cli
 from pictures import photo
+from warm_start import Started
 
 from bench.base import progress
 from bench.base.errors import Interrupted, WorkerDied
@@ -69,13 +70,13 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., O
         ("os._exit(0)", "its process ended by itself with exit code 0 (mine.py:12)"),
         ("ctypes.string_at(0)", "its process crashed by SIGSEGV (mine.py:12)"),
         ("os.kill(os.getpid(), 9)", "its process was killed, perhaps for lack of memory"),
-        ("\n        while True: time.sleep(1)", "took longer than 15 s; raise --image-timeout"),
+        ("\n        while True: time.sleep(1)", "took longer than 8 s; raise --image-timeout"),
     ],
 )
 def test_what_ends_its_process_or_never_ends_costs_one_image(
     body: str, expected: str, upscaled: Callable[..., Outcomes]
 ) -> None:
-    found = upscaled(body, limit=15 if "15 s" in expected else None)
+    found = upscaled(body, limit=8 if "8 s" in expected else None)
     assert isinstance(found[1], WorkerDied) and str(found[1]).startswith(expected)
     assert "mine.py:1" in str(found[1]) or "killed" in expected
     assert isinstance(found[0], dict) and isinstance(found[2], dict)

@@ -368,7 +368,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
     def arguments(store: str, out: str) -> list[str]:
         return [
             *("run", "quick", "--methods", f"bicubic,{method}", "--metrics", "psnr_y,gmsd"),
-            *("--limit", "5", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
+            *("--limit", "3", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
             *("--reports", "csv,latex,panels,html"),
         ]
 

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -54,6 +55,9 @@ START_UP = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "LD_", "MALLOC_", "HF_", "M
 differ from the server's, it is a Python that starts."""
 
 
+TIMEOUT = 600
+
+
 class Server:
     """Runs commands in forks of a Python that has imported the libraries, several at once.
 
@@ -83,17 +87,32 @@ class Server:
                 stdin=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
             )
-        atexit.register(self._close)
+        atexit.register(self.close)
         client = f'exec {sys.executable} -S -E {__file__} {folder / "socket"} "$@"'
         program = folder / "cassr-bench"
         program.write_text(f"#!/bin/sh\nexport HF_HOME={folder / 'hf'}\n{client}\n")
         program.chmod(0o755)
 
-    def _close(self) -> None:
+    def run(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
+        alone: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m bench ARGUMENTS` in `cwd`; what takes too long is killed, see `Started`."""
+        started = Started(
+            lambda files: Fork(self.address, "bench", arguments, files, str(cwd), env)
+        )
+        return started.done(timeout, alone)
+
+    def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
         self._folder.cleanup()
+        atexit.unregister(self.close)
 
 
 class Fork:
@@ -141,6 +160,55 @@ class Fork:
         with suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
+
+
+class Started:
+    """A command that runs in a session of its own: what it says, how it ends, signals for it."""
+
+    def __init__(self, start: Callable[[Sequence[int]], Fork | subprocess.Popen]) -> None:
+        self._said = [tempfile.TemporaryFile() for _ in range(2)]
+        with open(os.devnull) as nothing:
+            self._process = start([stream.fileno() for stream in (nothing, *self._said)])
+        self.pid = self._process.pid
+        self.wait, self.poll = self._process.wait, self._process.poll
+
+    def _text(self, stream: int) -> str:
+        number = self._said[stream].fileno()
+        content = os.pread(number, os.fstat(number).st_size, 0)
+        return "\n".join(content.decode("utf-8", "surrogateescape").split("\r\n"))
+
+    @property
+    def stdout(self) -> str:
+        """What it said so far."""
+        return self._text(0)
+
+    @property
+    def stderr(self) -> str:
+        return self._text(1)
+
+    def until(self, seen: Callable[[], object]) -> None:
+        """Wait until something is seen, or the end."""
+        while self.poll() is None and not seen():
+            time.sleep(0.01)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def done(
+        self, timeout: float = TIMEOUT, alone: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """What became of it; killed where that takes too long, with its workers or `alone`."""
+        try:
+            code = self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                (os.kill if alone else os.killpg)(self.pid, signal.SIGKILL)
+            self.wait()
+            raise
+        found = subprocess.CompletedProcess("cassr-bench", code, self.stdout, self.stderr)
+        for stream in self._said:
+            stream.close()
+        return found
 
 
 def _number(value: int) -> bytes:
