@@ -84,9 +84,16 @@ def test_the_readme_is_read_in_a_minute_and_has_its_two_commands() -> None:
     assert len(PAGES[0].read_text().splitlines()) < 120
 
 
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    """What the commands say of themselves, by name."""
+    return {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_not_run_exist_with_all_their_options(page: Path, cli: Cli) -> None:
-    helps: dict[str, str] = {}
+def test_commands_not_run_exist_with_all_their_options(
+    page: Path, cli: Cli, helps: dict[str, str]
+) -> None:
     for words in commands(page, "bash"):
         name = words[0]
         if name not in helps:

@@ -91,9 +91,10 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def bench(cli: Cli, hub: Hub) -> Cli:
-    """The command line, which finds the hub on loopback."""
-    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
-    return partial(cli, CASSR_BENCH_MIRROR=hub.address, HF_ENDPOINT=hub.address, **proxies)
+    """The command line, which finds the hub on loopback, and its own interpreter on the PATH."""
+    around = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
+    around["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return partial(cli, CASSR_BENCH_MIRROR=hub.address, HF_ENDPOINT=hub.address, **around)
 
 
 @pytest.fixture

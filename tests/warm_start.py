@@ -2,8 +2,9 @@
 
 One server has imported them and our own modules, and forks for every command: what a command sees
 (arguments, folder, environment, streams, exit) is what `python -m bench` sees, but for the seconds
-of importing. So does the server of multiprocessing that a command starts for its workers. What
-reads the environment while it is imported is imported later, or read anew in a real process.
+of importing. So does the server of multiprocessing that a command or a test starts for its workers.
+What reads the environment while it is imported is imported later, or read anew in a real process.
+Tests talk to it over a socket, so that those of several processes share one.
 """
 
 from __future__ import annotations
