@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from pictures import photo
 from PIL import Image
 from warm_start import START_UP, Fork, Server, Started, serve_workers
 
+from bench.base.remote_file import Archive
 from bench.data.find import find_card
 from bench.data.from_card import build
+from bench.remote import weights
 
 # Where the tests are started by nohup or in a shell's background, commands would ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -174,6 +177,20 @@ def plant_quick_sets(store: Path) -> None:
 def quick_sets(clean_home: Path) -> None:
     """Let the store of `cli` have the test sets of `quick`, for tests of what comes after."""
     plant_quick_sets(clean_home / "store")
+
+
+@pytest.fixture
+def place(clean_home: Path) -> Callable[[Path, str], Path]:
+    """Put an archive where `fetch` would."""
+
+    def put(path: Path, name: str) -> Path:
+        target = weights.home(Archive(name=name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        (clean_home / "bench" / "weights.json").unlink(missing_ok=True)
+        return target
+
+    return put
 
 
 @pytest.fixture
