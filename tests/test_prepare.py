@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import warm_start
 from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
@@ -34,10 +35,7 @@ class Hub:
     """All that a suite's files are fetched from: a mirror of files, and the hub's own addresses."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.folders: dict[str, dict[str, bytes]] = {}
-        self.given: Counter[str] = Counter()
-        self.drops = False
+        self.empty()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +50,15 @@ class Hub:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.address = f"http://127.0.0.1:{self.http.server_port}"
+        self.around = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
+        self.around["HF_ENDPOINT"] = self.address
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def empty(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.folders: dict[str, dict[str, bytes]] = {}
+        self.given: Counter[str] = Counter()
+        self.drops = False
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         parts = request.path.partition("?")[0].strip("/").split("/")
@@ -81,8 +87,8 @@ class Hub:
             request.wfile.write(content[: len(content) // 2] if half else content)
 
 
-@pytest.fixture
-def hub() -> Iterator[Hub]:
+@pytest.fixture(scope="module")
+def open_hub() -> Iterator[Hub]:
     made = Hub()
     yield made
     made.http.shutdown()
@@ -90,11 +96,29 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def bench(cli: Cli, hub: Hub) -> Cli:
+def hub(open_hub: Hub) -> Hub:
+    open_hub.empty()
+    return open_hub
+
+
+@pytest.fixture(scope="module")
+def warm(open_hub: Hub) -> Iterator[warm_start.Server]:
+    """A server whose libraries were imported where the hub is another."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in open_hub.around.items():
+            patched.setenv(name, value)
+        server = warm_start.Server()
+    server.environment |= open_hub.around
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bench(clean_home: Path, tmp_path: Path, hub: Hub, warm: warm_start.Server) -> partial:
     """The command line, which finds the hub on loopback, and its own interpreter on the PATH."""
-    around = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
-    around["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return partial(cli, CASSR_BENCH_MIRROR=hub.address, HF_ENDPOINT=hub.address, **around)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    cli = Cli(clean_home, tmp_path / "cwd", warm)
+    return partial(cli, CASSR_BENCH_MIRROR=hub.address, PATH=path)
 
 
 @pytest.fixture
@@ -153,7 +177,7 @@ def _dataset(name: str, folder: Path) -> Path:
 
 
 def test_the_plan_names_everything_once_with_its_size(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     done = bench("prepare", table1.suite, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
@@ -175,7 +199,7 @@ def test_the_plan_names_everything_once_with_its_size(
 
 
 def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     card = table1.methods[0]
     card.write_text(card.read_text().replace("gpu = false", "gpu = true"))
@@ -198,13 +222,13 @@ def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
     assert bench("prepare", table1.suite, "--methods", "bicubic", "--dry-run").returncode == 0
 
 
-def test_an_archive_is_named_once(bench: Cli, table1: SimpleNamespace) -> None:
+def test_an_archive_is_named_once(bench: partial, table1: SimpleNamespace) -> None:
     done = bench("run", table1.suite, "--methods", "bicubic")
     assert done.returncode == 2 and done.stderr.count("both.tar.gz") == 1, done.stderr
 
 
 def test_a_disk_that_is_too_small_is_said_first(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     hub.files["huge.pth"] = b""
     card = table1.methods[0]
@@ -219,7 +243,7 @@ def test_a_disk_that_is_too_small_is_said_first(
 
 
 def test_a_disk_is_too_small_for_what_is_unpacked(
-    bench: Cli, hub: Hub, table1: SimpleNamespace, tmp_path: Path
+    bench: partial, hub: Hub, table1: SimpleNamespace, tmp_path: Path
 ) -> None:
     one, two = table1.sets
     one.write_text(one.read_text().replace("megapixels = 0.004", "megapixels = 1e9"))
@@ -240,11 +264,11 @@ def test_a_disk_is_too_small_for_what_is_unpacked(
 
 @pytest.mark.slow
 def test_table_1_from_nothing_with_kills_and_a_network_that_drops(
-    bench: Cli, hub: Hub, table1: SimpleNamespace, tmp_path: Path
+    bench: partial, hub: Hub, table1: SimpleNamespace, tmp_path: Path
 ) -> None:
     hub.drops = True
     command = [sys.executable, "-m", "bench", "run", str(table1.suite), "--prepare", "--yes"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **bench.keywords}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **hub.around, **bench.keywords}
     for word in ("packages", "BSRGAN", "environment", "first start", "set-a"):
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
