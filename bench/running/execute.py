@@ -111,7 +111,7 @@ class Leg:
 
     @classmethod
     def of(cls, plan: Plan, repeated: Sequence[Cell]) -> Leg:
-        """By what images of the method took here, else by its card."""
+        """By what images of the method took here, else by its card, which tells of a GPU."""
         cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
         card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
         left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
@@ -122,7 +122,7 @@ class Leg:
         every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
         taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
         pace, told = cell.entry.card.pace, "measured here"
-        if pace and not taken:
+        if pace and not taken and (cell.entry.card.gpu_gb or plan.options.device != "cpu"):
             taken, told = [pace.seconds / pace.megapixels], pace.source
         if taken and size and leg.left:
             leg.each, leg.source = size * median(taken), told
