@@ -22,7 +22,7 @@ from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
 from bench.running.collect import RunOutcome, made_elsewhere, oddity, outcome_of
-from bench.running.fill import fill
+from bench.running.fill import fill, forget
 from bench.running.plan import Plan
 from bench.running.score import Scorer
 
@@ -32,6 +32,7 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     plan.require_data()
     for entry in plan.methods:
         fill(plan.cells_of(entry), plan.options, progress)
+    forget()  # metrics need the memory
     own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
     plan.scorer.score_missing(own, plan.options, progress)
     for entry in plan.methods:
