@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
@@ -51,11 +50,12 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
         unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
         host = next(iter(need["sources"]), "").split("://")[-1].partition("/")[0]
         to_get = "is here" if need["here"] else size
-        table.add_row(*_cells(need["file"], to_get, unpacked, host, ", ".join(need["for"])))
+        cells = [need["file"], to_get, unpacked, host, ", ".join(need["for"])]
+        table.add_row(*map(printable, cells))
     absent = [need for need in needs if not need["here"]]
     why_not = [(n["problem"] or ("" if n["sources"] else n["state"]), n["file"]) for n in absent]
     unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
     _show(console, "cannot be had", why_not)
@@ -66,14 +66,8 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
 
 
 def _table(*heads: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    return table
-
-
-def _cells(*texts: str) -> list[Text]:
-    return [Text(printable(text)) for text in texts]
+    columns = (Column(printable(head), overflow="fold") for head in heads)
+    return Table(*columns, box=None, pad_edge=False)
 
 
 def _show(console: Console, head: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -89,22 +83,19 @@ def _show(console: Console, head: str, pairs: Iterable[tuple[str, str]]) -> None
 
 def _show_times(console: Console, rows: Sequence[Row]) -> None:
     """Images left by method and dataset, and how long they take; then who says so."""
-    methods = dict.fromkeys(row["method"] for row in rows)
+    times: dict[str, dict[str, str]] = {}
+    for row in rows:
+        time = "?" if row["seconds"] is None else time_in_words(row["seconds"])
+        times.setdefault(row["method"], {})[row["dataset"]] = f"{row['left']} in {time}"
     sets = dict.fromkeys(row["dataset"] for row in rows)
-    told = {(row["method"], row["dataset"]): _time(row) for row in rows}
     table = _table("time to upscale", *sets)
-    for name in methods:
-        table.add_row(*_cells(name, *(told.get((name, each), "") for each in sets)))
+    for name, own in times.items():
+        table.add_row(printable(name), *(own.get(each) for each in sets))
     known = [row["seconds"] for row in rows if row["seconds"] is not None]
     total = f"{time_in_words(sum(known))}, " if known else ""
     console.print(table)
     console.print(f"in all: {total}{len(rows) - len(known)} of {len(rows)} not known")
     _show(console, "times by", ((row["pace"], row["method"]) for row in rows))
-
-
-def _time(row: Row) -> str:
-    known = row["seconds"] is not None
-    return f"{row['left']} in {time_in_words(row['seconds'])}" if known else f"{row['left']} in ?"
 
 
 def _state(rows: Sequence[Row]) -> str:

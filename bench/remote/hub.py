@@ -11,8 +11,6 @@ from bench.base.text import printable
 HUB = "https://huggingface.co"
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _GATED = (401, 403)
-_UNREACHED = ("ConnectError", "ConnectTimeout", "ConnectionError")
-"""As the hub's library, by its version, calls what its transport raises."""
 
 
 def address(url: str) -> str:
@@ -85,6 +83,6 @@ def reason(error: Exception, repository: str) -> str:
 
     if isinstance(error, RepositoryNotFoundError):
         return needs_consent(repository)
-    if type(error).__name__ in _UNREACHED:
+    if type(error).__name__.startswith("Connect"):  # of its transport, which versions change
         return "no connection to that host"
     return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)
