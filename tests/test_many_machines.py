@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, Cli, plant_quick_sets
 from substitutes import plant
 
@@ -227,7 +228,11 @@ def test_launchers_give_part_and_share_of_the_cores(
     assert place(None, "cpu", None, {}) == ((1, 1), "cpu", None)
     assert place(None, "cpu", None, {"RANK": "0"}) == ((1, 1), "cpu", None)
     monkeypatch.setattr(shards, "resolve_device", lambda name: name.replace("auto", "cuda"))
-    assert place(None, "auto", None, launched) == ((6, 8), "cuda:1", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("auto", "cuda"):
+        assert place(None, device, None, launched) == ((6, 8), "cuda:1", None)
+    third = {**launched, "LOCAL_RANK": "2"}
+    assert place(None, "auto", None, third)[1] == "cuda:0", "two processes share a GPU"
     assert place(None, "cuda:3", None, launched)[1] == "cuda:3"
     assert place(None, "auto", None, {})[1] == "cuda"
 

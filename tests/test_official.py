@@ -21,6 +21,7 @@ from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
+from baselines.official_run import Program
 from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
@@ -31,6 +32,16 @@ from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.fill import _store
 from bench.store.images import ImageStore
+
+
+def test_a_program_is_shown_the_gpu_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA_VISIBLE_DEVICES counts anew: cuda:1 may be any GPU of the machine."""
+    where = Installation(find_method("seesr").card)
+    for shown, expected in (("", "1"), ("4,5,6", "5"), ("GPU-a,GPU-b", "GPU-b")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        given = Program(where, "cuda:1").environment({"repo": "r"})
+        assert given["CUDA_VISIBLE_DEVICES"] == expected
+
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 

@@ -33,7 +33,7 @@ from bench.processes.foreign import each
 from bench.running import execute
 from bench.running.cell import UpscaleTask
 from bench.running.collect import _losses
-from bench.running.fill import _loaded, upscale_one
+from bench.running.fill import forget, upscale_one
 from bench.running.options import RunOptions
 from bench.running.plan import make_plan
 from bench.store.scores import write_features
@@ -418,7 +418,7 @@ def upscaled(body: str, folder: Path, returns: str = "lr") -> dict[str, Any] | s
         f"def upscale(lr, *, scale, seeds):\n    {body}\n    return {returns}\n"
     )
     images.write_png(folder / "in.png", photo(6, 8))
-    _loaded.cache_clear()
+    forget()
     task = UpscaleTask(str(method), "cpu", "in", folder / "in.png", 1, 0, "key", Path("out.png"))
     return upscale_one(task)
 
