@@ -9,7 +9,7 @@ unless one contradicts nothing) share is found; what only some contradict is tol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -31,7 +31,7 @@ ALL_ROWS = "its marks hold for all rows"
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 FEW = 4
-"""Marks that a row may have throughout by chance."""
+"""Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3
 """Where more rows than these, and more than half of all, are wrong, nothing is understood."""
 
@@ -83,6 +83,9 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
+    if not significant and (alike := _crowded(first.reading.values)):
+        why = f"{alike} or more values are marked alike wherever any are; parts of it may be meant"
+        return Verdict([], [], [f"{table}: marks: {why}"])
     if not first.rows and any(value.mark and value.better for value in first.reading.values):
         where = " where ".join(filter(None, ("one dataset and metric", first.reading.says)))
         return Verdict([], [], [f"{table}: marks: no two values are of {where}"])
@@ -91,6 +94,13 @@ def judge(
     says = list(_open(table, (first, *others)))
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
+
+
+def _crowded(values: Iterable[Value]) -> int:
+    """How many different values have one mark, where that is more than two in every marked row."""
+    rows = [[v.value for v in row if v.mark == "best"] for row in rows_of(values)]
+    fewest = min((len(set(own)) for own in rows if own), default=0)
+    return fewest if fewest > 2 else 0
 
 
 def _open(table: str, ways: Sequence[Judged]) -> Iterator[str]:
@@ -163,6 +173,18 @@ def _emphasised(reading: Reading) -> Iterator[Reading]:
         says = _both(reading.says, f"the marks of {', '.join(names)} {WHOSE}")
         values = [replace(v, mark="any" if v.method in names else v.mark) for v in reading.values]
         yield Reading(says, values, reading.cost + (1 if named else 3))
+        others = [value for value in reading.values if value.method not in names]
+        if _set_apart([value for own in whole for value in own], others, used):
+            says = _both(reading.says, f"its marks leave out {', '.join(names)}, marked throughout")
+            yield Reading(says, others, reading.cost + 2)
+
+
+def _set_apart(own: Iterable[Value], others: Sequence[Value], used: Collection[str]) -> bool:
+    """Whether rules set rows apart from others of which the best are marked all the same."""
+    blocks = {value.block for value in others}
+    ranked = {row[0].metric for row in rows_of(others) if len(row) > 1}
+    marked = {value.metric for value in others if value.mark == "best"}
+    return all(v.block and v.block not in blocks for v in own) and marked >= ranked.intersection(used)
 
 
 def _both(one: str, other: str) -> str:

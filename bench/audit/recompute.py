@@ -5,10 +5,10 @@ Nothing is decided on more digits than are printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
-from bench.audit.marks import judge, place_of
+from bench.audit.marks import FEW, judge, place_of
 from bench.audit.names import known_metrics
 from bench.audit.values import Audit, Finding, Statement, Unread, Value, ranked, row_place, rows_of
 from bench.results.published import plain
@@ -55,7 +55,12 @@ def audit(
         for name in dict.fromkeys(value.metric for value in own if value.better is None):
             why = f"no arrow and not a known metric; --metric '{name}=lower' gives one"
             notes.append(f"{table}: {name}: not judged: {why}")
-    findings += _differing(values)
+    groups = _configurations(values)
+    apart = {tables: agreed for tables, agreed in _shared(groups).items() if _unlike(agreed)}
+    for (one, other), agreed in apart.items():
+        kept = f"{sum(agreed)} of {len(agreed)} values of the same names agree"
+        notes.append(f"{one} and {other}: {kept}, so they are taken for tables of different things")
+    findings += _differing(values, groups, apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
@@ -93,17 +98,42 @@ def _directions(values: Sequence[Value]) -> Iterator[Finding]:
         )
 
 
-def _differing(values: Sequence[Value]) -> Iterator[Finding]:
-    """One configuration, dataset and metric with different values in several places, where a
-    dataset is named: captions name others, and those are not read."""
+def _configurations(values: Sequence[Value]) -> list[list[Value]]:
+    """The values of each configuration, dataset and metric, where a dataset is named: captions
+    name others, and those are not read."""
     groups: dict[tuple[str, str, str], list[Value]] = {}
-    for value in values:
+    for value in (value for value in values if value.dataset):
         key = (plain(value.dataset), plain(value.name), plain(value.metric))
-        if value.dataset:
-            groups.setdefault(key, []).append(value)
-    for group in groups.values():
+        groups.setdefault(key, []).append(value)
+    return list(groups.values())
+
+
+def _shared(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], list[bool]]:
+    """By two tables, whether the scores that both print of a configuration agree."""
+    shared: dict[tuple[str, str], list[bool]] = {}
+    for one, other in (pair for group in groups for pair in combinations(group, 2)):
+        if one.better:
+            shared.setdefault((one.table, other.table), []).append(_agree(one, other))
+    return shared
+
+
+def _unlike(agreed: Sequence[bool]) -> bool:
+    """Whether two tables share so much and agree so little that something else tells them apart."""
+    return len(agreed) > FEW and 2 * sum(agreed) < len(agreed)
+
+
+def _differing(
+    values: Sequence[Value], groups: Sequence[Sequence[Value]], apart: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
+    """One configuration, dataset and metric with different values in several places, but for
+    tables that are of different things."""
+    for group in groups:
         first = group[0]
-        others = [value for value in group if not _agree(first, value)]
+        others = [
+            value
+            for value in group
+            if not _agree(first, value) and (first.table, value.table) not in apart
+        ]
         if others:
             same, other = (
                 " and ".join(value.place for value in group if (value in others) == differs)
