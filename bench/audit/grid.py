@@ -84,7 +84,9 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     found = [*_numbers_above(rows[:first], table)]
     texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
     metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
-    if tells_metrics(heads[labels:]) or (metric is None and any(map(ends_in_metric, heads[labels:]))):
+    if tells_metrics(heads[labels:]) or (
+        metric is None and any(map(ends_in_metric, heads[labels:]))
+    ):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]

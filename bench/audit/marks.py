@@ -21,9 +21,13 @@ from bench.audit.values import (
     Statement,
     Value,
     all_of,
+    marked_alike,
+    place_of,
     ranked,
+    ranks_marked,
     row_place,
     rows_of,
+    undistinguished,
 )
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
@@ -83,7 +87,7 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
-    if not significant and (alike := _crowded(first.reading.values)):
+    if not significant and (alike := marked_alike(first.reading.values)):
         why = f"{alike} or more values are marked alike wherever any are; parts of it may be meant"
         return Verdict([], [], [f"{table}: marks: {why}"])
     if not first.rows and any(value.mark and value.better for value in first.reading.values):
@@ -94,13 +98,6 @@ def judge(
     says = list(_open(table, (first, *others)))
     assumed = [f"{table}: {first.reading.says}"] if first.reading.says and not says else []
     return Verdict(findings, [*assumed, *_unmarked(table, first.reading.values)], says)
-
-
-def _crowded(values: Iterable[Value]) -> int:
-    """How many different values have one mark, where that is more than two in every marked row."""
-    rows = [[v.value for v in row if v.mark == "best"] for row in rows_of(values)]
-    fewest = min((len(set(own)) for own in rows if own), default=0)
-    return fewest if fewest > 2 else 0
 
 
 def _open(table: str, ways: Sequence[Judged]) -> Iterator[str]:
@@ -173,18 +170,21 @@ def _emphasised(reading: Reading) -> Iterator[Reading]:
         says = _both(reading.says, f"the marks of {', '.join(names)} {WHOSE}")
         values = [replace(v, mark="any" if v.method in names else v.mark) for v in reading.values]
         yield Reading(says, values, reading.cost + (1 if named else 3))
-        others = [value for value in reading.values if value.method not in names]
-        if _set_apart([value for own in whole for value in own], others, used):
-            says = _both(reading.says, f"its marks leave out {', '.join(names)}, marked throughout")
-            yield Reading(says, others, reading.cost + 2)
+        yield from _set_apart(reading, names, used)
 
 
-def _set_apart(own: Iterable[Value], others: Sequence[Value], used: Collection[str]) -> bool:
-    """Whether rules set rows apart from others of which the best are marked all the same."""
-    blocks = {value.block for value in others}
-    ranked = {row[0].metric for row in rows_of(others) if len(row) > 1}
-    marked = {value.metric for value in others if value.mark == "best"}
-    return all(v.block and v.block not in blocks for v in own) and marked >= ranked.intersection(used)
+def _set_apart(reading: Reading, names: Sequence[str], used: Collection[str]) -> Iterator[Reading]:
+    """Rows of which each has a block of its own, left out where the best of all others are marked
+    all the same."""
+    blocks: dict[str, set[str]] = {}
+    for value in reading.values:
+        blocks.setdefault(value.block, set()).add(value.method)
+    alone = [name for name in names if {name} in blocks.values()]
+    others = [value for value in reading.values if value.method not in alone]
+    compared = {row[0].metric for row in rows_of(others) if len(row) > 1}
+    if alone and {v.metric for v in others if v.mark == "best"} >= compared.intersection(used):
+        says = _both(reading.says, f"its marks leave out {', '.join(alone)}, marked throughout")
+        yield Reading(says, others, reading.cost + 2)
 
 
 def _both(one: str, other: str) -> str:
@@ -234,31 +234,6 @@ def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
                 key = (row[0].dataset.removesuffix(part).rstrip(", "), row[0].metric)
                 wrong.setdefault(key, []).append(finding)
     return Judged(reading, wrong, judged)
-
-
-def place_of(rank: int) -> str:
-    """ "the best", "second best", "3rd best", ..."""
-    teens = rank % 100 in (11, 12, 13)
-    suffix = {1: "st", 2: "nd", 3: "rd"}.get(0 if teens else rank % 10, "th")
-    return {1: "the best", 2: "second best"}.get(rank, f"{rank}{suffix} best")
-
-
-def ranks_marked(values: Iterable[Value]) -> int:
-    """How many ranks a table marks, judged from most of its rows."""
-    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
-    marked = [marks for marks in rows if marks]
-    for rank in (3, 2):
-        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
-            return rank
-    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
-    return max(sorted(set(counts)), key=counts.count) if counts else 0
-
-
-def undistinguished(values: list[Value]) -> list[Value]:
-    """The same marks for best and second best, where a table has only one kind for both."""
-    if any(value.mark == "second" for value in values):
-        return values
-    return [replace(v, mark="marked" if v.mark == "best" else v.mark) for v in values]
 
 
 def _contradicted(row: Sequence[Value], ranks: int, significant: bool) -> Iterator[Finding]:

@@ -6,11 +6,22 @@ Nothing is decided on more digits than are printed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
-from bench.audit.marks import FEW, judge, place_of
+from bench.audit.marks import FEW, judge
 from bench.audit.names import known_metrics
-from bench.audit.values import Audit, Finding, Statement, Unread, Value, ranked, row_place, rows_of
+from bench.audit.values import (
+    Audit,
+    Finding,
+    Statement,
+    Unread,
+    Value,
+    place_of,
+    ranked,
+    row_place,
+    rows_of,
+)
 from bench.results.published import plain
 
 COINCIDENCE = 0.01
@@ -37,6 +48,7 @@ def audit(
     findings: list[Finding] = []
     tables = dict.fromkeys(value.table for value in values)
     left_out = {plain(name) for name in without}
+    merit = _by_merit(values)
     for table in tables:
         own = [value for value in values if value.table == table]
         lacking = {key for cell in unread if cell.table == table for key in cell.compared}
@@ -46,6 +58,10 @@ def audit(
             if plain(value.method) not in left_out
             and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
         ]
+        shown = {merit.get((_file(table), value.method), table) for value in own} - {table}
+        if shown:
+            part = [replace(value, told=True) for value in part]
+            notes.append(f"{table}: its marks mean the best, as {', '.join(sorted(shown))} shows")
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
@@ -64,6 +80,26 @@ def audit(
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
+
+
+def _file(table: str) -> str:
+    return table.partition(", table ")[0]
+
+
+def _by_merit(values: Sequence[Value]) -> dict[tuple[str, str], str]:
+    """By file and method, a table that marks it where it is the best and nowhere else: marks of
+    this file do not say whose row it is."""
+    found: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    for table in dict.fromkeys(value.table for value in values):
+        for row in rows_of(value for value in values if value.table == table):
+            for value in row if row[0].better else ():
+                told = (value.mark == "best", value.value == ranked(row)[0])
+                seen.setdefault((table, value.method), []).append(told)
+    for (table, method), told in seen.items():
+        if set(told) == {(True, True), (False, False)} and told.count((True, True)) > 1:
+            found.setdefault((_file(table), method), table)
+    return found
 
 
 def _identical(row: Sequence[Value]) -> Iterator[Finding]:
