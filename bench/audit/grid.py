@@ -84,9 +84,8 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     found = [*_numbers_above(rows[:first], table)]
     texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
     metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
-    if tells_metrics(heads[labels:]) or (
-        metric is None and any(map(ends_in_metric, heads[labels:]))
-    ):
+    named = any(map(ends_in_metric, heads[labels:]))
+    if tells_metrics(heads[labels:]) or (metric is None and named):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
@@ -94,8 +93,8 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
         mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
         why = f"neither headings nor first columns name metrics; {mend}"
         raise DataError(f"{printable(table)}: {why}")
-    named = [any(row[column].marked for row in rows[:first]) for column in columns]
-    return [*found, *_methods_as_columns(body, shape, metric, named)]
+    bold = [any(row[column].marked for row in rows[:first]) for column in columns]
+    return [*found, *_methods_as_columns(body, shape, metric, bold)]
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:

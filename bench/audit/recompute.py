@@ -58,7 +58,8 @@ def audit(
             if plain(value.method) not in left_out
             and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
         ]
-        shown = {merit.get((_file(table), value.method), table) for value in own} - {table}
+        whole = {v.method for v in own} - {v.method for v in own if v.better and v.mark != "best"}
+        shown = {merit.get((_file(table), method), table) for method in whole} - {table}
         if shown:
             part = [replace(value, told=True) for value in part]
             notes.append(f"{table}: its marks mean the best, as {', '.join(sorted(shown))} shows")
@@ -72,10 +73,8 @@ def audit(
             why = f"no arrow and not a known metric; --metric '{name}=lower' gives one"
             notes.append(f"{table}: {name}: not judged: {why}")
     groups = _configurations(values)
-    apart = {tables: agreed for tables, agreed in _shared(groups).items() if _unlike(agreed)}
-    for (one, other), agreed in apart.items():
-        kept = f"{sum(agreed)} of {len(agreed)} values of the same names agree"
-        notes.append(f"{one} and {other}: {kept}, so they are taken for tables of different things")
+    apart = _unlike(groups)
+    notes += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
     findings += _differing(values, groups, apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
@@ -144,18 +143,19 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
     return list(groups.values())
 
 
-def _shared(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], list[bool]]:
-    """By two tables, whether the scores that both print of a configuration agree."""
+def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
+    """Pairs of tables that share so much and agree so little that something else tells them apart,
+    and how little that is."""
     shared: dict[tuple[str, str], list[bool]] = {}
     for one, other in (pair for group in groups for pair in combinations(group, 2)):
         if one.better:
             shared.setdefault((one.table, other.table), []).append(_agree(one, other))
-    return shared
-
-
-def _unlike(agreed: Sequence[bool]) -> bool:
-    """Whether two tables share so much and agree so little that something else tells them apart."""
-    return len(agreed) > FEW and 2 * sum(agreed) < len(agreed)
+    return {
+        tables: f"{sum(agreed)} of {len(agreed)} values of the same names agree, so they are taken "
+        "for tables of different things"
+        for tables, agreed in shared.items()
+        if len(agreed) > FEW and 2 * sum(agreed) < len(agreed)
+    }
 
 
 def _differing(
