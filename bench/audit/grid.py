@@ -195,8 +195,9 @@ def _methods_as_rows(
     once = len(set(methods)) == len({method for _, method in methods})
     dataset = ""
     alone: dict[int, set[str]] = {}
-    for _, row in rows if dataset_column is not None else ():
-        alone.setdefault(row[0].block, set()).add(row[dataset_column].text)
+    if dataset_column is not None:
+        for _, row in rows:
+            alone.setdefault(row[0].block, set()).add(row[dataset_column].text)
     for (heading, method), (_, row) in zip(methods, rows, strict=True):
         block = f"block {row[0].block - rows[0][1][0].block + 1}" if kinds == {""} else heading
         here = "" if once else heading

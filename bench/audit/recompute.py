@@ -93,8 +93,8 @@ def _by_merit(values: Sequence[Value]) -> dict[tuple[str, str], str]:
     for table in dict.fromkeys(value.table for value in values):
         for row in rows_of(value for value in values if value.table == table):
             for value in row if row[0].better else ():
-                told = (value.mark == "best", value.value == ranked(row)[0])
-                seen.setdefault((table, value.method), []).append(told)
+                pair = (value.mark == "best", value.value == ranked(row)[0])
+                seen.setdefault((table, value.method), []).append(pair)
     for (table, method), told in seen.items():
         if set(told) == {(True, True), (False, False)} and told.count((True, True)) > 1:
             found.setdefault((_file(table), method), table)
