@@ -559,6 +559,7 @@ def test_a_method_that_ends_the_process_fails_the_gate(
     done = cli(*gate, "--junit", "j.xml")
     assert done.returncode == 1 and expected in done.stderr
     assert "Gate failed: 1 of 2 scores beyond tolerance" in done.stdout
+    assert re.search(r"^fail .* mine +psnr_y +\d+\.\d+ +none$", done.stdout, re.MULTILINE)
     suite = ElementTree.parse(tmp_path / "cwd" / "j.xml").find("testsuite")
     assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("2", "1")
 

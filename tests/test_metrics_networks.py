@@ -173,6 +173,19 @@ def test_pyiqa_cannot_download_on_its_own(
         metrics.load(metrics.find("pyiqa:musiq-ava"))
 
 
+def test_a_repository_of_a_hub_is_named_where_no_file_is(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def from_pretrained(pretrained_model_name_or_path: str) -> None:
+        raise OSError("We couldn't connect to the hub to load the files")
+
+    monkeypatch.setattr(
+        "bench.metrics.pyiqa_loading.create_metric", lambda *_, **__: from_pretrained("me/Net")
+    )
+    reason = metrics.unavailable(metrics.find("pyiqa:compare2score"))
+    assert reason is not None and "published at https://huggingface.co/me/Net;" in reason
+
+
 def test_a_file_of_a_hub_is_named_by_its_address(
     clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
