@@ -89,7 +89,9 @@ def train_mini(session: nox.Session) -> None:
     start: tuple[str, ...] = ()
     for stage, options in MINI_RUNS.items():
         run = (stage, "--preset", "mini", "--loss", "image", "--out", f"{MINI}/{stage}", *start)
-        bench(session, "train", *run, *options.split(), "--checkpoint-every", "100", *session.posargs)
+        bench(
+            session, "train", *run, *options.split(), "--checkpoint-every", "100", *session.posargs
+        )
         start = ("--from", f"{MINI}/{stage}/model")
     python(session, "-m", "cassr.training.release", f"{MINI}/activation/model", SHIPPED)
     for stage in MINI_RUNS:
