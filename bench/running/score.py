@@ -87,7 +87,8 @@ class Scorer:
         if not jobs:
             return
         count = worker_count(options.workers, self.device, len(jobs))
-        imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
+        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
+        imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
         own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
         far = for_metrics(self.usable, options.on, self.device, options.workers)
