@@ -32,8 +32,11 @@ def rows_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     No number is NaN.
     """
     file = io.StringIO()
-    safe = ([spreadsheet_text(c) if isinstance(c, str) else c for c in row] for row in rows)
-    csv.writer(file, lineterminator="\n").writerows([columns, *safe])
+    safe = (
+        [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in row]
+        for row in (columns, *rows)
+    )
+    csv.writer(file, lineterminator="\n").writerows(safe)
     return file.getvalue().encode("utf-8", "backslashreplace")
 
 
