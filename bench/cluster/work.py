@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import metrics
 from bench.base.errors import Unavailable
@@ -17,10 +16,11 @@ from bench.base.types import MetricSpec
 from bench.base.version import versions
 from bench.cluster.connection import LOCAL
 from bench.cluster.pool import Cluster
+from bench.files import own_code
+from bench.methods import own_function
+from bench.methods.find import Entry
+from bench.methods.find import find as find_method
 from bench.processes.workers import Workers
-
-if TYPE_CHECKING:
-    from bench.methods.find import Entry
 
 Pool = Workers | Cluster
 
@@ -36,8 +36,6 @@ def for_method(
     """None where the method is to work, or can only work (that is said), on this machine."""
     if on == LOCAL:
         return None
-    from bench.methods import own_function
-
     if entry.card.official is not None or entry.name.startswith(own_function.PREFIX):
         why = "its repository is" if entry.card.official else "a function is"
         say(f"method '{printable(entry.name)}' runs on this machine: {why} here alone")
@@ -47,12 +45,7 @@ def for_method(
     return replace(cluster, per_machine=entry.card.max_workers, limit=limit)
 
 
-def for_metrics(
-    specs: Sequence[MetricSpec], on: str, device: str, workers: int | None
-) -> Cluster | None:
-    """None where scores are to be computed on this machine."""
-    if on == LOCAL:
-        return None
+def for_metrics(specs: Sequence[MetricSpec], on: str, device: str, workers: int | None) -> Cluster:
     own = [spec.file for spec in specs if spec.file is not None]
     return _cluster(((), tuple(specs)), own, on, device, workers)
 
@@ -60,8 +53,6 @@ def for_metrics(
 def _cluster(
     asked: Asked, own: Sequence[Path], on: str, device: str, workers: int | None
 ) -> Cluster:
-    from bench.files import own_code
-
     files = {name: data for file in own for name, data in own_code.contents(file).items()}
     check = partial(require_alike, asked, device, _found(asked, device))
     return Cluster(on, device, check, workers, files=files)
@@ -84,8 +75,6 @@ def require_alike(asked: Asked, device: str, driver: Mapping[str, str]) -> None:
 
 def _found(asked: Asked, device: str) -> dict[str, str]:
     """What pixels or scores depend on, as it is on this machine."""
-    from bench.methods.find import find as find_method  # heavy: only where there is a cluster
-
     entries, specs = [find_method(name) for name in asked[0]], asked[1]
     problems = [entry.unavailable() for entry in entries] + [*map(metrics.unavailable, specs)]
     if any(problems):

@@ -20,9 +20,12 @@ from bench.results import published
 from bench.results.results import Results
 from bench.results.view import View
 
+LATEST = 64
+"""Results of which it is remembered where they were rendered."""
+
 
 class Rendered:
-    """What was rendered of the results into `out` by earlier runs, and from what.
+    """What was rendered of the results by earlier runs, into `out` or elsewhere.
 
     Attributes:
         of: hash of the results themselves, whatever of them is shown and how.
@@ -31,59 +34,47 @@ class Rendered:
     def __init__(self, results: Results, view: View, out: Path) -> None:
         self.results, self.view, self.out = results, view, out
         self.of = json_sha256([results.provenance, _scores(results)])
-        self._key = _key(results, view)
-        self._known = _remembered(out)
-        self._last = cache_dir() / "rendered" / f"{self._key[:16]}.txt"
-        self._elsewhere = out
-        with suppress(OSError, ValueError):
-            self._elsewhere = Path(self._last.read_text(encoding="utf-8"))
+        self._memory = cache_dir() / "rendered" / f"{_key(results, view)}.json"
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
 
     def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
-        """The files of report `name`, if there are any and they are still what would be rendered.
+        """The files of report `name` in `out`, if they are still what would be rendered.
 
         Args:
             shows: reports that it shows where they are there.
         """
-        return _unchanged(self.out, self._known.get(name), self._key_beside(shows))
+        folder, files = self._unchanged(name, shows)
+        return [self.out / file for file in files] if folder == self.out.resolve() else None
 
     def copied(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
-        """As `files`, after copying them from where the very same was rendered last."""
-        folder = self._elsewhere
-        there = _unchanged(folder, _remembered(folder).get(name), self._key_beside(shows))
-        files = {file: self.out / file.relative_to(folder) for file in there or ()}
-        for source, file in files.items():
-            copy_atomic(source, file)
-        return [*files.values()] or None
+        """As `files`, copied from where they are, if that is elsewhere."""
+        folder, files = self._unchanged(name, shows)
+        for file in files:
+            copy_atomic(folder / file, self.out / file)
+        return [self.out / file for file in files] or None
 
     def remember(self, name: str, files: list[Path], shows: Sequence[str] = ()) -> None:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
-        self._known[name] = {"key": self._key_beside(shows), "files": written}
-        write_atomic(_memory(self.out), json.dumps(self._known))
-        write_atomic(self._last, str(self.out.resolve()))
+        made = {"out": str(self.out.resolve()), "beside": self._beside(shows), "files": written}
+        self._known[name] = made
+        write_atomic(self._memory, json.dumps(self._known))
+        known = sorted(self._memory.parent.glob("*.json"), key=lambda file: _stamp(file)[1:])
+        for old in known[:-LATEST]:
+            old.unlink(missing_ok=True)
 
-    def _key_beside(self, shows: Sequence[str]) -> str:
-        there = [self._known[name] for name in shows if self.files(name) is not None]
-        return json_sha256([self._key, there]) if there else self._key
+    def _unchanged(self, name: str, shows: Sequence[str]) -> tuple[Path, list[str]]:
+        """Where report `name` was rendered last; its files, if they are there as they were."""
+        entry = self._known.get(name)
+        if not entry or entry["beside"] != self._beside(shows):
+            return Path(), []
+        folder, files = Path(entry["out"]), entry["files"]
+        same = all(_stamp(folder / file) == stamp for file, stamp in files)
+        return (folder, [file for file, _ in files]) if files and same else (Path(), [])
 
-
-def _memory(out: Path) -> Path:
-    return cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
-
-
-def _remembered(out: Path) -> dict[str, Any]:
-    """By report, what was rendered into `out` and from what."""
-    with suppress(OSError, ValueError, TypeError):
-        return dict(json.loads(_memory(out).read_text(encoding="utf-8")))
-    return {}
-
-
-def _unchanged(out: Path, entry: Any, key: str) -> list[Path] | None:
-    """The files of a report in `out`, if they are those of this key and as they were written."""
-    if not (entry and entry["files"]) or entry["key"] != key:
-        return None
-    files = [out / relative for relative, _ in entry["files"]]
-    stamps = [stamp for _, stamp in entry["files"]]
-    return files if [_stamp(file) for file in files] == stamps else None
+    def _beside(self, shows: Sequence[str]) -> list[Any]:
+        return [self._known[name]["files"] for name in shows if self.files(name) is not None]
 
 
 def _key(results: Results, view: View) -> str:

@@ -53,7 +53,11 @@ class Paired:
         far = t - b * t**2 + b**2 * t**3 / 3 - b / 2
         p = 2 * special.stdtr(self.n - 1, -np.clip(far, 0, t))
         if self.one_size.any():
-            p = np.where(self.one_size, self._sign_p(), p)
+            from scipy import stats  # heavy, and rarely needed
+
+            fewer = np.minimum(self.above, self.other - self.above)
+            sign = np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
+            p = np.where(self.one_size, sign, p)
         return np.where(too_few(self.other), np.nan, p)
 
     def interval(self, confidence: float | Array = CONFIDENCE) -> tuple[Array, Array]:
@@ -61,7 +65,7 @@ class Paired:
         infinite where the differences bound none, NaN where too few of them are not zero."""
         edge = (1 - np.asarray(confidence)) / 2
         with np.errstate(over="ignore"):
-            needed = -special.stdtrit(self.n - 1, edge)
+            needed = np.abs(special.stdtrit(self.n - 1, edge))
             low = self.mean - self.error * _inverse(needed, self._slope(-1.0))
             high = self.mean + self.error * _inverse(needed, self._slope(1.0))
         below = self.other - self.above
@@ -72,12 +76,6 @@ class Paired:
         high = np.where(self.one_size, scale * (2 * most - 1), high)
         few = too_few(self.other)
         return np.where(few, np.nan, low), np.where(few, np.nan, high)
-
-    def _sign_p(self) -> Array:
-        from scipy import stats
-
-        fewer = np.minimum(self.above, self.other - self.above)
-        return np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
 
     def _slope(self, tail: float | Array) -> Array:
         """(k,) b for a tail above (1) or below (-1) the mean."""

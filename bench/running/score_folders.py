@@ -277,17 +277,13 @@ def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
 
     With several folders each row begins with `folder`.
     """
+    import pandas as pd
+
     rows = []
     for one in scores:
         per_image = [spec.name for spec, *_ in one.means if spec.kind == "image"]
         refused = [(Path(f).name, name, None, why) for f, why in one.refused for name in per_image]
         rows += [(str(one.folder), *row) for row in (*one.rows, *refused, *one.of_set)]
-    frame = _frame(rows)
-    return frame if len(scores) > 1 else frame.drop(columns="folder")
-
-
-def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    import pandas as pd
-
     frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
-    return frame.astype({"value": float})
+    frame = frame.astype({"value": float})
+    return frame if len(scores) > 1 else frame.drop(columns="folder")
