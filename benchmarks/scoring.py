@@ -1,7 +1,6 @@
 """`cassr-bench score` against the `pyiqa` command and the loop of a typical paper's script.
 
     python benchmarks/scoring.py --images 100 --methods 1,5,10
-    python benchmarks/scoring.py --grow 200,400,800,1600,3200 --metrics psnr_y,ssim_y
 
 Golden RealSR and DRealSR pairs (CASSR_SHARED, or ../shared beside the checkout) and their mirror
 images are used, all different; without them, synthetic pictures. Further methods are the first one
@@ -9,9 +8,6 @@ with a little noise. Everything starts cold, in processes of its own, one after 
 same cores. The command and the script know one method at a time: they are timed on one, at 4 and at
 `--their-images` images, and what that gives for all images is counted once per method. Our values
 are compared with those of the script.
-
-`--grow` scores folders of small synthetic pairs of these sizes instead, cold and warm, and samples
-the resident memory of the process and of its largest worker all the while.
 """
 
 import os
@@ -21,13 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import psutil
 import typer
 from PIL import Image
 
@@ -37,8 +31,6 @@ NIQE_FILE = "niqe_modelparameters.mat"
 THEIRS = {"psnr_y": "psnr", "ssim_y": "ssim", "niqe": "niqe", "fsim": "fsim", "gmsd": "gmsd"}
 TOLERANCE = 1e-4
 FEW = 4
-PERIOD = 0.1
-MEGABYTE = 1e6
 
 Row = dict[str, float]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -178,56 +170,17 @@ def race(
         sys.exit(f"values differ by more than {TOLERANCE}")
 
 
-def watch(command: list[str], env: dict[str, str]) -> tuple[float, float, float]:
-    """Seconds of a command, and peaks of the resident megabytes of it and of its largest worker."""
-    start = time.perf_counter()
-    peaks = [0.0, 0.0]
-    job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
-    parent = psutil.Process(job.pid)
-    while job.poll() is None:
-        with suppress(psutil.NoSuchProcess):
-            workers = [each.memory_info().rss for each in parent.children(recursive=True)]
-            held = parent.memory_info().rss, max(workers, default=0)
-            peaks = [max(peak, now / MEGABYTE) for peak, now in zip(peaks, held, strict=True)]
-        time.sleep(PERIOD)
-    if job.returncode:
-        sys.exit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, peaks[0], peaks[1]
-
-
-def grow(counts: list[int], side: int, metrics: list[str]) -> Iterator[Row]:
-    """For each number of images: seconds cold and warm, and peaks in megabytes."""
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            work = Path(folder)
-            env = environment(work)
-            srs, hr = write_pairs(work, synthetic_pairs(side), count)
-            load = os.getloadavg()[0]
-            command = [*ours(srs, hr, metrics, work / "out.csv"), "--workers", "2"]
-            cold, own, worker = watch(command, env)
-            warm, *_ = watch(command, env)
-        yield {"images": count, "cold": cold, "warm": warm, "ms/image": cold / count * 1e3,
-               "parent": own, "worker": worker,
-               "load": load}  # fmt: skip
-
-
 def main(
     images: int = 100,
     methods: Annotated[str, typer.Option(help="Numbers of methods.")] = "1,5,10",
     their_images: int = 16,
     their_threads: int = os.cpu_count() or 1,
-    grow_to: Annotated[str, typer.Option("--grow", help="Sizes of folders, no race.")] = "",
-    side: Annotated[int, typer.Option(help="Pixels, of --grow.")] = 64,
     metrics: str = ",".join(THEIRS),
 ) -> None:
-    """Race against both, or show how time and memory grow."""
-    asked = metrics.split(",")
-    if grow_to:
-        show(grow(numbers(grow_to), side, asked))
-        return
+    """Race against both."""
     counts = sorted({1, *numbers(methods)})
     with tempfile.TemporaryDirectory() as folder:
-        show(race(Path(folder), images, counts, their_images, their_threads, asked))
+        show(race(Path(folder), images, counts, their_images, their_threads, metrics.split(",")))
 
 
 if __name__ == "__main__":

@@ -159,6 +159,15 @@ def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
         assert metrics.fingerprint(metrics.find(name)) == prints[name]
 
 
+def test_scoring_folders_starts_without_what_it_rarely_needs() -> None:
+    script = (
+        "import sys; from bench.running import score_folders, score_job\n"
+        "rare = {'torch', 'pandas', 'scipy', 'huggingface_hub', 'bench.methods.find'}\n"
+        "print(sorted(rare & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
 def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
     with_niqe: None, tmp_path: Path
 ) -> None:

@@ -22,8 +22,8 @@ from rich.console import Console
 from bench.base.errors import BenchError, DataError, UnknownName
 from bench.base.text import spreadsheet_text
 from bench.files import outputs
-from bench.files.safe_csv import csv_bytes
-from bench.reports import REPORTS, get_report, render_all, require_free
+from bench.files.safe_csv import csv_bytes, rows_as_csv
+from bench.reports import REPORTS, Report, get_report, render_all, require_free
 from bench.reports.tables.latex import escape as escape_latex
 from bench.reports.tables.layout import DASH, make_table, marks
 from bench.reports.tables.markdown import escape as escape_markdown
@@ -510,6 +510,26 @@ def test_a_report_that_was_killed_is_made_again_by_another(
     assert [path.name for path in (out / ".cassr-bench").iterdir()] == ["reports.json"]
 
 
+def test_reports_that_another_folder_still_holds_are_copied(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, results, names = folder_of_reports, pictured(tmp_path / "in", "ab"), ["csv", "panels"]
+    render_all(results, out, names)
+    made: list[str] = []
+    load = Report.load
+    monkeypatch.setattr(Report, "load", lambda self: made.append(self.name) or load(self))
+    render_all(results, tmp_path / "second", names)
+    assert made == [] and shown(tmp_path / "second") == shown(out)
+    for name in shown(out):
+        assert (tmp_path / "second" / name).read_bytes() == (out / name).read_bytes()
+    (tmp_path / "second" / "scores.csv").write_text("edited")
+    render_all(results, tmp_path / "third", names)
+    assert made == ["csv"]
+    assert (tmp_path / "third" / "scores.csv").read_bytes() == (out / "scores.csv").read_bytes()
+    render_all(pictured(tmp_path / "other", "ac"), tmp_path / "fourth", names)
+    assert made == ["csv", "csv", "panels"]
+
+
 def test_an_input_is_never_a_place_for_a_report(folder_of_reports: Path, tmp_path: Path) -> None:
     results = pictured(tmp_path / "in", "a")
     picture = results.pictures[0].sr["m"]
@@ -537,3 +557,10 @@ def test_the_files_that_are_looked_for_are_those_that_are_written(
 def test_headings_of_csv_are_texts_like_its_fields() -> None:
     frame = pd.DataFrame({"=1+1": ["@x\x1b"], "n": [1.5]})
     assert csv_bytes(frame) == b"'=1+1,n\n'@x\\x1b,1.5\n"
+
+
+def test_rows_become_the_csv_that_their_frame_becomes() -> None:
+    rows = [("=1+1", 'a,\n"b"', 0.1 + 0.2, "-x"), ("é\x1b", "", None, "2"), ("", "m", 1e-20, "")]
+    columns = ["image", "@metric", "value", "folder"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"value": float})
+    assert rows_as_csv(columns, rows) == csv_bytes(frame)

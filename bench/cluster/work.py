@@ -45,12 +45,7 @@ def for_method(
     return replace(cluster, per_machine=entry.card.max_workers, limit=limit)
 
 
-def for_metrics(
-    specs: Sequence[MetricSpec], on: str, device: str, workers: int | None
-) -> Cluster | None:
-    """None where scores are to be computed on this machine."""
-    if on == LOCAL:
-        return None
+def for_metrics(specs: Sequence[MetricSpec], on: str, device: str, workers: int | None) -> Cluster:
     own = [spec.file for spec in specs if spec.file is not None]
     return _cluster(((), tuple(specs)), own, on, device, workers)
 

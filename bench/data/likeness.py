@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import fft
 
 from bench.base.text import printable
 from bench.base.types import MetricSpec
@@ -115,6 +114,8 @@ def _rgb(image: Any) -> np.ndarray:
 def _seen(rgb: np.ndarray, ratio: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """What is compared of (H, W, 3) uint8, that many times as large as the reference: small
     (h, w, 3) in [0, 1], and detail of the middle by frequency, of length 1."""
+    from scipy import fft  # heavy: only where there are images to look at
+
     height, width = (side // ratio for side in rgb.shape[:2])
     part = max(1, min(height, width) // SMALL)
     lines = rgb[:: max(1, part * ratio // LINES)]
@@ -149,7 +150,7 @@ def _luma(rgb: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _filter(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """A window over pixels, and a band pass over frequencies."""
-    frequency = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None])
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     return window, (frequency * np.exp(-((frequency / BAND) ** 2))).astype(np.float32)
 
@@ -197,6 +198,8 @@ def _shift(
     expected: np.ndarray, found: np.ndarray, sides: list[int]
 ) -> tuple[list[float], float, float]:
     """((rows, columns) that an image is shifted by, agreement there, agreement in place)."""
+    from scipy import fft
+
     agreement = fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
     row, column = divmod(int(agreement.argmax()), sides[1])
     shift = []

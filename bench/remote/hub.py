@@ -38,11 +38,13 @@ def headers(asked: str) -> dict[str, str]:
 def cached(url: str, cache: Path) -> Path | None:
     """The copy in the hub's own cache of a file that is published there."""
     found = _FILE.fullmatch(url)
-    if not found or not cache.is_dir():
+    if not found:
         return None
-    from huggingface_hub import try_to_load_from_cache  # heavy: only where there is a cache
-
     kind, repository, revision, file = found.groups()
+    if not (cache / f"{kind or 'models'}--{repository.replace('/', '--')}").is_dir():
+        return None
+    from huggingface_hub import try_to_load_from_cache  # heavy: only where it may be
+
     path = try_to_load_from_cache(
         repository, file, cache, revision, kind.removesuffix("s") if kind else None
     )

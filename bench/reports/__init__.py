@@ -111,6 +111,7 @@ def render_all(
 def _render(report: Report, rendered: Rendered) -> list[Path]:
     files = rendered.files(report.name, report.shows)
     if files is None:
-        files = report.load()(rendered.results, rendered.out, rendered.view)
+        files = rendered.copied(report.name, report.shows)
+        files = files or report.load()(rendered.results, rendered.out, rendered.view)
         rendered.remember(report.name, files, report.shows)
     return files

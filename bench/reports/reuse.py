@@ -1,7 +1,7 @@
 """Reports whose content cannot have changed are not made again.
 
 What a report was made from is remembered in the user's cache, not in the report's folder, whose
-bytes depend on the results alone.
+bytes depend on the results alone. One that another folder still holds is copied from there.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.hashing import json_sha256
-from bench.base.records import write_atomic
+from bench.base.records import copy_atomic, write_atomic
 from bench.remote.weights import cache_dir
 from bench.results import published
 from bench.results.results import Results
 from bench.results.view import View
 
+LATEST = 64
+"""Results of which it is remembered where they were rendered."""
+
 
 class Rendered:
-    """What was rendered of the results into `out` by earlier runs, and from what.
+    """What was rendered of the results by earlier runs, into `out` or elsewhere.
 
     Attributes:
         of: hash of the results themselves, whatever of them is shown and how.
@@ -31,33 +34,47 @@ class Rendered:
     def __init__(self, results: Results, view: View, out: Path) -> None:
         self.results, self.view, self.out = results, view, out
         self.of = json_sha256([results.provenance, _scores(results)])
-        self._key = _key(results, view)
-        self._memory = cache_dir() / "rendered" / f"{json_sha256(str(out.resolve()))[:16]}.json"
+        self._memory = cache_dir() / "rendered" / f"{_key(results, view)}.json"
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError, TypeError):
             self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
 
     def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
-        """The files of report `name`, if there are any and they are still what would be rendered.
+        """The files of report `name` in `out`, if they are still what would be rendered.
 
         Args:
             shows: reports that it shows where they are there.
         """
-        entry = self._known.get(name)
-        if not (entry and entry["files"]) or entry["key"] != self._key_beside(shows):
-            return None
-        files = [self.out / relative for relative, _ in entry["files"]]
-        stamps = [stamp for _, stamp in entry["files"]]
-        return files if [_stamp(file) for file in files] == stamps else None
+        folder, files = self._unchanged(name, shows)
+        return [self.out / file for file in files] if folder == self.out.resolve() else None
+
+    def copied(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
+        """As `files`, copied from where they are, if that is elsewhere."""
+        folder, files = self._unchanged(name, shows)
+        for file in files:
+            copy_atomic(folder / file, self.out / file)
+        return [self.out / file for file in files] or None
 
     def remember(self, name: str, files: list[Path], shows: Sequence[str] = ()) -> None:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
-        self._known[name] = {"key": self._key_beside(shows), "files": written}
+        made = {"out": str(self.out.resolve()), "beside": self._beside(shows), "files": written}
+        self._known[name] = made
         write_atomic(self._memory, json.dumps(self._known))
+        known = sorted(self._memory.parent.glob("*.json"), key=lambda file: _stamp(file)[1:])
+        for old in known[:-LATEST]:
+            old.unlink(missing_ok=True)
 
-    def _key_beside(self, shows: Sequence[str]) -> str:
-        there = [self._known[name] for name in shows if self.files(name) is not None]
-        return json_sha256([self._key, there]) if there else self._key
+    def _unchanged(self, name: str, shows: Sequence[str]) -> tuple[Path, list[str]]:
+        """Where report `name` was rendered last; its files, if they are there as they were."""
+        entry = self._known.get(name)
+        if not entry or entry["beside"] != self._beside(shows):
+            return Path(), []
+        folder, files = Path(entry["out"]), entry["files"]
+        same = all(_stamp(folder / file) == stamp for file, stamp in files)
+        return (folder, [file for file, _ in files]) if files and same else (Path(), [])
+
+    def _beside(self, shows: Sequence[str]) -> list[Any]:
+        return [self._known[name]["files"] for name in shows if self.files(name) is not None]
 
 
 def _key(results: Results, view: View) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from bench.results.bootstrap import CONFIDENCE, too_few
 
@@ -51,23 +51,27 @@ class Paired:
             t = np.nan_to_num(np.abs(self.mean) / self.error, posinf=0.0)
         b = self._slope(-np.sign(self.mean))
         far = t - b * t**2 + b**2 * t**3 / 3 - b / 2
-        p = 2 * stats.t.sf(np.clip(far, 0, t), self.n - 1)
-        fewer = np.minimum(self.above, self.other - self.above)
-        sign = np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
-        return np.where(too_few(self.other), np.nan, np.where(self.one_size, sign, p))
+        p = 2 * special.stdtr(self.n - 1, -np.clip(far, 0, t))
+        if self.one_size.any():
+            from scipy import stats  # heavy, and rarely needed
+
+            fewer = np.minimum(self.above, self.other - self.above)
+            sign = np.minimum(1.0, 2 * stats.binom.cdf(fewer, self.other, 0.5))
+            p = np.where(self.one_size, sign, p)
+        return np.where(too_few(self.other), np.nan, p)
 
     def interval(self, confidence: float | Array = CONFIDENCE) -> tuple[Array, Array]:
         """(k,) ends of the intervals of the means, without zero exactly where p < 1 - confidence;
         infinite where the differences bound none, NaN where too few of them are not zero."""
         edge = (1 - np.asarray(confidence)) / 2
         with np.errstate(over="ignore"):
-            needed = stats.t.isf(edge, self.n - 1)
+            needed = np.abs(special.stdtrit(self.n - 1, edge))
             low = self.mean - self.error * _inverse(needed, self._slope(-1.0))
             high = self.mean + self.error * _inverse(needed, self._slope(1.0))
         below = self.other - self.above
         scale = self.size * self.other / self.n
-        least = np.nan_to_num(stats.beta.ppf(edge, self.above, below + 1))
-        most = np.nan_to_num(stats.beta.isf(edge, self.above + 1, below), nan=1.0)
+        least = np.nan_to_num(special.betaincinv(self.above, below + 1, edge))
+        most = np.nan_to_num(special.betainccinv(self.above + 1, below, edge), nan=1.0)
         low = np.where(self.one_size, scale * (2 * least - 1), low)
         high = np.where(self.one_size, scale * (2 * most - 1), high)
         few = too_few(self.other)

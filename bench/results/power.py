@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
@@ -37,7 +37,7 @@ class Detectable:
 
 def least_difference(spread: float, n: int, comparisons: int = 1) -> float:
     """The difference that n images tell apart whose differences have this standard deviation."""
-    needed = stats.t.isf(ALPHA / 2 / max(1, comparisons), n - 1) + stats.t.ppf(POWER, n - 1)
+    needed = special.stdtrit(n - 1, POWER) - special.stdtrit(n - 1, ALPHA / 2 / max(1, comparisons))
     return float(needed * spread / math.sqrt(n))
 
 
@@ -68,7 +68,7 @@ def _one(row: CommonScores, n: int, comparisons: int) -> Detectable:
         source = f"from {row.images} images of {len(row.methods)} methods in the store"
     elif published := floor.get((plain(row.dataset), row.metric.name)):
         half, images = published
-        spread = half * math.sqrt(2 * images) / stats.t.isf(ALPHA / 2, images - 1)
+        spread = half * math.sqrt(2 * images) / -special.stdtrit(images - 1, ALPHA / 2)
         source = f"at most, from published scores of {images} images"
     difference = least_difference(spread, n, comparisons) if n >= MIN_IMAGES else math.nan
     return Detectable(row.dataset, row.metric, difference, n, source)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES, bootstrap
@@ -90,7 +90,7 @@ def _half(values: Array, groups: NDArray[np.int64] | None) -> float:
     means = values.mean(axis=0)
     rest = values - values.mean(axis=1, keepdims=True) - means + means.mean()
     common = means.var(ddof=1) - (rest**2).sum() / ((n - 1) * (seeds - 1)) / n
-    drawn = stats.t.isf((1 - CONFIDENCE) / 2, seeds - 1) ** 2 * max(0.0, common) / seeds
+    drawn = special.stdtrit(seeds - 1, (1 - CONFIDENCE) / 2) ** 2 * max(0.0, common) / seeds
     return float(np.sqrt(bootstrap(images).half_width()[0] ** 2 + drawn))
 
 

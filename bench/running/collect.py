@@ -98,10 +98,12 @@ def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:
         known = [f for f in plan.store.fingerprints(spec.name) if _is_of(spec, f)]
         candidates = [f for f in known if kind in ("", f["device"])]
         own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, kind or here)
-        if own in candidates:
-            candidates = [own, *candidates]  # the first of equals is taken
-        counts = [_count(plan, spec, candidate) for candidate in candidates]
-        best = candidates[counts.index(max(counts))] if any(counts) else own
+        best = own
+        if any(other != own for other in candidates):
+            if own in candidates:
+                candidates = [own, *candidates]  # the first of equals is taken
+            counts = [_count(plan, spec, candidate) for candidate in candidates]
+            best = candidates[counts.index(max(counts))] if any(counts) else own
         if best and (best != own or kind not in ("", here)):
             chosen[spec.name] = best
     return chosen

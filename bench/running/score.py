@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import metrics
 from bench.base.errors import DataError, WorkerDied
 from bench.base.hashing import set_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
-from bench.cluster.work import for_metrics
+from bench.cluster.connection import LOCAL
 from bench.data.likeness import FINGERPRINT, LOOK, warning
 from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
@@ -21,6 +21,9 @@ from bench.running.options import RunOptions
 from bench.running.score_job import ImageJob, ScoreJob, score_job
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
+
+if TYPE_CHECKING:
+    from bench.cluster.work import Pool
 
 NOT_COMPUTED = Missing("pending", "not computed yet")
 
@@ -87,11 +90,15 @@ class Scorer:
         if not jobs:
             return
         count = worker_count(options.workers, self.device, len(jobs))
-        imported = list(dict.fromkeys(s.factory.partition(":")[0] for s in self.usable))
+        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
+        imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
         own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
-        far = for_metrics(self.usable, options.on, self.device, options.workers)
-        processes = far or Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
+        processes: Pool = Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
+        if options.on != LOCAL:
+            from bench.cluster.work import for_metrics  # heavy
+
+            processes = for_metrics(self.usable, options.on, self.device, options.workers)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):

@@ -20,7 +20,7 @@ from bench.data.pairing import pair_files
 from bench.files.colour import name_of, profile_of
 from bench.files.images import crop, image_sha256, read_rgb, write_png
 from bench.files.names import STEM
-from bench.files.safe_csv import csv_bytes
+from bench.files.safe_csv import rows_as_csv
 from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target
 from bench.running.score_job import nearly_same
@@ -268,8 +268,8 @@ def as_csv(scores: Sequence[FolderScores]) -> bytes:
 
     An image without a value has an empty one; a metric over the whole set has no image.
     """
-    rows = [(str(one.folder), *row) for one in scores for row in (*one.rows, *one.of_set)]
-    return csv_bytes(_frame(rows)[["image", "metric", "value", "folder"]])
+    rows = [(*row[:3], str(one.folder)) for one in scores for row in (*one.rows, *one.of_set)]
+    return rows_as_csv(["image", "metric", "value", "folder"], rows)
 
 
 def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
@@ -277,17 +277,13 @@ def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
 
     With several folders each row begins with `folder`.
     """
+    import pandas as pd
+
     rows = []
     for one in scores:
         per_image = [spec.name for spec, *_ in one.means if spec.kind == "image"]
         refused = [(Path(f).name, name, None, why) for f, why in one.refused for name in per_image]
         rows += [(str(one.folder), *row) for row in (*one.rows, *refused, *one.of_set)]
-    frame = _frame(rows)
-    return frame if len(scores) > 1 else frame.drop(columns="folder")
-
-
-def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    import pandas as pd
-
     frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
-    return frame.astype({"value": float})
+    frame = frame.astype({"value": float})
+    return frame if len(scores) > 1 else frame.drop(columns="folder")

@@ -68,8 +68,10 @@ def pdf(figure: Figure) -> bytes:
 
 def _without_layout(load: Callable[..., Any], file: Any, options: subset.Options) -> Any:
     """A font to embed: text is laid out already, and these tables take longest to read."""
-    options.drop_tables += ["GSUB", "GPOS", "GDEF"]
-    return load(file, options)
+    font = load(file, options)
+    for table in {"GSUB", "GPOS", "GDEF", "kern"} & {*font.keys()}:
+        del font[table]
+    return font
 
 
 def plain_numbers(axis: Axis) -> None:
