@@ -420,6 +420,18 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(
     assert {path.name for path in tmp_path.iterdir()} == left - {foreign} | {"b"}
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="processes do not wait to be asked for")
+def test_a_killed_process_that_nobody_asks_for_is_dead() -> None:
+    """So it stays in a container whose first process is a program."""
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = re.sub(r"-\d+-", f"-{killed.pid}-", leftovers.temporary(Path("/"), "part").name)
+    assert not leftovers.is_abandoned(Path(name))
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert leftovers.is_abandoned(Path(name))
+    killed.wait()
+
+
 def test_scratch_of_dead_processes_is_removed_and_that_of_other_machines_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

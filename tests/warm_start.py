@@ -22,7 +22,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
@@ -68,9 +69,15 @@ class Server:
         )
 
     def run(
-        self, arguments: list[str], cwd: Path, env: dict[str, str], timeout: float
+        self,
+        arguments: list[str],
+        cwd: Path,
+        env: dict[str, str],
+        timeout: float,
+        alone: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """`python -m bench ARGUMENTS` in `cwd`."""
+        """`python -m bench ARGUMENTS` in `cwd`; what takes too long is killed, with its workers or
+        `alone`."""
         streams = [str(Path(self._folder.name, name)) for name in ("stdout", "stderr")]
         request = {
             "arguments": arguments,
@@ -78,6 +85,7 @@ class Server:
             "env": env,
             "streams": streams,
             "timeout": timeout,
+            "alone": alone,
         }
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -106,7 +114,8 @@ def _serve() -> dict:
         child = os.fork()
         if child == 0:
             return request
-        print(_wait(child, request["timeout"]), flush=True)
+        kill = os.kill if request["alone"] else os.killpg
+        print(_wait(child, request["timeout"], kill), flush=True)
     os._exit(0)
 
 
@@ -123,8 +132,13 @@ def _import_ahead() -> None:
     gc.freeze()
 
 
-def _wait(child: int, timeout: float) -> int:
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+def _wait(child: int, timeout: float, kill: Callable[[int, int], None]) -> int:
+
+    def end(*_: object) -> None:
+        with suppress(ProcessLookupError):  # it ended just now
+            kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, timeout)
     _, status = os.waitpid(child, 0)
     late = signal.setitimer(signal.ITIMER_REAL, 0)[0] == 0
