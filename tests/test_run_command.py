@@ -24,7 +24,7 @@ from conftest import ROOT, Cli, make_cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
-from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.errors import BenchError, DataError, SetAside, Unavailable
 from bench.base.progress import Progress
 from bench.files import images
 from bench.files.record_log import sealed
@@ -310,6 +310,15 @@ def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> 
     Image.fromarray(photo(8, 8)).save(tmp_path / "out@2x" / "a.png")
     assert find_method(f"folder:{tmp_path / 'out@2x'}").card.title == "out@2x"
     assert find_method(f"folder:{tmp_path / 'out@2x'}@Mine").card.title == "Mine"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "\udcff"])
+def test_a_name_behind_the_at_sign_that_no_table_can_have_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    Image.fromarray(photo(8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(BenchError, match=r"expected a name of 1 to 200 characters of Unic"):
+        find_method(f"folder:{tmp_path}@{name}")
 
 
 @pytest.mark.usefixtures("quick_sets")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import RootModel
+from pydantic import BaseModel, RootModel
 
 from bench.base.errors import CannotWrite, StoreError
 from bench.base.hashing import json_sha256
-from bench.base.records import read_as, write_atomic
+from bench.base.records import read_as, read_or_why, write_atomic
 from bench.base.text import printable, slug
 from bench.data.manifest import read_manifest, write_manifest
 from bench.files.record_log import rewrite, sealed, whole_lines
@@ -24,6 +24,12 @@ from bench.store.scores import FeatureStore, ScoreStore, with_digest
 from bench.store.upkeep import KINDS, Use, write_use
 
 LAYOUT_VERSION = 2
+
+
+class _Marker(BaseModel):
+    """What says that a folder is a store."""
+
+    layout: int
 
 
 class Store:
@@ -46,18 +52,17 @@ class Store:
         marker = self.root / "store.json"
         if not marker.exists():
             _write_marker(self.root)
-        try:
-            found = json.loads(marker.read_text(encoding="utf-8"))["layout"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        found = read_or_why(marker, _Marker)
+        if not isinstance(found, _Marker):
             raise StoreError(
                 f"{printable(marker)}: is not a store's marker; choose another --store"
-            ) from error
-        if found not in (1, LAYOUT_VERSION):
+            )
+        if found.layout not in (1, LAYOUT_VERSION):
             raise StoreError(
-                f"{printable(self.root)}: store layout {found}, expected {LAYOUT_VERSION}; "
+                f"{printable(self.root)}: store layout {found.layout}, expected {LAYOUT_VERSION}; "
                 "choose another --store"
             )
-        return int(found)
+        return found.layout
 
     def images(self, method: str, fingerprint: Mapping[str, Any], dataset: str) -> ImageStore:
         return ImageStore(self._folder("images", method, fingerprint, slug(dataset)))
