@@ -47,23 +47,16 @@ def is_abandoned(path: Path) -> bool:
     if match is None:
         return False
     if match[1] == _here():
-        return not _lives(int(match[2]))
+        import psutil
+
+        try:  # nobody may ever ask for the exit code of a killed one, as in a container
+            return bool(psutil.Process(int(match[2])).status() == psutil.STATUS_ZOMBIE)
+        except psutil.Error as error:
+            return isinstance(error, psutil.NoSuchProcess)
     with suppress(OSError):  # scratch of another machine keeps its time while it is used
         old = path.lstat().st_mtime < time.time() - FORGOTTEN
         return old and not path.name.startswith(SCRATCH)
     return False
-
-
-def _lives(process: int) -> bool:
-    """Nobody may ever ask for the exit code of a killed one, as in a container without `init`."""
-    import psutil
-
-    try:
-        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def remove(path: Path) -> None:

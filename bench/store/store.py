@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, RootModel
@@ -27,9 +27,9 @@ LAYOUT_VERSION = 2
 
 
 class _Marker(BaseModel):
-    """What says that a folder is a store."""
+    """What says that a folder is a store, of a layout that is known."""
 
-    layout: int
+    layout: Literal[1, 2]
 
 
 class Store:
@@ -38,29 +38,19 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._used: set[str] = set()
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"--store {printable(root)}: cannot be made ({error.strerror}); choose another"
-            ) from error
+        if not (root / "store.json").exists():
+            _write_marker(root)
         if self._layout() == 1:
             to_layout_2(root)
             _write_marker(root)
 
     def _layout(self) -> int:
         marker = self.root / "store.json"
-        if not marker.exists():
-            _write_marker(self.root)
         found = read_or_why(marker, _Marker)
         if not isinstance(found, _Marker):
             raise StoreError(
-                f"{printable(marker)}: is not a store's marker; choose another --store"
-            )
-        if found.layout not in (1, LAYOUT_VERSION):
-            raise StoreError(
-                f"{printable(self.root)}: store layout {found.layout}, expected {LAYOUT_VERSION}; "
-                "choose another --store"
+                f"{printable(marker)}: is not the marker of a store of layout {LAYOUT_VERSION} "
+                f"({found or 'it is gone'}); choose another --store"
             )
         return found.layout
 

@@ -178,8 +178,8 @@ def check(root: Path, progress: Advance = silent) -> list[Problem]:
         "features/{features}/*.npy": _features,
         "datasets/{datasets}/manifest.json": _manifest,
     }
-    places = {sub.format(**KINDS): kind for sub, kind in kinds.items()}
-    checks = [partial(kind, path) for p, kind in places.items() for path in sorted(root.glob(p))]
+    found_by = ((kind, sorted(root.glob(p.format(**KINDS)))) for p, kind in kinds.items())
+    checks = [partial(kind, path) for kind, paths in found_by for path in paths]
     found = several_at_once(lambda check: [*check()], checks, progress)
     return [problem for problems in found for problem in problems]
 
