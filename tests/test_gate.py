@@ -474,13 +474,6 @@ def test_a_wrong_reference_is_named(tmp_path: Path, head: str, expected: str) ->
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_name_that_toml_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "r.toml"
-    with pytest.raises(CardError, match=r"r\.toml: a name is not Unicode, .*use a \.json file"):
-        write_reference(path, measured({"psnr": {"\udc80": 1.0}}), Policy())
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_scores_that_are_no_numbers_or_of_nothing_known_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     write_reference(path, measured(psnr()), Policy())

@@ -21,7 +21,7 @@ from bench.data.manifest import read_manifest, write_manifest
 from bench.files.record_log import rewrite, sealed, whole_lines
 from bench.store.images import ImageStore
 from bench.store.scores import FeatureStore, ScoreStore, with_digest
-from bench.store.upkeep import KINDS, Use, write_use
+from bench.store.upkeep import Use, parts, write_use
 
 LAYOUT_VERSION = 2
 
@@ -38,21 +38,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._used: set[str] = set()
-        if not (root / "store.json").exists():
+        marker = root / "store.json"
+        if not marker.exists():
             _write_marker(root)
-        if self._layout() == 1:
-            to_layout_2(root)
-            _write_marker(root)
-
-    def _layout(self) -> int:
-        marker = self.root / "store.json"
         found = read_or_why(marker, _Marker)
         if not isinstance(found, _Marker):
             raise StoreError(
                 f"{printable(marker)}: is not the marker of a store of layout {LAYOUT_VERSION} "
                 f"({found or 'it is gone'}); choose another --store"
             )
-        return found.layout
+        if found.layout == 1:
+            to_layout_2(root)
+            _write_marker(root)
 
     def images(self, method: str, fingerprint: Mapping[str, Any], dataset: str) -> ImageStore:
         return ImageStore(self._folder("images", method, fingerprint, slug(dataset)))
@@ -110,8 +107,7 @@ def to_layout_2(root: Path) -> None:
     for path, description in manifests.items():
         if description is not None:
             write_manifest(path, description)
-    found = (root.glob(f"{kind}/{pattern}") for kind, pattern in KINDS.items())
-    names = [path.relative_to(root).as_posix() for paths in found for path in paths]
+    names = [part.name for part in parts(root)]
     names += [description["sha256"] for description in manifests.values() if description]
     write_use(root, Use(by={"by": "a version before"}, parts=sorted(names)))
 
