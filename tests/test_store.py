@@ -257,7 +257,7 @@ def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path)
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_of_peoples_files_only_a_change_in_secret_is_damage(tmp_path: Path, ours: bool) -> None:
-    folder = tmp_path / "datasets" / "d-1"
+    folder = tmp_path / "datasets" / f"d-{1:012}"
     image = (folder if ours else tmp_path / "photos") / "0.png"
     images.write_png(image, photo(8, 8))
     entry = {"id": "0", "lr": file_entry(image, photo(8, 8)), "hr": None}
