@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from baselines.process import Process, last_line
+from bench.base.device import name_for_others
 from bench.base.errors import CardError, ImageError
 from bench.base.metering import GpuMemory
 from bench.base.records import copy_atomic, write_atomic
@@ -52,7 +53,7 @@ class Program:
         told = self.where.official.environment
         extra = {name: self.fill(text, known) for name, text in told.items()}
         if self.device.startswith("cuda:"):
-            extra["CUDA_VISIBLE_DEVICES"] = self.device.partition(":")[2]
+            extra["CUDA_VISIBLE_DEVICES"] = name_for_others(self.device)
         elif self.device == "cpu":
             extra["CUDA_VISIBLE_DEVICES"] = ""
         return clean_environment(self.where.python, extra)

@@ -15,13 +15,13 @@ import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput, logging
 from torch import Tensor, nn
 
+from cassr.activation import CSCTuners
 from cassr.adapters import PARTS, Adapted
 from cassr.attention import MultipleAttention
 from cassr.base.model_card import CUSTOM_PIPELINE, CUSTOM_PIPELINE_CODE, write_card
@@ -85,7 +85,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         controlnet: ControlNetModel,
         scheduler: SchedulerMixin,
         attention: MultipleAttention | None = None,
-        activation: ModelMixin | None = None,
+        activation: CSCTuners | ControlNetModel | None = None,
         prompt_embeddings: PromptEmbeddings | None = None,
         text_encoder: nn.Module | None = None,
         tokenizer: object | None = None,

@@ -65,13 +65,6 @@ class Placement:
         self._offload_to = chosen if gpu_id is None else torch.device(chosen.type, gpu_id)
         self.to("cpu")  # type: ignore[attr-defined]
 
-    def enable_vae_slicing(self) -> None:
-        """Decode the images of a batch one after the other."""
-        self.vae.enable_slicing()
-
-    def disable_vae_slicing(self) -> None:
-        self.vae.disable_slicing()
-
     @contextmanager
     def resident(self, module: nn.Module | None) -> Iterator[None]:
         """A module on the device that it is kept away from, for the time being."""

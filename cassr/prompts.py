@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
@@ -84,14 +83,6 @@ def encode_prompt(
 def with_caption(caption: str, description: str) -> str:
     """The prompt for an image: its caption, then the general description."""
     return ", ".join(part for part in (caption.strip(), description) if part)
-
-
-def sidecar_caption(image_path: str | Path) -> str:
-    """The caption in the file beside an image (photo.png -> photo.txt); ValueError: none."""
-    path = Path(image_path).with_suffix(".txt")
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a text file with the caption of {image_path}")
-    return path.read_text(encoding="utf-8").strip()
 
 
 class BlipCaptioner:

@@ -12,15 +12,19 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from pictures import photo
 from PIL import Image
-from warm_start import START_UP, Server
+from warm_start import START_UP, Fork, Server, Started, serve_workers
 
+from bench.base.remote_file import Archive
 from bench.data.find import find_card
 from bench.data.from_card import build
+from bench.remote import weights
 
 # Where the tests are started by nohup or in a shell's background, commands would ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -77,56 +81,91 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+FORKS = hasattr(os, "fork")
+SERVER = "CASSR_BENCH_TESTS_SERVER"
+"""Names the server of the process that started the workers of xdist, for them to share."""
+
+
 @cache
 def _warm_server() -> Server:
-    server = Server()
-    atexit.register(server.close)
-    return server
+    return Server(os.environ.get(SERVER, ""))
 
 
-TIMEOUT = 600
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+def pytest_configure(config: pytest.Config) -> None:
+    if FORKS and getattr(config.option, "numprocesses", None):
+        os.environ[SERVER] = _warm_server().address
 
 
-def make_cli(home: Path, folder: Path) -> Cli:
-    """A function that runs the command line in a process of its own, 80 columns wide."""
-    folder.mkdir(parents=True)
-    warm = _warm_server() if hasattr(os, "fork") else None
-    clean = {name: value for name, value in os.environ.items() if name not in UNSET}
-    clean |= {name: str(home / cache) for name, cache in CACHES.items()}
-    clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", **(warm.environment if warm else {})}
+@pytest.fixture(autouse=True, scope="session")
+def _warm_workers() -> None:
+    """Worker processes that tests start themselves need not import the libraries either."""
+    if FORKS:
+        serve_workers(_warm_server)
 
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        words, env = list(map(str, arguments)), {**clean, **environment}
-        if warm is None or any(name.startswith(START_UP) for name in environment):
-            return subprocess.run(
-                [sys.executable, "-m", "bench", *words],
-                cwd=folder,
-                env=env,
-                capture_output=True,
-                text=True,
-                errors="surrogateescape",
-                timeout=TIMEOUT,
+
+class Cli:
+    """The command line in a process of its own, 80 columns wide, with empty caches.
+
+    Attributes:
+        program: an executable file that is the same, for scripts and launchers.
+    """
+
+    def __init__(self, home: Path, folder: Path, warm: Server | None = None) -> None:
+        folder.mkdir(parents=True)
+        self._folder, self._warm = folder, warm or (_warm_server() if FORKS else None)
+        clean = {name: value for name, value in os.environ.items() if name not in UNSET}
+        clean |= {name: str(home / cache) for name, cache in CACHES.items()}
+        clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+        self._environment = clean | (self._warm.environment if self._warm else {})
+
+    @property
+    def program(self) -> str:
+        return str(self._warm.program) if self._warm else f"{sys.executable} -m bench"
+
+    def start(self, *arguments: object, script: Path | None = None, **environment: str) -> Started:
+        """Begin `python -m bench ARGUMENTS`, or a script that imports it."""
+        words, env = list(map(str, arguments)), {**self._environment, **environment}
+        if self._warm is None or any(name.startswith(START_UP) for name in environment):
+            command = [sys.executable, *([script] if script else ["-m", "bench"]), *words]
+            return Started(
+                lambda streams: subprocess.Popen(
+                    command,
+                    cwd=self._folder,
+                    env=env,
+                    stdin=streams[0],
+                    stdout=streams[1],
+                    stderr=streams[2],
+                    start_new_session=True,
+                )
             )
-        return warm.run(words, folder, env, TIMEOUT)
+        server, run, folder = self._warm.address, str(script or "bench"), str(self._folder)
+        return Started(lambda streams: Fork(server, run, words, streams, folder, env))
 
-    return run
+    def __call__(self, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
+        return self.start(*arguments, **how).done()
 
 
 @pytest.fixture
 def cli(clean_home: Path, tmp_path: Path) -> Cli:
     """Run the command line with empty caches, in an empty folder."""
-    return make_cli(clean_home, tmp_path / "cwd")
+    return Cli(clean_home, tmp_path / "cwd")
 
 
 @cache
 def _quick_sets() -> Path:
-    """The test sets of the suite `quick`, made once for all tests of this process."""
-    kept = tempfile.TemporaryDirectory()
-    atexit.register(kept.cleanup)
-    for name in ("quick-bicubic", "quick-realistic"):
-        build(find_card(name), Path(kept.name))
-    return Path(kept.name)
+    """The test sets of the suite `quick`, made once for all tests."""
+    if SERVER in os.environ:
+        folder = Path(os.environ[SERVER]).parent
+    else:
+        kept = tempfile.TemporaryDirectory()
+        atexit.register(kept.cleanup)
+        folder = Path(kept.name)
+    with FileLock(folder / "sets.lock"):
+        if not (folder / "sets").is_dir():
+            for name in ("quick-bicubic", "quick-realistic"):
+                build(find_card(name), folder / "part")
+            (folder / "part").rename(folder / "sets")
+    return folder / "sets"
 
 
 def plant_quick_sets(store: Path) -> None:
@@ -138,6 +177,20 @@ def plant_quick_sets(store: Path) -> None:
 def quick_sets(clean_home: Path) -> None:
     """Let the store of `cli` have the test sets of `quick`, for tests of what comes after."""
     plant_quick_sets(clean_home / "store")
+
+
+@pytest.fixture
+def place(clean_home: Path) -> Callable[[Path, str], Path]:
+    """Put an archive where `fetch` would."""
+
+    def put(path: Path, name: str) -> Path:
+        target = weights.home(Archive(name=name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        (clean_home / "bench" / "weights.json").unlink(missing_ok=True)
+        return target
+
+    return put
 
 
 @pytest.fixture

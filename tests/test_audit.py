@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections import Counter
@@ -17,12 +18,11 @@ from bench.audit.cells import GridCell, Printed
 from bench.audit.files import audit_files, audit_published, read_file
 from bench.audit.grid import read_grid
 from bench.audit.latex import grids
-from bench.audit.marks import place_of
 from bench.audit.names import split_metric
 from bench.audit.numbers import numbers
 from bench.audit.prose import ClaimsCard
 from bench.audit.recompute import audit
-from bench.audit.values import Audit, Mark, Value
+from bench.audit.values import Audit, Mark, Value, place_of
 from bench.base.cards import read_card
 from bench.base.errors import BenchError, DataError
 from bench.reports import get_report
@@ -1012,3 +1012,85 @@ def test_rows_of_changes_are_named_and_no_method(tmp_path: Path) -> None:
 def test_tables_that_name_no_dataset_are_not_compared(tmp_path: Path) -> None:
     _, found = read(tmp_path, BLOCKS + BLOCKS.replace("25.18", "25.19"))
     assert not found.findings and found.tables == 2
+
+
+APART = r"""\begin{tabular}{lccc} Method & PSNR & SSIM & LPIPS \\ \midrule
+A & \textcolor{blue}{40.30} & \textcolor{blue}{.9874} & .31 \\
+B & 39.81 & .9865 & \textcolor{blue}{.30} \\
+C & \textcolor{red}{40.43} & \textcolor{red}{.9877} & \textcolor{red}{.29} \\ \midrule
+Ours & \textcolor{red}{40.48} & \textcolor{red}{.9864} & \textcolor{red}{.21} \\ \bottomrule
+\end{tabular}"""
+
+
+def test_a_row_that_a_rule_sets_apart_may_stand_outside_the_marks(tmp_path: Path) -> None:
+    _, found = read(tmp_path, APART, "t.tex")
+    assert not found.findings and not found.abstained
+    assert "t.tex: its marks leave out Ours, marked throughout" in found.notes
+    _, found = read(tmp_path, APART.replace("{red}{40.43}", "{black}{40.43}"), "t.tex")
+    assert found.findings or found.abstained
+
+
+def test_what_is_marked_in_pairs_is_not_judged(tmp_path: Path) -> None:
+    rows = [
+        f"{n} & {20 + i}.1 & 9 \\\\ {n}+D & \\textbf{{{20 + i}.6}} & 8 \\\\"
+        for i, n in enumerate("ABC")
+    ]
+    table = (
+        rf"\begin{{tabular}}{{lcc}} Method & PSNR & Q8 \\ \midrule {' '.join(rows)} \end{{tabular}}"
+    )
+    values, found = read(tmp_path, table, "t.tex")
+    assert not found.findings and len(values) == 12
+    assert "3 or more values are marked alike wherever any are" in found.abstained[0]
+    assert any("t.tex: Q8: not judged" in note for note in found.notes)
+
+
+SECTIONS = """## {}
+
+| Model | Scale | PSNR ↑ | SSIM ↑ |
+|---|---|---|---|
+| A | 2x | 3{}.1 | 0.9{} |
+| A | 4x | 2{}.1 | 0.8{} |
+| B | 2x | 3{}.7 | **0.9{}5** |
+| B | 4x | 2{}.7 | **0.8{}5** |
+"""
+
+
+def test_tables_below_headings_are_of_different_things(tmp_path: Path) -> None:
+    parts = [SECTIONS.format(name, *[digit] * 8) for name, digit in (("Set5", 1), ("Urban", 2))]
+    values, found = read(tmp_path, "\n".join(parts), "t.md")
+    assert not found.findings and not found.abstained
+    assert {(value.dataset, value.method) for value in values} == set(
+        itertools.product(("2x", "4x"), "AB")
+    )
+    why = "0 of 8 values of the same names agree, so they are taken for tables of different things"
+    assert f"t.md, table 1 and t.md, table 2: {why}" in found.notes
+    again = parts[0].replace("31.7", "31.9")
+    _, found = read(tmp_path, "\n".join([parts[0], again]), "t.md")
+    assert [finding.kind for finding in found.findings] == ["differs"]
+
+
+def test_a_scale_in_the_middle_of_a_block_holds_for_all_of_it(tmp_path: Path) -> None:
+    rows = [r"A & & 30.1 \\ B & $\times 2$ & \textbf{31.5} \\ C & & 31.0 \\"]
+    rows.append(r"A & & 25.1 \\ B & $\times 4$ & 26.0 \\ C & & \textbf{26.5} \\")
+    table = r"\begin{tabular}{lcc} Method & Scale & PSNR \\ \midrule %s \end{tabular}"
+    values, found = read(tmp_path, table % r" \midrule ".join(rows), "t.tex")
+    assert [value.dataset for value in values] == ["× 2"] * 3 + ["× 4"] * 3
+    assert not found.findings and not found.abstained
+
+
+def test_another_table_of_the_file_tells_that_marks_mean_the_best(tmp_path: Path) -> None:
+    head = "| Method | PSNR ↑ | LPIPS ↓ | DISTS ↓ | MUSIQ ↑ |\n|---|---|---|---|---|\n"
+    first = (
+        head
+        + "| A | 26.66 | .48 | .28 | 46.4 |\n| **T** | 23.98 | **.29** | **.08** | **66.5** |\n"
+    )
+    second = (
+        head
+        + "| A | 23.89 | .58 | .38 | 37.2 |\n| **T** | **22.18** | **.42** | **.16** | **69.1** |\n"
+    )
+    _, alone = read(tmp_path, second, "t.md")
+    assert not alone.findings and "may only say whose row it is" in alone.abstained[0]
+    _, found = read(tmp_path, f"{first}\n{second}", "t.md")
+    (finding,) = found.findings
+    assert finding.detail == "T 22.18 is second best; A 23.89 is the best and not marked"
+    assert "t.md, table 2: its marks mean the best, as t.md, table 1 shows" in found.notes

@@ -178,10 +178,10 @@ def test_offloaded_networks_give_the_same(offload: str) -> None:
 def test_slicing_decodes_one_by_one(pipeline) -> None:
     images = [photo(4, 4, seed) for seed in (0, 1)]
     expected = run(pipeline, images, batch_size=2)
-    pipeline.enable_vae_slicing()
+    pipeline.vae.enable_slicing()
     assert pipeline.vae.use_slicing
     torch.testing.assert_close(run(pipeline, images, batch_size=2), expected, atol=1e-5, rtol=0)
-    pipeline.disable_vae_slicing()
+    pipeline.vae.disable_slicing()
 
 
 def test_a_saved_folder_loads_by_diffusers_alone(pipeline, tmp_path: Path) -> None:
@@ -232,6 +232,13 @@ def test_its_components_make_the_same_pipeline_again(pipeline) -> None:
     other.register_to_config(**{name: pipeline.config[name] for name in ("sampling", "base")})
     assert other.components.keys() == pipeline.components.keys()
     assert torch.equal(run(other, photo(4, 4)), run(pipeline, photo(4, 4)))
+
+
+def test_a_pipeline_from_another_has_its_networks_and_options(pipeline) -> None:
+    other = CasSRPipeline.from_pipe(pipeline)
+    assert other.components == pipeline.components
+    assert other.config["sampling"] == pipeline.config["sampling"]
+    assert not CasSRPipeline.from_pipe(pipeline, share_halves=False).config["share_halves"]
 
 
 def test_optional_components_may_be_left_out_of_a_saved_folder(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from cassr.build import build_pipeline
 from cassr.config import FIXED_PROMPTS, MINI, PRESETS, SamplingOptions, get_preset
 from cassr.pipeline import CasSRPipeline
-from cassr.prompts import PromptEmbeddings, sidecar_caption, with_caption
+from cassr.prompts import PromptEmbeddings, with_caption
 from cassr.sampling.loop import LatentSpace, initial_latents, stage_generators, training_target
 
 
@@ -365,14 +364,10 @@ def test_training_target_is_what_the_scheduler_inverts(kind):
     torch.testing.assert_close(predicted, clean, atol=1e-4, rtol=1e-4)
 
 
-def test_captions_come_before_the_general_description(tmp_path: Path):
+def test_captions_come_before_the_general_description():
     assert with_caption(" a red house ", "clean") == "a red house, clean"
     assert with_caption("", "clean") == "clean"
     assert with_caption("a house", "") == "a house"
-    (tmp_path / "x.txt").write_text("a red house\n")
-    assert sidecar_caption(tmp_path / "x.png") == "a red house"
-    with pytest.raises(ValueError, match=r"y\.txt: expected a text file"):
-        sidecar_caption(tmp_path / "y.png")
 
 
 def test_captions_choose_the_embedding():

@@ -6,16 +6,13 @@ Blocks marked ``console`` are run, in order, in a folder with a few small images
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CACHES, ROOT, Cli, make_cli
+from conftest import ROOT, Cli, plant_quick_sets
 from pictures import photo
 from PIL import Image
 
@@ -41,7 +38,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     """Somebody who follows the docs: a folder with the images that the pages speak of."""
     home = tmp_path_factory.mktemp("reader")
     folder = home / "cwd"
-    cli = make_cli(home / "home", folder)
+    cli = Cli(home / "home", folder)
+    plant_quick_sets(home / "home" / "store")
     for name, size in (("my_output", 200), ("ground_truth", 200), ("photos", 40)):
         (folder / name).mkdir()
         for index in range(2):
@@ -72,16 +70,10 @@ def test_commands_run(page: Path, reader: tuple[Cli, Path]) -> None:
 
 
 def test_the_readmes_python_runs(reader: tuple[Cli, Path]) -> None:
-    _, folder = reader
+    cli, folder = reader
     (code,) = re.findall(r"```python\n(import bench\n.*?)```", PAGES[0].read_text(), re.S)
-    home = {variable: str(folder.parent / "home" / name) for variable, name in CACHES.items()}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**os.environ, **home, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    (folder / "readme.py").write_text(code)
+    done = cli(script=folder / "readme.py")
     assert done.returncode == 0, done.stderr
     assert "quick-realistic" in done.stdout and "bicubic" in done.stdout
 
@@ -92,9 +84,16 @@ def test_the_readme_is_read_in_a_minute_and_has_its_two_commands() -> None:
     assert len(PAGES[0].read_text().splitlines()) < 120
 
 
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    """What the commands say of themselves, by name."""
+    return {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_not_run_exist_with_all_their_options(page: Path, cli: Cli) -> None:
-    helps: dict[str, str] = {}
+def test_commands_not_run_exist_with_all_their_options(
+    page: Path, cli: Cli, helps: dict[str, str]
+) -> None:
     for words in commands(page, "bash"):
         name = words[0]
         if name not in helps:

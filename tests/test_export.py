@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Cli, make_cli, plant_quick_sets
+from conftest import Cli, plant_quick_sets
 from huggingface_hub import ModelCard
 from PIL import Image
 from results_example import HOSTILE, PSNR, example
@@ -56,7 +56,7 @@ class Exported:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     root = tmp_path_factory.mktemp("export")
-    cli = make_cli(root / "home", root / "cwd")
+    cli = Cli(root / "home", root / "cwd")
     plant_quick_sets(root / "home" / "store")
     methods = ("quick", "--methods", "nearest,bicubic,lanczos", *NAMES)
     for arguments in (

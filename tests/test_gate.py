@@ -7,7 +7,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[np.ndarra
     """100 crops of photographs: HR (uint8), and bicubic SR before rounding (float in [0, 255])."""
     card = data.dataset_cards()["quick-bicubic"]
     found = {}
-    for pair in build(card, tmp_path_factory.mktemp("photos")).pairs:
+    store = tmp_path_factory.mktemp("photos") / "store"
+    plant_quick_sets(store)
+    for pair in build(card, store / "datasets").pairs:
         assert pair.hr and pair.lr
         hr, lr = np.asarray(Image.open(pair.hr)), np.asarray(Image.open(pair.lr), np.float32)
         size = hr.shape[1::-1]
@@ -620,6 +621,7 @@ def test_a_method_that_ends_the_process_fails_the_gate(
     done = cli(*gate, "--junit", "j.xml")
     assert done.returncode == 1 and expected in done.stderr
     assert "Gate failed: 1 of 2 scores beyond tolerance" in done.stdout
+    assert re.search(r"^fail .* mine +psnr_y +\d+\.\d+ +none$", done.stdout, re.MULTILINE)
     suite = ElementTree.parse(tmp_path / "cwd" / "j.xml").find("testsuite")
     assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
@@ -681,13 +683,13 @@ def workflow(heading: str) -> dict[str, object]:
     return yaml.safe_load(found[1])
 
 
-def run_steps(steps: list[str], folder: Path, environment: dict[str, str]) -> Path:
+def run_steps(cli: Cli, steps: list[str], folder: Path, environment: dict[str, str]) -> Path:
     """Run shell steps in a checkout, as a runner does; pip is replaced by a note of its words."""
     programs = folder / "bin"
     programs.mkdir()
     scripts = {
         "pip": f'echo "$@" >> {folder}/pip.txt',
-        "cassr-bench": f'exec {sys.executable} -m bench "$@"',
+        "cassr-bench": f'exec {cli.program} "$@"',
     }
     for name, body in scripts.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n")
@@ -707,11 +709,10 @@ def run_steps(steps: list[str], folder: Path, environment: dict[str, str]) -> Pa
     return folder
 
 
-def test_github_workflow_passes_on_the_committed_reference(
-    tmp_path: Path, clean_home: Path
-) -> None:
+@pytest.mark.usefixtures("quick_sets")
+def test_github_workflow_passes_on_the_committed_reference(cli: Cli, tmp_path: Path) -> None:
     steps = [s["run"] for s in workflow("GitHub Actions")["jobs"]["gate"]["steps"] if "run" in s]  # type: ignore[index]
-    folder = run_steps(steps, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")})
+    folder = run_steps(cli, steps, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")})
     assert (folder / "pip.txt").read_text() == "install -c constraints.txt -e .\n"
     assert "Gate passed: 18 of 18 scores" in (folder / "summary.md").read_text()
     suite = ElementTree.parse(folder / "gate.xml").find("testsuite")
@@ -719,7 +720,7 @@ def test_github_workflow_passes_on_the_committed_reference(
 
 
 @pytest.mark.slow
-def test_gitlab_job_passes_on_the_committed_reference(tmp_path: Path, clean_home: Path) -> None:
+def test_gitlab_job_passes_on_the_committed_reference(cli: Cli, tmp_path: Path) -> None:
     steps = workflow("GitLab")["gate"]["script"]  # type: ignore[index]
-    folder = run_steps(steps, tmp_path, {})
+    folder = run_steps(cli, steps, tmp_path, {})
     assert (folder / "gate.xml").is_file()

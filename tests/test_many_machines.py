@@ -16,7 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, Cli, make_cli, plant_quick_sets
+import torch
+from conftest import ROOT, Cli, plant_quick_sets
 from substitutes import plant
 
 from bench import metrics
@@ -53,7 +54,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     """A folder with a seeded method in it, and the reports of an undivided run."""
     root = tmp_path_factory.mktemp("many")
-    cli = make_cli(root / "home", root / "cwd")
+    cli = Cli(root / "home", root / "cwd")
     (root / "cwd" / "noisy.py").write_text(METHOD.format(pause=0.4))
     for store in (root / "home" / "store", root / "cwd" / "parts", root / "cwd" / "picky"):
         plant_quick_sets(store)
@@ -70,8 +71,9 @@ def environment(**more: str) -> dict[str, str]:
 ACCELERATE = (
     *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+    "--no_python",
 )
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python")
 
 
 @pytest.mark.parametrize(
@@ -85,10 +87,10 @@ def test_launched_parts_end_with_the_same_reports(
     launcher: tuple[str, ...], reader: tuple[Cli, Path], clean_home: Path, tmp_path: Path
 ) -> None:
     """accelerate's launcher of one process per GPU, on a machine that may have none."""
-    _, cwd = reader
+    cli, cwd = reader
     done = subprocess.run(
         [
-            *(sys.executable, "-m", *launcher, "-m", "bench", *RUN, "--device", "cpu"),
+            *(sys.executable, "-m", *launcher, cli.program, *RUN, "--device", "cpu"),
             *("--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")),
         ],
         cwd=cwd,
@@ -105,18 +107,11 @@ def test_launched_parts_end_with_the_same_reports(
 def test_a_part_that_dies_is_started_again(reader: tuple[Cli, Path], clean_home: Path) -> None:
     cli, cwd = reader
     arguments = [*RUN, "--workers", "1", "--store", "parts", "--out", "parts-out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments, "--shard", "2/2"],
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = cli.start(*arguments, "--shard", "2/2")
     stored = cwd / "parts" / "images"
-    while process.poll() is None and not list(stored.glob("noisy-*/*/records/*.jsonl")):
-        time.sleep(0.02)
+    process.until(lambda: list(stored.glob("noisy-*/*/records/*.jsonl")))
     time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     assert process.wait() == -signal.SIGKILL
     first = cli(*arguments, "--shard", "1/2")
     assert first.returncode == 0, first.stderr
@@ -233,7 +228,11 @@ def test_launchers_give_part_and_share_of_the_cores(
     assert place(None, "cpu", None, {}) == ((1, 1), "cpu", None)
     assert place(None, "cpu", None, {"RANK": "0"}) == ((1, 1), "cpu", None)
     monkeypatch.setattr(shards, "resolve_device", lambda name: name.replace("auto", "cuda"))
-    assert place(None, "auto", None, launched) == ((6, 8), "cuda:1", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("auto", "cuda"):
+        assert place(None, device, None, launched) == ((6, 8), "cuda:1", None)
+    third = {**launched, "LOCAL_RANK": "2"}
+    assert place(None, "auto", None, third)[1] == "cuda:0", "two processes share a GPU"
     assert place(None, "cuda:3", None, launched)[1] == "cuda:3"
     assert place(None, "auto", None, {})[1] == "cuda"
 
@@ -254,16 +253,14 @@ def test_variables_without_sense_are_named(
 
 def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) -> None:
     """The array of the docs, its tasks run here one after another."""
-    _, cwd = reader
+    cli, cwd = reader
     text = (ROOT / "docs" / "many-machines.md").read_text()
     script = re.search(r"```sh\n(#!/bin/bash.*?)```", text, re.S)
     assert script
     (tmp_path / "array.sh").write_text(script[1])
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "cassr-bench"
-    program.write_text(
-        f'#!/bin/bash\nshift 2\nexec {sys.executable} -m bench {" ".join(RUN)} "$@"\n'
-    )
+    program.write_text(f'#!/bin/bash\nshift 2\nexec {cli.program} {" ".join(RUN)} "$@"\n')
     program.chmod(0o755)
     for task in ("3", "4"):
         done = subprocess.run(

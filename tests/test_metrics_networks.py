@@ -19,6 +19,7 @@ from bench import metrics
 from bench.base.errors import BenchError, ImageError, Unavailable, WeightsError
 from bench.base.types import MetricSpec, Weight
 from bench.metrics.catalogue import PYIQA_WEIGHTS
+from bench.metrics.filters import exact
 
 NETWORKS = [
     "lpips",
@@ -85,6 +86,22 @@ def test_equals_the_library_called_directly(planted: MetricSpec, clean_home: Pat
         assert value == pytest.approx(float(theirs(sr, hr)), abs=planted.parity, rel=1e-6)
     if planted.name == "maniqa":
         assert batches == [4], "the crops of an image go through the network as one batch"
+
+
+def test_what_the_process_computes_with_changes_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 is on in NVIDIA's images and in training; to ask an idle GPU for its state starts it."""
+    started: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", started.append)
+    torch.set_float32_matmul_precision("high")
+    try:
+        with exact():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert started == []
 
 
 def check_features(spec: MetricSpec, folder: Path) -> None:
@@ -154,6 +171,19 @@ def test_pyiqa_cannot_download_on_its_own(
     monkeypatch.setitem(PYIQA_WEIGHTS, "musiq-ava", ())
     with pytest.raises(WeightsError, match=r"published at https://huggingface.co/.*musiq_ava"):
         metrics.load(metrics.find("pyiqa:musiq-ava"))
+
+
+def test_a_repository_of_a_hub_is_named_where_no_file_is(
+    clean_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def from_pretrained(pretrained_model_name_or_path: str) -> None:
+        raise OSError("We couldn't connect to the hub to load the files")
+
+    monkeypatch.setattr(
+        "bench.metrics.pyiqa_loading.create_metric", lambda *_, **__: from_pretrained("me/Net")
+    )
+    reason = metrics.unavailable(metrics.find("pyiqa:compare2score"))
+    assert reason is not None and "published at https://huggingface.co/me/Net;" in reason
 
 
 def test_a_file_of_a_hub_is_named_by_its_address(

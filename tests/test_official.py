@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,11 +16,12 @@ from typing import cast
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli
+from conftest import Cli
 from pictures import ODD_NAMES, photo
 from PIL import Image
 from stand_in import make_repository, write_card
 
+from baselines.official_run import Program
 from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
@@ -32,6 +32,16 @@ from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.fill import _store
 from bench.store.images import ImageStore
+
+
+def test_a_program_is_shown_the_gpu_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA_VISIBLE_DEVICES counts anew: cuda:1 may be any GPU of the machine."""
+    where = Installation(find_method("seesr").card)
+    for shown, expected in (("", "1"), ("4,5,6", "5"), ("GPU-a,GPU-b", "GPU-b")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+        given = Program(where, "cuda:1").environment({"repo": "r"})
+        assert given["CUDA_VISIBLE_DEVICES"] == expected
+
 
 AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
@@ -326,22 +336,18 @@ def test_an_image_below_the_minimum_is_refused_before_anything_runs(
     assert reasons(found) == {"tiny": "is 9x3; Stand-in needs 4 or more"}
 
 
-def test_the_program_dies_with_the_runner(stand_in: StandIn) -> None:
+def test_the_program_dies_with_the_runner(cli: Cli, stand_in: StandIn) -> None:
     card, output = ready(stand_in, "hangs"), stand_in.folder / "output"
-    arguments = ["upscale", "--method", card, "--input", stand_in.inputs, "--output", output]
-    runner = subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, arguments), "--device", "cpu"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not names(output) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    arguments = ("upscale", "--method", card, "--input", stand_in.inputs, "--output", output)
+    runner = cli.start(*arguments, "--device", "cpu")
+    runner.until(lambda: names(output))
     assert any("run.py" in line for line in processes(stand_in))
-    runner.send_signal(signal.SIGKILL)
+    runner.kill()
     runner.wait()
-    time.sleep(0.5)
-    assert processes(stand_in) == []
+    deadline = time.monotonic() + 60
+    while (left := processes(stand_in)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left == []
     assert names(output) == ["first.png"]
 
 

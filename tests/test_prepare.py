@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import site
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import warm_start
 from conftest import ROOT, Cli
 from pictures import photo
 from PIL import Image
@@ -34,10 +36,7 @@ class Hub:
     """All that a suite's files are fetched from: a mirror of files, and the hub's own addresses."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.folders: dict[str, dict[str, bytes]] = {}
-        self.given: Counter[str] = Counter()
-        self.drops = False
+        self.empty()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +51,15 @@ class Hub:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.address = f"http://127.0.0.1:{self.http.server_port}"
+        self.around = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
+        self.around["HF_ENDPOINT"] = self.address
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def empty(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.folders: dict[str, dict[str, bytes]] = {}
+        self.given: Counter[str] = Counter()
+        self.drops = False
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         parts = request.path.partition("?")[0].strip("/").split("/")
@@ -81,8 +88,8 @@ class Hub:
             request.wfile.write(content[: len(content) // 2] if half else content)
 
 
-@pytest.fixture
-def hub() -> Iterator[Hub]:
+@pytest.fixture(scope="module")
+def open_hub() -> Iterator[Hub]:
     made = Hub()
     yield made
     made.http.shutdown()
@@ -90,10 +97,29 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def bench(cli: Cli, hub: Hub) -> Cli:
-    """The command line, which finds the hub on loopback."""
-    proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
-    return partial(cli, CASSR_BENCH_MIRROR=hub.address, HF_ENDPOINT=hub.address, **proxies)
+def hub(open_hub: Hub) -> Hub:
+    open_hub.empty()
+    return open_hub
+
+
+@pytest.fixture(scope="module")
+def warm(open_hub: Hub) -> Iterator[warm_start.Server]:
+    """A server whose libraries were imported where the hub is another."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in open_hub.around.items():
+            patched.setenv(name, value)
+        server = warm_start.Server()
+    server.environment |= open_hub.around
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bench(clean_home: Path, tmp_path: Path, hub: Hub, warm: warm_start.Server) -> partial:
+    """The command line, which finds the hub on loopback, and its own interpreter on the PATH."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    cli = Cli(clean_home, tmp_path / "cwd", warm)
+    return partial(cli, CASSR_BENCH_MIRROR=hub.address, PATH=path)
 
 
 @pytest.fixture
@@ -152,7 +178,7 @@ def _dataset(name: str, folder: Path) -> Path:
 
 
 def test_the_plan_names_everything_once_with_its_size(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     done = bench("prepare", table1.suite, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
@@ -169,12 +195,12 @@ def test_the_plan_names_everything_once_with_its_size(
     )
     shown = bench("run", table1.suite, "--dry-run", "--prepare").stdout
     assert f"to come: {in_words(table1.bytes)}, beside {len(environments)} of unknown size" in shown
-    assert "2 images on set-a not known" in shown
+    assert re.search(r"time to upscale +set-a +set-b", shown) and "2 in ?" in shown
     assert not list(Path(os.environ["CASSR_BENCH_CACHE"]).rglob("*.pth"))  # nothing was fetched
 
 
 def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     card = table1.methods[0]
     card.write_text(card.read_text().replace("gpu = false", "gpu = true"))
@@ -197,13 +223,13 @@ def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
     assert bench("prepare", table1.suite, "--methods", "bicubic", "--dry-run").returncode == 0
 
 
-def test_an_archive_is_named_once(bench: Cli, table1: SimpleNamespace) -> None:
+def test_an_archive_is_named_once(bench: partial, table1: SimpleNamespace) -> None:
     done = bench("run", table1.suite, "--methods", "bicubic")
     assert done.returncode == 2 and done.stderr.count("both.tar.gz") == 1, done.stderr
 
 
 def test_a_disk_that_is_too_small_is_said_first(
-    bench: Cli, hub: Hub, table1: SimpleNamespace
+    bench: partial, hub: Hub, table1: SimpleNamespace
 ) -> None:
     hub.files["huge.pth"] = b""
     card = table1.methods[0]
@@ -218,7 +244,7 @@ def test_a_disk_that_is_too_small_is_said_first(
 
 
 def test_a_disk_is_too_small_for_what_is_unpacked(
-    bench: Cli, hub: Hub, table1: SimpleNamespace, tmp_path: Path
+    bench: partial, hub: Hub, table1: SimpleNamespace, tmp_path: Path
 ) -> None:
     one, two = table1.sets
     one.write_text(one.read_text().replace("megapixels = 0.004", "megapixels = 1e9"))
@@ -239,11 +265,11 @@ def test_a_disk_is_too_small_for_what_is_unpacked(
 
 @pytest.mark.slow
 def test_table_1_from_nothing_with_kills_and_a_network_that_drops(
-    bench: Cli, hub: Hub, table1: SimpleNamespace, tmp_path: Path
+    bench: partial, hub: Hub, table1: SimpleNamespace, tmp_path: Path
 ) -> None:
     hub.drops = True
     command = [sys.executable, "-m", "bench", "run", str(table1.suite), "--prepare", "--yes"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **bench.keywords}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **hub.around, **bench.keywords}
     for word in ("packages", "BSRGAN", "environment", "first start", "set-a"):
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,

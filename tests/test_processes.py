@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CACHES, ROOT
+from conftest import ROOT, Cli
 from pictures import photo
+from warm_start import Started
 
 from bench.base import progress
 from bench.base.errors import Interrupted, WorkerDied
@@ -69,13 +70,13 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., O
         ("os._exit(0)", "its process ended by itself with exit code 0 (mine.py:12)"),
         ("ctypes.string_at(0)", "its process crashed by SIGSEGV (mine.py:12)"),
         ("os.kill(os.getpid(), 9)", "its process was killed, perhaps for lack of memory"),
-        ("\n        while True: time.sleep(1)", "took longer than 15 s; raise --image-timeout"),
+        ("\n        while True: time.sleep(1)", "took longer than 8 s; raise --image-timeout"),
     ],
 )
 def test_what_ends_its_process_or_never_ends_costs_one_image(
     body: str, expected: str, upscaled: Callable[..., Outcomes]
 ) -> None:
-    found = upscaled(body, limit=15 if "15 s" in expected else None)
+    found = upscaled(body, limit=8 if "8 s" in expected else None)
     assert isinstance(found[1], WorkerDied) and str(found[1]).startswith(expected)
     assert "mine.py:1" in str(found[1]) or "killed" in expected
     assert isinstance(found[0], dict) and isinstance(found[2], dict)
@@ -164,24 +165,14 @@ SLOW = METHOD.format(body="pass").replace("calls += 1", "time.sleep(2)")
 
 
 @pytest.fixture
-def running(tmp_path: Path, clean_home: Path) -> Iterator[subprocess.Popen[str]]:
+def running(cli: Cli, tmp_path: Path) -> Iterator[Started]:
     """`upscale` by a slow method in a session of its own; one image is done."""
-    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "cwd" / "slow.py").write_text(SLOW)
     for i in range(20):
-        images.write_png(tmp_path / "in" / f"{i}.png", photo(16, 24))
+        images.write_png(tmp_path / "cwd" / "in" / f"{i}.png", photo(16, 24))
     arguments = ("--method", "slow.py", "--input", "in", "--output", "out", "--workers", "2")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", "upscale", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert set(CACHES) <= os.environ.keys()
-    while process.poll() is None and not list(tmp_path.glob("out/*.png")):
-        time.sleep(0.05)
+    process = cli.start("upscale", *arguments)
+    process.until(lambda: list(tmp_path.glob("cwd/out/*.png")))
     yield process
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -199,15 +190,15 @@ def running(tmp_path: Path, clean_home: Path) -> Iterator[subprocess.Popen[str]]
     ],
 )
 def test_a_signal_ends_it_with_one_line_and_nothing_lives_on(
-    number: int, group: bool, code: int, running: subprocess.Popen[str], tmp_path: Path
+    number: int, group: bool, code: int, running: Started, tmp_path: Path
 ) -> None:
     (os.killpg if group else os.kill)(running.pid, number)
-    told = running.communicate(timeout=120)[1].splitlines()
-    assert running.returncode == code
-    errors = [line for line in told if not line.startswith("slow: ")]
+    done = running.done(timeout=120)
+    assert done.returncode == code
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("slow: ")]
     assert len(errors) == (0 if number == signal.SIGKILL else 1), errors
     if number in stopping.ENDING:
-        assert len(list(tmp_path.glob("out/*.png"))) > 1, "what was in hand is finished"
+        assert len(list(tmp_path.glob("cwd/out/*.png"))) > 1, "what was in hand is finished"
     until = time.monotonic() + 60
     while left := alive(running.pid):
         assert time.monotonic() < until, left

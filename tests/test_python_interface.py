@@ -361,11 +361,11 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
 
 
 @pytest.fixture
-def page_folder(clean_home: Path, tmp_path: Path) -> Path:
+def page_folder(quick_sets: None, tmp_path: Path) -> Path:
     """A folder with the images that the page speaks of."""
     sizes = {"my_output": 64, "ground_truth": 64, "photos": 16}
     for name, size in (sizes | {"validation/lr": 16, "validation/hr": 64}).items():
-        (tmp_path / "cwd" / name).mkdir(parents=True)
+        (tmp_path / "cwd" / name).mkdir(parents=True, exist_ok=True)
         for index in range(2):
             pixels = photo(size, size, index + (7 if name == "my_output" else 0))
             Image.fromarray(pixels).save(tmp_path / "cwd" / name / f"{index}.png")
@@ -376,9 +376,9 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
 
 
-def test_the_pages_code_runs_as_a_script(page_folder: Path) -> None:
+def test_the_pages_code_runs_as_a_script(cli: Cli, page_folder: Path) -> None:
     (page_folder / "page.py").write_text("\n".join(blocks()))
-    done = script(page_folder / "page.py")
+    done = cli(script=page_folder / "page.py")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "(16, 16) (64, 64)" in done.stdout and "True (" in done.stdout
     assert re.search(r"^200 \{'psnr_y': ", done.stdout, re.M)

@@ -114,6 +114,11 @@ def test_a_table_says_how_it_is_made_again(tmp_path: Path) -> None:
     assert in_latex in paper.read_text()
     for digest in ("ab" * 32, "cd" * 32, "ef" * 32):
         assert digest in page.read_text() and digest[:16] in paper.read_text()
+    suite = {"name": "quick", "methods": ["near", "folder:out@net"], "metrics": ["psnr_y"]}
+    page, _ = get_report("reproduce").load()(
+        ex.example(provenance={**PROVENANCE, "suite": suite}), tmp_path
+    )
+    assert "run quick --methods near,folder:out@net --datasets clean,real " in page.read_text()
     for results in (ex.example(), ex.hostile(provenance=PROVENANCE)):
         page, paper = get_report("reproduce").load()(results, tmp_path)
         assert "<script>" not in page.read_text().replace("    ", "").split("Made on")[-1]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli, plant_quick_sets
+from conftest import Cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
@@ -33,7 +33,7 @@ from bench.processes.foreign import each
 from bench.running import execute
 from bench.running.cell import UpscaleTask
 from bench.running.collect import _losses
-from bench.running.fill import _loaded, upscale_one
+from bench.running.fill import forget, upscale_one
 from bench.running.options import RunOptions
 from bench.running.plan import make_plan
 from bench.store.scores import write_features
@@ -72,7 +72,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("run")
-    cli = make_cli(folder / "home", folder / "cwd")
+    cli = Cli(folder / "home", folder / "cwd")
     plant_quick_sets(folder / "home" / "store")
     done = cli(*SMALL, "--out", folder / "out")
     return Finished(cli, folder / "home", folder / "out", done)
@@ -368,17 +368,6 @@ def upscale(lr, *, scale, seeds):
 """
 
 
-def _start(arguments: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
 def test_killed_at_any_instant_it_ends_with_the_same_tables(
     cli: Cli, tmp_path: Path, clean_home: Path
 ) -> None:
@@ -388,17 +377,18 @@ def test_killed_at_any_instant_it_ends_with_the_same_tables(
     def arguments(store: str, out: str) -> list[str]:
         return [
             *("run", "quick", "--methods", f"bicubic,{method}", "--metrics", "psnr_y,gmsd"),
-            *("--limit", "5", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
+            *("--limit", "3", "--store", str(tmp_path / store), "--out", str(tmp_path / out)),
             *("--reports", "csv,latex,panels,html"),
         ]
 
     plant_quick_sets(tmp_path / "calm")
+    began = time.monotonic()
     assert cli(*arguments("calm", "calm-out")).returncode == 0
-    chance = random.Random(7)
+    seconds, chance = time.monotonic() - began, random.Random(7)
     for _ in range(3):
-        process = _start(arguments("killed", "killed-out"), tmp_path)
-        time.sleep(chance.uniform(1.5, 7))
-        process.send_signal(signal.SIGKILL)
+        process = cli.start(*arguments("killed", "killed-out"))
+        time.sleep(chance.uniform(0.05, 0.9) * seconds)
+        process.kill()
         process.wait()
     assert cli(*arguments("killed", "killed-out")).returncode == 0
     assert files_of(tmp_path / "calm-out") == files_of(tmp_path / "killed-out")
@@ -437,7 +427,7 @@ def upscaled(body: str, folder: Path, returns: str = "lr") -> dict[str, Any] | s
         f"def upscale(lr, *, scale, seeds):\n    {body}\n    return {returns}\n"
     )
     images.write_png(folder / "in.png", photo(6, 8))
-    _loaded.cache_clear()
+    forget()
     task = UpscaleTask(str(method), "cpu", "in", folder / "in.png", 1, 0, "key", Path("out.png"))
     return upscale_one(task)
 

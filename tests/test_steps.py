@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from bench.files import images
 from bench.files.image_folders import RECORDS
 from bench.processes.steps import AHEAD, Steps
 from bench.processes.workers import Workers
-from bench.running import score_job
+from bench.running import fill, score_job
 from bench.running.cell import UpscaleTask
 from bench.running.fill import upscale_one
 from bench.running.options import RunOptions
@@ -203,6 +205,24 @@ def test_memory_that_was_only_kept_for_later_costs_no_image(upscaled: Upscaled) 
 def test_a_gpu_says_how_much_was_asked_for(upscaled: Upscaled) -> None:
     made, failures = upscaled("torch.empty(1 << 45, device='cuda')", "cuda")
     assert made == 1 and " GiB more asked for)" in failures["large"]
+
+
+def test_a_device_holds_one_method_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Loaded:
+        def __init__(self, device: str) -> None:
+            assert not alive, "the one before holds the memory yet"
+            alive.add(self)
+            self.itself = self  # as networks do
+
+    monkeypatch.setattr(fill, "find_method", lambda name: SimpleNamespace(load=Loaded))
+    fill.forget()
+    for name in ("one", "one", "other"):
+        fill._loaded(name, "cpu")
+    assert len(alive) == 1
+    fill.forget()
+    assert not alive
 
 
 class Network:

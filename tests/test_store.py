@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Cli, make_cli
+from conftest import ROOT, Cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import photo, put
@@ -83,7 +83,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("store")
-    cli = make_cli(folder / "home", folder / "cwd")
+    cli = Cli(folder / "home", folder / "cwd")
     done = cli(*NEAREST, "--store", folder / "kept", "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     return Finished(cli, folder / "kept", folder / "out")
@@ -598,23 +598,12 @@ def test_a_disk_that_is_full_stops_a_run_with_one_line(
 # -- many at once --------------------------------------------------------------------------------
 
 
-def at_once(processes: int, store: Path, out: Path, folder: Path) -> None:
+def at_once(processes: int, cli: Cli, store: Path, out: Path) -> None:
     """Processes that all run everything on one store into one folder, and must all succeed."""
-    arguments = [*map(str, (*RUN, "--methods", "nearest,bicubic", "--store", store, "--out", out))]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(processes)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=900)
-        assert process.returncode == 0 and "warning" not in errors, errors
+    words = (*RUN, "--methods", "nearest,bicubic", "--store", store, "--out", out)
+    for process in [cli.start(*words) for _ in range(processes)]:
+        done = process.done(timeout=900)
+        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("processes", [3, pytest.param(8, marks=pytest.mark.slow)])
@@ -623,7 +612,7 @@ def test_many_processes_take_over_one_store_and_write_one_report(
 ) -> None:
     """The store is of the older layout, so that all meet while it changes."""
     to_layout_1(store)
-    at_once(processes, store, tmp_path / "out", tmp_path)
+    at_once(processes, finished.cli, store, tmp_path / "out")
     alone = finished.cli(
         *RUN, "--methods", "nearest,bicubic", "--store", tmp_path / "alone", "--out", tmp_path / "b"
     )

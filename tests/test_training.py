@@ -9,9 +9,11 @@ import math
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,13 +63,31 @@ ADVERSARIAL = replace(SETTINGS, steps=3, loss="image", adversarial_weight=0.1)
 SMALL = ("--crop", "32", "--batch-size", "2", "--samples", "0", "--device", "cpu", "--warmup", "0")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "photographs"
-    place.mkdir()
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("photographs")
     for index in range(4):
         Image.fromarray(photo(70, 90, index)).save(place / f"{index}.png")
     return place
+
+
+@pytest.fixture
+def folder(photographs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(photographs, tmp_path / "photographs"))
+
+
+@pytest.fixture(scope="module")
+def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `SETTINGS`, not to be changed."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert run_here(photographs, out).finished
+    return out
+
+
+@pytest.fixture
+def begun(photographs: Path, finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "begun"))
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +97,12 @@ def pipeline() -> CasSRPipeline:
     return made
 
 
-@pytest.fixture(autouse=True)
-def few_first_images(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_first_images() -> Iterator[None]:
     """Networks are scaled by as many crops as four photographs can tell apart."""
-    monkeypatch.setattr("cassr.training.train.FIRST_IMAGES", 48)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("cassr.training.train.FIRST_IMAGES", 48)
+        yield
 
 
 def batch_of(count: int = 4, side: int = 32) -> dict:
@@ -412,29 +434,29 @@ class TestRuns:
         assert lines[0].startswith("step,loss,l1,gradient,amplitude,learning_rate,samples_per")
         assert losses[-1] < 0.6 * losses[0]
 
-    def test_a_stopped_run_ends_with_the_same_weights(self, folder: Path, tmp_path: Path) -> None:
-        run_here(folder, tmp_path / "whole")
-        first = run_here(folder, tmp_path / "parts", minutes=1e-9)
+    def test_a_stopped_run_ends_with_the_same_weights(
+        self, photographs: Path, finished: Path, tmp_path: Path
+    ) -> None:
+        first = run_here(photographs, tmp_path, minutes=1e-9)
         assert (first.step, first.finished, first.model) == (1, False, None)
-        second = run_here(folder, tmp_path / "parts")
+        second = run_here(photographs, tmp_path)
         assert second.finished
-        assert equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+        assert equal(weights(finished), weights(tmp_path))
         for name in ("controlnet", "attention"):
             a, b = (
-                load_file(tmp_path / run / "model" / name / "diffusion_pytorch_model.safetensors")
-                for run in ("whole", "parts")
+                load_file(run / "model" / name / "diffusion_pytorch_model.safetensors")
+                for run in (finished, tmp_path)
             )
             assert equal(a, b)
 
     def test_a_run_that_goes_on_has_no_model_until_it_ends(
-        self, folder: Path, tmp_path: Path
+        self, photographs: Path, begun: Path
     ) -> None:
-        run_here(folder, tmp_path)
         longer = replace(SETTINGS, steps=9)
-        assert not run_here(folder, tmp_path, longer, minutes=1e-9).finished
-        assert not (tmp_path / "model").exists()
-        settings, options = longer, TrainingOptions(tmp_path, quiet=True, validate_every=100)
-        pairs = TrainingPairs(in_folders([folder]), recipe_of(settings))
+        assert not run_here(photographs, begun, longer, minutes=1e-9).finished
+        assert not (begun / "model").exists()
+        settings, options = longer, TrainingOptions(begun, quiet=True, validate_every=100)
+        pairs = TrainingPairs(in_folders([photographs]), recipe_of(settings))
 
         def stopped(*given: object) -> dict[str, float]:
             raise KeyboardInterrupt
@@ -444,9 +466,9 @@ class TestRuns:
                 "guidance", start_of("guidance"), pairs, settings, options,
                 validate=stopped, cpu=True,
             )  # fmt: skip
-        ended = run_here(folder, tmp_path, longer, validate_every=100)
+        ended = run_here(photographs, begun, longer, validate_every=100)
         assert ended.model is not None
-        averages = checkpoints.load(checkpoints.found(tmp_path / "checkpoints")[-1]).averages
+        averages = checkpoints.load(checkpoints.found(begun / "checkpoints")[-1]).averages
         saved = load_file(ended.model / "attention" / "diffusion_pytorch_model.safetensors")
         name = next(iter(saved))
         assert torch.equal(saved[name], averages[f"network.attention.{name}"])
@@ -467,12 +489,11 @@ class TestRuns:
             assert made.activation.is_gradient_checkpointing == (name == "saving")
         assert_close_but_for_rounding(weights(tmp_path / "plain"), weights(tmp_path / "saving"))
 
-    def test_a_finished_run_is_not_trained_again(self, folder: Path, tmp_path: Path) -> None:
-        run_here(folder, tmp_path)
-        before = (tmp_path / "log.csv").read_bytes()
-        again = run_here(folder, tmp_path)
+    def test_a_finished_run_is_not_trained_again(self, photographs: Path, begun: Path) -> None:
+        before = (begun / "log.csv").read_bytes()
+        again = run_here(photographs, begun)
         assert again.finished
-        assert (tmp_path / "log.csv").read_bytes() == before
+        assert (begun / "log.csv").read_bytes() == before
 
     def test_what_costs_memory_or_time_only_may_change(self, folder: Path, tmp_path: Path) -> None:
         """So may the number of processes, with the same samples in a step."""
@@ -486,17 +507,19 @@ class TestRuns:
         with pytest.raises(TrainingError, match="samples in a step=4, asked for 8"):
             run_here(folder, tmp_path / "parts", replace(short, batch_size=8))
 
-    def test_other_settings_are_a_fork(self, folder: Path, tmp_path: Path) -> None:
-        run_here(folder, tmp_path / "first")
+    def test_other_settings_are_a_fork(
+        self, photographs: Path, begun: Path, tmp_path: Path
+    ) -> None:
+        folder = photographs
         slower = replace(SETTINGS, learning_rate=1e-5, steps=8)
         with pytest.raises(TrainingError, match="or --fork and this run's folder"):
-            run_here(folder, tmp_path / "first", slower)
-        done = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
+            run_here(folder, begun, slower)
+        done = run_here(folder, tmp_path / "second", slower, fork=begun)
         assert (done.step, done.finished) == (8, True)
         kept = checkpoints.load(checkpoints.found(tmp_path / "second" / "checkpoints")[-1]).notes
         changed = {"settings.learning_rate": [SETTINGS.learning_rate, 1e-5]}
-        assert kept["forked"] == {"run": "first", "step": 6, "changed": changed}
-        again = run_here(folder, tmp_path / "second", slower, fork=tmp_path / "first")
+        assert kept["forked"] == {"run": "begun", "step": 6, "changed": changed}
+        again = run_here(folder, tmp_path / "second", slower, fork=begun)
         assert again.step == 8
         with pytest.raises(TrainingError, match="expected a run with a checkpoint, found none"):
             run_here(folder, tmp_path / "third", slower, fork=tmp_path / "nowhere")
@@ -550,17 +573,17 @@ class TestRuns:
         assert worker_count(None, on_gpu=False) == 0
         assert worker_count(3, on_gpu=False) == 3
 
-    def test_more_steps_go_on_from_the_last(self, folder: Path, tmp_path: Path) -> None:
-        run_here(folder, tmp_path / "short")
-        longer = run_here(folder, tmp_path / "short", replace(SETTINGS, steps=9))
-        run_here(folder, tmp_path / "long", replace(SETTINGS, steps=9))
+    def test_more_steps_go_on_from_the_last(
+        self, photographs: Path, begun: Path, tmp_path: Path
+    ) -> None:
+        longer = run_here(photographs, begun, replace(SETTINGS, steps=9))
+        run_here(photographs, tmp_path / "long", replace(SETTINGS, steps=9))
         assert longer.step == 9
-        assert equal(weights(tmp_path / "short"), weights(tmp_path / "long"))
+        assert equal(weights(begun), weights(tmp_path / "long"))
 
-    def test_other_settings_are_not_mixed(self, folder: Path, tmp_path: Path) -> None:
-        run_here(folder, tmp_path)
+    def test_other_settings_are_not_mixed(self, photographs: Path, begun: Path) -> None:
         with pytest.raises(TrainingError, match=r"settings.learning_rate=0.0005, asked for 0.1"):
-            run_here(folder, tmp_path, replace(SETTINGS, learning_rate=0.1))
+            run_here(photographs, begun, replace(SETTINGS, learning_rate=0.1))
 
     def test_accumulation_equals_a_larger_batch(self, folder: Path, tmp_path: Path) -> None:
         large = replace(SETTINGS, batch_size=4, steps=3, ema=0.0)
@@ -755,6 +778,7 @@ class TestCommand:
         assert "step 3/3  loss" in done.stderr
         assert CasSRPipeline.from_pretrained(tmp_path / "run" / "model")
 
+    @pytest.mark.usefixtures("quick_sets")
     def test_prepared_samples_and_validation(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         (folder / "bad.jpg").write_bytes(b"no")
         words = command(folder, tmp_path / "run", "--steps", 2, "--samples", 4)
@@ -772,18 +796,12 @@ class TestCommand:
     def test_killed_at_a_random_step_it_ends_with_the_same_bits(
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
-        more = ("--steps", 16, "--checkpoint-every", 4, "--log-every", 1)
+        more = ("--steps", 8, "--checkpoint-every", 2, "--log-every", 1)
         assert cli(*command(folder, tmp_path / "whole", *more)).returncode == 0
-        stop_after = random.Random().randint(5, 14)
-        words = [sys.executable, "-m", "bench", *command(folder, tmp_path / "killed", *more)]
-        process = subprocess.Popen(
-            words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(f"step {stop_after}/"):
-                break
-        process.send_signal(signal.SIGKILL)
+        stop_after = random.Random().randint(3, 6)
+        process = cli.start(*command(folder, tmp_path / "killed", *more))
+        process.until(lambda: f"step {stop_after}/" in process.stderr)
+        process.kill()
         process.wait()
         saved = [p.name for p in checkpoints.found(tmp_path / "killed" / "checkpoints")]
         assert saved, stop_after
@@ -795,36 +813,27 @@ class TestCommand:
         ]
         assert logs[0] == logs[1]
 
-    def test_ctrl_c_saves_first(self, folder: Path, tmp_path: Path) -> None:
+    def test_ctrl_c_saves_first(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         words = command(folder, tmp_path / "run", "--steps", 100_000, "--log-every", 1)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("step 2/"):
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 130, err
-        assert "stopped after step" in out
-        assert "Traceback" not in err
+        process = cli.start(*words)
+        process.until(lambda: "step 2/" in process.stderr)
+        process.kill(signal.SIGINT)
+        done = process.done(timeout=120)
+        assert done.returncode == 130, done.stderr
+        assert "stopped after step" in done.stdout
+        assert "Traceback" not in done.stderr
         assert checkpoints.found(tmp_path / "run" / "checkpoints")
 
     def test_two_processes_equal_one_with_twice_the_batch(
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
-        more = ("--steps", 4, "--ema", 0)
+        more = ("--steps", 2, "--ema", 0)
         one = [w if w != "2" else "4" for w in command(folder, tmp_path / "one", *more)]
         assert cli(*one).returncode == 0
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-                *("--master_port", str(20_000 + os.getpid() % 20_000), "-m", "bench"),
+                *("--master_port", str(20_000 + os.getpid() % 20_000), "--no-python", cli.program),
                 *command(folder, tmp_path / "two", *more),
             ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

@@ -2,8 +2,9 @@
 
 One server has imported them and our own modules, and forks for every command: what a command sees
 (arguments, folder, environment, streams, exit) is what `python -m bench` sees, but for the seconds
-of importing. So does the server of multiprocessing that a command starts for its workers. What
-reads the environment while it is imported is imported later, or read anew in a real process.
+of importing. So does the server of multiprocessing that a command or a test starts for its workers.
+What reads the environment while it is imported is imported later, or read anew in a real process.
+Tests talk to it over a socket, so that those of several processes share one.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import util
@@ -53,70 +56,235 @@ START_UP = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "LD_", "MALLOC_", "HF_", "M
 differ from the server's, it is a Python that starts."""
 
 
-class Server:
-    """Runs commands in forks of a Python that has imported the libraries."""
+TIMEOUT = 600
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self.environment = {"HF_HOME": str(Path(self._folder.name, "hf"))}
+
+class Server:
+    """Runs commands in forks of a Python that has imported the libraries, several at once.
+
+    Args:
+        address: of a server that is there; a new one otherwise, which ends with this process.
+    """
+
+    def __init__(self, address: str = "") -> None:
+        if not address:
+            self._start()
+            address = str(Path(self._folder.name, "socket"))
+        self.address = address
+        self.environment = {"HF_HOME": str(Path(address).with_name("hf"))}
         """What commands must have in common with it."""
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.program = Path(address).with_name("cassr-bench")
+        """An executable file that is the command line, for scripts and launchers."""
+
+    def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "socket"))
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, "serve", str(listener.fileno())],
+                env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hf")},
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            )
+        atexit.register(self.close)
+        client = f'exec {sys.executable} -S -E {__file__} {folder / "socket"} "$@"'
+        program = folder / "cassr-bench"
+        program.write_text(f"#!/bin/sh\nexport HF_HOME={folder / 'hf'}\n{client}\n")
+        program.chmod(0o755)
 
     def run(
         self,
-        arguments: list[str],
+        arguments: Sequence[str],
         cwd: Path,
-        env: dict[str, str],
+        env: Mapping[str, str],
         timeout: float,
         alone: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """`python -m bench ARGUMENTS` in `cwd`; what takes too long is killed, with its workers or
-        `alone`."""
-        streams = [str(Path(self._folder.name, name)) for name in ("stdout", "stderr")]
-        request = {
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "env": env,
-            "streams": streams,
-            "timeout": timeout,
-            "alone": alone,
-        }
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        code = int(self._process.stdout.readline())
-        if code == TIMED_OUT:
-            raise subprocess.TimeoutExpired(arguments, timeout)
-        texts = [Path(stream).read_text("utf-8", errors="surrogateescape") for stream in streams]
-        return subprocess.CompletedProcess(arguments, code, *texts)
+        """`python -m bench ARGUMENTS` in `cwd`; what takes too long is killed, see `Started`."""
+        started = Started(
+            lambda files: Fork(self.address, "bench", arguments, files, str(cwd), env)
+        )
+        return started.done(timeout, alone)
 
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
         self._folder.cleanup()
+        atexit.unregister(self.close)
 
 
-TIMED_OUT = 1000
+class Fork:
+    """A process in a fork of the server, as one sees a process that one started.
+
+    Args:
+        run: `bench` for `python -m bench WORDS`; else a script to run, or code after `CODE`.
+        files: descriptors that it gets under their own numbers, or as its standard streams.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        run: str,
+        words: Sequence[str],
+        files: Sequence[int],
+        cwd: str | None = None,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        numbers = [0, 1, 2, *files[3:]]
+        told = {"run": run, "words": list(words), "numbers": numbers, "blocked": _blocked()}
+        told |= {"cwd": cwd or os.getcwd(), "env": dict(env)}
+        content = json.dumps(told).encode()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(address)
+        socket.send_fds(self._server, [_number(len(content))], files)
+        self._server.sendall(content)
+        self.pid = self._answer()
+        self.returncode: int | None = None
+
+    def _answer(self) -> int:
+        found = self._server.recv(8, socket.MSG_WAITALL)
+        assert len(found) == 8, "the server has ended"
+        return int.from_bytes(found, "big", signed=True)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._server], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("cassr-bench", timeout or 0)
+            self.returncode = self._answer()
+            self._server.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
 
 
-def _serve() -> dict:
+class Started:
+    """A command that runs in a session of its own: what it says, how it ends, signals for it."""
+
+    def __init__(self, start: Callable[[Sequence[int]], Fork | subprocess.Popen]) -> None:
+        self._said = [tempfile.TemporaryFile() for _ in range(2)]
+        with open(os.devnull) as nothing:
+            self._process = start([stream.fileno() for stream in (nothing, *self._said)])
+        self.pid = self._process.pid
+        self.wait, self.poll = self._process.wait, self._process.poll
+
+    def _text(self, stream: int) -> str:
+        number = self._said[stream].fileno()
+        content = os.pread(number, os.fstat(number).st_size, 0)
+        return "\n".join(content.decode("utf-8", "surrogateescape").split("\r\n"))
+
+    @property
+    def stdout(self) -> str:
+        """What it said so far."""
+        return self._text(0)
+
+    @property
+    def stderr(self) -> str:
+        return self._text(1)
+
+    def until(self, seen: Callable[[], object]) -> None:
+        """Wait until something is seen, or the end."""
+        while self.poll() is None and not seen():
+            time.sleep(0.01)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def done(
+        self, timeout: float = TIMEOUT, alone: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """What became of it; killed where that takes too long, with its workers or `alone`."""
+        try:
+            code = self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                (os.kill if alone else os.killpg)(self.pid, signal.SIGKILL)
+            self.wait()
+            raise
+        found = subprocess.CompletedProcess("cassr-bench", code, self.stdout, self.stderr)
+        for stream in self._said:
+            stream.close()
+        return found
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big", signed=True)
+
+
+def _blocked() -> list[int]:
+    return [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())]
+
+
+FORKSERVER = "multiprocessing.forkserver"
+CODE = "-c"
+
+
+def serve_workers(server: Callable[[], Server]) -> None:
+    """Let the server of multiprocessing that this process starts be a fork of the server, too.
+
+    A small process stands for it among this one's children.
+    """
+    start = util.spawnv_passfds
+
+    def started(path: bytes, words: Sequence[str], files: Sequence[int]) -> int:
+        if FORKSERVER in words[-1]:
+            stand_in = (sys.executable, "-S", "-E", __file__, server().address, CODE, words[-1])
+            path, words = os.fsencode(sys.executable), [*stand_in, *map(str, files)]
+        return start(path, words, files)
+
+    util.spawnv_passfds = started
+
+
+def _serve(listener: socket.socket) -> dict:
     """Returns in each fork, with its request; never in the server."""
     _import_ahead()
-    for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            return request
-        kill = os.kill if request["alone"] else os.killpg
-        print(_wait(child, request["timeout"], kill), flush=True)
-    os._exit(0)
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    clients: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([sys.stdin, listener, woken], [], [])
+        if sys.stdin in ready:
+            os._exit(0)
+        if woken in ready:
+            woken.recv(1 << 10)
+            _tell_ends(clients)
+        if listener in ready:
+            client, _ = listener.accept()
+            request = _received(client)
+            child = os.fork()
+            if child == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for opened in (listener, woken, waker, client, *clients.values()):
+                    opened.close()
+                return request
+            for number in request["files"]:
+                os.close(number)
+            clients[child] = client
+            with suppress(OSError):
+                client.sendall(_number(child))
+
+
+def _received(client: socket.socket) -> dict:
+    size, files, *_ = socket.recv_fds(client, 8, 8)
+    told = client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+    return {**json.loads(told), "files": files}
+
+
+def _tell_ends(clients: dict[int, socket.socket]) -> None:
+    while clients:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with suppress(OSError), clients.pop(child) as client:
+            client.sendall(_number(os.waitstatus_to_exitcode(status)))
 
 
 def _import_ahead() -> None:
@@ -132,37 +300,24 @@ def _import_ahead() -> None:
     gc.freeze()
 
 
-def _wait(child: int, timeout: float, kill: Callable[[int, int], None]) -> int:
-
-    def end(*_: object) -> None:
-        with suppress(ProcessLookupError):  # it ended just now
-            kill(child, signal.SIGKILL)
-
-    signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    _, status = os.waitpid(child, 0)
-    late = signal.setitimer(signal.ITIMER_REAL, 0)[0] == 0
-    return TIMED_OUT if late else os.waitstatus_to_exitcode(status)
-
-
-def _become(request: dict) -> None:
-    """Take over folder, environment and streams, as if started so."""
-    os.setsid()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    os.chdir(request["cwd"])
+def _take_over(told: dict, files: Sequence[int]) -> None:
+    """Open files, folder, environment and blocked signals, as if started with them."""
+    apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1 << 8) for file in files]
+    for file in files:
+        os.close(file)
+    for number, file in zip(told["numbers"], apart, strict=True):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(told["cwd"])
     os.environ.clear()
-    os.environ.update(request["env"])
-    sys.path[0] = request["cwd"]
-    sys.argv[1:] = request["arguments"]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    for number, target in ((0, os.devnull), *zip((1, 2), request["streams"], strict=True)):
-        opened = os.open(target, os.O_RDONLY if number == 0 else flags)
-        os.dup2(opened, number)
-        os.close(opened)
+    os.environ.update(told["env"])
+    signal.pthread_sigmask(signal.SIG_SETMASK, told["blocked"])
+
+
+def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
 
 
@@ -181,11 +336,10 @@ class Twin:
 
     def start(self, path: str, words: Sequence[str], files: Sequence[int]) -> int:
         """In place of multiprocessing's: give these open files to a Python that runs `words`."""
-        if "multiprocessing.forkserver" not in words[-1] or self._ours.fileno() < 0:
+        if FORKSERVER not in words[-1] or self._ours.fileno() < 0:
             return self._start(path, words, files)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        told = {"code": words[-1], "files": list(files), "env": dict(os.environ)}
-        told |= {"cwd": os.getcwd(), "blocked": [int(number) for number in blocked]}
+        told = {"code": words[-1], "numbers": list(files), "blocked": _blocked()}
+        told |= {"env": dict(os.environ), "cwd": os.getcwd()}
         socket.send_fds(self._ours, [json.dumps(told).encode()], list(files))
         self._ours.close()
         return self._pid
@@ -195,33 +349,27 @@ class Twin:
         said, files, *_ = socket.recv_fds(theirs, 1 << 20, 8)
         if not said:
             os._exit(0)
-        told = json.loads(said)
-        apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1 << 8) for file in files]
         theirs.close()
-        for number, file in zip(told["files"], apart, strict=True):
-            os.dup2(file, number)
-            os.close(file)
-        os.chdir(told["cwd"])
-        os.environ.clear()
-        os.environ.update(told["env"])
+        told = json.loads(said)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, told["blocked"])
-        code = 0
-        try:
-            exec(told["code"], {"__name__": "__main__"})
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        os._exit(code)
+        _take_over(told, files)
+        _end_after(lambda: exec(told["code"], {"__name__": "__main__"}))
 
 
-def _run() -> int:
-    """The exit code, after what Python does at its end but for taking the libraries apart."""
-    try:
+def _run(request: dict) -> None:
+    sys.path[0] = request["cwd"]
+    sys.argv[1:] = request["words"]
+    if request["run"] == "bench":
         runpy.run_module("bench", run_name="__main__", alter_sys=True)
-        code: object = 0
+    else:
+        runpy.run_path(request["run"], run_name="__main__")
+
+
+def _end_after(act: Callable[[], object]) -> NoReturn:
+    """What Python does at its end, but for taking the libraries apart."""
+    code: object = 0
+    try:
+        act()
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:
@@ -233,10 +381,31 @@ def _run() -> int:
         print(code, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    return code & 0xFF if isinstance(code, int) else 1
+    os._exit(code & 0xFF if isinstance(code, int) else 1)
+
+
+def _serve_for_ever(listener: socket.socket) -> NoReturn:
+    request = _serve(listener)
+    _take_over(request, request["files"])
+    if request["run"] == CODE:
+        _end_after(lambda: exec(request["words"][0], {"__name__": "__main__"}))
+    os.setsid()
+    _open_streams()
+    Twin()
+    _end_after(lambda: _run(request))
+
+
+def _stand_in(address: str, words: list[str]) -> int:
+    """Be a fork of the server, as whoever started this sees it."""
+    if words[:1] == [CODE]:
+        files = [0, 1, 2, *map(int, words[2:])]
+        ended = Fork(address, CODE, words[1:2], files).wait()
+    else:
+        ended = Fork(address, "bench", words, [0, 1, 2]).wait()
+    return ended if ended >= 0 else 128 - ended
 
 
 if __name__ == "__main__":
-    _become(_serve())
-    Twin()
-    os._exit(_run())
+    if sys.argv[1] == "serve":
+        _serve_for_ever(socket.socket(fileno=int(sys.argv[2])))
+    sys.exit(_stand_in(sys.argv[1], sys.argv[2:]))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
-from bench.audit.names import is_metric, led_by, tells_marks, tells_metrics
+from bench.audit.names import ends_in_metric, is_metric, led_by, tells_marks, tells_metrics
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
@@ -18,6 +18,7 @@ from bench.results.published import plain
 
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
+SCALE = re.compile(r"[x×]\s*\d|\d\s*[x×]")
 CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
 
 
@@ -81,18 +82,19 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
     shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads), told)
     found = [*_numbers_above(rows[:first], table)]
-    if tells_metrics(heads[labels:]):
+    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
+    metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
+    named = any(map(ends_in_metric, heads[labels:]))
+    if tells_metrics(heads[labels:]) or (metric is None and named):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
-    texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
-    metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
     if metric is None:
         mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
         why = f"neither headings nor first columns name metrics; {mend}"
         raise DataError(f"{printable(table)}: {why}")
-    named = [any(row[column].marked for row in rows[:first]) for column in columns]
-    return [*found, *_methods_as_columns(body, shape, metric, named)]
+    bold = [any(row[column].marked for row in rows[:first]) for column in columns]
+    return [*found, *_methods_as_columns(body, shape, metric, bold)]
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
@@ -185,18 +187,24 @@ def _joined(cells: Sequence[GridCell]) -> str:
 def _methods_as_rows(
     body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
 ) -> Iterator[Value | Unread]:
-    dataset_column = _dataset_column(body, shape.labels, shape.heads)
     rows = _below_headings(body, shape.labels)
+    dataset_column = _dataset_column([row for _, row in rows], shape.labels, shape.heads)
     names = [i for i in range(shape.labels) if i != dataset_column]
     methods = [(heading, all_of(*(row[i].text for i in names))) for heading, row in rows]
     kinds = {heading for heading, _ in methods}
     once = len(set(methods)) == len({method for _, method in methods})
     dataset = ""
+    alone: dict[int, set[str]] = {}
+    if dataset_column is not None:
+        for _, row in rows:
+            alone.setdefault(row[0].block, set()).add(row[dataset_column].text)
     for (heading, method), (_, row) in zip(methods, rows, strict=True):
         block = f"block {row[0].block - rows[0][1][0].block + 1}" if kinds == {""} else heading
         here = "" if once else heading
         if dataset_column is not None:
-            dataset = here = row[dataset_column].text or dataset
+            told = alone[row[0].block] - {""}  # one that stands at the middle of its block
+            own = row[dataset_column].text or (told.pop() if len(told) == 1 else "")
+            dataset = here = own or dataset
         change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
@@ -228,10 +236,14 @@ def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCel
 
 
 def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None:
-    """The column headed so; else the first of several, where methods are repeated under it."""
+    """The column headed so; else one of scales beside the names; else the first of several, where
+    methods are repeated under it."""
     named = next((i for i in range(labels) if plain(heads[i]) in DATASET_HEADS), None)
     if named is not None or labels < 2:
         return named
+    below = [row[1].text for row in body if row[1].text]
+    if labels == 2 and below and all(map(SCALE.fullmatch, below)):
+        return 1
     groups: dict[str, set[str]] = {}
     for row in body:
         groups.setdefault(row[0].text, set()).add(row[labels - 1].text)

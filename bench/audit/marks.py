@@ -9,7 +9,7 @@ unless one contradicts nothing) share is found; what only some contradict is tol
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,9 +21,13 @@ from bench.audit.values import (
     Statement,
     Value,
     all_of,
+    marked_alike,
+    place_of,
     ranked,
+    ranks_marked,
     row_place,
     rows_of,
+    undistinguished,
 )
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
@@ -31,7 +35,7 @@ ALL_ROWS = "its marks hold for all rows"
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 FEW = 4
-"""Marks that a row may have throughout by chance."""
+"""Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3
 """Where more rows than these, and more than half of all, are wrong, nothing is understood."""
 
@@ -83,6 +87,9 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
+    if not significant and (alike := marked_alike(first.reading.values)):
+        why = f"{alike} or more values are marked alike wherever any are; parts of it may be meant"
+        return Verdict([], [], [f"{table}: marks: {why}"])
     if not first.rows and any(value.mark and value.better for value in first.reading.values):
         where = " where ".join(filter(None, ("one dataset and metric", first.reading.says)))
         return Verdict([], [], [f"{table}: marks: no two values are of {where}"])
@@ -163,6 +170,21 @@ def _emphasised(reading: Reading) -> Iterator[Reading]:
         says = _both(reading.says, f"the marks of {', '.join(names)} {WHOSE}")
         values = [replace(v, mark="any" if v.method in names else v.mark) for v in reading.values]
         yield Reading(says, values, reading.cost + (1 if named else 3))
+        yield from _set_apart(reading, names, used)
+
+
+def _set_apart(reading: Reading, names: Sequence[str], used: Collection[str]) -> Iterator[Reading]:
+    """Rows of which each has a block of its own, left out where the best of all others are marked
+    all the same."""
+    blocks: dict[str, set[str]] = {}
+    for value in reading.values:
+        blocks.setdefault(value.block, set()).add(value.method)
+    alone = [name for name in names if {name} in blocks.values()]
+    others = [value for value in reading.values if value.method not in alone]
+    compared = {row[0].metric for row in rows_of(others) if len(row) > 1}
+    if alone and {v.metric for v in others if v.mark == "best"} >= compared.intersection(used):
+        says = _both(reading.says, f"its marks leave out {', '.join(alone)}, marked throughout")
+        yield Reading(says, others, reading.cost + 2)
 
 
 def _both(one: str, other: str) -> str:
@@ -212,31 +234,6 @@ def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
                 key = (row[0].dataset.removesuffix(part).rstrip(", "), row[0].metric)
                 wrong.setdefault(key, []).append(finding)
     return Judged(reading, wrong, judged)
-
-
-def place_of(rank: int) -> str:
-    """ "the best", "second best", "3rd best", ..."""
-    teens = rank % 100 in (11, 12, 13)
-    suffix = {1: "st", 2: "nd", 3: "rd"}.get(0 if teens else rank % 10, "th")
-    return {1: "the best", 2: "second best"}.get(rank, f"{rank}{suffix} best")
-
-
-def ranks_marked(values: Iterable[Value]) -> int:
-    """How many ranks a table marks, judged from most of its rows."""
-    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
-    marked = [marks for marks in rows if marks]
-    for rank in (3, 2):
-        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
-            return rank
-    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
-    return max(sorted(set(counts)), key=counts.count) if counts else 0
-
-
-def undistinguished(values: list[Value]) -> list[Value]:
-    """The same marks for best and second best, where a table has only one kind for both."""
-    if any(value.mark == "second" for value in values):
-        return values
-    return [replace(v, mark="marked" if v.mark == "best" else v.mark) for v in values]
 
 
 def _contradicted(row: Sequence[Value], ranks: int, significant: bool) -> Iterator[Finding]:

@@ -75,6 +75,10 @@ def _is_one_metric(text: str) -> bool:
     return bool(name) and (stated is not None or plain(name) in known_metrics())
 
 
+def ends_in_metric(text: str) -> bool:
+    return any(map(is_metric, [text, *text.split()[-1:]]))
+
+
 def tells_metrics(texts: Sequence[str]) -> bool:
     """Whether at least half of these are, or end in, a metric."""
-    return 2 * sum(any(map(is_metric, [t, *t.split()[-1:]])) for t in texts) >= len(texts)
+    return 2 * sum(map(ends_in_metric, texts)) >= len(texts)

@@ -8,8 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.audit.marks import place_of
-from bench.audit.values import Finding, Kind, Statement, Value, all_of, ranked
+from bench.audit.values import Finding, Kind, Statement, Value, all_of, place_of, ranked
 from bench.base.cards import Card, Names
 from bench.base.errors import DataError
 from bench.base.text import printable

@@ -5,12 +5,23 @@ Nothing is decided on more digits than are printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
-from bench.audit.marks import judge, place_of
+from bench.audit.marks import FEW, judge
 from bench.audit.names import known_metrics
-from bench.audit.values import Audit, Finding, Statement, Unread, Value, ranked, row_place, rows_of
+from bench.audit.values import (
+    Audit,
+    Finding,
+    Statement,
+    Unread,
+    Value,
+    place_of,
+    ranked,
+    row_place,
+    rows_of,
+)
 from bench.results.published import plain
 
 COINCIDENCE = 0.01
@@ -37,6 +48,7 @@ def audit(
     findings: list[Finding] = []
     tables = dict.fromkeys(value.table for value in values)
     left_out = {plain(name) for name in without}
+    merit = _by_merit(values)
     for table in tables:
         own = [value for value in values if value.table == table]
         lacking = {key for cell in unread if cell.table == table for key in cell.compared}
@@ -46,6 +58,11 @@ def audit(
             if plain(value.method) not in left_out
             and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
         ]
+        whole = {v.method for v in own} - {v.method for v in own if v.better and v.mark != "best"}
+        shown = {merit.get((_file(table), method), table) for method in whole} - {table}
+        if shown:
+            part = [replace(value, told=True) for value in part]
+            notes.append(f"{table}: its marks mean the best, as {', '.join(sorted(shown))} shows")
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
@@ -55,10 +72,33 @@ def audit(
         for name in dict.fromkeys(value.metric for value in own if value.better is None):
             why = f"no arrow and not a known metric; --metric '{name}=lower' gives one"
             notes.append(f"{table}: {name}: not judged: {why}")
-    findings += _differing(values)
+    groups = _configurations(values)
+    apart = _unlike(groups)
+    notes += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
+    findings += _differing(values, groups, apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
+
+
+def _file(table: str) -> str:
+    return table.partition(", table ")[0]
+
+
+def _by_merit(values: Sequence[Value]) -> dict[tuple[str, str], str]:
+    """By file and method, a table that marks it where it is the best and nowhere else: marks of
+    this file do not say whose row it is."""
+    found: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    for table in dict.fromkeys(value.table for value in values):
+        for row in rows_of(value for value in values if value.table == table):
+            for value in row if row[0].better else ():
+                pair = (value.mark == "best", value.value == ranked(row)[0])
+                seen.setdefault((table, value.method), []).append(pair)
+    for (table, method), told in seen.items():
+        if set(told) == {(True, True), (False, False)} and told.count((True, True)) > 1:
+            found.setdefault((_file(table), method), table)
+    return found
 
 
 def _identical(row: Sequence[Value]) -> Iterator[Finding]:
@@ -93,17 +133,43 @@ def _directions(values: Sequence[Value]) -> Iterator[Finding]:
         )
 
 
-def _differing(values: Sequence[Value]) -> Iterator[Finding]:
-    """One configuration, dataset and metric with different values in several places, where a
-    dataset is named: captions name others, and those are not read."""
+def _configurations(values: Sequence[Value]) -> list[list[Value]]:
+    """The values of each configuration, dataset and metric, where a dataset is named: captions
+    name others, and those are not read."""
     groups: dict[tuple[str, str, str], list[Value]] = {}
-    for value in values:
+    for value in (value for value in values if value.dataset):
         key = (plain(value.dataset), plain(value.name), plain(value.metric))
-        if value.dataset:
-            groups.setdefault(key, []).append(value)
-    for group in groups.values():
+        groups.setdefault(key, []).append(value)
+    return list(groups.values())
+
+
+def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
+    """Pairs of tables that share so much and agree so little that something else tells them apart,
+    and how little that is."""
+    shared: dict[tuple[str, str], list[bool]] = {}
+    for one, other in (pair for group in groups for pair in combinations(group, 2)):
+        if one.better:
+            shared.setdefault((one.table, other.table), []).append(_agree(one, other))
+    return {
+        tables: f"{sum(agreed)} of {len(agreed)} values of the same names agree, so they are taken "
+        "for tables of different things"
+        for tables, agreed in shared.items()
+        if len(agreed) > FEW and 2 * sum(agreed) < len(agreed)
+    }
+
+
+def _differing(
+    values: Sequence[Value], groups: Sequence[Sequence[Value]], apart: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
+    """One configuration, dataset and metric with different values in several places, but for
+    tables that are of different things."""
+    for group in groups:
         first = group[0]
-        others = [value for value in group if not _agree(first, value)]
+        others = [
+            value
+            for value in group
+            if not _agree(first, value) and (first.table, value.table) not in apart
+        ]
         if others:
             same, other = (
                 " and ".join(value.place for value in group if (value in others) == differs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -143,3 +143,35 @@ def row_place(row: Sequence[Value]) -> str:
 def all_of(*texts: str) -> str:
     """Those that say something, as a place or name."""
     return ", ".join(filter(None, texts))
+
+
+def place_of(rank: int) -> str:
+    """ "the best", "second best", "3rd best", ..."""
+    teens = rank % 100 in (11, 12, 13)
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(0 if teens else rank % 10, "th")
+    return {1: "the best", 2: "second best"}.get(rank, f"{rank}{suffix} best")
+
+
+def ranks_marked(values: Iterable[Value]) -> int:
+    """How many ranks a table marks, judged from most of its rows."""
+    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
+    marked = [marks for marks in rows if marks]
+    for rank in (3, 2):
+        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
+            return rank
+    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
+    return max(sorted(set(counts)), key=counts.count) if counts else 0
+
+
+def undistinguished(values: list[Value]) -> list[Value]:
+    """The same marks for best and second best, where a table has only one kind for both."""
+    if any(value.mark == "second" for value in values):
+        return values
+    return [replace(v, mark="marked" if v.mark == "best" else v.mark) for v in values]
+
+
+def marked_alike(values: Iterable[Value]) -> int:
+    """How many different values have one mark, where that is more than two in every marked row."""
+    rows = [[v.value for v in row if v.mark == "best"] for row in rows_of(values)]
+    fewest = min((len(set(own)) for own in rows if own), default=0)
+    return fewest if fewest > 2 else 0

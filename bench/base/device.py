@@ -28,6 +28,14 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def name_for_others(device: str) -> str:
+    """What programs of others call the GPU that is "cuda" or "cuda:N" here, where
+    CUDA_VISIBLE_DEVICES may leave some out."""
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    index = int(device.partition(":")[2] or 0)
+    return seen[index] if index < len(seen) else str(index)
+
+
 def stored_kind(name: str) -> str:
     """The kind of device whose stored scores are meant, "" for any; it need not be here; BenchError
     where no device is called so."""

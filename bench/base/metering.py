@@ -1,6 +1,5 @@
 """What a piece of work costs: seconds and the most memory held, on a device that is named."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from bench.base.device import name_for_others
 
 RESET_PEAK = "5"
 """Written to Linux's clear_refs: the peak of resident memory starts anew (man 5 proc)."""
@@ -122,10 +123,8 @@ def _nvidia_smi(device: str) -> tuple[str, int | None]:
     """Name and used bytes of a GPU; of the processor its name."""
     if not device.startswith("cuda"):
         return machine_name(device), None
-    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    index = int(device.partition(":")[2] or 0)
     program = shutil.which("nvidia-smi") or "nvidia-smi"
-    command = [program, "-i", seen[index] if index < len(seen) else str(index)]
+    command = [program, "-i", name_for_others(device)]
     command += ["--query-gpu=name,memory.used", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)  # noqa: S603

@@ -92,8 +92,10 @@ def _lines(title: str, total: int, whole: Callable[[], str]) -> Iterator[Live]:
     start, state, over = time.monotonic(), [0, total], threading.Event()
 
     def show() -> None:
-        how = pace(*state, time.monotonic() - start) if state[0] < state[1] else ""  # type: ignore[call-arg]
-        text = f"{title}: {state[0]}/{state[1]}" + (f", {how}" if how else "")
+        seconds = time.monotonic() - start
+        how = pace(*state, seconds) if state[0] < state[1] else ""  # type: ignore[call-arg]
+        far = f"{state[0]}/{state[1]}" if state[1] else time_in_words(seconds)
+        text = f"{title}: {far}" + (f", {how}" if how else "")
         print("; ".join(filter(None, (text, whole()))), file=sys.stderr, flush=True)
 
     def each_minute() -> None:

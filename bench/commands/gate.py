@@ -142,7 +142,7 @@ def gate(
             modcrop=subject.modcrop,
         )
         found = subject.measure(choice.names(), known, options, Progress(as_json))
-    report_failures(found.failures, options.store)
+    report_failures(found.failures, store)
     if known is None or written.update:
         _update(reference, found, known, tolerance, as_json)
         return

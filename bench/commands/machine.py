@@ -135,7 +135,8 @@ def prepare(
     """
     from bench.running.plan import make_plan
 
-    options = RunOptions(store=store or default_store(), limit=choice.limit)
+    device = resolve_device("auto")
+    options = RunOptions(store=store or default_store(), device=device, limit=choice.limit)
     plan = make_plan(choice.suite(suite), options, Progress(as_json))
     exit_if(not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False))
 

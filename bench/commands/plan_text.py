@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.padding import Padding
+from rich.table import Column, Table
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
@@ -43,39 +42,60 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
 
 
 def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk]) -> None:
-    """What a suite needs as a table; below it bytes to come and room, and the time by method."""
-    heads = ("what", "size", "unpacked", "here", "from", "licence", "for")
-    table = Table(*heads, box=None, pad_edge=False)
+    """What a suite needs, in a table that fits a narrow terminal; below it what cannot be had, and
+    the licences; then bytes to come and room, and the time by method."""
+    table = _table("what", "to get", "unpacked", "from", "for")
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
         unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
-        source = next(iter(need["sources"]), "")
-        why_not = need["problem"] or ("no" if source else need["state"])
-        cells = [need["file"], size, unpacked, "yes" if need["here"] else why_not]
-        cells += [source, need["licence"], ", ".join(need["for"])]
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console(highlight=False)
+        host = next(iter(need["sources"]), "").split("://")[-1].partition("/")[0]
+        to_get = "is here" if need["here"] else size
+        cells = [need["file"], to_get, unpacked, host, ", ".join(need["for"])]
+        table.add_row(*map(printable, cells))
+    absent = [need for need in needs if not need["here"]]
+    why_not = [(n["problem"] or ("" if n["sources"] else n["state"]), n["file"]) for n in absent]
+    unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
-    unknown = sum(bool(need["sources"]) > bool(need["size"] or need["here"]) for need in needs)
+    _show(console, "cannot be had", why_not)
+    _show(console, "licences", ((need["licence"], name) for need in needs for name in need["for"]))
     console.print(f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size")
-    console.print("\n".join([*map(str, disks), "time to upscale"]))
-    times = [row for row in rows if row.get("left")]
-    for name in dict.fromkeys(row["method"] for row in times):
-        typer.echo(f"  {name}: {_times([row for row in times if row['method'] == name])}")
-    known = [row["seconds"] for row in times if row["seconds"] is not None]
-    total = f"{time_in_words(sum(known))}, " if known else ""
-    typer.echo(f"  in all: {total}{len(times) - len(known)} of {len(times)} not known")
+    console.print("\n".join(map(str, disks)))
+    _show_times(console, [row for row in rows if row.get("left")])
 
 
-def _times(rows: Sequence[Row]) -> str:
-    """Of a method: "100 images on realsr 5 min, 93 on drealsr not known (who measured)"."""
-    told = []
+def _table(*heads: str) -> Table:
+    columns = (Column(printable(head), overflow="fold") for head in heads)
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def _show(console: Console, head: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Each text once, with the names that it holds for; nothing where there is none."""
+    names: dict[str, list[str]] = {}
+    for text, name in dict.fromkeys(pair for pair in pairs if pair[0]):
+        names.setdefault(text, []).append(name)
+    if names:
+        console.print(head)
+    for text, its in names.items():
+        console.print(Padding(printable(f"{', '.join(its)}: {text}"), (0, 0, 0, 2)))
+
+
+def _show_times(console: Console, rows: Sequence[Row]) -> None:
+    """Images left by method and dataset, and how long they take; then who says so."""
+    times: dict[str, dict[str, str]] = {}
     for row in rows:
-        time = "not known" if row["seconds"] is None else time_in_words(row["seconds"])
-        told.append(f"{row['left']} images on {row['dataset']} {time}")
-    sources = dict.fromkeys(row["pace"] for row in rows if row["pace"])
-    return ", ".join(told) + "".join(f" ({source})" for source in sources)
+        time = "?" if row["seconds"] is None else time_in_words(row["seconds"])
+        times.setdefault(row["method"], {})[row["dataset"]] = f"{row['left']} in {time}"
+    sets = dict.fromkeys(row["dataset"] for row in rows)
+    table = _table("time to upscale", *sets)
+    for name, own in times.items():
+        table.add_row(printable(name), *(own.get(each) for each in sets))
+    known = [row["seconds"] for row in rows if row["seconds"] is not None]
+    total = f"{time_in_words(sum(known))}, " if known else ""
+    console.print(table)
+    console.print(f"in all: {total}{len(rows) - len(known)} of {len(rows)} not known")
+    _show(console, "times by", ((row["pace"], row["method"]) for row in rows))
 
 
 def _state(rows: Sequence[Row]) -> str:

@@ -25,7 +25,8 @@ SET_RELATIVE = 0.01
 @dataclass(frozen=True)
 class Judged:
     """One cell of the reference and what became of it: means over the `images` that both have (0
-    for a metric of a whole set), and the Holm-corrected p-value where a test could decide."""
+    for a metric of a whole set), the reference's own where none is left, and the Holm-corrected
+    p-value where a test could decide."""
 
     dataset: str
     method: str
@@ -170,7 +171,7 @@ def _judged(cell: Cell, tests: Mapping[CellKey, float]) -> Judged:
         *cell.key,
         state="fail" if reasons else "pass",
         reason="; ".join(reasons),
-        reference=cell.before,
+        reference=cell.before if cell.values else cell.known.mean,
         found=cell.after,
         images=0 if cell.metric.kind == "set" else len(cell.values),
         p=None if p is None or math.isnan(p) else p,

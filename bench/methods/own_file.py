@@ -130,7 +130,11 @@ def _by_network(network: Any, device: str, lr: Tensor, *, scale: int, seeds: Seq
 
 def _pipeline(index: Path, device: str) -> tuple[Upscale, str]:
     from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+    from transformers.utils import logging as networks_logging
 
+    logging.disable_progress_bar()
+    networks_logging.disable_progress_bar()
     folder, place = index.parent, printable(index.parent)
     if any(folder.rglob("*.py")):
         raise Unavailable(f"{place}: holds code, which is not run; build it in a Python file")

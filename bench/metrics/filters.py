@@ -157,16 +157,20 @@ def exact() -> Iterator[None]:
     """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
     import torch
 
-    state = np.random.get_state()
+    state, precision = np.random.get_state(), torch.get_float32_matmul_precision()
     flags = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
+    # To ask GPUs for their state where none is in use would start each of them.
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with torch.inference_mode(), flags, torch.random.fork_rng():
+        with torch.inference_mode(), flags, torch.random.fork_rng(gpus):
+            torch.set_float32_matmul_precision("highest")  # NVIDIA's images have another
             torch.manual_seed(_SEED)
             np.random.seed(_SEED)
             yield
     finally:
+        torch.set_float32_matmul_precision(precision)
         np.random.set_state(state)
 
 

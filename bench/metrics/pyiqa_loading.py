@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shlex
+import traceback
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from bench.base.types import MetricSpec
 from bench.metrics.pyiqa_names import record_files, weight_at
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
+from bench.remote.hub import HUB
 
 # pyiqa imports it; on some CPUs it then warns of what no metric needs.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -72,12 +74,17 @@ def _build(
 
 
 def _wanted(error: BaseException | None) -> str:
-    """The address of the file that a hub's library could not get: its causes name it."""
+    """The address of the file, or else the repository, that a hub's library could not get: its
+    causes name the file, the calls that failed the repository."""
+    repository = ""
     while error is not None:
         if found := re.search(r"https?://\S+/resolve/[^\s:]+", str(error)):
             return found[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            named = frame.f_locals.get("pretrained_model_name_or_path")
+            repository = f"{HUB}/{named}" if isinstance(named, str) else repository
         error = error.__cause__ or error.__context__
-    return ""
+    return repository
 
 
 @contextlib.contextmanager

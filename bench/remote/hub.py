@@ -83,4 +83,6 @@ def reason(error: Exception, repository: str) -> str:
 
     if isinstance(error, RepositoryNotFoundError):
         return needs_consent(repository)
+    if type(error).__name__.startswith("Connect"):  # of its transport, which versions change
+        return "no connection to that host"
     return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)

@@ -22,7 +22,7 @@ from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
 from bench.running.collect import RunOutcome, made_elsewhere, oddity, outcome_of
-from bench.running.fill import fill
+from bench.running.fill import fill, forget
 from bench.running.plan import Plan
 from bench.running.score import Scorer
 
@@ -32,6 +32,7 @@ def execute(plan: Plan, progress: Progress) -> RunOutcome:
     plan.require_data()
     for entry in plan.methods:
         fill(plan.cells_of(entry), plan.options, progress)
+    forget()  # metrics need the memory
     own = [target for cell in plan.cells for target in plan.options.shard.of(cell.targets)]
     plan.scorer.score_missing(own, plan.options, progress)
     for entry in plan.methods:
@@ -111,7 +112,7 @@ class Leg:
 
     @classmethod
     def of(cls, plan: Plan, repeated: Sequence[Cell]) -> Leg:
-        """By what images of the method took here, else by its card."""
+        """By what images of the method took here, else by its card, which tells of a GPU."""
         cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
         card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)
         left = sum(each.stored(p) is None for each in repeated for p in shard.of(cell.pairs))
@@ -122,7 +123,7 @@ class Leg:
         every = [line for each in plan.cells_of(cell.entry) for _, line in each.records()]
         taken = [line.seconds / line.pixels * 1e6 for line in every if line.seconds and line.pixels]
         pace, told = cell.entry.card.pace, "measured here"
-        if pace and not taken:
+        if pace and not taken and (cell.entry.card.gpu_gb or plan.options.device != "cpu"):
             taken, told = [pace.seconds / pace.megapixels], pace.source
         if taken and size and leg.left:
             leg.each, leg.source = size * median(taken), told

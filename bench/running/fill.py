@@ -3,12 +3,13 @@ that is given a folder (see `SetMethod`)."""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial, wraps
+from functools import partial, wraps
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -183,9 +184,21 @@ def _require_size(found: Sequence[int], lr: Sequence[int], task: UpscaleTask) ->
         )
 
 
-@lru_cache(maxsize=1)
+_kept: dict[tuple[str, str], Method] = {}
+"""The method that this process has in memory, by name and device."""
+
+
 def _loaded(method: str, device: str) -> Method:
-    return cast(Method, find_method(method).load(device))
+    if (method, device) not in _kept:
+        forget()  # before: no device need hold two
+        _kept[method, device] = cast(Method, find_method(method).load(device))
+    return _kept[method, device]
+
+
+def forget() -> None:
+    """Give back the memory of the method that was used last."""
+    _kept.clear()
+    gc.collect()  # networks hold on to themselves
 
 
 # -- a folder at once ----------------------------------------------------------------------------

@@ -30,8 +30,11 @@ def place(shard: str | None, device: str, workers: int | None) -> tuple[Shard, s
     variables of a launcher that make no sense."""
     local = _number(LOCAL_SIZE) or 1
     resolved = resolve_device(device)
-    if resolved == "cuda" and device == "auto" and local > 1:
-        resolved = resolve_device(f"cuda:{_number(LOCAL_RANK) or 0}")
+    if resolved == "cuda" and local > 1:
+        import torch  # which has found a GPU
+
+        # A launcher may show each process its own alone, or start more than there are GPUs.
+        resolved = f"cuda:{(_number(LOCAL_RANK) or 0) % torch.cuda.device_count()}"
     if workers is None and local > 1 and resolved == "cpu":
         workers = max(1, cores() // local)
     return parse_shard(shard) if shard else _launched(), resolved, workers

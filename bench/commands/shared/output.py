@@ -61,15 +61,15 @@ def warn(lead: str, lines: Sequence[str]) -> None:
         typer.echo(f"{lead}: {line}", err=True)
 
 
-def report_failures(failures: Sequence[tuple[str, str]], store: Path) -> None:
+def report_failures(failures: Sequence[tuple[str, str]], store: Path | None) -> None:
     """A line for each failure; one for all where many have the same reason.
 
-    Where that leaves something out, a file in the store lists all.
+    Where that leaves something out, a file in the store, if it is kept, lists all.
     """
     lines = list(_failure_lines(failures))
     warn("failed", lines)
     every = "".join(f"{what}: {reason}\n" for what, reason in failures)
-    if every.count("\n") > len(lines[:MAX_LINES]):
+    if store and every.count("\n") > len(lines[:MAX_LINES]):
         from bench.base.records import write_atomic
 
         with suppress(CannotWrite):

@@ -1,0 +1,728 @@
+"""How the page of the HTML report behaves in a real browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browser as chromium
+import numpy as np
+import pytest
+from html_example import IMAGES, METHODS, data_of, example, render, shown
+from PIL import Image
+
+from bench.files.images import read_rgb
+from bench.reports.html import report as page_report
+from bench.reports.tables.markdown import markdown
+from bench.results.results import Item, PictureSet
+
+from . import results_example as ex
+
+MODES = ("slider", "flicker", "difference", "grid", "errors")
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    yield from chromium.start()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    render(example(folder / "in"), folder)
+    return folder / "html"
+
+
+@pytest.fixture
+def page(driver: Any, report: Path) -> Iterator[Any]:
+    """The page, freshly opened from disk; afterwards nothing may have been logged."""
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.set_window_size(1200, 900)
+    driver.get("about:blank")
+    chromium.requests(driver)
+    driver.get((report / "index.html").as_uri())
+    yield driver
+    assert driver.get_log("browser") == []
+    outside = [
+        url
+        for url in chromium.requests(driver)
+        if not url.startswith((f"{report.as_uri()}/", "data:"))
+    ]
+    assert outside == []
+
+
+def find(page: Any, selector: str) -> Any:
+    return page.find_element("css selector", selector)
+
+
+def texts(page: Any, selector: str) -> list[str]:
+    return page.execute_script(
+        "return [...document.querySelectorAll(arguments[0])]"
+        ".filter(e => e.checkVisibility()).map(e => e.textContent.trim())",
+        selector,
+    )
+
+
+def choose(page: Any, select: str, value: str) -> None:
+    find(page, f"#{select} option[value='{value}']").click()
+
+
+def press(page: Any, key: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    ActionChains(page).send_keys(getattr(Keys, key, key)).perform()
+
+
+def drag(page: Any, element: Any, right: int, down: int = 0, start: int = 0) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    actions = ActionChains(page).move_to_element_with_offset(element, start, 0)
+    actions.click_and_hold().move_by_offset(right, down).release().perform()
+
+
+def open_viewer(page: Any) -> None:
+    find(page, "#image-grid button").click()
+
+
+def methods_of_board(page: Any) -> list[str]:
+    return texts(page, "[data-board='0'] tbody th")
+
+
+def test_columns_sort_best_first_then_reversed(page: Any) -> None:
+    button = find(page, "[data-board='0'] th[data-metric='0'] button")
+    assert methods_of_board(page) == list(METHODS)
+    button.click()
+    assert methods_of_board(page) == list(reversed(METHODS))
+    head = find(page, "[data-board='0'] th[data-metric='0']")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert "PSNR-Y ↑, descending" in find(page, "#board-status").text
+    button.click()
+    assert methods_of_board(page) == list(METHODS)
+    find(page, "[data-board='0'] th[data-metric='2'] button").click()
+    assert methods_of_board(page) == list(reversed(METHODS))
+    assert head.get_attribute("aria-sort") is None
+
+
+def test_missing_scores_stay_last_in_both_directions(page: Any) -> None:
+    button = find(page, "[data-board='1'] th[data-metric='1'] button")
+    for _ in range(2):
+        button.click()
+        assert texts(page, "[data-board='1'] tbody th")[-1] == METHODS[3]
+
+
+def tick(page: Any, name: str, value: str) -> None:
+    """Click a choice of a menu, whether the menu is open or not."""
+    page.execute_script(
+        "document.querySelector(`input[name='${arguments[0]}'][value='${arguments[1]}']`).click()",
+        name,
+        value,
+    )
+
+
+def test_boards_rows_and_columns_are_chosen(page: Any) -> None:
+    heads = ["Method", "PSNR-Y ↑", "LPIPS ↓", "FID ↓", "Mean rank", "Better / worse"]
+    assert texts(page, "[data-board='0'] thead th") == heads
+    tick(page, "datasets", "0")
+    assert texts(page, ".board h3") == ["real, n = 8"]
+    tick(page, "metrics", "1")
+    tick(page, "metrics", "@rank")
+    assert texts(page, ".board thead th") == ["Method", "PSNR-Y ↑", "FID ↓", "Better / worse"]
+    tick(page, "methods", "0")
+    assert methods_of_board(page) == [] and texts(page, "[data-board='1'] tbody th")[0] == "cubic"
+    assert texts(page, "#count-metrics") == ["3 of 5"]
+    page.back()
+    assert texts(page, "[data-board='1'] tbody th")[0] == "near"
+    assert "without-metrics=" in page.current_url and "without-methods" not in page.current_url
+
+
+def test_marks_ranks_and_verdicts_are_those_of_the_methods_shown(page: Any) -> None:
+    cell = "[data-board='0'] td[data-method='{}'][data-metric='0'] .{}"
+    last = "[data-board='0'] tbody tr:last-child td"
+    low, high = page.execute_script("return REPORT.meanRanks[0][3]")
+    assert (
+        len(texts(page, cell.format(3, "best"))) == len(texts(page, cell.format(2, "second"))) == 1
+    )
+    assert texts(page, last)[-2:] == [f"2.0{low:.1f}–{high:.1f}", "3 / 0of 6"]
+    tick(page, "methods", "3")
+    assert (
+        len(texts(page, cell.format(2, "best"))) == len(texts(page, cell.format(1, "second"))) == 1
+    )
+    assert len(texts(page, last)) == 5
+    assert texts(page, last)[-2].endswith(")"), "of a part of the methods only a range is known"
+
+
+def test_methods_as_columns_keep_sorting(page: Any) -> None:
+    choose(page, "board-layout", "across")
+    assert texts(page, "[data-board='0'] thead th") == ["Method", *METHODS]
+    assert texts(page, "[data-board='0'] tbody th")[:2] == ["PSNR-Y ↑", "LPIPS ↓"]
+    find(page, "[data-board='0'] th[data-metric='0'] button").click()
+    assert texts(page, "[data-board='0'] thead th") == ["Method", *reversed(METHODS)]
+    assert page.execute_script("return document.activeElement.textContent") == "PSNR-Y ↑"
+    page.refresh()
+    assert texts(page, "[data-board='0'] thead th") == ["Method", *reversed(METHODS)]
+
+
+def test_what_has_no_value_is_hidden_when_asked(driver: Any, tmp_path: Path) -> None:
+    render(ex.example(), tmp_path)
+    driver.get((tmp_path / "html" / "index.html").as_uri())
+    assert "LPIPS ↓" in texts(driver, "[data-board='1'] thead th")
+    find(driver, "#board-empty").click()
+    assert "LPIPS ↓" not in texts(driver, "[data-board='1'] thead th")
+    assert "LPIPS ↓" in texts(driver, "[data-board='0'] thead th")
+    assert driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("markdown", r"| \<img src=x onerror=alert(1)\> | **"),
+        ("latex", r"<img src=x onerror=alert(1)> & \textbf{"),
+        ("csv", '"<img src=x onerror=alert(1)>","2'),
+    ],
+)
+def test_the_table_is_copied_as_it_is_shown(page: Any, form: str, expected: str) -> None:
+    tick(page, "datasets", "1")
+    find(page, "#board-intervals").click()
+    choose(page, "copy-as", form)
+    find(page, "#copy-board").click()
+    text = find(page, "#copied-text").get_property("value")
+    assert expected in text and "±" not in text and "pm" not in text
+    assert len([line for line in text.splitlines() if "near" in line]) == 1
+
+
+def test_a_mean_tells_its_interval_and_whom_it_is_told_apart_from(page: Any) -> None:
+    find(page, "[data-board='0'] td[data-method='3'][data-metric='0'] button.interval").click()
+    told = find(page, "#cell-card").text
+    assert "95 % interval" in told and "n = 8" in told and "rank 1" in told
+    assert "better than: near" in told
+
+
+def test_the_sign_of_what_is_not_told_apart_is_explained(tmp_path: Path) -> None:
+    values = {
+        ("d", method, f"i{i}", "psnr_y"): 20.0 + i + gap + 0.2 * ((i + turn) % 3)
+        for turn, (method, gap) in enumerate({"best": 0.05, "twin": 0.0, "bad": -3.0}.items())
+        for i in range(12)
+    }
+    page = render(ex.results(values, (ex.PSNR,)), tmp_path)[0].read_text()
+    assert page.count('<abbr title="not told apart from the best">†</abbr>') == 1
+    assert "† not told apart from the best" in page and "≈" not in page
+    assert "Holm over 3 comparisons per dataset and metric" in page
+
+
+def test_intervals_and_significance_are_shown(page: Any) -> None:
+    assert all("±" in text for text in texts(page, "[data-board='0'] td[data-metric='0']"))
+    assert not any("±" in text for text in texts(page, "td[data-metric='2']"))
+    assert len(texts(page, "[data-board='0'] td[data-metric='1'] abbr")) == len(METHODS) - 1
+    assert texts(page, "[data-board='0'] td[data-metric='0'] abbr") == []
+
+
+def test_footnotes_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    values = {("d", m, i, "psnr_y"): 20.0 for m in "ab" for i in "xy"}
+    values |= {("d", m, "y", "ssim"): 0.5 for m in "ab"} | {("d", "a", "x", "ssim"): "failed"}
+    datasets = [Item("d", "D", note="a dataset's note")]
+    results = ex.results(values, (ex.PSNR, ex.metric("ssim", "SSIM")), datasets=datasets)
+    page = render(results, tmp_path)[0].read_text()
+    (heading,) = re.findall(r'<h3 id="board-0">(.*?)</h3>', page, re.DOTALL)
+    assert re.sub("<[^>]*>", "", heading).strip() == "D, n = 1–21, 2"
+    assert "1</a>, <a" in heading
+    assert "<sup>1,2</sup>" in markdown(results)
+
+
+def test_reasons_are_read_below_the_table(page: Any) -> None:
+    assert any("no <b>weights</b>" in text for text in texts(page, ".notes li"))
+
+
+def test_grid_shows_worst_and_best_first_and_finds_names(page: Any) -> None:
+    worst = texts(page, "#image-grid .name")
+    assert worst == [f"{number:02d}" for number in reversed(range(IMAGES))]
+    choose(page, "image-order", "best")
+    assert texts(page, "#image-grid .name") == worst[::-1]
+    choose(page, "image-metric", "1")
+    choose(page, "image-order", "worst")
+    assert texts(page, "#image-grid .name") == worst
+    find(page, "#image-filter").send_keys("03")
+    assert texts(page, "#image-grid .name") == ["03"]
+    assert find(page, "#image-status").text.startswith("1 image of 8,")
+
+
+def test_a_mean_leads_to_the_worst_images_behind_it(page: Any) -> None:
+    find(page, "[data-board='1'] td[data-method='2'][data-metric='1'] a").click()
+    chosen = [find(page, f"#image-{what}").get_property("value")
+              for what in ("dataset", "method", "metric", "order")]  # fmt: skip
+    assert chosen == ["1", "2", "1", "worst"]
+    assert texts(page, "#image-grid .name")[0] == "07"
+
+
+def test_images_far_below_are_not_there_at_once(driver: Any, tmp_path: Path) -> None:
+    values = {("clean", "m", f"{i:04d}", "psnr_y"): float(i) for i in range(600)}
+    item = ex.picture_set(tmp_path / "in", ["m"], size=24)
+    sets = tuple(dataclasses.replace(item, image=key[2]) for key in values)
+    render(ex.results(values, [ex.PSNR], pictures=sets), tmp_path)
+    driver.set_window_size(1200, 700)
+    chromium.requests(driver)
+    driver.get((tmp_path / "html" / "index.html").as_uri())
+    waits(driver, lambda: texts(driver, "#image-status"))
+    loaded = [url for url in chromium.requests(driver) if "/thumbs/" in url]
+    assert 100 <= len(driver.find_elements("css selector", "#image-grid li")) < 400
+    assert len(loaded) < 300
+    for _ in range(8):
+        driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+        waits(driver, lambda: True)
+    names = "return document.querySelectorAll('#image-grid li .name').length"
+    waits(driver, lambda: driver.execute_script(names) == 600)
+
+
+def waits(driver: Any, condition: Any) -> None:
+    """Until the condition holds, which the browser may take a moment for."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, 10, 0.05).until(lambda _: condition())
+
+
+def table_rows(page: Any) -> list[list[str]]:
+    return page.execute_script(
+        "return [...document.querySelectorAll('#image-table tr')]"
+        ".map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+
+
+def test_images_as_a_table_with_a_range_of_scores(page: Any, report: Path) -> None:
+    choose(page, "image-display", "table")
+    waits(page, lambda: len(table_rows(page)) == IMAGES + 1)
+    head, *rows = table_rows(page)
+    assert head == ["Image", *METHODS] and rows[0][0] == "07"
+    best = texts(page, "#image-table td.best")
+    assert len(best) == IMAGES
+    find(page, "#image-from").send_keys(rows[2][1])
+    waits(page, lambda: len(table_rows(page)) < IMAGES)
+    find(page, "#image-table tbody button").click()
+    assert find(page, "#viewer").is_displayed()
+
+
+def test_a_point_of_the_scatter_plot_opens_its_image(page: Any) -> None:
+    choose(page, "image-display", "scatter")
+    waits(page, lambda: len(page.find_elements("css selector", "svg circle")) == IMAGES)
+    title = page.execute_script(
+        "return document.querySelector('circle[data-place=\"2\"] title').textContent"
+    )
+    page.execute_script(
+        "document.querySelector('circle[data-place=\"2\"]')"
+        ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert find(page, "#viewer-title").text.split(" ")[0] == title.split(":")[0] == "05"
+
+
+def test_points_of_the_scatter_plot_are_reached_and_opened_by_keys(page: Any) -> None:
+    choose(page, "image-display", "scatter")
+    waits(page, lambda: len(page.find_elements("css selector", "svg circle")) == IMAGES)
+    assert len(page.find_elements("css selector", "svg circle[tabindex='0']")) == 1
+    page.execute_script("document.querySelector('svg circle[tabindex=\"0\"]').focus()")
+    script = "return [...'xy'].map((c) => Number(document.activeElement.getAttribute('c' + c)))"
+    circles = "[...document.querySelectorAll('svg circle')]"
+    across, down = (
+        sorted(
+            page.execute_script(f"return {circles}.map((c) => Number(c.getAttribute('c{axis}')))")
+        )
+        for axis in "xy"
+    )
+    for _ in range(IMAGES):
+        press(page, "ARROW_LEFT")
+    assert page.execute_script(script)[0] == across[0], "and no further"
+    for x in across[1:]:
+        press(page, "ARROW_RIGHT")
+        assert page.execute_script(script)[0] == x
+    for key in ["ARROW_DOWN"] * IMAGES + ["ARROW_UP"]:
+        press(page, key)
+    assert page.execute_script(script)[1] == down[-2]
+    name = page.execute_script("return document.activeElement.textContent").split(":")[0]
+    assert name in find(page, "#image-scatter p").text
+    press(page, "ENTER")
+    assert find(page, "#viewer-title").text.split(" ")[0] == name
+
+
+def split_of(page: Any) -> float:
+    return page.execute_script(
+        "const h = document.querySelector('.handle').getBoundingClientRect(),"
+        " p = document.querySelector('.pane').getBoundingClientRect();"
+        "return (h.left + h.width / 2 - p.left) / p.width"
+    )
+
+
+def test_divider_moves_by_dragging_by_its_slider_and_by_keys(page: Any) -> None:
+    open_viewer(page)
+    pane = find(page, ".pane")
+    assert split_of(page) == pytest.approx(0.5, abs=0.01)
+    drag(page, pane, pane.size["width"] // 4)
+    assert split_of(page) == pytest.approx(0.75, abs=0.02)
+    slider = find(page, "#divider")
+    assert int(slider.get_property("value")) == pytest.approx(750, abs=20)
+    page.execute_script("arguments[0].focus()", slider)
+    press(page, "HOME")
+    assert split_of(page) == pytest.approx(0, abs=0.01)
+    press(page, "ARROW_RIGHT")
+    assert slider.get_property("value") == "1"
+    clip = page.execute_script("return document.querySelectorAll('.layer')[1].style.clipPath")
+    assert clip == "inset(0px 0px 0px 0.1%)"
+    press(page, "END")
+    waits(page, lambda: "at=1.000" in page.current_url)
+
+
+def sources_shown(page: Any) -> list[str]:
+    return [image.get_attribute("src") for image in page.find_elements("css selector", ".pane img")]
+
+
+def test_any_two_pictures_are_compared_with_their_scores_below(page: Any, report: Path) -> None:
+    open_viewer(page)
+    assert texts(page, "#captions strong") == ["LR", "near"]
+    choose(page, "left", "1")
+    choose(page, "right", "5")
+    assert texts(page, "#captions strong") == ["HR", METHODS[3]]
+    data = data_of(report)
+    expected = [shown(report, data, IMAGES - 1, source)[0].as_uri() for source in (1, 5)]
+    assert sources_shown(page) == expected
+    assert texts(page, "#captions .score")[0] == f"{data['items'][IMAGES - 1][5][3][0]:.2f}"
+    assert find(page, "#captions .score.best").text == texts(page, "#captions .score")[0]
+    find(page, "#swap").click()
+    assert sources_shown(page) == expected[::-1]
+
+
+def test_all_pictures_zoom_and_move_together(page: Any) -> None:
+    open_viewer(page)
+    choose(page, "mode", "grid")
+    places = "return [...document.querySelectorAll('.pane img')].map(i => i.style.transform)"
+    assert len(page.execute_script(places)) == len(METHODS) + 2
+    before = page.execute_script(places)[0]
+    find(page, "#zoom-in").click()
+    zoomed = page.execute_script(places)
+    assert len(set(zoomed)) == 1 and zoomed[0] != before
+    drag(page, find(page, ".pane"), 30, 20)
+    moved = page.execute_script(places)
+    assert len(set(moved)) == 1 and moved[0] != zoomed[0]
+    find(page, "#zoom-fit").click()
+    assert page.execute_script(places)[0] == before
+    assert len(texts(page, "#stage figcaption")) == len(METHODS) + 2
+
+
+def test_zoom_keeps_the_point_under_the_pointer_and_100_percent_is_pixel_for_pixel(
+    page: Any,
+) -> None:
+    open_viewer(page)
+    find(page, "#zoom-one").click()
+    assert find(page, "#zoom").text == "100 %"
+    assert find(page, ".pane img").size == {"width": 96, "height": 96}
+    corner = (
+        "return [...document.querySelectorAll('.pane img')]"
+        ".map(i => i.getBoundingClientRect().left)"
+    )
+    left = page.execute_script(corner)[1]
+    page.execute_script(
+        "document.querySelector('.pane').dispatchEvent(new WheelEvent('wheel',"
+        " {deltaY: -1, clientX: arguments[0], clientY: 300, cancelable: true}))",
+        left,
+    )
+    assert find(page, "#zoom").text == "125 %"
+    assert page.execute_script(corner) == pytest.approx([left, left], abs=0.5)
+
+
+def test_the_viewer_is_used_by_keyboard_alone(page: Any) -> None:
+    page.execute_script("document.querySelector('#image-grid button').focus()")
+    press(page, "ENTER")
+    assert find(page, "#viewer-title").text == "07 · clean · 1 of 8"
+    press(page, "PAGE_DOWN")
+    assert find(page, "#viewer-title").text == "06 · clean · 2 of 8"
+    press(page, "PAGE_UP")
+    press(page, "PAGE_UP")
+    assert find(page, "#viewer-title").text == "07 · clean · 1 of 8"
+    page.execute_script("document.querySelector('.pane').focus()")
+    before = find(page, "#zoom").text
+    press(page, "+")
+    assert find(page, "#zoom").text != before
+    transform = "return document.querySelector('.pane img').style.transform"
+    placed = page.execute_script(transform)
+    press(page, "ARROW_RIGHT")
+    assert page.execute_script(transform) != placed
+    press(page, "0")
+    assert find(page, "#zoom").text == before
+    press(page, "ESCAPE")
+    assert not find(page, "#viewer").is_displayed()
+    focused = page.execute_script("return document.activeElement.textContent")
+    assert focused.startswith("07")
+
+
+def pixels(page: Any, pane: int = 0) -> np.ndarray:
+    """The (H, W, 3) pixels of a pane as the browser shows them, at a picture's own size."""
+    import base64
+    import io
+
+    page.execute_script("document.activeElement.blur()")
+    box = page.execute_script(
+        "const b = document.querySelectorAll('.pane img')[arguments[0]].getBoundingClientRect();"
+        "return [Math.round(b.x) + scrollX, Math.round(b.y) + scrollY, b.width, b.height]",
+        pane,
+    )
+    clip = {**dict(zip(("x", "y", "width", "height"), box, strict=True)), "scale": 1}
+    shot = page.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")).astype(
+        int
+    )
+
+
+def test_the_difference_is_that_of_the_pixels_times_the_factor(page: Any, report: Path) -> None:
+    open_viewer(page)
+    choose(page, "left", "1")
+    choose(page, "right", "3")
+    find(page, "#zoom-fit").click()
+    press(page, "d")
+    choose(page, "factor", "2")
+    find(page, "#zoom-one").click()
+    data = data_of(report)
+    a, b = (read_rgb(shown(report, data, IMAGES - 1, s)[0]).astype(int) for s in (1, 3))
+    expected = np.clip(2 * np.abs(a - b), 0, 255)
+    assert np.abs(pixels(page) - expected).max() <= 2
+
+
+def test_flicker_shows_one_picture_after_the_other(page: Any, report: Path) -> None:
+    open_viewer(page)
+    choose(page, "left", "1")
+    choose(page, "right", "2")
+    find(page, "#zoom-fit").click()
+    press(page, "f")
+    find(page, "#zoom-one").click()
+    data = data_of(report)
+    for source in (1, 2, 1):
+        wanted = read_rgb(shown(report, data, IMAGES - 1, source)[0]).astype(int)
+        assert np.abs(pixels(page) - wanted).max() <= 2
+        press(page, "f")
+
+
+def test_errors_stand_beside_one_another_and_the_shown_are_chosen(page: Any) -> None:
+    open_viewer(page)
+    press(page, "e")
+    assert texts(page, "#stage figcaption strong") == ["LR", *METHODS]
+    assert len(sources_shown(page)) == 2 * (len(METHODS) + 1)
+    page.execute_script("document.querySelector('#shown-list input').click()")
+    assert texts(page, "#stage figcaption strong") == list(METHODS)
+    press(page, "n")
+    assert texts(page, "#stage figcaption strong") == list(METHODS)
+    page.refresh()
+    waits(page, lambda: texts(page, "#stage figcaption strong") == list(METHODS))
+
+
+def test_zoom_is_kept_from_image_to_image_and_in_the_address(page: Any) -> None:
+    open_viewer(page)
+    find(page, "#zoom-one").click()
+    find(page, "#zoom-in").click()
+    press(page, "n")
+    assert find(page, "#zoom").text == "150 %"
+    waits(page, lambda: "zoom=1.5" in page.current_url and "image=06" in page.current_url)
+    transform = "return document.querySelector('.pane img').style.transform"
+    placed = page.execute_script(transform)
+    page.get(page.current_url.replace("image=06", "image=05"))
+    page.refresh()
+    waits(page, lambda: find(page, "#viewer").is_displayed())
+    assert find(page, "#viewer-title").text.startswith("05 ")
+    waits(page, lambda: page.execute_script(transform) == placed)
+
+
+def test_back_and_forward_walk_through_what_was_looked_at(page: Any) -> None:
+    choose(page, "image-dataset", "1")
+    waits(page, lambda: find(page, "#image-status").text)
+    open_viewer(page)
+    press(page, "n")
+    press(page, "g")
+    page.back()
+    waits(page, lambda: find(page, "#mode").get_property("value") == "slider")
+    page.back()
+    waits(page, lambda: find(page, "#viewer-title").text.startswith("07 · real"))
+    page.back()
+    waits(page, lambda: not find(page, "#viewer").is_displayed())
+    page.back()
+    waits(page, lambda: find(page, "#image-dataset").get_property("value") == "0")
+    page.forward()
+    page.forward()
+    waits(page, lambda: find(page, "#viewer-title").text.startswith("07 · real"))
+
+
+def test_a_link_opens_the_very_comparison(page: Any) -> None:
+    address = page.current_url + (
+        "#dataset=real&image=03&view=difference&left=HR&right=net&factor=16&zoom=2&x=20&y=30"
+        "&sort=psnr_y"
+    )
+    page.get("about:blank")
+    page.get(address)
+    waits(page, lambda: find(page, "#viewer").is_displayed())
+    assert find(page, "#viewer-title").text.startswith("03 · real")
+    chosen = {name: find(page, f"#{name}").get_property("value") for name in ("mode", "factor")}
+    assert chosen == {"mode": "difference", "factor": "16"}
+    assert find(page, "#zoom").text == "200 %"
+    centre = page.execute_script(
+        "return Viewer.stage.centre.map((c, i) => c * Viewer.stage.size[i])"
+    )
+    assert centre == pytest.approx([20, 30])
+    press(page, "ESCAPE")
+    assert methods_of_board(page) == list(reversed(METHODS))
+    waits(page, lambda: "image=" not in page.current_url and "sort=psnr_y" in page.current_url)
+
+
+def test_an_address_that_means_nothing_shows_the_page(page: Any, report: Path) -> None:
+    page.get("about:blank")
+    page.get(
+        (report / "index.html").as_uri()
+        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&x=a&without-methods=%25FF"
+    )
+    assert methods_of_board(page) == list(METHODS)
+    waits(page, lambda: texts(page, "#image-grid .name"))
+    assert not find(page, "#viewer").is_displayed()
+
+
+def test_the_lens_follows_the_pointer_in_every_pane(page: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    open_viewer(page)
+    press(page, "g")
+    press(page, "l")
+    ActionChains(page).move_to_element(find(page, ".pane")).perform()
+    assert len(texts(page, ".lens")) == len(METHODS) + 2
+    press(page, "l")
+    assert texts(page, ".lens") == []
+
+
+def test_the_key_map_names_what_the_keys_do(page: Any) -> None:
+    press(page, "?")
+    assert find(page, "#keys").is_displayed()
+    assert {"n", "PageDown", "f", "?"} <= set(texts(page, "#keys kbd"))
+    press(page, "ESCAPE")
+    assert not find(page, "#keys").is_displayed()
+
+
+def test_keys_leave_what_is_typed_alone(page: Any) -> None:
+    find(page, "#image-filter").send_keys("?")
+    assert not find(page, "#keys").is_displayed()
+    assert find(page, "#image-filter").get_property("value") == "?"
+
+
+def test_the_other_reports_are_parts_of_the_page(driver: Any, tmp_path: Path) -> None:
+    results = example(tmp_path / "in", images=6)
+    scores = results.scores[results.scores["dataset"] == "real"]
+    results = dataclasses.replace(
+        results, datasets=results.datasets[1:], scores=scores, pictures=results.pictures[6:]
+    )
+    written = page_report.render(results, tmp_path)
+    folder = tmp_path / "html"
+    assert {file for file in tmp_path.glob("html/**/*") if file.is_file()} == set(written)
+    assert (folder / "plots" / "real" / "ranks.pdf").is_file()
+    driver.get((folder / "index.html").as_uri())
+    assert "real · ranks · PDF" in texts(driver, "#plots figcaption")
+    assert len(texts(driver, "#panels img")) == len(list(folder.glob("panels/*/*.png"))) > 0
+    assert "95 % interval" in find(driver, "#statistics table").text
+    assert "No published value is known" in find(driver, "#published").text
+    assert "no <b>weights</b>" in find(driver, "#statistics").text
+    driver.execute_script(chromium.axe())
+    found = driver.execute_async_script("axe.run({preload: false}).then(arguments[0])")
+    assert [fault["id"] for fault in found["violations"]] == []
+    assert driver.get_log("browser") == []
+
+
+def test_theme_is_chosen_and_remembered(page: Any) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor"
+    assert page.execute_script(background) == "rgb(255, 255, 255)"
+    find(page, "#theme").click()
+    find(page, "#theme").click()
+    assert find(page, "#theme").text == "Theme: dark"
+    dark = page.execute_script(background)
+    page.refresh()
+    assert page.execute_script(background) == dark == "rgb(20, 23, 27)"
+    find(page, "#theme").click()
+    assert find(page, "#theme").text == "Theme: system"
+
+
+def in_window(page: Any, selector: str) -> bool:
+    return page.execute_script(
+        "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+        "return box.left >= 0 && box.top >= 0 && box.width > 0"
+        " && box.right <= innerWidth && box.bottom <= innerHeight",
+        selector,
+    )
+
+
+def phone(page: Any) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    page.refresh()
+
+
+def test_nothing_is_wider_than_a_phone(page: Any) -> None:
+    phone(page)
+    widths = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert page.execute_script(widths) == [360, 360]
+    open_viewer(page)
+    dialog = "const d = document.getElementById('viewer'); return [d.scrollWidth, d.clientWidth]"
+    for mode in MODES:
+        choose(page, "mode", mode)
+        scroll, client = page.execute_script(dialog)
+        assert scroll <= client
+        assert all(in_window(page, f"#{button}") for button in ("previous", "next", "close"))
+        assert all(
+            in_window(page, f"figure:nth-of-type({i + 1})")
+            for i in range(len(texts(page, "figure")))
+        )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("place", ["page", "table", "scatter", *MODES, "keys", "card", "phone"])
+def test_axe_finds_no_serious_fault(page: Any, theme: str, place: str) -> None:
+    script = chromium.axe()
+    if place == "phone":
+        phone(page)
+    page.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    if place in MODES:
+        open_viewer(page)
+        choose(page, "mode", place)
+    elif place in ("table", "scatter"):
+        choose(page, "image-display", place)
+        waits(page, lambda: texts(page, f"#image-{place} *"))
+    elif place == "keys":
+        press(page, "?")
+    elif place == "card":
+        find(page, "td button.interval").click()
+    page.execute_script(script)
+    found = page.execute_async_script("axe.run({preload: false}).then(arguments[0])")
+    faults = [
+        (fault["id"], fault["impact"], [node["html"] for node in fault["nodes"]][:3])
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical", "moderate")
+    ]
+    assert faults == []
+
+
+def test_hostile_names_run_nothing(driver: Any, tmp_path: Path) -> None:
+    item = ex.picture_set(tmp_path / "in", ex.HOSTILE, image=ex.HOSTILE[1], size=24)
+    item = dataclasses.replace(item, dataset=ex.HOSTILE[0])
+    render(ex.hostile(pictures=(item,)), tmp_path)
+    driver.get((tmp_path / "html" / "index.html").as_uri())
+    assert ex.HOSTILE[1] in texts(driver, "#image-grid .name")
+    find(driver, "#image-filter").send_keys("alert")
+    open_viewer(driver)
+    assert find(driver, "#viewer-title").text.startswith(ex.HOSTILE[1])
+    for source in range(len(ex.HOSTILE) + 2):
+        choose(driver, "right", str(source))
+    assert driver.get_log("browser") == []
+    assert (
+        driver.execute_script("return document.querySelectorAll('script:not([src])').length") == 0
+    )
+
+
+def test_a_report_without_pictures_or_scores_opens(driver: Any, tmp_path: Path) -> None:
+    results = ex.results({("d", "m", "", "fid"): 3.0}, [ex.FID])
+    sets = (PictureSet("d", "a", 4, None, None),)
+    render(dataclasses.replace(results, pictures=sets), tmp_path)
+    driver.get((tmp_path / "html" / "index.html").as_uri())
+    open_viewer(driver)
+    assert "no picture" in find(driver, "#stage").text
+    assert driver.get_log("browser") == []
