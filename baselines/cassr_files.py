@@ -9,6 +9,8 @@ from typing import Any
 
 import cassr
 from bench.base.errors import Unavailable
+from bench.base.text import printable
+from bench.methods.find import Entry, find
 from bench.remote import hub, weights
 
 CARRIED = Path(cassr.__file__).parent / "models"
@@ -16,20 +18,39 @@ _PATTERNS = ["*.json", "*.safetensors", "*.txt"]
 
 
 def fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a card's options stand for: the model's files by hash; empty when there is none."""
+    """What a card's options stand for: the model's files by hash, and all that its reference images
+    depend on where another method makes them; empty when there is none."""
     try:
-        return {"files": model_files(_found(options))}
+        found: dict[str, Any] = {"files": model_files(_found(options))}
+        if reference := _reference(options):
+            found["reference"] = reference.fingerprint()
     except Unavailable:
         return {}
+    return found
 
 
 def unavailable(options: Mapping[str, Any]) -> str:
     """Why a card with these options cannot run here; "" when it can."""
     try:
         _found(options)
+        reference = _reference(options)
     except Unavailable as error:
         return str(error)
-    return ""
+    reason = reference.unavailable() if reference else ""
+    return f"its reference images: {reason}" if reason else ""
+
+
+def _reference(options: Mapping[str, Any]) -> Entry | None:
+    """The method that makes the reference images; None where the model makes its own."""
+    if not (name := options.get("reference_method")):
+        return None
+    entry = find(name)
+    if entry.card.official or "reference_method" in entry.card.options:
+        raise Unavailable(
+            f"reference_method {printable(name)}: expected a method that takes one image after the "
+            "other and needs no reference, found another"
+        )
+    return entry
 
 
 def _found(options: Mapping[str, Any]) -> Path:

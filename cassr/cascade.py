@@ -87,7 +87,7 @@ class Cascade:
             raise ValueError("activation 'external': give the reference images as reference=")
         steps, guidance_scale = options.activation_steps, options.activation_guidance_scale
         stage = self.pipeline.activation_stage()
-        latents = self._sample(1, stage, batch, [batch.padded], steps, guidance_scale)
+        latents = self._sample(1, stage, batch, [batch.padded], batch.z_lr, steps, guidance_scale)
         return quantize(self.image(batch, latents))
 
     def guide(self, batch: Batch, reference: Tensor) -> Tensor:
@@ -100,8 +100,12 @@ class Cascade:
         height, width = batch.upscaled.shape[2:]
         resized = resize_bicubic(reference, (height, width))
         conditions = [batch.padded, pad_to_multiple(resized, self.pipeline.multiple)]
+        z_base = batch.z_lr
+        if self.pipeline.latent_space.residual:
+            with self.pipeline.resident(self.pipeline.vae):
+                z_base = self._codec().encode(conditions[-1])
         steps, guidance_scale = options.num_inference_steps, options.guidance_scale
-        return self._sample(2, stage, batch, conditions, steps, guidance_scale)
+        return self._sample(2, stage, batch, conditions, z_base, steps, guidance_scale)
 
     def image(self, batch: Batch, latents: Tensor) -> Tensor:
         """Decode, crop, correct colours: (B, c, h, w) -> (B, 3, *batch.size) in [0, 1]."""
@@ -123,10 +127,12 @@ class Cascade:
         stage: Any,
         batch: Batch,
         conditions: Sequence[Tensor],
+        z_base: Tensor,
         steps: int,
         guidance_scale: float,
     ) -> Tensor:
-        """Latents (B, c, h, w) float32 of what stage 1 or 2, by `number`, makes of conditions."""
+        """Latents (B, c, h, w) float32 of what stage 1 or 2, by `number`, makes of conditions;
+        z_base: those of the last one, see `LatentSpace`."""
         pipeline, options, z_lr = self.pipeline, self.options, batch.z_lr
         factor, (height, width) = vae_factor(pipeline.vae), z_lr.shape[2:]
         grid = Grid(height, width, options.tile // factor, options.tile_overlap // factor)
@@ -139,8 +145,8 @@ class Cascade:
                 self.tile_batch,
             )  # fmt: skip
             space = pipeline.latent_space
-            start = space.enter(z_lr, z_lr) if options.start == "lr" else None
-            return space.leave(self._denoise(number, predict, batch, start, steps), z_lr)
+            start = space.enter(z_lr, z_base) if options.start == "lr" else None
+            return space.leave(self._denoise(number, predict, batch, start, steps), z_base)
 
     def _denoise(
         self, number: int, predict: NoisePredictor, batch: Batch, start: Tensor | None, steps: int

@@ -20,7 +20,7 @@ FIXED_PROMPTS = ("", GENERAL_DESCRIPTION, NEGATIVE_PROMPT)
 
 ActivationKind = Literal["scedit", "controlnet", "lr", "external"]
 LossKind = Literal["noise", "image"]
-LatentTarget = Literal["image", "residual"]
+LatentTarget = Literal["image", "stage_residual"]
 ACTIVATIONS: tuple[ActivationKind, ...] = get_args(ActivationKind)
 LEAST = {
     **dict.fromkeys(("num_inference_steps", "activation_steps", "tile", "vae_tile"), 1),
@@ -28,7 +28,7 @@ LEAST = {
     **dict.fromkeys(("batch_size", "steps", "accumulation", "crop", "scale"), 1),
 }
 """The smallest value of an option that is an integer."""
-SHARES = ("prompt_dropout", "degraded_share", "first_step_share", "decay")
+SHARES = ("reference_share", "prompt_dropout", "degraded_share", "first_step_share", "decay")
 
 
 def _settle(options: Any) -> None:
@@ -161,6 +161,8 @@ class TrainingSettings(PairSettings):
     degraded_share: float = 0.0
     first_step_share: float = 0.0
     unit_hints: bool = False
+    reference_share: float = 0.0
+    train_decoder: bool = False
     gradient_weight: float = 1.0
     amplitude_weight: float = 1.0
     grid_weight: float = 0.0
@@ -191,9 +193,9 @@ class Preset:
         hint_channels: of the ControlNet's condition embedding, one down-sampling less than entries.
         pre_channels, pre_strides: of the CSC-Tuners' hint encoder.
         prompt_tokens: length of a prompt's embedding.
-        latent_target: what the network generates: the "image" latent z_HR, or the "residual"
-            (z_HR - z_LR) / latent_sigma.
-        latent_sigma: typical size of z_HR - z_LR; 1 for "image".
+        latent_target: what a network generates: the "image" latent z_HR, or the "stage_residual"
+            (z_HR - z_base) / latent_sigma, see `cassr.sampling.loop.LatentSpace`.
+        latent_sigma: typical size of z_HR - z_base; 1 for "image".
         dense_kernel: kernel size of the CSC-Tuners' dense hints, 1 or 3.
         training: settings by "stage-loss" or stage; other stages have those of "".
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
@@ -26,7 +26,7 @@ from cassr.adapters import PARTS, Adapted
 from cassr.attention import MultipleAttention
 from cassr.base.model_card import CUSTOM_PIPELINE, CUSTOM_PIPELINE_CODE, write_card
 from cassr.cascade import Cascade
-from cassr.config import ACTIVATIONS, SamplingOptions
+from cassr.config import ACTIVATIONS, LatentTarget, SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.placement import Placement
 from cassr.prompts import Captioner, PromptEmbeddings, encode_prompt, encode_texts
@@ -133,7 +133,11 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
 
     @property
     def latent_space(self) -> LatentSpace:
-        return LatentSpace(self.config["latent_target"] == "residual", self.config["latent_sigma"])
+        target, sigma = self.config["latent_target"], self.config["latent_sigma"]
+        if target not in get_args(LatentTarget):
+            expected = ", ".join(get_args(LatentTarget))
+            raise ValueError(f"latent_target={target!r}: expected one of {expected}")
+        return LatentSpace(target == "stage_residual", sigma)
 
     def guidance_stage(self, multiple_attention: bool = True) -> Guidance:
         """Stage 2 as one module, for training or for a forward pass of its own."""

@@ -100,6 +100,18 @@ def test_a_card_can_be_judged_without_loading(model: str, clean_home: Path):
     assert found["files"] == CasSR(model).files
 
 
+def test_another_methods_weights_are_part_of_what_is_known(model: str, clean_home: Path):
+    options = {"model": model, "reference_method": "realesrgan-x4plus"}
+    found = cassr_files.fingerprint(options)["reference"]
+    assert found == find("realesrgan-x4plus").fingerprint() and found["weights"]
+    assert "reference" not in cassr_files.fingerprint({"model": model})
+    absent = cassr_files.unavailable({"model": model, "reference_method": "hat"})
+    assert absent == f"its reference images: {find('hat').unavailable()}"
+    circle = {"model": model, "reference_method": "cassr-mini-realesrgan"}
+    assert "needs no reference, found another" in cassr_files.unavailable(circle)
+    assert cassr_files.fingerprint(circle) == {}
+
+
 def test_a_retrained_model_under_the_same_name_is_another_method(model: str, clean_home: Path):
     card = find("cassr").card
     entry = Entry("cassr", card.model_copy(update={"options": {"model": model}}))

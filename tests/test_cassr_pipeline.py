@@ -16,7 +16,14 @@ from cassr.build import build_pipeline
 from cassr.config import FIXED_PROMPTS, MINI, PRESETS, SamplingOptions, get_preset
 from cassr.pipeline import CasSRPipeline
 from cassr.prompts import PromptEmbeddings, with_caption
-from cassr.sampling.loop import LatentSpace, initial_latents, stage_generators, training_target
+from cassr.sampling.images import upscale_bicubic
+from cassr.sampling.loop import (
+    LatentCodec,
+    LatentSpace,
+    initial_latents,
+    stage_generators,
+    training_target,
+)
 
 
 def awaken(pipeline: CasSRPipeline) -> CasSRPipeline:
@@ -353,6 +360,36 @@ def test_residual_latents_round_trip():
     assert torch.equal(LatentSpace().enter(z, z_lr), z)
 
 
+def test_a_stage_samples_what_its_last_condition_image_lacks(monkeypatch):
+    """A network that says nothing at the end of the noise gives that image back, and the initial
+    noise of stage 2 holds what the LR latent differs by from the reference's (section 4.1)."""
+    pipeline = awaken(build_pipeline("mini"))
+    starts = []
+
+    def say_nothing(self, number, predict, batch, start, steps):
+        starts.append(start)
+        return torch.zeros_like(batch.z_lr)
+
+    monkeypatch.setattr("cassr.cascade.Cascade._denoise", say_nothing)
+    image, reference = photo(16, 16), photo(64, 64, seed=1)
+    found = run(pipeline, image, reference=reference, color_correction="none")
+    codec = LatentCodec.untiled(pipeline.vae, reference[None])
+    z_reference = codec.encode(reference[None])
+    torch.testing.assert_close(found, codec.decode(z_reference).clamp(0, 1), atol=1e-5, rtol=0)
+    z_lr = codec.encode(upscale_bicubic(image[None], 4))
+    sigma = pipeline.config["latent_sigma"]
+    torch.testing.assert_close(starts[-1], (z_lr - z_reference) / sigma, atol=1e-4, rtol=0)
+    run(pipeline, image)
+    assert not starts[-2].any() and starts[-1].any()
+
+
+def test_an_unknown_kind_of_latents_is_refused():
+    pipeline = build_pipeline("mini")
+    pipeline.register_to_config(latent_target="residual")
+    with pytest.raises(ValueError, match="latent_target='residual': expected one of image, stage"):
+        run(pipeline, photo(4, 4))
+
+
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_training_target_is_what_the_scheduler_inverts(kind):
     scheduler = diffusers.DDPMScheduler(prediction_type=kind, clip_sample=False)
@@ -389,7 +426,7 @@ def test_captions_choose_the_embedding():
 
 def test_presets():
     assert get_preset("sd15").training_for("guidance").learning_rate == 5e-4
-    assert (MINI.latent_target, MINI.sampling.num_inference_steps) == ("residual", 1)
+    assert (MINI.latent_target, MINI.sampling.num_inference_steps) == ("stage_residual", 1)
     with pytest.raises(ValueError, match="expected one of sd15, mini"):
         get_preset("sd21")
     parts = build_pipeline("mini").components.values()

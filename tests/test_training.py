@@ -298,6 +298,35 @@ class TestObjectives:
         ) == (stage == "prior")
         assert any(p.grad is not None for p in objective.trained().values())
 
+    def test_guidance_may_aim_at_its_reference_and_train_the_decoder(self) -> None:
+        settings = TrainingSettings(loss="image", crop=32, reference_share=1.0, train_decoder=True)
+        fresh = start_of("guidance")
+        objective = build_objective("guidance", fresh, settings)
+        assert {n for n in objective.trained() if n.startswith("decoder.")}
+        batch = batch_of()
+        batch["reference"] = batch["hr"].flip(2)
+        aimed = objective(batch)["l1"]
+        turned = objective(batch | {"hr": batch["reference"]})["l1"]
+        assert torch.equal(aimed, turned)
+        objective(batch)["loss"].backward()
+        decoder = [p.grad for n, p in objective.trained().items() if n.startswith("decoder.")]
+        assert all(gradient is not None for gradient in decoder)
+        assert all(p.grad is None for p in fresh.unet.parameters())
+
+    def test_what_a_stage_learns_is_what_its_last_condition_image_lacks(self) -> None:
+        fresh = build_pipeline("mini")
+        guidance = build_objective("guidance", fresh, SETTINGS)
+        activation = build_objective("activation", fresh, SETTINGS)
+        batch = batch_of()
+        batch["reference"] = batch["hr"]
+        upscaled = upscale_bicubic(batch["lr"], 4)
+        for objective, base in ((guidance, batch["hr"]), (activation, upscaled)):
+            assert isinstance(objective, StageObjective)
+            latents = objective._latents(batch, objective.images(batch, upscaled))
+            expected = LatentCodec.untiled(fresh.vae, base).encode(base)
+            assert torch.equal(latents.base, expected)
+            assert torch.equal(latents.lr, LatentCodec.untiled(fresh.vae, base).encode(upscaled))
+
 
 class TestLosses:
     def test_equal_images_lose_nothing(self) -> None:
@@ -320,6 +349,14 @@ class TestLosses:
         assert grid_difference(grid, a, 4) == pytest.approx(0.1 * 2 * 15 / 256, rel=1e-4)
         assert grid_difference(a + 0.1, a, 4) < 1e-6  # brightness is no grid
         assert grid_difference(a, b, 4) < 0.02
+
+    def test_the_right_grid_is_the_photographs(self) -> None:
+        photograph = torch.rand(2, 3, 32, 32)
+        target = photograph.clone()
+        target[:, :, ::4, ::4] += 0.1
+        weights = (0.0, 0.0, 1.0)
+        parts = image_loss(target, target, *weights, period=4, photograph=photograph)
+        assert parts["loss"] == pytest.approx(0.1 * 2 * 15 / 256, rel=1e-4)
 
 
 class TestCritic:

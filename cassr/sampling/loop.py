@@ -175,23 +175,24 @@ def execution_device(module: Any) -> torch.device:
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """What is sampled: image latents, or what they differ by from those of the LR image.
+    """What is sampled: image latents, or what they differ by from those of a stage's last condition
+    image, z_base: the LR image in stage 1, the reference image in stage 2.
 
     Attributes:
-        residual: sample y = (z_HR - z_LR) / sigma instead of z_HR.
-        sigma: typical size of z_HR - z_LR.
+        residual: sample y = (z_HR - z_base) / sigma instead of z_HR.
+        sigma: typical size of z_HR - z_base.
     """
 
     residual: bool = False
     sigma: float = 1.0
 
-    def enter(self, z: Tensor, z_lr: Tensor) -> Tensor:
+    def enter(self, z: Tensor, z_base: Tensor) -> Tensor:
         """z (z_HR in training, z_LR where sampling starts) in the sampled space: (B, c, h, w)."""
-        return (z - z_lr) / self.sigma if self.residual else z
+        return (z - z_base) / self.sigma if self.residual else z
 
-    def leave(self, y: Tensor, z_lr: Tensor) -> Tensor:
-        """Inverse of `enter`: y, z_lr (B, c, h, w) -> (B, c, h, w)."""
-        return y * self.sigma + z_lr if self.residual else y
+    def leave(self, y: Tensor, z_base: Tensor) -> Tensor:
+        """Inverse of `enter`: y, z_base (B, c, h, w) -> (B, c, h, w)."""
+        return y * self.sigma + z_base if self.residual else y
 
 
 def noised(scheduler: Scheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -59,6 +59,7 @@ def image_loss(
     amplitude: float,
     grid: float = 0.0,
     period: int = 1,
+    photograph: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Weighted sum and its parts.
 
@@ -66,6 +67,7 @@ def image_loss(
         image, target: (B, 3, H, W) in [0, 1]; the image not clamped.
         gradient, amplitude, grid: weights beside 1 of the L1 distance.
         period: of the grid, pixels.
+        photograph: (B, 3, H, W), whose pattern is right; None: the target's is.
 
     Returns "loss" to be minimised; "l1", "gradient", "amplitude" and, where it has a weight, "grid"
     as they are, before weighting.
@@ -77,6 +79,6 @@ def image_loss(
     }
     loss = parts["l1"] + gradient * parts["gradient"] + amplitude * parts["amplitude"]
     if grid:
-        parts["grid"] = grid_difference(image, target, period)
+        parts["grid"] = grid_difference(image, target if photograph is None else photograph, period)
         loss = loss + grid * parts["grid"]
     return {"loss": loss} | {name: part.detach() for name, part in parts.items()}

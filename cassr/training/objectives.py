@@ -100,6 +100,15 @@ class Draws(NamedTuple):
     chance: Tensor
 
 
+class Latents(NamedTuple):
+    """Of HR, upscaled LR and a stage's last condition image (B, c, h, w); the image loss makes no
+    use of the first."""
+
+    hr: Tensor
+    lr: Tensor
+    base: Tensor
+
+
 class StageObjective(Objective):
     """Eq. 3 on a network that predicts noise, or the image that one step of sampling makes.
 
@@ -157,11 +166,11 @@ class StageObjective(Objective):
     def forward(self, batch: Batch) -> Losses:
         upscaled = upscale_bicubic(batch["lr"], scale_of(batch))
         images = self.images(batch, upscaled)
-        z_hr, z_lr = self._latents(batch, images[0])
-        draws = self._draw(batch["seed"], z_hr)
+        latents = self._latents(batch, images)
+        draws = self._draw(batch["seed"], latents.hr)
         if self.settings.loss == "image":
-            return self._image_loss(batch["hr"], z_lr, draws, images)
-        return self._noise_loss(z_hr, z_lr, draws, images)
+            return self._image_loss(batch["hr"], latents, draws, images)
+        return self._noise_loss(latents, draws, images)
 
     def images(self, batch: Batch, upscaled: Tensor) -> list[Tensor]:
         """What the network is given, from upscaled LR images; each (B, 3, H, W) in [0, 1]."""
@@ -170,34 +179,34 @@ class StageObjective(Objective):
             batch = batch | {"reference": made}
         return [upscaled if name == "lr" else batch[name] for name in self.conditions]
 
-    def _noise_loss(
-        self, z_hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
-    ) -> Losses:
+    def _noise_loss(self, z: Latents, draws: Draws, images: Sequence[Tensor]) -> Losses:
         """Eq. 3: || eps - eps_theta(z_t, z_r, z_lr, t, c) ||^2."""
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         prompt, degraded = self._prompts(draws.chance)
-        clean = space.enter(torch.where(degraded.view(-1, 1, 1, 1), z_lr, z_hr), z_lr)
+        clean = space.enter(torch.where(degraded.view(-1, 1, 1, 1), z.lr, z.hr), z.base)
         z_t = noised(scheduler, clean, draws.noise, draws.t)
         target = training_target(scheduler, clean, draws.noise, draws.t)
         loss = F.mse_loss(self.predict(z_t, draws.t, prompt, images).float(), target)
         return {"loss": loss}
 
     def _image_loss(
-        self, hr: Tensor, z_lr: Tensor, draws: Draws, images: Sequence[Tensor]
+        self, hr: Tensor, latents: Latents, draws: Draws, images: Sequence[Tensor]
     ) -> Losses:
         """The first step of sampling, straight to an image."""
         space, scheduler = self.pipeline.latent_space, self.pipeline.scheduler
         t = torch.full_like(draws.t, self._first_step())
-        z_t = noised(scheduler, space.enter(z_lr, z_lr), draws.noise, t)
+        z_t = noised(scheduler, space.enter(latents.lr, latents.base), draws.noise, t)
         prompt, degraded = self._prompts(draws.chance)
         prediction = self.predict(z_t, t, prompt, images)
-        z = space.leave(predicted_clean(scheduler, z_t, t, prediction), z_lr)
+        z = space.leave(predicted_clean(scheduler, z_t, t, prediction), latents.base)
         vae = self.pipeline.vae
         image = ((vae.decode(unscaled(vae, z)).sample + 1) / 2).float()
         settings, worse = self.settings, degraded.view(-1, 1, 1, 1)
-        target = torch.where(worse, images[0], hr)
+        photograph = torch.where(worse, images[0], hr)
+        target = torch.lerp(photograph, images[-1], settings.reference_share)
         weights = (settings.gradient_weight, settings.amplitude_weight, settings.grid_weight)
-        losses = image_loss(image, target, *weights, period=hr.shape[3] // z.shape[3])
+        period = hr.shape[3] // z.shape[3]
+        losses = image_loss(image, target, *weights, period=period, photograph=photograph)
         if self.critic is None:
             return losses
         # What is to look degraded takes no part: there both sides are given the photograph.
@@ -215,14 +224,16 @@ class StageObjective(Objective):
         return self.network(z_t, t, prompt, images[0], images[1], described)
 
     @torch.no_grad()
-    def _latents(self, batch: Batch, upscaled: Tensor) -> tuple[Tensor, Tensor]:
+    def _latents(self, batch: Batch, images: Sequence[Tensor]) -> Latents:
+        codec = LatentCodec.untiled(self.pipeline.vae, images[0])
+        z_lr = batch["z_lr"] if "z_lr" in batch else codec.encode(images[0])
+        z_base = z_lr
+        if self.pipeline.latent_space.residual and "reference" in self.conditions:
+            z_base = codec.encode(images[-1])
         if "z_hr" in batch:
-            return batch["z_hr"], batch["z_lr"]
-        codec = LatentCodec.untiled(self.pipeline.vae, upscaled)
-        z_lr = codec.encode(upscaled)
-        if self.settings.loss == "image":
-            return z_lr, z_lr
-        return codec.encode(batch["hr"]), z_lr
+            return Latents(batch["z_hr"], z_lr, z_base)
+        z_hr = z_lr if self.settings.loss == "image" else codec.encode(batch["hr"])
+        return Latents(z_hr, z_lr, z_base)
 
     def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
         steps = self.pipeline.scheduler.config["num_train_timesteps"]

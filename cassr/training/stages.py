@@ -61,7 +61,8 @@ def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objectiv
 def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     network, kept = pipeline.guidance_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
-    return StageObjective(pipeline, kept, network, ("lr", "reference"))
+    decoder = pipeline.vae.decoder.requires_grad_(True) if settings.train_decoder else None
+    return StageObjective(pipeline, kept, network, ("lr", "reference"), decoder=decoder)
 
 
 def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:

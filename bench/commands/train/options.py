@@ -68,6 +68,10 @@ class Settings:
     degraded_share: float | None = option(
         "Prior: share that stays degraded, as CFG's negative.", min=0, max=1
     )
+    reference_share: float | None = option(
+        "Guidance, image loss: share of the reference in what is aimed at.", min=0, max=1
+    )
+    train_decoder: bool = option("Guidance, image loss: the VAE's decoder too.", default=False)
     gradient_weight: float | None = option("Of the image loss.", min=0)
     amplitude_weight: float | None = option("Of the image loss.", min=0)
     grid_weight: float | None = option("Of the image loss: against patterns.", min=0)

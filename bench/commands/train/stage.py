@@ -101,7 +101,8 @@ class TrainingCommand:
         defaults = get_preset(self.source.preset).training_for(self.stage, self.settings.loss)
         given: dict[str, Any] = asdict(self.settings) | {"loss": None}
         given["degradations"] = tuple(o.names("--degradation", given.pop("degradation"))) or None
-        given["gradient_checkpointing"] = given["gradient_checkpointing"] or None
+        for switch in ("train_decoder", "gradient_checkpointing"):
+            given[switch] = given[switch] or None
         try:
             return replace(defaults, **{k: v for k, v in given.items() if v is not None})
         except ValueError as error:
