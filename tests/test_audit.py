@@ -516,8 +516,10 @@ def test_exit_codes_and_json(cli: Cli, tmp_path: Path) -> None:
     missing = cli("audit", "nothing.csv")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
-    alone = cli("audit", "--claims", "x.toml")
-    assert alone.returncode == 2
+    for word in ("--claims=x.toml", "--metric=PSNR=lower", "--without=A", "--block"):
+        alone = cli("audit", word)
+        assert alone.returncode == 2
+        assert f"error: {word.partition('=')[0]}: expected with FILE" in alone.stderr
 
 
 def test_output_fits_80_columns_and_shows_both_places(cli: Cli) -> None:
@@ -658,6 +660,27 @@ def test_tables_and_files_that_are_not_read_are_named(tmp_path: Path) -> None:
         r"\input of rows is not followed",
         "a heading and a first column of names are needed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (r"\begin{tabular}{lc M & PSNR \\ A & 24 \\ \end{tabular}", "a { has no matching }"),
+        (r"\begin{tabular}{lc} M & PSNR \\ A & \textbf{24 \\ \end{tabular}", "a { has no match"),
+        (r"\begin{tabular}{lc} M & PSNR \\ A & 24 \\", r"it has no \end{tabular}"),
+    ],
+)
+def test_a_damaged_table_costs_none_of_the_others(
+    tmp_path: Path, damaged: str, reason: str
+) -> None:
+    table = r"\newcommand{\mine}{x \begin{tabular}{lc} Method & PSNR \\ B & 25 \\ \end{tabular}"
+    captioned = rf"\begin{{table}} \caption{{Best in bold {table} \end{{table}}"
+    found, audited = judged(tmp_path, f"{captioned}\n{damaged}")
+    assert found == {"B PSNR": "25"}
+    (cell,) = audited.unread
+    assert cell.reason.startswith(r"line 2: this \begin{tabular} is not read: " + reason)
+    with pytest.raises(DataError, match=r"t\.tex: line 1: this .* is not read"):
+        read(tmp_path, damaged)
 
 
 @pytest.mark.parametrize("content", ["Method,PSNR,SSIM\nA,27,45,0.8\n", "a\n"])

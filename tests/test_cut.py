@@ -100,6 +100,9 @@ def test_command(folder: Path, tmp_path: Path, cli: Cli) -> None:
     assert done.returncode == 0
     assert done.stdout == f"{tmp_path / 'crops'}: 3 cut, 17 crops, 1 skipped\n"
     assert "skipped" in done.stderr and "cut 4/4" in done.stderr
+    nameless = cli("cut", "hf:", "--out", tmp_path / "none")
+    assert nameless.returncode == 2
+    assert nameless.stderr == "error: hf:: expected hf:NAME of a dataset, found no name\n"
     refused = cli("cut", folder, "--out", folder)
     assert refused.returncode == 2
     assert "found other files" in refused.stderr

@@ -235,6 +235,36 @@ def test_each_kind_allows_what_it_says(
     assert state(policy, measured(psnr()), measured(psnr(shift)))["psnr"].state == expected
 
 
+@pytest.mark.parametrize("tolerance", [{"kind": "absolute"}, {"kind": "statistical"}])
+@pytest.mark.parametrize(("worse_by", "expected"), [(0.5, "pass"), (0.75, "fail")])
+def test_as_much_as_is_allowed_is_allowed(
+    tolerance: dict[str, object], worse_by: float, expected: str
+) -> None:
+    rule = ScopedTolerance(metric="psnr", amount=0.5, **tolerance)  # type: ignore[arg-type]
+    before, after = (
+        measured({"psnr": {image: mean + i for i, image in enumerate(IDS)}})
+        for mean in (8.0, 8.0 - worse_by)
+    )
+    assert state(Policy(tolerances=[rule]), before, after)["psnr"].state == expected
+    floors = [Floor(metric="psnr", value=27.0), Floor(metric="fid", value=30.0)]  # both reached
+    policy = Policy(tolerance=Tolerance(kind="absolute", amount=1), floors=floors)
+    found = state(policy, before, after)
+    assert found["fid"].state == "pass" and found["psnr"].state == expected
+
+
+def test_reasons_count_the_images_that_are_missing_and_the_photographs_of_the_rest() -> None:
+    rule = ScopedTolerance(metric="psnr", kind="statistical")
+    groups = {"d": {image: f"photograph {i // 4}" for i, image in enumerate(IDS)}}
+    before = measured(psnr(), groups=groups)
+    (row,) = judge(
+        Reference(measured=before, tolerances=[rule]), measured(psnr(-1.0), groups=groups), {}
+    ).failed
+    assert row.reason.startswith("mean worse by 1.0000 over 40 images of 10 photographs (paired")
+    part = measured({"psnr": {i: psnr()["psnr"][i] for i in IDS[4:]}})
+    (row,) = judge(Reference(measured=measured(psnr())), part, {}).failed
+    assert row.reason == "4 of 40 images have no score, 0 allowed: i0, i1, i2, …"
+
+
 def test_statistics_tell_noise_from_loss() -> None:
     policy = Policy(tolerances=[ScopedTolerance(metric="psnr", kind="statistical")])
     centred = NOISE[1] - NOISE[1].mean()
@@ -338,6 +368,7 @@ def test_what_cannot_run_here_is_no_regression_and_another_method_only_a_note() 
     retrained = measured(psnr(), methods={"m": MethodPrint(typed="m", sha256="3" * 64)})
     verdict = judge(reference, retrained, {})
     assert verdict.exit_code == 0 and "method m is another" in verdict.notes[0]
+    assert judge(reference, measured(psnr()), {}).notes == ()
 
 
 def hollow(change: Callable[[Any], object]) -> Measured:
@@ -481,6 +512,37 @@ def test_values_that_only_look_like_numbers_are_refused(
     with pytest.raises(CardError) as error:
         read_reference(path)
     assert f"field '{field}'" in str(error.value)
+
+
+def test_the_terminal_shows_rows_with_their_reasons_and_counts_what_it_leaves_out() -> None:
+    good = Judged("d", "bicubic", "psnr", "pass", "", 25.0, 25.0, 3)
+    bad = Judged("d", "nearest", "psnr", "fail", "worse; below the floor", 25.0, None, 3)
+    assert gate_output.terminal(GateVerdict((good, bad))) == [
+        "      dataset  method   metric  reference  now",
+        "pass  d        bicubic  psnr    25         25",
+        "fail  d        nearest  psnr    25         none",
+        "      worse",
+        "      below the floor",
+        "Gate failed: 1 of 2 scores beyond tolerance",
+    ]
+    many = gate_output.terminal(GateVerdict((*[good] * gate_output.MAX_ROWS, bad)))
+    assert [line[:4] for line in many if "psnr" in line] == ["fail"]
+    assert many[-2] == f"{gate_output.MAX_ROWS} more rows are not shown; --json has all"
+    all_of_them = gate_output.terminal(GateVerdict((good,) * gate_output.MAX_ROWS))
+    assert all_of_them[-1] == "Gate passed: 60 of 60 scores within tolerance"
+    assert len(all_of_them) == gate_output.MAX_ROWS + 2
+
+
+@pytest.mark.parametrize(
+    ("problems", "expected"),
+    [
+        (["a: the reference holds no score"] * 2, "the reference holds no score to judge by; wr"),
+        (["a: the reference holds no score", "seed: 0"], "what was measured is not what the"),
+    ],
+)
+def test_the_last_line_says_why_nothing_could_be_judged(problems: list[str], expected: str) -> None:
+    last = gate_output.headline(GateVerdict((), tuple(problems)))
+    assert last.startswith(f"Gate could not judge: {expected}")
 
 
 def test_outputs_show_hostile_names_as_text() -> None:

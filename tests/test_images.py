@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import Cli
 from pictures import hostile_files, photo
 from PIL import Image
 
@@ -28,6 +29,18 @@ def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Pat
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"absent\.png: does not exist"):
         images.read_rgb(tmp_path / "absent.png")
+
+
+def test_damaged_exif_costs_nothing_and_is_not_spoken_of(cli: Cli, tmp_path: Path) -> None:
+    cut = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"
+    Image.fromarray(photo(32, 32)).save(tmp_path / "a.jpg", exif=cut)
+    for words in (
+        ("upscale", "--method", "bicubic", "--input", tmp_path / "a.jpg", "--output", "big"),
+        ("cut", tmp_path / "a.jpg", "--out", "crops", "--side", 16, "--workers", 0),
+    ):
+        done = cli(*words)
+        assert done.returncode == 0
+        assert "Warning" not in done.stderr and "EXIF" not in done.stderr
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "LA", "P", "1"])

@@ -13,7 +13,7 @@ from PIL import Image
 
 import bench
 from bench.base.errors import BenchError
-from bench.files.names import matched
+from bench.files.names import matched, without_partner
 
 
 def _match(files: str, wanted: str, pattern: str = "") -> dict[str, str]:
@@ -45,6 +45,9 @@ def test_one_affix_that_all_share_is_found(files: str, wanted: str) -> None:
         ("baby_x4 bird_x2", "baby bird"),  # not shared
         ("baby_x4 bird_x4 else_x4", "baby bird head"),  # one is of none
         ("img10", "img1 img2"),  # another number
+        ("img123", "23"),
+        ("123img", "12"),
+        ("a_x_b a_y_c", "x"),  # the other file has only half of it
         ("1_1", "1"),  # two affixes
         ("cat", "dog"),
     ],
@@ -59,6 +62,14 @@ def test_exact_names_come_first_and_a_pattern_is_taken_at_its_word() -> None:
     assert _match("a_x4", "a", "{stem}_x2") == {}
     with pytest.raises(BenchError, match=r"'_x4': expected how files are named, with \{stem\}"):
         _match("a", "a", "_x4")
+
+
+def test_a_name_that_differs_by_case_alone_is_pointed_out() -> None:
+    told = [
+        without_partner(Path(name), ["a", "Bird"], Path("hr")) for name in ("bird.png", "c.png")
+    ]
+    bare = "has no partner in hr"
+    assert told == [f"{bare}; 'Bird' there differs in upper and lower case", bare]
 
 
 def test_accents_in_either_form_are_one_name() -> None:

@@ -24,7 +24,7 @@ from conftest import Cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
-from bench.base.errors import DataError, SetAside, Unavailable
+from bench.base.errors import BenchError, DataError, SetAside, Unavailable
 from bench.base.progress import Progress
 from bench.files import images
 from bench.files.record_log import sealed
@@ -310,6 +310,15 @@ def test_a_folder_with_an_at_sign_in_its_name_is_that_folder(tmp_path: Path) -> 
     Image.fromarray(photo(8, 8)).save(tmp_path / "out@2x" / "a.png")
     assert find_method(f"folder:{tmp_path / 'out@2x'}").card.title == "out@2x"
     assert find_method(f"folder:{tmp_path / 'out@2x'}@Mine").card.title == "Mine"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "\udcff"])
+def test_a_name_behind_the_at_sign_that_no_table_can_have_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    Image.fromarray(photo(8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(BenchError, match=r"expected a name of 1 to 200 characters of Unic"):
+        find_method(f"folder:{tmp_path}@{name}")
 
 
 @pytest.mark.usefixtures("quick_sets")
@@ -776,7 +785,7 @@ def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
 def test_store_that_cannot_be_used_is_named(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli(*SMALL, "--store", tmp_path / "file" / "store")
-    assert done.returncode == 2 and "cannot be made" in done.stderr
+    assert done.returncode == 2 and "store.json: cannot be written (not a dir" in done.stderr
 
 
 def test_a_name_that_is_not_unicode_is_refused_and_the_others_go_on(

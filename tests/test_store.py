@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -27,6 +28,7 @@ from pictures import photo, put
 
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
+from bench.base.hashing import is_same_file
 from bench.base.records import part_of, write_atomic
 from bench.base.text import slug
 from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
@@ -198,7 +200,9 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
     path.write_bytes(line.replace(b"30.5", b"31.5"))
     with pytest.warns(SetAside, match=r"line 1 is set aside \(its checksum does not fit\)"):
         assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
-    assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None  # a warning is an error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
     (kept,) = path.parent.glob("set-aside/*")
     assert kept.read_bytes() == line.replace(b"30.5", b"31.5")
 
@@ -253,7 +257,7 @@ def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path)
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_of_peoples_files_only_a_change_in_secret_is_damage(tmp_path: Path, ours: bool) -> None:
-    folder = tmp_path / "datasets" / "d-1"
+    folder = tmp_path / "datasets" / f"d-{1:012}"
     image = (folder if ours else tmp_path / "photos") / "0.png"
     images.write_png(image, photo(8, 8))
     entry = {"id": "0", "lr": file_entry(image, photo(8, 8)), "hr": None}
@@ -393,6 +397,7 @@ def test_taking_over_may_be_killed_at_any_file(
     assert {n: d for n, d in now.items() if "uses" not in n and "manifest" not in n} == {
         n: d for n, d in expected.items() if "uses" not in n and "manifest" not in n
     }
+    assert all(part.used for part in upkeep.parts(store)), "nobody knows who needs it: all is kept"
     before = files_of(store)
     to_layout_2(store)
     assert files_of(store) == before, "done twice it changes nothing"
@@ -418,6 +423,18 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_stays(
     leftovers.sweep.cache_clear()
     write_atomic(tmp_path / "b", "x")
     assert {path.name for path in tmp_path.iterdir()} == left - {foreign} | {"b"}
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="processes do not wait to be asked for")
+def test_a_killed_process_that_nobody_asks_for_is_dead() -> None:
+    """So it stays in a container whose first process is a program."""
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = re.sub(r"-\d+-", f"-{killed.pid}-", leftovers.temporary(Path("/"), "part").name)
+    assert not leftovers.is_abandoned(Path(name))
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert leftovers.is_abandoned(Path(name))
+    killed.wait()
 
 
 def test_scratch_of_dead_processes_is_removed_and_that_of_other_machines_stays(
@@ -472,6 +489,60 @@ def test_prune_frees_what_no_last_use_names_and_says_so_before(
     assert set(sizes("prune", "--older-than", "2w", "--dry-run")) >= {"quick-bicubic", "d"}
 
 
+def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -> None:
+    """As in a project's folder that --store names."""
+    (ours := Store(tmp_path).images("mine", {}, "d")).close()
+    put(ours)
+    damaged = ours.folder / "a.npy.damaged"
+    names = ("datasets/DIV2K/manifest.json", "datasets/DIV2K/a.damaged", "images/cats/a/b.png",
+             "scores/mine/a.jsonl", "features/mine/a.npy", "set-aside/a", "b.damaged",
+             "mine/.part-download")  # fmt: skip
+    for path in (damaged, *(tmp_path / name for name in names)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"{}\n")
+    older(tmp_path, DAY_AND_MORE)
+    before = files_of(tmp_path)
+    assert check(tmp_path) == []
+    assert [part.name for part in upkeep.parts(tmp_path)] == [
+        ours.folder.relative_to(tmp_path).as_posix()
+    ]
+    assert set(upkeep.spare(tmp_path)) == {ours.folder}
+    upkeep.prune(tmp_path, ours.folder)
+    gone = {name for name in before if name.startswith("images/mine")}
+    assert files_of(tmp_path).keys() == before.keys() - gone and len(gone) == 3
+
+
+def test_what_is_used_or_made_today_stays_and_all_else_is_spare(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_features((features := store.features({"of": "a"})).place("a"), np.arange(6.0))
+    store.scores("psnr_y", {}).put(("\udcff", None), 30.5)
+    used = Store(tmp_path)
+    put(images_ := used.images("used", {}, "d"))
+    used.note_use({"suite": "mine"}, ["0" * 64])
+    images.write_png(images_.folder / "nobodys.png", photo(8, 8))
+    (images_.folder / "a.png.damaged").touch()
+    (images_.folder / "away.png").symlink_to("nowhere")
+    assert set(upkeep.spare(tmp_path)) == {images_.folder / "a.png.damaged"}, "made today"
+    assert all(part.bytes for part in upkeep.parts(tmp_path))
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (time.time() - DAY_AND_MORE,) * 2, follow_symlinks=False)
+    (scores,) = tmp_path.glob("scores/*")
+    found = upkeep.spare(tmp_path)
+    assert {path.name: why for path, why in found.items()} == {
+        features.folder.name: "nobody's last use needs it",
+        scores.name: "nobody's last use needs it",
+        "nobodys.png": "no record names it",
+        "away.png": "no record names it",
+        "a.png.damaged": "set aside as damaged",
+    }
+    assert upkeep.spare(tmp_path, 2 * DAY_AND_MORE) == found
+    assert upkeep.spare(tmp_path, 60.0)[images_.folder] == "not used for so long"
+    assert Store(tmp_path).scores("psnr_y", {}).get(("\udcff", None)) == 30.5
+    assert Store(tmp_path).fingerprints("psnr_y") == []
+    store.scores("gmsd", {"metric": "gmsd"}).put(("a", None), 0.5)
+    assert Store(tmp_path).fingerprints("gmsd") == [{"metric": "gmsd"}]
+
+
 def test_info_says_what_lies_where_and_who_used_it(finished: Finished) -> None:
     done = finished.cli("store", "info", "--store", finished.store)
     assert done.returncode == 0, done.stderr
@@ -484,6 +555,12 @@ def test_info_says_what_lies_where_and_who_used_it(finished: Finished) -> None:
 
 
 # -- disks ---------------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_too_long_is_the_one_that_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"/x{300}: cannot be written \(file name too long\)"):
+        write_atomic(tmp_path / ("x" * 300), "a")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path: Path) -> None:
@@ -545,6 +622,34 @@ def test_many_processes_take_over_one_store_and_write_one_report(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[" * 100_000, b'{"layout": 3}'])
+def test_a_folder_whose_marker_is_no_stores_is_refused(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    marker = tmp_path / "store.json"
+    os.mkfifo(marker) if content is None else marker.write_bytes(content)
+    with pytest.raises(StoreError, match=r"store\.json: is not the marker of a store of layout 2"):
+        Store(tmp_path)
+
+
+def test_a_pipe_in_place_of_what_is_stored_is_damage_and_nobody_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    features = store.features({})
+    write_features(features.place("a"), np.arange(6.0))
+    manifest = tmp_path / "datasets" / f"x-{'0' * 12}" / "manifest.json"
+    (use := tmp_path / "uses" / "a.json").parent.mkdir()
+    manifest.parent.mkdir(parents=True)
+    features.place("a").unlink()
+    for path in (features.place("a"), manifest, use):
+        os.mkfifo(path)
+    assert not features.has("a") and not is_same_file(use, 1, 1, "")
+    assert {problem.path for problem in check(tmp_path)} == {features.place("a"), manifest}
+    with pytest.warns(SetAside, match="is a folder or device"):
+        assert len(upkeep.parts(tmp_path)) == 2
+
+
 def test_a_pipe_among_records_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jsonl")
     with pytest.raises(StoreError, match=r"a\.jsonl: expected a file of records, found a folder"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from bench.audit.cells import GridCell, Printed
@@ -35,18 +36,26 @@ BREAK = re.compile(r"\\(?:begin|end|tabularnewline)\b|\\\\\*?(?:\s*\[[^\]]*\])?|
 
 
 def grids(tex: str) -> tuple[list[Printed], list[str]]:
-    """Every outermost tabular of a file, in its order, and why others or some rows are not there;
-    DataError: an environment that does not end, braces or macros nested beyond reason."""
+    """Every outermost tabular of a file, in its order, and why others or some rows are not there:
+    one without an end, say, or with braces or macros nested beyond reason."""
     plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
     macros = own_macros(plain)
     floats = list(FLOAT.finditer(plain))
     found: list[Printed] = []
     passed_over = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
-    for start, end in _environments(plain):
-        rows = _rows(plain[start:end], plain.count("\n", 0, start) + 1, macros)
-        found.append(Printed(_spread(settled(rows)), _caption(plain, floats, start)))
+    for name, begin, end in _environments(plain):
+        try:
+            if end < 0:
+                raise DataError(f"it has no \\end{{{name}}}")
+            start = after_arguments(plain, begin, name)
+            rows = settled(_rows(plain[start:end], plain.count("\n", 0, start) + 1, macros))
+        except DataError as error:
+            at = plain.count("\n", 0, begin) + 1
+            passed_over.append(f"line {at}: this \\begin{{{name}}} is not read: {error}")
+            continue
+        found.append(Printed(_spread(rows), _caption(plain, floats, start)))
         inputs = INPUT.findall(plain, start, end)
-        passed_over += [f"\\input of {name} is not followed" for name in inputs]
+        passed_over += [f"\\input of {file} is not followed" for file in inputs]
     return found, passed_over
 
 
@@ -56,23 +65,25 @@ def _caption(tex: str, floats: Sequence[re.Match[str]], start: int) -> str:
     if after in (0, len(floats)) or floats[after - 1][1] == "end":
         return ""
     captions = CAPTION.finditer(tex, floats[after - 1].end(), floats[after].start())
-    return " ".join(group(tex, match.end())[0] for match in captions)
+    with suppress(DataError):  # what the table holds is read all the same
+        return " ".join(group(tex, match.end())[0] for match in captions)
+    return ""
 
 
-def _environments(tex: str) -> Iterator[tuple[int, int]]:
-    """Start and end of the content of every outermost tabular."""
-    depth, start = 0, 0
+def _environments(tex: str) -> Iterator[tuple[str, int, int]]:
+    """Name, start (of its arguments) and end, -1 where it has none, of every outermost tabular."""
+    depth, name, start = 0, "", 0
     for match in TABULAR.finditer(tex):
         if match[1] == "begin":
             if depth == 0:
-                start = after_arguments(tex, match.end(), match[2])
+                name, start = match[2], match.end()
             depth += 1
         elif depth:
             depth -= 1
             if depth == 0:
-                yield start, match.start()
+                yield name, start, match.start()
     if depth:
-        raise DataError(r"a \begin{tabular} has no \end{tabular}")
+        yield name, start, -1
 
 
 def _rows(content: str, line: int, macros: Macros) -> Iterator[list[GridCell]]:

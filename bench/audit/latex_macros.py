@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from bench.base.errors import DataError
@@ -33,8 +34,9 @@ def own_macros(tex: str) -> Macros:
     macros = {}
     for match in NEW_COMMAND.finditer(tex):
         count = int(match[2] or 0) if match[1] else (match[5] or "").count("#")
-        body, _ = group(tex, match.end())
-        macros[match[1] or match[4]] = _Macro(count, body, match[3])
+        with suppress(DataError):  # a cell that uses it is not read
+            body, _ = group(tex, match.end())
+            macros[match[1] or match[4]] = _Macro(count, body, match[3])
     for match in LET.finditer(tex):
         macros.setdefault(match[1], _Macro(0, match[2]))
     return macros

@@ -19,7 +19,8 @@ LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
 LEVELS = 6
 """Of a field's place, as messages name it."""
 
-Title = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_TITLE = 200
+Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE)]
 Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
 Count = Annotated[int, Field(ge=1)]

@@ -18,7 +18,7 @@ def is_same_file(path: Path, size: int, mtime_ns: int, sha256: str) -> bool:
     try:
         stat = path.stat()
         same = (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
-        return same or file_sha256(path) == sha256
+        return same or (path.is_file() and file_sha256(path) == sha256)
     except (OSError, ValueError):  # it is not there, or no file can have that name
         return False
 

@@ -49,7 +49,10 @@ def is_abandoned(path: Path) -> bool:
     if match[1] == _here():
         import psutil
 
-        return not psutil.pid_exists(int(match[2]))
+        try:  # nobody may ever ask for the exit code of a killed one, as in a container
+            return bool(psutil.Process(int(match[2])).status() == psutil.STATUS_ZOMBIE)
+        except psutil.Error as error:
+            return isinstance(error, psutil.NoSuchProcess)
     with suppress(OSError):  # scratch of another machine keeps its time while it is used
         old = path.lstat().st_mtime < time.time() - FORGOTTEN
         return old and not path.name.startswith(SCRATCH)

@@ -31,6 +31,8 @@ def read_as(path: Path, kind: type[M]) -> M | None:
 
 def read_or_why(path: Path, kind: type[M]) -> M | str | None:
     """What a JSON file of ours says, how it is damaged, or None when it is missing."""
+    if path.exists() and not path.is_file():
+        return "is a folder or device"
     try:
         return kind.model_validate(json.loads(path.read_bytes()))
     except OSError:
@@ -126,7 +128,7 @@ def part_of(path: Path) -> Iterator[Path]:
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSES = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_REFUSES = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
 
 
 def _is_of(error: OSError, part: Path) -> bool:

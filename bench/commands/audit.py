@@ -45,8 +45,9 @@ def audit(
     """
     from bench.audit import files as audit_files
 
-    if claims and not files:
-        raise BenchError("--claims: expected with FILE; the paper's claims are part of its audit")
+    given = {"--claims": claims, "--block": block, "--without": without, "--metric": metric}
+    if alone := next((name for name, value in given.items() if value and not files), ""):
+        raise BenchError(f"{alone}: expected with FILE; the paper's audit says how it is read")
     if files:
         found = audit_files.audit_files(
             files,

@@ -22,8 +22,9 @@ from bench.files.names import same
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Refused by `opened`: a filter that makes an error of it for a while would do so in all threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of bombs, which `opened` refuses, and of EXIF and other data beside the pixels that is damaged.
+# A filter for a while would be one for all threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
 LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")

@@ -137,7 +137,7 @@ def require_writable(path: Path) -> None:
 
 def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
     """Write a reference; the policy of a TOML file that is there stays as it was written.
-    CardError: another suffix, or names that TOML cannot hold."""
+    CardError: another suffix."""
     _require_suffix(path)
     body = {"measured": _plain(measured.model_dump(mode="json", exclude_defaults=True))}
     if path.suffix == ".json":
@@ -145,11 +145,7 @@ def write_reference(path: Path, measured: Measured, policy: Policy) -> None:
         text = json.dumps(whole, indent=1, ensure_ascii=True) + "\n"
     else:
         text = f"{_head(path, policy)}{MARKER}\n\n{tomli_w.dumps(body)}"
-    try:
-        write_atomic(path, text)
-    except UnicodeEncodeError as error:
-        why = "a name is not Unicode, which TOML cannot hold; use a .json file"
-        raise CardError(f"{printable(path)}: {why}") from error
+    write_atomic(path, text)
 
 
 def _head(path: Path, policy: Policy) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from bench.base.cards import read_card, read_folder
-from bench.base.errors import UnknownName, WeightsError
+from pydantic import ValidationError
+
+from bench.base.cards import MAX_TITLE, read_card, read_folder
+from bench.base.errors import BenchError, UnknownName, WeightsError
 from bench.base.lazy import require_known, resolve
 from bench.base.registry import Registry
 from bench.base.remote_file import Weight
@@ -218,7 +220,13 @@ def _card_by_path(file: Path) -> MethodCard:
 
 def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     said = {"factory": factory, "summary": summary, "licence": "unknown", **more}
-    return _GivenCard(name=name, title=name, **said)
+    try:
+        return _GivenCard(name=name, title=name, **said)
+    except ValidationError as error:
+        raise BenchError(
+            f"method '{printable(name)}': expected a name of 1 to {MAX_TITLE} characters of "
+            "Unicode; rename the file, or name the folder as in folder:PATH@NAME"
+        ) from error
 
 
 _BROUGHT: dict[str, dict[str, Any]] = {

@@ -68,6 +68,8 @@ class FeatureStore:
     def has(self, sha256: str) -> bool:
         """Whether the file is there and as long as its header says; a damaged one is not."""
         path = self.place(sha256)
+        if not path.is_file():
+            return False
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -99,7 +101,7 @@ def with_digest(npy: bytes) -> bytes:
 
 def read_features(path: Path) -> np.ndarray:
     """The vectors in a file; DataError says how it is damaged."""
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
         raise DataError(f"{printable(path)}: is not as it was written")
     features: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)

@@ -8,22 +8,28 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import RootModel
+from pydantic import BaseModel, RootModel
 
 from bench.base.errors import CannotWrite, StoreError
 from bench.base.hashing import json_sha256
-from bench.base.records import read_as, write_atomic
+from bench.base.records import read_as, read_or_why, write_atomic
 from bench.base.text import printable, slug
 from bench.data.manifest import read_manifest, write_manifest
 from bench.files.record_log import rewrite, sealed, whole_lines
 from bench.store.images import ImageStore
 from bench.store.scores import FeatureStore, ScoreStore, with_digest
-from bench.store.upkeep import KINDS, Use, write_use
+from bench.store.upkeep import Use, parts, write_use
 
 LAYOUT_VERSION = 2
+
+
+class _Marker(BaseModel):
+    """What says that a folder is a store, of a layout that is known."""
+
+    layout: Literal[1, 2]
 
 
 class Store:
@@ -32,32 +38,18 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._used: set[str] = set()
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        marker = root / "store.json"
+        if not marker.exists():
+            _write_marker(root)
+        found = read_or_why(marker, _Marker)
+        if not isinstance(found, _Marker):
             raise StoreError(
-                f"--store {printable(root)}: cannot be made ({error.strerror}); choose another"
-            ) from error
-        if self._layout() == 1:
+                f"{printable(marker)}: is not the marker of a store of layout {LAYOUT_VERSION} "
+                f"({found or 'it is gone'}); choose another --store"
+            )
+        if found.layout == 1:
             to_layout_2(root)
             _write_marker(root)
-
-    def _layout(self) -> int:
-        marker = self.root / "store.json"
-        if not marker.exists():
-            _write_marker(self.root)
-        try:
-            found = json.loads(marker.read_text(encoding="utf-8"))["layout"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise StoreError(
-                f"{printable(marker)}: is not a store's marker; choose another --store"
-            ) from error
-        if found not in (1, LAYOUT_VERSION):
-            raise StoreError(
-                f"{printable(self.root)}: store layout {found}, expected {LAYOUT_VERSION}; "
-                "choose another --store"
-            )
-        return int(found)
 
     def images(self, method: str, fingerprint: Mapping[str, Any], dataset: str) -> ImageStore:
         return ImageStore(self._folder("images", method, fingerprint, slug(dataset)))
@@ -115,8 +107,7 @@ def to_layout_2(root: Path) -> None:
     for path, description in manifests.items():
         if description is not None:
             write_manifest(path, description)
-    found = (root.glob(f"{kind}/{pattern}") for kind, pattern in KINDS.items())
-    names = [path.relative_to(root).as_posix() for paths in found for path in paths]
+    names = [part.name for part in parts(root)]
     names += [description["sha256"] for description in manifests.values() if description]
     write_use(root, Use(by={"by": "a version before"}, parts=sorted(names)))
 

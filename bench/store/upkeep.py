@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,15 @@ from bench.files.record_log import SET_ASIDE, RecordLog, rewrite
 from bench.store.images import ImageLine
 from bench.store.scores import DAMAGED, ScoreLine, read_features, set_aside
 
-KINDS = {"images": "*/*", "scores": "*", "features": "*", "datasets": "*"}
-"""Where the folders of each kind are."""
+_HASH = "[0-9a-f]" * 12
+KINDS = {
+    "images": f"*-{_HASH}/*",
+    "scores": f"*-{_HASH}",
+    "features": _HASH,
+    "datasets": f"*-{_HASH}*",
+}
+"""Where the folders of each kind are: a store may share its folder with what is somebody else's,
+and that has no hash in its name."""
 
 
 class Use(BaseModel):
@@ -61,12 +69,12 @@ class Part:
 def parts(root: Path) -> list[Part]:
     """All parts of a store."""
     uses = _last_uses(root)
-    return [
-        _part(root, path, uses)
-        for kind, pattern in KINDS.items()
-        for path in sorted((root / kind).glob(pattern))
-        if path.is_dir() and not path.name.startswith(".")
-    ]
+    return [_part(root, path, uses) for path in _folders(root)]
+
+
+def _folders(root: Path) -> list[Path]:
+    found = (path for kind in KINDS for path in sorted((root / kind).glob(KINDS[kind])))
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
 
 
 def _last_uses(root: Path) -> dict[str, tuple[float, str]]:
@@ -84,14 +92,17 @@ def _part(root: Path, path: Path, uses: dict[str, tuple[float, str]]) -> Part:
     name = path.relative_to(root).as_posix()
     manifest = read_manifest(path / "manifest.json")
     used, by = uses.get(manifest["sha256"] if manifest else name, (0.0, ""))
-    stats = [file.stat() for file in _files(path)]
+    stats = list(_stats(path))
     changed = max((stat.st_mtime for stat in stats), default=0.0)
     return Part(name, len(stats), sum(stat.st_size for stat in stats), changed, used, by)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of all files in a folder, links themselves; what somebody removed meanwhile is left out."""
     for folder, _, names in os.walk(path):
-        yield from (Path(folder, name) for name in names)
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(folder, name).lstat()
 
 
 def spare(root: Path, age: float = 0) -> dict[Path, str]:
@@ -117,21 +128,24 @@ def spare(root: Path, age: float = 0) -> dict[Path, str]:
 def _unrecorded(folder: Path, now: float) -> list[Path]:
     known = {Path(record.file).name for record in RecordLog(folder / "records", ImageLine).good()}
     files = [path for path in folder.glob("*.png") if path.name not in known]
-    return [path for path in files if path.stat().st_mtime < now - leftovers.FORGOTTEN]
+    return [path for path in files if path.lstat().st_mtime < now - leftovers.FORGOTTEN]
 
 
 def _garbage(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
+    """Leftovers wherever we write, and in our folders what was set aside."""
+    for place in (root, root / "uses", *(root / kind for kind in KINDS)):
+        yield from filter(leftovers.is_abandoned, place.glob(".*"))
+    for folder, folders, names in (step for part in _folders(root) for step in os.walk(part)):
         for path in (Path(folder, name) for name in [*folders, *names]):
             damaged = path.name == SET_ASIDE or path.name.endswith(DAMAGED)
             if damaged or leftovers.is_abandoned(path):
                 yield path
-        folders[:] = [name for name in folders if name != SET_ASIDE and not name.startswith(".")]
 
 
 def size(path: Path) -> int:
     """Bytes of a file, or of all in a folder."""
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else _files(path)))
+    stats = _stats(path) if path.is_dir() else [path.lstat()]
+    return sum(stat.st_size for stat in stats)
 
 
 def prune(root: Path, path: Path) -> None:
@@ -159,12 +173,13 @@ class Problem:
 def check(root: Path, progress: Advance = silent) -> list[Problem]:
     """Read everything in a store and hold it against its checksums; nothing is changed."""
     kinds: dict[str, Callable[[Path], Iterator[Problem]]] = {
-        "images/*/*": _images,
-        "scores/*": lambda folder: _lines(RecordLog(folder, ScoreLine)),
-        "features/*/*.npy": _features,
-        "datasets/*/manifest.json": _manifest,
+        "images/{images}": _images,
+        "scores/{scores}": lambda folder: _lines(RecordLog(folder, ScoreLine)),
+        "features/{features}/*.npy": _features,
+        "datasets/{datasets}/manifest.json": _manifest,
     }
-    checks = [partial(kind, path) for p, kind in kinds.items() for path in sorted(root.glob(p))]
+    found_by = ((kind, sorted(root.glob(p.format(**KINDS)))) for p, kind in kinds.items())
+    checks = [partial(kind, path) for kind, paths in found_by for path in paths]
     found = several_at_once(lambda check: [*check()], checks, progress)
     return [problem for problems in found for problem in problems]
 

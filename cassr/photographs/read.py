@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import PIL.ImageOps
 from cassr.base.errors import TrainingError, UnreadableImage, first_line
 from cassr.degradation.parameters import Pixels
 
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF that is damaged, by each process
 MARKED_BYTES = 2**16
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -127,6 +129,8 @@ def open_hub(name: str, streaming: bool = False) -> Any:
     rest, _, column = name.partition(":")
     rest, _, split = rest.partition("#")
     place, _, revision = rest.partition("@")
+    if not place:
+        raise TrainingError(f"hf:{name}: expected hf:NAME of a dataset, found no name")
     try:
         rows = datasets.load_dataset(
             place, split=split or "train", revision=revision or None, streaming=streaming
