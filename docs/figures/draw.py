@@ -63,8 +63,8 @@ def caption(parameters: degrading.DegradationParameters) -> str:
 
 DATASET, IMAGE = "quick-realistic", "chelsea"
 LEFT, TOP, SIDE = 100, 60, 128
-SHOWN = ("bicubic", "dat-light", "realesr-animevideov3", "realesrgan-x4plus")
-COLOURS = ("#777777", MAIN, "#3b5b85", "#2a7f62", "#8a4f9e", "#a8862c", "#c0504d", "#222222")
+SHOWN = ("bicubic", "dat-light", "realesrgan-x4plus", "cassr-mini-realesrgan")
+COLOURS = plt.get_cmap("tab10").colors
 
 
 def first_look() -> None:
