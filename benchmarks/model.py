@@ -1,7 +1,6 @@
-"""What CasSR costs: memory by the size of its output, seconds a step, and what tiles change.
+"""What CasSR takes: memory by the size of its output, and what tiles change.
 
     python benchmarks/model.py memory --untiled --figure     # peak memory, 512 to 2048 px
-    python benchmarks/model.py step                          # 512 px, SD-1.5's size, one thread
     python benchmarks/model.py tiles --model FOLDER --figure # a saved pipeline, or random weights
 
 Each prints JSON; `--figure` draws the picture of docs/cassr.md again.
@@ -11,12 +10,8 @@ import json
 import multiprocessing
 import os
 import resource
-import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -26,12 +21,10 @@ import pandas as pd
 import skimage.data
 import torch
 import typer
-from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
 from torch import Tensor
 
 from cassr.build import build_pipeline
-from cassr.config import GENERAL_DESCRIPTION, NEGATIVE_PROMPT
 from cassr.pipeline import CasSRPipeline
 from cassr.sampling.tiling import Grid
 
@@ -89,87 +82,6 @@ def peak_memory(side: int, tile: int) -> dict[str, float]:
 def peak() -> float:
     """Largest resident memory of this process so far, MiB (Linux counts it in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def now() -> float:
-    """Seconds; without a GPU those of processor time, which other programs do not stretch."""
-    if not torch.cuda.is_available():
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-@app.command()
-def step(side: int = 512, rounds: int = 3) -> None:
-    """Seconds a step: CasSR against diffusers' pipeline with two ControlNets.
-
-    Both run in turns on one thread at the size of SD-1.5 with random weights, with classifier-free
-    guidance and the same scheduler. A step is what lies between the ends of two.
-    """
-    torch.set_num_threads(1)
-    pipeline = build_pipeline("sd15", activation="external")
-    controlnet = pipeline.controlnet
-    for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
-        torch.nn.init.normal_(block.weight, std=0.01)
-    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-    runs = contenders(pipeline, side)
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(second_step(run))
-            print(f"{seconds[name][-1]:8.2f} s  {name}", file=sys.stderr, flush=True)
-    table = pd.DataFrame({"seconds": pd.DataFrame(seconds).median()})
-    table["ratio"] = table["seconds"] / table["seconds"].iloc[0]
-    print(table.to_json(orient="index", indent=2))
-
-
-def second_step(run: Callable[..., Any]) -> float:
-    """Seconds of the second step of a call."""
-    ends: list[float] = []
-
-    def note(pipeline: Any, index: int, t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        ends.append(now())
-        return tensors
-
-    run(num_inference_steps=2, output_type="latent", callback_on_step_end=note)
-    return ends[1] - ends[0]
-
-
-def contenders(pipeline: CasSRPipeline, side: int) -> dict[str, Callable[..., Any]]:
-    image, reference = torch.rand(2, 1, 3, side, side)
-    other = StableDiffusionControlNetPipeline(
-        vae=pipeline.vae,
-        text_encoder=None,
-        tokenizer=None,
-        unet=pipeline.unet,
-        controlnet=[pipeline.controlnet, pipeline.controlnet],
-        scheduler=pipeline.scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    for each in (pipeline, other):
-        each.set_progress_bar_config(disable=True)
-    theirs = partial(
-        other,
-        prompt_embeds=pipeline.embed_prompt(GENERAL_DESCRIPTION),
-        negative_prompt_embeds=pipeline.embed_prompt(NEGATIVE_PROMPT),
-        image=[image, reference],
-        height=side,
-        width=side,
-    )
-
-    def ours(share_halves: bool = True, **options: Any) -> None:
-        pipeline.register_to_config(share_halves=share_halves)
-        options |= {"scale": 1, "process_size": 0, **tiles_of(WHOLE, 0)}
-        pipeline(image, reference=reference, **options)
-
-    return {
-        "diffusers, two ControlNets": theirs,
-        "CasSR": ours,
-        "CasSR without multiple attention": partial(ours, multiple_attention=False),
-        "CasSR, each half its own ControlNet pass": partial(ours, share_halves=False),
-    }
 
 
 @app.command()
