@@ -174,6 +174,7 @@ summary = "Bilinear, once timed by somebody"
 licence = "MIT"
 factory = "baselines.resample:Resample"
 options = { filter = "bilinear" }
+gpu_gb = 8
 pace = { seconds = 10, megapixels = 1, source = "Somebody, on an A100" }
 """
 

@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 import torch
 
 from cassr.base.errors import TrainingError
-from cassr.base.model_card import CARD
+from cassr.base.model_card import CARD, CUSTOM_PIPELINE
 from cassr.pipeline import CasSRPipeline
 from cassr.training.train import save_model
 
 
 def release(source: Path, target: Path) -> int:
-    """Write `source` to `target` in float16; gives the bytes of its weights.
+    """Write `source` to `target`, inside the package, in float16; gives the bytes of its weights.
 
     Other files there, as its card, stay. Raises TrainingError: the source is no saved pipeline.
     """
@@ -33,7 +33,7 @@ def release(source: Path, target: Path) -> int:
         for config in (Path(folder) / "model").rglob("*.json"):
             _forget_origin(config)
         for made in (Path(folder) / "model").iterdir():
-            if made.name == CARD and (target / CARD).exists():
+            if made.name == CUSTOM_PIPELINE or (made.name == CARD and (target / CARD).exists()):
                 continue
             if made.is_dir():
                 shutil.rmtree(target / made.name, ignore_errors=True)
