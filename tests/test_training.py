@@ -864,7 +864,7 @@ class TestCommand:
     def test_two_processes_equal_one_with_twice_the_batch(
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
-        more = ("--steps", 2, "--ema", 0)
+        more = ("--steps", 3, "--ema", 0)
         one = [w if w != "2" else "4" for w in command(folder, tmp_path / "one", *more)]
         assert cli(*one).returncode == 0
         done = subprocess.run(
