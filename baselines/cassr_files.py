@@ -22,7 +22,7 @@ def fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     depend on where another method makes them; empty when there is none."""
     try:
         found: dict[str, Any] = {"files": model_files(_found(options))}
-        if reference := _reference(options):
+        if reference := builds_on(options):
             found["reference"] = reference.fingerprint()
     except Unavailable:
         return {}
@@ -33,14 +33,14 @@ def unavailable(options: Mapping[str, Any]) -> str:
     """Why a card with these options cannot run here; "" when it can."""
     try:
         _found(options)
-        reference = _reference(options)
+        reference = builds_on(options)
     except Unavailable as error:
         return str(error)
     reason = reference.unavailable() if reference else ""
     return f"its reference images: {reason}" if reason else ""
 
 
-def _reference(options: Mapping[str, Any]) -> Entry | None:
+def builds_on(options: Mapping[str, Any]) -> Entry | None:
     """The method that makes the reference images; None where the model makes its own."""
     if not (name := options.get("reference_method")):
         return None

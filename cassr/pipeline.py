@@ -136,7 +136,10 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         target, sigma = self.config["latent_target"], self.config["latent_sigma"]
         if target not in get_args(LatentTarget):
             expected = ", ".join(get_args(LatentTarget))
-            raise ValueError(f"latent_target={target!r}: expected one of {expected}")
+            raise ValueError(
+                f"latent_target={target!r}: expected one of {expected}; a model of an earlier "
+                "version is to be trained again"
+            )
         return LatentSpace(target == "stage_residual", sigma)
 
     def guidance_stage(self, multiple_attention: bool = True) -> Guidance:

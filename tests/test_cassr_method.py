@@ -88,6 +88,14 @@ def test_references_are_kept_and_change_nothing(model: str, clean_home: Path, mo
         method.upscale(LR, scale=2, seeds=[3, 4])
 
 
+def test_a_reference_of_another_size_of_process_is_another(model: str, clean_home: Path):
+    enlarged = CasSR(model, sampling={"process_size": 64})
+    alone = enlarged.upscale(LR[:1], scale=2, seeds=[1])
+    CasSR(model).upscale(LR[:1], scale=2, seeds=[1])
+    kept = len(list((clean_home / "bench" / "references").rglob("*.png")))
+    assert kept == 2 and torch.equal(enlarged.upscale(LR[:1], scale=2, seeds=[1]), alone)
+
+
 def test_another_method_as_reference(model: str):
     method = CasSR(model, reference_method="bicubic", sampling={"activation": "external"})
     assert tuple(method.upscale(LR[:1], scale=2, seeds=[0]).shape) == (1, 3, 12, 16)
@@ -105,6 +113,10 @@ def test_another_methods_weights_are_part_of_what_is_known(model: str, clean_hom
     found = cassr_files.fingerprint(options)["reference"]
     assert found == find("realesrgan-x4plus").fingerprint() and found["weights"]
     assert "reference" not in cassr_files.fingerprint({"model": model})
+    built, other = find("cassr-mini-realesrgan"), find("realesrgan-x4plus")
+    assert built.all_weights() == other.all_weights() and other.all_weights()
+    assert built.stand_ins() == other.stand_ins()
+    assert built.card.scales == other.card.scales == [4]
     absent = cassr_files.unavailable({"model": model, "reference_method": "hat"})
     assert absent == f"its reference images: {find('hat').unavailable()}"
     circle = {"model": model, "reference_method": "cassr-mini-realesrgan"}

@@ -171,6 +171,8 @@ class Variant(Card):
     summary: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
     parameters: Count | None = None
+    scales: list[Count] = Field(default_factory=list, min_length=1)
+    licence: str = ""
 
 
 class Pace(Card):
@@ -194,8 +196,8 @@ class MethodCard(Card):
         parameters: number of network parameters; steps: sampling steps of diffusion methods.
         max_workers: processes that may hold it at once on one machine.
         packages: distributions that must be installed beside ours, as pip takes them.
-        lookup: module with `fingerprint(options)` and `unavailable(options)`, for a method whose
-            files are found by its options; it imports nothing heavy.
+        lookup: module with `fingerprint(options)`, `unavailable(options)` and `builds_on(options)`,
+            for a method whose files are found by its options; it imports nothing heavy.
         gpu_gb: memory of a GPU that it needs, about.
         needs: what a machine must have, in words; of a GPU alone they follow from `gpu_gb`.
         pace: with the settings of `official`.

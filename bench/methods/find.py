@@ -115,8 +115,15 @@ class Entry:
         return matched(self.files(dataset), [pair.id for pair in pairs], naming)
 
     def stand_ins(self) -> list[str]:
-        """How the weights that are here differ from those that the card names."""
-        return list(filter(None, (weights.chosen(weight).differs for weight in self.card.weights)))
+        """How the weights that are here differ from those that the cards name."""
+        return list(filter(None, (weights.chosen(weight).differs for weight in self.all_weights())))
+
+    def all_weights(self) -> list[Weight]:
+        """The files that cards name, of this method and of the one that it builds on."""
+        other: Entry | None = None
+        if self.card.lookup:
+            other = resolve(f"{self.card.lookup}:builds_on")(self.card.options)
+        return [*self.card.weights, *(other.all_weights() if other else [])]
 
     def load(self, device: str) -> Method | SetMethod:
         """Build the method on `device`; a `SetMethod` where the card has `official`.

@@ -132,7 +132,7 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
-    needs = {name: find_method(name).card.weights for name in parts["method"]}
+    needs = {name: find_method(name).all_weights() for name in parts["method"]}
     wanted: dict[str, tuple[Weight, list[str]]] = {}
     for user, files in (
         *needs.items(),

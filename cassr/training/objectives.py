@@ -229,7 +229,9 @@ class StageObjective(Objective):
         z_lr = batch["z_lr"] if "z_lr" in batch else codec.encode(images[0])
         z_base = z_lr
         if self.pipeline.latent_space.residual and "reference" in self.conditions:
-            z_base = codec.encode(images[-1])
+            # As precisely as sampling does, and one by one, so that its company changes nothing.
+            with torch.autocast(z_lr.device.type, enabled=False):
+                z_base = torch.cat([codec.encode(image) for image in images[-1].split(1)])
         if "z_hr" in batch:
             return Latents(batch["z_hr"], z_lr, z_base)
         z_hr = z_lr if self.settings.loss == "image" else codec.encode(batch["hr"])

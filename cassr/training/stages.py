@@ -53,7 +53,8 @@ class Stage:
 
 
 def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
-    network, kept = pipeline.activation_stage(), replace(settings, degraded_share=0.0)
+    kept = replace(settings, degraded_share=0.0, reference_share=0.0)
+    network = pipeline.activation_stage()
     freeze(network)
     return StageObjective(pipeline, kept, network, ("lr",))
 
@@ -61,6 +62,8 @@ def _activation(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objectiv
 def _guidance(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     network, kept = pipeline.guidance_stage(), replace(settings, degraded_share=0.0)
     freeze(network)
+    if settings.train_decoder and (settings.loss != "image" or pipeline.config["base"]):
+        raise ValueError("--train-decoder: expected --loss image and a model without a base")
     decoder = pipeline.vae.decoder.requires_grad_(True) if settings.train_decoder else None
     return StageObjective(pipeline, kept, network, ("lr", "reference"), decoder=decoder)
 
@@ -69,14 +72,14 @@ def _prior(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     """The U-Net with stage 2's networks; in pixel space the VAE's decoder too."""
     network = pipeline.guidance_stage().requires_grad_(True)
     decoder = pipeline.vae.decoder.requires_grad_(True) if settings.loss == "image" else None
-    images = ("lr", "lr")
-    return StageObjective(pipeline, settings, network, images, decoder=decoder, untrained=True)
+    kept, images = replace(settings, reference_share=0.0), ("lr", "lr")
+    return StageObjective(pipeline, kept, network, images, decoder=decoder, untrained=True)
 
 
 def _texture(pipeline: CasSRPipeline, settings: TrainingSettings) -> Objective:
     """The last layers of the VAE's decoder behind networks that stay as they are."""
     network = pipeline.guidance_stage().requires_grad_(False)
-    kept = replace(settings, degraded_share=0.0, unit_hints=False)
+    kept = replace(settings, degraded_share=0.0, reference_share=0.0, unit_hints=False)
     decoder = pipeline.vae.decoder["texture"].requires_grad_(True)
     return StageObjective(pipeline, kept, network, ("lr", "lr"), decoder=decoder)
 

@@ -131,4 +131,5 @@ def _with_wanted_modules(
         )
     pipeline.register_modules(**{name: fresh[name] for name in names})
     pipeline.register_to_config(activation_kind=kind)
+    _ = pipeline.latent_space  # refused here, where the model is named
     return pipeline

@@ -224,7 +224,10 @@ def _differences(
 
 
 def _lasting(identity: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {k: v for k, v in identity["settings"].items() if k not in FREE_TO_CHANGE}
+    given = (
+        asdict(TrainingSettings()) | identity["settings"]
+    )  # runs from before a setting was there
+    settings = {k: v for k, v in given.items() if k not in FREE_TO_CHANGE}
     samples = math.prod([identity["processes"], *(settings.pop(name) for name in TOGETHER)])
     rest = {k: v for k, v in identity.items() if k not in ("settings", "processes")}
     whole = {"degrade_on": "cpu", "settings": settings, "samples in a step": samples, **rest}

@@ -14,7 +14,7 @@ class TrainingSource:
     """What is trained, from what, on what."""
 
     preset: Literal["sd15", "mini"] = option(
-        "sd15, the paper's model, or mini, which leaves section 4.1 out.", default="sd15"
+        "sd15, the paper's model, or mini, the miniature.", default="sd15"
     )
     out: Path | None = option("Folder of the run; default: results/training/PRESET-STAGE.")
     data: list[str] | None = option(
