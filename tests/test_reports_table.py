@@ -25,11 +25,13 @@ from bench.files import outputs
 from bench.files.safe_csv import csv_bytes, rows_as_csv
 from bench.reports import REPORTS, Report, get_report, render_all, require_free
 from bench.reports.tables.latex import escape as escape_latex
+from bench.reports.tables.latex import latex
 from bench.reports.tables.layout import DASH, make_table, marks
 from bench.reports.tables.markdown import escape as escape_markdown
 from bench.reports.tables.markdown import markdown
 from bench.reports.tables.terminal import show
 from bench.results.results import Item, Results, summarize
+from bench.results.table_stats import statistics
 from bench.results.view import PLAIN, View
 
 from . import results_example as ex
@@ -242,6 +244,25 @@ def test_terminal_shows_names_whole(width: int) -> None:
     text = printed(ex.example(), width)
     for name in ("Nearest", "Bicubic", "DAT-light", "(bicubic)", "(realistic)", "PSNR-Y ↑"):
         assert name in text
+
+
+def test_intervals_stand_beside_the_means_that_have_one() -> None:
+    values = {
+        ("set", method, f"{image}", "psnr"): 25.0 + image * step
+        for method, step in (("plain", 0.1), ("ours", 0.2))
+        for image in range(12)
+    }
+    few = {("few", method, "0", "psnr"): 20.0 for method in ("plain", "ours")}
+    results = ex.results({**values, **few}, [ex.metric("psnr", "PSNR")])
+    statistics_of = statistics(results)
+    halves, cells = statistics_of.half_widths, statistics_of.cells.set_index(["dataset", "method"])
+    assert set(halves) == {("set", "psnr", "plain"), ("set", "psnr", "ours")}
+    low, high = cells.loc[("set", "ours"), ["low", "high"]]
+    view, digits = View(half_widths=halves), results.metrics[0].digits
+    for text in (printed(results, 200, view), markdown(results, view), latex(results, view)):
+        assert f"{26.1:.{digits}f} ± {(high - low) / 2:.{digits}f}" in text
+        assert "±: half of the mean" in text and text.count(" ± ") == 2
+    assert "±" not in markdown(results)
 
 
 def test_terminal_marks_survive_without_colour_and_have_the_papers_with() -> None:

@@ -203,9 +203,11 @@ def _finish(
 
     if shown.compare == "measured":
         outcome = replace(outcome, results=beside(outcome.results))
-    groups = statistics(outcome.results).groups if shown.marks == "significant" else None
-    of_suite = outcome.view
-    view = replace(view, layout=of_suite.layout, remedy=of_suite.remedy, groups=groups)
+    if shown.marks == "significant":
+        view = replace(view, groups=statistics(outcome.results).groups)
+    if shown.intervals:
+        view = replace(view, half_widths=statistics(outcome.results).half_widths)
+    view = replace(view, layout=outcome.view.layout, remedy=outcome.view.remedy)
     files = reports.render_all(outcome.results, out, _reports(shown), shown.overwrite, view)
 
     def show() -> None:

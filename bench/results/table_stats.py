@@ -84,6 +84,13 @@ class Statistics:
         methods = ours.groupby(["dataset", "metric"])["method"].agg(frozenset).to_dict()
         return {key: methods[key] for key in self.comparisons}
 
+    @cached_property
+    def half_widths(self) -> dict[tuple[str, str, str], float]:
+        """Half of the 95 % interval by dataset, metric and method, where there is one."""
+        known = self.cells.dropna(subset=["low", "high"])
+        keys = zip(known["dataset"], known["metric"], known["method"], strict=True)
+        return dict(zip(keys, (known["high"] - known["low"]) / 2, strict=True))
+
 
 @dataclass(frozen=True)
 class CommonScores:

@@ -28,6 +28,8 @@ class View:
     Attributes:
         groups: by dataset and metric, the best method and those not told apart from it; where it
             is given, tables mark these instead of the second best.
+        half_widths: of the 95 % intervals by dataset, metric and method, which tables then show
+            beside the means.
         every_metric: whether tables keep metrics that no method has a value for.
         remedy: what gets these metrics, for the line below the table that names them instead.
         originals: whether the HTML report holds full pictures, or thumbnails alone.
@@ -37,6 +39,7 @@ class View:
 
     layout: Layout = "methods-as-columns"
     groups: Mapping[tuple[str, str], frozenset[str]] | None = None
+    half_widths: Mapping[tuple[str, str, str], float] | None = None
     every_metric: bool = False
     remedy: Mapping[str, str] | None = None
     originals: bool = True

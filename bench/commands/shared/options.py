@@ -189,6 +189,7 @@ class ViewOptions:
     """How results are shown, and where they may be written."""
 
     marks: Marks = told("marks", default="best")
+    intervals: bool = told("intervals", default=False)
     compare: Literal["published", "measured"] | None = told("compare")
     reports: list[str] | None = told("reports")
     region: list[str] | None = told("region")

@@ -43,7 +43,9 @@ def write_page(
     results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
 ) -> list[Path]:
     """Write the page into `folder`, with the parts that are there already."""
-    table = make_table(results, replace(view, groups=None, layout="methods-as-rows"))
+    table = make_table(
+        results, replace(view, groups=None, half_widths=None, layout="methods-as-rows")
+    )
     found = statistics(results)
     names = [metric.name for metric in table.metrics]
     found = replace(found, cells=found.cells[found.cells["metric"].isin(names)])

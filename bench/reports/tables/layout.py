@@ -71,6 +71,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
     cells = _cells(metrics, summary, view, footnotes)
     by_rows = view.layout == "methods-as-rows"
     heads, variants = _variants(results.methods, methods)
+    below = _not_here(results.metrics, absent)
     labels = {m.name: Label(printable(f"{m.title} {m.arrow}")) for m in metrics}
 
     def rows(dataset: str) -> Iterator[Row]:
@@ -91,7 +92,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
             for name, label in datasets.items()
         ),
         footnotes=tuple(footnotes),
-        notes=tuple(map(printable, [*_not_here(results.metrics, absent), *results.notes])),
+        notes=tuple(map(printable, [*_intervals(view), *below, *results.notes])),
         single=by_rows and len(results.datasets) == 1,
         marking="best" if view.groups is None else "significant",
         comparisons="" if view.groups is None else _comparisons(view.groups, summary),
@@ -106,6 +107,10 @@ def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) ->
     reasons, remedy = summary.groupby("metric")["reason"].first(), view.remedy or {}
     names = (metric.name for metric in metrics if metric.name not in known)
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
+
+
+def _intervals(view: View) -> list[str]:
+    return [] if view.half_widths is None else ["±: half of the mean's 95 % interval over images"]
 
 
 def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
@@ -174,9 +179,10 @@ def _cells(
         spec, rows = specs[str(metric)], group.to_dict("records")
         for row, mark in zip(rows, _marks(view, spec, rows), strict=True):
             reason = printable(_cell_note(row))
-            cells[str(dataset), str(metric), row["method"]] = TableCell(
-                float(row["mean"]), spec.digits, mark, reason, footnotes.number(reason)
-            )
+            place = (str(dataset), str(metric), row["method"])
+            half = (view.half_widths or {}).get(place)
+            notes = footnotes.number(reason)
+            cells[place] = TableCell(float(row["mean"]), spec.digits, mark, reason, notes, half)
     return cells
 
 

@@ -39,6 +39,7 @@ class TableCell:
     Attributes:
         mean: unrounded; NaN where there is none.
         digits: decimals printed.
+        half_width: of its 95 % interval, printed beside it; None where none is shown.
         reason: why there is none, or why it is over fewer images; footnotes `notes` say so.
     """
 
@@ -47,11 +48,14 @@ class TableCell:
     mark: Mark = ""
     reason: str = ""
     notes: tuple[int, ...] = ()
+    half_width: float | None = None
 
     @property
     def text(self) -> str:
-        """The mean as printed, a dash where there is none."""
-        return in_digits(self.mean, self.digits)
+        """The mean as printed, with its interval where it has one; a dash where there is none."""
+        mean = in_digits(self.mean, self.digits)
+        half = self.half_width
+        return mean if half is None else f"{mean} ± {in_digits(half, self.digits)}"
 
 
 @dataclass(frozen=True)
