@@ -168,7 +168,7 @@ class Started:
 
     def __init__(self, start: Callable[[Sequence[int]], Fork | subprocess.Popen]) -> None:
         self._said = [tempfile.TemporaryFile() for _ in range(2)]
-        with open(os.devnull) as nothing:
+        with open(os.devnull, "rb") as nothing:
             self._process = start([stream.fileno() for stream in (nothing, *self._said)])
         self.pid = self._process.pid
         self.wait, self.poll = self._process.wait, self._process.poll
