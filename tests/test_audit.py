@@ -992,7 +992,7 @@ def test_where_several_readings_remain_nothing_is_judged_and_options_decide(
         "marked, unless its marks hold within each block or its marks leave out HR, which a rule "
         "sets apart; --block or --without ROW decides"
     ) in " ".join(done.stdout.split())
-    assert done.stdout.endswith("marks in 1 place; nothing contradicts in 6 values of 1 table\n")
+    assert done.stdout.endswith("not judged: 1 place; nothing contradicts in 6 values of 1 table\n")
     for option in (["--block"], ["--without", "HR"]):
         assert cli("audit", tmp_path / "t.tex", *option).returncode == 0
     done = cli("audit", tmp_path / "t.tex", "--without", "HR", "--metric", "PSNR=lower")
@@ -1058,15 +1058,31 @@ SECTIONS = """## {}
 def test_tables_below_headings_are_of_different_things(tmp_path: Path) -> None:
     parts = [SECTIONS.format(name, *[digit] * 8) for name, digit in (("Set5", 1), ("Urban", 2))]
     values, found = read(tmp_path, "\n".join(parts), "t.md")
-    assert not found.findings and not found.abstained
+    assert not found.findings
     assert {(value.dataset, value.method) for value in values} == set(
         itertools.product(("2x", "4x"), "AB")
     )
     why = "0 of 8 values of the same names agree, so they are taken for tables of different things"
-    assert f"t.md, table 1 and t.md, table 2: {why}" in found.notes
+    assert f"t.md, table 1 and t.md, table 2: {why}" in found.abstained
     again = parts[0].replace("31.7", "31.9")
     _, found = read(tmp_path, "\n".join([parts[0], again]), "t.md")
     assert [finding.kind for finding in found.findings] == ["differs"]
+    tables = [*parts, again]
+    for order in ([1, 0, 2], [0, 2, 1]):
+        _, found = read(tmp_path, "\n".join(tables[i] for i in order), "t.md")
+        (finding,) = found.findings
+        places = [f"t.md, table {order.index(i) + 1}" for i in (0, 2)]
+        both = (finding.first, finding.second)
+        assert [one.place.partition(", 2x")[0] for one in both] == places
+        assert [one.says for one in both] == ["31.7", "31.9"]
+
+
+def test_files_are_of_one_thing_however_much_differs(tmp_path: Path) -> None:
+    for name, digit in (("a.md", 1), ("b.md", 2)):
+        (tmp_path / name).write_text(SECTIONS.format("Set5", *[digit] * 8))
+    found = audit_files([tmp_path / "a.md", tmp_path / "b.md"])
+    assert [finding.kind for finding in found.findings] == ["differs"] * 8
+    assert not found.abstained
 
 
 def test_a_scale_in_the_middle_of_a_block_holds_for_all_of_it(tmp_path: Path) -> None:
