@@ -1092,6 +1092,13 @@ def test_a_scale_in_the_middle_of_a_block_holds_for_all_of_it(tmp_path: Path) ->
     values, found = read(tmp_path, table % r" \midrule ".join(rows), "t.tex")
     assert [value.dataset for value in values] == ["× 2"] * 3 + ["× 4"] * 3
     assert not found.findings and not found.abstained
+    rows = [r"Set5 & A & 30.1 \\ & B & 31.0 \\ \midrule & Ours & \textbf{31.5} \\"]
+    rows += [r"Manga & A & 25.1 \\ & B & 26.0 \\", r"& Ours & \textbf{26.5} \\"]
+    table = r"\begin{tabular}{llc} Dataset & Method & PSNR \\ \midrule %s \end{tabular}"
+    for last in (r" \midrule ", " "):  # a block's only name is not that of rows above it
+        values, found = read(tmp_path, table % (" ".join(rows[:2]) + last + rows[2]), "t.tex")
+        assert [value.dataset for value in values] == ["Set5"] * 3 + ["Manga"] * 3
+        assert not found.findings and not found.abstained
 
 
 def test_another_table_of_the_file_tells_that_marks_mean_the_best(tmp_path: Path) -> None:
@@ -1109,4 +1116,17 @@ def test_another_table_of_the_file_tells_that_marks_mean_the_best(tmp_path: Path
     _, found = read(tmp_path, f"{first}\n{second}", "t.md")
     (finding,) = found.findings
     assert finding.detail == "T 22.18 is second best; A 23.89 is the best and not marked"
-    assert "t.md, table 2: its marks mean the best, as t.md, table 1 shows" in found.notes
+    assert "t.md, table 2: the marks of T mean the best, as t.md, table 1 shows" in found.notes
+    other = second.replace("22.18", "24.9") + "| **U** | **21.1** | **.43** | **.17** | **69** |\n"
+    _, found = read(tmp_path, f"{first}\n{other}", "t.md")
+    assert not found.findings and "the marks of U may only say" in found.abstained[0]
+    time = "| Method | Time |\n|---|---|\n| A | 1.5 |\n| **T** | 2.5 |\n"
+    _, found = read(tmp_path, f"{first}\n{time}", "t.md")
+    assert not any("mean the best" in note for note in found.notes)
+
+
+def test_a_method_that_ends_in_a_metrics_name_makes_no_table_of_metrics(tmp_path: Path) -> None:
+    rows = "| Dataset | L1 | L1 + LPIPS | GAN | Ours |\n|---|---|---|---|---|\n"
+    rows += "| Set5 | 30.1 | 31.2 | 29.0 | 31.5 |\n| Set14 | 27.1 | 28.2 | 26.0 | 28.5 |\n"
+    with pytest.raises(DataError, match="neither headings nor first columns name metrics"):
+        read(tmp_path, rows, "t.md")

@@ -58,11 +58,15 @@ def audit(
             if plain(value.method) not in left_out
             and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
         ]
-        whole = {v.method for v in own} - {v.method for v in own if v.better and v.mark != "best"}
-        shown = {merit.get((_file(table), method), table) for method in whole} - {table}
-        if shown:
-            part = [replace(value, told=True) for value in part]
-            notes.append(f"{table}: its marks mean the best, as {', '.join(sorted(shown))} shows")
+        judged = [value for value in own if value.better]
+        whole = {v.method for v in judged} - {v.method for v in judged if v.mark != "best"}
+        shown = {method: merit.get((_file(table), method), table) for method in whole}
+        if told := {method for method, other in shown.items() if other != table}:
+            part = [replace(v, told=True) if v.method in told else v for v in part]
+            by = ", ".join(sorted({shown[method] for method in told}))
+            notes.append(
+                f"{table}: the marks of {', '.join(sorted(told))} mean the best, as {by} shows"
+            )
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
