@@ -1044,6 +1044,15 @@ def test_what_is_marked_in_pairs_is_not_judged(tmp_path: Path) -> None:
     assert any("t.tex: Q8: not judged" in note for note in found.notes)
 
 
+def test_what_is_marked_alike_is_judged_where_the_caption_says_what_it_means(
+    tmp_path: Path,
+) -> None:
+    head = "Method | PSNR\n---|---\nA | **30.1**\nB | **31.0**\nC | **32.0**\nD | 33.0\n"
+    assert "3 or more values are marked alike" in read(tmp_path, head, "t.md")[1].abstained[0]
+    (finding,) = read(tmp_path, f"Best in bold.\n\n{head}", "t.md")[1].findings
+    assert "D 33.0 is the best and not marked" in finding.detail
+
+
 SECTIONS = """## {}
 
 | Model | Scale | PSNR ↑ | SSIM ↑ |
