@@ -667,7 +667,10 @@ def test_tables_and_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     [
         (r"\begin{tabular}{lc M & PSNR \\ A & 24 \\ \end{tabular}", "a { has no matching }"),
         (r"\begin{tabular}{lc} M & PSNR \\ A & \textbf{24 \\ \end{tabular}", "a { has no match"),
-        (r"\begin{tabular}{lc} M & PSNR \\ A & 24 \\", r"it has no \end{tabular}"),
+        (
+            r"\begin{tabular}{lc} M & PSNR \\ A & 24 \\ \begin{tabular}{lc} \end{tabular}",
+            r"it has no \end{tabular}, nor is any table after it read",
+        ),
     ],
 )
 def test_a_damaged_table_costs_none_of_the_others(
@@ -677,7 +680,8 @@ def test_a_damaged_table_costs_none_of_the_others(
     captioned = rf"\begin{{table}} \caption{{Best in bold {table} \end{{table}}"
     found, audited = judged(tmp_path, f"{captioned}\n{damaged}")
     assert found == {"B PSNR": "25"}
-    (cell,) = audited.unread
+    macro, cell = audited.unread
+    assert macro.reason == r"line 1: the definition of \mine is not read: a { has no matching }"
     assert cell.reason.startswith(r"line 2: this \begin{tabular} is not read: " + reason)
     with pytest.raises(DataError, match=r"t\.tex: line 1: this .* is not read"):
         read(tmp_path, damaged)
