@@ -516,7 +516,9 @@ def test_exit_codes_and_json(cli: Cli, tmp_path: Path) -> None:
     missing = cli("audit", "nothing.csv")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
-    for word in ("--claims=x.toml", "--metric=PSNR=lower", "--without=A", "--block"):
+    for word in (
+        "--claims=x.toml", "--metric=PSNR=lower", "--without=A", "--block", "--marks=significant"
+    ):  # fmt: skip
         alone = cli("audit", word)
         assert alone.returncode == 2
         assert f"error: {word.partition('=')[0]}: expected with FILE" in alone.stderr

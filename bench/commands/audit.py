@@ -46,6 +46,7 @@ def audit(
     from bench.audit import files as audit_files
 
     given = {"--claims": claims, "--block": block, "--without": without, "--metric": metric}
+    given["--marks"] = marks != "best"
     if alone := next((name for name, value in given.items() if value and not files), ""):
         raise BenchError(f"{alone}: expected with FILE; the paper's audit says how it is read")
     if files:
