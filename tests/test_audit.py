@@ -516,7 +516,9 @@ def test_exit_codes_and_json(cli: Cli, tmp_path: Path) -> None:
     missing = cli("audit", "nothing.csv")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
-    for word in ("--claims=x.toml", "--metric=PSNR=lower", "--without=A", "--block"):
+    for word in (
+        "--claims=x.toml", "--metric=PSNR=lower", "--without=A", "--block", "--marks=significant"
+    ):  # fmt: skip
         alone = cli("audit", word)
         assert alone.returncode == 2
         assert f"error: {word.partition('=')[0]}: expected with FILE" in alone.stderr
@@ -667,7 +669,10 @@ def test_tables_and_files_that_are_not_read_are_named(tmp_path: Path) -> None:
     [
         (r"\begin{tabular}{lc M & PSNR \\ A & 24 \\ \end{tabular}", "a { has no matching }"),
         (r"\begin{tabular}{lc} M & PSNR \\ A & \textbf{24 \\ \end{tabular}", "a { has no match"),
-        (r"\begin{tabular}{lc} M & PSNR \\ A & 24 \\", r"it has no \end{tabular}"),
+        (
+            r"\begin{tabular}{lc} M & PSNR \\ A & 24 \\ \begin{tabular}{lc} \end{tabular}",
+            r"it has no \end{tabular}, nor is any table after it read",
+        ),
     ],
 )
 def test_a_damaged_table_costs_none_of_the_others(
@@ -677,7 +682,8 @@ def test_a_damaged_table_costs_none_of_the_others(
     captioned = rf"\begin{{table}} \caption{{Best in bold {table} \end{{table}}"
     found, audited = judged(tmp_path, f"{captioned}\n{damaged}")
     assert found == {"B PSNR": "25"}
-    (cell,) = audited.unread
+    macro, cell = audited.unread
+    assert macro.reason == r"line 1: the definition of \mine is not read: a { has no matching }"
     assert cell.reason.startswith(r"line 2: this \begin{tabular} is not read: " + reason)
     with pytest.raises(DataError, match=r"t\.tex: line 1: this .* is not read"):
         read(tmp_path, damaged)
@@ -992,7 +998,7 @@ def test_where_several_readings_remain_nothing_is_judged_and_options_decide(
         "marked, unless its marks hold within each block or its marks leave out HR, which a rule "
         "sets apart; --block or --without ROW decides"
     ) in " ".join(done.stdout.split())
-    assert done.stdout.endswith("marks in 1 place; nothing contradicts in 6 values of 1 table\n")
+    assert done.stdout.endswith("not judged: 1 place; nothing contradicts in 6 values of 1 table\n")
     for option in (["--block"], ["--without", "HR"]):
         assert cli("audit", tmp_path / "t.tex", *option).returncode == 0
     done = cli("audit", tmp_path / "t.tex", "--without", "HR", "--metric", "PSNR=lower")
@@ -1044,6 +1050,15 @@ def test_what_is_marked_in_pairs_is_not_judged(tmp_path: Path) -> None:
     assert any("t.tex: Q8: not judged" in note for note in found.notes)
 
 
+def test_what_is_marked_alike_is_judged_where_the_caption_says_what_it_means(
+    tmp_path: Path,
+) -> None:
+    head = "Method | PSNR\n---|---\nA | **30.1**\nB | **31.0**\nC | **32.0**\nD | 33.0\n"
+    assert "3 or more values are marked alike" in read(tmp_path, head, "t.md")[1].abstained[0]
+    (finding,) = read(tmp_path, f"Best in bold.\n\n{head}", "t.md")[1].findings
+    assert "D 33.0 is the best and not marked" in finding.detail
+
+
 SECTIONS = """## {}
 
 | Model | Scale | PSNR ↑ | SSIM ↑ |
@@ -1058,15 +1073,31 @@ SECTIONS = """## {}
 def test_tables_below_headings_are_of_different_things(tmp_path: Path) -> None:
     parts = [SECTIONS.format(name, *[digit] * 8) for name, digit in (("Set5", 1), ("Urban", 2))]
     values, found = read(tmp_path, "\n".join(parts), "t.md")
-    assert not found.findings and not found.abstained
+    assert not found.findings
     assert {(value.dataset, value.method) for value in values} == set(
         itertools.product(("2x", "4x"), "AB")
     )
     why = "0 of 8 values of the same names agree, so they are taken for tables of different things"
-    assert f"t.md, table 1 and t.md, table 2: {why}" in found.notes
+    assert f"t.md, table 1 and t.md, table 2: {why}" in found.abstained
     again = parts[0].replace("31.7", "31.9")
     _, found = read(tmp_path, "\n".join([parts[0], again]), "t.md")
     assert [finding.kind for finding in found.findings] == ["differs"]
+    tables = [*parts, again]
+    for order in ([1, 0, 2], [0, 2, 1]):
+        _, found = read(tmp_path, "\n".join(tables[i] for i in order), "t.md")
+        (finding,) = found.findings
+        places = [f"t.md, table {order.index(i) + 1}" for i in (0, 2)]
+        both = (finding.first, finding.second)
+        assert [one.place.partition(", 2x")[0] for one in both] == places
+        assert [one.says for one in both] == ["31.7", "31.9"]
+
+
+def test_files_are_of_one_thing_however_much_differs(tmp_path: Path) -> None:
+    for name, digit in (("a.md", 1), ("b.md", 2)):
+        (tmp_path / name).write_text(SECTIONS.format("Set5", *[digit] * 8))
+    found = audit_files([tmp_path / "a.md", tmp_path / "b.md"])
+    assert [finding.kind for finding in found.findings] == ["differs"] * 8
+    assert not found.abstained
 
 
 def test_a_scale_in_the_middle_of_a_block_holds_for_all_of_it(tmp_path: Path) -> None:
@@ -1076,6 +1107,13 @@ def test_a_scale_in_the_middle_of_a_block_holds_for_all_of_it(tmp_path: Path) ->
     values, found = read(tmp_path, table % r" \midrule ".join(rows), "t.tex")
     assert [value.dataset for value in values] == ["× 2"] * 3 + ["× 4"] * 3
     assert not found.findings and not found.abstained
+    rows = [r"Set5 & A & 30.1 \\ & B & 31.0 \\ \midrule & Ours & \textbf{31.5} \\"]
+    rows += [r"Manga & A & 25.1 \\ & B & 26.0 \\", r"& Ours & \textbf{26.5} \\"]
+    table = r"\begin{tabular}{llc} Dataset & Method & PSNR \\ \midrule %s \end{tabular}"
+    for last in (r" \midrule ", " "):  # a block's only name is not that of rows above it
+        values, found = read(tmp_path, table % (" ".join(rows[:2]) + last + rows[2]), "t.tex")
+        assert [value.dataset for value in values] == ["Set5"] * 3 + ["Manga"] * 3
+        assert not found.findings and not found.abstained
 
 
 def test_another_table_of_the_file_tells_that_marks_mean_the_best(tmp_path: Path) -> None:
@@ -1093,4 +1131,17 @@ def test_another_table_of_the_file_tells_that_marks_mean_the_best(tmp_path: Path
     _, found = read(tmp_path, f"{first}\n{second}", "t.md")
     (finding,) = found.findings
     assert finding.detail == "T 22.18 is second best; A 23.89 is the best and not marked"
-    assert "t.md, table 2: its marks mean the best, as t.md, table 1 shows" in found.notes
+    assert "t.md, table 2: the marks of T mean the best, as t.md, table 1 shows" in found.notes
+    other = second.replace("22.18", "24.9") + "| **U** | **21.1** | **.43** | **.17** | **69** |\n"
+    _, found = read(tmp_path, f"{first}\n{other}", "t.md")
+    assert not found.findings and "the marks of U may only say" in found.abstained[0]
+    time = "| Method | Time |\n|---|---|\n| A | 1.5 |\n| **T** | 2.5 |\n"
+    _, found = read(tmp_path, f"{first}\n{time}", "t.md")
+    assert not any("mean the best" in note for note in found.notes)
+
+
+def test_a_method_that_ends_in_a_metrics_name_makes_no_table_of_metrics(tmp_path: Path) -> None:
+    rows = "| Dataset | L1 | L1 + LPIPS | GAN | Ours |\n|---|---|---|---|---|\n"
+    rows += "| Set5 | 30.1 | 31.2 | 29.0 | 31.5 |\n| Set14 | 27.1 | 28.2 | 26.0 | 28.5 |\n"
+    with pytest.raises(DataError, match="neither headings nor first columns name metrics"):
+        read(tmp_path, rows, "t.md")

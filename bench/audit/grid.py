@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
-from bench.audit.names import ends_in_metric, is_metric, led_by, tells_marks, tells_metrics
+from bench.audit.names import is_metric, led_by, tells_marks, tells_metrics
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
@@ -84,10 +84,10 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     found = [*_numbers_above(rows[:first], table)]
     texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
     metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
-    named = any(map(ends_in_metric, heads[labels:]))
+    bottom = [row.text for row in rows[first - 1]]
+    named = any(map(is_metric, [*heads[labels:], *bottom[labels:]]))  # a method may end in one
     if tells_metrics(heads[labels:]) or (metric is None and named):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
-        bottom = [row.text for row in rows[first - 1]]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
     if metric is None:
         mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
@@ -202,8 +202,10 @@ def _methods_as_rows(
         block = f"block {row[0].block - rows[0][1][0].block + 1}" if kinds == {""} else heading
         here = "" if once else heading
         if dataset_column is not None:
-            told = alone[row[0].block] - {""}  # one that stands at the middle of its block
-            own = row[dataset_column].text or (told.pop() if len(told) == 1 else "")
+            told = alone[row[0].block] - {""}
+            # where the first row has none, names stand at the middle of their blocks
+            middle = len(told) == 1 and not rows[0][1][dataset_column].text
+            own = row[dataset_column].text or (told.pop() if middle else "")
             dataset = here = own or dataset
         change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
         marked = any(row[i].marked for i in names)

@@ -39,14 +39,14 @@ def grids(tex: str) -> tuple[list[Printed], list[str]]:
     """Every outermost tabular of a file, in its order, and why others or some rows are not there:
     one without an end, say, or with braces or macros nested beyond reason."""
     plain = re.sub(r"(?<!\\)((?:\\\\)*)%[^\n]*", r"\1", tex)  # without comments
-    macros = own_macros(plain)
+    macros, passed_over = own_macros(plain)
     floats = list(FLOAT.finditer(plain))
     found: list[Printed] = []
-    passed_over = [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
+    passed_over += [f"\\begin{{{match[1]}}} is not read" for match in UNREAD.finditer(plain)]
     for name, begin, end in _environments(plain):
         try:
             if end < 0:
-                raise DataError(f"it has no \\end{{{name}}}")
+                raise DataError(f"it has no \\end{{{name}}}, nor is any table after it read")
             start = after_arguments(plain, begin, name)
             rows = settled(_rows(plain[start:end], plain.count("\n", 0, start) + 1, macros))
         except DataError as error:

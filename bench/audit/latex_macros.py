@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from bench.base.errors import DataError
@@ -30,16 +29,21 @@ class _Macro(NamedTuple):
 Macros = Mapping[str, _Macro]
 
 
-def own_macros(tex: str) -> Macros:
-    macros = {}
+def own_macros(tex: str) -> tuple[Macros, list[str]]:
+    """The file's own, and why others of it are not there."""
+    macros: dict[str, _Macro] = {}
+    unread = []
     for match in NEW_COMMAND.finditer(tex):
         count = int(match[2] or 0) if match[1] else (match[5] or "").count("#")
-        with suppress(DataError):  # a cell that uses it is not read
-            body, _ = group(tex, match.end())
-            macros[match[1] or match[4]] = _Macro(count, body, match[3])
+        name = match[1] or match[4]
+        try:
+            macros[name] = _Macro(count, group(tex, match.end())[0], match[3])
+        except DataError as error:
+            line = tex.count("\n", 0, match.start()) + 1
+            unread.append(f"line {line}: the definition of \\{name} is not read: {error}")
     for match in LET.finditer(tex):
         macros.setdefault(match[1], _Macro(0, match[2]))
-    return macros
+    return macros, unread
 
 
 def group(tex: str, at: int) -> tuple[str, int]:

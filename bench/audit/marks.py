@@ -87,7 +87,8 @@ def judge(
     wrong = sum(map(len, first.wrong.values()))
     if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
-    if not significant and (alike := marked_alike(first.reading.values)):
+    told = all(value.told for value in first.reading.values if value.mark)
+    if not (significant or told) and (alike := marked_alike(first.reading.values)):
         why = f"{alike} or more values are marked alike wherever any are; parts of it may be meant"
         return Verdict([], [], [f"{table}: marks: {why}"])
     if not first.rows and any(value.mark and value.better for value in first.reading.values):

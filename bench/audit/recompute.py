@@ -58,11 +58,15 @@ def audit(
             if plain(value.method) not in left_out
             and not any(value.metric == m and value.dataset.startswith(d) for d, m in lacking)
         ]
-        whole = {v.method for v in own} - {v.method for v in own if v.better and v.mark != "best"}
-        shown = {merit.get((_file(table), method), table) for method in whole} - {table}
-        if shown:
-            part = [replace(value, told=True) for value in part]
-            notes.append(f"{table}: its marks mean the best, as {', '.join(sorted(shown))} shows")
+        judged = [value for value in own if value.better]
+        whole = {v.method for v in judged} - {v.method for v in judged if v.mark != "best"}
+        shown = {method: merit.get((_file(table), method), table) for method in whole}
+        if told := {method for method, other in shown.items() if other != table}:
+            part = [replace(v, told=True) if v.method in told else v for v in part]
+            by = ", ".join(sorted({shown[method] for method in told}))
+            notes.append(
+                f"{table}: the marks of {', '.join(sorted(told))} mean the best, as {by} shows"
+            )
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
@@ -74,7 +78,7 @@ def audit(
             notes.append(f"{table}: {name}: not judged: {why}")
     groups = _configurations(values)
     apart = _unlike(groups)
-    notes += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
+    abstained += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
     findings += _differing(values, groups, apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
@@ -144,11 +148,11 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
 
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
-    """Pairs of tables that share so much and agree so little that something else tells them apart,
-    and how little that is."""
+    """Pairs of one file's tables that share so much and agree so little that something else tells
+    them apart, as headings of sections do, and how little that is."""
     shared: dict[tuple[str, str], list[bool]] = {}
     for one, other in (pair for group in groups for pair in combinations(group, 2)):
-        if one.better:
+        if one.better and one.table != other.table and _file(one.table) == _file(other.table):
             shared.setdefault((one.table, other.table), []).append(_agree(one, other))
     return {
         tables: f"{sum(agreed)} of {len(agreed)} values of the same names agree, so they are taken "
@@ -161,18 +165,14 @@ def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
 def _differing(
     values: Sequence[Value], groups: Sequence[Sequence[Value]], apart: Collection[tuple[str, str]]
 ) -> Iterator[Finding]:
-    """One configuration, dataset and metric with different values in several places, but for
-    tables that are of different things."""
-    for group in groups:
-        first = group[0]
-        others = [
-            value
-            for value in group
-            if not _agree(first, value) and (first.table, value.table) not in apart
-        ]
+    """One configuration, dataset and metric with different values in several places of tables that
+    are of one thing."""
+    for part in (part for group in groups for part in _parts(group, apart)):
+        first = part[0]
+        others = [value for value in part if not _agree(first, value)]
         if others:
             same, other = (
-                " and ".join(value.place for value in group if (value in others) == differs)
+                " and ".join(value.place for value in part if (value in others) == differs)
                 for differs in (False, True)
             )
             yield Finding(
@@ -181,6 +181,18 @@ def _differing(
                 Statement(other, ", ".join(dict.fromkeys(str(v.value) for v in others))),
                 "; ".join(_consequences(values, first, others[0])),
             )
+
+
+def _parts(group: Sequence[Value], apart: Collection[tuple[str, str]]) -> list[list[Value]]:
+    """The values of tables that are of one thing: those of which the first is not apart."""
+    parts: list[list[Value]] = []
+    for value in group:
+        own = (part for part in parts if (part[0].table, value.table) not in apart)
+        if (part := next(own, None)) is None:
+            parts.append([value])
+        else:
+            part.append(value)
+    return parts
 
 
 def _agree(one: Value, other: Value) -> bool:

@@ -107,7 +107,7 @@ class Unread:
 class Audit:
     """Everything found: `held` are claims that are true, `notes` what was not checked about values
     that were read, `unread` the cells that were seen and are not among the `values`; in `abstained`
-    marks were not judged."""
+    marks were not judged, or tables not compared."""
 
     findings: tuple[Finding, ...]
     values: int

@@ -46,6 +46,7 @@ def audit(
     from bench.audit import files as audit_files
 
     given = {"--claims": claims, "--block": block, "--without": without, "--metric": metric}
+    given["--marks"] = marks != "best"
     if alone := next((name for name, value in given.items() if value and not files), ""):
         raise BenchError(f"{alone}: expected with FILE; the paper's audit says how it is read")
     if files:
@@ -104,9 +105,9 @@ def _verdict(found: Audit) -> str:
     count, unread = len(found.findings), len(found.unread)
     claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
     what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"
-    open_marks = f"marks in {_counted(len(found.abstained), 'place')}" if found.abstained else ""
+    places = _counted(len(found.abstained), "place") if found.abstained else ""
     cells = f"{unread} of {found.values + unread} cells" if unread else ""
-    cells = " and ".join(filter(None, (cells, open_marks)))
+    cells = " and ".join(filter(None, (cells, places)))
     if cells and not count:
         return f"not judged: {cells}; nothing contradicts in {what}"
     contradictions = _counted(count, "contradiction") if count else "no contradictions"
