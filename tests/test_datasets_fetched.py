@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from conftest import Cli
 from toy_sets import nothing, pairs, png, scene, zipped
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from bench.base.errors import DataError, WeightsError
 from bench.base.remote_file import Archive
@@ -21,7 +24,7 @@ from bench.base.types import Manifest
 from bench.data import find as data
 from bench.data import from_hub as hub_sets
 from bench.files import images
-from bench.remote import weights
+from bench.remote import hub, weights
 from bench.remote.fetch import fetch_file
 
 
@@ -275,3 +278,11 @@ def test_a_hub_that_cannot_be_reached_is_no_crash(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(HfApi, "dataset_info", unreachable)
     assert hub_sets._newest("nobody/nothing") == ""
+    assert hub.reason(ConnectError("no such name"), "a/b") == "no connection to that host"
+    refused = requests.ConnectionError(
+        MaxRetryError(HTTPConnectionPool("h"), "/", NewConnectionError(None, "no such name"))
+    )
+    assert hub.reason(refused, "a/b") == "no connection to that host"
+    assert (
+        hub.reason(ConnectionResetError(104, "reset by peer"), "a/b") == "[Errno 104] reset by peer"
+    )

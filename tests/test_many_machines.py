@@ -223,6 +223,8 @@ def test_launchers_give_part_and_share_of_the_cores(
     launched = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
     assert place(None, "cpu", None, launched) == ((6, 8), "cpu", 2)
     assert place("2/3", "cpu", 5, launched) == ((2, 3), "cpu", 5)
+    mvapich = {f"MV2_COMM_WORLD_{name}": "2" for name in ("LOCAL_RANK", "LOCAL_SIZE")}
+    assert place(None, "cpu", None, mvapich)[2] == 4
     mpi = {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "3"}
     assert place(None, "cpu", None, mpi)[0] == (3, 3)
     assert place(None, "cpu", None, {}) == ((1, 1), "cpu", None)
@@ -233,6 +235,8 @@ def test_launchers_give_part_and_share_of_the_cores(
         assert place(None, device, None, launched) == ((6, 8), "cuda:1", None)
     third = {**launched, "LOCAL_RANK": "2"}
     assert place(None, "auto", None, third)[1] == "cuda:0", "two processes share a GPU"
+    mvapich["MV2_COMM_WORLD_LOCAL_RANK"] = "1"
+    assert place(None, "auto", None, mvapich)[1] == "cuda:1"
     assert place(None, "cuda:3", None, launched)[1] == "cuda:3"
     assert place(None, "auto", None, {})[1] == "cuda"
 

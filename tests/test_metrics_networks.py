@@ -6,6 +6,7 @@ import contextlib
 import io
 import pickle
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,41 @@ def test_what_the_process_computes_with_changes_no_score(monkeypatch: pytest.Mon
     finally:
         torch.set_float32_matmul_precision("highest")
     assert started == []
+    assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older torch"
+)
+@pytest.mark.parametrize(
+    ("set_on", "value"),
+    [
+        ("backends", "tf32"),
+        ("backends.cuda.matmul", "tf32"),
+        ("backends.cudnn", "tf32"),
+        ("backends.cudnn.conv", "ieee"),
+    ],
+)
+def test_nor_does_what_is_set_by_the_newer_way_of_torch(set_on: str, value: str) -> None:
+    backends = torch.backends
+    kinds: list[Any] = [backends.cuda.matmul, backends.mkldnn.matmul]
+    kinds += [getattr(backends.cudnn, kind) for kind in ("conv", "rnn")]
+    try:
+        attrgetter(set_on)(torch).fp32_precision = value
+        before = [kind.fp32_precision for kind in kinds]
+        with exact():
+            assert {kind.fp32_precision for kind in kinds} == {"ieee"}
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not backends.cudnn.allow_tf32
+            assert backends.cudnn.deterministic
+        assert [kind.fp32_precision for kind in kinds] == before
+    finally:
+        for kind in (backends, backends.cudnn, backends.mkldnn):
+            kind.fp32_precision = "none"
+        for kind, default in zip(kinds, ("none", "none", "tf32", "tf32"), strict=True):
+            kind.fp32_precision = default
+        mixed = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
+    assert mixed == ("highest", True)
 
 
 def check_features(spec: MetricSpec, folder: Path) -> None:
@@ -176,14 +212,21 @@ def test_pyiqa_cannot_download_on_its_own(
 def test_a_repository_of_a_hub_is_named_where_no_file_is(
     clean_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def from_pretrained(pretrained_model_name_or_path: str) -> None:
-        raise OSError("We couldn't connect to the hub to load the files")
+    from bench.metrics import pyiqa_loading
 
+    def from_pretrained(pretrained_model_name_or_path: str) -> None:
+        raise raised("We couldn't connect to the hub to load the files")
+
+    name, raised = "me/Net", OSError
     monkeypatch.setattr(
-        "bench.metrics.pyiqa_loading.create_metric", lambda *_, **__: from_pretrained("me/Net")
+        "bench.metrics.pyiqa_loading.create_metric", lambda *_, **__: from_pretrained(name)
     )
-    reason = metrics.unavailable(metrics.find("pyiqa:compare2score"))
+    spec = metrics.find("pyiqa:compare2score")
+    reason = metrics.unavailable(spec)
     assert reason is not None and "published at https://huggingface.co/me/Net;" in reason
+    for name, raised in (("/home/me/net", OSError), ("me/Net", RuntimeError)):  # noqa: B007
+        with pytest.raises(WeightsError, match=r"could not build .*: We couldn't connect"):
+            pyiqa_loading.build(spec, "cpu", {})
 
 
 def test_a_file_of_a_hub_is_named_by_its_address(

@@ -12,7 +12,9 @@ import subprocess
 import unicodedata
 import zipfile
 from collections import Counter
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,7 +25,8 @@ from bench.base.errors import BenchError, DataError, UnknownName
 from bench.base.text import spreadsheet_text
 from bench.files import outputs
 from bench.files.safe_csv import csv_bytes, rows_as_csv
-from bench.reports import REPORTS, Report, get_report, render_all, require_free
+from bench.reports import REPORTS, Report, get_report, render_all, require_free, reuse
+from bench.reports.reuse import Rendered
 from bench.reports.tables.latex import escape as escape_latex
 from bench.reports.tables.latex import latex
 from bench.reports.tables.layout import DASH, make_table, marks
@@ -549,6 +552,47 @@ def test_reports_that_another_folder_still_holds_are_copied(
     assert (tmp_path / "third" / "scores.csv").read_bytes() == (out / "scores.csv").read_bytes()
     render_all(pictured(tmp_path / "other", "ac"), tmp_path / "fourth", names)
     assert made == ["csv", "csv", "panels"]
+
+
+@pytest.mark.parametrize("what", ["gone", "other"])
+def test_a_report_that_changes_while_it_is_copied_is_made_anew(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
+    render_all(results, out, ["csv"])
+    unchanged, asked = Rendered._unchanged, []
+
+    def before_it_changes(self: Rendered, *args: Any) -> Any:
+        found = unchanged(self, *args)
+        asked.append(found)
+        if len(asked) == 2:  # to copy, after whether it is there already
+            (out / "scores.csv").unlink()
+        if len(asked) == 2 and what == "other":
+            (out / "scores.csv").write_text("of other results")
+        return found
+
+    content = (out / "scores.csv").read_bytes()
+    monkeypatch.setattr(Rendered, "_unchanged", before_it_changes)
+    render_all(results, tmp_path / "second", ["csv"])
+    assert (tmp_path / "second" / "scores.csv").read_bytes() == content
+
+
+def test_what_draws_reports_is_part_of_what_they_are_made_from(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = pictured(tmp_path / "in", "ab")
+    before = reuse._key(results, PLAIN)
+    monkeypatch.setattr(metadata, "version", lambda name: "99" if name == "matplotlib" else "1")
+    assert reuse._key(results, PLAIN) != before
+
+
+def test_a_copy_that_is_there_already_stays(folder_of_reports: Path, tmp_path: Path) -> None:
+    results = pictured(tmp_path / "in", "ab")
+    for name in ("first", "second"):
+        render_all(results, tmp_path / name, ["csv"])
+    before = (tmp_path / "first" / "scores.csv").stat()
+    render_all(results, tmp_path / "first", ["csv"])
+    assert (tmp_path / "first" / "scores.csv").stat() == before
 
 
 def test_an_input_is_never_a_place_for_a_report(folder_of_reports: Path, tmp_path: Path) -> None:

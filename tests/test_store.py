@@ -496,7 +496,9 @@ def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -
     damaged = ours.folder / "a.npy.damaged"
     names = ("datasets/DIV2K/manifest.json", "datasets/DIV2K/a.damaged", "images/cats/a/b.png",
              "scores/mine/a.jsonl", "features/mine/a.npy", "set-aside/a", "b.damaged",
-             "mine/.part-download")  # fmt: skip
+             "mine/.part-download", "datasets/holiday-1234567890123/manifest.json",
+             "datasets/photos-20240101abcd/lr/a.png", "datasets/photos-20240101abcd/b.damaged",
+             "datasets/folder-0123456789abcdef/mine.txt")  # fmt: skip
     for path in (damaged, *(tmp_path / name for name in names)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"{}\n")
@@ -619,6 +621,13 @@ def test_many_processes_take_over_one_store_and_write_one_report(
     assert alone.returncode == 0, alone.stderr
     assert files_of(tmp_path / "out") == files_of(tmp_path / "b")
     assert check(store) == [] and not list(tmp_path.rglob(".part-*"))
+
+
+def test_a_store_that_cannot_be_made_is_named_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / ("x" * 300), tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StoreError, match=r"--store .*: cannot be made \(.*\); choose another"):
+            Store(root)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

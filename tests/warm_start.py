@@ -193,7 +193,8 @@ class Started:
             time.sleep(0.01)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # it may just have ended
+            os.kill(self.pid, number)
 
     def done(
         self, timeout: float = TIMEOUT, alone: bool = False

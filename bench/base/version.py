@@ -1,5 +1,7 @@
 """Versions: of this package, and of the libraries that values depend on."""
 
+from collections.abc import Sequence
+
 RECORDED = ("torch", "torchvision", "pyiqa", "spandrel", "diffusers", "numpy", "pillow")
 
 
@@ -13,12 +15,13 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def versions() -> dict[str, str]:
-    """Of this harness and of the libraries that values depend on, as far as they are installed."""
+def versions(names: Sequence[str] = RECORDED) -> dict[str, str]:
+    """Of this harness and of libraries, by default those that values depend on, as far as they are
+    installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"cassr-bench": package_version()}
-    for name in RECORDED:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -157,21 +157,48 @@ def exact() -> Iterator[None]:
     """No gradients, no TF32, deterministic kernels, the same random numbers for each image."""
     import torch
 
-    state, precision = np.random.get_state(), torch.get_float32_matmul_precision()
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
+    state = np.random.get_state()
+    flags = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=None)
     # To ask GPUs for their state where none is in use would start each of them.
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with torch.inference_mode(), flags, torch.random.fork_rng(gpus):
-            torch.set_float32_matmul_precision("highest")  # NVIDIA's images have another
+        with torch.inference_mode(), _no_tf32(), flags, torch.random.fork_rng(gpus):
             torch.manual_seed(_SEED)
             np.random.seed(_SEED)
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
         np.random.set_state(state)
+
+
+@contextmanager
+def _no_tf32() -> Iterator[None]:
+    """NVIDIA's images and trainings have it on. Of torch's two ways to ask for it, the older one
+    cannot even be read where the newer one says something else."""
+    from torch import backends, get_float32_matmul_precision, set_float32_matmul_precision
+
+    cudnn, cuda, cpu = backends.cudnn, backends.cuda, backends.mkldnn
+    parts: list[Any] = []
+    if hasattr(cuda.matmul, "fp32_precision"):  # an older torch has the older way alone
+        kinds = [(cpu, "matmul"), (cpu, "conv"), (cpu, "rnn"), (cudnn, "conv"), (cudnn, "rnn")]
+        parts = [cuda.matmul, *(getattr(library, kind) for library, kind in kinds)]
+    before = [part.fp32_precision for part in parts]
+    for part in parts:
+        part.fp32_precision = "ieee"
+    matmul, tf32 = get_float32_matmul_precision(), True
+    with suppress(RuntimeError):  # where it contradicts "ieee"
+        tf32 = cudnn.allow_tf32
+
+    def put(matmul: str, tf32: bool, values: Sequence[str]) -> None:
+        set_float32_matmul_precision(matmul)
+        cudnn.allow_tf32 = tf32
+        for part, value in zip(parts, values, strict=True):
+            part.fp32_precision = value
+
+    try:
+        put("highest", False, ["ieee"] * len(parts))
+        yield
+    finally:
+        put(matmul, tf32, before)
 
 
 @cache

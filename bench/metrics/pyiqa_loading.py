@@ -81,8 +81,9 @@ def _wanted(error: BaseException | None) -> str:
         if found := re.search(r"https?://\S+/resolve/[^\s:]+", str(error)):
             return found[0]
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            named = frame.f_locals.get("pretrained_model_name_or_path")
-            repository = f"{HUB}/{named}" if isinstance(named, str) else repository
+            named = str(frame.f_locals.get("pretrained_model_name_or_path"))
+            if isinstance(error, OSError) and re.fullmatch("[^/]+/[^/]+", named):
+                repository = f"{HUB}/{named}"
         error = error.__cause__ or error.__context__
     return repository
 

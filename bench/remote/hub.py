@@ -11,6 +11,8 @@ from bench.base.text import printable
 HUB = "https://huggingface.co"
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _GATED = (401, 403)
+# Of the hub's transports, which its versions change.
+_NO_CONNECTION = re.compile("Connect(Error|Timeout(Error)?)|(NewConnection|NameResolution)Error")
 
 
 def address(url: str) -> str:
@@ -85,6 +87,7 @@ def reason(error: Exception, repository: str) -> str:
 
     if isinstance(error, RepositoryNotFoundError):
         return needs_consent(repository)
-    if type(error).__name__.startswith("Connect"):  # of its transport, which versions change
+    cause = getattr((*error.args, None)[0], "reason", error)
+    if _NO_CONNECTION.fullmatch(type(cause).__name__):
         return "no connection to that host"
     return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.hashing import json_sha256
-from bench.base.records import copy_atomic, write_atomic
+from bench.base.records import write_atomic
+from bench.base.version import versions
 from bench.remote.weights import cache_dir
 from bench.results import published
 from bench.results.results import Results
 from bench.results.view import View
 
+DRAWN_BY = ("matplotlib", "numpy", "pandas", "pillow", "scipy", "xlsxwriter", "fonttools",
+            "jinja2", "markdown-it-py")  # fmt: skip
+"""Libraries that a report's bytes depend on."""
 LATEST = 64
 """Results of which it is remembered where they were rendered."""
 
@@ -51,9 +55,15 @@ class Rendered:
     def copied(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
         """As `files`, copied from where they are, if that is elsewhere."""
         folder, files = self._unchanged(name, shows)
-        for file in files:
-            copy_atomic(folder / file, self.out / file)
-        return [self.out / file for file in files] or None
+        targets = [self.out / file for file in files]
+        for file, target in zip(files, targets, strict=True):
+            try:
+                content = (folder / file).read_bytes()
+            except OSError:  # somebody may be at that folder right now
+                return None
+            if not target.is_file() or target.read_bytes() != content:
+                write_atomic(target, content)
+        return targets if files and self._unchanged(name, shows)[1] else None
 
     def remember(self, name: str, files: list[Path], shows: Sequence[str] = ()) -> None:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
@@ -78,13 +88,14 @@ class Rendered:
 
 
 def _key(results: Results, view: View) -> str:
-    """Hash of everything a report is made from: results, view, pictures and our own code."""
+    """Hash of everything a report is made from: results, view, pictures, code."""
     names = (field.name for field in dataclasses.fields(results) if field.name != "scores")
     fields = sorted((name, getattr(results, name)) for name in names)
     pictures = [_stamp(path) for path in results.files()]
     groups = sorted((key, sorted(group)) for key, group in (view.groups or {}).items())
     shown = repr((dataclasses.replace(view, groups=view.groups and {}), groups))
-    return json_sha256([repr(fields), shown, _scores(results), pictures, _code()])
+    made_by = [_code(), versions(DRAWN_BY)]
+    return json_sha256([repr(fields), shown, _scores(results), pictures, made_by])
 
 
 def _scores(results: Results) -> str:

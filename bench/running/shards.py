@@ -20,8 +20,9 @@ from bench.running.plan import Plan
 # accelerate and torchrun, Intel MPI and MPICH, Open MPI, MVAPICH
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 SIZE = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
-LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+_LOCAL = "OMPI_COMM_WORLD_LOCAL", "MV2_COMM_WORLD_LOCAL"
+LOCAL_RANK = ("LOCAL_RANK", "MPI_LOCALRANKID", *(f"{start}_RANK" for start in _LOCAL))
+LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", *(f"{start}_SIZE" for start in _LOCAL))
 
 
 def place(shard: str | None, device: str, workers: int | None) -> tuple[Shard, str, int | None]:

@@ -39,7 +39,14 @@ class Store:
         self.root = root
         self._used: set[str] = set()
         marker = root / "store.json"
-        if not marker.exists():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            known = marker.exists()
+        except OSError as error:
+            raise StoreError(
+                f"--store {printable(root)}: cannot be made ({error.strerror}); choose another"
+            ) from error
+        if not known:
             _write_marker(root)
         found = read_or_why(marker, _Marker)
         if not isinstance(found, _Marker):

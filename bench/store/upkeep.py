@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, several_at_once, silent
 from bench.base.records import read_as, write_atomic
-from bench.data.manifest import damage, read_manifest
+from bench.data.manifest import FILE, damage, read_manifest
 from bench.files.images import file_sha256
 from bench.files.record_log import SET_ASIDE, RecordLog, rewrite
 from bench.store.images import ImageLine
@@ -36,6 +37,8 @@ KINDS = {
 }
 """Where the folders of each kind are: a store may share its folder with what is somebody else's,
 and that has no hash in its name."""
+_SET = re.compile(f".*-{_HASH}|folder-{_HASH}[0-9a-f]{{4}}")
+_UNFINISHED = {FILE + DAMAGED, "lr", "hr"}
 
 
 class Use(BaseModel):
@@ -74,7 +77,16 @@ def parts(root: Path) -> list[Part]:
 
 def _folders(root: Path) -> list[Path]:
     found = (path for kind in KINDS for path in sorted((root / kind).glob(KINDS[kind])))
-    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+    found = (path for path in found if path.is_dir() and not path.name.startswith("."))
+    return [path for path in found if path.parent != root / "datasets" or _is_set(path)]
+
+
+def _is_set(path: Path) -> bool:
+    """Whether a folder has the name of a test set, and its manifest or, of one whose making was
+    killed, nothing but images."""
+    _, folders, files = next(os.walk(path), ("", [], []))
+    others = {name for name in (*folders, *files) if not name.startswith(".part-")} - _UNFINISHED
+    return bool(_SET.fullmatch(path.name)) and (FILE in files or not others)
 
 
 def _last_uses(root: Path) -> dict[str, tuple[float, str]]:
@@ -233,6 +245,8 @@ def _features(path: Path) -> Iterator[Problem]:
 
 
 def _manifest(path: Path) -> Iterator[Problem]:
+    if not _is_set(path.parent):
+        return
     mend, why = partial(set_aside, path), damage(path)
     if why:
         yield Problem(path, f"is not as it was written ({why})", mend)
