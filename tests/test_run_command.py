@@ -786,7 +786,10 @@ def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
 def test_store_that_cannot_be_used_is_named(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = cli(*SMALL, "--store", tmp_path / "file" / "store")
-    assert done.returncode == 2 and "store.json: cannot be written (not a dir" in done.stderr
+    assert (
+        done.returncode == 2
+        and "file/store: cannot be made (Not a directory); choose" in done.stderr
+    )
 
 
 def test_a_name_that_is_not_unicode_is_refused_and_the_others_go_on(
