@@ -151,7 +151,8 @@ def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()
             values += own.values
             unread += own.unread
     if not values:
-        raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
+        why = [*skipped, *(f"{name}: {cell.place}: {cell.reason}" for cell in unread)]
+        raise DataError(why[0] if why else f"{name}: no value of its tables could be read")
     return TableRead(values, unread, skipped)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins)\s*>", re.IGNORECASE)
+TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins|sup)\s*>", re.IGNORECASE)
 BOLD = {"b", "strong"}
 ARROWS = {r"$\uparrow$": "↑", r"$\downarrow$": "↓"}
 
@@ -68,7 +68,8 @@ def _reader() -> MarkdownIt:
 
 
 def _shown(tokens: Sequence[Token], line: int) -> GridCell:
-    """Strong is best, emphasis or underlined second best, for each character of the text."""
+    """Strong is best, emphasis or underlined second best, for each character of the text; what is
+    raised is a footnote's number and none of it."""
     text, marks = "", list[Mark]()
     inside: Counter[str] = Counter()
     for token in tokens:
@@ -76,7 +77,7 @@ def _shown(tokens: Sequence[Token], line: int) -> GridCell:
         if tag:
             inside[tag[2].casefold()] += -1 if tag[1] else 1
         inside[token.tag] += token.nesting
-        plain = "" if token.type == "html_inline" else token.content
+        plain = "" if token.type == "html_inline" or inside["sup"] > 0 else token.content
         for math, arrow in ARROWS.items():
             plain = plain.replace(math, arrow)
         best = any(inside[name] > 0 for name in BOLD)

@@ -43,18 +43,22 @@ def list_(
 @grouped
 def fetch(
     names: list[str] = argument(
-        "Metrics and methods (weights), datasets (archives) or suites (all)."
+        "Metrics and methods (weights), datasets (archives) or suites (all).", default=None
     ),
+    protocol: str | None = o.told("protocol to fetch"),
     given: Path | None = option(
         "Take a dataset's archive, or folder, from here instead.", "--from"
     ),
-    dry_run: o.DryRun = False,
+    dry_run: bool = option("Show what would be fetched, and from where.", default=False),
     as_json: o.AsJson = False,
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
     from bench.data.find import adopt
     from bench.suites import fetch as fetching
 
+    names = [*(names or ()), *o.metric_names(None, protocol)]
+    if not names:
+        raise BenchError("fetch: expected NAMES or --protocol NAME, found neither")
     if given is not None:
         rows = adopt(names, given)
     else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from bench.results.view import View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
+
+INDENTED: dict[str, Any] = {
+    **{"initial_indent": "  ", "subsequent_indent": "  "},
+    **{"break_long_words": False, "break_on_hyphens": False},
+}
 
 
 @grouped
@@ -144,7 +150,7 @@ def _view(shown: o.ViewOptions, plan: Plan | None = None) -> View:
     from bench.results.view import View
 
     under_crops = tuple(o.names("--panel-scores", shown.panel_scores))
-    every, originals = shown.compare == "published", shown.originals
+    every, originals = "published" in (shown.compare or ()), shown.originals
     view = View(every_metric=every, originals=originals, under_crops=under_crops)
     if plan is None:
         return view
@@ -201,7 +207,7 @@ def _finish(
     from bench.results.table_stats import statistics
     from bench.running.collect import as_json as results_json
 
-    if shown.compare == "measured":
+    if "measured" in (shown.compare or ()):
         outcome = replace(outcome, results=beside(outcome.results))
     if shown.marks == "significant":
         view = replace(view, groups=statistics(outcome.results).groups)
@@ -217,7 +223,8 @@ def _finish(
             published.show_paper(outcome.results, console, view)
             published.show(outcome.results, console)
         top = sorted({path.relative_to(out).parts[0] for path in files})
-        typer.echo(f"\nReports: {printable(out)}  ({', '.join(top)})")
+        typer.echo(f"\nReports: {printable(out)}")
+        typer.echo(textwrap.fill(", ".join(top), console.width, **INDENTED))
         typer.echo(f"Images and scores: {printable(store)}")
 
     tell(as_json, as_json and results_json(outcome, files), show)

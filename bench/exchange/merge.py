@@ -49,13 +49,19 @@ def merge(
             value is none that its metric can give, or a method of the same name has other scores;
             names what differs.
     """
+    called = public_names(dataset.name for dataset in results.datasets)
     for item in imports:
-        results = _merge_one(results, item, label, scale)
+        results = _merge_one(results, item, called, label, scale)
     return results
 
 
-def _merge_one(results: Results, item: Import, label: str, scale: int | None) -> Results:
-    called = public_names(dataset.name for dataset in results.datasets)
+def _merge_one(
+    results: Results,
+    item: Import,
+    called: Mapping[str, str],
+    label: str = "",
+    scale: int | None = None,
+) -> Results:
     own = of_results(results, scale=scale, names=called)
     theirs = item.bundle.measured
     grid = results.scores[["dataset", "image", "metric"]].drop_duplicates()
@@ -128,14 +134,15 @@ def _items(
 ) -> Iterator[Item]:
     """How the imported methods are shown; none under a title that another one has."""
     taken = {method.title for method in results.methods}
-    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here."]))
+    told = "; ".join(filter(None, [f"imported from {item.source}", made_with, "not run here"]))
     for old, new in names.items():
         own = item_of(old, item.bundle.methods)
         shown = own.title + new.removeprefix(old)
         if shown in taken:
             shown = f"{shown} ({item.source}: {new})"
         taken.add(shown)
-        yield replace(own, name=new, title=shown, note=f"{own.note} {shown}: {told}".strip())
+        note = "; ".join(filter(None, [own.note.removesuffix("."), told]))
+        yield replace(own, name=new, title=shown, note=note)
 
 
 def _with_rows(
@@ -178,12 +185,14 @@ def exports() -> list[Path]:
 
 
 def beside(results: Results) -> Results:
-    """The results with the kept methods that they have not; a test set or metric that is not the
-    same is left out and named in a note."""
-    called = public_names(item.name for item in results.datasets)
+    """The results with the kept methods that they have not; a test set of the same images is the same
+    whatever its name. A test set or metric that is not the same is left out and named in a note."""
+    before, there = results, list[str]()
     for path in exports():
         source, bundle = f"measured/{path.name}", read_bundle(path)
-        own, theirs = of_results(results, names=called), bundle.measured
+        theirs, called = bundle.measured, _names_there(results, bundle.measured)
+        own = of_results(results, names=called)
+        there += (f"{name} ({one.images} images)" for name, one in theirs.datasets.items())
         if not own.datasets.keys() & theirs.datasets.keys():
             continue
         lines = unlike(own, theirs, "here", "there")
@@ -202,5 +211,19 @@ def beside(results: Results) -> Results:
         ]
         if cells:
             part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})
-            results = merge(results, [Import(source, part)])
+            results = _merge_one(results, Import(source, part), called)
+    if results.methods == before.methods and results.notes == before.notes:
+        note = f"measured is none of these test sets; there are {', '.join(there)}"
+        results = replace(results, notes=(*results.notes, note))
     return results
+
+
+def _names_there(results: Results, theirs: Measured) -> dict[str, str]:
+    """Our test set -> what those images are called there, else its public name."""
+    called = public_names(item.name for item in results.datasets)
+    same = {one.sha256: name for name, one in theirs.datasets.items()}
+    for name in called:
+        known = same.get(results.provenance["datasets"][name]["manifest_sha256"])
+        if known and known not in called.values():
+            called[name] = known
+    return called

@@ -1,4 +1,4 @@
-"""Published values beside measured ones: a CSV, a Markdown page, and a table in the terminal."""
+"""Published values beside measured ones: CSV, Markdown, LaTeX, and a table in the terminal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rich.text import Text
 from bench.base.text import printable
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables import terminal
+from bench.reports.tables.latex import filled as filled_latex
 from bench.reports.tables.markdown import filled, number
 from bench.results.against import Against, against
-from bench.results.published import as_results, sources
+from bench.results.published import as_results, plain, sources
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
-NOTHING = "No published value is known for these datasets, metrics and methods."
 EXPLANATION = (
     "Noise is the half-width of the 95 % interval of a mean: how far it would move with other "
     "images of the kind. A difference within it says nothing."
@@ -32,23 +32,40 @@ HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
-    """Write ``published.csv`` and ``published.md``."""
+    """Write ``published.csv``, ``published.md`` and ``published.tex``."""
     rows = against(results)
     told: dict[str, Any] = {
-        "remarks": _remarks(rows),
-        "explanation": EXPLANATION,
-        "nothing": NOTHING,
+        **{"results": results, "rows": rows, "cells": _cells, "heads": HEADS},
+        **{"remarks": _remarks(rows), "explanation": EXPLANATION, "nothing": nothing()},
     }
-    page = filled("pages/published.md", results=results, rows=rows, cells=_cells, **told)
-    files = {"published.csv": _frame(rows), "published.md": page}
+    files = {
+        "published.csv": _frame(rows),
+        "published.md": filled("pages/published.md", **told),
+        "published.tex": filled_latex("pages/published.tex", **told),
+    }
     return write_files(out, files, SEVEN_DIGITS)
+
+
+def nothing() -> str:
+    """What is published, for results of which nothing is."""
+    cards = [source.card for source in sources()]
+    datasets = {name for card in cards for known in card.datasets.values() for name in known.names}
+    metrics = {known.name for card in cards for known in card.metrics.values()}
+    printed = [s.method_name(row) for s in sources() for row in s.rows if not row.variant]
+    methods = {plain(name): name for name in printed}.values()
+    return (
+        "No published value is of these test sets, metrics and methods. There are some of the test "
+        f"sets {', '.join(sorted(datasets))}; of the metrics {', '.join(sorted(metrics))}; of the "
+        f"methods {', '.join(sorted(methods, key=str.casefold))}. A folder counts by its name: "
+        "--datasets folder:realsr; its results by the name behind the @."
+    )
 
 
 def show(results: Results, console: Console) -> None:
     """Print the comparison with what is unlike, and the protocol differences known."""
     rows = against(results)
     if not rows:
-        console.print(NOTHING, highlight=False)
+        console.print(Text(nothing()), highlight=False)
         return
     table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
     for head in HEADS:

@@ -178,7 +178,7 @@ def _method_item(entry: Entry, plan: Plan, scorer: Scorer) -> Item:
     return Item(
         entry.card.name,
         entry.card.title,
-        "; ".join(filter(None, notes)),
+        "; ".join(note.removesuffix(".") for note in notes if note),
         parameters=entry.card.parameters,
         steps=entry.card.steps,
         variant=plan.suite.variants.get(entry.card.name, {}),

@@ -89,9 +89,10 @@ def _parameter(name: str, hint: Any, declared: Any) -> Parameter:
             more = {"metavar": name.upper(), **more}
         for kind in (hint, *get_args(hint)):
             of_list = get_args(kind)[0] if get_origin(kind) is list else kind
-            if get_origin(kind) is Literal:
-                words = get_args(kind)
+            if get_origin(of_list) is Literal:
+                words = get_args(of_list)
                 more = {"parser": _one_of(flag, words), "metavar": "|".join(words), **more}
+                hint = hint if of_list is kind else list[str] | None  # Typer's lists are plain
             elif of_list in METAVARS and declared.metadata["kind"] is typer.Option:
                 more = {"metavar": METAVARS[of_list], **more}
         default = declared.metadata["kind"](declared.default, *names, **more)

@@ -190,7 +190,7 @@ class ViewOptions:
 
     marks: Marks = told("marks", default="best")
     intervals: bool = told("intervals", default=False)
-    compare: Literal["published", "measured"] | None = told("compare")
+    compare: list[Literal["published", "measured"]] | None = told("compare")
     reports: list[str] | None = told("reports")
     region: list[str] | None = told("region")
     panel_scores: list[str] | None = told("panel-scores")

@@ -15,6 +15,7 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.reports.tables.table import Group, Label, Mark, Row, Table, TableCell
+from bench.results.bootstrap import MIN_IMAGES
 from bench.results.results import Item, Results, summarize
 from bench.results.view import PLAIN, View
 
@@ -110,7 +111,11 @@ def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) ->
 
 
 def _intervals(view: View) -> list[str]:
-    return [] if view.half_widths is None else ["±: half of the mean's 95 % interval over images"]
+    if view.half_widths is None:
+        return []
+    if not view.half_widths:
+        return [f"no intervals: they need {MIN_IMAGES} images"]
+    return ["±: half of the mean's 95 % interval over images"]
 
 
 def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
