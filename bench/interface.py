@@ -22,6 +22,7 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
+from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
@@ -233,11 +234,16 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
-        is_folder = Path(data).is_dir()
+        from bench.suites.find import suite_cards
+
+        is_folder, name = Path(data).is_dir(), str(data)
+        if not (is_folder or name in suite_cards() or name.endswith(".toml")):
+            expected = "expected a folder with lr and hr in it, or a suite, found neither"
+            raise BenchError(f"{printable(name)}: {expected}")
         self._every, self._store = every, scratch()
         self._run = partial(
             run,
-            "quick" if is_folder else str(data),
+            "quick" if is_folder else name,
             datasets=[f"folder:{data}"] if is_folder else (),
             metrics=metrics,
             limit=limit,

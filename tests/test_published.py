@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import metrics
 from bench.base.errors import DataError
 from bench.reports import get_report
-from bench.reports.published import NOTHING, show
+from bench.reports.published import show
 from bench.reports.tables.markdown import markdown
 from bench.results.against import Against, against
 from bench.results.published import (
@@ -201,8 +201,9 @@ def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
 
 
 def test_nothing_published_is_said(tmp_path: Path) -> None:
-    _, page = get_report("published").load()(ex.example(), tmp_path)
-    assert NOTHING in page.read_text()
+    _, page, latex = get_report("published").load()(ex.example(), tmp_path)
+    for text in (page.read_text(), latex.read_text()):
+        assert "No published value is of these" in text and "realsr" in text and "SeeSR" in text
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,12 @@ def audit(
         metavar="FILE",
     ),
     claims: Path | None = option("A card (TOML) of what the text states."),
-    marks: o.Marks = o.told("marks", default="best"),
-    block: bool = option("Marks hold within each block between rules.", default=False),
-    without: list[str] | None = option("A method that the marks leave out.", metavar="ROW"),
-    metric: list[str] | None = option("Which way a column is better.", metavar="COLUMN=lower"),
+    marks: o.Marks = option(
+        "What marks say: best and second best, or not significantly worse.", default="best"
+    ),
+    block: bool = option("Judge marks within each block between rules.", default=False),
+    without: list[str] | None = option("A method that marks leave out; repeatable.", metavar="ROW"),
+    metric: list[str] | None = option("Which way a column is better: lower or higher.", metavar="COLUMN=lower"),
     as_json: o.AsJson = False,
 ) -> None:
     """Recompute what tables and prose claim.

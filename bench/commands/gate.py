@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Subject:
     """What is judged: a suite, or a folder with or without HR images."""
 
-    suite: str | None = argument("A suite's name, or a suite card FILE.toml.", default=None)
+    suite: str | None = argument("A suite's name or card, FILE.toml.", default=None)
     sr: Path | None = option("Instead of a suite: a folder of SR images.")
     hr: Path | None = option("Folder of HR images, paired by file stem.")
     sr_name: o.SrName = ""
@@ -59,7 +59,8 @@ class Written:
 
     update: bool = option("Write the reference anew and show what changed.", default=False)
     tolerance: str | None = option(
-        "Of a new reference: same, absolute=X, relative=X or statistical."
+        "Of a new reference: same (default), absolute=X, relative=X or statistical.",
+        metavar="KIND",
     )
     markdown: Path | None = option("Append the verdict here, as Markdown.")
     junit: Path | None = option("Write the verdict here, as JUnit.")

@@ -96,7 +96,7 @@ def _end(outcome: RunOutcome, require_all: bool = False) -> None:
 
 @grouped
 def report(
-    suite: str = argument("A suite's name, a suite card FILE.toml, or an export."),
+    suite: str = argument("A suite's name or card, FILE.toml, or an exported FILE.json."),
     out: o.Out = None,
     *,
     choice: o.StoredChoice,

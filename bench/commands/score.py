@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 @grouped
 def score(
     sr: list[Path] = option("Folder of SR images; repeat it for several methods.", default=...),
-    hr: Path | None = option("Folder of HR images, paired by file stem."),
+    hr: Path | None = option("Folder of HR images, of the same file names."),
     metrics: o.Metrics = None,
     protocol: o.Protocol = None,
     sr_name: o.SrName = "",
     modcrop: o.Modcrop = False,
     recursive: o.Recursive = False,
-    csv: Path | None = option("Write rows image,metric,value,folder here."),
+    csv: Path | None = option("Write the scores of every image into this file."),
     limit: o.Limit = None,
     device: o.Device = "auto",
     workers: o.WorkerCount = None,

@@ -16,14 +16,16 @@ from bench.commands.shared.output import exit_if, go_offline, report_failures, t
 @grouped
 def upscale(
     method: str = option(
-        "A method's name, spandrel:FILE, FILE.onnx or FILE.py[:NAME].", default=...
+        "A name (`list methods`), FILE.py[:NAME], FILE.onnx or spandrel:FILE.",
+        default=...,
+        metavar="NAME",
     ),
-    input: list[Path] | None = option("Images or folders of images; may be repeated."),
+    input: list[Path] | None = option("Images or folders of images; repeatable."),
     output: Path | None = option("Folder for one PNG per input."),
-    dataset: str | None = option("Fill the store for a dataset instead."),
+    dataset: str | None = option("Instead: a dataset, into the store.", metavar="NAME"),
     limit: o.Limit = None,
     recursive: o.Recursive = False,
-    to_srgb: bool = option("Convert colour profiles; default: keep those of RGB.", default=False),
+    to_srgb: bool = option("Convert colours to sRGB; default: keep RGB profiles.", default=False),
     *,
     work: o.Work,
     offline: o.Offline = False,

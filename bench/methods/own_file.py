@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,22 @@ def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
         except (TypeError, ValueError) as error:
             raise Unavailable(f"{printable(call)} cannot be made: {error} ({place})") from error
         found = found(*(given or ()), **named)
-    return _adapted(found, device, place), place
+    upscale = _adapted(found, device, place)
+    require_arguments(upscale, place)
+    return upscale, place
+
+
+def require_arguments(upscale: Upscale, place: str) -> None:
+    """Unavailable, with what it takes, where it cannot be called as a method is."""
+    with suppress(ValueError):  # of some built in, no signature is known
+        signature = inspect.signature(upscale)
+        try:
+            signature.bind(None, scale=4, seeds=[0])
+        except TypeError as error:
+            expected, found = "(lr, *, scale, seeds)", printable(signature)
+            raise Unavailable(
+                f"expected a function that takes {expected}, found {found}: {error} ({place})"
+            ) from error
 
 
 def _place(file: Path, name: str) -> str:

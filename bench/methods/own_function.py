@@ -16,7 +16,7 @@ from bench.base.hashing import json_sha256
 from bench.base.lazy import is_a
 from bench.base.text import printable
 from bench.files.images import file_sha256
-from bench.methods.own_file import Upscale, checked
+from bench.methods.own_file import Upscale, checked, require_arguments
 from bench.processes.foreign import LIBRARIES, shown
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class FunctionMethod:
 
     def upscale(self, lr: Tensor, **arguments: Any) -> Tensor:
         function, _ = registered(self.name)
-        return checked(function(lr, **arguments), lr, arguments["scale"], _place(function))
+        place = _place(function)
+        require_arguments(function, place)
+        return checked(function(lr, **arguments), lr, arguments["scale"], place)
 
 
 def _place(function: Upscale) -> str:

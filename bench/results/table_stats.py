@@ -51,6 +51,9 @@ PAIR_COLUMNS = [
     *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons", "verdict", "reason"),
     *("holm_low", "holm_high", "groups"),
 ]
+SHOWN_OF_CELLS = ["dataset", "metric", "method", "mean", "low", "high", "rank", "against_best"]
+SHOWN_OF_PAIRS = ["dataset", "metric", "a", "b", "difference", "low", "high", "holm_p", "verdict"]
+"""Columns that a notebook shows."""
 NUMBERS = [
     *("low", "high", "holm_low", "holm_high"),
     *("p", "holm_p", "wilcoxon_p", "wilcoxon_holm_p", "comparisons"),
@@ -58,7 +61,7 @@ NUMBERS = [
 """Columns of pairs that are empty without a test."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Statistics:
     """All that the scores of a table allow to say.
 
@@ -90,6 +93,15 @@ class Statistics:
         known = self.cells.dropna(subset=["low", "high"])
         keys = zip(known["dataset"], known["metric"], known["method"], strict=True)
         return dict(zip(keys, (known["high"] - known["low"]) / 2, strict=True))
+
+    def _shown(self) -> dict[str, pd.DataFrame]:
+        return {"cells": self.cells[SHOWN_OF_CELLS], "pairs": self.pairs[SHOWN_OF_PAIRS]}
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{n}\n{f.to_string(index=False)}" for n, f in self._shown().items())
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{n}</p>{f.to_html(index=False)}" for n, f in self._shown().items())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bench.base.errors import BenchError, WorkerDied
 from bench.base.hashing import derive_seed
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
-from bench.base.text import printable
+from bench.base.text import printable, without_folders
 from bench.base.types import Method
 from bench.data.from_card import packaged_photo, photo_collections
 from bench.data.likeness import LOOK, Look, warning
@@ -111,7 +111,8 @@ def _run(
 ) -> list[np.ndarray]:
     done = upscale_files(name, inputs, root / into, options, progress)
     if done.failures:
-        raise BenchError("; ".join(f"{what}: {printable(why)}" for what, why in done.failures))
+        reasons = dict.fromkeys(without_folders(printable(why)) for _, why in done.failures)
+        raise BenchError("; ".join(reasons))
     return [images.read_rgb(root / into / source.name) for source in inputs]
 
 

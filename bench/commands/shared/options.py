@@ -84,7 +84,7 @@ def told(name: str, *names: str, **more: Any) -> Any:
 
 
 Marks = Literal["best", "significant"]
-_SUITE = "A suite's name, or a suite card FILE.toml."
+_SUITE = "A suite's name (`list suites`) or card, FILE.toml; options replace parts of it."
 Suite = Annotated[str, typer.Argument(help=_SUITE, metavar="SUITE")]
 Store = Annotated[Path | None, _shared("store")]
 Out = Annotated[Path | None, _shared("out")]
