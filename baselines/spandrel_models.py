@@ -109,7 +109,7 @@ def load(weights: Path) -> ImageModelDescriptor:
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 
     _register_extra()
-    is_ncnn = weights.suffix.lower() == ncnn_weights.SUFFIX
+    is_ncnn = weights.suffix.lower() == ncnn_weights.SUFFIX and not zipfile.is_zipfile(weights)
     tensors = ncnn_weights.state_dict(weights) if is_ncnn else state_dict(weights)
     tried = list(_networks(tensors))
     for network in tried:
@@ -166,8 +166,8 @@ def state_dict(weights: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt"):
-        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt, .ckpt or ncnn .bin file")
+    if weights.suffix.lower() not in (".safetensors", ".pth", ".pt", ".ckpt", ".bin"):
+        raise ValueError(f"{weights}: expected a .safetensors, .pth, .pt, .ckpt or .bin file")
     if reason := _damage(weights):
         raise ValueError(f"{weights}: {reason}")
     try:

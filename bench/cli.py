@@ -164,7 +164,10 @@ def _misused(error: Any) -> NoReturn:
         sys.exit(error.exit_code)
     if error.ctx is not None:
         typer.echo(f"{error.ctx.get_usage()}\nHelp: {error.ctx.command_path} --help\n", err=True)
-    _stop(error.format_message(), error.exit_code)
+    message = error.format_message()
+    if "unexpected extra argument" in message:
+        message += "; an option of several values is repeated for each: --input A --input B"
+    _stop(message, error.exit_code)
 
 
 def _say_what_is_set_aside() -> None:

@@ -153,7 +153,7 @@ def test_imported_methods_stand_beside_our_own(exported: Exported, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert table(tmp_path) == table(exported.cwd / "reports")
     text = (tmp_path / "table.md").read_text()
-    assert "Bicubic, Lanczos: imported from mine; not run here." in text
+    assert "Bicubic, Lanczos: imported from mine; not run here" in text
     assert "Nearest" not in text.partition("imported")[0].rpartition("<br>")[2], (
         "it is ours, with the same scores"
     )
@@ -267,7 +267,7 @@ def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) 
     items = {item.name: item for item in merged.methods}
     assert items["lanczos"].title == "bicubic (theirs.json: lanczos)"
     told = (
-        "imported from theirs.json; made with seed 5 (here 0) and scale 2 (here 4); not run here."
+        "imported from theirs.json; made with seed 5 (here 0) and scale 2 (here 4); not run here"
     )
     assert told in items["lanczos"].note
 
