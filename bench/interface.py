@@ -22,7 +22,6 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
-from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
@@ -234,16 +233,11 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
-        from bench.suites.find import suite_cards
-
-        is_folder, name = Path(data).is_dir(), str(data)
-        if not (is_folder or name in suite_cards() or name.endswith(".toml")):
-            expected = "expected a folder with lr and hr in it, or a suite, found neither"
-            raise BenchError(f"{printable(name)}: {expected}")
+        is_folder = Path(data).is_dir()
         self._every, self._store = every, scratch()
         self._run = partial(
             run,
-            "quick" if is_folder else name,
+            "quick" if is_folder else str(data),
             datasets=[f"folder:{data}"] if is_folder else (),
             metrics=metrics,
             limit=limit,

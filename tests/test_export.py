@@ -266,9 +266,7 @@ def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) 
     merged = merge(own, [Import("theirs.json", theirs)], scale=4)
     items = {item.name: item for item in merged.methods}
     assert items["lanczos"].title == "bicubic (theirs.json: lanczos)"
-    told = (
-        "imported from theirs.json; made with seed 5 (here 0) and scale 2 (here 4); not run here"
-    )
+    told = "imported from theirs.json; made with seed 5 (here 0) and scale 2 (here 4); not run here"
     assert told in items["lanczos"].note
 
 

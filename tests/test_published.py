@@ -190,6 +190,7 @@ def test_ablations_meet_their_rows() -> None:
 def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
     results = measured(20, 25.2)
     rows, page, latex = get_report("published").load()(results, tmp_path)
+    assert r"25.1511 & 25.2" in latex.read_text() and "n = 20 here" in latex.read_text()
     with rows.open() as file:
         assert [row["verdict"] for row in csv.DictReader(file)] == ["not comparable"] * 2
     assert "n = 20 here, 100 there" in page.read_text()

@@ -38,7 +38,9 @@ def audit(
     ),
     block: bool = option("Judge marks within each block between rules.", default=False),
     without: list[str] | None = option("A method that marks leave out; repeatable.", metavar="ROW"),
-    metric: list[str] | None = option("Which way a column is better: lower or higher.", metavar="COLUMN=lower"),
+    metric: list[str] | None = option(
+        "Which way a column is better: lower or higher.", metavar="COLUMN=lower"
+    ),
     as_json: o.AsJson = False,
 ) -> None:
     """Recompute what tables and prose claim.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from bench.results.view import View
     from bench.running.collect import RunOutcome
     from bench.running.plan import Plan
-
-INDENTED: dict[str, Any] = {
-    **{"initial_indent": "  ", "subsequent_indent": "  "},
-    **{"break_long_words": False, "break_on_hyphens": False},
-}
 
 
 @grouped
@@ -223,8 +218,8 @@ def _finish(
             published.show_paper(outcome.results, console, view)
             published.show(outcome.results, console)
         top = sorted({path.relative_to(out).parts[0] for path in files})
-        typer.echo(f"\nReports: {printable(out)}")
-        typer.echo(textwrap.fill(", ".join(top), console.width, **INDENTED))
+        names = textwrap.fill(", ".join(top), console.width - 2, break_on_hyphens=False)
+        typer.echo(f"\nReports: {printable(out)}\n{textwrap.indent(names, '  ')}")
         typer.echo(f"Images and scores: {printable(store)}")
 
     tell(as_json, as_json and results_json(outcome, files), show)

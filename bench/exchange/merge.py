@@ -35,7 +35,11 @@ class Import:
 
 
 def merge(
-    results: Results, imports: Sequence[Import], label: str = "", scale: int | None = None
+    results: Results,
+    imports: Sequence[Import],
+    label: str = "",
+    scale: int | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Results:
     """The results with the methods of others, as far as datasets and metrics are theirs, too; one
     that both have with the same scores stands there once.
@@ -43,24 +47,21 @@ def merge(
     Args:
         label: set in brackets behind the names of imported methods.
         scale: of `results`, where it is known.
+        called: what our test sets are called there; by default their public names.
 
     Raises:
         DataError: a dataset or metric is not the same, nothing is shared, images are unknown, a
             value is none that its metric can give, or a method of the same name has other scores;
             names what differs.
     """
-    called = public_names(dataset.name for dataset in results.datasets)
+    called = called or public_names(dataset.name for dataset in results.datasets)
     for item in imports:
-        results = _merge_one(results, item, called, label, scale)
+        results = _merge_one(results, item, label, scale, called)
     return results
 
 
 def _merge_one(
-    results: Results,
-    item: Import,
-    called: Mapping[str, str],
-    label: str = "",
-    scale: int | None = None,
+    results: Results, item: Import, label: str, scale: int | None, called: Mapping[str, str]
 ) -> Results:
     own = of_results(results, scale=scale, names=called)
     theirs = item.bundle.measured
@@ -185,8 +186,8 @@ def exports() -> list[Path]:
 
 
 def beside(results: Results) -> Results:
-    """The results with the kept methods that they have not; a test set of the same images is the same
-    whatever its name. A test set or metric that is not the same is left out and named in a note."""
+    """The results with the kept methods that they have not. A test set of the same images is the
+    same whatever its name; one that is not, or a metric, is left out and named in a note."""
     before, there = results, list[str]()
     for path in exports():
         source, bundle = f"measured/{path.name}", read_bundle(path)
@@ -211,7 +212,7 @@ def beside(results: Results) -> Results:
         ]
         if cells:
             part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})
-            results = _merge_one(results, Import(source, part), called)
+            results = merge(results, [Import(source, part)], called=called)
     if results.methods == before.methods and results.notes == before.notes:
         note = f"measured is none of these test sets; there are {', '.join(there)}"
         results = replace(results, notes=(*results.notes, note))

@@ -101,15 +101,13 @@ def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
 
 def require_arguments(upscale: Upscale, place: str) -> None:
     """Unavailable, with what it takes, where it cannot be called as a method is."""
-    with suppress(ValueError):  # of some built in, no signature is known
+    with suppress(ValueError):  # of some that are built in no signature is known
         signature = inspect.signature(upscale)
         try:
             signature.bind(None, scale=4, seeds=[0])
         except TypeError as error:
-            expected, found = "(lr, *, scale, seeds)", printable(signature)
-            raise Unavailable(
-                f"expected a function that takes {expected}, found {found}: {error} ({place})"
-            ) from error
+            found = f"found {printable(signature)}: {error} ({place})"
+            raise Unavailable(f"expected upscale(lr, *, scale, seeds), {found}") from error
 
 
 def _place(file: Path, name: str) -> str:
