@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,17 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
         assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
     (kept,) = path.parent.glob("set-aside/*")
     assert kept.read_bytes() == line.replace(b"30.5", b"31.5")
+
+
+def test_half_a_record_is_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = Store(tmp_path).scores("psnr_y", {})
+    scores.put(("a", None), 30.5)
+    full = SimpleNamespace(write=lambda line: len(line) // 2, close=lambda: None)
+    monkeypatch.setattr(scores._log, "_file", full)
+    with pytest.raises(CannotWrite, match="no space left"):
+        scores.put(("b", None), 31.5)
+    scores.put(("c", None), 32.5)
+    assert len(list(tmp_path.glob("scores/*/*.jsonl"))) == 2
 
 
 def test_damaged_features_are_set_aside(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bench.base.device import cores
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.metering import metered
 from bench.base.progress import Progress
@@ -28,7 +29,7 @@ from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps
-from bench.processes.workers import Workers, cores, worker_count
+from bench.processes.workers import Workers, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
 from bench.store.images import ImageStore
