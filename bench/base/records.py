@@ -24,7 +24,7 @@ def read_as(path: Path, kind: type[M]) -> M | None:
     """What a JSON file of ours says; None when it is missing or (then it is named) damaged."""
     found = read_or_why(path, kind)
     if isinstance(found, str):
-        say_set_aside(path, f"is not believed ({found}); what it said is made anew")
+        say_set_aside(path, f"is set aside ({found}); what it said is made anew")
         return None
     return found
 

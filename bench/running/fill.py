@@ -4,8 +4,8 @@ that is given a folder (see `SetMethod`)."""
 from __future__ import annotations
 
 import gc
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -260,8 +260,9 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
 @contextmanager
 def _work_folder(beside: Path) -> Iterator[Path]:
     """A folder of this process's own; afterwards only the files directly in it are left."""
-    work = beside / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    work.mkdir(parents=True)
+    runs = beside / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
     try:
         yield work
     finally:

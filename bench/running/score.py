@@ -121,7 +121,8 @@ class Scorer:
                 groups.setdefault(known, []).append(target)
         jobs = []
         for group in groups.values():
-            hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
+            with_hr = next((t for t in group if t.hr_sha256), group[0])
+            hr, srs = self._hr_job(with_hr), {t.sr_sha256: self._sr_job(t) for t in group}
             wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
             if wanted or (hr is not None and hr.features):
                 jobs.append(ScoreJob(hr, wanted, self.device))
