@@ -1145,3 +1145,12 @@ def test_a_method_that_ends_in_a_metrics_name_makes_no_table_of_metrics(tmp_path
     rows += "| Set5 | 30.1 | 31.2 | 29.0 | 31.5 |\n| Set14 | 27.1 | 28.2 | 26.0 | 28.5 |\n"
     with pytest.raises(DataError, match="neither headings nor first columns name metrics"):
         read(tmp_path, rows, "t.md")
+
+
+def test_a_footnotes_number_is_no_part_of_a_markdown_cell(tmp_path: Path) -> None:
+    rows = "| A<sup>1</sup> | 0.7162<sup>2</sup> |\n| B | –<sup>3</sup> |\n"
+    path = tmp_path / "table.md"
+    path.write_text(f"| Method | SSIM ↑ |\n|---|---|\n{rows}", encoding="utf-8")
+    read = read_file(path)
+    assert [(value.method, str(value.value)) for value in read.values] == [("A", "0.7162")]
+    assert not read.unread

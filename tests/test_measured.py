@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import Cli
 from bench import metrics
 from bench.data.find import dataset_cards
 from bench.exchange.bundle import to_results
-from bench.exchange.merge import exports
+from bench.exchange.merge import beside, exports
 from bench.exchange.reading import read_bundle
 from bench.methods.find import all_methods
 
@@ -45,3 +46,31 @@ def test_the_pages_commands_run(path: Path, cli: Cli) -> None:
     report = cli("report", path, "--out", "measured", "--reports", "markdown,statistics")
     assert report.returncode == 0, report.stderr
     assert cli("diff", path, path).returncode == 0
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_images_are_known_under_any_name(path: Path) -> None:
+    results = to_results(read_bundle(path))
+    first, *_ = results.datasets
+    mine = dataclasses.replace(first, name="folder:mine")
+    scores = results.scores[results.scores["dataset"] == first.name].assign(dataset="folder:mine")
+    scores = scores[scores["method"] == "bicubic"].reset_index(drop=True)
+    methods = tuple(item for item in results.methods if item.name == "bicubic")
+    told = results.provenance
+    for name, expected in (
+        (told["datasets"][first.name], True),
+        ({"manifest_sha256": "0" * 64}, False),
+    ):
+        own = dataclasses.replace(
+            results,
+            datasets=(mine,),
+            methods=methods,
+            scores=scores,
+            provenance={
+                **told,
+                "datasets": {"folder:mine": {**told["datasets"][first.name], **name}},
+            },
+        )
+        found = beside(own)
+        assert (len(found.methods) > 1) == expected
+        assert (f"there are {first.name}" in " ".join(found.notes)) != expected

@@ -42,6 +42,8 @@ def built(factor=4):
 
 ready = Net(width=2)
 number = 4
+def seedless(lr, scale):
+    return lr
 """
 
 
@@ -77,6 +79,7 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
         ("Net(2, scale=3)", ImageError, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
         ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:26\)"),
         ("Other", Unavailable, r"mine\.py: expected 'Other', found none"),
+        ("seedless", Unavailable, r"expected upscale\(lr, \*, scale, seeds\), found \(lr, scale\)"),
         ("Net(open('x'))", CardError, "with plain values as arguments"),
         ("Net(**{'width': 2})", CardError, "with plain values as arguments"),
         ("Net(2).to('cpu')", CardError, "with plain values as arguments"),

@@ -219,6 +219,13 @@ def test_fetch_dry_run_says_what_it_would_do(cli: Cli) -> None:
     assert "alexnet" in done.stdout and "would be fetched from" in done.stdout
 
 
+def test_fetch_gets_what_a_protocol_needs(cli: Cli) -> None:
+    done = cli("fetch", "--protocol", "seesr", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "LPIPS_v0.1_alex" in done.stdout and "MANIQA" in done.stdout
+    assert "NAMES or --protocol" in cli("fetch").stderr
+
+
 def test_fetch_without_network_says_so_for_each_file_and_fails(cli: Cli) -> None:
     closed = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
     done = cli("fetch", "niqe", PIP_RETRIES="0", **closed)
