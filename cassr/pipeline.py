@@ -16,7 +16,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput, logging
 from torch import Tensor, nn
@@ -53,7 +53,9 @@ class CasSRPipelineOutput(BaseOutput):
     references: Any
 
 
-class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLoaderMixin):
+class CasSRPipeline(
+    Placement, Adapted, DiffusionPipeline, StableDiffusionMixin, StableDiffusionLoraLoaderMixin
+):
     """Cascaded diffusion for real-world super-resolution.
 
     Args:
@@ -74,6 +76,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
 
     num_timesteps = 0
     """Steps of the stage that is being sampled, for callbacks."""
+    _interrupt = False
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers' pipelines name it
     _exclude_from_cpu_offload = ["prompt_embeddings"]  # noqa: RUF012 - a table, not a network
     _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012
@@ -120,6 +123,11 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
             base_revision=base_revision,
             sampling=SamplingOptions().changed(sampling or {}).as_dict(),
         )
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether a callback has asked, by `_interrupt`, for no further step of this call."""
+        return self._interrupt
 
     @property
     def sampling(self) -> SamplingOptions:
@@ -215,6 +223,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
 
         Raises ValueError: an input, a reference or an option that cannot be used.
         """
+        self._interrupt = False
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         tile_batch = at_least_one(tile_batch_size, "tile_batch_size")
         call = Cascade(self, self._chosen(options, output_type), tile_batch, on_step)
@@ -253,6 +262,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
         They are rounded to 8 bits, so that a later call gets what this one would have used.
         Arguments as in the call of the pipeline.
         """
+        self._interrupt = False
         tile_batch, lr = at_least_one(tile_batch_size, "tile_batch_size"), to_tensors(image)
         call = Cascade(self, self._chosen(options, output_type), tile_batch)
         seeds, prompts = seeds_for(seed, len(lr)), prompts_for(lr, self.embed_prompt, call.options)
