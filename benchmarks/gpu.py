@@ -3,12 +3,14 @@
     python benchmarks/gpu.py                                        # some minutes
     python benchmarks/gpu.py --device cpu --side 96 --seconds 0     # each once, to try it
 
-Beside a metric stands pyiqa's network, which is given images that are on the device already.
+Beside a metric stands pyiqa's network, which is given images that are on the device already. What
+`cassr-bench fetch` has not brought here is named and left out.
 """
 
 import sys
 from collections.abc import Callable
 from functools import partial
+from textwrap import fill
 from time import perf_counter
 from typing import Any
 
@@ -19,13 +21,13 @@ from scoring import synthetic_pairs
 
 from bench import metrics
 from bench.base.device import resolve_device
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, Unavailable, WeightsError
 from bench.base.metering import machine_name, metered
 from bench.files.images import to_tensor
 from bench.methods.find import all_methods, find
 from bench.metrics.filters import Pixels
 from bench.metrics.pyiqa_loading import build
-from bench.running.score_job import value_of
+from bench.running.score_job import forget, value_of
 
 Row = dict[str, float]
 Measure = Callable[[Callable[[], Any]], Row]
@@ -60,19 +62,27 @@ def of_method(name: str, device: str, side: int, measure: Measure) -> Row:
     return measure(lambda: method.upscale(lr, scale=4, seeds=[0]).cpu())
 
 
-def main(device: str = "cuda", side: int = 512, seconds: float = 5) -> None:
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def main(device: str = "cuda", side: int = 512, seconds: float = 3) -> None:
     """Measure each that is here for so many seconds."""
-    device, rows = resolve_device(device), {}
+    device, rows, absent = resolve_device(device), {}, []
     scored = [name for name in metrics.names() if metrics.find(name).kind == "image"]
     made = [name for name, card in all_methods().items() if not card.official]
     for name in (*scored, *made):
         of = of_metric if name in scored else of_method
         try:
             rows[name] = of(name, device, side, partial(paced, device, seconds))
+        except (Unavailable, WeightsError):
+            absent.append(name)
         except (BenchError, RuntimeError) as error:
             print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        forget()  # its memory is not the next one's
+    print(fill(f"not here, see cassr-bench list: {', '.join(absent)}", 80))
     print(f"{machine_name(device)}, images of {side} px")
-    print(pd.DataFrame(rows).T.to_string(float_format="{:.3g}".format, na_rep="-"))
+    print(pd.DataFrame(rows).T.to_string(float_format=shown, na_rep="-"))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def _one_step(
     loss = objective(batch)["loss"]
     loss.backward()
     optimizer.step()
-    return time.monotonic() - started, float(loss.detach())
+    value = float(loss.detach())  # which waits for a GPU
+    return time.monotonic() - started, value
 
 
 def _modules(pipeline: CasSRPipeline, objective: Objective) -> tuple[tuple[str, int, int], ...]:
