@@ -36,13 +36,13 @@ Measure = Callable[[Callable[[], Any]], Row]
 def paced(device: str, seconds: float, call: Callable[[], Any]) -> Row:
     """Calls a second, after one that warms up, and the most memory held meanwhile."""
     call()
-    count = 0
+    count, spent = 0, 0.0
     with metered(device) as cost:
         started = perf_counter()
-        while not count or perf_counter() - started < seconds:
+        while not count or spent < seconds:
             call()  # gives what lies on the CPU, which waits for the device
-            count += 1
-    return {"images/s": count / cost["seconds"], "GiB": cost.get("peak_bytes", 0) / 2**30}
+            count, spent = count + 1, perf_counter() - started
+    return {"images/s": count / spent, "GiB": cost.get("peak_bytes", 0) / 2**30}
 
 
 def of_metric(name: str, device: str, side: int, measure: Measure) -> Row:
