@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 STAGE_1_OPTIONS = (
     *("activation", "activation_steps", "activation_guidance_scale", "prompt", "negative_prompt"),
-    *(
-        "color_correction",
-        "start",
-        "process_size",
-        "tile",
-        "tile_overlap",
-        "vae_tile",
-        "vae_overlap",
-    ),
+    *("color_correction", "start", "process_size"),
+    *("tile", "tile_overlap", "vae_tile", "vae_overlap"),
 )
 
 

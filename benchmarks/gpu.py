@@ -3,8 +3,7 @@
     python benchmarks/gpu.py                                        # some minutes
     python benchmarks/gpu.py --device cpu --side 96 --seconds 0     # each once, to try it
 
-Beside a metric stands pyiqa's network, which is given images that are on the device already. What
-`cassr-bench fetch` has not brought here is named and left out.
+Beside a metric stands pyiqa's network, which is given images that are on the device already.
 """
 
 import sys
@@ -27,7 +26,7 @@ from bench.files.images import to_tensor
 from bench.methods.find import all_methods, find
 from bench.metrics.filters import Pixels
 from bench.metrics.pyiqa_loading import build
-from bench.running.score_job import forget, value_of
+from bench.running import score_job
 
 Row = dict[str, float]
 Measure = Callable[[Callable[[], Any]], Row]
@@ -48,7 +47,7 @@ def paced(device: str, seconds: float, call: Callable[[], Any]) -> Row:
 def of_metric(name: str, device: str, side: int, measure: Measure) -> Row:
     spec, pair = metrics.find(name), next(synthetic_pairs(side))
     given = [Pixels(image) for image in (pair if spec.reference else pair[:1])]
-    row = measure(lambda: value_of(spec, device, *given))
+    row = measure(lambda: score_job.value_of(spec, device, *given))
     if spec.pyiqa_name:
         net, tensors = build(spec, device, {}), [image.to(device) for image in given]
         with torch.no_grad():
@@ -60,10 +59,6 @@ def of_method(name: str, device: str, side: int, measure: Measure) -> Row:
     method: Any = find(name).load(device)
     lr = to_tensor(next(synthetic_pairs(side))[0])[..., ::4, ::4]
     return measure(lambda: method.upscale(lr, scale=4, seeds=[0]).cpu())
-
-
-def shown(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main(device: str = "cuda", side: int = 512, seconds: float = 3) -> None:
@@ -79,10 +74,10 @@ def main(device: str = "cuda", side: int = 512, seconds: float = 3) -> None:
             absent.append(name)
         except (BenchError, RuntimeError) as error:
             print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
-        forget()  # its memory is not the next one's
+        score_job._loaded.clear()  # its memory is not the next one's
     print(fill(f"not here, see cassr-bench list: {', '.join(absent)}", 80))
     print(f"{machine_name(device)}, images of {side} px")
-    print(pd.DataFrame(rows).T.to_string(float_format=shown, na_rep="-"))
+    print(pd.DataFrame(rows).T.to_string(float_format="{:,.2f}".format, na_rep="-"))
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ class CasSRPipeline(
 
     num_timesteps = 0
     """Steps of the stage that is being sampled, for callbacks."""
-    _interrupt = False
+    _interrupt = False  # set by a callback that wants no further step of this call
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers' pipelines name it
     _exclude_from_cpu_offload = ["prompt_embeddings"]  # noqa: RUF012 - a table, not a network
     _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012
@@ -123,11 +123,6 @@ class CasSRPipeline(
             base_revision=base_revision,
             sampling=SamplingOptions().changed(sampling or {}).as_dict(),
         )
-
-    @property
-    def interrupt(self) -> bool:
-        """Whether a callback has asked, by `_interrupt`, for no further step of this call."""
-        return self._interrupt
 
     @property
     def sampling(self) -> SamplingOptions:
@@ -223,7 +218,6 @@ class CasSRPipeline(
 
         Raises ValueError: an input, a reference or an option that cannot be used.
         """
-        self._interrupt = False
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         tile_batch = at_least_one(tile_batch_size, "tile_batch_size")
         call = Cascade(self, self._chosen(options, output_type), tile_batch, on_step)
@@ -262,7 +256,6 @@ class CasSRPipeline(
         They are rounded to 8 bits, so that a later call gets what this one would have used.
         Arguments as in the call of the pipeline.
         """
-        self._interrupt = False
         tile_batch, lr = at_least_one(tile_batch_size, "tile_batch_size"), to_tensors(image)
         call = Cascade(self, self._chosen(options, output_type), tile_batch)
         seeds, prompts = seeds_for(seed, len(lr)), prompts_for(lr, self.embed_prompt, call.options)

@@ -203,11 +203,10 @@ def _run_steered(
             return checkpoint(function, *args, use_reentrant=False)
         return function(*args)
 
-    names = ("s1", "s2", "b1", "b2")
-    freeu = {name: value for name in names if (value := getattr(block, name, None))}
+    freeu = {name: getattr(block, name, None) for name in ("s1", "s2", "b1", "b2")}
     layers = zip(block.resnets, block.attentions, reversed(skips), strict=True)
     for resnet, transformer, skip in layers:
-        if len(freeu) == len(names):
+        if all(freeu.values()):
             hidden, skip = apply_freeu(block.resolution_idx, hidden, skip, **freeu)
         hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
         tokens = _enter(transformer, hidden)

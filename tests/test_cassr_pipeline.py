@@ -115,9 +115,9 @@ BAD_OPTIONS = {
     "inputs": ({"callback_on_step_end_tensor_inputs": ["t"]}, "'t': expected 'latents'"),
     "seeds": ({"seed": [1, 2]}, "seed: expected one, or one for each of 1 images, found 2"),
     "no seed": ({"seed": None}, "seed=None: expected an integer"),
-    "prompts": ({"prompt": ["", ""]}, r"prompt=\['', ''\]: expected one text"),
-    "no prompt": ({"negative_prompt": None}, "negative_prompt=None: expected one text"),
-    "switch": ({"multiple_attention": "no"}, "multiple_attention='no': expected True or False"),
+    "prompts": ({"prompt": ["", ""]}, r"prompt=\['', ''\]: expected one str"),
+    "no prompt": ({"negative_prompt": None}, "negative_prompt=None: expected one str"),
+    "switch": ({"multiple_attention": "no"}, "multiple_attention='no': expected one bool"),
     "several": ({"num_images_per_prompt": 2}, "unknown option 'num_images_per_prompt'"),
     "IP-Adapter": ({"ip_adapter_image": photo(4, 4)}, "unknown option 'ip_adapter_image'"),
     "callback": (
@@ -435,7 +435,9 @@ def test_captions_come_before_the_general_description():
 def test_captions_choose_the_embedding():
     pipeline = awaken(build_pipeline("mini"))
     prompts = (*FIXED_PROMPTS, "dark, clean, high-resolution", "light, clean, high-resolution")
-    pipeline.register_modules(prompt_embeddings=PromptEmbeddings.random(prompts, 4, 64))
+    pipeline.register_modules(
+        prompt_embeddings=PromptEmbeddings.from_tensor(prompts, torch.randn(len(prompts), 4, 64))
+    )
     dark, light = torch.zeros(3, 4, 4), torch.ones(3, 4, 4)
 
     def captioner(image: PIL.Image.Image) -> str:

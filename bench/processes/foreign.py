@@ -131,7 +131,7 @@ def _noted_interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-# -- where memory runs out -----------------------------------------------------------------------
+# -- where memory runs out, or a GPU is lost -----------------------------------------------------
 
 
 def within_memory(
@@ -175,8 +175,6 @@ def _ran_out(error: BaseException | None) -> BaseException | None:
         return error if found else None
     return error
 
-
-# -- where a GPU is lost -------------------------------------------------------------------------
 
 _lost: list[str] = []
 

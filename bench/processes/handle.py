@@ -50,9 +50,8 @@ class Worker:
         """The result of the task, or why there is none; then the process is gone."""
         self.busy = False
         try:
-            if not self.tasks.poll():
-                return self._died(limit)
-            done, found, last = self.tasks.recv()
+            told = self.tasks.poll()
+            done, found, last = self.tasks.recv() if told else (True, self._died(limit), False)
         except (EOFError, OSError):
             return self._died(limit)
         if last:

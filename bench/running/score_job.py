@@ -172,7 +172,7 @@ def _within_memory(
 
     def release() -> None:
         prepared.clear()
-        forget()
+        _loaded.clear()
 
     way = "try fewer --workers, or --device cpu for this metric alone"
     return within_memory(call, f"{spec.name} on {device}", way, device, release)
@@ -204,8 +204,3 @@ def loaded(spec: MetricSpec, device: str) -> Any:
     if key not in _loaded:
         _loaded[key] = metrics.load(spec, device)
     return _loaded[key]
-
-
-def forget() -> None:
-    """Give back the memory of all metrics."""
-    _loaded.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,24 +30,22 @@ def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
 
 
-def set_timesteps(scheduler: Scheduler, steps: int, device: torch.device) -> None:
-    """Let a scheduler sample in so many steps.
+def set_timesteps(scheduler: Scheduler, steps: int, device: torch.device) -> Container[str]:
+    """Let a scheduler sample in so many steps; gives what its `step` takes, by name.
 
     Raises ValueError: it has not Stable Diffusion's table of noise levels, needs more than a
     prediction for a step, or adds noise instead of taking it away.
     """
-    given = inspect.signature(scheduler.step).parameters.values()
-    suits = getattr(scheduler, "alphas_cumprod", None) is not None and hasattr(
-        scheduler, "add_noise"
-    )
-    suits = suits and sum(each.default is each.empty for each in given) == 3
-    if suits:
+    takes = inspect.signature(scheduler.step).parameters
+    suits = getattr(scheduler, "alphas_cumprod", None) is not None
+    if suits := suits and sum(each.default is each.empty for each in takes.values()) == 3:
         scheduler.set_timesteps(steps, device=device)
     if not suits or scheduler.timesteps[0] < scheduler.timesteps[-1]:
         raise ValueError(
             f"scheduler {type(scheduler).__name__}: expected one that takes away Stable "
             "Diffusion's noise (DDIM, UniPC, DPM-Solver, Euler, ...)"
         )
+    return takes
 
 
 def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:

@@ -95,8 +95,7 @@ class VaeObjective(Objective):
 
 
 class Draws(NamedTuple):
-    """Unit-normal noise (B, c, h, w), time steps t (B,), what chooses prompts (B,) in [0, 1), on
-    the CPU."""
+    """Unit-normal noise (B, c, h, w), steps t (B,); on the CPU (B,) in [0, 1) to choose prompts."""
 
     noise: Tensor
     t: Tensor
