@@ -32,10 +32,9 @@ _leave = os._exit
 
 
 def serve(tasks: Connection, places: Connection, threads: int) -> None:
-    """Answer (function, task) by (whether it was done, result or error, whether this is the last
-    answer) until there are none, or the GPU is lost to this process; where Python stands is written
-    to `places` when the process crashes, leaves by `os._exit` or is asked.
-    """
+    """Answer (function, task) by (whether it was done, result or error, whether a GPU is lost),
+    until that or the last; where Python stands is written to `places` when the process crashes,
+    leaves by `os._exit` or is asked."""
     own = os.getpid()
     _stay_apart()
     _tell_places(places.fileno())
