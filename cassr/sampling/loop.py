@@ -37,8 +37,9 @@ def set_timesteps(scheduler: Scheduler, steps: int, device: torch.device) -> Con
     prediction for a step, or adds noise instead of taking it away.
     """
     takes = inspect.signature(scheduler.step).parameters
-    suits = getattr(scheduler, "alphas_cumprod", None) is not None
-    if suits := suits and sum(each.default is each.empty for each in takes.values()) == 3:
+    needed = [name for name, each in takes.items() if each.default is each.empty]
+    suits = len(needed) == 3 and getattr(scheduler, "alphas_cumprod", None) is not None
+    if suits:
         scheduler.set_timesteps(steps, device=device)
     if not suits or scheduler.timesteps[0] < scheduler.timesteps[-1]:
         raise ValueError(

@@ -82,9 +82,8 @@ class VaeObjective(Objective):
         hr = batch["hr"]
         posterior = self.network.encode(hr * 2 - 1).latent_dist
         shape = posterior.mean.shape[1:]
-        noise = torch.stack(
-            [torch.randn(shape, generator=_generator(s)) for s in batch["seed"].tolist()]
-        )
+        seeds = batch["seed"].tolist()
+        noise = torch.stack([torch.randn(shape, generator=_generator(s)) for s in seeds])
         z = posterior.mean + posterior.std * noise.to(posterior.mean)
         image = (self.network.decode(z).sample + 1) / 2
         losses = image_loss(image, hr, self.settings.gradient_weight, 0.0)
