@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,8 @@ def audit_files(
         BenchError: a file that cannot be read as a table (names it and what was expected), or a
             row or column that no table has.
     """
-    files = [read_file(path) for path in paths]
+    names = Counter(path.name for path in paths)
+    files = [read_file(path, str(path) if names[path.name] > 1 else path.name) for path in paths]
     values = [value for file in files for value in file.values]
     _require("--without", without, {value.method for value in values})
     _require("--metric", metrics or {}, {value.metric for value in values})
@@ -115,13 +117,14 @@ def _require(option: str, names: Iterable[str], there: set[str]) -> None:
             raise DataError(f"{option}: expected one of {printable(expected)}; found '{name}'")
 
 
-def read_file(path: Path) -> TableRead:
-    """The values of one file; every cell with a number that is not among them is named.
+def read_file(path: Path, name: str = "") -> TableRead:
+    """The values of one file, which places call `name`; every cell with a number that is not among
+    them is named.
 
     Raises:
         DataError: it cannot be read, or no table of it can.
     """
-    text, name = read_text(path, MAX_BYTES), printable(path.name)
+    text, name = read_text(path, MAX_BYTES), printable(name or path.name)
     kind = path.suffix.casefold()
     try:
         if kind in GRIDS:
@@ -139,20 +142,26 @@ def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()
     if not found:
         raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
     values: list[Value] = []
-    skipped: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, str] = {}
     for number, printed in enumerate(found, 1):
         table = name if len(found) == 1 else f"{name}, table {number}"
         try:
             own = read_grid(printed, table)
         except DataError as error:
-            skipped.append(str(error))
-            unread += unread_grid(printed.rows, table, str(error).removeprefix(f"{table}: "))
+            skipped[table] = str(error).removeprefix(f"{table}: ")
+            unread += unread_grid(printed.rows, table, skipped[table])
         else:
             values += own.values
             unread += own.unread
+            notes += own.notes
     if not values:
-        raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
-    return TableRead(values, unread, skipped)
+        first = {why: table for table, why in reversed(skipped.items())} or {
+            unread[0].reason: unread[0].place
+        }
+        whys = "; ".join(f"{place}: {why}" for why, place in reversed(first.items()))
+        raise DataError(whys)
+    return TableRead(values, unread, [*(f"{t}: {why}" for t, why in skipped.items()), *notes])
 
 
 def _csv(text: str, name: str) -> TableRead:
