@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
 from bench.audit.names import (
     SCALE,
+    ends_in_metric,
     is_metric,
     led_by,
     named_in,
@@ -54,8 +55,8 @@ def read_grid(printed: Printed, table: str) -> TableRead:
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
-    texts = [text for row in rows for cell in row for text in (cell.text, cell.text.split(" ")[-1])]
-    named = "" if any(map(is_metric, texts)) else named_in(printed.caption)
+    texts = [cell.text for row in rows for cell in row]
+    named = "" if any(map(ends_in_metric, texts)) else named_in(printed.caption)
     caption = _Caption(tells_marks(printed.caption), named)
     found = [one for block in _blocks(rows) for one in _read_block(block, table, caption)]
     values = [one for one in found if isinstance(one, Value)]
@@ -127,7 +128,7 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
 
 def _below_metrics(row: Sequence[GridCell], top: Sequence[GridCell]) -> bool:
     """Whether a number or a dash stands below a metric's name at the top: most may be words."""
-    below = [cell for cell, head in zip(row[1:], top[1:], strict=True) if is_metric(head.text)]
+    below = [cell for cell, head in zip(row[1:], top[1:], strict=True) if ends_in_metric(head.text)]
     return row is not top and any(cell.numeric or (cell.missing and cell.text) for cell in below)
 
 

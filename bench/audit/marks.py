@@ -155,7 +155,7 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
     shown = {value.block for value in families if value.mark}
     if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
         says = "its marks compare each method with itself and an addition"
-        yield _within_blocks(families, 2)._replace(says=says)
+        yield _within_blocks(families, 0)._replace(says=says)
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
     if idle:
         says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"

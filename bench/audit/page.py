@@ -24,8 +24,8 @@ STYLES = {
 }
 """What a tag means; emphasis stands for underlined, which Markdown has not."""
 CSS = {
-    "colour": re.compile(r"(?<![\w-])color\s*:\s*#?([\w(),.%]+)"),
-    "ground": re.compile(r"(?<![\w-])background(?:-color)?\s*:\s*#?([\w(),.%]+)"),
+    "colour": re.compile(r"(?<![\w-])color\s*:\s*#?(rgb\([^)]*\)|\w+)"),
+    "ground": re.compile(r"(?<![\w-])background(?:-color)?\s*:\s*#?(rgb\([^)]*\)|\w+)"),
     "bold": re.compile(r"font-weight\s*:\s*(bold|[6-9]00)"),
     "underline": re.compile(r"text-decoration[a-z-]*\s*:\s*(underline)"),
 }
