@@ -1172,7 +1172,9 @@ def test_tables_of_html_and_the_colours_of_its_tags_are_read(tmp_path: Path) -> 
     _, found = read(tmp_path, HTML.format("24.5"), "t.md")
     (finding,) = found.findings
     assert "Ours 24.5 is second best" in finding.detail
-    colours = '| M | PSNR |\n|---|---|\n| A | <font color="red">{}</font> |\n| B | 31 |\n| C | 29 |\n'
+    colours = (
+        '| M | PSNR |\n|---|---|\n| A | <font color="red">{}</font> |\n| B | 31 |\n| C | 29 |\n'
+    )
     assert not read(tmp_path, colours.format(32), "t.md")[1].findings
     assert read(tmp_path, colours.format(30), "t.md")[1].findings
     wide = "<table><tr><td>a</td>" + '<td colspan="999">1</td>' * 2 + "</tr></table>"
@@ -1181,8 +1183,8 @@ def test_tables_of_html_and_the_colours_of_its_tags_are_read(tmp_path: Path) -> 
 
 
 def test_a_metric_that_the_caption_alone_names(tmp_path: Path) -> None:
-    sets = "{}\n\n| Method | Set5 | Set14 |\n|---|---|---|\n| A | 30.1 | {} |\n| B | **31.0** | 28.0 |\n"
-    sets += "| C | 30.5 | **28.5** |\n"
+    sets = "{}\n\n| Method | Set5 | Set14 |\n|---|---|---|\n| A | 30.1 | {} |\n"
+    sets += "| B | **31.0** | 28.0 |\n| C | 30.5 | **28.5** |\n"
     values, found = read(tmp_path, sets.format("PSNR, the best in bold.", "27.0"), "t.md")
     assert {(v.dataset, v.metric, v.better) for v in values} == {
         ("Set5", "PSNR", "higher"),
@@ -1204,7 +1206,9 @@ def test_a_metric_that_the_caption_alone_names(tmp_path: Path) -> None:
 
 
 def test_rows_of_words_and_names_that_begin_with_digits(tmp_path: Path) -> None:
-    table = "| Model | Dataset | Task | Size | 2x (PSNR/SSIM) | Download |\n|---|---|---|---|---|---|\n"
+    table = (
+        "| Model | Dataset | Task | Size | 2x (PSNR/SSIM) | Download |\n|---|---|---|---|---|---|\n"
+    )
     table += "| 001_SRNet_x4 | Set5 | SR | 256x256 | - | [log](a) |\n"
     table += "| 3D-Net | Set5 | SR | 256x256 | 30.1/0.87 | [log](b) |\n"
     values, found = read(tmp_path, table, "t.md")
@@ -1235,10 +1239,13 @@ def test_marks_that_compare_a_method_with_itself_and_an_addition(tmp_path: Path)
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    for folder, value in (("a", "30.1"), ("b", "30.9")):
-        (tmp_path / folder).mkdir()
+    for where, value in (("a", "30.1"), ("b", "30.9")):
+        (tmp_path / where).mkdir()
         text = f"dataset,method,metric,value\nSet5,A,PSNR,{value}\nSet5,B,PSNR,29\n"
-        (tmp_path / folder / "t.csv").write_text(text)
-    paths = [tmp_path / folder / "t.csv" for folder in "ab"]
+        (tmp_path / where / "t.csv").write_text(text)
+    paths = [tmp_path / where / "t.csv" for where in "ab"]
     (finding,) = audit_files(paths).findings
-    assert [str(path) in side.place for path, side in zip(paths, (finding.first, finding.second), strict=True)] == [True, True]
+    assert [
+        str(path) in side.place
+        for path, side in zip(paths, (finding.first, finding.second), strict=True)
+    ] == [True, True]

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.audit import latex, latex_cell, markdown
-from bench.audit.cells import GridCell, Printed
+from bench.audit import latex, markdown
+from bench.audit.cells import Printed
 from bench.audit.grid import TableRead, read_grid, unread_grid
 from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
@@ -183,13 +183,15 @@ def _csv(text: str, name: str) -> TableRead:
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])
-    return _tables(name, [Printed([[_cell(text, line) for text in row] for line, row in rows])])
+    return _tables(
+        name, [Printed([[markdown.read_cell(text, line) for text in row] for line, row in rows])]
+    )
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:
     row = {key: text.strip() for key, text in row.items()}
     printed = row.get("value", "")
-    cell = _cell(printed, line)
+    cell = markdown.read_cell(printed, line)
     value = cell.number
     if value is None:
         raise DataError(
@@ -213,11 +215,3 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
         line=line,
         told=bool(mark),
     )
-
-
-def _cell(text: str, line: int) -> GridCell:
-    r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
-    text = text.strip()
-    if "\\" in text:
-        return latex_cell.settled([[latex_cell.read_cell(text, {}, line)]])[0][0]
-    return markdown.read_cell(text, line)

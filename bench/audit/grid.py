@@ -35,7 +35,7 @@ CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGN
 
 
 class _Caption(NamedTuple):
-    """What a caption says: whether marks mean the best, and the metrics, where only it names any."""
+    """What a caption says: whether marks mean the best, and metrics, where it alone names any."""
 
     told: bool
     metric: str

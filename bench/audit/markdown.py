@@ -36,7 +36,7 @@ def grids(text: str) -> tuple[list[Printed], list[str]]:
 
 
 def read_cell(text: str, line: int) -> GridCell:
-    """One cell that stands outside of any table: "**24.1**/0.71"."""
+    r"""One cell of a CSV file, in Markdown or LaTeX: "**24.1**/0.71", "\textbf{24.1}"."""
     page = Page()
     page.before = line - 1
     page.handle_starttag("td", [])

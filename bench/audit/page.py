@@ -14,14 +14,8 @@ from bench.audit.latex_cell import mark_of, read_cell, settled, span_of
 from bench.audit.values import Mark
 from bench.base.errors import DataError
 
-STYLES = {
-    "b": "font-weight: bold",
-    "strong": "font-weight: bold",
-    "u": "text-decoration: underline",
-    "ins": "text-decoration: underline",
-    "i": "text-decoration: underline",
-    "em": "text-decoration: underline",
-}
+STYLES = dict.fromkeys(("b", "strong"), "font-weight: bold")
+STYLES |= dict.fromkeys(("u", "ins", "i", "em"), "text-decoration: underline")
 """What a tag means; emphasis stands for underlined, which Markdown has not."""
 CSS = {
     "colour": re.compile(r"(?<![\w-])color\s*:\s*#?(rgb\([^)]*\)|\w+)"),
@@ -108,8 +102,8 @@ class Page(HTMLParser):
 
 
 def _shown(cell: GridCell) -> GridCell:
-    r"""A cell, whose text may be mathematics: $\textbf{24.1}$, LPIPS $\downarrow$."""
-    if "$" in cell.text and "\\" in cell.text:
+    r"""A cell, whose text may be LaTeX: $\mathbf{24.1}$, LPIPS $\downarrow$."""
+    if "\\" in cell.text:
         with suppress(DataError):
             read = read_cell(cell.text, {}, cell.line)
             marks = read.marks if read.marked else cell.marks[:1] * len(read.text)
