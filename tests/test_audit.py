@@ -1231,7 +1231,7 @@ def test_marks_that_compare_a_method_with_itself_and_an_addition(tmp_path: Path)
     rows = "| Method | PSNR | LPIPS | SSIM |\n|---|---|---|---|\n"
     rows += "| EDSR | 30.1 | .30 | .80 |\n| EDSR + Ours | **30.{}** | **.29** | **.81** |\n"
     rows += "| HAT | 32.1 | .20 | .90 |\n| HAT + Ours | **32.5** | **.19** | **.91** |\n"
-    values, found = read(tmp_path, rows.format(5), "t.md")
+    _, found = read(tmp_path, rows.format(5), "t.md")
     assert not found.findings and not found.abstained
     assert "t.md: its marks compare each method with itself and an addition" in found.notes
     _, found = read(tmp_path, rows.format("0"), "t.md")
