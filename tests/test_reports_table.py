@@ -353,6 +353,7 @@ def test_latex_escapes() -> None:
     assert escape_latex("a--b") == "a-{}-b"
     assert escape_latex("[2pt] *") == "{[}2pt{]} {*}"
     assert escape_latex("é中") == r"é\benchchar{中}{4E2D}"
+    assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
 
 
 def test_latex_golden(tmp_path: Path) -> None:
