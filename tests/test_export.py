@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from bench.exchange.export import benchmark_files, card, export_folder
 from bench.exchange.merge import Import, merge
 from bench.exchange.reading import MAX_BYTES, read_bundle
 from bench.files.safe_csv import write_files
-from bench.results.results import Item, Results
+from bench.results.results import Item, PictureSet, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
 BRIEF = ("--reports", "csv,markdown")
@@ -473,6 +474,22 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_a_file_manager_or_an_upload_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_bytes(b"Bud1")
+    (tmp_path / ".cache").mkdir()
+    assert export_folder(hostile_results("a"), tmp_path, 4, images=False)
+
+
+def test_an_image_whose_name_is_not_unicode_is_exported(tmp_path: Path) -> None:
+    results, name = hostile_results("a"), os.fsdecode(b"\xff")
+    file = tmp_path / "sr.png"
+    file.write_bytes(b"as it is")
+    picture = PictureSet("a", name, 4, file, None, {"a": file})
+    results = dataclasses.replace(results, pictures=(picture,))
+    *_, written = export_folder(results, tmp_path / "out", 4, images=True)
+    assert pq.read_table(written, columns=["image"]).to_pylist() == [{"image": r"\udcff"}]
+
+
 def test_nothing_stored_is_said(cli: Cli, tmp_path: Path) -> None:
     done = cli("export", "quick", *NAMES, "--out", tmp_path / "x")
     assert done.returncode == 2 and "run `cassr-bench run` first" in done.stderr
@@ -501,6 +518,8 @@ def test_an_export_is_reported_and_set_beside_ones_own(
 ) -> None:
     done = exported.cli("report", exported.json, "--out", "again", "--reports", "markdown,csv")
     assert done.returncode == 0, done.stderr
+    refused = exported.cli("report", exported.json, "--out", "again", "--limit", 1)
+    assert refused.returncode == 2 and "--limit: expected with a suite" in refused.stderr
     table = (exported.cwd / "again/table.md").read_text()
     run = (exported.cwd / "reports/table.md").read_text()
     assert "Lanczos" in table and "<br>not here: LPIPS" in table

@@ -216,10 +216,12 @@ def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
     refused = bench("run", table1.suite, *methods, "--prepare")
     assert refused.returncode == 2 and "give --yes" in refused.stderr
     done = bench("run", table1.suite, *methods, "--prepare", "--yes", "--out", "out")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert done.stderr.count("not ready: environment") == 2
     assert hub.given["BSRGAN.pth"] == 0
     assert "no trained CasSR" in done.stdout
+    told = bench("prepare", table1.suite, "--methods", "bicubic", "--yes", "--json")
+    assert told.returncode == 0 and json.loads(told.stdout)["failures"] == []
     assert bench("prepare", table1.suite, "--methods", "bicubic", "--dry-run").returncode == 0
 
 
