@@ -555,6 +555,15 @@ def test_reports_that_another_folder_still_holds_are_copied(
     assert made == ["csv", "csv", "panels"]
 
 
+def test_a_memory_that_cannot_be_kept_fails_no_report(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    render_all(ex.example(), folder_of_reports, ["markdown"])
+    assert {"table.md", "provenance.json"} <= shown(folder_of_reports)
+
+
 @pytest.mark.parametrize("what", ["gone", "other"])
 def test_a_report_that_changes_while_it_is_copied_is_made_anew(
     folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
