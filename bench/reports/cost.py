@@ -41,7 +41,8 @@ def _on_one_machine(table: pd.DataFrame, dataset: str) -> dict[tuple[str, str], 
     known = table[(table["dataset"] == dataset) & table["seconds"].notna()]
     places = known.groupby(["device", "machine"], sort=False)
     most = max((own for _, own in places), key=lambda own: own["method"].nunique(), default=known)
-    return {(dataset, row.method): row.seconds for row in most.sort_values("images").itertuples()}
+    told = most.sort_values("images").set_index("method")["seconds"].to_dict()
+    return {(dataset, str(method)): float(seconds) for method, seconds in told.items()}
 
 
 def summarize_costs(results: Results) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from bench.results.view import PLAIN, View
 def reproduce(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``reproduce.md`` and ``reproduce.tex``: the command, versions and hashes."""
     known = results.provenance
-    told = {"results": results, "known": known, "options": _options(known)}
+    told: dict[str, Any] = {"results": results, "known": known, "options": _options(known)}
     page = filled("pages/reproduce.md", **told)
     paper = filled_latex("pages/reproduce.tex", **told)
     return write_files(out, {"reproduce.md": page, "reproduce.tex": paper})
