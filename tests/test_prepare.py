@@ -194,7 +194,9 @@ def test_the_plan_names_everything_once_with_its_size(
         "--data paper"
     )
     shown = bench("run", table1.suite, "--dry-run", "--prepare").stdout
-    assert f"to come: {in_words(table1.bytes)}, beside {len(environments)} of unknown size" in shown
+    assert (
+        f"to download: {in_words(table1.bytes)}, plus {len(environments)} of unknown size" in shown
+    )
     assert re.search(r"time to upscale +set-a +set-b", shown) and "2 in ?" in shown
     assert not list(Path(os.environ["CASSR_BENCH_CACHE"]).rglob("*.pth"))  # nothing was fetched
 

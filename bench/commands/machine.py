@@ -80,7 +80,7 @@ def doctor(
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Say what works here, and how to mend the rest."""
+    """Show what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
     from bench.suites.find import suite_cards
 
