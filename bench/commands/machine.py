@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,9 +19,6 @@ from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
 if TYPE_CHECKING:
     from bench.running.plan import Plan
-    from bench.suites.prepare import Disk
-
-Row = dict[str, Any]
 
 
 @grouped
@@ -141,66 +138,43 @@ def prepare(
     device = resolve_device("auto")
     options = RunOptions(store=store or default_store(), device=device, limit=choice.limit)
     plan = make_plan(choice.suite(suite), options, Progress(as_json))
-    found = needs_of(plan, 1, gpu_here=False)
-    if dry_run:
-        raise typer.Exit(show_plan(found, as_json))
-    failures = get_all(plan, found, yes, as_json)
-    tell(as_json, {"needs": found.rows, "plan": found.work, "failures": failures})
-    exit_if(failures)
+    told = get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False)
+    tell(as_json, told)
+    exit_if(told["failures"])
 
 
-class Needs(NamedTuple):
-    """What a plan needs, as `bench.suites.prepare.needs` says, and what is to be run."""
+def get_ready(
+    plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
+) -> dict[str, Any]:
+    """Show what a plan needs and, unless it is a dry run, get it; both, and a line per failure.
 
-    rows: list[Row]
-    work: list[Row]
-    room: list[Disk]
-
-    @property
-    def short(self) -> list[str]:
-        """Disks that are too small."""
-        return [str(disk) for disk in self.room if disk.wanted > disk.free]
-
-
-def needs_of(plan: Plan, seeds: int, gpu_here: bool = True) -> Needs:
+    Raises:
+        BenchError: nobody is there to ask, or the disk is too small.
+        typer.Exit: after a dry run, with 2 if something cannot be obtained; after a No.
+    """
+    from bench.commands.plan_text import show_needs
     from bench.running import execute
-    from bench.suites.prepare import disks, needs
+    from bench.suites.prepare import disks, get, needs
 
     if os.environ.get("CASSR_BENCH_OFFLINE"):
         raise BenchError("--offline: nothing can be fetched; leave it out, or --prepare")
     root = plan.options.datasets
-    rows = needs(plan.suite, root, gpu_here)
-    return Needs(rows, execute.dry_run(plan, seeds), disks(plan.suite, rows, root))
-
-
-def show_plan(found: Needs, as_json: bool) -> int:
-    """Show what is needed; the exit code of a dry run, 2 where something cannot be obtained."""
-    from bench.commands.plan_text import show_needs
-
-    tell(as_json, {"needs": found.rows, "plan": found.work}, lambda: show_needs(*found))
-    return 2 if found.short or any(row["problem"] for row in found.rows) else 0
-
-
-def get_all(plan: Plan, found: Needs, yes: bool, as_json: bool) -> list[str]:
-    """Show what is needed, ask, and get it; a line for each failure, which is also said.
-
-    Raises:
-        BenchError: nobody is there to ask, or the disk is too small.
-        typer.Exit: after a No.
-    """
-    from bench.suites.prepare import get
-
-    if not as_json:
-        show_plan(found, as_json)
-    if found.short:
-        why = "; ".join(found.short)
-        raise BenchError(f"{why}; make room, or set CASSR_BENCH_CACHE or --store")
-    if not yes and any(row["sources"] and not row["here"] for row in found.rows):
+    rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
+    room = disks(plan.suite, rows, root)
+    short = [str(disk) for disk in room if disk.wanted > disk.free]
+    told = {"needs": rows, "plan": work}
+    if dry_run or not as_json:
+        tell(as_json, told, lambda: show_needs(rows, work, room))
+    if dry_run:
+        raise typer.Exit(2 if short or any(row["problem"] for row in rows) else 0)
+    if short:
+        raise BenchError(f"{'; '.join(short)}; make room, or set CASSR_BENCH_CACHE or --store")
+    if not yes and any(row["sources"] and not row["here"] for row in rows):
         _ask(as_json)
-    failures = list(get(plan.suite, found.rows, plan.options.datasets, Progress(as_json)))
+    failures = list(get(plan.suite, rows, root, Progress(as_json)))
     for line in failures:
         typer.echo(f"not ready: {line}", err=True)
-    return failures
+    return {**told, "failures": failures}
 
 
 def _ask(as_json: bool) -> None:

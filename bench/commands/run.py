@@ -46,7 +46,7 @@ def run(
 
     What is in the store already is not computed again; a run that was stopped goes on.
     """
-    from bench.commands.machine import get_all, needs_of, show_plan
+    from bench.commands.machine import get_ready
     from bench.running.execute import Course, execute, plans, together
     from bench.running.plan import make_plan
     from bench.suites.fetch import fetch_for_run
@@ -58,10 +58,7 @@ def run(
     plan = make_plan(suite_card, options, shows)
     view, unready = _view(shown, plan), []
     if prepare:
-        needs = needs_of(plan, seeds)
-        if dry_run:
-            raise typer.Exit(show_plan(needs, as_json))
-        unready = get_all(plan, needs, yes, as_json)
+        unready = get_ready(plan, seeds, yes, dry_run, as_json)["failures"]
     elif not (offline or dry_run or fetch is False):
         plan.require_data()
         fetched = fetch_for_run(plan.suite, fetch, shows)
