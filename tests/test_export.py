@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from bench.exchange.diff import difference
 from bench.exchange.export import benchmark_files, card, export_folder
 from bench.exchange.merge import Import, merge
 from bench.exchange.reading import MAX_BYTES, read_bundle
-from bench.results.results import Item, Results
+from bench.files.safe_csv import write_files
+from bench.results.results import Item, PictureSet, Results
 
 NAMES = ("--metrics", "psnr_y,ssim_y,lpips", "--datasets", "quick-bicubic", "--limit", 2)
 BRIEF = ("--reports", "csv,markdown")
@@ -309,9 +311,9 @@ def hide_fingerprint(told: dict[str, Any]) -> None:
         (lambda told: told.update(surprise=1), "field 'surprise': extra inputs"),
         (lambda told: told["methods"].update({"x" * 301: {"title": "y"}}), "at most 300"),
         (lambda told: told.update(title="t" * 5000), "field 'title'"),
-        (spoil_number, "found nan"),
+        (spoil_number, "found NaN"),
         (scores_of("psnr_y", "88.0"), "expected a number, found 88.0"),
-        (scores_of("psnr_y", True), "expected a number, found true"),
+        (scores_of("psnr_y", True), "expected a number, found True"),
         (hide_fingerprint, "nothing is said about 'psnr_y'"),
         (lambda told: told["measured"].update(scores="many"), "field 'measured.scores'"),
     ],
@@ -351,6 +353,9 @@ def test_links_sizes_and_broken_files_are_refused(folder: Path, tmp_path: Path) 
     refused("stands there twice")
     pq.write_table(good.set_column(4, "value", good["value"].cast(pa.string())), scores)
     refused("column 'value' is not")
+    no_text = pa.array([b"\xff"] * len(good)).view(pa.string())
+    pq.write_table(good.set_column(0, "dataset", no_text), scores)
+    refused("is not readable as Parquet ('utf-8' codec")
     bomb = pa.array(["x" * 5000] * len(good))
     pq.write_table(good.set_column(5, "reason", bomb), scores)
     refused("a text in column 'reason' is too long")
@@ -365,7 +370,7 @@ def test_links_sizes_and_broken_files_are_refused(folder: Path, tmp_path: Path) 
     refused("is not valid JSON")
     (folder / "result.json").write_text("[]")
     pq.write_table(good, scores)
-    refused("field 'the whole'")
+    refused("result.json: input should be a valid dictionary")
     with pytest.raises(DataError, match="expected an exported"):
         read_bundle(tmp_path)
 
@@ -407,6 +412,45 @@ def test_hostile_names_survive_and_stay_text(name: str, tmp_path: Path) -> None:
     assert merged.scores["value"].notna().all()
 
 
+def as_reports(name: str, metric: str, folder: Path) -> Path:
+    """What a run writes of results in which everything is called `name`."""
+    results = hostile_results(name)
+    results.scores["metric"] = metric
+    told = dict(results.provenance)
+    told |= {"suite": {"name": "s", "title": "S"}, "metrics": {metric: {"metric": metric}}}
+    write_files(folder, {"scores.csv": results.scores, "provenance.json": json.dumps(told)})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["-1", "@x", "'y"])
+def test_names_that_a_spreadsheet_would_run_come_back_from_reports(
+    name: str, tmp_path: Path
+) -> None:
+    measured = read_bundle(as_reports(name, "psnr_y", tmp_path)).measured
+    (cell,) = measured.scores
+    assert (cell.dataset, cell.method, set(cell.images)) == (name, name, {name, "b"})
+
+
+def test_a_metric_in_the_reports_of_others_is_never_read_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text('def score(sr):\n    """Higher is better."""\n')
+    reports = as_reports("a", str(tmp_path / "x.py"), tmp_path / "reports")
+    with pytest.raises(DataError, match="is none of ours and says not which way is better"):
+        read_bundle(reports)
+
+
+def test_a_file_may_tell_of_what_has_no_cells_and_the_other_way_round() -> None:
+    told = json.loads(to_json(of_run(hostile_results("a"))))
+    measured = told["measured"]
+    measured["datasets"]["empty"] = measured["datasets"]["a"]
+    absent = {"dataset": "b", "method": "c", "metric": "psnr_y", "missing": {"i": "no weights"}}
+    measured["scores"].append(absent)
+    results = to_results(Bundle.model_validate(told))
+    assert len(merging.beside(results).methods) >= 2
+    own = of_run(results).measured
+    assert (list(own.datasets), list(own.methods)) == (["a"], ["a"])
+    assert [cell.dataset for cell in own.scores] == ["a", "b"]
+
+
 def test_reasons_lose_their_folders_and_datasets_their_paths() -> None:
     results = hostile_results("folder:/home/me/set")
     results.scores.loc[0, ["value", "reason"]] = [
@@ -426,6 +470,22 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds other files \(thesis.tex\)"):
         export_folder(hostile_results("a"), tmp_path, 4, images=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_a_file_manager_or_an_upload_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_bytes(b"Bud1")
+    (tmp_path / ".cache").mkdir()
+    assert export_folder(hostile_results("a"), tmp_path, 4, images=False)
+
+
+def test_an_image_whose_name_is_not_unicode_is_exported(tmp_path: Path) -> None:
+    results, name = hostile_results("a"), os.fsdecode(b"\xff")
+    file = tmp_path / "sr.png"
+    file.write_bytes(b"as it is")
+    picture = PictureSet("a", name, 4, file, None, {"a": file})
+    results = dataclasses.replace(results, pictures=(picture,))
+    *_, written = export_folder(results, tmp_path / "out", 4, images=True)
+    assert pq.read_table(written, columns=["image"]).to_pylist() == [{"image": r"\udcff"}]
 
 
 def test_nothing_stored_is_said(cli: Cli, tmp_path: Path) -> None:
@@ -456,6 +516,8 @@ def test_an_export_is_reported_and_set_beside_ones_own(
 ) -> None:
     done = exported.cli("report", exported.json, "--out", "again", "--reports", "markdown,csv")
     assert done.returncode == 0, done.stderr
+    refused = exported.cli("report", exported.json, "--out", "again", "--limit", 1)
+    assert refused.returncode == 2 and "--limit: expected with a suite" in refused.stderr
     table = (exported.cwd / "again/table.md").read_text()
     run = (exported.cwd / "reports/table.md").read_text()
     assert "Lanczos" in table and "<br>not here: LPIPS" in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -16,7 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import results_example as ex
 import torch
+import typer
 from conftest import ROOT, Cli, plant_quick_sets
 from substitutes import plant
 
@@ -24,9 +27,12 @@ from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.cluster import connection
 from bench.cluster.node import packed, unpacked
+from bench.commands.run import _with_other_parts
 from bench.commands.train.stage import TrainingCommand
 from bench.processes.workers import worker_count
 from bench.running import shards
+from bench.running.collect import RunOutcome
+from bench.running.options import Shard
 
 METHOD = """
 import time
@@ -142,6 +148,23 @@ def test_an_image_that_fails_in_its_part_is_told_and_left_to_the_whole(
     assert last.returncode == 1
     text = (cwd / "picky-out" / "scores.csv").read_text()
     assert text.count("no memory") == 4 and "not upscaled yet" not in text
+
+
+def test_a_part_tells_the_failures_and_debts_of_all_seeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shards, "whole", lambda _, own: own)
+    cards = [SimpleNamespace(name=name, seeded=name == "noisy") for name in ("noisy", "fixed")]
+    options = SimpleNamespace(shard=Shard(1, 2), store=None)
+    plan: Any = SimpleNamespace(options=options, methods=[SimpleNamespace(card=c) for c in cards])
+    results = ex.results({("d", c.name, "a", "psnr_y"): "not yet" for c in cards}, [ex.PSNR])
+    owing = dataclasses.replace(results, scores=results.scores.assign(kind="pending"))
+    own = [RunOutcome(owing, ()), RunOutcome(owing, (("noisy a", "no memory"),))]
+    with pytest.raises(typer.Exit) as ended:
+        _with_other_parts([plan, plan], own, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"shard": "1/2", "owed": 3, "failures": [["noisy a", "no memory"]]}
+    assert ended.value.exit_code == 1
 
 
 @pytest.mark.usefixtures("quick_sets")

@@ -194,7 +194,9 @@ def test_the_plan_names_everything_once_with_its_size(
         "--data paper"
     )
     shown = bench("run", table1.suite, "--dry-run", "--prepare").stdout
-    assert f"to come: {in_words(table1.bytes)}, beside {len(environments)} of unknown size" in shown
+    assert (
+        f"to download: {in_words(table1.bytes)}, plus {len(environments)} of unknown size" in shown
+    )
     assert re.search(r"time to upscale +set-a +set-b", shown) and "2 in ?" in shown
     assert not list(Path(os.environ["CASSR_BENCH_CACHE"]).rglob("*.pth"))  # nothing was fetched
 
@@ -216,10 +218,12 @@ def test_what_cannot_be_had_is_exit_code_2_and_no_obstacle(
     refused = bench("run", table1.suite, *methods, "--prepare")
     assert refused.returncode == 2 and "give --yes" in refused.stderr
     done = bench("run", table1.suite, *methods, "--prepare", "--yes", "--out", "out")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert done.stderr.count("not ready: environment") == 2
     assert hub.given["BSRGAN.pth"] == 0
     assert "no trained CasSR" in done.stdout
+    told = bench("prepare", table1.suite, "--methods", "bicubic", "--yes", "--json")
+    assert told.returncode == 0 and json.loads(told.stdout)["failures"] == []
     assert bench("prepare", table1.suite, "--methods", "bicubic", "--dry-run").returncode == 0
 
 

@@ -228,11 +228,11 @@ def test_nothing_published_is_said(tmp_path: Path) -> None:
         ("table,dataset\n1,d\n", "columns method, variant, metric"),
         (
             ",".join(COLUMNS) + "\n1,d,m,,PSNR,up,3,0\n",
-            "line 2: better: .*'higher' or 'lower', found 'up'",
+            "line 2: field 'better': .*'higher' or 'lower', found 'up'",
         ),
         (
             ",".join(COLUMNS) + "\n1,d,m,,PSNR,higher,x,0\n",
-            "line 2: value: .*valid decimal, found 'x'",
+            "line 2: field 'value': .*valid decimal, found 'x'",
         ),
     ],
 )

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import Cli
+from matplotlib.figure import Figure
 
 from bench.base.metering import GpuMemory, machine_name, metered
 from bench.reports import REPORTS, get_report, render_all
 from bench.reports.cost import render, summarize_costs
+from bench.reports.figures.plots import score_against
 from bench.results.results import Cost, Item, Results
 
 from . import results_example as ex
@@ -58,8 +60,7 @@ def test_the_page_names_machine_and_says_that_timings_vary(tmp_path: Path) -> No
     assert "| Quick (realistic) | Bicubic | – | – | 0.5 | – | – | – | 1 | – |" in page
     assert "cpu, CPU, 2 threads" in page and "Timings vary" in page
     names = [path.name for path in written]
-    assert names == ["cost.csv", "cost_images.csv", "cost.md", "cost_seconds.png",
-                     "cost_seconds.pdf"]  # fmt: skip
+    assert names == ["cost.csv", "cost_images.csv", "cost.md"], "of two machines nothing is drawn"
     with (tmp_path / "cost_images.csv").open() as file:
         assert [row["seconds"] for row in csv.DictReader(file)] == [
             "1.0",
@@ -68,6 +69,25 @@ def test_the_page_names_machine_and_says_that_timings_vary(tmp_path: Path) -> No
             "0.25",
             "0.5",
         ]
+
+
+def test_seconds_are_drawn_of_the_machine_where_most_methods_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[dict[tuple[str, str], float]] = []
+
+    def note(results: Results, seconds: dict[tuple[str, str], float], label: str) -> Figure | None:
+        drawn.append(seconds)
+        return score_against(results, seconds, label)
+
+    monkeypatch.setattr("bench.reports.cost.score_against", note)
+    on_gpu = [Cost("clean", m, "a", 2.0, device="cuda", machine="GPU") for m in ("cubic", "near")]
+    first_alone = Cost("clean", "net", "a", first=61.5, device="cuda", machine="GPU")
+    elsewhere = Cost("clean", "cubic", "b", 9.0, device="cpu", machine="CPU")
+    costs = (*on_gpu, first_alone, elsewhere)
+    written = render(ex.example(costs=costs), tmp_path)
+    assert drawn == [{("clean", "cubic"): 2.0, ("clean", "near"): 2.0}]
+    assert written[-1].name == "cost_seconds.pdf"
 
 
 def test_start_up_is_told_apart_from_an_image_that_is_one_of_many() -> None:

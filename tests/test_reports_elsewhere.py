@@ -115,6 +115,9 @@ def test_a_table_says_how_it_is_made_again(tmp_path: Path) -> None:
     assert in_latex in paper.read_text()
     for digest in ("ab" * 32, "cd" * 32, "ef" * 32):
         assert digest in page.read_text() and digest[:16] in paper.read_text()
+    more = {**PROVENANCE, "seeds": [3, 4], "scale": 2, "modcrop": True}
+    for told in get_report("reproduce").load()(ex.example(provenance=more), tmp_path):
+        assert "--seed 3 --seeds 2 --scale 2 --modcrop" in told.read_text().replace("{}", "")
     suite = {"name": "quick", "methods": ["near", "folder:out@net"], "metrics": ["psnr_y"]}
     page, _ = get_report("reproduce").load()(
         ex.example(provenance={**PROVENANCE, "suite": suite}), tmp_path

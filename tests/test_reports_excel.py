@@ -76,6 +76,16 @@ def test_what_is_not_told_apart_has_a_sign_that_leaves_the_number_a_number(tmp_p
     assert "Holm over 1 comparison per dataset and metric" in legend
 
 
+def test_intervals_stand_beside_numbers_that_stay_numbers(tmp_path: Path) -> None:
+    values = {("d", m, f"i{i}", "psnr_y"): 20.0 + i for m in "ab" for i in range(8)}
+    halves = {("d", "psnr_y", "a"): 0.614, ("d", "psnr_y", "b"): 0.25}
+    path = render(ex.results(values, (ex.PSNR,)), tmp_path, View(half_widths=halves))[0]
+    table = sheets(path)[0]
+    assert (table["C4"][0], table["D4"][0]) == (23.5, 23.5)
+    with zipfile.ZipFile(path) as book:
+        assert "0.00&quot; ± 0.61&quot;" in book.read("xl/styles.xml").decode()
+
+
 @pytest.mark.parametrize("layout", ["methods-as-columns", "methods-as-rows"])
 def test_every_number_stands_where_its_labels_say(tmp_path: Path, layout: str) -> None:
     results = ex.wide(methods=3, metrics=2, datasets=2)

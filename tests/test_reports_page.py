@@ -276,6 +276,18 @@ def test_images_far_below_are_not_there_at_once(driver: Any, tmp_path: Path) -> 
     waits(driver, lambda: driver.execute_script(names) == 600)
 
 
+def test_a_page_without_its_data_says_so_until_they_are_there(driver: Any, tmp_path: Path) -> None:
+    render(example(tmp_path / "in", images=1), tmp_path)
+    data = tmp_path / "html" / "data"
+    data.rename(tmp_path / "data")
+    driver.get((tmp_path / "html" / "index.html").as_uri())
+    waits(driver, lambda: texts(driver, "#image-status") == ["data/0.js is missing"])
+    (tmp_path / "data").rename(data)
+    find(driver, "#image-filter").send_keys("0")
+    waits(driver, lambda: texts(driver, "#image-status")[0].startswith("1 image,"))
+    driver.get_log("browser")  # the missing file, which the browser notes too
+
+
 def waits(driver: Any, condition: Any) -> None:
     """Until the condition holds, which the browser may take a moment for."""
     from selenium.webdriver.support.ui import WebDriverWait

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -95,6 +96,11 @@ def test_two_methods_are_set_against_each_other_image_by_image() -> None:
     np.testing.assert_array_equal(np.transpose(axes.lines[1].get_data()), expected.to_numpy())
     wins = int((expected[b.name] > expected[a.name]).sum())
     assert axes.get_ylabel() == f"plain\nbetter on {wins} of 12 images"
+    told = results.scores
+    lost = (told["image"] == "03") & (told["method"] == NAMES[2])
+    gap = dataclasses.replace(results, scores=told.assign(value=told["value"].mask(lost)))
+    fewer = plots.against(gap, "set", ex.PSNR, a, b)
+    assert fewer is not None and len(fewer.axes[0].lines[1].get_xdata()) == 11, "of all methods"
     best = plots.two_best(results, statistics(results), "set")
     assert best is not None and best.axes[0].get_ylabel() == axes.get_ylabel()
 

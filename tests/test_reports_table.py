@@ -353,6 +353,7 @@ def test_latex_escapes() -> None:
     assert escape_latex("a--b") == "a-{}-b"
     assert escape_latex("[2pt] *") == "{[}2pt{]} {*}"
     assert escape_latex("é中") == r"é\benchchar{中}{4E2D}"
+    assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
 
 
 def test_latex_golden(tmp_path: Path) -> None:
@@ -552,6 +553,15 @@ def test_reports_that_another_folder_still_holds_are_copied(
     assert (tmp_path / "third" / "scores.csv").read_bytes() == (out / "scores.csv").read_bytes()
     render_all(pictured(tmp_path / "other", "ac"), tmp_path / "fourth", names)
     assert made == ["csv", "csv", "panels"]
+
+
+def test_a_memory_that_cannot_be_kept_fails_no_report(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    render_all(ex.example(), folder_of_reports, ["markdown"])
+    assert {"table.md", "provenance.json"} <= shown(folder_of_reports)
 
 
 @pytest.mark.parametrize("what", ["gone", "other"])

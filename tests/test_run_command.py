@@ -26,6 +26,7 @@ from PIL import Image
 
 from bench.base.errors import BenchError, DataError, SetAside, Unavailable
 from bench.base.progress import Progress
+from bench.commands.shared.output import tell
 from bench.files import images
 from bench.files.record_log import sealed
 from bench.methods.find import find as find_method
@@ -812,3 +813,9 @@ def test_a_name_that_is_not_unicode_is_refused_and_the_others_go_on(
     assert done.returncode == 1, done.stderr
     assert "its name is not valid Unicode; rename it" in done.stderr
     assert "n = 1" in done.stdout
+
+
+def test_json_has_texts_for_infinity_and_null_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(True, {"a": [math.inf, -math.inf], "b": math.nan, "c": 0.1})
+    expected = {"a": ["Infinity", "-Infinity"], "b": None, "c": 0.1}
+    assert json.loads(capsys.readouterr().out) == expected

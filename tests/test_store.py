@@ -486,7 +486,7 @@ def test_prune_frees_what_no_last_use_names_and_says_so_before(
     images.write_png(store / kept / "nobodys.png", photo(8, 8))
     older(store / kept, DAY_AND_MORE)
     expected = {
-        "quick-bicubic": "nobody's last use needs it",
+        "quick-bicubic": "no recorded use refers to it",
         ".part-abcdefgh": "left behind",
         "nobodys.png": "no record names it",
     }
@@ -542,14 +542,14 @@ def test_what_is_used_or_made_today_stays_and_all_else_is_spare(tmp_path: Path) 
     (scores,) = tmp_path.glob("scores/*")
     found = upkeep.spare(tmp_path)
     assert {path.name: why for path, why in found.items()} == {
-        features.folder.name: "nobody's last use needs it",
-        scores.name: "nobody's last use needs it",
+        features.folder.name: "no recorded use refers to it",
+        scores.name: "no recorded use refers to it",
         "nobodys.png": "no record names it",
         "away.png": "no record names it",
         "a.png.damaged": "set aside as damaged",
     }
     assert upkeep.spare(tmp_path, 2 * DAY_AND_MORE) == found
-    assert upkeep.spare(tmp_path, 60.0)[images_.folder] == "not used for so long"
+    assert upkeep.spare(tmp_path, 60.0)[images_.folder] == "not used within that time"
     assert Store(tmp_path).scores("psnr_y", {}).get(("\udcff", None)) == 30.5
     assert Store(tmp_path).fingerprints("psnr_y") == []
     store.scores("gmsd", {"metric": "gmsd"}).put(("a", None), 0.5)

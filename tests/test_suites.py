@@ -186,8 +186,8 @@ BAD_CARDS = {
     "an empty name": (SuiteCard, SUITE + b'metrics = [""]', "'metrics.0'"),
     "variants of nothing": (
         SuiteCard,
-        SUITE + b'metrics = ["c"]\nvariants.x.Steps = "4"',
-        "'x' is none of the methods",
+        SUITE + b'metrics = ["c"]\nvariants.X.Steps = "4"',
+        "toml: variants: 'X' is none of the methods",
     ),
     "a bad expression": (
         DatasetCard,

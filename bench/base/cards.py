@@ -10,14 +10,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.base.errors import CardError
+from bench.base.records import what_is_wrong
 from bench.base.text import printable
 
 MAX_BYTES = 2**20
 """Of a card's file."""
 LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
 """A dotted key of a hundred parts; reading one takes time that grows with the square of them."""
-LEVELS = 6
-"""Of a field's place, as messages name it."""
 
 MAX_TITLE = 200
 Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE)]
@@ -64,12 +63,8 @@ def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
     try:
         return kind.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = printable(".".join(str(part) for part in first["loc"][:LEVELS])) or "the whole"
-        raise CardError(
-            f"{printable(path)}: field '{field}': {printable(first['msg'].lower())}; "
-            f"fields of a {kind.__name__} are {', '.join(kind.model_fields)}"
-        ) from error
+        fields = f"fields of a {kind.__name__} are {', '.join(kind.model_fields)}"
+        raise CardError(f"{printable(path)}: {what_is_wrong(error)}; {fields}") from error
 
 
 def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:

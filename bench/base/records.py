@@ -18,6 +18,10 @@ from bench.base.hashing import file_sha256
 from bench.base.text import printable
 
 M = TypeVar("M", bound=BaseModel)
+LEVELS = 6
+"""Of a field's place, as messages name it."""
+SHOWN = 60
+"""Characters of a text that a field must not have."""
 
 
 def read_as(path: Path, kind: type[M]) -> M | None:
@@ -46,13 +50,15 @@ def say_set_aside(path: Path, why: str) -> None:
 
 
 def what_is_wrong(error: Exception) -> str:
-    """Why JSON was not taken, on one line."""
+    """Why a record was not taken, on one line."""
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        ours = first["type"] == "value_error"
-        why = str(first["ctx"]["error"]) if ours else first["msg"].lower()
-        field = printable(".".join(str(part) for part in first["loc"]))
-        return f"{field}: {why}" if field else why
+        first = error.errors(include_url=False)[0]
+        field = printable(".".join(str(part) for part in first["loc"][:LEVELS]))
+        lead = f"field '{field}': " if field else ""
+        if first["type"] == "value_error":
+            return lead + printable(first["ctx"]["error"])
+        found = f", found '{first['input'][:SHOWN]}'" if isinstance(first["input"], str) else ""
+        return lead + printable(first["msg"][:1].lower() + first["msg"][1:] + found)
     return "is nested too deeply" if isinstance(error, RecursionError) else "is not valid JSON"
 
 

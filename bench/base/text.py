@@ -13,6 +13,7 @@ _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 _WINDOWS_FOLDERS = re.compile(r"(?:file:///?)?(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\\/:*?\"<>|\n]+\\)*")
+_FORMULA = ("=", "+", "-", "@", "\\t", "\\r")
 MAX_SLUG = 80
 
 
@@ -68,7 +69,12 @@ def _from_known_folder(path: re.Match[str]) -> str:
 def spreadsheet_text(text: str) -> str:
     """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
     shown = printable(text)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@", "\\t", "\\r")) else shown
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def of_spreadsheet(field: str) -> str:
+    """The text that `spreadsheet_text` made a field of, but for what it shows as escapes."""
+    return field.removeprefix("'") if field[1:].startswith(_FORMULA) else field
 
 
 def in_digits(value: float, digits: int) -> str:

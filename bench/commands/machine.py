@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def doctor(
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Say what works here, and how to mend the rest."""
+    """Show what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
     from bench.suites.find import suite_cards
 
@@ -142,30 +142,33 @@ def prepare(
     device = resolve_device("auto")
     options = RunOptions(store=store or default_store(), device=device, limit=choice.limit)
     plan = make_plan(choice.suite(suite), options, Progress(as_json))
-    exit_if(not get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False))
+    told = get_ready(plan, 1, yes, dry_run, as_json, gpu_here=False)
+    tell(as_json, told)
+    exit_if(told["failures"])
 
 
 def get_ready(
     plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
-) -> bool:
-    """Show what a plan needs and, unless it is a dry run, get it; whether nothing failed.
+) -> dict[str, Any]:
+    """Show what a plan needs and, unless it is a dry run, get it; both, and a line per failure.
 
     Raises:
         BenchError: nobody is there to ask, or the disk is too small.
-        typer.Exit: after a dry run, with 2 if something cannot be had; after a No.
+        typer.Exit: after a dry run, with 2 if something cannot be obtained; after a No.
     """
     from bench.commands.plan_text import show_needs
     from bench.running import execute
     from bench.suites.prepare import disks, get, needs
 
     if os.environ.get("CASSR_BENCH_OFFLINE"):
-        raise BenchError("--offline: nothing can be got; leave it out, or --prepare")
+        raise BenchError("--offline: nothing can be fetched; leave it out, or --prepare")
     root = plan.options.datasets
     rows, work = needs(plan.suite, root, gpu_here), execute.dry_run(plan, seeds)
     room = disks(plan.suite, rows, root)
     short = [str(disk) for disk in room if disk.wanted > disk.free]
+    told = {"needs": rows, "plan": work}
     if dry_run or not as_json:
-        tell(as_json, {"needs": rows, "plan": work}, lambda: show_needs(rows, work, room))
+        tell(as_json, told, lambda: show_needs(rows, work, room))
     if dry_run:
         raise typer.Exit(2 if short or any(row["problem"] for row in rows) else 0)
     if short:
@@ -175,7 +178,7 @@ def get_ready(
     failures = list(get(plan.suite, rows, root, Progress(as_json)))
     for line in failures:
         typer.echo(f"not ready: {line}", err=True)
-    return not failures
+    return {**told, "failures": failures}
 
 
 def _ask(as_json: bool) -> None:

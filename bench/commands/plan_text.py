@@ -42,8 +42,8 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
 
 
 def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk]) -> None:
-    """What a suite needs, in a table that fits a narrow terminal; below it what cannot be had, and
-    the licences; then bytes to come and room, and the time by method."""
+    """What a suite needs, in a table that fits a narrow terminal; below it what cannot be
+    obtained, and the licences; then bytes to come and room, and the time by method."""
     table = _table("what", "to get", "unpacked", "from", "for")
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
@@ -58,9 +58,10 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
     console = Console(highlight=False, markup=False, emoji=False)
     console.width = console.width if console.is_terminal else WIDTH
     console.print(table)
-    _show(console, "cannot be had", why_not)
+    _show(console, "cannot be obtained", why_not)
     _show(console, "licences", ((need["licence"], name) for need in needs for name in need["for"]))
-    console.print(f"to come: {in_words(coming(needs))}, beside {unknown} of unknown size")
+    others = f", plus {unknown} of unknown size" if unknown else ""
+    console.print(f"to download: {in_words(coming(needs))}{others}")
     console.print("\n".join(map(str, disks)))
     _show_times(console, [row for row in rows if row.get("left")])
 
@@ -95,7 +96,7 @@ def _show_times(console: Console, rows: Sequence[Row]) -> None:
     total = f"{time_in_words(sum(known))}, " if known else ""
     console.print(table)
     console.print(f"in all: {total}{len(rows) - len(known)} of {len(rows)} not known")
-    _show(console, "times by", ((row["pace"], row["method"]) for row in rows))
+    _show(console, "time estimates from", ((row["pace"], row["method"]) for row in rows))
 
 
 def _state(rows: Sequence[Row]) -> str:

@@ -66,7 +66,7 @@ def import_(
     overwrite: o.Overwrite = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Set others' methods into the leaderboard of a suite.
+    """Add others' methods to the leaderboard of a suite.
 
     Refused unless test sets and metrics are the same; what differs is named.
     """
@@ -96,7 +96,7 @@ def diff(
     ),
     as_json: o.AsJson = False,
 ) -> None:
-    """Say what is different between two results.
+    """Show what differs between two results.
 
     Exit code 0: nothing; 1: something.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +57,9 @@ def run(
     go_offline(offline)
     shows = Progress(as_json)
     plan = make_plan(suite_card, options, shows)
-    view = _view(shown, plan)
+    view, unready = _view(shown, plan), []
     if prepare:
-        get_ready(plan, seeds, yes, dry_run, as_json)
+        unready = get_ready(plan, seeds, yes, dry_run, as_json)["failures"]
     elif not (offline or dry_run or fetch is False):
         plan.require_data()
         fetched = fetch_for_run(plan.suite, fetch, shows)
@@ -76,10 +77,10 @@ def run(
     course = Course(every, as_json)
     outcomes = [execute(one, course) for one in every]
     if options.shard.parts > 1:
-        done = zip(outcomes, every, strict=True)
-        outcomes = [_with_other_parts(*each, as_json) for each in done]
+        outcomes = _with_other_parts(every, outcomes, as_json)
     outcome = _finish(together(every, outcomes), out, shown, view, options.store, as_json)
     _end(outcome, require_all)
+    exit_if(unready)
 
 
 def _end(outcome: RunOutcome, require_all: bool = False) -> None:
@@ -109,6 +110,7 @@ def report(
 
     go_offline(offline)
     if suite.endswith(".json") or Path(suite, "result.json").is_file():
+        _require_whole(choice, seeds, shown)
         _report_export(Path(suite), out, shown, as_json)
         return
     suite_card, kind = choice.suite(suite), stored_kind(choice.device)
@@ -121,6 +123,15 @@ def report(
     every = plans(plan, seeds)
     outcome = together(every, [stored(one, kind) for one in every])
     _end(_finish(outcome, out, shown, view, options.store, as_json))
+
+
+def _require_whole(choice: o.StoredChoice, seeds: int, shown: o.ViewOptions) -> None:
+    """Refuse what chooses among stored scores or pictures, neither of which an export has."""
+    usual = {**vars(o.StoredChoice()), "seeds": 1, "region": None, "panel-scores": None}
+    given = {**vars(choice), "seeds": seeds, "region": shown.region}
+    given["panel-scores"] = shown.panel_scores
+    if odd := next((name for name in usual if given[name] != usual[name]), ""):
+        raise BenchError(f"--{odd}: expected with a suite; an export is shown whole, leave it out")
 
 
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
@@ -170,22 +181,27 @@ def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = T
     return folder
 
 
-def _with_other_parts(own: RunOutcome, plan: Plan, as_json: bool) -> RunOutcome:
-    """All parts together, if this one is the last; otherwise the command ends here."""
+def _with_other_parts(
+    plans: Sequence[Plan], own: Sequence[RunOutcome], as_json: bool
+) -> list[RunOutcome]:
+    """All parts together, seed by seed, if this one is the last; else the command ends here."""
     from bench.running import shards
 
-    outcome, owed = shards.whole(plan, own)
+    outcomes = [shards.whole(*each) for each in zip(plans, own, strict=True)]
+    owed = shards.owed(plans, outcomes)
     if not owed:
-        return outcome
-    part = f"{plan.options.shard.part}/{plan.options.shard.parts}"
+        return outcomes
+    options = plans[0].options
+    part = f"{options.shard.part}/{options.shard.parts}"
+    failures = list(dict.fromkeys(failure for one in own for failure in one.failures))
     tell(
         as_json,
-        {"shard": part, "owed": owed, "failures": [list(f) for f in own.failures]},
+        {"shard": part, "owed": owed, "failures": [list(f) for f in failures]},
         f"Part {part} is done; other parts still owe {owed} scores. The last one",
         "writes the reports; so does the same command without --shard.",
     )
-    report_failures(own.failures, plan.options.store)
-    exit_if(own.failures)
+    report_failures(failures, options.store)
+    exit_if(failures)
     raise typer.Exit
 
 

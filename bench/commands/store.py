@@ -29,7 +29,7 @@ def check(
     store: o.Store = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Read everything and hold it against its checksums.
+    """Read everything and compare it with its checksums.
 
     Exit code 1 where something is damaged and not repaired.
     """
@@ -57,7 +57,7 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
     lines = []
     for part in found:
         day = time.strftime("%Y-%m-%d", time.localtime(part.used))
-        used = f"used {day} by {printable(part.by)}" if part.used else "no use noted"
+        used = f"used {day} by {printable(part.by)}" if part.used else "no use recorded"
         lines.append(f"{part.name}: {part.files} files, {in_words(part.bytes)}, {used}")
     total = f"{in_words(sum(part.bytes for part in found))}: {printable(root)}"
     tell(as_json, [part.__dict__ for part in found], *lines, total)
@@ -67,7 +67,7 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
 @grouped
 def prune(
     older_than: str = option(
-        "Also what was not used for 12h, 90d, 8w, say.", default="", metavar="AGE"
+        "Also what was not used for this long, such as 12h, 90d or 8w.", default="", metavar="AGE"
     ),
     store: o.Store = None,
     dry_run: bool = option("Show only what would go.", default=False),

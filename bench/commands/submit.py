@@ -42,11 +42,13 @@ def submit(
     run_options: list[str] | None = argument("Options of `run`, behind --.", default=None),
     parts: int = option("Jobs; the last to end writes the reports.", default=8, min=1),
     to: Literal["slurm", "local"] = option("slurm, or processes of this machine.", default="slurm"),
-    minutes: int = option("Of a job, until it is stopped and sent again.", default=240, min=1),
-    gpus: int = option("Of a job.", default=1, min=0),
-    cpus: int = option("Of a job.", default=8, min=1),
+    minutes: int = option(
+        "Of a job, after which it is stopped and submitted again.", default=240, min=1
+    ),
+    gpus: int = option("Of each job.", default=1, min=0),
+    cpus: int = option("Cores of each job.", default=8, min=1),
     setting: list[str] | None = option(
-        "Another of Slurm's, as partition=gpu; repeatable.", metavar="NAME=VALUE"
+        "Another setting of Slurm's, such as partition=gpu; repeatable.", metavar="NAME=VALUE"
     ),
     logs: Path = option("Folder for scripts and logs.", default=Path("results/jobs")),
     wait: bool = option("Wait for the end; fail when a part does.", default=False),

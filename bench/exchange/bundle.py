@@ -56,7 +56,8 @@ class Bundle(ExchangeCard):
 def of_run(results: Results, scale: int | None = None) -> Bundle:
     """The result of a run, without any path of this machine."""
     names = public_names(item.name for item in results.datasets)
-    kept = ("device", "machine", "python", "versions", "methods", "certificate")
+    made = ("device", "machine", "python", "versions", "methods", "certificate")
+    kept = (*made, "seeds", "modcrop")
     return Bundle(
         title=results.title,
         notes=list(results.notes),
@@ -138,6 +139,7 @@ def _provenance(bundle: Bundle) -> dict[str, Any]:
         "suite": {"name": measured.suite, "title": bundle.title},
         "seed": measured.seed,
         "limit": measured.limit,
+        "scale": measured.scale,
         "datasets": {
             name: {"manifest_sha256": known.sha256, "images": known.images}
             | ({"groups": measured.groups[name]} if name in measured.groups else {})

@@ -76,7 +76,7 @@ def _fingerprints(a: Measured, b: Measured) -> Iterator[str]:
         if before != after:
             yield f"{what}: {printable(before)} -> {printable(after)}"
     yield from unlike(a, b, "before", "after")
-    for name in a.methods.keys() & b.methods.keys():
+    for name in filter(b.methods.__contains__, a.methods):
         before, after = a.methods[name].sha256, b.methods[name].sha256
         if before != after:
             yield f"method {printable(name)}: fingerprint {before[:12]} -> {after[:12]}"

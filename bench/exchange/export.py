@@ -14,9 +14,8 @@ from bench.base.records import part_of, write_atomic
 from bench.base.text import printable, slug
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
-from bench.exchange.measured import COLUMNS
+from bench.exchange.measured import COLUMNS, as_unicode
 from bench.files import outputs
-from bench.files.image_folders import RECORDS
 from bench.files.safe_csv import write_files
 from bench.reports.tables.markdown import filled, markdown
 from bench.results.results import Results, summarize
@@ -88,9 +87,10 @@ def _scored(bundle: Bundle) -> Bundle:
 
 
 def _output(out: Path, inputs: Iterable[Path], overwrite: bool) -> outputs.Output:
-    ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS, RECORDS}
+    ours = {"README.md", RESULT, "data", "images", "eval.yaml", MODELS}
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if others := there - ours - {".gitattributes", ".git"}:
+    # Hidden are our records, and what git, a file manager or an upload to the hub leaves.
+    if others := {name for name in there - ours if not name.startswith(".")}:
         found = f"holds other files ({printable(min(others))})"
         raise DataError(f"--out {printable(out)}: {found}; choose a new folder")
     return outputs.Output(out, "export", "--out", inputs=inputs, overwrite=overwrite)
@@ -126,7 +126,7 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
         if file := picture.sr.get(method.name):
             image = {"bytes": file.read_bytes(), "path": None}
             own = {"dataset": names[picture.dataset], "method": method.name}
-            yield own | {"image": picture.image, "sr": image}
+            yield own | {"image": as_unicode(picture.image), "sr": image}
 
 
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:

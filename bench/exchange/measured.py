@@ -153,6 +153,8 @@ def of_results(
     told, typed = results.provenance, typed or {}
     names = names or {item.name: as_unicode(item.name) for item in results.datasets}
     prints = told["metrics"]
+    # A file of others may tell of what has no cells, and have cells of what it does not tell of.
+    datasets = {name: known for name, known in told["datasets"].items() if name in names}
     return Measured(
         suite=told["suite"]["name"],
         seed=told["seed"],
@@ -160,7 +162,7 @@ def of_results(
         limit=told["limit"],
         datasets={
             names[name]: DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
-            for name, d in told["datasets"].items()
+            for name, d in datasets.items()
         },
         metrics={
             m.name: MetricPrint.of(m, prints[m.name]) for m in results.metrics if m.name in prints
@@ -168,11 +170,12 @@ def of_results(
         methods={
             name: MethodPrint(typed=typed.get(name, name), sha256=told["methods"][name]["sha256"])
             for name in (method.name for method in results.methods)
+            if name in told["methods"]
         },
         scores=_cells(results, names),
         groups={
             names[name]: {as_unicode(image): as_unicode(group) for image, group in groups.items()}
-            for name, known in told["datasets"].items()
+            for name, known in datasets.items()
             if (groups := known.get("groups"))
         },
     )

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.base.errors import DataError
-from bench.base.text import printable
+from bench.base.records import what_is_wrong
+from bench.base.text import of_spreadsheet, printable
 from bench.base.types import MetricSpec
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, spec_of
 from bench.exchange.measured import COLUMNS, MAX_TEXT, MetricPrint, group_rows, shorten
@@ -67,12 +68,8 @@ def _read_json(path: Path) -> Any:
 def _validated(path: Path, data: Any) -> Bundle:
     try:
         return Bundle.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = printable(".".join(str(part) for part in first["loc"])) or "the whole"
-        raise _refused(path, f"field '{field}': {first['msg'].lower()}") from error
-    except RecursionError as error:
-        raise _refused(path, "is nested too deeply") from error
+    except (ValidationError, RecursionError) as error:
+        raise _refused(path, what_is_wrong(error)) from error
 
 
 def _read_folder(folder: Path) -> Bundle:
@@ -93,11 +90,11 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         _check_shape(path, pq.read_metadata(path))
         table = pq.ParquetFile(path, read_dictionary=texts).read()
-    except (pa.ArrowException, OSError) as error:
+        if not pa.types.is_float64(table.schema.field("value").type):
+            raise _refused(path, "column 'value' is not float64")
+        _check_texts(path, table, texts)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _refused(path, f"is not readable as Parquet ({_line(error)})") from error
-    if not pa.types.is_float64(table.schema.field("value").type):
-        raise _refused(path, "column 'value' is not float64")
-    _check_texts(path, table, texts)
     columns = (column.to_pylist() for column in table.columns)
     return group_rows(zip(*columns, strict=True), printable(path))
 
@@ -139,6 +136,8 @@ def _read_reports(folder: Path) -> Bundle:
             path, keep_default_na=False, dtype=str, usecols=list(COLUMNS), encoding="utf-8"
         )
         frame["value"] = [float(text) if text else None for text in frame["value"]]
+        texts = [name for name in COLUMNS if name != "value"]
+        frame[texts] = frame[texts].map(of_spreadsheet)
         prints = provenance["metrics"]
         results = Results(
             title=shorten(str(provenance["suite"]["title"])),
@@ -148,7 +147,7 @@ def _read_reports(folder: Path) -> Bundle:
             scores=frame,
             provenance=provenance,
         )
-        return of_run(results)
+        return of_run(results, provenance.get("scale"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"is not a folder of reports of this version ({_line(error)})"
         raise _refused(folder, why) from error
@@ -160,6 +159,10 @@ def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
 
     better = (fingerprint or {}).get("options", {}).get("better")
     if fingerprint is not None and better is None:
-        return metrics.find(name)
+        # No other name is looked up: one that ends in .py is a file, which would be read.
+        known = metrics.find if name.startswith("pyiqa:") else metrics.registered
+        if spec := known(name):
+            return spec
+        raise ValueError(f"metric '{name}' is none of ours and says not which way is better")
     own = better and MetricPrint(better=better, kind="image", digits=4, fingerprint={})
     return spec_of(name, own or None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +20,19 @@ from bench.results.view import PLAIN, View
 def reproduce(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``reproduce.md`` and ``reproduce.tex``: the command, versions and hashes."""
     known = results.provenance
-    page = filled("pages/reproduce.md", results=results, known=known)
-    paper = filled_latex("pages/reproduce.tex", results=results, known=known)
+    told: dict[str, Any] = {"results": results, "known": known, "options": _options(known)}
+    page = filled("pages/reproduce.md", **told)
+    paper = filled_latex("pages/reproduce.tex", **told)
     return write_files(out, {"reproduce.md": page, "reproduce.tex": paper})
+
+
+def _options(known: Mapping[str, Any]) -> str:
+    """What a run was told beside its methods, test sets and metrics."""
+    told = {name: known.get(name) for name in ("limit", "seed", "seeds", "scale")}
+    if isinstance(told["seeds"], list):
+        told["seeds"] = len(told["seeds"])
+    given = (f" --{name} {value}" for name, value in told.items() if value is not None)
+    return "".join(given) + (" --modcrop" if known.get("modcrop") else "")
 
 
 def space(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:

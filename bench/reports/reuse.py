@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.base.errors import CannotWrite
 from bench.base.hashing import json_sha256
 from bench.base.records import write_atomic
 from bench.base.version import versions
@@ -69,10 +70,11 @@ class Rendered:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
         made = {"out": str(self.out.resolve()), "beside": self._beside(shows), "files": written}
         self._known[name] = made
-        write_atomic(self._memory, json.dumps(self._known))
-        known = sorted(self._memory.parent.glob("*.json"), key=lambda file: _stamp(file)[1:])
-        for old in known[:-LATEST]:
-            old.unlink(missing_ok=True)
+        with suppress(CannotWrite, OSError):  # without a memory reports are made again, that is all
+            write_atomic(self._memory, json.dumps(self._known))
+            known = sorted(self._memory.parent.glob("*.json"), key=lambda file: _stamp(file)[1:])
+            for old in known[:-LATEST]:
+                old.unlink(missing_ok=True)
 
     def _unchanged(self, name: str, shows: Sequence[str]) -> tuple[Path, list[str]]:
         """Where report `name` was rendered last; its files, if they are there as they were."""

@@ -15,10 +15,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from bench.base.cards import Card, read_card
 from bench.base.errors import DataError
+from bench.base.records import what_is_wrong
 from bench.base.text import printable
 from bench.base.types import Better, MetricSpec
 from bench.metrics.options import parse
@@ -141,16 +142,14 @@ def read_source(path: Path) -> Source:
 def read_rows(path: Path) -> list[PublishedRow]:
     """Tidy rows of a CSV file with `COLUMNS`; DataError: it cannot be read, a column is missing, a
     value is no number."""
-    rows = _records(path, COLUMNS)
-    try:
-        return TypeAdapter(list[PublishedRow]).validate_python([row for _, row in rows])
-    except ValidationError as error:
-        first = error.errors()[0]
-        number, field, *_ = first["loc"]
-        raise DataError(
-            f"{printable(path)}, line {rows[int(number)][0]}: {field}: {first['msg'].lower()}, "
-            f"found '{printable(first['input'])}'"
-        ) from error
+    rows = []
+    for line, row in _records(path, COLUMNS):
+        try:
+            rows.append(PublishedRow.model_validate(row))
+        except ValidationError as error:
+            why = what_is_wrong(error)
+            raise DataError(f"{printable(path)}, line {line}: {why}") from error
+    return rows
 
 
 def _records(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

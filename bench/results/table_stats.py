@@ -122,6 +122,10 @@ class CommonScores:
     reason: str
 
     @property
+    def rows_are(self) -> str:
+        return "images" if len(self.values) == self.images else "photographs"
+
+    @property
     def pairs(self) -> list[tuple[int, int]]:
         return list(combinations(range(len(self.methods)), 2))
 
@@ -253,9 +257,8 @@ def compare_all(row: CommonScores, alpha: float) -> list[Row]:
 
 def _few_differ(other: int, row: CommonScores) -> str:
     """Why two methods cannot be told apart that differ on some images, "" where they can."""
-    what = "images" if len(row.values) == row.images else "photographs"
     few = too_few(np.array(other))
-    return f"{other} of n = {len(row.values)} {what} differ: {TOO_FEW}" if few else ""
+    return f"{other} of n = {len(row.values)} {row.rows_are} differ: {TOO_FEW}" if few else ""
 
 
 def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:

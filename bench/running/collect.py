@@ -248,6 +248,8 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "suite": _bare(plan.suite.model_dump(mode="json")),
         "seed": plan.seed,
         "limit": plan.options.limit,
+        "scale": plan.options.scale,
+        "modcrop": plan.options.modcrop,
         "device": plan.options.device if here else ", ".join(kinds),
         "machine": platform.machine(),
         "python": platform.python_version(),

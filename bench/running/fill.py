@@ -41,8 +41,8 @@ PRELOAD = ("torch", "bench.running.fill")
 Made = tuple[np.ndarray, dict[str, Any]]
 """An SR image, (H, W, 3) uint8, and what it cost."""
 WAY = (
-    "try fewer --workers, smaller images or --device cpu; where its card names tiles, a card of "
-    "your own with smaller ones, whose images are another method's"
+    "try fewer --workers, smaller images or --device cpu; or copy its card and set smaller tiles "
+    "(the copy counts as another method)"
 )
 
 

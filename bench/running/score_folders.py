@@ -133,7 +133,8 @@ def _with_composite(scores: FolderScores, composite: Composite) -> FolderScores:
     own = frame[frame["metric"] == composite.name]
     known = own["value"].dropna()
     mean = float(known.mean()) if len(known) else None
-    told = (composite.spec, mean, len(known), "" if len(known) else ", ".join(set(own["reason"])))
+    why = "" if len(known) else ", ".join(dict.fromkeys(own["reason"]))
+    told = (composite.spec, mean, len(known), why)
     rows = [
         (str(image), str(metric), None if value != value else float(value), str(reason))
         for image, metric, value, reason in frame.iloc[:, :4].itertuples(index=False)
@@ -282,8 +283,14 @@ def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
     rows = []
     for one in scores:
         per_image = [spec.name for spec, *_ in one.means if spec.kind == "image"]
-        refused = [(Path(f).name, name, None, why) for f, why in one.refused for name in per_image]
+        names = [(_below(one.folder, Path(file)), why) for file, why in one.refused]
+        refused = [(image, name, None, why) for image, why in names for name in per_image]
         rows += [(str(one.folder), *row) for row in (*one.rows, *refused, *one.of_set)]
     frame = pd.DataFrame(rows, columns=["folder", "image", "metric", "value", "reason"])
     frame = frame.astype({"value": float})
     return frame if len(scores) > 1 else frame.drop(columns="folder")
+
+
+def _below(folder: Path, file: Path) -> str:
+    """As images are named; an HR image's name where that is what cannot be used."""
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name

@@ -63,17 +63,23 @@ def _number(names: Sequence[str]) -> int | None:
     return int(text)
 
 
-def whole(plan: Plan, own: RunOutcome) -> tuple[RunOutcome, int]:
-    """What all parts have stored by now, and how many scores others than this one still owe; why
-    its own images failed, nobody else knows."""
+def whole(plan: Plan, own: RunOutcome) -> RunOutcome:
+    """What all parts have stored by now; pending is what others than this one still owe. Why its
+    own images failed, nobody else knows."""
     known_to_all = collect(plan.whole())
     scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])
     scores.loc[known, ["reason", "kind"]] = ours.loc[known, ["reason", "kind"]]
     results = replace(known_to_all.results, scores=scores)
-    outcome = replace(known_to_all, results=results, failures=own.failures)
-    return outcome, int((pending & ~known).sum())
+    return replace(known_to_all, results=results, failures=own.failures)
+
+
+def owed(plans: Sequence[Plan], outcomes: Sequence[RunOutcome]) -> int:
+    """How many scores are pending over all seeds; of methods without noise those of the first."""
+    seeded = [entry.card.name for entry in plans[0].methods if entry.card.seeded]
+    pending = [one.results.scores.query("kind == 'pending'") for one in outcomes]
+    return len(pending[0]) + sum(int(one["method"].isin(seeded).sum()) for one in pending[1:])
 
 
 def parse_shard(text: str) -> Shard:

@@ -128,7 +128,9 @@ def spare(root: Path, age: float = 0) -> dict[Path, str]:
     for part in parts(root):
         path, fresh = root / part.name, part.changed > now - leftovers.FORGOTTEN
         if not fresh and (not part.used or 0 < age < now - part.used):
-            found[path] = "not used for so long" if part.used else "nobody's last use needs it"
+            found[path] = (
+                "not used within that time" if part.used else "no recorded use refers to it"
+            )
         elif part.name.startswith("images/"):
             found |= dict.fromkeys(_unrecorded(path, now), "no record names it")
     for path in _garbage(root):

@@ -38,14 +38,12 @@ def go_offline(offline: bool) -> None:
 
 def tell(as_json: bool, value: object, *told: str | Callable[[], None]) -> None:
     """Print a value as JSON; or, for people, lines and what is printed by a call."""
-    if as_json:
-        print_json(value)
+    if as_json:  # which has neither NaN, null here, nor infinity, a text here as in exports
+        text = json.dumps(value)
+        known = json.loads(text, parse_constant=lambda name: {"NaN": None}.get(name, name))
+        typer.echo(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=True))
     for each in () if as_json else told:
         typer.echo(each) if isinstance(each, str) else each()
-
-
-def print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True))
 
 
 def exit_if(failed: object) -> None:

@@ -54,7 +54,7 @@ class Settings:
     steps: int | None = option("Steps in all.", min=1)
     batch_size: int | None = option("Samples per process and forward pass.", min=1)
     accumulation: int | None = option("Forward passes of one step.", min=1)
-    learning_rate: float | None = option("Of Adam.", min=0)
+    learning_rate: float | None = option("Step size of Adam.", min=0)
     warmup: int | None = option("Steps to the learning rate.", min=0)
     decay: float | None = option("Share of the steps in which it falls to 0.", min=0, max=1)
     clip: float | None = option("Largest norm of the gradient; 0: any.", min=0)
@@ -62,7 +62,7 @@ class Settings:
     crop: int | None = option("Side of the HR crops, pixels.", min=4)
     degradation: list[str] | None = option("full, mild, light, clean; several: one each by chance.")
     samples: int | None = option(
-        "So many different pairs, computed once with their latents; 0: no end.", min=0
+        "Number of different pairs, computed once with their latents; 0: without end.", min=0
     )
     prompt_dropout: float | None = option("Share of null prompts, for guidance.", min=0, max=1)
     degraded_share: float | None = option(
@@ -120,5 +120,5 @@ class Reporting:
         "Where losses go beside log.csv.", default="none"
     )
     minutes: float = option(
-        "Stop with a checkpoint after so much training; 0: never.", default=0.0, min=0
+        "Stop with a checkpoint after this much training; 0: never.", default=0.0, min=0
     )

@@ -17,7 +17,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.types import Method
 from bench.commands.shared import options as o
-from bench.commands.shared.output import print_json
+from bench.commands.shared.output import tell
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 from bench.running.shards import place
 from cassr.base.errors import TrainingError
@@ -60,10 +60,7 @@ class TrainingCommand:
         with _translated():
             settings = self._settings()
             plan = make_plan(self.stage, self._start(), settings, self._places(), cpu)
-        if self.as_json:
-            print_json(asdict(plan))
-        else:
-            typer.echo(plan.text(), nl=False)
+        tell(self.as_json, asdict(plan), lambda: typer.echo(plan.text(), nl=False))
 
     def train(self) -> None:
         """Train, or go on training, and say how it ended."""
@@ -163,18 +160,14 @@ class TrainingCommand:
             print(f"preparing {layer}: {done}/{total}", file=sys.stderr, flush=True)
 
     def _print_outcome(self, outcome: TrainingOutcome) -> None:
-        if outcome.main and self.as_json:
-            told = asdict(outcome) | {"model": outcome.model and str(outcome.model)}
-            print_json({name: told[name] for name in ("step", "finished", "skipped", "model")})
-        elif outcome.main:
-            if outcome.finished:
-                typer.echo(f"{outcome.step} steps done: {printable(outcome.model)}")
-            else:
-                typer.echo(
-                    f"stopped after step {outcome.step}; the same command goes on from "
-                    f"{printable(self.out / 'checkpoints')}"
-                )
-            if outcome.skipped:
+        if outcome.main:
+            known = asdict(outcome) | {"model": outcome.model and str(outcome.model)}
+            told = {name: known[name] for name in ("step", "finished", "skipped", "model")}
+            goes_on = f"the same command goes on from {printable(self.out / 'checkpoints')}"
+            stopped = f"stopped after step {outcome.step}; {goes_on}"
+            done = f"{outcome.step} steps done: {printable(outcome.model)}"
+            tell(self.as_json, told, done if outcome.finished else stopped)
+            if outcome.skipped and not self.as_json:
                 typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
         if outcome.interrupted and not outcome.finished:
             raise typer.Exit(INTERRUPTED)

@@ -21,7 +21,7 @@ from bench.base.text import slug
 from bench.base.types import MetricSpec
 from bench.reports.figures import style
 from bench.reports.figures.style import COLOURS, MARKERS, short
-from bench.results.bootstrap import MIN_IMAGES, bootstrap
+from bench.results.bootstrap import bootstrap
 from bench.results.results import Item, Results
 from bench.results.table_stats import Statistics, common_scores, statistics
 from bench.results.view import PLAIN, View
@@ -128,16 +128,12 @@ def two_best(results: Results, found: Statistics, dataset: str) -> Figure | None
 
 
 def against(results: Results, dataset: str, metric: MetricSpec, a: Item, b: Item) -> Figure | None:
-    """Scores of `b` over those of `a`, a point per image that both have.
-
-    None where fewer than six images have both.
-    """
-    scores = results.scores
-    own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric.name)]
-    table = own.pivot(index="image", columns="method", values="value").astype(float)
-    pairs = table[[a.name, b.name]].replace([math.inf, -math.inf], math.nan).dropna().to_numpy()
-    if len(pairs) < MIN_IMAGES:
+    """Scores of `b` over those of `a`, a point per row of `common_scores`, of which everything
+    else that is said of two methods is; None where nothing can be tested."""
+    row = common_scores(results, dataset, metric)
+    if not row.tested:
         return None
+    pairs = row.values[:, [row.methods.index(a.name), row.methods.index(b.name)]]
     sign = 1 if metric.better == "higher" else -1
     wins = int((sign * (pairs[:, 1] - pairs[:, 0]) > 0).sum())
     figure, axes = style.new_figure(f"{_title(results, dataset)}, {_metric_name(metric)}")
@@ -147,7 +143,7 @@ def against(results: Results, dataset: str, metric: MetricSpec, a: Item, b: Item
     axes.plot(pairs[:, 0], pairs[:, 1], "o", color=COLOURS[0], ms=3, alpha=0.6, mew=0)
     axes.set(aspect="equal", xlim=limits, ylim=limits)
     axes.set_xlabel(short(a.title))
-    axes.set_ylabel(f"{short(b.title)}\nbetter on {wins} of {len(pairs)} images")
+    axes.set_ylabel(f"{short(b.title)}\nbetter on {wins} of {len(pairs)} {row.rows_are}")
     return figure
 
 

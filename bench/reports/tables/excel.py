@@ -38,14 +38,14 @@ STYLES: dict[str, dict[str, Any]] = {
     "undecided": {},
 }
 SIGNS = {"undecided": UNDECIDED}
-"""What follows a number as part of its format, so that it stays a number."""
 LEGENDS: dict[Marking, str] = {
     "best": "Bold and red is best, underlined and blue second best.",
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
     "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
 }
 Formats = Callable[..., Format]
-"""The format of a style and a number of decimals."""
+"""The format of a style, a number of decimals, and what follows a number as part of its format, so
+that it stays a number."""
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
@@ -59,11 +59,11 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
         book.set_properties({"title": printable(results.title), "created": CREATED})
 
         @cache
-        def formats(style: str, digits: int | None = None) -> Format:
+        def formats(style: str, digits: int | None = None, after: str = "") -> Format:
             number: dict[str, Any] = {}
             if digits is not None:
-                sign = f'"{SIGNS[style]}"' if style in SIGNS else ""
-                number = {"num_format": f"0.{'0' * digits}".rstrip(".") + sign}
+                behind = f'"{after}"' if after else ""
+                number = {"num_format": f"0.{'0' * digits}".rstrip(".") + behind}
             return book.add_format({**STYLES[style], **number})
 
         _write_table(book.add_worksheet("Table"), formats, make_table(results, view))
@@ -81,10 +81,12 @@ def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
         labels = [group.heading, *line.labels]
         sheet.write_row(row, 0, map(_text, labels), formats("text"))
         for column, cell in enumerate(line.cells, len(labels)):
+            sign = SIGNS.get(cell.mark, "")
             if math.isfinite(cell.mean):
-                sheet.write(row, column, cell.mean, formats(cell.mark, cell.digits))
+                shown = formats(cell.mark, cell.digits, cell.beside + sign)
+                sheet.write(row, column, cell.mean, shown)
             else:
-                sheet.write(row, column, cell.text + SIGNS.get(cell.mark, ""), formats(cell.mark))
+                sheet.write(row, column, cell.text + sign, formats(cell.mark))
             if cell.reason:
                 sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
     sheet.write_column(4 + len(lines), 0, map(_text, table.below(LEGENDS)))

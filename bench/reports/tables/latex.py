@@ -11,7 +11,7 @@ import tomllib
 import unicodedata
 from pathlib import Path
 
-from bench.base.text import slug
+from bench.base.text import printable, slug
 from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import make_table
 from bench.reports.tables.markdown import environment
@@ -68,7 +68,8 @@ def _breakable(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is, on one line, whatever it holds."""
-    composed = unicodedata.normalize("NFC", text)
+    # A blank line would end a paragraph, and with it the argument that the text is of.
+    composed = BREAK.join(map(printable, unicodedata.normalize("NFC", text).split(BREAK)))
     # The braces keep two characters from becoming a ligature (two hyphens, a dash).
     return re.sub(r"([-,'])(?=\1)|.", _escaped, composed, flags=re.DOTALL)
 

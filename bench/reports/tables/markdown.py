@@ -33,7 +33,8 @@ def markdown(results: Results, view: View = PLAIN) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown and HTML show as it is: one line, no markup, no link, no new cell."""
+    """Text that Markdown and HTML show as it is: one line, no markup, no new cell, and no link but
+    one that says where it leads, as GitHub makes of a bare address."""
     as_text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", as_text).replace("@", "&#64;")
 

@@ -53,9 +53,13 @@ class TableCell:
     @property
     def text(self) -> str:
         """The mean as printed, with its interval where it has one; a dash where there is none."""
-        mean = in_digits(self.mean, self.digits)
+        return in_digits(self.mean, self.digits) + self.beside
+
+    @property
+    def beside(self) -> str:
+        """Half of its interval as printed behind it; "" where none is shown."""
         half = self.half_width
-        return mean if half is None else f"{mean} ± {in_digits(half, self.digits)}"
+        return "" if half is None else f" ± {in_digits(half, self.digits)}"
 
 
 @dataclass(frozen=True)

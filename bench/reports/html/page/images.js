@@ -70,8 +70,9 @@ const Images = (() => {
   const draw = async () => {
     turn += 1;
     const mine = turn;
+    let failed = "";
     const rows = await Scores.images(chosen("image-dataset")).catch((error) => {
-      get("image-status").textContent = error.message;
+      failed = error.message;
       return /** @type {Row[]} */ ([]);
     });
     if (mine !== turn) {
@@ -81,8 +82,8 @@ const Images = (() => {
     const display = field("image-display").value;
     const controlled = JSON.stringify([...byName, ...byValue].map(([, id]) => field(id).value));
     // What is there already keeps its place on the page, and the focus, when the reader goes back.
-    if (controlled !== drawn) {
-      drawn = controlled;
+    if (failed || controlled !== drawn) {
+      drawn = failed ? "" : controlled;
       for (const [name, id] of Object.entries(displays)) {
         get(id).hidden = name !== display;
       }
@@ -92,7 +93,7 @@ const Images = (() => {
     const count = shown.rows.length;
     const images = `${count} image${count === 1 ? "" : "s"}${count < rows.length ? ` of ${rows.length}` : ""}`;
     const by = field("image-method").selectedOptions[0]?.text ?? "";
-    get("image-status").textContent = `${images}, as ${by} made them.`;
+    get("image-status").textContent = failed || `${images}, as ${by} made them.`;
     return { shown: shown.rows, all: rows };
   };
 

@@ -66,7 +66,10 @@ const Scores = (() => {
     const known = loaded.get(dataset) ?? new Promise((resolve, reject) => {
       const script = make("script", { src: `data/${dataset}.js`, async: true });
       script.addEventListener("load", () => resolve(REPORT.parts[dataset]));
-      script.addEventListener("error", () => reject(new Error(`data/${dataset}.js is missing`)));
+      script.addEventListener("error", () => {
+        loaded.delete(dataset); // it is asked for again where the folder is there by then
+        reject(new Error(`data/${dataset}.js is missing`));
+      });
       document.head.append(script);
     });
     loaded.set(dataset, known);
