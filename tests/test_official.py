@@ -23,6 +23,7 @@ from stand_in import make_repository, write_card
 
 from baselines.official_run import Program
 from bench.base.errors import CardError, Unavailable, WeightsError
+from bench.base.lazy import TRUST
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
 from bench.methods import environment, lock
@@ -56,6 +57,11 @@ class StandIn:
 
     def card(self, sin: str = "", more: str = "") -> Path:
         return write_card(self.folder / "card.toml", self.folder / "origin", self.commit, sin, more)
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUST, "1")
 
 
 @pytest.fixture
