@@ -61,7 +61,7 @@ def looked(pairs: dict[str, tuple[Tensor, Tensor]]) -> str:
 @pytest.mark.parametrize("reference", [1, 4])
 @pytest.mark.parametrize("side", [512, 2048])
 def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, reference: int) -> None:
-    hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0], 16))
+    hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0]))
     hr = F.interpolate(hr[..., :512, :512], size=side, mode="bicubic").clamp(0, 1)
     noise = torch.rand(hr.shape, generator=torch.Generator().manual_seed(0))
     other = rounded(F.avg_pool2d(hr, reference))
@@ -74,7 +74,7 @@ def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, referenc
 @pytest.fixture(scope="module")
 def photographs() -> dict[str, Tensor]:
     chosen = photo_collections()["packaged"].images[:4]
-    return {p.id: images.to_tensor(packaged_photo(p, 16))[..., :512, :512] for p in chosen}
+    return {p.id: images.to_tensor(packaged_photo(p))[..., :512, :512] for p in chosen}
 
 
 @pytest.mark.parametrize("reference", ["hr", "lr"])
@@ -139,7 +139,7 @@ def exchanged(cli: Cli, tmp_path: Path) -> Path:
     """`cwd/set` with `lr` and `hr`, and `cwd/sr` with two images right and one BGR."""
     root = tmp_path / "cwd"
     for index, photo_ in enumerate(photo_collections()["packaged"].images[:3]):
-        hr = packaged_photo(photo_, 16)[:128, :128]
+        hr = packaged_photo(photo_)[:128, :128]
         lr = images.resize(hr, 32, 32, "box")
         for part, pixels in (
             ("set/hr", hr),
