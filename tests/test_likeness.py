@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_each_fault_is_named_against_hr_and_lr(
         pairs[name] = (change(F.avg_pool2d(hr, 3, 1, 1)), other)
     told = looked(pairs)
     assert message in told and f"of {len(pairs)} images" in told and "\n" not in told
+
+
+@pytest.mark.parametrize("pixels", [64, -64, -100])
+def test_a_far_shift_against_the_lr_image_is_that_far(
+    pixels: int, photographs: dict[str, Tensor]
+) -> None:
+    hr = F.interpolate(next(iter(photographs.values())), size=1024, mode="bicubic").clamp(0, 1)
+    lr = rounded(F.avg_pool2d(hr, 4))
+    told = looked({"far": (hr.roll(4 * pixels, 3), lr)})
+    found = re.search(r"are shifted by up to \((.+), [+-]\d\.\d\)", told)
+    assert found, told
+    assert float(found[1]) == pytest.approx(4 * pixels, abs=4)
 
 
 @pytest.mark.parametrize(
