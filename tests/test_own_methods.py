@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.methods.find import find as find_method
 
 LR = torch.rand((2, 3, 8, 10), generator=torch.Generator().manual_seed(0))
 HEAD = (
+    "from __future__ import annotations\nfrom dataclasses import dataclass\n"
     "import numpy as np, torch\nfrom torch import nn\nfrom torch.nn.functional import interpolate\n"
 )
 NETWORK = """
@@ -33,9 +35,12 @@ class Plain:
     def upscale(self, lr, *, scale, seeds):
         return interpolate(lr, scale_factor=scale)
 
+@dataclass
 class OnDevice(Plain):
-    def __init__(self, name, device):
-        assert device == "cpu" and name == "x"
+    name: str
+    device: str
+    def __post_init__(self):
+        assert self.device == "cpu" and self.name == "x"
 
 def built(factor=4):
     return Net(2, factor)
@@ -174,6 +179,28 @@ def test_an_onnx_file_is_a_method(
     sr = upscaled(str(onnx_file(tmp_path / "net.onnx", shape, kind)))
     assert sr.shape == (2, 3, 32, 40)
     assert float((sr[..., 2::4, 2::4] - LR).abs().max()) <= tolerance
+
+
+def test_an_onnx_file_runs_on_the_gpu_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(onnx_file(tmp_path / "net.onnx", ["n", 3, "h", "w"]))
+    given = []
+    kind = "onnxruntime.InferenceSession"
+    real = importlib.import_module("onnxruntime").InferenceSession
+    monkeypatch.setattr(
+        kind, lambda data, options, providers: (given.append(providers), real(data, options))[1]
+    )
+    known = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: known)
+    for device in ("cuda:1", "cpu"):
+        find_method(file).load(device)
+    assert given == [
+        [("CUDAExecutionProvider", {"device_id": 1})],
+        [("CPUExecutionProvider", {})],
+    ]
+    with pytest.raises(Unavailable, match="--device mps: networks in ONNX run on cpu and cuda"):
+        find_method(file).load("mps")
 
 
 def test_onnx_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:

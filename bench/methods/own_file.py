@@ -164,9 +164,13 @@ def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
     import onnxruntime
     import torch
 
-    providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider"]
-    if providers[0] not in onnxruntime.get_available_providers():
+    kind, _, index = device.partition(":")
+    if kind == "mps":
+        raise Unavailable("--device mps: networks in ONNX run on cpu and cuda")
+    provider = f"{kind.upper()}ExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
         raise Unavailable(f"--device {device}: this onnxruntime has none; install onnxruntime-gpu")
+    providers = [(provider, {"device_id": int(index)} if index else {})]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # By its bytes, so that it can read no other file.
