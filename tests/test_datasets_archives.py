@@ -211,7 +211,6 @@ BICUBIC = {
         ({"archive": {"name": "../x.zip"}}, "plain file name"),
         ({"lr": None, **BICUBIC, "crop": {"lr": 8}}, "'crop' is of published pairs"),
         ({"archive": None, "photos": "packaged", **BICUBIC}, "not of 'photos'"),
-        ({"group": "(a{99999999999999999999})"}, "expected a regular expression"),
         ({"lr": {"files": "*", "stem": "(.+)", "id": r"\2"}}, "expected an 'id' of groups"),
         ({"lr": {"files": "*", "id": r"\g<name>"}}, "expected an 'id' of groups"),
     ],

@@ -18,8 +18,8 @@ from bench.methods.find import find as find_method
 
 LR = torch.rand((2, 3, 8, 10), generator=torch.Generator().manual_seed(0))
 HEAD = (
-    "from __future__ import annotations\nfrom dataclasses import dataclass\n"
-    "import numpy as np, torch\nfrom torch import nn\nfrom torch.nn.functional import interpolate\n"
+    "from __future__ import annotations\nimport numpy as np, torch, dataclasses\n"
+    "from torch import nn; from torch.nn.functional import interpolate\n"
 )
 NETWORK = """
 class Net(nn.Module):
@@ -35,18 +35,18 @@ class Plain:
     def upscale(self, lr, *, scale, seeds):
         return interpolate(lr, scale_factor=scale)
 
-@dataclass
-class OnDevice(Plain):
-    name: str
-    device: str
-    def __post_init__(self):
-        assert self.device == "cpu" and self.name == "x"
-
 def built(factor=4):
     return Net(2, factor)
 
 ready = Net(width=2)
 number = 4
+
+@dataclasses.dataclass
+class OnDevice(Plain):
+    name: str
+    device: str
+    def __post_init__(self):
+        assert self.device == "cpu" and self.name == "x"
 """
 
 
@@ -80,7 +80,7 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
         ("Net", Unavailable, r"Net cannot be made: missing a required argument.*\(mine\.py:5\)"),
         ("Net(2, depth=3)", Unavailable, r"unexpected keyword argument 'depth' \(mine\.py:5\)"),
         ("Net(2, scale=3)", ImageError, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
-        ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:26\)"),
+        ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:22\)"),
         ("Other", Unavailable, r"mine\.py: expected 'Other', found none"),
         ("Net(open('x'))", CardError, "with plain values as arguments"),
         ("Net(**{'width': 2})", CardError, "with plain values as arguments"),

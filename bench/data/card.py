@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from bench.base.cards import Amount, Card, Count, FileName, Natural, Title
 from bench.base.errors import CardError
@@ -61,8 +61,8 @@ class Degradation(Card):
         try:
             return function(hr, scale=scale, seed=seed, **self.options), hr
         except (LookupError, TypeError, ValueError) as error:
-            why = printable(f"{type(error).__name__}: {error}")
-            raise CardError(f"degradation '{self.function}' with its options: {why}") from error
+            why = f"degradation '{self.function}' with its options: {printable(repr(error))}"
+            raise CardError(why) from error
 
     def recipe(self) -> dict[str, Any]:
         """Everything that the LR bytes depend on, apart from the HR image and its id."""
@@ -142,13 +142,6 @@ class DatasetCard(Card):
     group: Pattern = ""
     note: str = ""
 
-    @field_validator("group")
-    @classmethod
-    def _names_a_group(cls, pattern: str) -> str:
-        if pattern and re.compile(pattern).groups != 1:
-            raise ValueError(f"expected a regular expression with one (group), found {pattern!r}")
-        return pattern
-
     @model_validator(mode="after")
     def _consistent(self) -> DatasetCard:
         if bool(self.photos) == bool(self.archive):
@@ -163,4 +156,6 @@ class DatasetCard(Card):
             raise ValueError("expected either 'lr' or a 'degradation' that makes it from 'hr'")
         if self.degradation and self.archive and self.hr is None:
             raise ValueError("a 'degradation' needs 'hr'")
+        if self.group and re.compile(self.group).groups != 1:
+            raise ValueError(f"'group': expected a pattern with one (group), found {self.group!r}")
         return self

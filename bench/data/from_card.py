@@ -50,9 +50,8 @@ def build(card: DatasetCard, root: Path, progress: Advance = silent, asked: str 
 def _source(card: DatasetCard) -> str:
     """What tells the archive that is here from others; "" where none is or the card pins it."""
     path = None if card.archive is None or card.archive.sha256 else weights.find(card.archive)
-    if path is None:
-        return ""
-    return state_sha256(path) if path.is_dir() else weights.sha256(path)
+    digest = state_sha256 if path and path.is_dir() else weights.sha256
+    return digest(path) if path else ""
 
 
 def _made(card: DatasetCard, folder: Path, source: str, progress: Advance, asked: str) -> Manifest:

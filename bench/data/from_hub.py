@@ -64,7 +64,7 @@ def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent
     rows, revision, split = _load(wanted)
     lr, hr = columns(wanted, rows.features)
     with leftovers.scratch() as scratch:
-        made = _pairs(rows, lr, hr, scale, partial(_decoded, Path(scratch), [*own, *_caches()]))
+        made = _pairs(rows, lr, hr, scale, partial(_decoded, Path(scratch), own))
         entries, refused = write_pairs(folder, made, len(rows), progress)
     recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}
     recipe |= {"split": split, "columns": [lr, hr]}
@@ -155,20 +155,17 @@ def _pictures(
 
 
 def _decoded(scratch: Path, own: list[str], cell: Mapping[str, Any] | None) -> np.ndarray:
-    """The image of a cell, which holds a file's bytes or names one; it may name any file."""
+    """The image of a cell, which holds a file's bytes or names one; it may name any file, of which
+    those in the set's `own` folder and where the libraries put a set's files are taken."""
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     found = cell or {"bytes": b""}
     if found["bytes"] is not None:
         (scratch / "image").write_bytes(found["bytes"])
         return images.read_rgb(scratch / "image")
     path = Path(os.path.abspath(found["path"] or ""))
-    if not any(path.is_relative_to(os.path.abspath(folder)) for folder in own):
+    places = (*own, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE)
+    if not any(path.is_relative_to(os.path.abspath(place)) for place in places):
         raise ImageError("names a file that is not of the set")
     return images.read_rgb(path)
-
-
-def _caches() -> list[str]:
-    """The folders that the libraries put a set's files into."""
-    from datasets import config
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return list(map(str, (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE)))

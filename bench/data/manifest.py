@@ -108,10 +108,9 @@ def describe(
 def made_in(folder: Path, source: str = "") -> Manifest | None:
     """The set that was made in `folder`; None where there is none, its files were changed or it was
     made of something else than `source`, where both are known (old manifests do not say)."""
-    known = read_manifest(folder / FILE)
-    if known is None or (source and known.get("source", source) != source):
-        return None
-    return to_manifest(known) if unchanged(known) else None
+    known = read_manifest(folder / FILE) or {}
+    same = known and (not source or known.get("source", source) == source)
+    return to_manifest(known) if same and unchanged(known) else None
 
 
 def keep(

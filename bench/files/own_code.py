@@ -58,11 +58,7 @@ def load(file: Path) -> ModuleType:
         )
     sys.meta_path.insert(0, _Beside(file.resolve().parent, names))
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # as dataclasses expect
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(spec.name, None)
-        raise
+    spec.loader.exec_module(module)
     return module
 
 

@@ -234,9 +234,7 @@ def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]
 
 def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
     """What a program prints, and the last line of its errors where it fails; one is ""."""
-    done = subprocess.run(  # noqa: S603 - no shell
-        command, capture_output=True, text=True, encoding="utf-8", errors="replace", **how
-    )
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
     return ("", printable(lines[-1])) if done.returncode else (done.stdout.strip(), "")
 
