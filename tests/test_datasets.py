@@ -19,6 +19,7 @@ from bench.data import find as data
 from bench.data import verify
 from bench.data.alignment import misalignment
 from bench.data.from_card import build
+from bench.data.pairing import scan_folder
 from bench.files import images
 
 # -- pairs that do not match ---------------------------------------------------------------------
@@ -72,6 +73,19 @@ def test_a_folder_names_its_wrong_pairs(tmp_path: Path) -> None:
 
 
 # -- manifests of two people ---------------------------------------------------------------------
+
+
+def test_what_a_link_leads_to_is_looked_at_again(tmp_path: Path) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.png").symlink_to(tmp_path / f"{name}.png")
+    hashes = []
+    for seed in range(2):
+        Image.fromarray(photo(24 + seed, 32, seed)).save(tmp_path / "a.png")
+        hashes.append(scan_folder(folder, 4, tmp_path / "root").sha256)
+        assert scan_folder(folder, 4, tmp_path / "root").sha256 == hashes[-1]
+    assert hashes[0] != hashes[1]
 
 
 def test_manifests_are_compared(cli: Cli, golden: Path, tmp_path: Path) -> None:

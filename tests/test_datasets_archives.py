@@ -18,12 +18,14 @@ from toy_sets import Files, card, left_over, nothing, pairs, png, scene, tarred,
 
 from bench.base.cards import read_card
 from bench.base.errors import CardError, DataError, ImageError
+from bench.base.remote_file import Archive
 from bench.data import find as data
 from bench.data.card import CentreCrop, DatasetCard
 from bench.data.find import adopt
 from bench.data.from_card import build, centre_crop
+from bench.data.manifest import read_manifest, write_manifest
 from bench.files import images
-from bench.remote import archives
+from bench.remote import archives, weights
 
 # -- archives ------------------------------------------------------------------------------------
 
@@ -41,6 +43,35 @@ def test_pairs_from_an_archive(place: Callable, tmp_path: Path, pack: Callable) 
     assert again == manifest
     other = build(card(images=3), tmp_path / "other root", nothing)
     assert other.sha256 == manifest.sha256
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_set_is_made_again_of_another_archive(
+    clean_home: Path, tmp_path: Path, is_folder: bool
+) -> None:
+    home = weights.home(Archive(name="toy.zip"))
+
+    def given(name: str, files: Files) -> None:
+        weights.forget(Archive(name="toy.zip"))
+        made = zipped(tmp_path / name, files)
+        if is_folder:
+            zipfile.ZipFile(made).extractall(tmp_path / f"{name}-folder")
+            made = tmp_path / f"{name}-folder"
+        weights.link_or_copy(made, home)
+
+    given("v1", pairs())
+    first = build(card(), tmp_path, nothing)
+    given("v2", pairs(side=36))
+    second = build(card(), tmp_path, nothing)
+    assert second.sha256 != first.sha256
+    (file,) = tmp_path.glob("toy-*/manifest.json")
+    described = read_manifest(file) or {}
+    assert described.pop("source")
+    write_manifest(file, described)  # as they were written before
+    given("v3", pairs())
+    assert build(card(), tmp_path, nothing) == second
+    home.unlink()
+    assert build(card(), tmp_path, nothing) == second
 
 
 def hostile(name: str, path: Path) -> Path:
@@ -166,6 +197,11 @@ def test_patterns(pattern: str, path: str, fits: bool) -> None:
     assert archives.matches(path, pattern) is fits
 
 
+BICUBIC = {
+    "degradation": {"function": "bench.data:downscale", "options": {"filter": "bicubic"}},
+}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -173,6 +209,10 @@ def test_patterns(pattern: str, path: str, fits: bool) -> None:
         ({"lr": None}, "either 'lr' or a 'degradation'"),
         ({"crop": {"lr": 128, "hr": 512}}, "Extra inputs"),
         ({"archive": {"name": "../x.zip"}}, "plain file name"),
+        ({"lr": None, **BICUBIC, "crop": {"lr": 8}}, "'crop' is of published pairs"),
+        ({"archive": None, "photos": "packaged", **BICUBIC}, "not of 'photos'"),
+        ({"lr": {"files": "*", "stem": "(.+)", "id": r"\2"}}, "expected an 'id' of groups"),
+        ({"lr": {"files": "*", "id": r"\g<name>"}}, "expected an 'id' of groups"),
     ],
 )
 def test_impossible_cards_are_refused(fields: dict, message: str, tmp_path: Path) -> None:
@@ -183,6 +223,22 @@ def test_impossible_cards_are_refused(fields: dict, message: str, tmp_path: Path
     path.write_text('name = "bad"\n')
     with pytest.raises(CardError, match=r"bad\.toml: field"):
         read_card(path, DatasetCard)
+
+
+@pytest.mark.parametrize("options", [{"filter": "cubic"}, {"kernel": "bicubic"}])
+def test_options_that_a_degradation_refuses_are_the_cards_fault(
+    options: dict, tmp_path: Path
+) -> None:
+    degradation = {"function": "bench.data:downscale", "options": options}
+    made = card(archive=None, lr=None, hr=None, photos="packaged", degradation=degradation)
+    with pytest.raises(CardError, match="downscale' with its options: "):
+        build(made, tmp_path)
+
+
+def test_another_number_of_photographs_is_refused(tmp_path: Path) -> None:
+    made = card(archive=None, lr=None, hr=None, photos="packaged", images=9, **BICUBIC)
+    with pytest.raises(DataError, match="packaged: expected 9 images of Toy, found 10"):
+        build(made, tmp_path)
 
 
 # -- the crops of the real test sets -------------------------------------------------------------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,11 +217,15 @@ def test_the_weights_of_a_card_by_path_are_fetched(cli: Cli, tmp_path: Path) -> 
 # -- the hub -------------------------------------------------------------------------------------
 
 
-def hub_dataset(folder: Path, **columns: list[np.ndarray]) -> Path:
+def hub_dataset(folder: Path, **columns: list[np.ndarray | Path]) -> Path:
     from datasets import Dataset, Features
     from datasets import Image as ImageFeature
 
-    rows = {name: [{"bytes": png(x), "path": None} for x in xs] for name, xs in columns.items()}
+    def cell(x: np.ndarray | Path) -> dict[str, Any]:
+        is_path = isinstance(x, Path)
+        return {"bytes": None if is_path else png(x), "path": str(x) if is_path else None}
+
+    rows = {name: list(map(cell, xs)) for name, xs in columns.items()}
     features = Features({name: ImageFeature() for name in columns})
     (folder / "data").mkdir(parents=True)
     Dataset.from_dict(rows, features=features).to_parquet(
@@ -240,6 +246,36 @@ def test_a_hub_dataset_with_image_columns(clean_home: Path, tmp_path: Path) -> N
     assert manifest.recipe["split"] == "test" and manifest.recipe["columns"] == ["lr", "hr"]
     assert manifest.pairs[2].hr
     assert np.array_equal(images.read_rgb(manifest.pairs[2].hr), found[2][1])
+
+
+def test_a_local_dataset_is_known_by_its_place_and_read_again_when_it_changes(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = []
+    for seed, place in enumerate(("a", "b", "b")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / place)
+        shutil.rmtree("mini", ignore_errors=True)
+        hub_dataset(Path("mini"), lr=[scene(32, 40 + seed, seed)[0]])
+        hashes.append(from_hub("hf:mini", tmp_path / "root").sha256)
+        assert from_hub("hf:mini", tmp_path / "root").sha256 == hashes[-1]
+    assert len(set(hashes)) == 3
+
+
+def test_a_hub_dataset_names_only_files_of_its_own(clean_home: Path, tmp_path: Path) -> None:
+    own, other = tmp_path / "hub" / "own.png", tmp_path / "secret.png"
+    gone = own.with_name("gone.png")
+    own.parent.mkdir()
+    for path in (own, other, gone):
+        path.write_bytes(png(scene(32, 40, 1)[0]))
+    folder = hub_dataset(tmp_path / "hub", lr=[scene(32, 40)[0], other, own, gone])
+    gone.unlink()
+    manifest = from_hub(f"hf:{folder}", tmp_path / "root")
+    assert [pair.id for pair in manifest.pairs] == ["000000", "000002"]
+    assert manifest.refused == (
+        ("000001", "names a file that is not of the set"),
+        ("000003", "does not exist"),
+    )
 
 
 def test_columns_of_other_names_are_named_by_the_user(clean_home: Path, tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ def test_a_card_tells_the_photograph_by_the_image_s_name() -> None:
     assert by_pattern(found, "") is found
 
 
-@pytest.mark.parametrize("rule", ["(", "[0-9]+", "(a)(b)"])
+@pytest.mark.parametrize("rule", ["(", "(a{99999999999999999999})", "[0-9]+", "(a)(b)"])
 def test_a_card_with_a_bad_rule_is_refused(rule: str) -> None:
     card = dataset_cards()["div2k-val-3000"]
-    with pytest.raises(ValidationError, match=r"one \(group\)"):
+    with pytest.raises(ValidationError, match=r"one \(group\)|expected a regular expression"):
         type(card).model_validate({**card.model_dump(), "group": rule})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def looked(pairs: dict[str, tuple[Tensor, Tensor]]) -> str:
 @pytest.mark.parametrize("reference", [1, 4])
 @pytest.mark.parametrize("side", [512, 2048])
 def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, reference: int) -> None:
-    hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0], 16))
+    hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0]))
     hr = F.interpolate(hr[..., :512, :512], size=side, mode="bicubic").clamp(0, 1)
     noise = torch.rand(hr.shape, generator=torch.Generator().manual_seed(0))
     other = rounded(F.avg_pool2d(hr, reference))
@@ -74,7 +75,7 @@ def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, referenc
 @pytest.fixture(scope="module")
 def photographs() -> dict[str, Tensor]:
     chosen = photo_collections()["packaged"].images[:4]
-    return {p.id: images.to_tensor(packaged_photo(p, 16))[..., :512, :512] for p in chosen}
+    return {p.id: images.to_tensor(packaged_photo(p))[..., :512, :512] for p in chosen}
 
 
 @pytest.mark.parametrize("reference", ["hr", "lr"])
@@ -89,6 +90,18 @@ def test_each_fault_is_named_against_hr_and_lr(
         pairs[name] = (change(F.avg_pool2d(hr, 3, 1, 1)), other)
     told = looked(pairs)
     assert message in told and f"of {len(pairs)} images" in told and "\n" not in told
+
+
+@pytest.mark.parametrize("pixels", [64, -64, -100])
+def test_a_far_shift_against_the_lr_image_is_that_far(
+    pixels: int, photographs: dict[str, Tensor]
+) -> None:
+    hr = F.interpolate(next(iter(photographs.values())), size=1024, mode="bicubic").clamp(0, 1)
+    lr = rounded(F.avg_pool2d(hr, 4))
+    told = looked({"far": (hr.roll(4 * pixels, 3), lr)})
+    found = re.search(r"are shifted by up to \((.+), [+-]\d\.\d\)", told)
+    assert found, told
+    assert float(found[1]) == pytest.approx(4 * pixels, abs=4)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +152,7 @@ def exchanged(cli: Cli, tmp_path: Path) -> Path:
     """`cwd/set` with `lr` and `hr`, and `cwd/sr` with two images right and one BGR."""
     root = tmp_path / "cwd"
     for index, photo_ in enumerate(photo_collections()["packaged"].images[:3]):
-        hr = packaged_photo(photo_, 16)[:128, :128]
+        hr = packaged_photo(photo_)[:128, :128]
         lr = images.resize(hr, 32, 32, "box")
         for part, pixels in (
             ("set/hr", hr),

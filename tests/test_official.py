@@ -23,6 +23,7 @@ from stand_in import make_repository, write_card
 
 from baselines.official_run import Program
 from bench.base.errors import CardError, Unavailable, WeightsError
+from bench.base.lazy import TRUST
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
 from bench.methods import environment, lock
@@ -56,6 +57,11 @@ class StandIn:
 
     def card(self, sin: str = "", more: str = "") -> Path:
         return write_card(self.folder / "card.toml", self.folder / "origin", self.commit, sin, more)
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUST, "1")
 
 
 @pytest.fixture
@@ -419,6 +425,10 @@ def test_paths_written_into_foreign_code_are_replaced(stand_in: StandIn) -> None
     assert 'print("LOADING"' in (where.repo / "run.py").read_text()
     setup(str(card), AS_IS, Progress(quiet=True))
     assert where.problem() == ""
+    (where.repo / "run.py").unlink()
+    assert "repository: [Errno 2]" in where.problem() and "run.py" in where.problem()
+    setup(str(card), AS_IS, Progress(quiet=True))
+    assert where.problem() == ""
     card.write_text(card.read_text().replace('"loading"', '"never there"').replace("LOAD", "L0AD"))
     assert "run.py is not adapted" in Installation(find_method(str(card)).card).problem()
     with pytest.raises(Unavailable, match="expected the text 'never there' once"):
@@ -441,6 +451,8 @@ def test_archives_of_weights_are_unpacked_inside_the_clone(stand_in: StandIn) ->
                 ready(stand_in, more=more)
             assert not (where.root / "a.bin").exists()
         else:
+            ready(stand_in, more=more)
+            (where.repo / ".git" / "HEAD").unlink()
             ready(stand_in, more=more)
             assert (where.repo / "runs" / "net" / "a.bin").read_text() == "weights"
             assert where.problem() == ""
@@ -481,8 +493,10 @@ def test_setup_builds_an_environment_of_its_own(cli: Cli, stand_in: StandIn) -> 
     assert cli("doctor", card).returncode == 0
 
 
-@pytest.mark.parametrize("change", ["commit", "file", "module", "gone"])
-def test_a_changed_installation_is_noticed(stand_in: StandIn, change: str) -> None:
+@pytest.mark.parametrize("change", ["commit", "file", "module", "damage", "no git", "gone"])
+def test_a_changed_installation_is_noticed(
+    stand_in: StandIn, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = ready(stand_in)
     where = Installation(find_method(str(card)).card)
     assert where.problem() == ""
@@ -499,6 +513,14 @@ def test_a_changed_installation_is_noticed(stand_in: StandIn, change: str) -> No
         card.write_text(card.read_text().replace('["PIL"]', '["PIL", "no_such_module"]'))
         problem = Installation(find_method(str(card)).card).problem()
         assert "No module named 'no_such_module'" in problem
+    elif change == "damage":
+        (where.repo / ".git" / "HEAD").unlink()
+        assert "repository: git " in where.problem() and "; run: cassr-bench" in where.problem()
+        setup(str(card), AS_IS, Progress(quiet=True))
+        assert where.problem() == ""
+    elif change == "no git":
+        monkeypatch.setenv("PATH", str(stand_in.folder))
+        assert "repository: git is not installed" in where.problem()
     else:
         (where.root / "setup.json").unlink()
         assert "environment: not built" in where.problem()

@@ -18,7 +18,8 @@ from bench.methods.find import find as find_method
 
 LR = torch.rand((2, 3, 8, 10), generator=torch.Generator().manual_seed(0))
 HEAD = (
-    "import numpy as np, torch\nfrom torch import nn\nfrom torch.nn.functional import interpolate\n"
+    "from __future__ import annotations\nimport numpy as np, torch, dataclasses\n"
+    "from torch import nn; from torch.nn.functional import interpolate\n"
 )
 NETWORK = """
 class Net(nn.Module):
@@ -34,10 +35,6 @@ class Plain:
     def upscale(self, lr, *, scale, seeds):
         return interpolate(lr, scale_factor=scale)
 
-class OnDevice(Plain):
-    def __init__(self, name, device):
-        assert device == "cpu" and name == "x"
-
 def built(factor=4):
     return Net(2, factor)
 
@@ -45,6 +42,13 @@ ready = Net(width=2)
 number = 4
 def seedless(lr, scale):
     return lr
+
+@dataclasses.dataclass
+class OnDevice(Plain):
+    name: str
+    device: str
+    def __post_init__(self):
+        assert self.device == "cpu" and self.name == "x"
 """
 
 
@@ -78,7 +82,7 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
         ("Net", Unavailable, r"Net cannot be made: missing a required argument.*\(mine\.py:5\)"),
         ("Net(2, depth=3)", Unavailable, r"unexpected keyword argument 'depth' \(mine\.py:5\)"),
         ("Net(2, scale=3)", ImageError, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
-        ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:26\)"),
+        ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:22\)"),
         ("Other", Unavailable, r"mine\.py: expected 'Other', found none"),
         ("seedless", Unavailable, r"expected upscale\(lr, \*, scale, seeds\), found \(lr, scale\)"),
         ("Net(open('x'))", CardError, "with plain values as arguments"),
@@ -198,6 +202,8 @@ def test_an_onnx_file_runs_on_the_gpu_that_is_named_or_not_at_all(
         with pytest.raises(Unavailable, match=f"--device {device}: this onnxruntime has none"):
             find_method(str(file)).load(device)
         assert asked.pop() == ("CUDAExecutionProvider", {"device_id": number})
+    with pytest.raises(Unavailable, match="--device mps: networks in ONNX run on cpu and cuda"):
+        find_method(str(file)).load("mps")
 
 
 def test_onnx_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from PIL import Image
 from stand_in import CARD, make_repository
 from test_remote import pack
 
+from bench.base.lazy import TRUST
 from bench.base.text import in_words
 from bench.methods.find import all_methods
 from bench.suites.find import suite_cards
@@ -119,7 +120,7 @@ def bench(clean_home: Path, tmp_path: Path, hub: Hub, warm: warm_start.Server) -
     """The command line, which finds the hub on loopback, and its own interpreter on the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     cli = Cli(clean_home, tmp_path / "cwd", warm)
-    return partial(cli, CASSR_BENCH_MIRROR=hub.address, PATH=path)
+    return partial(cli, CASSR_BENCH_MIRROR=hub.address, PATH=path, **{TRUST: "1"})
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ def is_same_file(path: Path, size: int, mtime_ns: int, sha256: str) -> bool:
         return same or (path.is_file() and file_sha256(path) == sha256)
     except (OSError, ValueError):  # it is not there, or no file can have that name
         return False
+
+
+def state_sha256(path: Path) -> str:
+    """Hash that changes with a name, size or time of change of a file, or of a folder's files."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = ((os.fsencode(file.relative_to(path)).hex(), file.stat()) for file in files)
+    return json_sha256([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def json_sha256(value: Any) -> str:

@@ -6,12 +6,14 @@ import re
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from bench.base.cards import Amount, Card, Count, FileName, Natural, Title
+from bench.base.errors import CardError
 from bench.base.hashing import derive_seed
 from bench.base.lazy import resolve
 from bench.base.remote_file import Archive
+from bench.base.text import printable
 from bench.files import images
 
 
@@ -55,8 +57,12 @@ class Degradation(Card):
         """LR and HR of one image, seeded by its id alone: (H'/scale, W'/scale, 3) and (H', W', 3)
         uint8 of (H, W, 3), whose right and bottom edge are cut to multiples of `scale`."""
         hr = images.crop_to_multiple(hr, scale)
-        seed = derive_seed(self.seed, image_id)
-        return resolve(self.function)(hr, scale=scale, seed=seed, **self.options), hr
+        seed, function = derive_seed(self.seed, image_id), resolve(self.function)
+        try:
+            return function(hr, scale=scale, seed=seed, **self.options), hr
+        except (LookupError, TypeError, ValueError) as error:
+            why = f"degradation '{self.function}' with its options: {printable(repr(error))}"
+            raise CardError(why) from error
 
     def recipe(self) -> dict[str, Any]:
         """Everything that the LR bytes depend on, apart from the HR image and its id."""
@@ -88,6 +94,14 @@ class Side(Card):
     stem: Pattern = "(.+)"
     id: str = r"\1"
 
+    @model_validator(mode="after")
+    def _names_groups_that_are_there(self) -> Side:
+        try:
+            re.sub(self.stem, self.id, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(f"expected an 'id' of groups of 'stem', found {self.id!r}") from error
+        return self
+
 
 class CentreCrop(Card):
     """The middle of each pair: `lr` LR pixels square, and the HR pixels that belong to them."""
@@ -101,7 +115,7 @@ class DatasetCard(Card):
     Attributes:
         photos: a photo collection of ours, or
         archive: what it is published as, with `lr` and `hr` saying which files are which side.
-        crop: cut out of each pair.
+        crop: cut out of each pair of an archive.
         every: takes every n-th image by id, beginning with the first.
         degradation: makes the LR images where there are only HR ones.
         images: how many there must be.
@@ -125,19 +139,8 @@ class DatasetCard(Card):
     degradation: Degradation | None = None
     images: Natural = 0
     megapixels: Amount = 0
-    group: str = ""
+    group: Pattern = ""
     note: str = ""
-
-    @field_validator("group")
-    @classmethod
-    def _names_a_group(cls, pattern: str) -> str:
-        try:
-            named = not pattern or re.compile(pattern).groups == 1
-        except re.error:
-            named = False
-        if not named:
-            raise ValueError(f"expected a regular expression with one (group), found {pattern!r}")
-        return pattern
 
     @model_validator(mode="after")
     def _consistent(self) -> DatasetCard:
@@ -145,8 +148,14 @@ class DatasetCard(Card):
             raise ValueError("expected either 'photos' or 'archive'")
         if self.photos and self.degradation is None:
             raise ValueError("'photos' need a 'degradation'")
+        if self.photos and (self.lr or self.hr or self.every > 1):
+            raise ValueError("'lr', 'hr' and 'every' are of an 'archive', not of 'photos'")
+        if self.degradation and self.crop:
+            raise ValueError("'crop' is of published pairs, not of what a 'degradation' makes")
         if self.archive and bool(self.lr) == bool(self.degradation):
             raise ValueError("expected either 'lr' or a 'degradation' that makes it from 'hr'")
         if self.degradation and self.archive and self.hr is None:
             raise ValueError("a 'degradation' needs 'hr'")
+        if self.group and re.compile(self.group).groups != 1:
+            raise ValueError(f"'group': expected a pattern with one (group), found {self.group!r}")
         return self

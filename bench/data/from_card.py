@@ -17,7 +17,7 @@ import numpy as np
 from bench.base import leftovers
 from bench.base.cards import read_folder
 from bench.base.errors import DataError, ImageError, WeightsError
-from bench.base.hashing import json_sha256
+from bench.base.hashing import json_sha256, state_sha256
 from bench.base.progress import Advance, silent
 from bench.base.registry import Registry
 from bench.base.remote_file import Archive
@@ -37,30 +37,37 @@ def build(card: DatasetCard, root: Path, progress: Advance = silent, asked: str 
     """Make a card's LR and HR files below `root`, once, and describe them.
 
     Files are written before the manifest, so a manifest always describes whole files; a set whose
-    files were changed since is made again. `asked` is the name that the user gave the set.
+    files or archive were changed since is made again. `asked` is the name that the user gave it.
 
     Raises:
         DataError: what it is made from is missing, hostile or damaged, or not what the card names.
     """
-    folder = folder_of(card, root)
-    made = made_in(folder) or _made(card, folder, progress, asked or card.name)
+    folder, source = folder_of(card, root), _source(card)
+    made = made_in(folder, source) or _made(card, folder, source, progress, asked or card.name)
     return by_pattern(made, card.group)
 
 
-def _made(card: DatasetCard, folder: Path, progress: Advance, asked: str) -> Manifest:
+def _source(card: DatasetCard) -> str:
+    """What tells the archive that is here from others; "" where none is or the card pins it."""
+    path = None if card.archive is None or card.archive.sha256 else weights.find(card.archive)
+    digest = state_sha256 if path and path.is_dir() else weights.sha256
+    return digest(path) if path else ""
+
+
+def _made(card: DatasetCard, folder: Path, source: str, progress: Advance, asked: str) -> Manifest:
     path = locate(card, asked) if card.archive else None
     with _unpacked(card, path, folder.parent) if path else nullcontext(_photos(card)) as makers:
         entries, refused = write_pairs(folder, makers.items(), len(makers), progress)
     found = len(entries) + len(refused)
-    if path and card.images and found != card.images:
+    if card.images and found != card.images:
         raise DataError(
-            f"{printable(path)}: expected {card.images} images of {card.title}, found {found}; is "
-            "it another version of the set?"
+            f"{printable(path or card.photos)}: expected {card.images} images of {card.title}, "
+            f"found {found}; is it another version of the set?"
         )
     if card.photos:
         said = {p.id: {"licence": p.licence, "credit": p.credit} for p in _collection(card).images}
         entries = [entry | said[entry["id"]] for entry in entries]
-    return keep(folder, card.name, card.scale, entries, refused, _recipe(card))
+    return keep(folder, card.name, card.scale, entries, refused, _recipe(card), source)
 
 
 def problem(card: DatasetCard, root: Path, asked: str = "") -> str:
@@ -211,18 +218,16 @@ def _photos(card: DatasetCard) -> Makers:
     assert card.degradation is not None
     degraded, scale = card.degradation.pair, card.scale
     return {
-        photo.id: lambda photo=photo: degraded(packaged_photo(photo, scale), scale, photo.id)  # type: ignore[misc]
+        photo.id: lambda photo=photo: degraded(packaged_photo(photo), scale, photo.id)  # type: ignore[misc]
         for photo in sorted(_collection(card).images, key=lambda photo: photo.id)
     }
 
 
-def packaged_photo(photo: PackagedImage, scale: int) -> np.ndarray:
-    """(H, W, 3) uint8, H and W multiples of `scale`, of a photograph that an installed distribution
-    carries, which is not imported."""
+def packaged_photo(photo: PackagedImage) -> np.ndarray:
+    """(H, W, 3) uint8 of a photograph that an installed distribution carries, which is not
+    imported."""
     rgb = images.read_rgb(_packaged_file(photo))
-    if photo.crop is not None:
-        rgb = images.crop(rgb, *photo.crop)
-    return images.crop_to_multiple(rgb, scale)
+    return rgb if photo.crop is None else images.crop(rgb, *photo.crop)
 
 
 def _packaged_file(photo: PackagedImage) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.base import leftovers
-from bench.base.errors import DataError
-from bench.base.hashing import json_sha256
+from bench.base.errors import DataError, ImageError
+from bench.base.hashing import json_sha256, state_sha256
 from bench.base.progress import Advance, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
@@ -54,17 +55,20 @@ def build_from_hub(name: str, scale: int, root: Path, progress: Advance = silent
     """Write a hub dataset's images, whose ids are the rows' numbers, below `root` as PNGs, once;
     DataError: no such dataset, split or column, or no usable image."""
     wanted = parse(name)
-    folder = root / f"{slug(name)}-{json_sha256([name, scale])[:12]}"
-    if known := made_in(folder):
+    own = [wanted.repository] if Path(wanted.repository).exists() else []
+    asked = [name, scale, *map(os.path.realpath, own)]  # the name means another folder elsewhere
+    folder = root / f"{slug(name)}-{json_sha256(asked)[:12]}"
+    source = state_sha256(Path(wanted.repository)) if own else ""
+    if known := made_in(folder, source):
         return known
     rows, revision, split = _load(wanted)
     lr, hr = columns(wanted, rows.features)
     with leftovers.scratch() as scratch:
-        made = _pairs(rows, lr, hr, scale, Path(scratch))
+        made = _pairs(rows, lr, hr, scale, partial(_decoded, Path(scratch), own))
         entries, refused = write_pairs(folder, made, len(rows), progress)
     recipe: dict[str, Any] = {"repository": wanted.repository, "revision": revision}
     recipe |= {"split": split, "columns": [lr, hr]}
-    return keep(folder, name, scale, entries, refused, recipe)
+    return keep(folder, name, scale, entries, refused, recipe, source)
 
 
 def _load(wanted: HubName) -> tuple[Any, str, str]:
@@ -125,7 +129,7 @@ def _unclear(wanted: HubName, what: str, pictures: list[str]) -> DataError:
 
 
 def _pairs(
-    rows: Any, lr: str, hr: str | None, scale: int, scratch: Path
+    rows: Any, lr: str, hr: str | None, scale: int, decoded: Callable[[Any], np.ndarray]
 ) -> Iterator[tuple[str, Callable[[], Pictures]]]:
     """Id of each row, and what decodes its files, by the harness's own rules for images."""
     from datasets import Image
@@ -136,20 +140,32 @@ def _pairs(
         raw = raw.cast_column(name, Image(decode=False))
     for index, row in enumerate(raw):
         image_id, cells = f"{index:06d}", [row[name] for name in chosen]
-        yield image_id, partial(_pictures, image_id, cells, scale, scratch)
+        yield image_id, partial(_pictures, image_id, cells, scale, decoded)
 
 
-def _pictures(image_id: str, cells: list[Any], scale: int, scratch: Path) -> Pictures:
-    lr = _decoded(cells[0], scratch / "lr")
+def _pictures(
+    image_id: str, cells: list[Any], scale: int, decoded: Callable[[Any], np.ndarray]
+) -> Pictures:
+    lr = decoded(cells[0])
     if len(cells) == 1:
         return lr, None
-    hr = _decoded(cells[1], scratch / "hr")
+    hr = decoded(cells[1])
     require_pair(lr, hr, scale, image_id)
     return lr, hr
 
 
-def _decoded(cell: Mapping[str, Any] | None, path: Path) -> np.ndarray:
+def _decoded(scratch: Path, own: list[str], cell: Mapping[str, Any] | None) -> np.ndarray:
+    """The image of a cell, which holds a file's bytes or names one; it may name any file, of which
+    those in the set's `own` folder and where the libraries put a set's files are taken."""
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     found = cell or {"bytes": b""}
-    known = found["bytes"] is not None
-    path.write_bytes(found["bytes"] if known else Path(found["path"]).read_bytes())
+    if found["bytes"] is not None:
+        (scratch / "image").write_bytes(found["bytes"])
+        return images.read_rgb(scratch / "image")
+    path = Path(os.path.abspath(found["path"] or ""))
+    places = (*own, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE)
+    if not any(path.is_relative_to(os.path.abspath(place)) for place in places):
+        raise ImageError("names a file that is not of the set")
     return images.read_rgb(path)

@@ -25,7 +25,7 @@ LOOK = MetricSpec(
     means="what is wrong with an image as a whole; not shown as a score",
     source="ours",
     factory="bench.data.likeness:Look",
-    version=2,
+    version=3,
 )
 FINGERPRINT = {"metric": LOOK.name, "version": LOOK.version}
 SMALL, LARGE, LEAST = 64, 256, 32
@@ -60,8 +60,9 @@ KINDS = {
     NOISY: "show another picture: noise",
 }
 MIRRORS: dict[int, tuple[int, ...]] = {3: (1,), 4: (0,), 5: (0, 1)}
-STEP, RANGE = 8, 4096
-"""A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown."""
+STEP, RANGE = 8, 1 << 16
+"""A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown.
+It reaches half of LARGE in LR pixels, which are up to 16 of SR's."""
 
 
 class Shift(NamedTuple):

@@ -105,10 +105,12 @@ def describe(
     }
 
 
-def made_in(folder: Path) -> Manifest | None:
-    """The set that was made in `folder`; None where there is none or its files were changed."""
-    known = read_manifest(folder / FILE)
-    return to_manifest(known) if known is not None and unchanged(known) else None
+def made_in(folder: Path, source: str = "") -> Manifest | None:
+    """The set that was made in `folder`; None where there is none, its files were changed or it was
+    made of something else than `source`, where both are known (old manifests do not say)."""
+    known = read_manifest(folder / FILE) or {}
+    same = known and (not source or known.get("source", source) == source)
+    return to_manifest(known) if same and unchanged(known) else None
 
 
 def keep(
@@ -118,14 +120,16 @@ def keep(
     entries: Sequence[dict[str, Any]],
     refused: Refusals,
     recipe: Mapping[str, Any],
+    source: str = "",
 ) -> Manifest:
-    """Describe a set in `folder`, whose files are there by now; DataError where there is no pair
-    names the first that was refused."""
+    """Describe a set in `folder`, whose files are there by now and were made of `source` (see
+    `made_in`); DataError where there is no pair names the first that was refused."""
     if not entries:
         first = f"; first: {' '.join(refused[0])}" if refused else ""
         why = f"no usable image pair, {len(refused)} refused{first}"
         raise DataError(f"{printable(name)}: {why}")
     description = describe(name, scale, entries, refused, recipe)
+    description |= {"source": source} if source else {}
     write_manifest(folder / FILE, description)
     return to_manifest(description)
 

@@ -96,7 +96,7 @@ def _subfolder(folder: Path, name: str) -> Path | None:
 
 
 def _stat_line(path: Path) -> list[Any]:
-    stat = path.lstat()
+    stat = path.stat() if os.path.exists(path) else path.lstat()  # of a link, what it leads to
     return [os.fsencode(path).hex(), stat.st_size, stat.st_mtime_ns]
 
 

@@ -22,13 +22,9 @@ LOCAL = ("path", "sha256", "size", "mtime_ns")
 def portable(manifest: Manifest, progress: Advance = silent) -> dict[str, Any]:
     """A manifest without anything of this machine, every image decoded and hashed afresh."""
     entries = several_at_once(_entry, manifest.pairs, progress)
-    found = describe(
-        manifest.dataset, manifest.scale, entries, list(manifest.refused), manifest.recipe
-    )
-    found["refused"] = [[Path(name).name, reason] for name, reason in manifest.refused]
-    if "files" in manifest.recipe:  # a folder's recipe is its files here
-        found["recipe"] = {}
-    return found
+    refused = [(Path(name).name, reason) for name, reason in manifest.refused]
+    recipe = {} if "files" in manifest.recipe else manifest.recipe  # a folder's is its files here
+    return describe(manifest.dataset, manifest.scale, entries, refused, recipe)
 
 
 def _entry(pair: ImagePair) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ from bench.base.hashing import file_sha256
 from bench.base.text import printable
 
 HARNESS = frozenset(("bench", "baselines", "cassr"))
+_loads = count()
 
 
 def hashes(file: Path) -> dict[str, str]:
@@ -42,7 +44,7 @@ def load(file: Path) -> ModuleType:
     """Run a file as a module of its own, which may import from its own folder; what was so of a
     file before is forgotten. Unavailable where it is no Python file, or another module of a name
     that it needs is in use."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"_own{next(_loads)}_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
     names = _names(file)
@@ -55,7 +57,7 @@ def load(file: Path) -> ModuleType:
             "name is in use; rename yours"
         )
     sys.meta_path.insert(0, _Beside(file.resolve().parent, names))
-    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # as dataclasses expect
     spec.loader.exec_module(module)
     return module
 

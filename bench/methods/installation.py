@@ -118,6 +118,12 @@ class Installation:
     def _clone(self) -> Check:
         if not (self.repo / ".git").exists():
             return Check("repository", "missing", "not cloned", self._setup)
+        try:
+            return self._cloned()
+        except (Unavailable, OSError, ValueError) as error:  # no git, no right to it, damaged files
+            return Check("repository", "broken", printable(error), self._setup)
+
+    def _cloned(self) -> Check:
         found = git(["-C", str(self.repo), "rev-parse", "HEAD"])
         if found != self.official.commit:
             short = f"at {found[:12]}, expected {self.official.commit[:12]}"
@@ -229,7 +235,7 @@ def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]
 def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
     """What a program prints, and why it failed: the last line of a traceback, of other errors the
     first, since hints come after it; one is ""."""
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **how)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
     reason = lines[-1] if "Traceback (most recent call last)" in done.stderr else lines[0]
     return ("", printable(reason)) if done.returncode else (done.stdout.strip(), "")

@@ -178,8 +178,11 @@ def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
     import onnxruntime
     import torch
 
-    on_cuda = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
-    provider = ("CPUExecutionProvider", {}) if device == "cpu" else on_cuda
+    kind, _, index = device.partition(":")
+    if kind == "mps":
+        raise Unavailable("--device mps: networks in ONNX run on cpu and cuda")
+    at = {"device_id": index or "0"} if kind == "cuda" else {}
+    provider = (f"{kind.upper()}ExecutionProvider", at)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # By its bytes, so that it can read no other file.

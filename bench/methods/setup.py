@@ -100,13 +100,15 @@ def _clone(where: Installation, source: str) -> str:
         fresh.rename(where.repo)
     finally:
         leftovers.remove(fresh)
-    where.remember(commit=wanted, source=address)
+    where.remember(commit=wanted, source=address, unpacked={})  # that was in the former clone
     return f"repository: cloned, at {wanted[:12]}"
 
 
 def _replace(repo: Path, official: Official) -> None:
     for change in official.replacements:
         path = repo / change.file
+        if not path.is_file():
+            git(["-C", str(repo), "checkout", "--quiet", "--", change.file])
         text = path.read_text(encoding="utf-8")
         if change.new in text:
             continue

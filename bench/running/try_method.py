@@ -97,7 +97,7 @@ def _photographs(folder: Path) -> list[Path]:
     files = []
     for photo in photo_collections()["packaged"].images[:2]:
         path = folder / f"{photo.id}.png"
-        images.write_png(path, images.resize(packaged_photo(photo, 1), SIDE, SIDE, "bicubic"))
+        images.write_png(path, images.resize(packaged_photo(photo), SIDE, SIDE, "bicubic"))
         files.append(path)
     return sorted(files)
 
