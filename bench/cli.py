@@ -84,6 +84,7 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Entry point of `cassr-bench`."""
     stopping.install()
+    _open_closed_streams()
     _say_what_is_set_aside()
     _outlive_readers()
     # Flags that may stand anywhere are for this process and those that it starts.
@@ -106,6 +107,8 @@ def _stop_unexpected(error: Exception) -> None:
     what = f"{type(error).__name__}: {printable(error)}"
     if isinstance(error, MemoryError) or "failed to map segment" in what:
         _stop(f"memory is short, or limited (ulimit -v): {what}; what is finished is kept", 2)
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        _stop("the folder that you are in is there no longer; change to another", 2)
     if isinstance(error, OSError):
         where = f"{printable(error.filename)}: " if error.filename else ""
         _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
@@ -117,8 +120,18 @@ def _interrupted(error: KeyboardInterrupt) -> BenchError:
     return stopping.interrupted(getattr(error, "number", signal.SIGINT))
 
 
+def _open_closed_streams() -> None:
+    """Standard streams that are closed (`2>&-`) lead nowhere, lest the next file that is opened
+    gets their number, and with it what libraries write there."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))
+
+
 class _Output(io.TextIOWrapper):
-    """Standard output that nobody may read any more (`| head -1`): the command goes on without."""
+    """A standard stream that nobody may read any more (`| head -1`): the command goes on without.
+    Where it cannot be written for another reason (`> /dev/full`), standard output says so."""
 
     def write(self, text: str) -> int:
         self._try(super().write, text)
@@ -130,15 +143,23 @@ class _Output(io.TextIOWrapper):
     def _try(self, action: Callable[..., Any], *given: str) -> None:
         try:
             action(*given)
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if self is sys.stdout and not isinstance(error, BrokenPipeError):
+                why = (error.strerror or str(error)).lower()
+                raise BenchError(
+                    f"standard output: cannot be written ({why}); what is finished is kept: send "
+                    "it elsewhere and run again"
+                ) from error
 
 
 def _outlive_readers() -> None:
-    now = sys.stdout
-    if isinstance(now, io.TextIOWrapper) and now is sys.__stdout__:
-        now.flush()
-        sys.stdout = _Output(now.buffer, now.encoding, now.errors, line_buffering=now.isatty())
+    for name in ("stdout", "stderr"):
+        now = getattr(sys, name)
+        if isinstance(now, io.TextIOWrapper) and now is getattr(sys, f"__{name}__"):
+            now.flush()
+            own = _Output(now.buffer, now.encoding, now.errors, line_buffering=now.line_buffering)
+            setattr(sys, name, own)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -182,13 +203,18 @@ def _say_what_is_set_aside() -> None:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """An empty value is a variable that was not set; as a path it would mean this very folder."""
+    """An empty value is a variable that was not set; as a path it would mean this very folder.
+    Nor is `-` a file: no command reads or writes a standard stream by that name."""
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
-        if not word or (option.startswith("--") and equals and not value):
-            where = option or (before if before.startswith("-") else f"after '{printable(before)}'")
+        alone = before if before.startswith("-") else f"after '{printable(before)}'"
+        if word == "-" or (option.startswith("--") and value == "-"):
+            advice = "expected a path, found '-'; give one (./- is a file of that name), or --json"
+        elif not word or (option.startswith("--") and equals and not value):
             advice = "expected a value, found an empty one; give one, or leave the option out"
-            raise BenchError(f"{printable(where)}: {advice}")
+        else:
+            continue
+        raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -554,6 +554,15 @@ def test_reports_that_another_folder_still_holds_are_copied(
     assert made == ["csv", "csv", "panels"]
 
 
+def test_reports_need_no_cache(
+    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    render_all(pictured(tmp_path / "in", "ab"), folder_of_reports, ["csv"])
+    assert (folder_of_reports / "scores.csv").is_file()
+
+
 @pytest.mark.parametrize("what", ["gone", "other"])
 def test_a_report_that_changes_while_it_is_copied_is_made_anew(
     folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str

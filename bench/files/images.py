@@ -17,6 +17,7 @@ from bench.base.errors import ImageError
 from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
+from bench.files.early_ends import ends_early
 from bench.files.names import same
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         with opened(path) as image:
             _refuse_meaningful_loss(path, image)
-            return np.asarray(_to_rgb(path, image))
+            rgb = np.asarray(_to_rgb(path, image))
+            if ends_early(path, image):
+                raise _refused(path, "ends early: a part of the picture is missing")
+            return rgb
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -164,6 +168,8 @@ def _refused(path: Path, why: str) -> ImageError:
 def _one_line(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
+    if isinstance(error, OSError) and error.strerror:  # its text names the file once more
+        return error.strerror
     return printable(str(error) or type(error).__name__)
 
 

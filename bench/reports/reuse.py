@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.base.errors import CannotWrite
 from bench.base.hashing import json_sha256
 from bench.base.records import write_atomic
 from bench.base.version import versions
@@ -69,7 +70,8 @@ class Rendered:
         written = [[str(file.relative_to(self.out)), _stamp(file)] for file in files]
         made = {"out": str(self.out.resolve()), "beside": self._beside(shows), "files": written}
         self._known[name] = made
-        write_atomic(self._memory, json.dumps(self._known))
+        with suppress(CannotWrite):  # then it is rendered again, no more
+            write_atomic(self._memory, json.dumps(self._known))
         known = sorted(self._memory.parent.glob("*.json"), key=lambda file: _stamp(file)[1:])
         for old in known[:-LATEST]:
             old.unlink(missing_ok=True)

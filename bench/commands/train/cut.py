@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import print_json
+from bench.commands.shared.output import exit_if, tell
 
 
 @grouped
@@ -47,8 +45,6 @@ def cut(
         done = cut_all(found, out, side, workers=processes, report=report, skip=skip)
     except TrainingError as error:
         raise BenchError(printable(error)) from error
-    if as_json:
-        print_json(done)
-    else:
-        counted = ", ".join(f"{count} {what}" for what, count in done.items() if count)
-        typer.echo(f"{printable(out)}: {counted}")
+    counted = ", ".join(f"{count} {what}" for what, count in done.items() if count)
+    tell(as_json, done, f"{printable(out)}: {counted}")
+    exit_if(done["skipped"])
