@@ -1,5 +1,7 @@
-"""Images whose data end before the picture does, without a mark of damage: Pillow takes what is left
-out as black (PNG) or grey (JPEG)."""
+"""Images whose data end before the picture does, without a mark of damage.
+
+Pillow takes what is left out as black (PNG) or grey (JPEG).
+"""
 
 import io
 import struct
