@@ -29,7 +29,7 @@ from pictures import photo, put
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
 from bench.base.hashing import is_same_file
-from bench.base.records import part_of, write_atomic
+from bench.base.records import copy_atomic, part_of, write_atomic
 from bench.base.text import slug
 from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
 from bench.data.pairing import pair_files

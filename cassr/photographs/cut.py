@@ -62,7 +62,8 @@ def cut(
     made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
     for number, found in enumerate(made, done["there already"] + 1):
         if isinstance(found, OSError):
-            raise TrainingError(f"{target}: cannot be written: {found}; what is cut is kept")
+            why = f"cannot be written: {found.strerror}; what is cut is kept"
+            raise TrainingError(f"{target}: {why}")
         if isinstance(found, UnreadableImage):
             skip(found.name, found.reason)
             done["skipped"] += 1
