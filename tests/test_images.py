@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,14 @@ def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_there(
     file.write_bytes(data[: -len(data) // 5] + b"\xff\xd9")
     with pytest.raises(ImageError, match="ends early"):
         images.read_rgb(file)
+
+
+def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:
+    Image.fromarray(photo(8, 8)).save(tmp_path / "x.png")
+    os.truncate(tmp_path / "x.png", 20 * 2**30)
+    for read in (images.read_rgb, images.image_sha256):
+        with pytest.raises(ImageError, match=r"is 20480 MiB; images of up to 2048 are read"):
+            read(tmp_path / "x.png")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

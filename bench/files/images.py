@@ -29,6 +29,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
 LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")
+MAX_BYTES = 2**31
+"""As many pixels as Pillow decodes take less; files with holes pretend to more."""
 _FEWER = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "PA": "palette"}
 BRIGHTEST = 4.0
 """The largest value taken for an image whose white is 1. What networks and sharpening overshoot
@@ -89,8 +91,11 @@ def _require_file(path: Path) -> None:
         raise _refused(path, "does not exist")
     if not path.is_file():
         raise _refused(path, "is not a file")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise _refused(path, "is empty (0 bytes)")
+    if size > MAX_BYTES:
+        raise _refused(path, f"is {size >> 20} MiB; images of up to {MAX_BYTES >> 20} are read")
 
 
 def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
