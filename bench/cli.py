@@ -158,7 +158,8 @@ def _outlive_readers() -> None:
         now = getattr(sys, name)
         if isinstance(now, io.TextIOWrapper) and now is getattr(sys, f"__{name}__"):
             now.flush()
-            own = _Output(now.buffer, now.encoding, now.errors, line_buffering=now.line_buffering)
+            errors = "backslashreplace" if now.errors == "strict" else now.errors
+            own = _Output(now.buffer, now.encoding, errors, line_buffering=now.line_buffering)
             setattr(sys, name, own)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.base.errors import ImageError
 from bench.files import early_ends, images
+from bench.files.colour import profile_of
 from bench.files.image_folders import image_files
 
 
@@ -78,6 +79,14 @@ def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:
     for read in (images.read_rgb, images.image_sha256):
         with pytest.raises(ImageError, match=r"is 20480 MiB; images of up to 2048 are read"):
             read(tmp_path / "x.png")
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    assert profile_of(tmp_path / "x.png") == b""
+    with pytest.raises(ImageError, match="is not a file"):
+        images.read_rgb(tmp_path / "x.png")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

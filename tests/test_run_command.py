@@ -800,6 +800,12 @@ def test_a_standard_stream_that_cannot_be_written_costs_no_work(
     assert len((sr.parent / "x.csv").read_text().splitlines()) == 4
 
 
+def test_what_an_encoding_has_not_is_shown_as_escapes(cli: Cli) -> None:
+    done = cli("list", "metrics", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u25cf psnr_y" in done.stdout
+
+
 def test_a_current_folder_that_was_deleted_is_said(clean_home: Path, tmp_path: Path) -> None:
     command = f"mkdir x; cd x; rmdir ../x; PYTHONPATH={ROOT} {sys.executable} -m bench"
     words = ["bash", "-c", f"{command} export quick --out x.json"]

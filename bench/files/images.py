@@ -40,7 +40,6 @@ stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
 def read_rgb(path: Path) -> np.ndarray:
     """Decode one image file, (H, W, 3) uint8 RGB, upright; ImageError where it is none, or where
     conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
-    _require_file(path)
     try:
         with opened(path) as image:
             _refuse_meaningful_loss(path, image)
@@ -60,8 +59,11 @@ def opened(file: Path | BinaryIO) -> Image.Image:
     """An image that is not decoded yet.
 
     Raises:
+        ImageError: there is no file, or one that is empty or huge, or a pipe, which may never end.
         DecompressionBombError: above the number of pixels at which Pillow only warns.
     """
+    if isinstance(file, Path):
+        _require_file(file)
     image = Image.open(file, formats=READABLE_FORMATS)
     if (limit := Image.MAX_IMAGE_PIXELS) and image.width * image.height > limit:
         image.close()
