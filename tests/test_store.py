@@ -574,6 +574,8 @@ def test_a_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path: Path) ->
             CannotWrite, match=r"a\.png: cannot be written \(.*\).*make room and run"
         ):
             images.write_png(tmp_path / "a.png", noise)
+        with pytest.raises(CannotWrite, match=r"copy: cannot be written \(.*make room and run"):
+            copy_atomic(Path(__file__), tmp_path / "copy")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
