@@ -16,7 +16,7 @@ from pictures import hostile_files, photo
 from PIL import Image
 
 from bench.base.errors import ImageError
-from bench.files import early_ends, images
+from bench.files import images
 from bench.files.colour import profile_of
 from bench.files.image_folders import image_files
 
@@ -30,10 +30,15 @@ def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Pat
         assert "\n" not in line
 
 
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)]
+ADAM7 += [(0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""First column and row, and the steps to the next, of the passes of an interlaced PNG."""
+
+
 def _png(rgb: np.ndarray, interlaced: int, left_out: int = 0) -> bytes:
     """A whole file of (H, W, 3) uint8, without the last rows of its data."""
     header = struct.pack(">IIBBBBB", rgb.shape[1], len(rgb), 8, 2, 0, 0, interlaced)
-    passes = early_ends._ADAM7 if interlaced else [(0, 0, 1, 1)]
+    passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
     parts = (rgb[y::down, x::right] for x, y, right, down in passes)
     rows = [b"\0" + row.tobytes() for part in parts if part.size for row in part]
     data = zlib.compress(b"".join(rows[: len(rows) - left_out]))

@@ -4,54 +4,34 @@ Pillow takes what is left out as black (PNG) or grey (JPEG).
 """
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 from PIL import Image
 
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
-_ADAM7 += ((0, 1, 1, 2),)
-"""First column and row, and the steps to the next, of the passes of an interlaced PNG."""
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _LEFT_OUT = (128, (128, 128, 128))
 """What a decoder of JPEG sets for blocks that are not there."""
-_END = b"\xff\xd9"
 _MORE = b"\x55" * 64
-"""Any data: read where the picture is not done, passed over where it is."""
+"""Any data: decoded where the picture is not done, passed over where it is."""
 
 
 def ends_early(path: Path, image: Image.Image) -> bool:
     """Whether data are missing at the end; `image` is the file, decoded. Only where the end of the
-    picture looks like it are they counted."""
+    picture looks like it is the file decoded again."""
     last = image.width - 1, image.height - 1
     if image.format == "PNG":
         is_black = image.crop((0, last[1], image.width, image.height)).getbbox() is None
-        return (is_black or bool(image.info.get("interlace"))) and _is_short_png(path.read_bytes())
-    return image.format == "JPEG" and image.getpixel(last) in _LEFT_OUT and _is_short_jpeg(path)
+        return (is_black or "interlace" in image.info) and _leaves_pixels(path, image)
+    return image.format == "JPEG" and image.getpixel(last) in _LEFT_OUT and _takes_more(path, image)
 
 
-def _is_short_png(data: bytes) -> bool:
-    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
-    packed, at = [], 8
-    while at + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[at : at + 8])
-        if kind == b"IDAT":
-            packed.append(data[at + 8 : at + 8 + size])
-        at += size + 12
-    expected = 0
-    for left, top, right, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
-        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
-        row = 1 + (columns * _CHANNELS[colour] * bits + 7) // 8
-        expected += row * rows if columns > 0 else 0
-    return len(zlib.decompressobj().decompress(b"".join(packed), expected)) < expected
+def _leaves_pixels(path: Path, image: Image.Image) -> bool:
+    """Whether pixels that were not black before the file is decoded stay so."""
+    with Image.open(path, formats=["PNG"]) as again:
+        again.im = Image.new(again.mode, again.size, 1).im
+        return again.tobytes() != image.tobytes()
 
 
-def _is_short_jpeg(path: Path) -> bool:
-    """Whether more data before the end would change the picture."""
-    start, end, rest = path.read_bytes().rpartition(_END)
-    pictures = []
-    for more in (b"", _MORE):
-        with Image.open(io.BytesIO(start + more + end + rest), formats=["JPEG"]) as image:
-            pictures.append(image.tobytes())
-    return pictures[0] != pictures[1]
+def _takes_more(path: Path, image: Image.Image) -> bool:
+    start, end, rest = path.read_bytes().rpartition(b"\xff\xd9")
+    with Image.open(io.BytesIO(start + _MORE + end + rest), formats=["JPEG"]) as again:
+        return again.tobytes() != image.tobytes()
