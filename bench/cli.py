@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -146,11 +147,9 @@ class _Output(io.TextIOWrapper):
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             if self is sys.stdout and not isinstance(error, BrokenPipeError):
-                why = (error.strerror or str(error)).lower()
-                raise BenchError(
-                    f"standard output: cannot be written ({why}); what is finished is kept: send "
-                    "it elsewhere and run again"
-                ) from error
+                from bench.base.records import cannot_write
+
+                raise cannot_write(Path("standard output"), error) from error
 
 
 def _outlive_readers() -> None:

@@ -50,6 +50,7 @@ def test_one_affix_that_all_share_is_found(files: str, wanted: str) -> None:
         ("a_x_b a_y_c", "x"),  # the other file has only half of it
         ("1_1", "1"),  # two affixes
         ("cat", "dog"),
+        ("a_x4 b_x4", "a_HR b"),  # an ending that not all have is part of the name
     ],
 )
 def test_an_affix_in_doubt_is_not_taken(files: str, wanted: str) -> None:
@@ -66,7 +67,7 @@ def test_exact_names_come_first_and_a_pattern_is_taken_at_its_word() -> None:
 
 def test_a_name_that_differs_by_case_alone_is_pointed_out() -> None:
     told = [
-        without_partner(Path(name), ["a", "Bird"], Path("hr")) for name in ("bird.png", "c.png")
+        without_partner(Path(name), {"bird": "Bird"}, Path("hr")) for name in ("bird.png", "c.png")
     ]
     bare = "has no partner in hr"
     assert told == [f"{bare}; 'Bird' there differs in upper and lower case", bare]
