@@ -85,9 +85,8 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Entry point of `cassr-bench`."""
     stopping.install()
-    _open_closed_streams()
     _say_what_is_set_aside()
-    _outlive_readers()
+    _mend_streams()
     # Flags that may stand anywhere are for this process and those that it starts.
     os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
     arguments = [word for word in sys.argv[1:] if word not in FLAGS]
@@ -121,15 +120,6 @@ def _interrupted(error: KeyboardInterrupt) -> BenchError:
     return stopping.interrupted(getattr(error, "number", signal.SIGINT))
 
 
-def _open_closed_streams() -> None:
-    """Standard streams that are closed (`2>&-`) lead nowhere, lest the next file that is opened
-    gets their number, and with it what libraries write there."""
-    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-        if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))
-
-
 class _Output(io.TextIOWrapper):
     """A standard stream that nobody may read any more (`| head -1`): the command goes on without.
     Where it cannot be written for another reason (`> /dev/full`), standard output says so."""
@@ -152,10 +142,13 @@ class _Output(io.TextIOWrapper):
                 raise cannot_write(Path("standard output"), error) from error
 
 
-def _outlive_readers() -> None:
-    for name in ("stdout", "stderr"):
+def _mend_streams() -> None:
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         now = getattr(sys, name)
-        if isinstance(now, io.TextIOWrapper) and now is getattr(sys, f"__{name}__"):
+        if now is None:  # closed (`2>&-`): the next file that is opened would get its number
+            nowhere = open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, nowhere)
+        elif mode == "w" and type(now) is io.TextIOWrapper and now is getattr(sys, f"__{name}__"):
             now.flush()
             errors = "backslashreplace" if now.errors == "strict" else now.errors
             own = _Output(now.buffer, now.encoding, errors, line_buffering=now.line_buffering)
@@ -207,14 +200,12 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
     Nor is `-` a file: no command reads or writes a standard stream by that name."""
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
-        alone = before if before.startswith("-") else f"after '{printable(before)}'"
-        if word == "-" or (option.startswith("--") and value == "-"):
-            advice = "expected a path, found '-'; give one (./- is a file of that name), or --json"
-        elif not word or (option.startswith("--") and equals and not value):
-            advice = "expected a value, found an empty one; give one, or leave the option out"
-        else:
-            continue
-        raise BenchError(f"{printable(option if equals else alone)}: {advice}")
+        given = value if option.startswith("--") and equals else word
+        if given in ("", "-"):
+            alone = before if before.startswith("-") else f"after '{printable(before)}'"
+            found = "'-' (a file of that name is ./-)" if given else "an empty one"
+            advice = f"expected a value, found {found}; give one, or leave the option out"
+            raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 
 
 def _stop(message: str, code: int) -> NoReturn:

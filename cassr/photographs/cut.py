@@ -62,8 +62,7 @@ def cut(
     made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
     for number, found in enumerate(made, done["there already"] + 1):
         if isinstance(found, OSError):
-            why = f"cannot be written: {found.strerror}; what is cut is kept"
-            raise TrainingError(f"{target}: {why}")
+            raise TrainingError(f"{target}: cannot be written: {found.strerror}; crops are kept")
         if isinstance(found, UnreadableImage):
             skip(found.name, found.reason)
             done["skipped"] += 1
