@@ -48,7 +48,8 @@ def cut(
     TrainingError: a target with other files in it, or cut otherwise.
     """
     _claim(target, side)
-    done, folders = Counter[str](), {}
+    done = Counter[str]()
+    folders: dict[int, Path] = {}
     for number, photograph in enumerate(photographs):
         try:
             folders[number] = target / _folder_name(photograph)
