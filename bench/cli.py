@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -85,7 +86,7 @@ def main() -> None:
     """Entry point of `cassr-bench`."""
     stopping.install()
     _say_what_is_set_aside()
-    _outlive_readers()
+    _mend_streams()
     # Flags that may stand anywhere are for this process and those that it starts.
     os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
     arguments = [word for word in sys.argv[1:] if word not in FLAGS]
@@ -106,6 +107,8 @@ def _stop_unexpected(error: Exception) -> None:
     what = f"{type(error).__name__}: {printable(error)}"
     if isinstance(error, MemoryError) or "failed to map segment" in what:
         _stop(f"memory is short, or limited (ulimit -v): {what}; what is finished is kept", 2)
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        _stop("the folder that you are in is there no longer; change to another", 2)
     if isinstance(error, OSError):
         where = f"{printable(error.filename)}: " if error.filename else ""
         _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
@@ -118,7 +121,8 @@ def _interrupted(error: KeyboardInterrupt) -> BenchError:
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output that nobody may read any more (`| head -1`): the command goes on without."""
+    """A standard stream that nobody may read any more (`| head -1`): the command goes on without.
+    Where it cannot be written for another reason (`> /dev/full`), standard output says so."""
 
     def write(self, text: str) -> int:
         self._try(super().write, text)
@@ -130,15 +134,25 @@ class _Output(io.TextIOWrapper):
     def _try(self, action: Callable[..., Any], *given: str) -> None:
         try:
             action(*given)
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if self is sys.stdout and not isinstance(error, BrokenPipeError):
+                from bench.base.records import cannot_write
+
+                raise cannot_write(Path("standard output"), error) from error
 
 
-def _outlive_readers() -> None:
-    now = sys.stdout
-    if isinstance(now, io.TextIOWrapper) and now is sys.__stdout__:
-        now.flush()
-        sys.stdout = _Output(now.buffer, now.encoding, now.errors, line_buffering=now.isatty())
+def _mend_streams() -> None:
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        now = getattr(sys, name)
+        if now is None:  # closed (`2>&-`): the next file that is opened would get its number
+            nowhere = open(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, nowhere)
+        elif mode == "w" and type(now) is io.TextIOWrapper and now is getattr(sys, f"__{name}__"):
+            now.flush()
+            errors = "backslashreplace" if now.errors == "strict" else now.errors
+            own = _Output(now.buffer, now.encoding, errors, line_buffering=now.line_buffering)
+            setattr(sys, name, own)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -185,13 +199,16 @@ def _say_what_is_set_aside() -> None:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """An empty value is a variable that was not set; as a path it would mean this very folder."""
+    """An empty value is a variable that was not set; as a path it would mean this very folder.
+    Nor is `-` a file: no command reads or writes a standard stream by that name."""
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
-        if not word or (option.startswith("--") and equals and not value):
-            where = option or (before if before.startswith("-") else f"after '{printable(before)}'")
-            advice = "expected a value, found an empty one; give one, or leave the option out"
-            raise BenchError(f"{printable(where)}: {advice}")
+        given = value if option.startswith("--") and equals else word
+        if given in ("", "-"):
+            alone = before if before.startswith("-") else f"after '{printable(before)}'"
+            found = "'-' (a file of that name is ./-)" if given else "an empty one"
+            advice = f"expected a value, found {found}; give one, or leave the option out"
+            raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 
 
 def _stop(message: str, code: int) -> NoReturn:

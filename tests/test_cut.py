@@ -12,7 +12,7 @@ from PIL import Image
 
 from cassr.base.errors import TrainingError
 from cassr.photographs.cut import cut
-from cassr.photographs.read import in_folders
+from cassr.photographs.read import FilePhotograph, in_folders
 
 
 @pytest.fixture
@@ -84,6 +84,22 @@ def test_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
         counted(folder, tmp_path / "crops", side=64)
 
 
+def test_a_photograph_that_may_not_be_read_costs_itself_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = FilePhotograph.mark
+
+    def refused(photograph: FilePhotograph) -> str:
+        if photograph.path.name == "1.png":
+            raise PermissionError(13, "Permission denied")
+        return mark(photograph)
+
+    monkeypatch.setattr(FilePhotograph, "mark", refused)
+    done, _, skipped = counted(folder, tmp_path / "crops")
+    assert (done["cut"], done["skipped"]) == (2, 2)
+    assert (str(folder / "1.png"), "cannot be read: Permission denied") in skipped
+
+
 def test_a_full_disk_is_one_line(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +113,7 @@ def test_a_full_disk_is_one_line(
 
 def test_command(folder: Path, tmp_path: Path, cli: Cli) -> None:
     done = cli("cut", folder, "--out", tmp_path / "crops", "--side", 32, "--workers", 1)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stdout == f"{tmp_path / 'crops'}: 3 cut, 17 crops, 1 skipped\n"
     assert "skipped" in done.stderr and "cut 4/4" in done.stderr
     nameless = cli("cut", "hf:", "--out", tmp_path / "none")

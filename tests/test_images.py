@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from PIL import Image
 
 from bench.base.errors import ImageError
 from bench.files import images
+from bench.files.colour import profile_of
 from bench.files.image_folders import image_files
 
 
@@ -24,6 +28,70 @@ def test_every_hostile_file_is_refused_in_one_line_with_its_reason(tmp_path: Pat
         line = str(caught.value)
         assert name in line and word in line, line
         assert "\n" not in line
+
+
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)]
+ADAM7 += [(0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""First column and row, and the steps to the next, of the passes of an interlaced PNG."""
+
+
+def _png(rgb: np.ndarray, interlaced: int, left_out: int = 0) -> bytes:
+    """A whole file of (H, W, 3) uint8, without the last rows of its data."""
+    header = struct.pack(">IIBBBBB", rgb.shape[1], len(rgb), 8, 2, 0, 0, interlaced)
+    passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
+    parts = (rgb[y::down, x::right] for x, y, right, down in passes)
+    rows = [b"\0" + row.tobytes() for part in parts if part.size for row in part]
+    data = zlib.compress(b"".join(rows[: len(rows) - left_out]))
+    chunks = (b"IHDR" + header, b"IDAT" + data, b"IEND")
+    sealed = (
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(sealed)
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_a_png_whose_data_end_early_is_not_taken_for_one_that_is_black_there(
+    tmp_path: Path, interlaced: int
+) -> None:
+    rgb, file = photo(24, 20), tmp_path / "x.png"
+    rgb[-9:] = 0
+    file.write_bytes(_png(rgb, interlaced))
+    np.testing.assert_array_equal(images.read_rgb(file), rgb)
+    file.write_bytes(_png(rgb, interlaced, left_out=1))
+    with pytest.raises(ImageError, match=r"x\.png: ends early: a part of the picture is missing"):
+        images.read_rgb(file)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_there(
+    tmp_path: Path, mode: str
+) -> None:
+    rgb, file = photo(64, 64), tmp_path / "x.jpg"
+    rgb[32:] = 128
+    Image.fromarray(rgb).convert(mode).save(file)
+    assert images.read_rgb(file).shape == (64, 64, 3)
+    Image.fromarray(photo(64, 64)).convert(mode).save(file)
+    data = file.read_bytes()
+    file.write_bytes(data[: -len(data) // 5] + b"\xff\xd9")
+    with pytest.raises(ImageError, match="ends early"):
+        images.read_rgb(file)
+
+
+def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:
+    Image.fromarray(photo(8, 8)).save(tmp_path / "x.png")
+    os.truncate(tmp_path / "x.png", 20 * 2**30)
+    for read in (images.read_rgb, images.image_sha256):
+        with pytest.raises(ImageError, match=r"is 20480 MiB; images of up to 2048 are read"):
+            read(tmp_path / "x.png")
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    assert profile_of(tmp_path / "x.png") == b""
+    with pytest.raises(ImageError, match="is not a file"):
+        images.read_rgb(tmp_path / "x.png")
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_one_affix_that_all_share_is_found(files: str, wanted: str) -> None:
         ("a_x_b a_y_c", "x"),  # the other file has only half of it
         ("1_1", "1"),  # two affixes
         ("cat", "dog"),
+        ("a_x4 b_x4", "a_HR b"),  # an ending that not all have is part of the name
     ],
 )
 def test_an_affix_in_doubt_is_not_taken(files: str, wanted: str) -> None:

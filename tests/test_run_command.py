@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Cli, plant_quick_sets
+from conftest import ROOT, Cli, plant_quick_sets
 from pictures import not_read_in_folders, photo, put
 from PIL import Image
 
@@ -769,6 +769,8 @@ def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
         (("export", "quick", "--out", "x", "--datasets", ","), "--datasets: expected at least one"),
         (("score", "--sr", "", "--metrics", "niqe"), "--sr: expected a value, found an empty one"),
         (("score", "--sr", ".", "--metrics", ","), "--metrics: expected at least one name"),
+        (("score", "--sr", ".", "--csv", "-"), "--csv: expected a value, found '-'"),
+        (("export", "quick", "--out=-"), "--out: expected a value, found '-'"),
         (("train", "guidance", "--data", ","), "--data: expected at least one name"),
         (("train", "guidance", "--degradation", ","), "--degradation: expected at least one name"),
         (("run", "quick", "--methods", '"a'), "--methods: expected names with commas between"),
@@ -780,6 +782,43 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     done = cli(*arguments)
     assert done.returncode == 2, done.stdout
     assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">/dev/full", 2, "error: standard output: cannot be written (no space left on device); "),
+        ("2>/dev/full", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_a_standard_stream_that_cannot_be_written_costs_no_work(
+    clean_home: Path, image_folders: tuple[Path, Path], streams: str, code: int, said: str
+) -> None:
+    sr, hr = image_folders
+    rest = f"--sr {sr} --hr {hr} --metrics psnr_y --csv {sr.parent}/x.csv {streams}"
+    command = f"{sys.executable} -m bench score {rest}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    told = [line for line in done.stderr.splitlines() if not line.startswith("scores: ")]
+    assert done.returncode == code, done.stderr
+    assert len(told) == (1 if said else 0) and done.stderr.count(said)
+    assert len((sr.parent / "x.csv").read_text().splitlines()) == 4
+
+
+def test_what_an_encoding_has_not_is_shown_as_escapes(cli: Cli) -> None:
+    done = cli("list", "metrics", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u25cf psnr_y" in done.stdout
+
+
+def test_a_current_folder_that_was_deleted_is_said(clean_home: Path, tmp_path: Path) -> None:
+    command = f"mkdir x; cd x; rmdir ../x; PYTHONPATH={ROOT} {sys.executable} -m bench"
+    words = ["bash", "-c", f"{command} export quick --out x.json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "error: the folder that you are in is there no longer" in done.stderr
 
 
 def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:

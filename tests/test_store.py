@@ -29,7 +29,7 @@ from pictures import photo, put
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
 from bench.base.hashing import is_same_file
-from bench.base.records import part_of, write_atomic
+from bench.base.records import copy_atomic, part_of, write_atomic
 from bench.base.text import slug
 from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
 from bench.data.pairing import pair_files
@@ -586,6 +586,8 @@ def test_a_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path: Path) ->
             CannotWrite, match=r"a\.png: cannot be written \(.*\).*make room and run"
         ):
             images.write_png(tmp_path / "a.png", noise)
+        with pytest.raises(CannotWrite, match=r"copy: cannot be written \(.*make room and run"):
+            copy_atomic(Path(__file__), tmp_path / "copy")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []

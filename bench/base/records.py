@@ -138,8 +138,8 @@ _REFUSES = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.
 
 
 def _is_of(error: OSError, part: Path) -> bool:
-    """Whether an error is of writing this file; writing to an open one names none."""
-    return error.filename in (None, str(part))
+    """Whether an error is of writing this file; writing to an open one names none, copying both."""
+    return error.filename is None or str(part) in (error.filename, error.filename2)
 
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:

@@ -17,6 +17,7 @@ from bench.base.errors import ImageError
 from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
+from bench.files.early_ends import ends_early
 from bench.files.names import same
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
 LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")
+MAX_BYTES = 2**31
+"""As many pixels as Pillow decodes take less; files with holes pretend to more."""
 _FEWER = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "PA": "palette"}
 BRIGHTEST = 4.0
 """The largest value taken for an image whose white is 1. What networks and sharpening overshoot
@@ -37,11 +40,13 @@ stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
 def read_rgb(path: Path) -> np.ndarray:
     """Decode one image file, (H, W, 3) uint8 RGB, upright; ImageError where it is none, or where
     conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
-    _require_file(path)
     try:
         with opened(path) as image:
             _refuse_meaningful_loss(path, image)
-            return np.asarray(_to_rgb(path, image))
+            rgb = np.asarray(_to_rgb(path, image))
+            if ends_early(path, image):
+                raise _refused(path, "ends early: a part of the picture is missing")
+            return rgb
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -54,8 +59,11 @@ def opened(file: Path | BinaryIO) -> Image.Image:
     """An image that is not decoded yet.
 
     Raises:
+        ImageError: there is no file, or one that is empty or huge, or a pipe, which may never end.
         DecompressionBombError: above the number of pixels at which Pillow only warns.
     """
+    if isinstance(file, Path):
+        _require_file(file)
     image = Image.open(file, formats=READABLE_FORMATS)
     if (limit := Image.MAX_IMAGE_PIXELS) and image.width * image.height > limit:
         image.close()
@@ -85,8 +93,11 @@ def _require_file(path: Path) -> None:
         raise _refused(path, "does not exist")
     if not path.is_file():
         raise _refused(path, "is not a file")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise _refused(path, "is empty (0 bytes)")
+    if size > MAX_BYTES:
+        raise _refused(path, f"is {size >> 20} MiB; images of up to {MAX_BYTES >> 20} are read")
 
 
 def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
@@ -164,6 +175,8 @@ def _refused(path: Path, why: str) -> ImageError:
 def _one_line(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
+    if isinstance(error, OSError) and error.strerror:  # its text names the file once more
+        return error.strerror
     return printable(str(error) or type(error).__name__)
 
 

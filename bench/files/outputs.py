@@ -224,7 +224,9 @@ class Output:
 
     def _remove(self, name: str) -> None:
         path = self.folder / name
-        if ".." not in path.parts and path.is_relative_to(self.folder) and self.is_ours(path):
+        # The list may be a stranger's, and a folder in here a link to another place.
+        inside = path.parent.resolve().is_relative_to(self.folder.resolve())
+        if inside and path.is_relative_to(self.folder) and self.is_ours(path):
             path.unlink()
             for parent in path.relative_to(self.folder).parents[:-1]:
                 with suppress(OSError):

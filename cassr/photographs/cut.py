@@ -48,15 +48,22 @@ def cut(
     TrainingError: a target with other files in it, or cut otherwise.
     """
     _claim(target, side)
-    folders = [target / _folder_name(photograph) for photograph in photographs]
-    numbers = {folder: number for number, folder in enumerate(folders)}  # the same one only once
+    done = Counter[str]()
+    folders: dict[int, Path] = {}
+    for number, photograph in enumerate(photographs):
+        try:
+            folders[number] = target / _folder_name(photograph)
+        except OSError as error:
+            skip(photograph.name, f"cannot be read: {error.strerror}")
+            done["skipped"] += 1
+    numbers = {folder: number for number, folder in folders.items()}  # the same one only once
     missing = [number for folder, number in numbers.items() if not folder.is_dir()]
-    done = Counter({"there already": len(numbers) - len(missing)})
+    done["there already"] = len(numbers) - len(missing)
     cuts = Told(partial(_cut, photographs, folders, side), (UnreadableImage, OSError))
     made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
     for number, found in enumerate(made, done["there already"] + 1):
         if isinstance(found, OSError):
-            raise TrainingError(f"{target}: cannot be written: {found}; what is cut is kept")
+            raise TrainingError(f"{target}: cannot be written: {found.strerror}; crops are kept")
         if isinstance(found, UnreadableImage):
             skip(found.name, found.reason)
             done["skipped"] += 1
@@ -90,7 +97,7 @@ def _folder_name(photograph: Photograph) -> str:
     return hashlib.sha256(photograph.mark().encode()).hexdigest()[:16]
 
 
-def _cut(photographs: Photographs, folders: list[Path], side: int, number: int) -> int:
+def _cut(photographs: Photographs, folders: dict[int, Path], side: int, number: int) -> int:
     """The crops of one photograph, written in a worker; how many they are."""
     pixels = photographs[number].read()
     part = folders[number].with_suffix(PART)

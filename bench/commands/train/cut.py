@@ -11,7 +11,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import tell
+from bench.commands.shared.output import exit_if, tell
 
 
 @grouped
@@ -47,3 +47,4 @@ def cut(
         raise BenchError(printable(error)) from error
     counted = ", ".join(f"{count} {what}" for what, count in done.items() if count)
     tell(as_json, done, f"{printable(out)}: {counted}")
+    exit_if(done["skipped"])
