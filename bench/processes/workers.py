@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
-from bench.processes.handle import GRACE, Worker, no_interrupts, started
+from bench.processes.handle import GRACE, Worker, context, no_interrupts, started
 from bench.processes.steps import Steps
 
 Task = TypeVar("Task")
@@ -61,6 +61,12 @@ class Workers:
     limit: float | None = None
     tell: Callable[[Any, str], None] = lambda task, text: None
     _workers: list[Worker] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start what processes are forked from before there is a task for them."""
+        if self.count > 1 or self.apart:
+            with suppress(OSError, EOFError):  # whoever starts a process will meet it
+                context(self.preload)
 
     def __enter__(self) -> Workers:
         return self
