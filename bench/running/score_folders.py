@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import metrics
 from bench.base.errors import BenchError, ImageError
 from bench.base.leftovers import scratch
-from bench.base.progress import Progress, several_at_once, silent
+from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.manifest import Refusals
@@ -112,16 +112,16 @@ def score_folders(
     _require_usable(specs, hr)
     known = cache(image_sha256), cache(profile_of)  # of HR images once for all folders
     with scratch() as place:
-        paired = [
-            _Paired(sr, *pair_files(sr, hr, options.sr_name, options.recursive)) for sr in srs
-        ]
+        paired = [pair_files(sr, hr, options.sr_name, options.recursive) for sr in srs]
         store = Store(options.store)
         scorer = Scorer(specs, store, options.device)
         store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
         if not scorer.usable:
             raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
-        _begin(scorer, paired, options)
-        found = [_found(p, options, *known, Path(place, str(i))) for i, p in enumerate(paired)]
+        found = [
+            _found(sr, *pairs, options, *known, Path(place, str(index)), scorer)
+            for index, (sr, pairs) in enumerate(zip(srs, paired, strict=True))
+        ]
         for note in dict.fromkeys(note for one in found for note in one.notes):
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
@@ -154,15 +154,6 @@ def _require_usable(specs: Sequence[MetricSpec], hr: Path | None) -> None:
             raise BenchError(f"--metrics: {spec.name} compares with HR images; give --hr DIR")
 
 
-class _Paired(NamedTuple):
-    """Images of a folder with their HR images, by stem of these, and (file, reason) of the rest."""
-
-    folder: Path
-    pairs: Pairs
-    refused: Refusals
-    note: str
-
-
 @dataclass(frozen=True)
 class _Found:
     """What there is to score, by stem of the HR image, and (file, reason) of the rest."""
@@ -173,53 +164,38 @@ class _Found:
     notes: tuple[str, ...]
 
 
-def _begin(scorer: Scorer, paired: Sequence[_Paired], options: RunOptions) -> None:
-    """Let worker processes be made ready while images are hashed, where the first is not scored."""
-    for folder, pairs, *_ in paired:
-        for pair in list(pairs.values())[:1]:
-            target = _target(folder, image_sha256, *pair)
-            if isinstance(target, Target):
-                scorer.get_ready(target, options, len(paired) * len(pairs))
-            return
-
-
 def _found(
-    paired: _Paired,
+    sr: Path,
+    found: Pairs,
+    refused: Refusals,
+    note: str,
     options: RunOptions,
     sha256: Callable[[Path], str],
     profile: Callable[[Path], bytes],
     copies: Path,
+    scorer: Scorer,
 ) -> _Found:
-    sr, found, refused, note = paired
     if not found:
         note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
     pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
-
-    def looked_at(numbered: tuple[int, tuple[Path, Path | None]]) -> Target | ImageError:
-        index, pair = numbered
-        return _target(sr, sha256, *pair, copies / str(index) if options.modcrop else None)
-
-    outcomes = several_at_once(looked_at, list(enumerate(pairs.values())), silent)
-    told = dict(zip(pairs, outcomes, strict=True))
-    targets = {stem: found for stem, found in told.items() if isinstance(found, Target)}
-    refused += [(e.file, e.reason) for e in told.values() if isinstance(e, ImageError)]
+    targets: dict[str, Target] = {}
+    for stem, pair in pairs.items():
+        try:
+            own, other = _cut(*pair, copies / str(len(targets))) if options.modcrop else pair
+            hr_sha256 = sha256(other) if other else None
+            targets[stem] = Target(
+                pair[0].relative_to(sr).as_posix(), own, sha256(own), other, hr_sha256
+            )
+        except ImageError as error:
+            refused.append((error.file, error.reason))
+            continue
+        if len(targets) == 1:
+            scorer.get_ready(targets[stem], options, len(pairs))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
     said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
-    colours = _colours(pairs.values(), profile)
-    notes = [f"{printable(sr)}: {each}" for each in (note, said, colours) if each]
+    told = (note, said, _colours(pairs.values(), profile))
+    notes = [f"{printable(sr)}: {each}" for each in told if each]
     return _Found(sr, targets, refused, tuple(notes))
-
-
-def _target(
-    folder: Path, sha256: Callable[[Path], str], sr: Path, hr: Path | None, cut: Path | None = None
-) -> Target | ImageError:
-    """An image to score, or why it cannot be; copies of the pair are in `cut` where it was cut."""
-    try:
-        own, other = _cut(sr, hr, cut) if cut else (sr, hr)
-        hr_sha256 = sha256(other) if other else None
-        return Target(sr.relative_to(folder).as_posix(), own, sha256(own), other, hr_sha256)
-    except ImageError as error:
-        return error
 
 
 def _cut(sr: Path, hr: Path | None, into: Path) -> tuple[Path, Path | None]:
