@@ -99,4 +99,4 @@ def model_files(folder: Path) -> dict[str, str]:
     if not (folder / "cassr.json").is_file():
         return files
     index = json.loads((folder / "cassr.json").read_text(encoding="utf-8"))
-    return files | {"base": f"{index['base']}@{index['base_revision']}"}
+    return files | {"base": f"{index.get('base')}@{index.get('base_revision')}"}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cassr.pipeline import CasSRPipeline
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+STAGE_1_VERSION = 2
+"""Goes up with the cards' version when our own code gives other reference images."""
 STAGE_1_OPTIONS = (
     *("activation", "activation_steps", "activation_guidance_scale", "prompt", "negative_prompt"),
     *(
@@ -112,6 +114,7 @@ class CasSR:
         options = self.pipeline.sampling.changed(self.options).as_dict()
         key = json_sha256(
             {
+                "version": STAGE_1_VERSION,
                 "lr": hashlib.sha256(lr.contiguous().numpy().tobytes()).hexdigest(),
                 "size": list(lr.shape),
                 "scale": scale,

@@ -77,7 +77,9 @@ class OfficialRepository:
     ) -> tuple[list[Job], list[SetImage]]:
         """Write the inputs as RGB PNGs under plain names; those too small are refused."""
         jobs, refused, taken = [], [], set()
-        for index, (image_id, path) in enumerate(sorted(inputs.items())):
+        known = {image_id.lower() for image_id in inputs}
+        others = (name for name in map("image-{:05d}".format, count()) if name not in known)
+        for image_id, path in sorted(inputs.items()):
             rgb = images.read_rgb(path)
             height, width = rgb.shape[:2]
             if min(height, width) < self.official.min_size:
@@ -86,7 +88,7 @@ class OfficialRepository:
                 refused.append(SetImage(image_id, None, reason))
                 continue
             plain = _PLAIN.fullmatch(image_id) and image_id.lower() not in taken
-            stem = image_id if plain else f"image-{index:05d}"
+            stem = image_id if plain else next(others)
             taken.add(stem.lower())
             padded = images.mirror_to_multiple(rgb, self.official.multiple)
             images.write_png(folder / f"{stem}.png", padded)

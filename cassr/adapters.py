@@ -125,6 +125,8 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
     index = json.loads(path.read_text(encoding="utf-8"))
     if index.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, found {index.get('format')!r}")
+    if lacking := {"base", "base_revision", "modules", "options", "scheduler"} - index.keys():
+        raise ValueError(f"{path}: expected also {', '.join(sorted(lacking))}; save it anew")
     return index
 
 

@@ -40,6 +40,9 @@ def _settle(options: Any) -> None:
         if kind in (int, float):
             value = integer(value, name) if kind is int else finite(value, name)
             object.__setattr__(options, name, value)
+        if kind in (bool, str) and not isinstance(value, kind):
+            expected = "true or false" if kind is bool else "a text"
+            raise ValueError(f"{name}={value!r}: expected {expected}")
         if name in LEAST and value < LEAST[name]:
             raise ValueError(f"{name}={value!r}: expected at least {LEAST[name]}")
 

@@ -445,10 +445,10 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path, suffix: str) -> N
 def test_update_keeps_the_policy_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     write_reference(path, measured(psnr()), Policy())
-    edited = "# mine, ünïcode\nallowed_missing   =  7\n\n" + MARKER
-    path.write_text(edited + path.read_text().partition(MARKER)[2])
+    edited = "# mine, ünïcode\r\nallowed_missing   =  7\r\n\n" + MARKER
+    path.write_bytes((edited + path.read_text().partition(MARKER)[2]).encode())
     write_reference(path, measured(psnr(1.0)), read_reference(path))
-    assert path.read_text().startswith(edited + "\n")
+    assert path.read_bytes().startswith((edited + "\n").encode())
     found = read_reference(path)
     assert found.allowed_missing == 7
     assert found.measured.cells()["d", "m", "psnr"].mean == pytest.approx(26, abs=2)

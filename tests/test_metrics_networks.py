@@ -17,7 +17,7 @@ from pictures import photo
 from substitutes import plant
 
 from bench import metrics
-from bench.base.errors import BenchError, ImageError, Unavailable, WeightsError
+from bench.base.errors import BenchError, ImageError, Unavailable, UnknownName, WeightsError
 from bench.base.types import MetricSpec, Weight
 from bench.metrics.catalogue import PYIQA_WEIGHTS
 from bench.metrics.filters import exact
@@ -315,6 +315,10 @@ def test_consistency_with_the_lr_image_is_psnr_of_what_is_shrunk_again() -> None
     metric: Any = metrics.load(metrics.find("lr_psnr(scale=2)"))
     score = metric.score(sr, hr, metric.prepare(hr))
     assert score == pytest.approx(-10 * np.log10(error + 1e-8), abs=1e-4)
+    with pytest.raises(ImageError, match="needs sides of 65 pixels at least"):
+        metrics.load(metrics.find("lr_psnr(scale=65)")).prepare(hr)
+    with pytest.raises(UnknownName, match="expected a whole number from 1, found '0'"):
+        metrics.find("lr_psnr(scale=0)")
 
 
 def test_afine_refuses_sides_that_32_does_not_divide() -> None:

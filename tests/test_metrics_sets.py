@@ -134,6 +134,9 @@ def test_fid_and_kid_of_crops_count_what_they_saw(
     assert (records["patch_fid"]["images"], records["patch_fid"]["rows"]) == (3, 6)
     assert (records["fid"]["images"], records["fid"]["rows"]) == (3, 3)
     assert scored(*folders, "patch_fid")["patch_fid"] == found["patch_fid"]
+    few = scored(*folders, "precision", "patch_fid")  # the one costs the other nothing
+    assert few["precision"][2] == "precision and recall need 4 images on each side, got 3"
+    assert few["patch_fid"] == found["patch_fid"]
 
 
 def test_a_set_with_an_image_that_has_no_features_says_why(

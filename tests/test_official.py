@@ -316,12 +316,13 @@ def test_order_dependence_is_found_by_a_trial(cli: Cli, stand_in: StandIn) -> No
 
 
 def test_inputs_with_odd_names_get_plain_ones(cli: Cli, stand_in: StandIn) -> None:
-    for index, name in enumerate(ODD_NAMES):
+    taken = [*ODD_NAMES, "image-00000", "image-00001"]
+    for index, name in enumerate(taken):
         Image.fromarray(photo(8, 8, index)).save(stand_in.inputs / f"{name}.png")
     code, found, output = upscale(cli, stand_in, ready(stand_in))
     assert code == 0, found
-    assert names(output) == sorted([*ALL, *(f"{name}.png" for name in ODD_NAMES)])
-    for index, name in enumerate(ODD_NAMES):
+    assert names(output) == sorted([*ALL, *(f"{name}.png" for name in taken)])
+    for index, name in enumerate(taken):
         expected = Image.fromarray(photo(8, 8, index)).resize((32, 32), Image.Resampling.NEAREST)
         found_pixels = np.asarray(Image.open(output / f"{name}.png"))
         assert np.array_equal(found_pixels, np.asarray(expected)), name

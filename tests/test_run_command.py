@@ -280,6 +280,8 @@ def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) 
         done = cli("upscale", "--method", "nearest", "--dataset", name, "--limit", 2)
         assert done.returncode == 0, done.stderr
         (made,) = (tmp_path / "home" / "store" / "images").glob(f"*/{name}")
+        uses = (tmp_path / "home" / "store" / "uses").glob("*.json")
+        assert any(f"/{name}" in path.read_text() for path in uses), "pruned a day later"
         (cwd / "up@2x" / name).mkdir(parents=True)
         for file in made.glob("*.png"):
             (cwd / "up@2x" / name / f"{file.stem[:-13]}.png").write_bytes(file.read_bytes())
@@ -623,6 +625,10 @@ def test_an_input_that_shows_what_another_shows_is_written_too(cli: Cli, tmp_pat
     assert cli(*words, "--output", tmp_path / "out").returncode == 0
     assert len({path.read_bytes() for path in (tmp_path / "out").glob("*.png")}) == 1
     assert len([*(tmp_path / "out").glob("*.png")]) == 3
+    images.write_png(tmp_path / "in" / "A.png", photo(16, 16, 9))
+    done = cli(*words, "--output", tmp_path / "out")
+    assert done.returncode == 1, "one would take the other's place where case is ignored"
+    assert "has the name of A.png but for case" in " ".join(done.stderr.split())
 
 
 def test_subfolders_are_upscaled_and_scored_under_their_names(cli: Cli, tmp_path: Path) -> None:

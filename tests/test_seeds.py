@@ -122,7 +122,8 @@ def test_a_run_with_seeds_draws_each_and_measures_pixels(cli: Cli, tmp_path: Pat
         pixels = np.asarray(Image.open(path), float)[4:-4, 4:-4] / 255
         drawn.setdefault(path.name.rsplit("-", 1)[0], []).append(pixels)
     assert [len(one) for one in drawn.values()] == [3, 3]
-    assert len(list(store.glob("images/bicubic-*/*/*.png"))) == 2
+    records = store.glob("images/bicubic-*/*/records/*.jsonl")
+    assert sum(len(path.read_text().splitlines()) for path in records) == 2  # without noise: once
     expected = np.mean([np.std(one, axis=0).mean() for one in drawn.values()])
     rows = list(csv.DictReader((out / "seeds.csv").read_text().splitlines()))
     local = next(row for row in rows if row["metric"] == "l_std")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,17 @@ def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
         assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
     (kept,) = path.parent.glob("set-aside/*")
     assert kept.read_bytes() == line.replace(b"30.5", b"31.5")
+
+
+def test_half_a_record_is_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = Store(tmp_path).scores("psnr_y", {})
+    scores.put(("a", None), 30.5)
+    full = SimpleNamespace(write=lambda line: len(line) // 2, close=lambda: None)
+    monkeypatch.setattr(scores._log, "_file", full)
+    with pytest.raises(CannotWrite, match="no space left"):
+        scores.put(("b", None), 31.5)
+    scores.put(("c", None), 32.5)
+    assert len(list(tmp_path.glob("scores/*/*.jsonl"))) == 2
 
 
 def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
@@ -567,6 +578,7 @@ def test_a_name_that_is_too_long_is_the_one_that_is_told(tmp_path: Path) -> None
 
 def test_a_full_disk_names_file_and_remedy_and_leaves_nothing(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    resource = pytest.importorskip("resource")  # Windows has none
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:

@@ -50,6 +50,13 @@ def test_a_log_is_read_by_image_and_for_the_set() -> None:
     }
 
 
+def test_a_damaged_log_is_named(published: Path, cli: Cli) -> None:
+    (published / "osediff_scores.csv").write_text("dataset,image,metric,value\nrealsr,a.png\n")
+    done = cli("verify", "metrics", "--from", published)
+    assert done.returncode == 2
+    assert "osediff_scores.csv: expected a log of scores as published, found" in done.stderr
+
+
 @pytest.mark.usefixtures("quick_sets")
 def test_a_certificate_is_made_kept_and_told(published: Path, cli: Cli, tmp_path: Path) -> None:
     run = ("run", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", 1, "--json")

@@ -10,7 +10,6 @@ Tests talk to it over a socket, so that those of several processes share one.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import gc
 import json
 import os
@@ -303,6 +302,8 @@ def _import_ahead() -> None:
 
 def _take_over(told: dict, files: Sequence[int]) -> None:
     """Open files, folder, environment and blocked signals, as if started with them."""
+    import fcntl  # Windows has none
+
     apart = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 1 << 8) for file in files]
     for file in files:
         os.close(file)

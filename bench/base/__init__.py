@@ -1,1 +1,1 @@
-"""What every room uses and what uses none of them: errors, text, records, cards, workers."""
+"""What every room uses and what uses none of them: errors, text, records, cards."""

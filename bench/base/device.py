@@ -50,6 +50,11 @@ def _require_name(name: str) -> None:
         )
 
 
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def may_have_accelerator() -> bool:
     """Cheap look that spares importing torch when there is surely no GPU."""
     devices = Path("/dev")
@@ -60,6 +65,6 @@ def default_store() -> Path:
     """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
     given = os.environ.get("CASSR_BENCH_STORE")
     if given:
-        return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "cassr-bench" / "store"
+        return Path(given).expanduser()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "cassr-bench" / "store"

@@ -34,9 +34,11 @@ def scratch() -> TemporaryDirectory[str]:
 
 @cache
 def _here() -> str:
-    """This machine and, as containers have process numbers of their own, this container."""
+    """This machine since it was started (two may have one name) and, as containers have process
+    numbers of their own, this container."""
     place = platform.node()
     with suppress(OSError):
+        place += Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
         place += os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -11,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+
+from bench.base.device import cores
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -27,7 +28,7 @@ def several_at_once(
     function: Callable[[Item], Result], items: Collection[Item], progress: Advance
 ) -> Iterator[Result]:
     """The results in order, computed by threads."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for done, result in enumerate(pool.map(function, items), start=1):
             yield result
             progress(done, len(items))

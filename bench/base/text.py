@@ -12,6 +12,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
+_WINDOWS_FOLDERS = re.compile(r"(?:file:///?)?(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\\/:*?\"<>|\n]+\\)*")
 MAX_SLUG = 80
 
 
@@ -54,7 +55,7 @@ def without_folders(text: str) -> str:
     """
     while (shorter := _SPACED_FOLDERS.sub(_from_known_folder, text)) != text:
         text = shorter
-    return _FOLDERS.sub("", _BELOW_CUT.sub("", text))
+    return _FOLDERS.sub("", _WINDOWS_FOLDERS.sub("", _BELOW_CUT.sub("", text)))
 
 
 def _from_known_folder(path: re.Match[str]) -> str:

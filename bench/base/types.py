@@ -146,11 +146,13 @@ class MetricOption:
         default: what holds where nothing is said; a value is of its type.
         means: in one line.
         choices: of a word, all there are; any word where there are none.
+        least: of a whole number, the smallest.
     """
 
     default: OptionValue
     means: str = ""
     choices: tuple[str, ...] = ()
+    least: int = 0
 
 
 CROP_BORDER = "crop_border"
@@ -233,7 +235,7 @@ class MetricSpec:
 
 
 class Metric(Protocol):
-    """Scores images one batch of equal size at a time; order and batch change nothing."""
+    """Scores one image at a time; their order changes nothing."""
 
     def prepare(self, hr: Tensor) -> Any:
         """What can be computed from the HR image alone, once for all methods.

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from bench.base.device import may_have_accelerator
+from bench.base.device import cores, may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.listing import rows
@@ -103,7 +103,7 @@ def _device() -> Check:
         return _computing(devices, ", ".join(map(torch.cuda.get_device_name, devices)))
     if torch.backends.mps.is_available():
         return _computing(["mps"], "Metal")
-    found = f"CPU, {os.cpu_count()} cores (no CUDA device)"
+    found = f"CPU, {cores()} cores (no CUDA device)"
     if may_have_accelerator():
         found += "; there is a GPU, which this torch cannot use"
         return Check("device", "missing", found, "install its driver, and a torch built for it")

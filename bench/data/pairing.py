@@ -25,7 +25,7 @@ from bench.data.manifest import (
     to_manifest,
 )
 from bench.files import image_folders, images
-from bench.files.names import matched, without_partner
+from bench.files.names import matched, same, without_partner
 
 Pairs = dict[str, tuple[Path, Path | None]]
 CHECKS = 3
@@ -146,8 +146,9 @@ def _paired(first: Path, second: Path | None, pattern: str) -> tuple[Pairs, Refu
     found = matched(left, right, pattern)
     used = {*found.files.values(), *(right[stem] for stem in found.files)}
     for own, other, folder in ((left, right, second), (right, left, first)):
+        twins = {same(stem).casefold(): stem for stem in reversed(other)}
         for stem in sorted(stem for stem, path in own.items() if path not in used):
-            refused.append((printable(own[stem]), without_partner(own[stem], other, folder)))
+            refused.append((printable(own[stem]), without_partner(own[stem], twins, folder)))
     return {s: (found.files[s], right[s]) for s in sorted(found.files)}, refused, found.note
 
 

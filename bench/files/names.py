@@ -106,9 +106,9 @@ def _all(known: Mapping[str, Path], pattern: str) -> bool:
     return all(stem.startswith(before) and stem.endswith(after) for stem in known)
 
 
-def without_partner(path: Path, others: Collection[str], folder: Path) -> str:
-    """Why a file is left over; points out a name in the other folder that differs by case."""
-    folded = same(path.stem).casefold()
-    twin = next((other for other in others if same(other).casefold() == folded), "")
+def without_partner(path: Path, others: Mapping[str, str], folder: Path) -> str:
+    """Why a file is left over; points out a name in the other folder, known by its folded form,
+    that differs by case."""
+    twin = others.get(same(path.stem).casefold(), "")
     hint = f"; '{printable(twin)}' there differs in upper and lower case" if twin else ""
     return f"has no partner in {printable(folder)}{hint}"

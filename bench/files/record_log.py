@@ -5,8 +5,10 @@ is reading. A line counts only when it is whole, its checksum fits, and it says 
 kind must say; any other is kept in a file of its own and named, once.
 """
 
+import errno
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -79,9 +81,12 @@ class RecordLog(Generic[L]):
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record, which is not empty."""
+        line = sealed(record)
         try:
-            self._own_file().write(sealed(record))
+            if self._own_file().write(line) != len(line):  # as when a disk is about to be full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            self.close()  # the next record begins a file of its own
             raise cannot_write(self.folder, error) from error
 
     def close(self) -> None:

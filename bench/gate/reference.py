@@ -159,7 +159,8 @@ def _head(path: Path, policy: Policy) -> str:
 
 
 def _kept_policy(path: Path) -> str:
-    head, marker, _ = _read_text(path).partition(MARKER)
+    _read_text(path)  # it is a text, and not too large
+    head, marker, _ = path.read_bytes().decode("utf-8").partition(MARKER)
     if not marker:
         expected = f"expected the line '{MARKER}' before what was measured, found none"
         raise BenchError(f"{printable(path)}: {expected}; put it back or give another file")

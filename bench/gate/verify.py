@@ -129,7 +129,14 @@ def _unpack(source: PublishedScores, path: Path, place: Path) -> Logged:
                     archives.extract(member, place / dataset / side / name)
             if _fits(member.path, source.logs, dataset) and member.size <= MAX_LOG_BYTES:
                 with member.open() as file:
-                    logged |= _read(file.read().decode("utf-8", "replace"), dataset)
+                    text = file.read().decode("utf-8", "replace")
+                try:
+                    logged |= _read(text, dataset)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DataError(
+                        f"{printable(path)}: {printable(member.path)}: expected a log of scores as "
+                        f"published, found {printable(str(error))}; fetch it again"
+                    ) from error
     if not logged:
         raise DataError(
             f"{printable(path)}: expected the files of {source.archive.page}, found no log"

@@ -83,12 +83,17 @@ def _kind(option: MetricOption) -> tuple[str, Callable[[str], OptionValue | None
     """How its values are called, and read: None where a text stands for none."""
     if option.choices:
         return " or ".join(option.choices), lambda text: text if text in option.choices else None
+    if type(option.default) is int:
+        return f"a whole number from {option.least}", lambda text: _whole(text, option.least)
     return _KINDS[type(option.default)]
+
+
+def _whole(text: str, least: int) -> int | None:
+    return int(text) if _WHOLE.fullmatch(text) and int(text) >= least else None
 
 
 _KINDS: dict[type, tuple[str, Callable[[str], OptionValue | None]]] = {
     bool: ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
-    int: ("a whole number from 0", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
     float: ("a number", lambda text: float(text) if _DECIMAL.fullmatch(text) else None),
     str: ("a word", lambda text: text if _WORD.fullmatch(text) else None),
 }

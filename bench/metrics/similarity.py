@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from bench.base.errors import ImageError
 from bench.metrics.filters import YIQ, FullReference
 
 _SCHARR = (3 / 16, 10 / 16)
@@ -73,7 +74,10 @@ class LrPsnr(FullReference):
 
     def seen(self, image: Tensor) -> Tensor:
         """(1, 3, H / scale, W / scale) float64 in [0, 1]."""
-        size = [side // int(self.spec.options.get("scale", 4)) for side in image.shape[-2:]]
+        scale = int(self.spec.options.get("scale", 4))
+        size = [side // scale for side in image.shape[-2:]]
+        if 0 in size:
+            raise ImageError(f"lr_psnr needs sides of {scale} pixels at least, to shrink by that")
         small = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True)
         return small.mul(255).round().clamp(0, 255).double() / 255
 

@@ -22,7 +22,7 @@ from bench.processes.stopping import Stopped
 T = TypeVar("T")
 MAX_MESSAGE = 300
 _ASKED = re.compile(r"allocate:? (\d[\d.]* ?(?:[KMGTPE]i?B|bytes))")
-OURS = str(Path(__file__).parent) + os.sep
+OURS = str(Path(__file__).parents[1]) + os.sep
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 
 

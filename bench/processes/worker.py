@@ -125,6 +125,8 @@ def _die_with_main() -> None:
 
 
 def _tell_places(file: int) -> None:
+    if os.name == "nt":  # where a connection is no file
+        return
     os.set_blocking(file, False)
     faulthandler.enable(file, all_threads=False)
     if WHERE is not None:

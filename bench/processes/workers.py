@@ -6,7 +6,6 @@ task that it had in hand; another takes its place.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -18,6 +17,7 @@ from itertools import takewhile
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from bench.base.device import cores
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
 from bench.processes.handle import GRACE, Worker, context, no_interrupts, started
@@ -27,11 +27,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 SPARE_DEATHS = 2
 """More than there are processes, in a row, without any task done: the next would die as well."""
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_count(asked: int | None, device: str, tasks: int, most: int | None = None) -> int:

@@ -211,7 +211,7 @@ def _version(answer: requests.Response) -> str:
 def _length(answer: requests.Response) -> int:
     """Bytes that are to come; 0 when that is not said, or absurdly."""
     said = answer.headers.get("Content-Length", "")
-    return int(said) if said.isascii() and said.isdigit() else 0
+    return int(said) if re.fullmatch("[0-9]{1,18}", said) else 0
 
 
 def _refuse_web_page(address: str, answer: requests.Response) -> None:
@@ -249,7 +249,7 @@ def _asked_pause(answer: requests.Response, usual: float) -> float:
     asked = answer.headers.get("Retry-After")
     try:
         return Retry().parse_retry_after(asked) if asked else usual
-    except failures.InvalidHeader:
+    except (failures.InvalidHeader, ValueError):  # ValueError: more digits than int takes
         return usual
 
 

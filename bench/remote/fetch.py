@@ -57,7 +57,6 @@ def card_file(name: str) -> Path:
     if not path.is_file():
         from bench.remote.download import card  # heavy: only to fetch
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, card(name, MAX_BYTES))
     return path
 

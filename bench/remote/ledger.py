@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from bench.base.errors import BenchError
+from bench.base.hashing import file_sha256
 from bench.base.records import read_as, write_atomic
 
 _PATIENCE = 30
@@ -46,8 +46,7 @@ class Ledger:
         known = self._read().files.get(str(file))
         if known and known[:2] == (stat.st_size, stat.st_mtime_ns):
             return known[2]
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = file_sha256(file)
         entry = (stat.st_size, stat.st_mtime_ns, digest)
         self._change(lambda said: said.files.update({str(file): entry}))
         return digest

@@ -194,7 +194,12 @@ def _named(variable: str, default: Path) -> Path:
 
 
 def link_or_copy(path: Path, target: Path) -> None:
-    """Make a file or folder appear at `target`, in place of what is there."""
+    """Make a file or folder appear at `target`, in place of a file or link that is there;
+    WeightsError where a folder is, which may be somebody's."""
+    if target.is_dir() and not target.is_symlink():
+        raise WeightsError(
+            f"{printable(target)}: expected nothing or a link of ours, found a folder; move it away"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)

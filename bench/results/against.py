@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-import numpy as np
-
 from bench.base.types import MetricSpec
 from bench.metrics.frechet import incomparable
-from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
-from bench.results.table_stats import common_scores
+from bench.results.table_stats import statistics
 
 PublishedVerdict = Literal[
     "within noise", "beyond noise", "noise unknown", "not comparable", "not measured"
@@ -130,10 +127,7 @@ def _noise(
     results: Results, dataset: Item, metric: MetricSpec, method: Item, logged: Any
 ) -> tuple[float | None, str]:
     """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
-    row = common_scores(results, dataset.name, metric)
-    values = row.values[:, [name == method.name for name in row.methods]]
-    if values.size >= MIN_IMAGES and np.isfinite(values).all():
-        half = float(bootstrap(values).half_width()[0])
-        if np.isfinite(half):
-            return half, "these scores"
+    half = statistics(results).half_widths.get((dataset.name, metric.name, method.name))
+    if half is not None:
+        return half, "these scores"
     return (logged[0], f"OSEDiff's log, n = {logged[1]}") if logged else (None, "")

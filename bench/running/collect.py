@@ -22,6 +22,7 @@ from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summari
 from bench.results.view import PLAIN, View
 from bench.running.plan import Plan
 from bench.running.score import Scorer
+from bench.store.store import Store
 from bench.suites.fetch import remedies
 from bench.suites.find import SuiteCard
 from bench.suites.protocols import protocols
@@ -46,7 +47,7 @@ class RunOutcome:
 
 def outcome_of(plan: Plan, scorer: Scorer) -> RunOutcome:
     """What is known of a plan, and what failed on the way; this is what it uses of the store."""
-    _note_use(plan)
+    note_use(plan)
     labels = [plan.suite.note, _mixed_kinds(plan, scorer)]
     results = Results(
         title=plan.suite.title or ", ".join(dataset.title for dataset in plan.datasets),
@@ -125,8 +126,8 @@ def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
 
 
 def _count(plan: Plan, spec: MetricSpec, made: Mapping[str, Any]) -> int:
-    """How many scores the store holds by a fingerprint."""
-    scorer = Scorer([spec], plan.store, plan.options.device, {spec.name: made})
+    """How many scores the store holds by a fingerprint, which is no use of them."""
+    scorer = Scorer([spec], Store(plan.store.root), plan.options.device, {spec.name: made})
     rows = chain.from_iterable(scorer.rows(cell.targets) for cell in plan.cells)
     return sum(not isinstance(value, Missing) for _, _, value in rows)
 
@@ -141,7 +142,8 @@ def _mixed_kinds(plan: Plan, scorer: Scorer) -> str:
     return f"Scores were computed on different devices: {'; '.join(told)}." if told[1:] else ""
 
 
-def _note_use(plan: Plan) -> None:
+def note_use(plan: Plan) -> None:
+    """Tell the store what this plan uses of it, which is then not pruned."""
     options = plan.options
     by = {
         "suite": plan.suite.name,
@@ -151,6 +153,7 @@ def _note_use(plan: Plan) -> None:
         "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
         "folder": str(Path.cwd()),
     }
+    assert plan.cells  # whose folders are opened
     plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
 
 

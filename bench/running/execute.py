@@ -21,7 +21,7 @@ from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
-from bench.running.collect import RunOutcome, made_elsewhere, oddity, outcome_of
+from bench.running.collect import RunOutcome, made_elsewhere, note_use, oddity, outcome_of
 from bench.running.fill import fill, forget
 from bench.running.plan import Plan
 from bench.running.score import Scorer
@@ -30,6 +30,7 @@ from bench.running.score import Scorer
 def execute(plan: Plan, progress: Progress) -> RunOutcome:
     """Upscale what is missing, score what is missing, collect. Safe to run again at any time."""
     plan.require_data()
+    note_use(plan)  # so that what a killed run has made is kept for the next
     for entry in plan.methods:
         fill(plan.cells_of(entry), plan.options, progress)
     forget()  # metrics need the memory
@@ -145,7 +146,9 @@ class Course(Progress):
 
     def __init__(self, plans: Sequence[Plan], quiet: bool) -> None:
         super().__init__(quiet)
-        every = [repeated for repeated in _repeated(plans) if not repeated[0].problem]
+        # Of copies: the plans open what is there themselves, when those before them are done.
+        copies = _repeated([replace(plan) for plan in plans])
+        every = [repeated for repeated in copies if not repeated[0].problem]
         self.legs = {repeated[0].title: Leg.of(plans[0], repeated) for repeated in every}
         self.total = sum(leg.left for leg in self.legs.values())
 

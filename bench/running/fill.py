@@ -4,8 +4,8 @@ that is given a folder (see `SetMethod`)."""
 from __future__ import annotations
 
 import gc
-import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bench.base.device import cores
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
 from bench.base.metering import metered
 from bench.base.progress import Progress
@@ -28,7 +29,7 @@ from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps
-from bench.processes.workers import Workers, cores, worker_count
+from bench.processes.workers import Workers, worker_count
 from bench.running.cell import Cell, UpscaleTask
 from bench.running.options import RunOptions, Shard
 from bench.store.images import ImageStore
@@ -259,8 +260,9 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
 @contextmanager
 def _work_folder(beside: Path) -> Iterator[Path]:
     """A folder of this process's own; afterwards only the files directly in it are left."""
-    work = beside / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    work.mkdir(parents=True)
+    runs = beside / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
     try:
         yield work
     finally:

@@ -18,7 +18,7 @@ from bench.data.likeness import FINGERPRINT, LOOK, warning
 from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
-from bench.running.score_job import ImageJob, ScoreJob, score_job
+from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
 
@@ -130,7 +130,8 @@ class Scorer:
                 groups.setdefault(known, []).append(target)
         jobs = []
         for group in groups.values():
-            hr, srs = self._hr_job(group[0]), {t.sr_sha256: self._sr_job(t) for t in group}
+            with_hr = next((t for t in group if t.hr_sha256), group[0])
+            hr, srs = self._hr_job(with_hr), {t.sr_sha256: self._sr_job(t) for t in group}
             wanted = tuple(sr for sr in srs.values() if sr.scores or sr.features)
             if wanted or (hr is not None and hr.features):
                 jobs.append(ScoreJob(hr, wanted, self.device))
@@ -213,12 +214,12 @@ class Scorer:
         unknown = [sha for sha in [*srs, *hrs] if not features.has(sha)]
         if unknown:
             return self._no_features(features, unknown)
+        metric = loaded(spec, "cpu")  # where distances are computed, whatever made features
         try:
             (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
+            value = float(metric.distance(sr, hr))
         except DataError as error:
             return Missing("failed", str(error))
-        metric = metrics.load(spec, "cpu")  # where distances are computed, whatever made features
-        value = float(metric.distance(sr, hr))  # type: ignore[union-attr]
         if not math.isfinite(value):
             return Missing("failed", f"{spec.name} is not a finite number for this set")
         self._scores[spec.name].put(key, value, asdict(size))

@@ -8,10 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.base.device import resolve_device
+from bench.base.device import cores, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.processes.workers import cores
 from bench.running.collect import RunOutcome
 from bench.running.execute import collect
 from bench.running.options import Shard

@@ -15,6 +15,7 @@ from typing import cast
 
 import numpy as np
 
+from bench.base.device import cores
 from bench.base.errors import BenchError, WorkerDied
 from bench.base.hashing import derive_seed
 from bench.base.leftovers import scratch
@@ -29,7 +30,7 @@ from bench.methods.find import Entry
 from bench.methods.find import find as find_method
 from bench.methods.installation import Check
 from bench.processes.foreign import running
-from bench.processes.workers import Workers, cores
+from bench.processes.workers import Workers
 from bench.running.fill import PRELOAD
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.running.upscale_files import upscale_files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,8 @@ def upscale_dataset(
     entry = _ready(method, found.scale)
     manifest = manifest_of(found, options, progress)
     store = Store(options.store)
-    store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
     cell = Cell.open(entry, found, manifest.pairs, store, options.seed or 0)
+    store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
     return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
 
 
@@ -128,6 +128,7 @@ class NamedImages(ImageStore):
     def require_free(self, image_id: str, inputs: Inputs, overwrite: bool) -> None:
         """Raise BenchError if an input, or a file that we did not write, is in its place."""
         path = self._place(image_id)
+        require_folder(path.parent, "--output")
 
         def ours(digest: str) -> bool:
             return (path.name, digest) in self._hashes
@@ -171,6 +172,7 @@ def _pairs(
         refused += clashes
     if not options.recursive:
         refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
+    refused += _same_but_for_case(unique)
     pairs, profiles = [], {}
     for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:
@@ -186,6 +188,16 @@ def _pairs(
     if not pairs and refused:
         raise ImageError(f"no usable input, {len(refused)} refused; first: {': '.join(refused[0])}")
     return pairs, refused, profiles
+
+
+def _same_but_for_case(unique: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """Take out what would be written where another is, on file systems that ignore case."""
+    first: dict[str, str] = {}
+    for stem in sorted(unique):
+        other = first.setdefault(stem.casefold(), stem)
+        if other != stem:
+            name = printable(unique[other].name)
+            yield unique.pop(stem).name, f"has the name of {name} but for case; rename one of them"
 
 
 def _fill(

@@ -28,7 +28,7 @@ class Source(Card):
 
 
 class Term(Card):
-    """offset + weight x metric; `cut`: 0 where its mean over a method's images is below."""
+    """offset + weight x metric; `cut`: 0 where a method's mean is not above 0."""
 
     metric: Title
     weight: float

@@ -62,7 +62,7 @@ class RowPhotograph:
         return decode_cell(self.rows[self.index][self.column], self.name)
 
     def mark(self) -> str:
-        return f"{self.name} of {len(self.rows)}"
+        return f"{self.name} of {len(self.rows)}, {getattr(self.rows, '_fingerprint', '')}"
 
 
 Photograph = FilePhotograph | RowPhotograph

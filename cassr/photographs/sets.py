@@ -87,8 +87,8 @@ def root() -> Path:
     """Where training sets lie: CASSR_TRAINING_DATA, or the user's cache."""
     if own := os.environ.get("CASSR_TRAINING_DATA"):
         return Path(own).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "cassr-bench" / "training"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "cassr-bench" / "training"
 
 
 def open_photographs(places: Sequence[str], streaming: bool = False) -> Photographs | Stream:

@@ -128,7 +128,7 @@ def _write(part: Path, checkpoint: Checkpoint) -> None:
     notes = {"step": checkpoint.step} | checkpoint.notes
     (part / STATE).write_text(json.dumps(notes, indent=1, ensure_ascii=False), encoding="utf-8")
     for file in part.iterdir():
-        with file.open("rb") as handle:
+        with file.open("r+b") as handle:
             os.fsync(handle.fileno())
 
 

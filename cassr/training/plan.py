@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
+import psutil
 import torch
 from jinja2 import StrictUndefined, Template
 
@@ -16,6 +16,7 @@ from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
 from cassr.photographs.sets import PAPER, open_photographs, problem, training_sets
 from cassr.pipeline import CasSRPipeline
+from cassr.sampling.loop import vae_factor
 from cassr.training.cost import EFFICIENCY, GPUS, StepCost, step_cost
 from cassr.training.objectives import Objective, StageObjective
 from cassr.training.run import NETWORKS
@@ -104,7 +105,7 @@ def make_plan(
         step_seconds=seconds,
         loss=loss,
         cost=cost,
-        disk=_disk(trained, settings, kind),
+        disk=_disk(trained, settings, kind, pipeline),
         source=_source_option(start, kind),
         data=tuple((place, _data_problem(place)) for place in _expanded(places)),
     )
@@ -140,13 +141,16 @@ def _modules(pipeline: CasSRPipeline, objective: Objective) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def _disk(trained: float, settings: TrainingSettings, stage: Stage) -> dict[str, float]:
+def _disk(
+    trained: float, settings: TrainingSettings, stage: Stage, pipeline: CasSRPipeline
+) -> dict[str, float]:
     """GiB of checkpoints (two are kept, a third is being written) and of prepared samples."""
     written = {"checkpoints": 3 * trained * (4 if settings.ema else 3), "model": trained}
     if not settings.samples:
         return written
     pixels = 3 * settings.crop**2
-    latents = 2 * 4 * pixels / 48 if stage.latents else 0.0  # SD's are 1/48 of the values
+    cells = (settings.crop / vae_factor(pipeline.vae)) ** 2
+    latents = 2 * 4 * cells * pipeline.vae.config.latent_channels if stage.latents else 0.0
     each = pixels * (1 + 1 / settings.scale**2) + latents + (pixels if stage.references else 0)
     return written | {"prepared samples": settings.samples * each / GIB}
 
@@ -166,6 +170,10 @@ def peak_memory(device: torch.device) -> float:
     """GiB that this process has held at most: of the GPU, or of this machine."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / GIB
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / GIB
+    import resource  # Windows has none
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 

@@ -240,7 +240,8 @@ def _stop_flag() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    heeded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    heeded = [getattr(signal, name) for name in names if hasattr(signal, name)]
     kept = {
         s: signal.signal(s, remember) for s in heeded if signal.getsignal(s) is not signal.SIG_IGN
     }

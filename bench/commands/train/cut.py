@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from bench.base.device import cores
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.commands.shared import options as o
@@ -41,7 +41,7 @@ def cut(
     def skip(name: str, reason: str) -> None:
         print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
 
-    processes = (os.cpu_count() or 1) if workers is None else workers
+    processes = cores() if workers is None else workers
     try:
         found: Any = open_photographs(data)
         done = cut_all(found, out, side, workers=processes, report=report, skip=skip)
