@@ -119,10 +119,10 @@ def _how(code: int | None) -> str:
 
 def started(preload: Sequence[str], threads: int) -> Worker:
     """A new process; raises WorkerDied where there can be none."""
-    made_by = context(preload)
-    tasks, far_tasks = made_by.Pipe()
-    places, far_places = made_by.Pipe(duplex=False)
-    process = made_by.Process(target=worker.serve, args=(far_tasks, far_places, threads))
+    context = begun(preload)
+    tasks, far_tasks = context.Pipe()
+    places, far_places = context.Pipe(duplex=False)
+    process = context.Process(target=worker.serve, args=(far_tasks, far_places, threads))
     try:
         with _no_main():
             process.start()
@@ -136,7 +136,7 @@ def started(preload: Sequence[str], threads: int) -> Worker:
     return Worker(process, tasks, places)
 
 
-def context(preload: Sequence[str]) -> Any:
+def begun(preload: Sequence[str]) -> Any:
     """What makes processes: on Linux by a server, started here, that imports `preload` first."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -145,8 +145,8 @@ def context(preload: Sequence[str]) -> Any:
     # An image's memory is reused for the next one rather than given back to the system each time.
     for name, size in ALLOCATOR.items():
         os.environ.setdefault(name, str(size))
-    made_by = multiprocessing.get_context("forkserver")
-    made_by.set_forkserver_preload([server.__name__])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([server.__name__])
     resource_tracker.ensure_running()  # which lets signals through again
     in_main = threading.current_thread() is threading.main_thread()
     os.environ[server.PRELOAD] = ",".join(preload)
@@ -158,7 +158,7 @@ def context(preload: Sequence[str]) -> Any:
         # Meant for the server alone: any other process that is started would act on them too.
         for name in (server.PRELOAD, server.MORTAL):
             os.environ.pop(name, None)
-    return made_by
+    return context
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from bench.base.device import cores
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
-from bench.processes.handle import GRACE, Worker, context, no_interrupts, started
+from bench.processes.handle import GRACE, Worker, begun, no_interrupts, started
 from bench.processes.steps import Steps
 
 Task = TypeVar("Task")
@@ -61,7 +61,7 @@ class Workers:
         """Start what processes are forked from before there is a task for them."""
         if self.count > 1 or self.apart:
             with suppress(OSError, EOFError):  # whoever starts a process will meet it
-                context(self.preload)
+                begun(self.preload)
 
     def __enter__(self) -> Workers:
         return self

@@ -110,7 +110,7 @@ def score_folders(
     """
     specs = list({spec.name: spec for spec in map(metrics.find, names)}.values())
     _require_usable(specs, hr)
-    known = cache(image_sha256), cache(profile_of)  # of HR images once for all folders
+    sha256 = cache(image_sha256)  # of HR images once for all folders
     with scratch() as place:
         paired = [pair_files(sr, hr, options.sr_name, options.recursive) for sr in srs]
         store = Store(options.store)
@@ -119,7 +119,7 @@ def score_folders(
         if not scorer.usable:
             raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
         found = [
-            _found(sr, *pairs, options, *known, Path(place, str(index)), scorer)
+            _found(sr, *pairs, options, sha256, Path(place, str(index)), scorer)
             for index, (sr, pairs) in enumerate(zip(srs, paired, strict=True))
         ]
         for note in dict.fromkeys(note for one in found for note in one.notes):
@@ -171,7 +171,6 @@ def _found(
     note: str,
     options: RunOptions,
     sha256: Callable[[Path], str],
-    profile: Callable[[Path], bytes],
     copies: Path,
     scorer: Scorer,
 ) -> _Found:
@@ -193,8 +192,7 @@ def _found(
             scorer.get_ready(targets[stem], options, len(pairs))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
     said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
-    told = (note, said, _colours(pairs.values(), profile))
-    notes = [f"{printable(sr)}: {each}" for each in told if each]
+    notes = [f"{printable(sr)}: {each}" for each in (note, said, _colours(pairs.values())) if each]
     return _Found(sr, targets, refused, tuple(notes))
 
 
@@ -212,14 +210,14 @@ def _cut(sr: Path, hr: Path | None, into: Path) -> tuple[Path, Path | None]:
     return copies[0], copies[1]
 
 
-def _colours(found: Iterable[tuple[Path, Path | None]], profile: Callable[[Path], bytes]) -> str:
+def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
     """How many SR images are in other colours than their HR images, and the first of them."""
     pairs = [(sr, hr) for sr, hr in found if hr]
-    apart = [pair for pair in pairs if profile(pair[0]) != profile(pair[1])]
+    apart = [pair for pair in pairs if profile_of(pair[0]) != profile_of(pair[1])]
     if not apart:
         return ""
     sr, hr = apart[0]
-    names = f"{printable(sr.name)} {name_of(profile(sr))}, HR {name_of(profile(hr))}"
+    names = f"{printable(sr.name)} {name_of(profile_of(sr))}, HR {name_of(profile_of(hr))}"
     return (
         f"{len(apart)} of {len(pairs)} images have another colour profile than their HR image "
         f"(the first: {names}); pixels are compared as they are stored"
