@@ -162,5 +162,5 @@ def _moved(file: Path, source: Path, out: Path) -> Path:
 
 
 def _made(task: tuple[str, Results, Path, View]) -> list[Path]:
-    name, *rest = task
-    return get_report(name).load()(*rest)
+    name, results, out, view = task
+    return get_report(name).load()(results, out, view)
