@@ -632,6 +632,7 @@ def test_rows_become_the_csv_that_their_frame_becomes() -> None:
     assert rows_as_csv(columns, rows) == csv_bytes(frame)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("died", [False, True])
 def test_what_processes_draw_is_what_is_drawn_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died: bool
