@@ -35,8 +35,13 @@ def _requirements(official: Official, clone: str) -> Iterator[str]:
     for file in official.requirements:
         for line in git(["-C", clone, "show", f"{official.commit}:{file}"]).splitlines():
             wanted = line.partition("#")[0].strip()
-            if wanted and not wanted.startswith("-") and lock.plain(wanted) not in decided:
+            if wanted and not wanted.startswith("-") and _name(wanted) not in decided:
                 yield wanted
+
+
+def _name(wanted: str) -> str:
+    """The package of a requirement; of a bare address of git's the repository."""
+    return lock.plain(wanted.partition(" @ ")[0].removesuffix(".git").rpartition("/")[2])
 
 
 def _resolve(official: Official, clone: str) -> dict[str, Any]:

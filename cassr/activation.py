@@ -23,9 +23,6 @@ from torch import Tensor, nn
 
 from cassr.unet import skip_channels, skip_strides
 
-PRE_HINT_CHANNELS = (16, 16, 32, 32, 96, 96, 256)
-PRE_HINT_STRIDES = (1, 1, 2, 1, 2, 1, 2)
-
 
 class HintEncoder(nn.Module):
     """Image -> one hint per skip connection.
@@ -95,8 +92,8 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self,
         channels: Sequence[int],
         strides: Sequence[int],
-        pre_channels: Sequence[int] = PRE_HINT_CHANNELS,
-        pre_strides: Sequence[int] = PRE_HINT_STRIDES,
+        pre_channels: Sequence[int],
+        pre_strides: Sequence[int],
         kernel_size: int = 1,
         alpha: float = 1.0,
     ) -> None:
@@ -108,10 +105,6 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def from_unet(cls, unet: UNet2DConditionModel, **options: Any) -> CSCTuners:
         """Untrained tuners that fit a U-Net; `options` as of the class."""
         return cls(skip_channels(unet.config), skip_strides(unet.config), **options)
-
-    def embed(self, lr: Tensor) -> list[Tensor]:
-        """lr: (B, 3, H, W) upscaled LR image in [0, 1] -> hints, one per skip connection."""
-        return self.encoder(lr)
 
     def forward(self, skips: Sequence[Tensor], hints: Sequence[Tensor]) -> list[Tensor]:
         """Edited skips, from skips (n*B, C_i, h_i, w_i) whose n halves share hints (B, ...)."""

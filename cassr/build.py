@@ -43,9 +43,9 @@ def build_pipeline(
         unet = UNet2DConditionModel(**chosen.unet)
         base = frozen({"unet": unet, "vae": VAES[chosen.vae_class](**chosen.vae)})
         adapters = build_adapters(unet, chosen, activation, multiple_attention)
-        dim = chosen.unet["cross_attention_dim"]
-        prompts = PromptEmbeddings.random(FIXED_PROMPTS, chosen.prompt_tokens, dim)
-    adapters["prompt_embeddings"] = prompts
+        shape = (chosen.prompt_tokens, chosen.unet["cross_attention_dim"])
+        table = torch.randn(len(FIXED_PROMPTS), *shape)
+    adapters["prompt_embeddings"] = PromptEmbeddings.from_tensor(FIXED_PROMPTS, table)
     return _assemble(chosen, base, adapters, activation)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from cassr.sampling.loop import (
     NoisePredictor,
     execution_device,
     initial_latents,
+    set_timesteps,
     stage_generators,
     tiled_predictor,
     vae_factor,
@@ -66,6 +66,7 @@ class Cascade:
         batch_size: int,
     ) -> Iterator[tuple[slice, Batch]]:
         """Images (1, 3, h, w) of one size together, with which they are."""
+        self.pipeline._interrupt = False
         most = at_least_one(batch_size, "batch_size")
         for span in spans([x.shape for x in lr], most):
             size = scaled_size(lr[span.start], scale)
@@ -155,13 +156,14 @@ class Cascade:
         scheduler, z_lr = self.pipeline.scheduler, batch.z_lr
         generators = stage_generators(batch.seeds, number)
         noise = torch.stack([torch.randn(z_lr.shape[1:], generator=g) for g in generators])
-        scheduler.set_timesteps(steps, device=z_lr.device)
+        accepted = set_timesteps(scheduler, steps, z_lr.device)
         self.pipeline.num_timesteps = len(scheduler.timesteps)
         latents = initial_latents(scheduler, noise.to(z_lr.device), start)
         # Some schedulers add noise in their steps.
-        accepted = inspect.signature(scheduler.step).parameters
         extra = {"generator": generators} if "generator" in accepted else {}
         for index, t in enumerate(self.pipeline.progress_bar(scheduler.timesteps)):
+            if self.pipeline._interrupt:
+                break
             prediction = predict(scheduler.scale_model_input(latents, t), t)
             latents = scheduler.step(prediction, t, latents, return_dict=False, **extra)[0]
             latents = self.on_step(index, t, latents)

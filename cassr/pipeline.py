@@ -16,7 +16,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput, logging
 from torch import Tensor, nn
@@ -53,7 +53,9 @@ class CasSRPipelineOutput(BaseOutput):
     references: Any
 
 
-class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLoaderMixin):
+class CasSRPipeline(
+    Placement, Adapted, DiffusionPipeline, StableDiffusionMixin, StableDiffusionLoraLoaderMixin
+):
     """Cascaded diffusion for real-world super-resolution.
 
     Args:
@@ -74,6 +76,7 @@ class CasSRPipeline(Placement, Adapted, DiffusionPipeline, StableDiffusionLoraLo
 
     num_timesteps = 0
     """Steps of the stage that is being sampled, for callbacks."""
+    _interrupt = False  # set by a callback that wants no further step of this call
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - as diffusers' pipelines name it
     _exclude_from_cpu_offload = ["prompt_embeddings"]  # noqa: RUF012 - a table, not a network
     _optional_components = [*PARTS[1:], "text_encoder", "tokenizer"]  # noqa: RUF012

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
+from diffusers.utils.torch_utils import get_device
 from torch import nn
 
 
@@ -61,9 +62,15 @@ class Placement:
         diffusers moves a model when its `forward` is called; here models are called in parts, so
         they are moved around the work of a stage.
         """
-        chosen = torch.device(device or "cuda")
+        chosen = torch.device(device or get_device())
+        if device is None and chosen.type == "cpu":
+            raise RuntimeError("enable_model_cpu_offload: expected a GPU, found none; give device=")
         self._offload_to = chosen if gpu_id is None else torch.device(chosen.type, gpu_id)
         self.to("cpu")  # type: ignore[attr-defined]
+
+    def remove_all_hooks(self) -> None:
+        self._offload_to = None
+        super().remove_all_hooks()  # type: ignore[misc]
 
     @contextmanager
     def resident(self, module: nn.Module | None) -> Iterator[None]:

@@ -36,11 +36,6 @@ class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
         made.table.data.copy_(table)
         return made
 
-    @classmethod
-    def random(cls, prompts: Sequence[str], tokens: int, dim: int) -> PromptEmbeddings:
-        """Unit-normal embeddings, for a model that is trained without a text encoder."""
-        return cls.from_tensor(prompts, torch.randn(len(prompts), tokens, dim))
-
     def find(self, prompt: str) -> Tensor | None:
         """(1, T, D), or None when the prompt is not carried."""
         if prompt not in self.config["prompts"]:

@@ -145,6 +145,7 @@ def seeds_for(seed: Any, count: int, generator: Generators | None = None) -> lis
 
 def step_end(pipeline: Any, callback: StepEnd | None, inputs: Sequence[str]) -> OnStep:
     """diffusers' callback as `cassr.cascade` calls it; ValueError: inputs but the latents."""
+    inputs = getattr(callback, "tensor_inputs", inputs)  # diffusers' own say what they need
     if unknown := sorted(set(inputs) - set(pipeline._callback_tensor_inputs)):
         named = f"callback_on_step_end_tensor_inputs {unknown[0]!r}"
         raise ValueError(f"{named}: expected 'latents' or nothing")

@@ -54,7 +54,7 @@ class TunerActivation(_Stage):
 
     def embed(self, lr: Tensor) -> list[Tensor]:
         """Upscaled LR images -> one hint per skip connection."""
-        return self.tuners.embed(lr.to(self.tuners.dtype))
+        return self.tuners.encoder(lr.to(self.tuners.dtype))
 
     def predict(self, latents: Tensor, t: Tensor, prompt: Tensor, hints: list[Tensor]) -> Tensor:
         """Noise prediction; hints: from `embed`."""

@@ -15,6 +15,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.utils.torch_utils import apply_freeu
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -202,8 +203,11 @@ def _run_steered(
             return checkpoint(function, *args, use_reentrant=False)
         return function(*args)
 
+    freeu = {name: getattr(block, name, None) for name in ("s1", "s2", "b1", "b2")}
     layers = zip(block.resnets, block.attentions, reversed(skips), strict=True)
     for resnet, transformer, skip in layers:
+        if all(freeu.values()):
+            hidden, skip = apply_freeu(block.resolution_idx, hidden, skip, **freeu)
         hidden = call(resnet, torch.cat([hidden, skip], dim=1), temb)
         tokens = _enter(transformer, hidden)
         for inner in transformer.transformer_blocks:

@@ -72,6 +72,35 @@ def test_a_callback_sees_every_step_of_both_stages_and_may_change_the_latents(pi
     assert torch.equal(run(pipeline, photo(4, 4), **nothing), expected)
 
 
+def test_a_callback_may_end_the_steps_of_both_stages(pipeline) -> None:
+    expected, seen = run(pipeline, photo(4, 4)), []
+
+    def stop(given: CasSRPipeline, step: int, t: Tensor, tensors: dict) -> None:
+        seen.append(step)
+        given._interrupt = True
+
+    images = [photo(4, 4), photo(4, 4)]
+    assert run(pipeline, images, callback_on_step_end=stop).shape == (2, 3, 16, 16)
+    assert seen == [0]
+    assert torch.equal(run(pipeline, photo(4, 4)), expected)
+
+
+def test_freeu_works_in_every_block_that_diffusers_has_it_in(pipeline) -> None:
+    unet, stage = pipeline.unet, pipeline.guidance_stage(multiple_attention=False)
+    x, t, prompt = torch.randn(1, 4, 8, 8), torch.tensor(500), pipeline.embed_prompt("")
+    images = torch.rand(2, 1, 3, 32, 32)
+    stage.lr_scale = stage.reference_scale = 0.0
+    stage.attention = SimpleNamespace(run_block=lambda place, block, tokens, prompt, **_: block(
+        tokens, encoder_hidden_states=prompt))  # fmt: skip
+    with torch.no_grad():
+        plain = unet(x, t, prompt).sample
+        pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.5, b2=1.6)
+        expected, found = unet(x, t, prompt).sample, stage(x, t, prompt, *images)
+        pipeline.disable_freeu()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert (found - plain).abs().max() > 1e-3
+
+
 def test_a_generator_gives_the_seeds(pipeline) -> None:
     def made(seed: int) -> Tensor:
         return run(pipeline, photo(4, 4), generator=torch.Generator().manual_seed(seed))
@@ -156,6 +185,18 @@ def test_networks_are_on_the_device_only_while_they_work(monkeypatch) -> None:
     assert came == ["AutoencoderKL", "TunerActivation", "AutoencoderKL", "Guidance",
                     "AutoencoderKL"]  # fmt: skip
     assert [name for name, to in moves if to == "cpu"] == came
+
+
+def test_offloading_asks_for_a_gpu_and_ends(monkeypatch) -> None:
+    other = tiny()
+    monkeypatch.setattr("cassr.placement.get_device", lambda: "cpu")
+    with pytest.raises(RuntimeError, match="expected a GPU, found none"):
+        other.enable_model_cpu_offload()
+    monkeypatch.setattr("cassr.placement.get_device", lambda: "mps")
+    other.enable_model_cpu_offload()
+    assert other._offload_to == torch.device("mps")
+    other.remove_all_hooks()
+    assert run(other, photo(4, 4)).shape == (1, 3, 16, 16)
 
 
 def test_weights_that_come_part_by_part_name_their_device() -> None:

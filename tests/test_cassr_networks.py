@@ -182,7 +182,7 @@ def test_csc_tuner_equals_the_equation():
 
 
 def test_hints_have_the_shapes_of_the_skips(pipeline, inputs):
-    hints = pipeline.activation.embed(torch.rand(1, 3, 20, 44))
+    hints = pipeline.activation.encoder(torch.rand(1, 3, 20, 44))
     assert [h.shape[1] for h in hints] == skip_channels(pipeline.unet.config)
     assert tuple(hints[0].shape[2:]) == (5, 11)
     assert tuple(hints[-1].shape[2:]) == (2, 3)

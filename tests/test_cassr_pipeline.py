@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from diffusers.callbacks import SDCFGCutoffCallback
 from torch import Tensor
 
 from cassr.build import build_pipeline
@@ -85,6 +87,7 @@ HOSTILE = {
     "integers": (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8, uint16 or float"),
     "path": ("photo.png", "image"),
     "empty list": ([], "at least one image"),
+    "nothing": (None, "expected a PIL image, array or tensor, found <class 'NoneType'>"),
 }
 
 
@@ -111,6 +114,16 @@ BAD_OPTIONS = {
     "embeddings": ({"prompt_embeds": torch.zeros(2, 4, 64)}, r"expected \(1, T, D\), found \(2"),
     "inputs": ({"callback_on_step_end_tensor_inputs": ["t"]}, "'t': expected 'latents'"),
     "seeds": ({"seed": [1, 2]}, "seed: expected one, or one for each of 1 images, found 2"),
+    "no seed": ({"seed": None}, "seed=None: expected an integer"),
+    "prompts": ({"prompt": ["", ""]}, r"prompt=\['', ''\]: expected one str"),
+    "no prompt": ({"negative_prompt": None}, "negative_prompt=None: expected one str"),
+    "switch": ({"multiple_attention": "no"}, "multiple_attention='no': expected one bool"),
+    "several": ({"num_images_per_prompt": 2}, "unknown option 'num_images_per_prompt'"),
+    "IP-Adapter": ({"ip_adapter_image": photo(4, 4)}, "unknown option 'ip_adapter_image'"),
+    "callback": (
+        {"callback_on_step_end": SDCFGCutoffCallback(cutoff_step_ratio=0.5)},
+        "'prompt_embeds': expected 'latents'",
+    ),
     "prompt": ({"prompt": "a cat"}, "no text encoder and carries embeddings of ''"),
     "external": ({"activation": "external"}, "reference="),
     "reference": ({"reference": torch.rand(3, 4, 4)}, "expected 16x16 pixels, found 4x4"),
@@ -316,11 +329,23 @@ def test_lr_latent_in_the_initial_noise(name):
     torch.testing.assert_close(initial_latents(scheduler, noise, None), noise)
 
 
-def test_a_scheduler_that_cannot_add_noise_is_refused(pipeline):
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(4)
-    with pytest.raises(ValueError, match="FlowMatchEulerDiscreteScheduler has no add_noise"):
-        initial_latents(scheduler, torch.randn(1, 4, 2, 2), torch.zeros(1, 4, 2, 2))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CMStochasticIterativeScheduler",
+        "CogVideoXDPMScheduler",
+        "DPMSolverMultistepInverseScheduler",
+        "EDMEulerScheduler",
+        "FlowMatchEulerDiscreteScheduler",
+        "RePaintScheduler",
+    ],
+)
+@pytest.mark.parametrize("start", ["lr", "noise"])
+def test_a_scheduler_of_other_noise_is_refused(pipeline, name, start):
+    changed = copy.copy(pipeline)
+    changed.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    with pytest.raises(ValueError, match=f"scheduler {name}: expected one that takes away Stable"):
+        changed(photo(4, 4), num_inference_steps=4, activation="lr", start=start)
 
 
 def test_guidance_is_the_weighted_difference(pipeline):
@@ -410,7 +435,9 @@ def test_captions_come_before_the_general_description():
 def test_captions_choose_the_embedding():
     pipeline = awaken(build_pipeline("mini"))
     prompts = (*FIXED_PROMPTS, "dark, clean, high-resolution", "light, clean, high-resolution")
-    pipeline.register_modules(prompt_embeddings=PromptEmbeddings.random(prompts, 4, 64))
+    pipeline.register_modules(
+        prompt_embeddings=PromptEmbeddings.from_tensor(prompts, torch.randn(len(prompts), 4, 64))
+    )
     dark, light = torch.zeros(3, 4, 4), torch.ones(3, 4, 4)
 
     def captioner(image: PIL.Image.Image) -> str:

@@ -24,6 +24,7 @@ from bench import metrics
 from bench.base.errors import BenchError, Unavailable
 from bench.cluster import connection
 from bench.cluster.node import packed, unpacked
+from bench.commands.train.stage import TrainingCommand
 from bench.processes.workers import worker_count
 from bench.running import shards
 
@@ -239,6 +240,24 @@ def test_launchers_give_part_and_share_of_the_cores(
     assert place(None, "auto", None, mvapich)[1] == "cuda:1"
     assert place(None, "cuda:3", None, launched)[1] == "cuda:3"
     assert place(None, "auto", None, {})[1] == "cuda"
+
+
+def test_what_makes_references_has_the_gpu_that_its_process_trains_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    current: list[str] = []
+    loaded = SimpleNamespace(load=current.append, unavailable=str, fingerprint=dict)
+    loaded.card = SimpleNamespace(official=None)
+    monkeypatch.setattr(shards, "resolve_device", lambda name: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr("bench.methods.find.find", lambda name: loaded)
+    for name, value in {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    options: Any = SimpleNamespace(streaming=False, reference_method="a method")
+    command = TrainingCommand("guidance", *(options,) * 4, device="auto", as_json=False)
+    assert command._reference_method() is not None
+    assert current == ["cuda:1", "cuda:1"]
 
 
 @pytest.mark.parametrize(

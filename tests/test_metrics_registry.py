@@ -230,3 +230,19 @@ def test_niqes_parameters_are_the_same_in_both_files(real_weights: Path) -> None
     ours = _parameters(weights.locate(other))
     for own, theirs in zip(ours, _parameters(real_weights / published.name), strict=True):
         assert own.dtype == theirs.dtype and np.array_equal(own, theirs)
+
+
+def test_names_that_people_type_lead_on() -> None:
+    meant = {
+        "q-align": "pyiqa:qalign",
+        "ARNIQA": "pyiqa:arniqa",
+        "maniqa-pipal": "maniqa",
+        "CLIPIQA+": "clipiqa_plus",
+        "A-FINE": "afine",
+    }
+    for name, other in meant.items():
+        with pytest.raises(UnknownName, match=f"did you mean '{other}'"):
+            metrics.find(name)
+    for name in ("deqa", "DeQA-Score", "pyiqa:deqa_score"):
+        with pytest.raises(UnknownName, match=f"metric '{name}': .* code of their own"):
+            metrics.find(name)

@@ -518,7 +518,7 @@ def test_setup_says_which_interpreter_it_wants(
 ) -> None:
     card = stand_in.card()
     card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
-    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name, **where: None)
     with pytest.raises(Unavailable, match=r"Python 3.4 is needed.*--python FILE, or use --conda"):
         setup(str(card), SetupOptions(), Progress(quiet=True))
     with pytest.raises(Unavailable, match="no conda, mamba or micromamba"):
@@ -528,14 +528,24 @@ def test_setup_says_which_interpreter_it_wants(
 def test_an_interpreter_is_tried_before_it_is_taken(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shim = stand_in.folder / "python3.4"
-    shim.write_text("#!/bin/sh\necho 'pyenv: python3.4: command not found' >&2\nexit 127\n")
+    shim = stand_in.folder / "pyenv" / "shims" / "python3.4"
+    shim.parent.mkdir(parents=True)
+    said = "pyenv: python3.4: command not found\n\nversions to be found at the same time."
+    shim.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 127\n")
     shim.chmod(0o755)
     card = stand_in.card()
     card.write_text(card.read_text().replace('python = "3.11"', 'python = "3.4"'))
-    monkeypatch.setenv("PATH", f"{stand_in.folder}:/usr/bin:/bin")
-    with pytest.raises(Unavailable, match=r"python3.4: pyenv: python3.4: command not found"):
+    monkeypatch.setenv("PATH", f"{shim.parent}:{stand_in.folder}:/usr/bin:/bin")
+    with pytest.raises(Unavailable, match=r"3.4: pyenv: python3.4: command not found; install it"):
         setup(str(card), SetupOptions(), Progress(quiet=True))
+    # What the shim refuses to start is there all the same, beside it.
+    real = shim.parents[1] / "versions" / "3.4.10" / "bin" / "python3.4"
+    real.parent.mkdir(parents=True)
+    real.write_text("#!/bin/sh\n[ $1 = -c ] && echo 3.4 && exit\necho made with $0\nexit 1\n")
+    real.chmod(0o755)
+    with pytest.raises(Unavailable, match=r"made with .*/versions/3.4.10/bin/python3.4"):
+        setup(str(card), SetupOptions(), Progress(quiet=True))
+    real.unlink()
     uv = stand_in.folder / "uv"
     uv.write_text("#!/bin/sh\necho asked: $@\nexit 1\n")
     uv.chmod(0o755)
@@ -573,7 +583,7 @@ def test_a_lock_is_installed_as_it_is_what_builds_first(
     called: list[list[str]] = []
     run = "bench.methods.environment.call"
     monkeypatch.setattr(run, lambda command, *rest: called.append(command))
-    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name, **where: None)
     with stand_in.folder.joinpath("log").open("w") as log:
         assert environment.install(where, log) == "packages: 2 installed as locked"
     assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)

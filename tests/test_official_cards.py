@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from argument_parsers import Description, Refusal, describe, parser_of
 
+from baselines.lock import _requirements
 from bench.methods import lock
 from bench.methods.card import MethodCard
 from bench.methods.find import Entry, method_cards
@@ -37,7 +38,8 @@ COMMANDS = [
 EXPECTED = {
     *("pasd", "stablesr", "diffbir", "diffbir-v2.1", "seesr", "dasr-2022", "osediff"),
     *("resshift", "sinsr", "s3diff", "invsr", "supir", "faithdiff", "pisa-sr"),
-    *("adcsr", "tsd-sr", "hypir", "ccsr", "tadsr", "omgsr-s", "dp2o-sr"),
+    *("adcsr", "tsd-sr", "hypir", "ccsr", "tadsr", "omgsr-s", "dp2o-sr", "vosr-os", "vosr-ms"),
+    *("dit4sr", "dreamclear"),
 }
 
 
@@ -111,6 +113,8 @@ def test_defaults_that_matter_are_given(name: str, command: list[str]) -> None:
     }
     if name == "sinsr":
         matter -= {"--steps", "--config"}  # of the network, whose checkpoint is given
+    if name.startswith("vosr"):
+        matter -= {"--config"}  # read nowhere
     assert flags & matter <= set(command), sorted((flags & matter) - set(command))
 
 
@@ -184,6 +188,14 @@ def test_every_card_has_the_lock_that_was_made_from_it(name: str) -> None:
     assert all(f"{name}==" in packages[name] for name in pinned)
     assert not packages.keys() & {lock.plain(package) for package in card.official.without}
     assert bool(card.official.kernels) == bool(card.official.started)
+
+
+def test_a_lock_asks_for_nothing_that_its_card_decides() -> None:
+    card = official("dreamclear")
+    assert card.official is not None
+    wanted = list(_requirements(card.official, str(snapshot("dreamclear"))))
+    assert "timm==0.6.12" in wanted
+    assert not [line for line in wanted if "gradio" in line or "huggingface/diffusers" in line]
 
 
 def test_a_card_that_cannot_run_says_what_to_do(clean_home: Path) -> None:

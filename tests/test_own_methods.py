@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -174,6 +175,26 @@ def test_an_onnx_file_is_a_method(
     sr = upscaled(str(onnx_file(tmp_path / "net.onnx", shape, kind)))
     assert sr.shape == (2, 3, 32, 40)
     assert float((sr[..., 2::4, 2::4] - LR).abs().max()) <= tolerance
+
+
+def test_an_onnx_file_runs_on_the_gpu_that_is_named_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = onnx_file(tmp_path / "net.onnx", ["n", 3, "h", "w"])
+    import onnxruntime
+
+    asked: list[Any] = []
+    session = onnxruntime.InferenceSession
+
+    def noted(model: bytes, options: Any, providers: list[Any]) -> Any:
+        asked.extend(providers)
+        return session(model, options, ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    for device, number in (("cuda", "0"), ("cuda:3", "3")):
+        with pytest.raises(Unavailable, match=f"--device {device}: this onnxruntime has none"):
+            find_method(str(file)).load(device)
+        assert asked.pop() == ("CUDAExecutionProvider", {"device_id": number})
 
 
 def test_onnx_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:

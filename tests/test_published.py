@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,17 @@ def test_every_source_names_registered_metrics_and_its_files() -> None:
             assert row.better == metrics.find(source.card.metrics[row.metric].name).better
 
 
+def test_tables_read_from_pictures_are_whole_and_near_the_log() -> None:
+    """Seven and five methods, four and eight, by three sets and nine metrics."""
+    found = {source.card.name: source for source in sources()}
+    paper, tsd = found["osediff-paper"], found["tsd-sr"]
+    assert len(paper.rows) == (7 + 5) * 27 and len(tsd.rows) == (4 + 8) * 27
+    log = {(row.dataset, row.metric): row.value for row in found["osediff"].rows}
+    for row in (row for row in paper.rows if paper.method_name(row).lower() == "osediff"):
+        logged = log.get((row.dataset, row.metric))
+        assert logged is None or abs(logged - row.value) < Decimal("0.0051"), row
+
+
 def test_variants_that_are_one_configuration_have_one_name() -> None:
     cassr = next(source for source in sources() if source.card.name == "cassr")
     places = [(r.table, r.variant) for r in cassr.rows if cassr.method_name(r) == "cassr"]
@@ -90,8 +102,9 @@ def measured(n: int, mean: float, *, dataset: str = "realsr", method: str = "ose
     )
 
 
-def one(results: Results, metric: str = "PSNR-Y") -> Against:
-    (found,) = [row for row in against(results) if row.metric == metric]
+def one(results: Results, metric: str = "PSNR-Y", source: str = "OSEDiff's log") -> Against:
+    rows = against(results)
+    (found,) = [row for row in rows if (row.metric, row.source) == (metric, source)]
     return found
 
 
@@ -158,7 +171,7 @@ def test_noise_is_of_the_images_that_the_mean_is_of() -> None:
 def test_fid_of_unknown_size_is_never_compared() -> None:
     values = {("drealsr", "hat", "", "fid"): 142.0}
     items = {"datasets": [Item("drealsr", "DRealSR")], "methods": [Item("hat", "HAT")]}
-    found = one(ex.results(values, (ex.FID,), **items), "FID")
+    found = one(ex.results(values, (ex.FID,), **items), "FID", "CasSR (the paper)")
     assert found.verdict == "not comparable"
     assert "n, which is not stated" in found.unlike[0]
 
@@ -191,7 +204,8 @@ def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
     results = measured(20, 25.2)
     rows, page = get_report("published").load()(results, tmp_path)
     with rows.open() as file:
-        assert [row["verdict"] for row in csv.DictReader(file)] == ["not comparable"] * 2
+        log = [row for row in csv.DictReader(file) if row["source"] == "OSEDiff's log"]
+    assert [row["verdict"] for row in log] == ["not comparable"] * 2
     assert "n = 20 here, 100 there" in page.read_text()
     text = io.StringIO()
     show(results, Console(file=text, width=80))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ from bench.base.progress import Progress
 from bench.base.types import MetricSpec, Missing
 from bench.files import images
 from bench.files.image_folders import RECORDS
+from bench.processes import foreign
+from bench.processes.foreign import within_memory
 from bench.processes.steps import AHEAD, Steps
 from bench.processes.workers import Workers
 from bench.running import fill, score_job
@@ -223,6 +227,53 @@ def test_a_device_holds_one_method_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     assert len(alive) == 1
     fill.forget()
     assert not alive
+
+
+def _number(n: int) -> int:
+    return n
+
+
+def _asserting(n: int, given: int) -> int | str:
+    """On number 2 a kernel of the GPU fails; nothing works in that process afterwards."""
+
+    def call() -> int:
+        if n == 2:
+            _broken.append(n)
+        _answered("cuda:1")
+        return os.getpid()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.cuda, "synchronize", _answered)
+        try:
+            return within_memory(call, "it", "try less", "cuda:1")
+        except RuntimeError as error:
+            return str(error)
+
+
+def _answered(device: str) -> None:
+    if _broken:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+_broken: list[int] = []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_image_that_costs_a_process_its_gpu_costs_no_other(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "_lost", [])
+    monkeypatch.setattr(sys.modules[__name__], "_broken", [])
+    with Workers(1, overlap=True, apart=apart) as pool:
+        found = dict(pool.map(Steps(_number, _asserting), range(6)))
+    assert [*found] == [*range(6)]
+    assert found.pop(2) == "CUDA error: device-side assert triggered"
+    assert found[0] == found[1] != found[3] == found[5]
+    assert foreign.gpu_lost() == (not apart)
+    if not apart:
+        with Workers(1, overlap=True) as pool:
+            assert dict(pool.map(Steps(_number, _asserting), [7]))[7] not in (os.getpid(), "")
+        assert found[0] == os.getpid()
 
 
 class Network:

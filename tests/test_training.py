@@ -19,6 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -207,6 +209,14 @@ class TestObjectives:
         part = objective._draw(torch.tensor([7]), like)
         assert torch.equal(whole.noise[2], part.noise[0])
         assert whole.t[2] == part.t[0]
+
+    def test_a_device_is_not_waited_for_to_draw(self, pipeline: CasSRPipeline) -> None:
+        """As of the meta device, whose values nobody can read."""
+        objective = build_objective("activation", pipeline, SETTINGS)
+        assert isinstance(objective, StageObjective)
+        drawn = objective._draw(torch.tensor([5]), torch.zeros(1, 12, 8, 8, device="meta"))
+        assert drawn.noise.is_meta and drawn.t.is_meta
+        assert objective._prompts(drawn.chance)[0].shape[0] == 1
 
     def test_prompts_are_dropped_as_often_as_asked(self, pipeline: CasSRPipeline) -> None:
         settings = TrainingSettings(prompt_dropout=0.2, degraded_share=0.3)
@@ -809,6 +819,24 @@ def command(folder: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in (*words, *more)]
 
 
+def by_processes(count: int, cli: Cli, words: list[str]) -> subprocess.Popen:
+    """A run by one or two processes, with four samples in a step."""
+    four = [*words, "--batch-size", str(4 // count)]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count))
+    return subprocess.Popen(
+        [sys.executable, *launcher, "--no-python", cli.program, *four],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> None:
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors[-2000:]
+
+
 class TestCommand:
     def test_help_and_a_wrong_word(self, cli: Cli) -> None:
         assert "accelerate launch" in cli("train", "--help").stdout
@@ -896,21 +924,31 @@ class TestCommand:
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
         more = ("--steps", 3, "--ema", 0)
-        one = [w if w != "2" else "4" for w in command(folder, tmp_path / "one", *more)]
-        assert cli(*one).returncode == 0
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-                *("--master_port", str(20_000 + os.getpid() % 20_000), "--no-python", cli.program),
-                *command(folder, tmp_path / "two", *more),
-            ],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        for count, name in ((1, "one"), (2, "two")):
+            finish(by_processes(count, cli, command(folder, tmp_path / name, *more)))
         assert_close_but_for_rounding(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+    @pytest.mark.slow
+    def test_killed_it_goes_on_with_another_number_of_processes(
+        self, cli: Cli, folder: Path, tmp_path: Path
+    ) -> None:
+        more = ("--steps", 6, "--checkpoint-every", 2, "--log-every", 1, "--warmup", 4)
+        finish(by_processes(1, cli, command(folder, tmp_path / "whole", *more)))
+        whole = pd.read_csv(tmp_path / "whole" / "log.csv")
+        for first, then in ((2, 1), (1, 2)):
+            out = tmp_path / f"{first}-{then}"
+            killed = by_processes(first, cli, command(folder, out, *more))
+            lines = iter(killed.stderr.readline, "")
+            assert any("step 3/" in line for line in lines)
+            for process in (*psutil.Process(killed.pid).children(recursive=True), killed):
+                process.kill()
+            killed.wait()
+            assert checkpoints.found(out / "checkpoints")[-1].name < "step-00000006"
+            finish(by_processes(then, cli, command(folder, out, *more)))
+            log = pd.read_csv(out / "log.csv")
+            assert [*log["step"]] == [*whole["step"]]
+            assert np.allclose(log["loss"], whole["loss"], rtol=1e-3), (log, whole)
+            assert_close_but_for_rounding(weights(tmp_path / "whole"), weights(out))
 
     def test_a_dry_run_shows_the_plan(self, cli: Cli, folder: Path) -> None:
         done = cli("train", "guidance", "--preset", "mini", "--data", folder, "--dry-run")

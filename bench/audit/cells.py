@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -62,6 +62,30 @@ class GridCell:
 
 
 Grid = Sequence[Sequence[GridCell]]
+
+
+def spread(rows: Iterable[list[GridCell]]) -> list[list[GridCell]]:
+    """Cells at their columns; what spans several is repeated in each of them."""
+    below: dict[int, tuple[int, GridCell]] = {}
+    grid: list[list[GridCell]] = []
+    for row in rows:
+        line: list[GridCell] = []
+        for cell in row:
+            for _ in range(cell.columns):
+                column = len(line)
+                left, above = below.get(column, (0, cell))
+                if left:
+                    below[column] = (left - 1, above)
+                if cell.rows > 1:
+                    below[column] = (cell.rows - 1, cell)
+                repeated = replace(above, line=cell.line, block=cell.block)
+                line.append(repeated if left and not cell.text else cell)
+                for other in grid[cell.rows + 1 :] if cell.rows < -1 else []:
+                    if column < len(other) and not other[column].text:
+                        place = other[column]
+                        other[column] = replace(cell, line=place.line, block=place.block)
+        grid.append(line)
+    return grid
 
 
 class Printed(NamedTuple):

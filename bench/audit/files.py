@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.audit import latex, latex_cell, markdown
-from bench.audit.cells import GridCell, Printed
+from bench.audit import latex, markdown
+from bench.audit.cells import Printed
 from bench.audit.grid import TableRead, read_grid, unread_grid
 from bench.audit.names import direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
@@ -91,7 +92,8 @@ def audit_files(
         BenchError: a file that cannot be read as a table (names it and what was expected), or a
             row or column that no table has.
     """
-    files = [read_file(path) for path in paths]
+    names = Counter(path.name for path in paths)
+    files = [read_file(path, str(path) if names[path.name] > 1 else path.name) for path in paths]
     values = [value for file in files for value in file.values]
     _require("--without", without, {value.method for value in values})
     _require("--metric", metrics or {}, {value.metric for value in values})
@@ -115,13 +117,14 @@ def _require(option: str, names: Iterable[str], there: set[str]) -> None:
             raise DataError(f"{option}: expected one of {printable(expected)}; found '{name}'")
 
 
-def read_file(path: Path) -> TableRead:
-    """The values of one file; every cell with a number that is not among them is named.
+def read_file(path: Path, name: str = "") -> TableRead:
+    """The values of one file, which places call `name`; every cell with a number that is not among
+    them is named.
 
     Raises:
         DataError: it cannot be read, or no table of it can.
     """
-    text, name = read_text(path, MAX_BYTES), printable(path.name)
+    text, name = read_text(path, MAX_BYTES), printable(name or path.name)
     kind = path.suffix.casefold()
     try:
         if kind in GRIDS:
@@ -139,20 +142,26 @@ def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()
     if not found:
         raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
     values: list[Value] = []
-    skipped: list[str] = []
+    notes: list[str] = []
+    skipped: dict[str, str] = {}
     for number, printed in enumerate(found, 1):
         table = name if len(found) == 1 else f"{name}, table {number}"
         try:
             own = read_grid(printed, table)
         except DataError as error:
-            skipped.append(str(error))
-            unread += unread_grid(printed.rows, table, str(error).removeprefix(f"{table}: "))
+            skipped[table] = str(error).removeprefix(f"{table}: ")
+            unread += unread_grid(printed.rows, table, skipped[table])
         else:
             values += own.values
             unread += own.unread
+            notes += own.notes
     if not values:
-        raise DataError(skipped[0] if skipped else f"{name}: {unread[0].place}: {unread[0].reason}")
-    return TableRead(values, unread, skipped)
+        first = {why: table for table, why in reversed(skipped.items())} or {
+            unread[0].reason: unread[0].place
+        }
+        whys = "; ".join(f"{place}: {why}" for why, place in reversed(first.items()))
+        raise DataError(whys)
+    return TableRead(values, unread, [*(f"{t}: {why}" for t, why in skipped.items()), *notes])
 
 
 def _csv(text: str, name: str) -> TableRead:
@@ -174,13 +183,15 @@ def _csv(text: str, name: str) -> TableRead:
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])
-    return _tables(name, [Printed([[_cell(text, line) for text in row] for line, row in rows])])
+    return _tables(
+        name, [Printed([[markdown.read_cell(text, line) for text in row] for line, row in rows])]
+    )
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:
     row = {key: text.strip() for key, text in row.items()}
     printed = row.get("value", "")
-    cell = _cell(printed, line)
+    cell = markdown.read_cell(printed, line)
     value = cell.number
     if value is None:
         raise DataError(
@@ -204,11 +215,3 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
         line=line,
         told=bool(mark),
     )
-
-
-def _cell(text: str, line: int) -> GridCell:
-    r"""A CSV cell, which may hold Markdown (**best**, *second*) or LaTeX (\textbf{best})."""
-    text = text.strip()
-    if "\\" in text:
-        return latex_cell.settled([[latex_cell.read_cell(text, {}, line)]])[0][0]
-    return markdown.read_cell(text, line)

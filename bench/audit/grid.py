@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
-from bench.audit.names import is_metric, led_by, tells_marks, tells_metrics
+from bench.audit.names import (
+    SCALE,
+    ends_in_metric,
+    is_metric,
+    led_by,
+    named_in,
+    tells_marks,
+    tells_metrics,
+)
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
 from bench.base.errors import DataError
@@ -17,9 +25,20 @@ from bench.base.text import printable
 from bench.results.published import plain
 
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
+SETTING_HEADS = {
+    *("scale", "factor", "scalefactor", "upscalingfactor", "qualityfactor", "noiselevel", "sigma"),
+    *("σ", "image", "images", "scene", "scenes"),
+}
+METHOD_HEADS = {"method", "methods", "model", "models", "network", "networks", "algorithm"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
-SCALE = re.compile(r"[x×]\s*\d|\d\s*[x×]")
 CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
+
+
+class _Caption(NamedTuple):
+    """What a caption says: whether marks mean the best, and metrics, where it alone names any."""
+
+    told: bool
+    metric: str
 
 
 class TableRead(NamedTuple):
@@ -36,10 +55,14 @@ def read_grid(printed: Printed, table: str) -> TableRead:
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
-    told = tells_marks(printed.caption)
-    found = [one for block in _blocks(rows) for one in _read_block(block, table, told)]
+    texts = [cell.text for row in rows for cell in row]
+    named = "" if any(map(ends_in_metric, texts)) else named_in(printed.caption)
+    caption = _Caption(tells_marks(printed.caption), named)
+    found = [one for block in _blocks(rows) for one in _read_block(block, table, caption)]
     values = [one for one in found if isinstance(one, Value)]
-    return TableRead(_apart(values, table), [one for one in found if isinstance(one, Unread)])
+    notes = [f"{printable(table)}: its caption names its metric, {named}"] if named else []
+    unread = [one for one in found if isinstance(one, Unread)]
+    return TableRead(_apart(values, table), unread, notes)
 
 
 def unread_grid(grid: Grid, table: str, reason: str) -> list[Unread]:
@@ -66,8 +89,9 @@ def _names_metrics(row: Sequence[GridCell]) -> bool:
     return len(texts) > 1 and not any(c.numeric for c in row[1:]) and all(map(is_metric, texts))
 
 
-def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Value | Unread]:
-    first = next((i for i, row in enumerate(rows) if _is_data(row)), None)
+def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> list[Value | Unread]:
+    data = (i for i, row in enumerate(rows) if _is_data(row) or _below_metrics(row, rows[0]))
+    first = next(data, None)
     if first is None:
         raise DataError(f"{printable(table)}: no row with numbers was found")
     while first > 1 and not is_metric(_heading(rows[first - 1], 1) or "PSNR"):
@@ -80,7 +104,8 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     if not first or not labels:
         raise DataError(f"{printable(table)}: a heading and a first column of names are needed")
     comma = comma_of(cell.text for row in body for cell in row[labels:] if cell.numeric)
-    shape = Shape(table, labels, heads, comma, _text_columns(body, labels, heads), told)
+    passed = _text_columns(body, labels, heads)
+    shape = Shape(table, labels, heads, comma, passed, caption.told)
     found = [*_numbers_above(rows[:first], table)]
     texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
     metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
@@ -89,12 +114,22 @@ def _read_block(rows: list[list[GridCell]], table: str, told: bool) -> list[Valu
     if tells_metrics(heads[labels:]) or (metric is None and named):
         uppers = [_joined([row[column] for row in rows[: first - 1]]) for column in columns]
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
+    bold = [any(row[column].marked for row in rows[:first]) for column in columns]
+    if caption.metric and plain(heads[0]) in METHOD_HEADS:
+        return [*found, *_methods_as_rows(body, shape, [caption.metric] * len(heads), heads)]
+    if caption.metric and plain(heads[0]) in DATASET_HEADS | SETTING_HEADS:
+        return [*found, *_methods_as_columns(body, shape, caption.metric, bold)]
     if metric is None:
         mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
         why = f"neither headings nor first columns name metrics; {mend}"
         raise DataError(f"{printable(table)}: {why}")
-    bold = [any(row[column].marked for row in rows[:first]) for column in columns]
     return [*found, *_methods_as_columns(body, shape, metric, bold)]
+
+
+def _below_metrics(row: Sequence[GridCell], top: Sequence[GridCell]) -> bool:
+    """Whether a number or a dash stands below a metric's name at the top: most may be words."""
+    below = [cell for cell, head in zip(row[1:], top[1:], strict=True) if ends_in_metric(head.text)]
+    return row is not top and any(cell.numeric or (cell.missing and cell.text) for cell in below)
 
 
 def _text_columns(body: Grid, labels: int, heads: Sequence[str]) -> frozenset[int]:
@@ -175,7 +210,7 @@ def _label_columns(body: Grid, heads: Sequence[str]) -> int:
         metric = bool(column) and is_metric(heads[column])
         holds = any(cell.numeric for cell in cells) and (2 * numeric > len(cells) or metric)
         settings = settings and holds and not metric and any(map(is_metric, heads[column:]))
-        if holds and not settings:
+        if holds and not settings and plain(heads[column]) not in SETTING_HEADS:
             return column
     return len(body[0])
 
@@ -189,7 +224,9 @@ def _methods_as_rows(
 ) -> Iterator[Value | Unread]:
     rows = _below_headings(body, shape.labels)
     dataset_column = _dataset_column([row for _, row in rows], shape.labels, shape.heads)
-    names = [i for i in range(shape.labels) if i != dataset_column]
+    others = [i for i in range(shape.labels) if i != dataset_column]
+    settings = [i for i in others if plain(shape.heads[i]) in SETTING_HEADS]
+    names = [i for i in others if i not in settings] or settings
     methods = [(heading, all_of(*(row[i].text for i in names))) for heading, row in rows]
     kinds = {heading for heading, _ in methods}
     once = len(set(methods)) == len({method for _, method in methods})
@@ -207,6 +244,7 @@ def _methods_as_rows(
             middle = len(told) == 1 and not rows[0][1][dataset_column].text
             own = row[dataset_column].text or (told.pop() if middle else "")
             dataset = here = own or dataset
+        here = all_of(here, *(row[i].text for i in settings if i not in names))
         change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
@@ -256,15 +294,17 @@ def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None
 
 
 def _methods_as_columns(
-    body: Grid, shape: Shape, metric: int, named: Sequence[bool]
+    body: Grid, shape: Shape, metric: int | str, named: Sequence[bool]
 ) -> Iterator[Value | Unread]:
+    """`metric` is the column that names it, or its name."""
     dataset = above = ""
     for heading, row in _below_headings(body, shape.labels):
         dataset, above = (heading, heading) if heading != above else (dataset, above)
         dataset = all_of(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
-        name = all_of(dataset, row[metric].text)
+        told = metric if isinstance(metric, str) else row[metric].text
+        name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
-            about = About(name, dataset, shape.heads[column], row[metric].text, named[column])
+            about = About(name, dataset, shape.heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
-from bench.audit.cells import GridCell, Printed
+from bench.audit.cells import GridCell, Printed, spread
 from bench.audit.latex_cell import read_cell, settled
 from bench.audit.latex_macros import Macros, after_arguments, group, own_macros
 from bench.base.errors import DataError
@@ -53,7 +52,7 @@ def grids(tex: str) -> tuple[list[Printed], list[str]]:
             at = plain.count("\n", 0, begin) + 1
             passed_over.append(f"line {at}: this \\begin{{{name}}} is not read: {error}")
             continue
-        found.append(Printed(_spread(rows), _caption(plain, floats, start)))
+        found.append(Printed(spread(rows), _caption(plain, floats, start)))
         inputs = INPUT.findall(plain, start, end)
         passed_over += [f"\\input of {file} is not followed" for file in inputs]
     return found, passed_over
@@ -108,27 +107,3 @@ def _split(text: str, *, row: bool) -> Iterator[tuple[str, int]]:
             yield text[start : match.start()], start
             start = match.end()
     yield text[start:], start
-
-
-def _spread(rows: Iterable[list[GridCell]]) -> list[list[GridCell]]:
-    """Cells at their columns; what spans several is repeated in each of them."""
-    below: dict[int, tuple[int, GridCell]] = {}
-    grid: list[list[GridCell]] = []
-    for row in rows:
-        line: list[GridCell] = []
-        for cell in row:
-            for _ in range(cell.columns):
-                column = len(line)
-                left, above = below.get(column, (0, cell))
-                if left:
-                    below[column] = (left - 1, above)
-                if cell.rows > 1:
-                    below[column] = (cell.rows - 1, cell)
-                repeated = replace(above, line=cell.line, block=cell.block)
-                line.append(repeated if left and not cell.text else cell)
-                for other in grid[cell.rows + 1 :] if cell.rows < -1 else []:
-                    if column < len(other) and not other[column].text:
-                        place = other[column]
-                        other[column] = replace(cell, line=place.line, block=place.block)
-        grid.append(line)
-    return grid

@@ -98,7 +98,7 @@ class _Reader:
         return found[:-1] if found and found[-1][0] == " " else found
 
     def add(self, text: str, styles: _Styles) -> None:
-        self.pieces.append((text, _mark(styles)))
+        self.pieces.append((text, mark_of(styles)))
 
     def _after_ten(self) -> bool:
         return bool(TEN.search("".join(text for text, _ in self.pieces)))
@@ -168,9 +168,9 @@ class _Reader:
         if own and (not arguments or name in ("color", "cellcolor")):
             styles.update(own)
         if name == "multirow" and arguments:
-            self.rows = _count(arguments[0])
+            self.rows = span_of(arguments[0])
         elif name == "multicolumn" and arguments:
-            self.columns = max(1, _count(arguments[0]))
+            self.columns = max(1, span_of(arguments[0]))
         elif not own and name not in KNOWN.dropped and not any(arguments):
             self.unknown = name
         elif len(arguments) == 1 and name not in KNOWN.leading and _is_number(arguments[0]):
@@ -215,7 +215,7 @@ def _shown(name: str, arguments: list[str]) -> list[str]:
     return arguments[-1:] if name in KNOWN.leading or name in STYLES else arguments
 
 
-def _mark(styles: _Styles) -> Mark:
+def mark_of(styles: _Styles) -> Mark:
     """The text's colour decides, then one behind it that names a rank, its weight, any other."""
     colour, ground = _colour(styles.get("colour", "")), _colour(styles.get("ground", ""), True)
     weight = next((style for style in WEIGHTS if style in styles), "")
@@ -245,7 +245,7 @@ def _colour(name: str, behind: bool = False) -> Mark:
     return KNOWN.colours.get(base, f"colour {name}") if base else ""
 
 
-def _count(text: str) -> int:
+def span_of(text: str) -> int:
     """Rows or columns spanned; below 0 where a cell spans those above it."""
     whole = re.fullmatch(r"-?\d{1,9}", text.strip())
     return max(-1000, min(int(text), 1000)) if whole else 1

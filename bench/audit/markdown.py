@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 from bench.audit.cells import GridCell, Printed
-from bench.audit.values import Mark
+from bench.audit.page import Page
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-TAG = re.compile(r"<(/?)(b|strong|i|em|u|ins)\s*>", re.IGNORECASE)
-BOLD = {"b", "strong"}
-ARROWS = {r"$\uparrow$": "↑", r"$\downarrow$": "↓"}
-
 
 def grids(text: str) -> tuple[list[Printed], list[str]]:
-    """Every table of pipes of a file, in its order, and why others are not there; the paragraphs
-    before and after one are its caption, each that of one table alone."""
-    blocks = list(_blocks(text))
+    """Every table of a file, of pipes or HTML, in its order, and nothing that is not read; the
+    paragraphs before and after one are its caption, each that of one table alone."""
+    page = Page()
+    _tell(page, _reader().parse(text))
+    page.end_table()
+    blocks = page.blocks
     found: list[Printed] = []
     free = {number for number, block in enumerate(blocks) if isinstance(block, str)}
     for number, block in enumerate(blocks):
@@ -35,29 +32,17 @@ def grids(text: str) -> tuple[list[Printed], list[str]]:
             own.add(after)
         free -= own
         found.append(Printed(block, ". ".join(str(blocks[each]) for each in sorted(own))))
-    return found, ["<table> is not read" for _ in re.finditer(r"<table\b", text)]
-
-
-def _blocks(text: str) -> Iterator[str | list[list[GridCell]]]:
-    """The paragraphs and the rows of the tables."""
-    rows: list[list[GridCell]] | None = None
-    for token in _reader().parse(text):
-        if token.type == "table_open":
-            rows = []
-        elif token.type == "table_close" and rows is not None:
-            yield rows
-            rows = None
-        elif token.type == "tr_open" and rows is not None:
-            rows.append([])
-        elif token.type == "inline" and rows is not None:
-            rows[-1].append(_shown(token.children or [], (token.map or [0])[0] + 1))
-        elif token.type == "inline":
-            yield token.content
+    return found, []
 
 
 def read_cell(text: str, line: int) -> GridCell:
-    """One cell that stands outside of any table: "**24.1**/0.71"."""
-    return _shown(_reader().parseInline(text)[0].children or [], line)
+    r"""One cell of a CSV file, in Markdown or LaTeX: "**24.1**/0.71", "\textbf{24.1}"."""
+    page = Page()
+    page.before = line - 1
+    page.handle_starttag("td", [])
+    _tell(page, _reader().parseInline(text))
+    page.end_table()
+    return next((block[0][0] for block in page.blocks if not isinstance(block, str)), GridCell(""))
 
 
 @cache
@@ -67,20 +52,21 @@ def _reader() -> MarkdownIt:
     return MarkdownIt("commonmark").enable("table")
 
 
-def _shown(tokens: Sequence[Token], line: int) -> GridCell:
-    """Strong is best, emphasis or underlined second best, for each character of the text."""
-    text, marks = "", list[Mark]()
-    inside: Counter[str] = Counter()
+def _tell(page: Page, tokens: Sequence[Token]) -> None:
+    """Tell a page what a reader of Markdown found, and feed it the HTML in between."""
     for token in tokens:
-        tag = TAG.fullmatch(token.content) if token.type == "html_inline" else None
-        if tag:
-            inside[tag[2].casefold()] += -1 if tag[1] else 1
-        inside[token.tag] += token.nesting
-        plain = "" if token.type == "html_inline" else token.content
-        for math, arrow in ARROWS.items():
-            plain = plain.replace(math, arrow)
-        best = any(inside[name] > 0 for name in BOLD)
-        second = any(inside[name] > 0 for name in ("i", "em", "u", "ins"))
-        text += plain or " " * (token.type in ("softbreak", "hardbreak") or "<br" in token.content)
-        marks += ["best" if best else "second" if second else ""] * (len(text) - len(marks))
-    return GridCell(text, line, tuple(marks))
+        if token.map:
+            page.before = token.map[0] + 1 - page.getpos()[0]
+        html = token.type.startswith("html_") or (token.type == "code_block" and page.rows)
+        if token.type == "inline":
+            if page.rows is None:
+                page.blocks.append(token.content)
+            _tell(page, token.children or [])
+        elif html:
+            page.feed(token.content)
+        elif token.nesting > 0:
+            page.handle_starttag(token.tag, [])
+        elif token.nesting < 0:
+            page.handle_endtag(token.tag)
+        else:
+            page.handle_data(token.content or " ")

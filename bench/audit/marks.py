@@ -8,6 +8,7 @@ unless one contradicts nothing) share is found; what only some contradict is tol
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from bench.audit.values import (
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
 ALL_ROWS = "its marks hold for all rows"
+ADDED = re.compile(r"\s*\+|\s*[-/(]?\s*(?:w/|with\b)")
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 FEW = 4
@@ -146,6 +148,14 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
     marked = {value.block for value in values if value.mark}
     if len(methods) > 1 and all(len(methods[block]) > 1 for block in marked):
         yield _within_blocks(values, int(len(marked) < len(methods)))
+    families = [replace(value, block=ADDED.split(value.method)[0]) for value in values]
+    members: dict[str, set[str]] = {}
+    for value in families:
+        members.setdefault(value.block, set()).add(value.method)
+    shown = {value.block for value in families if value.mark}
+    if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
+        says = "its marks compare each method with itself and an addition"
+        yield _within_blocks(families, 0)._replace(says=says)
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
     if idle:
         says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"

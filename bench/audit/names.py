@@ -11,16 +11,20 @@ from bench.metrics.catalogue import METRICS
 from bench.results.published import plain
 
 ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
+SCALE = re.compile(r"[x×]\s*\d|\d\s*[x×]")
 BEST = re.compile(r"\b(best|highest|top)\b", re.IGNORECASE)
 BOLD = re.compile(r"\b(bold|boldface|red)\b", re.IGNORECASE)
 SHOWN = re.compile(r"(\\(?:textbf|bf|textcolor\{red\})|\*\*)\W*(the )?best\b", re.IGNORECASE)
 OURS = re.compile(r"\bours?\b", re.IGNORECASE)
+VARIANT = re.compile(r"\((?:rgb|y|ycbcr|luma|dB|vgg|alex|mean|avg\.?)\)", re.IGNORECASE)
+"""What tells how a metric was taken, but not which way it is better."""
 
 
 @cache
 def known_metrics() -> dict[str, Better]:
     """Directions of the registered metrics, by every name that they go by."""
     names: dict[str, Better] = {"ssim": "higher", "psnr": "higher"}
+    names |= dict.fromkeys(("mse", "rmse", "mae"), "lower")
     for spec in METRICS:
         for name in (spec.name, spec.title, spec.pyiqa_name):
             names.setdefault(plain(name), spec.better)
@@ -36,7 +40,8 @@ def split_metric(text: str) -> tuple[str, Better | None]:
 
 def direction(name: str, stated: Better | None) -> Better | None:
     """The metric's own direction where it is known, else the stated one."""
-    return known_metrics().get(plain(name), stated)
+    own = known_metrics().get(plain(name))
+    return own or known_metrics().get(plain(VARIANT.sub("", name)), stated)
 
 
 def metric_names(text: str) -> list[str]:
@@ -72,7 +77,13 @@ def is_metric(text: str) -> bool:
 
 def _is_one_metric(text: str) -> bool:
     name, stated = split_metric(text)
-    return bool(name) and (stated is not None or plain(name) in known_metrics())
+    return bool(name) and direction(name, stated) is not None
+
+
+def named_in(caption: str) -> str:
+    """The known metrics that a caption names, as a heading would: "PSNR/SSIM"; "" for none."""
+    words = re.findall(r"[A-Za-z][\w-]*", caption)
+    return "/".join(dict.fromkeys(w for w in words if not w.islower() and is_metric(w)))
 
 
 def ends_in_metric(text: str) -> bool:

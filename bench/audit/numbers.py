@@ -33,7 +33,9 @@ THOUSANDS = {"K": 3, "M": 6, "G": 9, "T": 12}
 _BETWEEN = re.compile(r"\s*[/|;]\s*|,\s+")
 _BRACKETED = re.compile(r"(.*?)\s*\(([^()]*)\)\s*")
 _NUMERIC = re.compile(rf"[(\[<>~≈≤≥±+\-\s{_ARROW[1:-1]}]*[.,]?\d")
-_FACTOR = re.compile(r"\d+\s*[x×]|[x×]\s*\d+")
+_NAME = re.compile(
+    r"\d+\s*[x×](?!\w)(?![\s.]*\d).*|[x×]\s*\d+|\d+\s*[xX×]\s*\d+|\d+_[A-Za-z][\w-]*|\dD[\w-]*"
+)
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}")
 """A thousand and more, or three decimals."""
 
@@ -51,9 +53,9 @@ def is_missing(text: str) -> bool:
 
 
 def looks_numeric(text: str) -> bool:
-    """Whether a cell says a number in some way, readable or not; "x4" is a name."""
+    """Whether a cell says a number in some way, readable or not; "x4" and "3D-GS" are names."""
     text = normal(text)
-    return bool(_NUMERIC.match(text)) and not _FACTOR.fullmatch(text)
+    return bool(_NUMERIC.match(text)) and not _NAME.fullmatch(text)
 
 
 def normal(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from bench.audit.marks import FEW, judge
-from bench.audit.names import known_metrics
+from bench.audit.names import SCALE, known_metrics
 from bench.audit.values import (
     Audit,
     Finding,
@@ -149,16 +149,18 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
     """Pairs of one file's tables that share so much and agree so little that something else tells
-    them apart, as headings of sections do, and how little that is."""
+    them apart, as headings of sections do where scales alone are named, and how little that is."""
     shared: dict[tuple[str, str], list[bool]] = {}
+    named: set[tuple[str, str]] = set()
     for one, other in (pair for group in groups for pair in combinations(group, 2)):
-        if one.better and one.table != other.table and _file(one.table) == _file(other.table):
+        if one.table != other.table and _file(one.table) == _file(other.table):
             shared.setdefault((one.table, other.table), []).append(_agree(one, other))
+            named |= set() if SCALE.fullmatch(one.dataset) else {(one.table, other.table)}
     return {
         tables: f"{sum(agreed)} of {len(agreed)} values of the same names agree, so they are taken "
         "for tables of different things"
         for tables, agreed in shared.items()
-        if len(agreed) > FEW and 2 * sum(agreed) < len(agreed)
+        if (len(agreed) > FEW or tables not in named) and 2 * sum(agreed) < len(agreed)
     }
 
 

@@ -13,6 +13,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from bench.base import leftovers
+from bench.processes.foreign import gpu_lost
 from bench.processes.worker import answered
 
 Files = dict[str, bytes]
@@ -38,14 +39,14 @@ class Node:
 
     def do(self, parcel: bytes, files: Files, writes: list[str]) -> tuple[bytes, Files]:
         """Do what is packed, (function, task), which reads `files`; gives (whether it was done,
-        result or error), packed, and what it wrote."""
+        result or error, whether a GPU is lost), packed, and what it wrote."""
         given = [self._put(name, content) for name, content in files.items()]
         answer = answered(lambda: unpacked(parcel, self.known, self.root))
         made = {name: Path(placed(name, self.root)) for name in writes}
         contents = {name: path.read_bytes() for name, path in made.items() if path.is_file()}
         for path in (*given, *made.values()):
             path.unlink(missing_ok=True)
-        return packed(answer, [self.root], self.root), contents
+        return packed((*answer, gpu_lost()), [self.root], self.root), contents
 
     def close(self) -> None:
         """Remove all files, before the process is killed."""

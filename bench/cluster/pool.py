@@ -181,7 +181,9 @@ class Cluster:
         for path in writes:
             if sent_as(path) in made:
                 write_atomic(path, made[sent_as(path)])
-        done, found = unpacked(parcel)
+        done, found, last = unpacked(parcel)
+        if last:
+            self._end(each)
         if not done:
             raise found
         return found

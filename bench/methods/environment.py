@@ -1,6 +1,7 @@
 """The environment of an official repository: an interpreter, packages, and a first start in it."""
 
 import json
+import os
 import platform
 import shutil
 import sys
@@ -86,13 +87,15 @@ def _interpreter(version: str, given: Path | None) -> tuple[Path | None, list[st
 
 
 def _candidates(version: str) -> Iterator[Path]:
-    on_path = shutil.which(f"python{version}")
-    if on_path:
-        yield Path(on_path)
+    name = f"python{version}"
+    on_path = [found for each in os.get_exec_path() if (found := shutil.which(name, path=each))]
+    yield from map(Path, on_path)
     if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
         yield Path(sys.executable)
     # A shim of pyenv's is on the PATH whether or not its version is selected.
-    yield from sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"), reverse=True)
+    roots = [Path.home() / ".pyenv", *(Path(found).parents[1] for found in on_path)]
+    for root in dict.fromkeys(roots):
+        yield from sorted(root.glob(f"versions/{version}.*/bin/{name}"), reverse=True)
 
 
 def install(where: Installation, log: IO[str]) -> str:
@@ -149,8 +152,7 @@ def freeze(where: Installation) -> list[str]:
 def start(where: Installation, log: IO[str]) -> Iterator[str]:
     """Start each of the card's scripts with --help, as it will be started; Unavailable, with what
     ended it, where one does not start."""
-    for command in where.official.commands:
-        script = command[0]
+    for script in dict.fromkeys(command[0] for command in where.official.commands):
         found = _started(where, script, log)
         where.remember(kernels=found["kernels"])
         if found["code"] == 0:

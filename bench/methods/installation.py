@@ -227,10 +227,12 @@ def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]
 
 
 def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
-    """What a program prints, and the last line of its errors where it fails; one is ""."""
+    """What a program prints, and why it failed: the last line of a traceback, of other errors the
+    first, since hints come after it; one is ""."""
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
-    return ("", printable(lines[-1])) if done.returncode else (done.stdout.strip(), "")
+    reason = lines[-1] if "Traceback (most recent call last)" in done.stderr else lines[0]
+    return ("", printable(reason)) if done.returncode else (done.stdout.strip(), "")
 
 
 def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

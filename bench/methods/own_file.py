@@ -164,13 +164,14 @@ def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
     import onnxruntime
     import torch
 
-    providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider"]
-    if providers[0] not in onnxruntime.get_available_providers():
-        raise Unavailable(f"--device {device}: this onnxruntime has none; install onnxruntime-gpu")
+    on_cuda = ("CUDAExecutionProvider", {"device_id": device.partition(":")[2] or "0"})
+    provider = ("CPUExecutionProvider", {}) if device == "cpu" else on_cuda
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # By its bytes, so that it can read no other file.
-    session = onnxruntime.InferenceSession(file.read_bytes(), options, providers)
+    session = onnxruntime.InferenceSession(file.read_bytes(), options, [provider])
+    if provider[0] not in session.get_providers():  # it goes on without
+        raise Unavailable(f"--device {device}: this onnxruntime has none; install onnxruntime-gpu")
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         told = printable(", ".join(f"{each.name} {each.shape}" for each in inputs))

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,10 @@ from bench.base.errors import BenchError, Unavailable, UnknownName, WeightsError
 from bench.base.lazy import resolve
 from bench.base.registry import Registry
 from bench.base.remote_file import Weight
+from bench.base.text import printable
 from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric
 from bench.metrics import options, own, pyiqa_names
-from bench.metrics.catalogue import METRICS
+from bench.metrics.catalogue import METRICS, REFUSED
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
@@ -45,9 +47,26 @@ def find(name: str) -> MetricSpec:
 
 
 def _named(name: str) -> MetricSpec:
+    called = pyiqa_names.bare(name)
+    if why := REFUSED.get(called):
+        raise UnknownName(f"metric '{printable(name)}': {why}")
     if name.startswith(pyiqa_names.PREFIX):
         return pyiqa_names.spec_of(name)
-    return own.spec_of(Path(name)) if name.endswith(own.SUFFIX) else _known.find(name)
+    if name.endswith(own.SUFFIX):
+        return own.spec_of(Path(name))
+    if name not in _known and (meant := _meant(called)):
+        raise UnknownName(f"unknown metric '{printable(name)}'; did you mean '{meant}'?")
+    return _known.find(name)
+
+
+def _meant(called: str) -> str:
+    """A metric of the catalogue, else of pyiqa, that is called so but for case and signs."""
+    for spec in METRICS:
+        if called in map(pyiqa_names.bare, (spec.name, spec.title, spec.pyiqa_name)):
+            return spec.name
+    with suppress(Unavailable):
+        return next((name for name in pyiqa_names.names() if pyiqa_names.bare(name) == called), "")
+    return ""
 
 
 def registered(name: str) -> MetricSpec | None:

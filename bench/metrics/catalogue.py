@@ -17,6 +17,7 @@ class Catalogue(Card):
     card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
+    refused: dict[str, str]
     pyiqa: dict[str, tuple[Weight, ...]]
     files: dict[str, Weight]
 
@@ -36,6 +37,8 @@ class Catalogue(Card):
 _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 
 METRICS = _read.metrics
+REFUSED = _read.refused
+"""Why metrics that people ask for are not here, by their names without case and signs."""
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
     **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},

@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import runpy
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -39,6 +40,16 @@ _OURS = ("type", "device", CROP_BORDER)
 class _Config(NamedTuple):
     name: str
     values: Mapping[str, Any]
+
+
+def bare(name: str) -> str:
+    """A metric's name without case, signs and where it is from: "Q-Align", "pyiqa:qalign"."""
+    return re.sub(r"[^a-z0-9+]", "", name.casefold().removeprefix(PREFIX))
+
+
+def names() -> list[str]:
+    """Every "pyiqa:NAME"; Unavailable where pyiqa is not installed."""
+    return list(_configs())
 
 
 def spec_of(name: str) -> MetricSpec:

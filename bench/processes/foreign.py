@@ -131,11 +131,11 @@ def _noted_interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-# -- where memory runs out -----------------------------------------------------------------------
+# -- where memory runs out, or a GPU is lost -----------------------------------------------------
 
 
 def within_memory(
-    call: Callable[[], T], what: str, way: str, release: Callable[[], object] = tuple
+    call: Callable[[], T], what: str, way: str, device: str, release: Callable[[], object] = tuple
 ) -> T:
     """What `call` gives; where memory runs out it is called once more, after `release` and after
     all is given back that was only kept for later.
@@ -146,7 +146,7 @@ def within_memory(
     try:
         return call()
     except Exception as error:
-        if not _ran_out(error):
+        if gpu_lost(device) or not _ran_out(error):
             raise
     from accelerate.utils import release_memory  # heavy, and seldom needed
 
@@ -156,7 +156,7 @@ def within_memory(
     try:
         return call()
     except Exception as error:
-        if not (found := _ran_out(error)):
+        if gpu_lost(device) or not (found := _ran_out(error)):
             raise
         asked = _ASKED.search(str(found))
         much = f" ({asked[1]} more asked for)" if asked else ""
@@ -174,3 +174,19 @@ def _ran_out(error: BaseException | None) -> BaseException | None:
         found = "out of memory" in text or should_reduce_batch_size(RuntimeError(text))
         return error if found else None
     return error
+
+
+_lost: list[str] = []
+
+
+def gpu_lost(device: str = "") -> bool:
+    """Whether nothing that this process asks of a GPU will work again, as after an assertion that
+    failed in a kernel; a `device` is asked anew, where something has failed on it."""
+    if device.startswith("cuda") and not _lost:
+        import torch
+
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError:
+            _lost.append(device)
+    return bool(_lost)

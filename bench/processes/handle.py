@@ -50,9 +50,12 @@ class Worker:
         """The result of the task, or why there is none; then the process is gone."""
         self.busy = False
         try:
-            done, found = self.tasks.recv() if self.tasks.poll() else (True, self._died(limit))
+            told = self.tasks.poll()
+            done, found, last = self.tasks.recv() if told else (True, self._died(limit), False)
         except (EOFError, OSError):
             return self._died(limit)
+        if last:
+            self.end(GRACE)
         if not done:
             raise found
         return found

@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.base.errors import BenchError, Unavailable, WorkerDied
 from bench.base.text import printable
-from bench.processes.foreign import told
+from bench.processes.foreign import gpu_lost, told
 from bench.processes.stopping import ENDING
 
 WHERE = getattr(signal, "SIGUSR1", None)
@@ -32,9 +32,9 @@ _leave = os._exit
 
 
 def serve(tasks: Connection, places: Connection, threads: int) -> None:
-    """Answer (function, task) by (whether it was done, result or error) until there are none; where
-    Python stands is written to `places` when the process crashes, leaves by `os._exit` or is asked.
-    """
+    """Answer (function, task) by (whether it was done, result or error, whether a GPU is lost),
+    until that or the last; where Python stands is written to `places` when the process crashes,
+    leaves by `os._exit` or is asked."""
     own = os.getpid()
     _stay_apart()
     _tell_places(places.fileno())
@@ -43,10 +43,12 @@ def serve(tasks: Connection, places: Connection, threads: int) -> None:
             asked = tasks.recv_bytes()
         except (EOFError, OSError):
             return
-        answer = answered(partial(_understood, asked, threads))
+        done, found = answered(partial(_understood, asked, threads))
         if os.getpid() != own:  # a copy that the task forked and let come back
             _leave(0)
-        _send(tasks, answer)
+        _send(tasks, (done, found, gpu_lost()))
+        if gpu_lost():
+            return
 
 
 def answered(understood: Callable[[], tuple[Callable[[Any], Any], Any]]) -> tuple[bool, Any]:
@@ -79,13 +81,13 @@ def _compute_with(threads: int) -> None:
         sys.modules["torch"].set_num_threads(threads)
 
 
-def _send(tasks: Connection, answer: tuple[bool, Any]) -> None:
+def _send(tasks: Connection, answer: tuple[bool, Any, bool]) -> None:
     try:
         tasks.send(answer)
     except OSError:
         return
     except Exception as error:  # it cannot be pickled
-        tasks.send((False, Unavailable(told(error))))
+        tasks.send((False, Unavailable(told(error)), answer[2]))
 
 
 def die_with_parent() -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import takewhile
+from itertools import takewhile, tee
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from bench.base.device import cores
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
+from bench.processes.foreign import gpu_lost
 from bench.processes.handle import GRACE, Worker, begun, no_interrupts, started
 from bench.processes.steps import Steps
 
@@ -87,13 +88,26 @@ class Workers:
         """
         with stopping.at_request() as asked:
             open_ = takewhile(lambda _: not asked, tasks)
-            if self.count > 1 or self.apart:
+            if self.count > 1 or self.apart or (self.overlap and gpu_lost()):
                 yield from self._map_pool(function, open_)
             elif self.overlap and isinstance(function, Steps):
-                with threads(self.threads, *self.preload):
-                    yield from function.overlapped(open_, asked)
+                yield from self._map_overlapped(function, open_, asked)
             else:
                 yield from self._map_here(function, open_)
+
+    def _map_overlapped(
+        self, function: Steps, tasks: Iterator[Any], asked: Sized
+    ) -> Iterator[tuple[Any, Any]]:
+        """Where the GPU is lost to this process, what is left goes to others."""
+        one, left = tee(tasks)
+        with threads(self.threads, *self.preload):
+            for done in function.overlapped(one, asked):
+                next(left)
+                yield done
+                if gpu_lost():
+                    break
+        if gpu_lost():
+            yield from self._map_pool(function, left)
 
     def _map_here(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]

@@ -155,7 +155,7 @@ def _computed(task: UpscaleTask, lr: Tensor) -> Made:
         return images.to_uint8(sr), record
 
     try:
-        rgb, record = within_memory(call, what, WAY)
+        rgb, record = within_memory(call, what, WAY, task.device)
     except ImageError as error:
         raise Unavailable(f"{what}: {error}") from error
     _require_size(rgb.shape[:2], lr.shape[2:], task)

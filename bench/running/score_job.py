@@ -175,7 +175,7 @@ def _within_memory(
         _loaded.clear()
 
     way = "try fewer --workers, or --device cpu for this metric alone"
-    return within_memory(call, f"{spec.name} on {device}", way, release)
+    return within_memory(call, f"{spec.name} on {device}", way, device, release)
 
 
 def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:

@@ -66,30 +66,24 @@ def degrade_batch(
     *,
     scale: int = 4,
     preset: str | DegradationOptions = "full",
-    device: torch.device | str | None = None,
+    device: torch.device | str,
 ) -> torch.Tensor:
-    """`degrade` for a batch; image i belongs to seeds[i], whatever the others are.
+    """As `degrade`, by a device, to other images of the same distribution.
 
-    hr: (B, 3, H, W) float in [0, 1], rounded to 8 bits first. device: None for the bytes of
-    `degrade`; else the images are degraded there, to others of the same distribution. Returns
-    (B, 3, H/scale, W/scale) on 8-bit levels in [0, 1], with the dtype and device of hr.
-    Raises ValueError for any other input.
+    hr: (B, 3, H, W) float in [0, 1], rounded to 8 bits first; image i belongs to seeds[i], whatever
+    the others are. Returns (B, 3, H/scale, W/scale) on 8-bit levels in [0, 1], with the dtype and
+    device of hr. Raises ValueError for any other input.
     """
     import torch
 
     _check_batch(hr, seeds)
     options = resolve_options(preset, scale)
     drawn = [seeded_parameters(options, seed) for seed in seeds]
-    if device is not None:
-        by = import_module("cassr.degradation.device")
-        size = (hr.shape[2], hr.shape[3])
-        images = hr.detach().to(device).split(1)
-        made = [_degraded(x, size, p, by) for x, p in zip(images, drawn, strict=True)]
-        return torch.cat(made).to(hr.device, hr.dtype)
-    levels = (hr.detach().double() * 255).round().to(torch.uint8)
-    pixels = levels.permute(0, 2, 3, 1).cpu().numpy()
-    lr = np.stack([apply(image, p) for image, p in zip(pixels, drawn, strict=True)])
-    return (torch.from_numpy(lr).permute(0, 3, 1, 2).to(hr.device, hr.dtype) / 255).contiguous()
+    by = import_module("cassr.degradation.device")
+    size = (hr.shape[2], hr.shape[3])
+    images = hr.detach().to(device).split(1)
+    made = [_degraded(x, size, p, by) for x, p in zip(images, drawn, strict=True)]
+    return torch.cat(made).to(hr.device, hr.dtype)
 
 
 def _check_batch(hr: torch.Tensor, seeds: Sequence[int]) -> None:

@@ -89,14 +89,15 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
     height, width = image.shape[2:]
     pad = (0, -width % (2 * BLOCK), 0, -height % (2 * BLOCK))
     padded = F.pad(_levels(image).double(), pad, mode="replicate")
-    matrix = torch.tensor(TO_YCBCR).to(padded)
-    turned = torch.einsum("yc,bchw->byhw", matrix, padded)
+    matrix = torch.tensor(TO_YCBCR).double()
+    turned = torch.einsum("yc,bchw->byhw", matrix.to(padded), padded)
     luma, chroma = turned[:, :1].round() - 128, F.avg_pool2d(turned[:, 1:].round(), 2).round()
     tables = [torch.tensor(t).view(BLOCK, BLOCK).to(padded)
               for t in _quantization(quality).values()]  # fmt: skip
     luma = _coded(luma, tables[0]) + 128
     chroma = F.interpolate(_coded(chroma, tables[-1]), scale_factor=2, mode="bilinear")
-    rgb = torch.einsum("yc,bchw->byhw", matrix.inverse(), torch.cat([luma, chroma.round()], 1))
+    back = matrix.inverse().to(padded)  # inverted here, for which a GPU would load a library
+    rgb = torch.einsum("yc,bchw->byhw", back, torch.cat([luma, chroma.round()], 1))
     return (rgb.round() / 255).clamp(0, 1)[..., :height, :width].float()
 
 

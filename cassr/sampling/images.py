@@ -33,7 +33,7 @@ def to_tensors(images: ImageLike | Sequence[ImageLike], name: str = "image") -> 
     Raises ValueError: wrong shape or type, no pixels, NaN or infinite values, values outside
     [0, 1], transparency.
     """
-    if isinstance(images, PIL.Image.Image | np.ndarray | Tensor):
+    if not isinstance(images, Sequence):
         images = [images]
     tensors = [x for image in images for x in _convert(image, name).split(1)]
     if not tensors:

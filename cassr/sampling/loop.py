@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,22 +30,34 @@ def stage_generators(seeds: Sequence[int], stage: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(int.from_bytes(d[:4], "big")) for d in digests]
 
 
+def set_timesteps(scheduler: Scheduler, steps: int, device: torch.device) -> Container[str]:
+    """Let a scheduler sample in so many steps; gives what its `step` takes, by name.
+
+    Raises ValueError: it has not Stable Diffusion's table of noise levels, needs more than a
+    prediction for a step, or adds noise instead of taking it away.
+    """
+    takes = inspect.signature(scheduler.step).parameters
+    needed = [name for name, each in takes.items() if each.default is each.empty]
+    suits = len(needed) == 3 and getattr(scheduler, "alphas_cumprod", None) is not None
+    if suits:
+        scheduler.set_timesteps(steps, device=device)
+    if not suits or scheduler.timesteps[0] < scheduler.timesteps[-1]:
+        raise ValueError(
+            f"scheduler {type(scheduler).__name__}: expected one that takes away Stable "
+            "Diffusion's noise (DDIM, UniPC, DPM-Solver, Euler, ...)"
+        )
+    return takes
+
+
 def initial_latents(scheduler: Scheduler, noise: Tensor, z_lr: Tensor | None) -> Tensor:
     """z_T = sqrt(ab_T) z_LR + sqrt(1 - ab_T) eps (section 4.1), or noise alone for None.
 
     Noise eps and z_LR, in the space that is sampled, are (B, c, h, w). The scheduler's own
     `add_noise` is used, so schedulers that work in sigmas get the same mixture in their scale. T is
     the first of its current time steps.
-
-    Raises ValueError: the scheduler cannot add noise at a time step.
     """
     if z_lr is None:
         return noise * float(scheduler.init_noise_sigma)
-    if not hasattr(scheduler, "add_noise"):
-        raise ValueError(
-            f"{type(scheduler).__name__} has no add_noise: use a diffusion scheduler (DDIM, UniPC, "
-            "DPM-Solver, Euler, ...), or start='noise'"
-        )
     steps = scheduler.timesteps[:1].expand(noise.shape[0])
     return scheduler.add_noise(z_lr, noise, steps)
 

@@ -82,7 +82,8 @@ class VaeObjective(Objective):
         hr = batch["hr"]
         posterior = self.network.encode(hr * 2 - 1).latent_dist
         shape = posterior.mean.shape[1:]
-        noise = torch.stack([torch.randn(shape, generator=_generator(s)) for s in batch["seed"]])
+        seeds = batch["seed"].tolist()
+        noise = torch.stack([torch.randn(shape, generator=_generator(s)) for s in seeds])
         z = posterior.mean + posterior.std * noise.to(posterior.mean)
         image = (self.network.decode(z).sample + 1) / 2
         losses = image_loss(image, hr, self.settings.gradient_weight, 0.0)
@@ -93,7 +94,7 @@ class VaeObjective(Objective):
 
 
 class Draws(NamedTuple):
-    """Unit-normal noise (B, c, h, w), time steps t (B,), what chooses prompts (B,) in [0, 1)."""
+    """Unit-normal noise (B, c, h, w), steps t (B,); on the CPU (B,) in [0, 1) to choose prompts."""
 
     noise: Tensor
     t: Tensor
@@ -240,16 +241,16 @@ class StageObjective(Objective):
     def _draw(self, seeds: Tensor, like: Tensor) -> Draws:
         steps = self.pipeline.scheduler.config["num_train_timesteps"]
 
-        def one(seed: Tensor) -> tuple[Tensor, int, float]:
+        def one(seed: int) -> tuple[Tensor, int, float]:
             generator = _generator(seed)
             noise = torch.randn(like.shape[1:], generator=generator)
             place, first, chance = torch.rand(3, generator=generator).tolist()
             at_first = first < self.settings.first_step_share
             return noise, self._first_step() if at_first else int(place * steps), chance
 
-        noises, times, chances = zip(*map(one, seeds), strict=True)
-        t, chance = (torch.tensor(drawn, device=like.device) for drawn in (times, chances))
-        return Draws(torch.stack(noises).to(like.device), t, chance)
+        noises, times, chances = zip(*map(one, seeds.tolist()), strict=True)
+        t = torch.tensor(times, device=like.device)
+        return Draws(torch.stack(noises).to(like.device), t, torch.tensor(chances))
 
     def _prompts(self, chance: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, T, D) of the general description, of nothing for `prompt_dropout`, or of
@@ -262,7 +263,7 @@ class StageObjective(Objective):
             "" if drop else NEGATIVE_PROMPT if bad else settings.prompt
             for drop, bad in zip(dropped.tolist(), degraded.tolist(), strict=True)
         ]
-        return self.embed(texts), degraded
+        return self.embed(texts), degraded.to(self.pipeline.unet.device)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """(B, T, D) of as many texts."""
@@ -302,5 +303,5 @@ def _scale_to_unit(layers: Sequence[nn.Conv2d], images: Tensor) -> None:
         x = F.silu(layer(x))
 
 
-def _generator(seed: Tensor) -> torch.Generator:
-    return torch.Generator().manual_seed(int(seed))
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -84,7 +84,7 @@ def make_plan(
     checkpoint_gradients(pipeline)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     pipeline.to(device)
-    seconds, loss = _one_step(objective, settings, device)
+    loss, seconds = _one_step(objective, settings, device)
     modules, peak, cost = _modules(pipeline, objective), peak_memory(device), None
     trained = 4 * sum(count for _, _, count in modules) / GIB
     weights = 4 * sum(parameters for _, parameters, _ in modules) / GIB
@@ -127,7 +127,7 @@ def _one_step(
     loss = objective(batch)["loss"]
     loss.backward()
     optimizer.step()
-    return time.monotonic() - started, float(loss.detach())
+    return float(loss.detach()), time.monotonic() - started  # the first waits for a GPU
 
 
 def _modules(pipeline: CasSRPipeline, objective: Objective) -> tuple[tuple[str, int, int], ...]:

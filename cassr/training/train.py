@@ -166,7 +166,8 @@ def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor]
         waited += time.monotonic() - asked
         state.note_skipped(batch.pop("skipped"))
         with accelerator.accumulate(state.wrapped):
-            moved: Any = send_to_device(batch, accelerator.device, non_blocking=True)
+            # What is read here as numbers stays here: to read it from a GPU is to wait for it.
+            moved: Any = send_to_device(batch, accelerator.device, True, ["seed", "index"])
             losses = state.wrapped(degraded(moved, recipe_of(settings)))
             accelerator.backward(losses["loss"])
             if settings.clip and accelerator.sync_gradients:

@@ -13,13 +13,13 @@ import torch
 import typer
 from torch import Tensor
 
-from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.types import Method
 from bench.commands.shared import options as o
 from bench.commands.shared.output import print_json
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
+from bench.running.shards import place
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
 from cassr.photographs.sets import open_photographs
@@ -56,7 +56,7 @@ class TrainingCommand:
 
     def plan(self) -> None:
         """Show what the run would be."""
-        cpu = self._on_cpu()
+        cpu = self._device() == "cpu"
         with _translated():
             settings = self._settings()
             plan = make_plan(self.stage, self._start(), settings, self._places(), cpu)
@@ -67,7 +67,7 @@ class TrainingCommand:
 
     def train(self) -> None:
         """Train, or go on training, and say how it ended."""
-        cpu = self._on_cpu()
+        cpu = self._device() == "cpu"
         with _translated():
             settings = self._settings()
             outcome = run(
@@ -90,11 +90,12 @@ class TrainingCommand:
         default = Path("results/training") / f"{self.source.preset}-{self.stage}"
         return self.source.out or default
 
-    def _on_cpu(self) -> bool:
-        chosen = resolve_device(self.device)
+    def _device(self) -> str:
+        """Where this process computes: of several of a launcher's, each has a GPU of its own."""
+        _, chosen, _ = place(None, self.device, None)
         if chosen.startswith("cuda:"):
             torch.cuda.set_device(chosen)
-        return chosen == "cpu"
+        return chosen
 
     def _settings(self) -> TrainingSettings:
         """The preset's settings of the stage with the options that were given."""
@@ -137,13 +138,12 @@ class TrainingCommand:
         entry = find(name)
         if reason := entry.unavailable():
             raise BenchError(f"--reference-method {printable(name)}: {reason}")
-        device = resolve_device(self.device)
         if entry.card.official is not None:
             raise BenchError(
                 f"--reference-method {printable(name)}: expected a method that takes one image "
                 "after the other, found a repository of its own"
             )
-        method = cast(Method, entry.load(device))
+        method = cast(Method, entry.load(self._device()))
 
         def upscale(lr: Tensor, scale: int, seeds: Sequence[int]) -> Tensor:
             return method.upscale(lr.to("cpu"), scale=scale, seeds=seeds)

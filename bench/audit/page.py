@@ -1,0 +1,131 @@
+"""What a page of HTML shows: its tables as grids of cells, and the paragraphs beside them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from bench.audit.cells import GridCell, spread
+from bench.audit.latex_cell import mark_of, read_cell, settled, span_of
+from bench.audit.values import Mark
+from bench.base.errors import DataError
+
+STYLES = dict.fromkeys(("b", "strong"), "font-weight: bold")
+STYLES |= dict.fromkeys(("u", "ins", "i", "em"), "text-decoration: underline")
+"""What a tag means; emphasis stands for underlined, which Markdown has not."""
+CSS = {
+    "colour": re.compile(r"(?<![\w-])color\s*:\s*#?(rgb\([^)]*\)|\w+)"),
+    "ground": re.compile(r"(?<![\w-])background(?:-color)?\s*:\s*#?(rgb\([^)]*\)|\w+)"),
+    "bold": re.compile(r"font-weight\s*:\s*(bold|[6-9]00)"),
+    "underline": re.compile(r"text-decoration[a-z-]*\s*:\s*(underline)"),
+}
+MOST_COLUMNS = 1000
+
+
+class Page(HTMLParser):
+    """Gathers what it is fed, or told by the handlers: `blocks` are paragraphs and tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: list[str | list[list[GridCell]]] = []
+        self.rows: list[list[GridCell]] | None = None
+        self.cell: GridCell | None = None
+        self.chars: list[tuple[str, Mark]] = []
+        self.open: list[tuple[str, dict[str, str]]] = []
+        self.before = 0
+        """Lines of the file before what is fed next."""
+
+    @property
+    def line(self) -> int:
+        return self.before + self.getpos()[0]
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag in ("table", "tr", "td", "th"):
+            self._begin(tag, given)
+        elif tag == "br":
+            self.handle_data(" ")
+        if tag not in ("br", "hr", "img", "input", "col", "wbr", "table"):
+            told = [STYLES.get(tag, ""), given.get("style", ""), f"color: {given.get('color', '')}"]
+            style = ";".join([*told, f"background: {given.get('bgcolor', '')}"]).casefold()
+            found = {kind: match[1] for kind, form in CSS.items() if (match := form.search(style))}
+            self.open.append((tag, found))
+
+    def _begin(self, tag: str, given: dict[str, str]) -> None:
+        self.end_cell()
+        if tag == "table":
+            self.end_table()
+        if self.rows is None:
+            self.rows = []
+        if tag == "tr" or not self.rows:
+            self.rows.append([])
+        if tag in ("td", "th"):
+            rows, columns = (span_of(given.get(name, "1")) for name in ("rowspan", "colspan"))
+            columns = min(max(1, columns), MOST_COLUMNS)
+            self.cell = GridCell("", self.line, rows=max(1, rows), columns=columns)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "tr"):
+            self.end_cell()
+        elif tag == "table":
+            self.end_table()
+        opened = (i for i in reversed(range(len(self.open))) if self.open[i][0] == tag)
+        if (last := next(opened, None)) is not None:
+            del self.open[last:]
+
+    def handle_data(self, data: str) -> None:
+        mark = mark_of({kind: value for _, own in self.open for kind, value in own.items()})
+        for char in data if self.cell else "":
+            if not char.isspace():
+                self.chars.append((char, mark))
+            elif self.chars and self.chars[-1][0] != " ":
+                self.chars.append((" ", mark))
+        if self.rows is not None and not self.cell and data.strip():
+            self.blocks.append(" ".join(data.split()))  # its caption
+
+    def end_cell(self) -> None:
+        if self.cell and self.rows:
+            chars = self.chars[:-1] if self.chars and self.chars[-1][0] == " " else self.chars
+            text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
+            self.rows[-1].append(_shown(replace(self.cell, text=text, marks=marks)))
+        self.cell, self.chars = None, []
+
+    def end_table(self) -> None:
+        self.end_cell()
+        if rows := [row for row in self.rows or [] if row]:
+            self.blocks.append(spread(settled(_placed(rows))))
+        self.rows, self.open = None, []
+
+
+def _shown(cell: GridCell) -> GridCell:
+    r"""A cell, whose text may be LaTeX: $\mathbf{24.1}$, LPIPS $\downarrow$."""
+    if "\\" in cell.text:
+        with suppress(DataError):
+            read = read_cell(cell.text, {}, cell.line)
+            marks = read.marks if read.marked else cell.marks[:1] * len(read.text)
+            return replace(cell, text=read.text, marks=marks)
+    return cell
+
+
+def _placed(rows: Sequence[Sequence[GridCell]]) -> Iterator[list[GridCell]]:
+    """The rows with an empty cell wherever one from above reaches down, as LaTeX has them."""
+    below = Counter[int]()
+    for row in rows:
+        line: list[GridCell] = []
+        column = 0
+        if sum(cell.columns for cell in row) + len(+below) > MOST_COLUMNS:
+            raise DataError(f"line {row[0].line}: a <table> of more than {MOST_COLUMNS} columns")
+        for cell in [*row, None]:
+            while below[column] or (not cell and any(below[at] for at in below if at > column)):
+                line.append(GridCell(""))
+                below[column] = max(0, below[column] - 1)
+                column += 1
+            if cell:
+                line.append(cell)
+                below.update(dict.fromkeys(range(column, column + cell.columns), cell.rows - 1))
+                column += cell.columns
+        yield line
