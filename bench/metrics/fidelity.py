@@ -37,9 +37,9 @@ class Psnr(FullReference):
 
 @dataclass(frozen=True)
 class _Local:
-    """A channel (H, W) in units of 1/255 and its local statistics under the window (H-10, W-10),
-    float64: `square` is half of the mean's square and half of the constant of the luminance,
-    `variance` half of the variance and half of the constant of the contrast."""
+    """A channel in units of 1/255 and its local statistics under the window, (H, W) float64:
+    `square` is half of the mean's square and half of the constant of the luminance, `variance` half
+    of the variance and half of the constant of the contrast."""
 
     y: np.ndarray
     mean: np.ndarray
@@ -76,7 +76,7 @@ class MsSsim(FullReference):
 
     def compared(self, own: list[_Local], reference: list[_Local]) -> float:
         *finer, coarsest = zip(own, reference, strict=True)
-        means = [*(_similar(*pair)[0].mean() for pair in finer), _ssim(*coarsest)]
+        means = [*(_where_it_fits(_similar(*pair)[0]).mean() for pair in finer), _ssim(*coarsest)]
         return math.prod(float(m) ** w for m, w in zip(means, _SCALE_WEIGHTS, strict=True))
 
 
@@ -114,21 +114,25 @@ def _planes(spec: MetricSpec, image: Pixels) -> list[np.ndarray]:
 
 def _local(plane: np.ndarray) -> _Local:
     y = plane.astype(np.float64)
-    mean = _windowed(y)
+    mean, variance = correlate(y, _WINDOW), correlate(y * y, _WINDOW)
     square = mean * mean
-    variance = _windowed(y * y) - square
-    return _Local(y, mean, (square + _C1 / 2) / 2, (variance + _C2 / 2) / 2)
+    variance -= square
+    for half, constant in ((square, _C1), (variance, _C2)):
+        half += constant / 2
+        half /= 2
+    return _Local(y, mean, square, variance)
 
 
-def _windowed(y: np.ndarray) -> np.ndarray:
-    """(H, W) -> (H-10, W-10): under the window, where it fits."""
-    return correlate(y, _WINDOW)[_REACH:-_REACH, _REACH:-_REACH]
+def _where_it_fits(x: np.ndarray) -> np.ndarray:
+    """(H, W) -> (H-10, W-10), contiguous: without the places at which the window reaches out."""
+    return np.ascontiguousarray(x[_REACH:-_REACH, _REACH:-_REACH])
 
 
 def _similar(own: _Local, reference: _Local) -> tuple[np.ndarray, np.ndarray]:
-    """Contrast and structure term, negative values set to 0, and the luminance term."""
+    """Contrast and structure term, negative values set to 0, and the luminance term, (H, W)."""
     means = own.mean * reference.mean
-    contrast = _windowed(own.y * reference.y) - means
+    contrast = correlate(own.y * reference.y, _WINDOW)
+    contrast -= means
     contrast += _C2 / 2
     contrast /= own.variance + reference.variance
     means += _C1 / 2
@@ -138,4 +142,5 @@ def _similar(own: _Local, reference: _Local) -> tuple[np.ndarray, np.ndarray]:
 
 def _ssim(own: _Local, reference: _Local) -> float:
     contrast, luminance = _similar(own, reference)
-    return float((contrast * luminance).mean())
+    contrast *= luminance
+    return float(_where_it_fits(contrast).mean())

@@ -65,12 +65,13 @@ class Pixels:
     @cached_property
     def ycbcr_y(self) -> np.ndarray:
         """Studio-range Y of BT.601, (H, W) float32 in [16, 235], unrounded."""
-        return np.asarray(self._lumas[..., 0] + np.float32(16))
+        return np.asarray(cv2.extractChannel(self._lumas, 0) + np.float32(16))
 
     @cached_property
     def yiq_y(self) -> np.ndarray:
         """Full-range Y of BT.601, (H, W) float32 in [0, 255], rounded."""
-        return np.rint(self._lumas[..., 1] * np.float32(255))
+        y = cv2.extractChannel(self._lumas, 1) * np.float32(255)
+        return np.asarray(np.rint(y, out=y))
 
     @cached_property
     def _lumas(self) -> np.ndarray:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 96
 _WINDOW = gaussian_taps(7, 7 / 6)
+_AT_ONCE = 5 * _BLOCK**2
+"""Values whose products with their neighbours stay in a core's cache."""
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _HALVING = (-0.01171875, -0.03515625, 0.11328125, 0.43359375)
 """Half of MATLAB's antialiased cubic kernel at scale 1/2; its eight taps sum to 1."""
@@ -77,9 +79,15 @@ def niqe_features(y: np.ndarray) -> np.ndarray:
 
 def _normalized(y: np.ndarray) -> np.ndarray:
     """(H, W) luma -> (H, W) luma less its local mean, over its local deviation plus 1."""
-    mean = correlate(y, _WINDOW, border=cv2.BORDER_REPLICATE)
-    variance = np.abs(correlate(y * y, _WINDOW, border=cv2.BORDER_REPLICATE) - mean * mean)
-    return np.asarray((y - mean) / (np.sqrt(variance + np.finfo(np.float64).eps) + 1))
+    mean, spread = (correlate(x, _WINDOW, border=cv2.BORDER_REPLICATE) for x in (y, y * y))
+    spread -= mean * mean
+    np.abs(spread, out=spread)
+    spread += np.finfo(np.float64).eps
+    np.sqrt(spread, out=spread)
+    spread += 1
+    np.subtract(y, mean, out=mean)
+    mean /= spread
+    return mean
 
 
 def _halved(y: np.ndarray) -> np.ndarray:
@@ -98,10 +106,13 @@ def _halved(y: np.ndarray) -> np.ndarray:
 def _block_features(normalized: np.ndarray, size: int) -> np.ndarray:
     """(H, W) -> (blocks, 18): the fits of the values and of four products of neighbours."""
     blocks = _blocks(normalized, size)
-    fit = _fit(blocks)
+    count = max(1, blocks.size // _AT_ONCE)
+    parts = [_moments(part) for part in np.array_split(blocks, min(count, -(-len(blocks) // 2)))]
+    values, *products = np.concatenate(parts, axis=2)
+    fit = _fit(values, size * size)
     features = [fit.shape, (fit.left + fit.right) / 2]
-    for shift in _SHIFTS:
-        fit = _fit(blocks * np.roll(blocks, shift, axis=(1, 2)))
+    for moments in products:
+        fit = _fit(moments, size * size)
         features += [fit.shape, (fit.right - fit.left) * fit.tilt, fit.left, fit.right]
     return np.stack(features, axis=1)
 
@@ -123,15 +134,25 @@ class _Fit(NamedTuple):
     tilt: np.ndarray
 
 
-def _fit(blocks: np.ndarray) -> _Fit:
-    """Fit each block, (n, s, s) float64, by its moments (Eq. 7); NaN where all have one sign."""
-    values = blocks.reshape(len(blocks), -1)
-    low, high = np.minimum(values, 0), np.maximum(values, 0)
-    lows, highs = (np.einsum("ij,ij->i", part, part) for part in (low, high))
-    left = np.sqrt(lows / (low < 0).sum(1))
-    right = np.sqrt(highs / (high > 0).sum(1))
+def _moments(blocks: np.ndarray) -> np.ndarray:
+    """(n, s, s) float64 -> (5, 5, n): of the values and of four products of neighbours, the sums of
+    the squares of negative and of positive ones, how many each are, and the sum of magnitudes."""
+    found = []
+    for x in (blocks, *(blocks * np.roll(blocks, shift, axis=(1, 2)) for shift in _SHIFTS)):
+        values = x.reshape(len(x), -1)
+        low, high = np.minimum(values, 0), np.maximum(values, 0)
+        squares = [np.einsum("ij,ij->i", part, part) for part in (low, high)]
+        counts = [[np.count_nonzero(row) for row in signs] for signs in (low < 0, high > 0)]
+        found.append([*squares, *counts, high.sum(1) - low.sum(1)])
+    return np.array(found)
+
+
+def _fit(moments: np.ndarray, size: int) -> _Fit:
+    """Fit blocks of `size` values by their moments (5, n) (Eq. 7); NaN where all have one sign."""
+    lows, highs, below, above, magnitudes = moments
+    left, right = np.sqrt(lows / below), np.sqrt(highs / above)
     ratio = left / right
-    rhat = np.square(high.sum(1) - low.sum(1)) / (lows + highs) / values.shape[1]
+    rhat = np.square(magnitudes) / (lows + highs) / size
     target = rhat * (ratio**3 + 1) * (ratio + 1) / np.square(ratio * ratio + 1)
     gammas, ratios, spreads, tilts = _gamma_tables()
     nearest = _nearest(ratios, target)

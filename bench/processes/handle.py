@@ -122,7 +122,7 @@ def _how(code: int | None) -> str:
 
 def started(preload: Sequence[str], threads: int) -> Worker:
     """A new process; raises WorkerDied where there can be none."""
-    context = _context(preload)
+    context = begun(preload)
     tasks, far_tasks = context.Pipe()
     places, far_places = context.Pipe(duplex=False)
     process = context.Process(target=worker.serve, args=(far_tasks, far_places, threads))
@@ -139,7 +139,8 @@ def started(preload: Sequence[str], threads: int) -> Worker:
     return Worker(process, tasks, places)
 
 
-def _context(preload: Sequence[str]) -> Any:
+def begun(preload: Sequence[str]) -> Any:
+    """What makes processes: on Linux by a server, started here, that imports `preload` first."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     # The server's OpenMP must not start threads before it forks.

@@ -21,7 +21,7 @@ from bench.base.device import cores
 from bench.base.errors import WorkerDied
 from bench.processes import stopping
 from bench.processes.foreign import gpu_lost
-from bench.processes.handle import GRACE, Worker, no_interrupts, started
+from bench.processes.handle import GRACE, Worker, begun, no_interrupts, started
 from bench.processes.steps import Steps
 
 Task = TypeVar("Task")
@@ -57,6 +57,12 @@ class Workers:
     limit: float | None = None
     tell: Callable[[Any, str], None] = lambda task, text: None
     _workers: list[Worker] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start what processes are forked from before there is a task for them."""
+        if self.count > 1 or self.apart:
+            with suppress(OSError, EOFError):  # whoever starts a process will meet it
+                begun(self.preload)
 
     def __enter__(self) -> Workers:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,19 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
     return Bootstrap(centre, values.std(axis=0, ddof=1) / np.sqrt(count), means, t)
 
 
-def _weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
-    """Resamples as (r, n) shares of every image, in chunks of bounded memory."""
+def _weights(count: int, resamples: int, seed: int) -> Iterable[Array]:
+    """Resamples as (r, n) shares of every image, in chunks of bounded memory; of few images they
+    are kept, since other scores of the same images come next."""
+    few = count * resamples <= CHUNK[1]
+    return (_kept if few else _drawn)(count, resamples, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept(count: int, resamples: int, seed: int) -> list[Array]:
+    return list(_drawn(count, resamples, seed))
+
+
+def _drawn(count: int, resamples: int, seed: int) -> Iterator[Array]:
     rng = np.random.default_rng(seed)
     rows_at_once, shares_at_once = CHUNK
     step = max(1, min(rows_at_once, shares_at_once // count))

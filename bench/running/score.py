@@ -89,12 +89,7 @@ class Scorer:
         jobs = self._jobs(targets)
         if not jobs:
             return
-        count = worker_count(options.workers, self.device, len(jobs))
-        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
-        imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
-        own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
-        imported += ["torch"] if own else []
-        processes: Pool = Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
+        processes: Pool = self._workers(options, len(jobs))
         if options.on != LOCAL:
             from bench.cluster.work import for_metrics  # heavy
 
@@ -111,6 +106,20 @@ class Scorer:
                 advance(done, len(jobs))
         for store in self._scores.values():
             store.close()
+
+    def get_ready(self, target: Target, options: RunOptions, images: int) -> None:
+        """Start, where this one of so many images is not scored yet, what makes processes for all:
+        it imports what they need, meanwhile."""
+        if options.on == LOCAL and self._jobs([target]):
+            self._workers(options, images).begin()
+
+    def _workers(self, options: RunOptions, jobs: int) -> Workers:
+        count = worker_count(options.workers, self.device, jobs)
+        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
+        imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
+        own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
+        imported += ["torch"] if own else []
+        return Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
 
     def _jobs(self, targets: Iterable[Target]) -> list[ScoreJob]:
         """What is not in the store yet, grouped by HR image."""

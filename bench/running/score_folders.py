@@ -16,7 +16,8 @@ from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
-from bench.data.pairing import pair_files
+from bench.data.manifest import Refusals
+from bench.data.pairing import Pairs, pair_files
 from bench.files.colour import name_of, profile_of
 from bench.files.images import crop, image_sha256, read_rgb, write_png
 from bench.files.names import STEM
@@ -111,12 +112,16 @@ def score_folders(
     _require_usable(specs, hr)
     sha256 = cache(image_sha256)  # of HR images once for all folders
     with scratch() as place:
-        found = [_found(sr, hr, options, sha256, Path(place) / str(i)) for i, sr in enumerate(srs)]
+        paired = [pair_files(sr, hr, options.sr_name, options.recursive) for sr in srs]
         store = Store(options.store)
         scorer = Scorer(specs, store, options.device)
         store.note_use({"score": [str(sr.resolve()) for sr in srs], "metrics": [*names]}, ())
         if not scorer.usable:
             raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
+        found = [
+            _found(sr, *pairs, options, sha256, Path(place, str(index)), scorer)
+            for index, (sr, pairs) in enumerate(zip(srs, paired, strict=True))
+        ]
         for note in dict.fromkeys(note for one in found for note in one.notes):
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
@@ -161,9 +166,15 @@ class _Found:
 
 
 def _found(
-    sr: Path, hr: Path | None, options: RunOptions, sha256: Callable[[Path], str], copies: Path
+    sr: Path,
+    found: Pairs,
+    refused: Refusals,
+    note: str,
+    options: RunOptions,
+    sha256: Callable[[Path], str],
+    copies: Path,
+    scorer: Scorer,
 ) -> _Found:
-    found, refused, note = pair_files(sr, hr, options.sr_name, options.recursive)
     if not found:
         note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
     pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
@@ -177,6 +188,9 @@ def _found(
             )
         except ImageError as error:
             refused.append((error.file, error.reason))
+            continue
+        if len(targets) == 1:
+            scorer.get_ready(targets[stem], options, len(pairs))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
     said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
     notes = [f"{printable(sr)}: {each}" for each in (note, said, _colours(pairs.values())) if each]
