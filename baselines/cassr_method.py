@@ -1,7 +1,5 @@
 """CasSR as a method; variants that share stage 1 compute its reference image once."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -121,7 +119,7 @@ class CasSR:
         return weights.cache_dir() / "references" / key[:2] / f"{key}.png"
 
 
-def _load(folder: Path, dtype: torch.dtype) -> CasSRPipeline:
+def _load(folder: Path, dtype: torch.dtype) -> "CasSRPipeline":
     from diffusers.utils.logging import disable_progress_bar
 
     from cassr.pipeline import CasSRPipeline

@@ -1,7 +1,5 @@
 """Single-pass networks through spandrel, which tells the architecture from the weights."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import zipfile
@@ -89,7 +87,7 @@ class SpandrelNetwork:
 
 
 def _dtype(
-    precision: str, descriptor: ImageModelDescriptor, device: torch.device, weights: Path
+    precision: str, descriptor: "ImageModelDescriptor", device: torch.device, weights: Path
 ) -> torch.dtype:
     if precision == "float32":
         return torch.float32
@@ -103,7 +101,7 @@ def _dtype(
     return torch.float16
 
 
-def load(weights: Path) -> ImageModelDescriptor:
+def load(weights: Path) -> "ImageModelDescriptor":
     """The network of one file, on the CPU, in float32; ValueError for code in it, damage, or no RGB
     network that spandrel knows."""
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError

@@ -4,8 +4,6 @@ Exit codes: 0 done; 1 done, but not for all images; 2 could not be done; 130
 (129, 143) stopped by the user (by SIGHUP, SIGTERM).
 """
 
-from __future__ import annotations
-
 import io
 import os
 import signal

@@ -4,8 +4,6 @@ Everything here is reached as `bench.NAME`. Nothing is printed and no bar is sho
 `progress` is true; what a user can mend is raised as `bench.BenchError`.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -53,7 +51,7 @@ def score(
     limit: int | None = None,
     store: PathLike | None = None,
     progress: bool = False,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Score folders of images, with or without HR, as `cassr-bench score` does.
 
     Gives a frame with the columns `image`, `metric`, `value` and `reason`: why a value is NaN.

@@ -10,8 +10,6 @@ W2, b2 and the hint encoder's last convolutions start at zero: an untrained stag
 U-Net.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +100,7 @@ class CSCTuners(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.tuners = nn.ModuleList(CSCTuner(c) for c in channels)
 
     @classmethod
-    def from_unet(cls, unet: UNet2DConditionModel, **options: Any) -> CSCTuners:
+    def from_unet(cls, unet: UNet2DConditionModel, **options: Any) -> "CSCTuners":
         """Untrained tuners that fit a U-Net; `options` as of the class."""
         return cls(skip_channels(unet.config), skip_strides(unet.config), **options)
 

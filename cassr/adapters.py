@@ -6,8 +6,6 @@ diffusers' `save_pretrained` makes: `controlnet`, `attention`, `activation`, `pr
 huggingface_hub.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Self

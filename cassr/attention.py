@@ -13,8 +13,6 @@ They come from zero-initialised convolutions and K, V have no biases, so both br
 zero in an untrained model, which then equals the plain ControlNet.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,7 +100,7 @@ class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @classmethod
     def from_unet(
         cls, unet: UNet2DConditionModel, *, zero_output: bool = False
-    ) -> MultipleAttention:
+    ) -> "MultipleAttention":
         """Untrained attentions that fit a U-Net of the SD-1.x kind."""
         channels = skip_channels(unet.config)
         consumed = len(channels)

@@ -1,7 +1,5 @@
 """Building a CasSR: at random weights from a preset, or around a pretrained Stable Diffusion."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One call of the pipeline: LR images through both stages of the cascade."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Numbers that the paper states are marked with its section; the others are choice
 docs/cassr.md.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -101,7 +99,7 @@ class SamplingOptions:
             if not least < most:
                 raise ValueError(f"{overlap}={least}: expected less than {side}={most}")
 
-    def changed(self, changes: Mapping[str, Any]) -> SamplingOptions:
+    def changed(self, changes: Mapping[str, Any]) -> "SamplingOptions":
         """A copy with other values; ValueError: unknown name, or a value that is not allowed."""
         known = [f.name for f in fields(self)]
         if unknown := sorted(set(changes) - set(known)):

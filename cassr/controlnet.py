@@ -1,7 +1,5 @@
 """The condition encoder of stage 2: one ControlNet, weights shared, for LR and reference."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,11 +18,11 @@ class Residuals:
     down: tuple[Tensor, ...]
     mid: Tensor
 
-    def __add__(self, other: Residuals) -> Residuals:
+    def __add__(self, other: "Residuals") -> "Residuals":
         down = tuple(a + b for a, b in zip(self.down, other.down, strict=True))
         return Residuals(down, self.mid + other.mid)
 
-    def scaled(self, factor: float) -> Residuals:
+    def scaled(self, factor: float) -> "Residuals":
         if factor == 1:
             return self
         return Residuals(tuple(factor * part for part in self.down), factor * self.mid)

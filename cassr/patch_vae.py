@@ -4,8 +4,6 @@ It starts from the linear answer, so it is good after minutes. It has the functi
 AutoencoderKL that `cassr` uses.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch

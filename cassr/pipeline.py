@@ -4,8 +4,6 @@ pipeline = CasSRPipeline.from_pretrained(folder_or_hub_id)
 sr = pipeline(image).images[0]
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +163,7 @@ class CasSRPipeline(
         write_card(Path(save_directory), self.config)
         (Path(save_directory) / CUSTOM_PIPELINE).write_text(CUSTOM_PIPELINE_CODE, encoding="utf-8")
 
-    def carry_prompts(self, prompts: Sequence[str]) -> CasSRPipeline:
+    def carry_prompts(self, prompts: Sequence[str]) -> "CasSRPipeline":
         """Embed prompts by the text encoder now and drop it; they are saved with the model."""
         table = encode_texts(self.tokenizer, self.text_encoder, prompts)
         carried = PromptEmbeddings.from_tensor(prompts, table.cpu()).to(self.device, table.dtype)

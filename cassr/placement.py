@@ -1,7 +1,5 @@
 """Where the networks of a pipeline lie, and how they are laid out and compiled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self

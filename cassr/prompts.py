@@ -1,7 +1,5 @@
 """Prompts: carried embeddings, the text encoder where there is one, captions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,7 @@ class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.table = nn.Parameter(table, requires_grad=False)
 
     @classmethod
-    def from_tensor(cls, prompts: Sequence[str], table: Tensor) -> PromptEmbeddings:
+    def from_tensor(cls, prompts: Sequence[str], table: Tensor) -> "PromptEmbeddings":
         """table: (len(prompts), T, D)."""
         made = cls(list(prompts), *table.shape[1:])
         made.table.data.copy_(table)
@@ -45,7 +43,7 @@ class PromptEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def encode_texts(
-    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: Sequence[str]
+    tokenizer: "CLIPTokenizer", text_encoder: "CLIPTextModel", texts: Sequence[str]
 ) -> Tensor:
     """Embeddings of texts by CLIP, cut to its length: (len(texts), T, D)."""
     length = text_encoder.config.max_position_embeddings
@@ -59,8 +57,8 @@ def encode_texts(
 def encode_prompt(
     prompt: str,
     carried: PromptEmbeddings | None,
-    tokenizer: CLIPTokenizer | None,
-    text_encoder: CLIPTextModel | None,
+    tokenizer: "CLIPTokenizer | None",
+    text_encoder: "CLIPTextModel | None",
 ) -> Tensor:
     """See `CasSRPipeline.embed_prompt`."""
     found = carried.find(prompt) if carried is not None else None

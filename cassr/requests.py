@@ -1,7 +1,5 @@
 """What a call of the pipeline is asked for, brought to one value per image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -76,7 +74,7 @@ class Prompts:
     positive: Sequence[Tensor]
     negative: Callable[[], Tensor]
 
-    def part(self, span: slice) -> Prompts:
+    def part(self, span: slice) -> "Prompts":
         return Prompts(self.positive[span], self.negative)
 
     def stacked(self, guidance_scale: float) -> Tensor:

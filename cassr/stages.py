@@ -10,8 +10,6 @@ may hold n stacked halves for classifier-free guidance, (n*B, T, D) with the con
 the prediction is (n*B, c, h, w), and what does not depend on the prompt is computed once.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -4,8 +4,6 @@ The modules of diffusers' `UNet2DConditionModel` are called in the order of its 
 `encode` (down path and middle; a ControlNet has the same encoder) and by `decode` (up path).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any

@@ -3,8 +3,6 @@
 A page is made from the cards alone, never from this machine, so that everybody's is the same.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 import sys

@@ -3,8 +3,6 @@
 Nothing of a script is run: its `add_argument` calls are read from the syntax tree.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A headless Chromium for the tests of the HTML report, and what it logged."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

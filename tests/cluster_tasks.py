@@ -1,7 +1,5 @@
 """What the tests let processes of a cluster do; these import it by name."""
 
-from __future__ import annotations
-
 import os
 import platform
 import time

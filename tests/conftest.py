@@ -1,7 +1,5 @@
 """Fixtures: real images and weights where they are at hand, small synthetic ones elsewhere."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

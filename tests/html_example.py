@@ -1,7 +1,5 @@
 """A small HTML report, and what its files say."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

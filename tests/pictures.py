@@ -1,7 +1,5 @@
 """Synthetic pictures, and files that are not what they seem."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Small results for the tests of reports: scores with ties, gaps, set metrics and foreign names."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A stand-in for somebody's repository: the usual interface, and sins on demand."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

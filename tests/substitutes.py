@@ -4,8 +4,6 @@ Parts of a network that a metric never uses are stored as one number seen many t
 the files small.
 """
 
-from __future__ import annotations
-
 import atexit
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Tables and prose recomputed: the paper's contradictions, and anybody's CSV and LaTeX."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

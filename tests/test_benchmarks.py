@@ -1,7 +1,5 @@
 """The table of what is compared; the measuring itself is nobody's test."""
 
-from __future__ import annotations
-
 import importlib
 import math
 import re

@@ -1,7 +1,5 @@
 """CasSR called the way diffusers' documentation calls a pipeline."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """docs/cassr.md names what there is, and what it names exists."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields
 from importlib import import_module

@@ -1,7 +1,5 @@
 """CasSR as a method of the harness: cards, models by name, kept references."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The two stages against diffusers' own forward passes, the paper's equations and autograd."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import math

@@ -1,7 +1,5 @@
 """CasSRPipeline: sizes, seeds, options, references, prompts, hostile inputs."""
 
-from __future__ import annotations
-
 import copy
 import subprocess
 import sys

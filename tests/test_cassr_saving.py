@@ -1,7 +1,5 @@
 """Saving and loading: whole pipelines, adapters, Stable Diffusion folders, the hub's cache."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The paper's size with random weights: counts, equality at the start, gradients. Minutes, 8 GB."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Tiles, padding, colour correction."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from pathlib import Path

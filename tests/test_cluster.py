@@ -1,7 +1,5 @@
 """Work on a Ray cluster of several nodes on this machine: nodes and processes come, die and go."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Photographs with colour profiles keep their colours, or are converted, or it is said."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Large photographs cut into crops: all of each, once, beside nobody's files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

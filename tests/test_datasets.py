@@ -1,7 +1,5 @@
 """Test sets: pairs that do not match, manifests that are compared and verified."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Test sets of archives: hostile ones, the crops of the real sets, synthetic ones."""
 
-from __future__ import annotations
-
 import re
 import tarfile
 import zipfile

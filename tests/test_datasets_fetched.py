@@ -1,7 +1,5 @@
 """Test sets that are fetched: bad servers, archives by hand, the hub."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The degradation of whole images: shapes, seeds, batches, processes, pinned bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import subprocess

@@ -1,7 +1,5 @@
 """The steps of the degradation against their formulas and torch's operators."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Distributions of the sampled parameters against the published tables."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

@@ -4,8 +4,6 @@ Blocks marked ``console`` are run, in order, in a folder with a few small images
 ``bash`` need a GPU, a hub or hours: of them every command and option must exist.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

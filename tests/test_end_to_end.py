@@ -1,7 +1,5 @@
 """Baselines on real crops to a complete table, in two parts, killed on the way."""
 
-from __future__ import annotations
-
 import csv
 import os
 import random

@@ -1,7 +1,5 @@
 """`export`, `import` and `diff`: what leaves comes back whole; what does not agree stays out."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

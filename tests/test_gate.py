@@ -1,7 +1,5 @@
 """The gate: passes what did not change, fails on damage, refuses what cannot be compared."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Generated pages are those that the cards give, and the hand-written ones are true."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import tomllib

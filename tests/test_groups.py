@@ -1,7 +1,5 @@
 """Images of one photograph are one: from the card to the verdict."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path

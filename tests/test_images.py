@@ -1,7 +1,5 @@
 """Pixels: what is converted, what is refused and why, and that writing is atomic and rounds."""
 
-from __future__ import annotations
-
 import os
 import struct
 import zlib

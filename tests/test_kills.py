@@ -7,8 +7,6 @@ main process alone is killed, so that what is started again meets the workers of
 kill is drawn from the time that the command takes; a third are killed twice.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

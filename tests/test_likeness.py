@@ -1,7 +1,5 @@
 """What is wrong with images as a whole: found where it is, never where it is not."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

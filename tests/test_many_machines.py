@@ -1,7 +1,5 @@
 """Parts of a run: under a launcher, as independent jobs, and when one of them dies."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

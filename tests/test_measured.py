@@ -1,7 +1,5 @@
 """The kept leaderboards: of the test sets and metrics that the cards describe, and usable."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

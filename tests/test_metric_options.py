@@ -1,7 +1,5 @@
 """Options of metrics in parentheses, and metrics in a file of the user's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """docs/metrics.md says of every metric what the code does and the tests enforce."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

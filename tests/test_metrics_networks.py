@@ -1,7 +1,5 @@
 """The metrics that are networks, run for real: the libraries' classes with substituted weights."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Every metric against its reference: pyiqa called directly, clean-fid, logged scores."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from functools import cache

@@ -1,7 +1,5 @@
 """The list of metrics: names, directions, availability, fingerprints, sizes."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

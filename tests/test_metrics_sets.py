@@ -1,7 +1,5 @@
 """Scores of whole sets: from crops, from features that are missing, and which may be compared."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

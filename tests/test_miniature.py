@@ -1,7 +1,5 @@
 """The shipped miniature: what it weighs, what it says of itself, and that it really works."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

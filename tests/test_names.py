@@ -1,7 +1,5 @@
 """Outputs under names that people give them meet their HR images, or say why not."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from unicodedata import normalize

@@ -1,7 +1,5 @@
 """Networks in ncnn's format: the same tensors as published elsewhere, and what is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Official repositories: set up, run, and every sin of theirs caught by name."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

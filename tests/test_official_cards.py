@@ -5,8 +5,6 @@ OWNER+NAME/repo git directories), the scripts themselves are read; elsewhere our
 their arguments is.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What commands write replaces nobody's file, and removes what they wrote themselves alone."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable

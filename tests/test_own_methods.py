@@ -1,7 +1,5 @@
 """Methods that people bring: what works, and the one line that says why something does not."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The installed package: everything it needs travels in the wheel; starting is quick and light."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

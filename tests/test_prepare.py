@@ -1,7 +1,5 @@
 """`prepare` and `run --prepare`: the plan and its totals, what comes, what fails on the way."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Work in other processes: whatever a method does costs its own image; signals end a command."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

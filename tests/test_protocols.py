@@ -1,7 +1,5 @@
 """Protocols: the cards, and numbers by them against scripts of a few lines."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

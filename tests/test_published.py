@@ -1,7 +1,5 @@
 """Published values: read whole, matched by name, compared only with their like."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """`import bench`: the values of the commands, images in any form, functions as methods."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import json

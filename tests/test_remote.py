@@ -1,7 +1,5 @@
 """Servers, networks and archives that are slow, wrong, hostile or half: one line, nothing kept."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

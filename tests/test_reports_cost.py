@@ -1,7 +1,5 @@
 """Costs: what is measured, recorded and shown, and that no other report holds it."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import mmap

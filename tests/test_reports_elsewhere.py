@@ -1,7 +1,5 @@
 """Reports that leave the machine: no path of it in them, and scores that were made elsewhere."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex
@@ -165,7 +163,7 @@ def test_means_are_logged_a_run_per_method(tmp_path: Path, monkeypatch: pytest.M
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def __enter__(self) -> Run:
+        def __enter__(self) -> "Run":
             return self
 
         def __exit__(self, *_: object) -> None: ...

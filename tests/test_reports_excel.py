@@ -1,7 +1,5 @@
 """The workbook: numbers in full, marks, reasons, and text that is never a formula."""
 
-from __future__ import annotations
-
 import csv
 import math
 import zipfile

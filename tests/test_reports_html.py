@@ -1,7 +1,5 @@
 """The folder of the HTML report."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 from pathlib import Path
 

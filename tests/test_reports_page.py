@@ -1,7 +1,5 @@
 """How the page of the HTML report behaves in a real browser."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Iterator

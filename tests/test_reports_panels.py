@@ -1,7 +1,5 @@
 """Panels: sizes, the crops' pixels, the choice of region and of pictures, bad input."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Plots: which are drawn, what stands where in them, names, bytes."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The laid out table and its text renderings: marks, means, footnotes, escaping, widths."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

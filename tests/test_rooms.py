@@ -1,7 +1,5 @@
 """The rooms of the code and their floors: every import goes down, none in a circle."""
 
-from __future__ import annotations
-
 import ast
 import tomllib
 from collections.abc import Iterator

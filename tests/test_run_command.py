@@ -1,7 +1,5 @@
 """`run`, `report` and `upscale`: true tables, nothing computed twice, killed runs that go on."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

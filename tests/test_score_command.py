@@ -1,7 +1,5 @@
 """`cassr-bench score` as people use it: golden values, hostile folders, resume, clear errors."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -1,7 +1,5 @@
 """Repeated trainings: planted differences are found, noise of images or of seeds is none."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import math

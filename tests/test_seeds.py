@@ -1,7 +1,5 @@
 """Several seeds of one suite: means, spreads, ranks, and which difference a set can tell apart."""
 
-from __future__ import annotations
-
 import csv
 import math
 from pathlib import Path

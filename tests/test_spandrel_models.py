@@ -1,7 +1,5 @@
 """In-process networks: padded and tiled as the official scripts do, and files that are refused."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import zipfile

@@ -1,7 +1,5 @@
 """Intervals cover what they promise, tests err as often as they may, tables stay honest."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

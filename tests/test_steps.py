@@ -1,7 +1,5 @@
 """Work on a device that need not wait for files, and what happens where its memory runs out."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The store: what is damaged is found and made again, old ones are taken over, nothing is left."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

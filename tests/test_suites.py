@@ -1,7 +1,5 @@
 """Every suite's names exist, and the paper's tables have the paper's rows and columns."""
 
-from __future__ import annotations
-
 import copy
 import csv
 import os

@@ -1,7 +1,5 @@
 """Training: what is minimised, and that a run is the same run however it was interrupted."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import json

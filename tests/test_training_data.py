@@ -1,7 +1,5 @@
 """Training samples: a function of seed and number, whoever makes them, whatever lies in between."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, pairwise

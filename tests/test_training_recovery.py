@@ -1,7 +1,5 @@
 """What a training run leaves on disk when it is killed, shared with others or told to go on."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os

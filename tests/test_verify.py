@@ -1,7 +1,5 @@
 """`verify metrics`: published scores again, and what a run then says of them."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Weights: where they are looked for, how they are checked, how they are fetched."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Small test sets in archives, made for the tests."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 import zipfile

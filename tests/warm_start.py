@@ -7,8 +7,6 @@ What reads the environment while it is imported is imported later, or read anew 
 Tests talk to it over a socket, so that those of several processes share one.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import json

@@ -1,7 +1,5 @@
 """Cells of tables as read, and the values that they hold."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

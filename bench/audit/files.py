@@ -1,7 +1,5 @@
 """What an audit reads: the published tables, or somebody's CSV, LaTeX and Markdown files."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

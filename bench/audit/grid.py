@@ -1,8 +1,6 @@
 """From a grid of cells to values: which is metric, method, dataset. Arrows or known metrics' names
 are in the headings (methods as rows) or in the first columns (methods as columns)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

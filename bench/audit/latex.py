@@ -1,7 +1,5 @@
 r"""Tabulars of a LaTeX file as grids: what spans several cells spread out, rules counted."""
 
-from __future__ import annotations
-
 import re
 from bisect import bisect
 from collections.abc import Iterator, Sequence

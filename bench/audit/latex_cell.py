@@ -4,8 +4,6 @@ It knows the macros that tables are made of, expands the file's own \newcommand,
 arguments of every other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

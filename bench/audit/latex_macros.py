@@ -1,7 +1,5 @@
 r"""Macros of LaTeX files: the file's own \newcommand, and the arguments that follow a macro."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Markdown: its tables as grids, and single cells (of CSV files) that are marked in it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -46,13 +44,13 @@ def read_cell(text: str, line: int) -> GridCell:
 
 
 @cache
-def _reader() -> MarkdownIt:
+def _reader() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark").enable("table")
 
 
-def _tell(page: Page, tokens: Sequence[Token]) -> None:
+def _tell(page: Page, tokens: Sequence["Token"]) -> None:
     """Tell a page what a reader of Markdown found, and feed it the HTML in between."""
     for token in tokens:
         if token.map:

@@ -6,8 +6,6 @@ whose it is more where its name is not marked. What the cheapest readings (up to
 unless one contradicts nothing) share is found; what only some contradict is told and not judged.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

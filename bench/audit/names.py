@@ -1,7 +1,5 @@
 """Headings of tables: which metrics they name, and which direction their arrows state."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache

@@ -1,8 +1,6 @@
 """Numbers as tables print them, with a unit, a spread, a change, an arrow or a footnote's mark:
 what one cell holds, or why that cannot be told; what could mean two things is not guessed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

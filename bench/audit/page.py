@@ -1,7 +1,5 @@
 """What a page of HTML shows: its tables as grids of cells, and the paragraphs beside them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What prose states about tables, as a card, and whether they bear it out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Literal

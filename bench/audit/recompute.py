@@ -3,8 +3,6 @@
 Nothing is decided on more digits than are printed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations

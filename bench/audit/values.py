@@ -1,7 +1,5 @@
 """What an audit speaks of: printed values, contradictions, cells that were not read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """The errors that people meet: each is one line that says what is wrong and what to do."""
 
-from __future__ import annotations
-
 DEBUG = "CASSR_BENCH_DEBUG"
 """The variable that asks for tracebacks."""
 
@@ -31,7 +29,7 @@ class ImageError(BenchError):
         self.reason = reason
         self.file = file
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+    def __reduce__(self) -> "tuple[type[ImageError], tuple[str, str]]":
         return type(self), (self.reason, self.file)
 
 

@@ -1,7 +1,5 @@
 """Progress of long work on standard error: bars in a terminal, a line each minute elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
@@ -41,7 +39,7 @@ class Progress:
         self.quiet = quiet
 
     @contextmanager
-    def step(self, title: str, total: int = 0) -> Iterator[Live]:
+    def step(self, title: str, total: int = 0) -> "Iterator[Live]":
         """A step called `title`; yields what reports how far it is. `total` is how much there is to
         do, where that is known before anything is done."""
         if self.quiet:

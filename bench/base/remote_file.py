@@ -1,7 +1,5 @@
 """Files that are published somewhere, as cards and metrics name them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -48,7 +46,7 @@ class RemoteFile:
     member: PathInside = ""
     companions: tuple[PathInside, ...] = ()
     tag: str = ""
-    others: tuple[RemoteFile, ...] = ()
+    others: "tuple[RemoteFile, ...]" = ()
     differs: str = ""
 
 

@@ -4,8 +4,6 @@ A number belongs to content, not to names: a score's key is the hash of the SR b
 the HR bytes and the metric's fingerprint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +56,7 @@ class Manifest:
 class Method(Protocol):
     """A loaded way to upscale: one function. What it depends on is said by its card."""
 
-    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+    def upscale(self, lr: "Tensor", *, scale: int, seeds: Sequence[int]) -> "Tensor":
         """Upscale a batch.
 
         Args:
@@ -237,13 +235,13 @@ class MetricSpec:
 class Metric(Protocol):
     """Scores one image at a time; their order changes nothing."""
 
-    def prepare(self, hr: Tensor) -> Any:
+    def prepare(self, hr: "Tensor") -> Any:
         """What can be computed from the HR image alone, once for all methods.
 
         `hr` is (1, 3, H, W) float32 in [0, 1]."""
         ...
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Any) -> float:
+    def score(self, sr: "Tensor", hr: "Tensor | None", prepared: Any) -> float:
         """Score one image.
 
         Args:
@@ -257,7 +255,7 @@ class Metric(Protocol):
 class SetMetric(Protocol):
     """Scores one set of images against another (FID, KID)."""
 
-    def features(self, image: Tensor) -> Any:
+    def features(self, image: "Tensor") -> Any:
         """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).
 
         `image` is (1, 3, H, W) float32 in [0, 1]."""

@@ -1,7 +1,5 @@
 """The Ray cluster that `--on` names."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

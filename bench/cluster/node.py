@@ -1,8 +1,6 @@
 """On a machine of the cluster: a task comes with what it reads and goes with what it wrote, pickled
 but for paths, which a node has below its own root."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

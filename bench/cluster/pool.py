@@ -4,8 +4,6 @@ This machine alone reads and writes: it sends what a task reads and puts in its 
 wrote. A process that dies costs the task that it had in hand, which another is given.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections import Counter, deque
@@ -73,7 +71,7 @@ class Cluster:
     limit: float | None = None
     _processes: list[_Process] = field(default_factory=list)
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> "Cluster":
         self._ray = connected(self.on)
         self._sent = self._ray.put(self.files)
         self._known = [name for name in self.files if os.path.isabs(name)]

@@ -1,7 +1,5 @@
 """What processes of a cluster are for: a method or metrics, which all machines have alike."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -51,7 +49,7 @@ def for_metrics(specs: Sequence[MetricSpec], on: str, device: str, workers: int 
 
 
 def _cluster(
-    asked: Asked, own: Sequence[Path], on: str, device: str, workers: int | None
+    asked: "Asked", own: Sequence[Path], on: str, device: str, workers: int | None
 ) -> Cluster:
     files = {name: data for file in own for name, data in own_code.contents(file).items()}
     check = partial(require_alike, asked, device, _found(asked, device))

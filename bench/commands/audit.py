@@ -1,7 +1,5 @@
 """`audit`: what tables and prose claim, recomputed."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -77,7 +75,7 @@ def _direction(text: str) -> tuple[str, Better]:
     return name, "lower" if better == "lower" else "higher"
 
 
-def _show(found: Audit) -> None:
+def _show(found: "Audit") -> None:
     for number, finding in enumerate(found.findings, 1):
         typer.echo(f"{number}. {finding.kind}")
         for statement in (finding.first, finding.second):
@@ -92,7 +90,7 @@ def _show(found: Audit) -> None:
         _wrapped(lead, text)
 
 
-def _unread(unread: Sequence[Unread]) -> Iterator[str]:
+def _unread(unread: Sequence["Unread"]) -> Iterator[str]:
     """A line for each cell with the reason, or for all of a table that could not be read."""
     whole: dict[tuple[str, str], list[str]] = {}
     for cell in unread:
@@ -105,7 +103,7 @@ def _unread(unread: Sequence[Unread]) -> Iterator[str]:
         yield f"{table}, {_counted(len(texts), 'cell')} ({', '.join(texts)}): {reason}"
 
 
-def _verdict(found: Audit) -> str:
+def _verdict(found: "Audit") -> str:
     count, unread = len(found.findings), len(found.unread)
     claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
     what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"

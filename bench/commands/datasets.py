@@ -1,7 +1,5 @@
 """`datasets verify`: whether two people have the same test set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

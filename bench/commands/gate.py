@@ -1,7 +1,5 @@
 """`gate`: scores against a reference, for continuous integration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -43,8 +41,8 @@ class Subject:
             raise BenchError("gate --sr: --methods and --datasets belong to a suite")
 
     def measure(
-        self, asked: Names, known: Reference | None, options: RunOptions, shown: Progress
-    ) -> Found:
+        self, asked: "Names", known: "Reference | None", options: RunOptions, shown: Progress
+    ) -> "Found":
         from bench.gate import measure
 
         names = measure.as_in(asked, known.measured if known else None)
@@ -76,7 +74,7 @@ class Written:
             Inputs(read).refuse(self.markdown, "--markdown")
         return one_file(self.junit, "--junit", read, overwrite)
 
-    def first_tolerance(self, known: Reference | None) -> Tolerance:
+    def first_tolerance(self, known: "Reference | None") -> "Tolerance":
         """That of a new reference: "absolute=0.1", say."""
         from pydantic import ValidationError
 
@@ -158,7 +156,7 @@ def gate(
 
 
 def _update(
-    path: Path, found: Found, known: Reference | None, tolerance: Tolerance, as_json: bool
+    path: Path, found: "Found", known: "Reference | None", tolerance: "Tolerance", as_json: bool
 ) -> None:
     from bench.exchange.diff import difference
     from bench.gate.judge import default_policy, keep_scores

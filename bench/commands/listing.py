@@ -1,7 +1,5 @@
 """What is registered, as plain rows: for `list`, for docs and for the tests of the docs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

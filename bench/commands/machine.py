@@ -1,7 +1,5 @@
 """`list`, `fetch`, `setup`, `prepare`, `doctor`: what there is, what it needs, what works here."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
@@ -148,7 +146,7 @@ def prepare(
 
 
 def get_ready(
-    plan: Plan, seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
+    plan: "Plan", seeds: int, yes: bool, dry_run: bool, as_json: bool, gpu_here: bool = True
 ) -> dict[str, Any]:
     """Show what a plan needs and, unless it is a dry run, get it; both, and a line per failure.
 

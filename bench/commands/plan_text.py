@@ -1,7 +1,5 @@
 """A dry run for people: what would be done, what is missing and how to get it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

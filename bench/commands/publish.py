@@ -1,7 +1,5 @@
 """`export`, `import` and `diff`: results that leave the machine and come back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +107,7 @@ def diff(
         raise typer.Exit(DIFFERENT)
 
 
-def _stored(suite: str, choice: o.StoredChoice) -> RunOutcome:
+def _stored(suite: str, choice: o.StoredChoice) -> "RunOutcome":
     from bench.running.execute import stored
     from bench.running.plan import make_plan
 

@@ -1,7 +1,5 @@
 """`run` and `report`: a suite from cards to reports."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,7 +81,7 @@ def run(
     exit_if(unready)
 
 
-def _end(outcome: RunOutcome, require_all: bool = False) -> None:
+def _end(outcome: "RunOutcome", require_all: bool = False) -> None:
     missing = int(outcome.results.scores["value"].isna().sum())
     if require_all and missing:
         raise BenchError(f"--require-all: {missing} scores are missing; the table says why")
@@ -150,7 +148,7 @@ def _reports(shown: o.ViewOptions) -> tuple[str, ...]:
     return tuple(get_report(name).name for name in o.names("--reports", shown.reports))
 
 
-def _view(shown: o.ViewOptions, plan: Plan | None = None) -> View:
+def _view(shown: o.ViewOptions, plan: "Plan | None" = None) -> "View":
     """What was asked for of the reports; of a plan, once it is known that it has what is named."""
     from bench.reports.figures.regions import parse_region
     from bench.results.view import View
@@ -182,8 +180,8 @@ def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = T
 
 
 def _with_other_parts(
-    plans: Sequence[Plan], own: Sequence[RunOutcome], as_json: bool
-) -> list[RunOutcome]:
+    plans: Sequence["Plan"], own: Sequence["RunOutcome"], as_json: bool
+) -> list["RunOutcome"]:
     """All parts together, seed by seed, if this one is the last; else the command ends here."""
     from bench.running import shards
 
@@ -206,8 +204,8 @@ def _with_other_parts(
 
 
 def _finish(
-    outcome: RunOutcome, out: Path, shown: o.ViewOptions, view: View, store: Path, as_json: bool
-) -> RunOutcome:
+    outcome: "RunOutcome", out: Path, shown: o.ViewOptions, view: "View", store: Path, as_json: bool
+) -> "RunOutcome":
     """Write the reports and tell the results; gives them as they were shown."""
     from rich.console import Console
 
@@ -243,7 +241,7 @@ def _finish(
     return outcome
 
 
-def _show_published_alone(plan: Plan) -> None:
+def _show_published_alone(plan: "Plan") -> None:
     from rich.console import Console
 
     from bench.reports import published

@@ -1,7 +1,5 @@
 """`score`: any folder of images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +63,7 @@ def score(
     exit_if(problems or any(mean is None for one in scores for _, mean, _, _ in one.means))
 
 
-def _print_means(scores: Sequence[FolderScores]) -> None:
+def _print_means(scores: Sequence["FolderScores"]) -> None:
     for one in scores:
         if len(scores) > 1:
             typer.echo(printable(one.folder))

@@ -1,7 +1,5 @@
 """`store`: whether what is stored is sound, what lies where, and what can go."""
 
-from __future__ import annotations
-
 import re
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`submit`: the parts of a run as an array of jobs, sent to a scheduler by submitit."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`upscale`: files, folders or a dataset by one method."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

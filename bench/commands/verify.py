@@ -1,7 +1,5 @@
 """`verify metrics`: a certificate that the metrics are right on this machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +47,7 @@ def metrics_(
     exit_if(any(line.verdict == "differs" for line in certificate.lines))
 
 
-def _show(certificate: Certificate, kept: Path) -> None:
+def _show(certificate: "Certificate", kept: Path) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,7 +1,5 @@
 """Test sets: cards, and ways from a card, a folder or the hub to hashed pairs of images."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

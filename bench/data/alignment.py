@@ -5,8 +5,6 @@ the right sizes and give quietly wrong numbers. Both are compared as edges at LR
 rescaled copies that agree much better than the pair as given are evidence against it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from bench.files import images

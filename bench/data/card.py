@@ -1,7 +1,5 @@
 """The card of a dataset: where its images come from and how pairs are made of them."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any
 
@@ -95,7 +93,7 @@ class Side(Card):
     id: str = r"\1"
 
     @model_validator(mode="after")
-    def _names_groups_that_are_there(self) -> Side:
+    def _names_groups_that_are_there(self) -> "Side":
         try:
             re.sub(self.stem, self.id, "")
         except (re.error, IndexError) as error:
@@ -143,7 +141,7 @@ class DatasetCard(Card):
     note: str = ""
 
     @model_validator(mode="after")
-    def _consistent(self) -> DatasetCard:
+    def _consistent(self) -> "DatasetCard":
         if bool(self.photos) == bool(self.archive):
             raise ValueError("expected either 'photos' or 'archive'")
         if self.photos and self.degradation is None:

@@ -1,7 +1,5 @@
 """Datasets by name (cards, `folder:PATH`, `hf:NAME`), each a way to a manifest; cards' archives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial

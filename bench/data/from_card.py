@@ -1,8 +1,6 @@
 """Test sets of cards: from the archives that they are published as, or from photographs that
 installed distributions carry; cropped, degraded, checked, described."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Iterator

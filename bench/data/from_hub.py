@@ -1,7 +1,5 @@
 """Any dataset of the Hugging Face hub (or in its format on disk) that has image columns."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@ Exchanged channels, a flip, a shift or a second gamma hardly change what metrics
 another picture under a right name only makes a mean worse. One look at each image tells.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import median

@@ -1,7 +1,5 @@
 """Manifests on disk: which files a dataset is, with hashes of their bytes and pixels."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -66,7 +64,7 @@ class _Description(_Entry):
         return found
 
     @model_validator(mode="after")
-    def _is_whole(self) -> _Description:
+    def _is_whole(self) -> "_Description":
         if self.sha256 != content_sha256(self.scale, self.model_dump()["pairs"]):
             raise ValueError("its pairs are not those that its hash stands for")
         return self

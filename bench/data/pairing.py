@@ -1,7 +1,5 @@
 """Pairs of image files: matched by stem, checked, described."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial

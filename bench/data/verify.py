@@ -1,7 +1,5 @@
 """Do two people have the same test set: manifests that travel, and what differs between two."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A whole result as one checked record: scores, what they depend on and how to name them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,7 +35,7 @@ class ItemLabel(ExchangeCard):
     variant: dict[Name, Text] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, item: Item) -> ItemLabel:
+    def of(cls, item: Item) -> "ItemLabel":
         return cls(title=item.title, note=item.note, variant=dict(item.variant))
 
 
@@ -100,7 +98,7 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     return metrics.registered(name) or MetricSpec(name=name, title=name, **shown, **unknown)
 
 
-def _frame(cells: Sequence[MeasuredCell], orders: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def _frame(cells: Sequence[MeasuredCell], orders: Mapping[str, Sequence[str]]) -> "pd.DataFrame":
     import pandas as pd
 
     frame = pd.DataFrame(rows(cells), columns=list(COLUMNS)).astype({"value": float})
@@ -110,8 +108,8 @@ def _frame(cells: Sequence[MeasuredCell], orders: Mapping[str, Sequence[str]]) -
 
 
 def in_order(
-    frame: pd.DataFrame, by: Sequence[str], orders: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+    frame: "pd.DataFrame", by: Sequence[str], orders: Mapping[str, Sequence[str]]
+) -> "pd.DataFrame":
     """The rows sorted by columns; the values of some have an order of their own."""
     ranks = {column: {name: i for i, name in enumerate(order)} for column, order in orders.items()}
     return frame.sort_values(

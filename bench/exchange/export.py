@@ -1,7 +1,5 @@
 """Write a whole result for others: a Hugging Face dataset folder, or one JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import islice, product
 from pathlib import Path

@@ -1,8 +1,6 @@
 """What was measured, apart from how it is shown: scores per image and the fingerprints behind them,
 as checked records, so that a file from elsewhere is read the same way as our own."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +64,7 @@ class MetricPrint(ExchangeCard):
     fingerprint: Fingerprint
 
     @classmethod
-    def of(cls, spec: MetricSpec, fingerprint: Mapping[str, Any]) -> MetricPrint:
+    def of(cls, spec: MetricSpec, fingerprint: Mapping[str, Any]) -> "MetricPrint":
         return cls(
             better=spec.better, kind=spec.kind, digits=spec.digits, fingerprint=dict(fingerprint)
         )
@@ -110,7 +108,7 @@ class Measured(ExchangeCard):
     """Of datasets whose images share photographs: image -> photograph."""
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Measured:
+    def _is_whole(self) -> "Measured":
         """Every cell once, and nothing scored without the fingerprints of what it is."""
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
@@ -123,7 +121,7 @@ class Measured(ExchangeCard):
     def cells(self) -> dict[CellKey, MeasuredCell]:
         return {cell.key: cell for cell in self.scores}
 
-    def of_cells(self, cells: Sequence[MeasuredCell]) -> Measured:
+    def of_cells(self, cells: Sequence[MeasuredCell]) -> "Measured":
         """These cells, and what they are of."""
         update: dict[str, Any] = {"scores": list(cells)}
         for i, what in enumerate(KINDS):

@@ -1,7 +1,5 @@
 """Set somebody else's methods into a leaderboard, once test sets and metrics are known to agree."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -81,7 +79,7 @@ def _merge_one(
 
 
 def _problems(
-    own: Measured, theirs: Measured, metrics: Sequence[MetricSpec], grid: pd.DataFrame
+    own: Measured, theirs: Measured, metrics: Sequence[MetricSpec], grid: "pd.DataFrame"
 ) -> Iterator[str]:
     """Why scores cannot be set beside ours; `grid` as of `_with_rows`."""
     lines = unlike(own, theirs, "here", "there")
@@ -147,8 +145,8 @@ def _items(
 
 
 def _with_rows(
-    results: Results, theirs: Measured, names: Mapping[str, str], grid: pd.DataFrame, source: str
-) -> pd.DataFrame:
+    results: Results, theirs: Measured, names: Mapping[str, str], grid: "pd.DataFrame", source: str
+) -> "pd.DataFrame":
     """The scores with rows of the imported methods for every image and metric, in their order;
     `grid` has dataset, image and metric of every row, and what the first two are called there."""
     import pandas as pd

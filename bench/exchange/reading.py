@@ -1,8 +1,6 @@
 """Read results of others: an exported JSON or folder, or the reports of a run, with bounded sizes
 and every field checked; nothing in them is run or used as a path."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Images as Python code holds them (arrays, tensors, Pillow's, paths), as 8-bit RGB and back."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,7 +95,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     return _from_tensor(torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1))
 
 
-def _from_tensor(tensor: Tensor) -> np.ndarray:
+def _from_tensor(tensor: "Tensor") -> np.ndarray:
     if tensor.ndim != 3 or tensor.shape[0] != 3:
         raise ImageError(f"{EXPECTED}; found a tensor {tuple(tensor.shape)}")
     darkest = float(tensor.min()) if tensor.numel() else 0.0

@@ -1,7 +1,5 @@
 """The only place that reads, writes, converts or crops pixels: 8-bit RGB everywhere inside."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import struct
@@ -193,7 +191,7 @@ def write_png(path: Path, rgb: np.ndarray, profile: bytes = b"") -> None:
         encode_png(rgb, part, profile)
 
 
-def to_tensor(rgb: np.ndarray) -> Tensor:
+def to_tensor(rgb: np.ndarray) -> "Tensor":
     """(H, W, 3) uint8 -> (1, 3, H, W) float32 in [0, 1]."""
     import torch
 
@@ -201,7 +199,7 @@ def to_tensor(rgb: np.ndarray) -> Tensor:
     return torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].to(torch.float32).div_(255)
 
 
-def to_uint8(x: Tensor) -> np.ndarray:
+def to_uint8(x: "Tensor") -> np.ndarray:
     """(1, 3, H, W) float, nominally in [0, 1] -> (H, W, 3) uint8, clamped and rounded; ImageError,
     with what was found and how to mend it, for any other."""
     found = problem(x)

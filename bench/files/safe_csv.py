@@ -1,7 +1,5 @@
 """CSV whose texts no spreadsheet runs and no terminal obeys."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +38,7 @@ def rows_as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     return file.getvalue().encode("utf-8", "backslashreplace")
 
 
-def csv_bytes(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+def csv_bytes(frame: "pd.DataFrame", float_format: str | None = None) -> bytes:
     """A frame of numbers and texts; the only way to CSV, for names come from outside.
 
     Control characters of a text are shown as escapes, and one that a spreadsheet would run as a

@@ -1,7 +1,5 @@
 """One cell: what the reference holds of it beside what was measured, and what is wrong with it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

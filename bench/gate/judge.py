@@ -1,7 +1,5 @@
 """The gate: what was measured now against a reference, cell by cell; unlike things are refused."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

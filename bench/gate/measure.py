@@ -1,7 +1,5 @@
 """Measure what the gate judges: a suite, or a plain folder of SR images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

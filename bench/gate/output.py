@@ -1,7 +1,5 @@
 """A verdict as text for a terminal, Markdown for a job summary, and JUnit XML."""
 
-from __future__ import annotations
-
 from xml.sax import saxutils
 
 from bench.base.text import printable, without_folders

@@ -1,8 +1,6 @@
 """The gate's reference on disk: what may change (a policy, kept by hand; in TOML it stands first
 and stays byte for byte) and what was measured, written anew below the marker."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
@@ -42,7 +40,7 @@ class Tolerance(ExchangeCard):
     alpha: float = Field(default=0.05, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _has_amount(self) -> Tolerance:
+    def _has_amount(self) -> "Tolerance":
         if self.kind in ("absolute", "relative") and self.amount is None:
             raise ValueError(f"kind '{self.kind}' needs an amount")
         return self

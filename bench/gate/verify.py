@@ -1,7 +1,5 @@
 """Whether metrics are right on this machine: published images scored again, beside their log."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

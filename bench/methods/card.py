@@ -1,7 +1,5 @@
 """The card of a method: what it is, needs, and how its own repository is run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -61,7 +59,7 @@ class Outputs(Card):
     ignore: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _removes_its_own(self) -> Outputs:
+    def _removes_its_own(self) -> "Outputs":
         parts = PurePosixPath(self.root).parts
         if ".." in parts or (parts[:1] != ("{output}",) and "{run}" not in parts):
             raise ValueError("expected 'root' to start with {output} or to have a folder {run}")
@@ -246,7 +244,7 @@ class MethodCard(Card):
         size = said.get("gpu_gb") if isinstance(said, dict) else None
         return {"needs": f"a CUDA GPU with about {size} GB", **said} if size else said
 
-    def methods(self) -> list[MethodCard]:
+    def methods(self) -> "list[MethodCard]":
         """Every method of this card: its own and its variants', or each training of them."""
         if not (self.variants or self.seeds):
             return [self]

@@ -1,7 +1,5 @@
 """Methods that people bring: what a Python file defines, an ONNX file, a pipeline of diffusers."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re
@@ -41,11 +39,11 @@ class UserMethod:
         opened = {".onnx": _onnx, ".json": _pipeline}.get(weights.suffix, partial(_python, call))
         self._upscale, self._place = opened(weights, device)
 
-    def upscale(self, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+    def upscale(self, lr: "Tensor", *, scale: int, seeds: Sequence[int]) -> "Tensor":
         return checked(self._upscale(lr, scale=scale, seeds=seeds), lr, scale, self._place)
 
 
-def checked(sr: Any, lr: Tensor, scale: int, place: str) -> Tensor:
+def checked(sr: Any, lr: "Tensor", scale: int, place: str) -> "Tensor":
     """What a method gave for `lr`, (B, 3, H, W), where it is floats (B, 3, scale*H, scale*W);
     ImageError, with what was found, the remedy and where the method is defined, where it is not."""
     count, _, height, width = lr.shape
@@ -134,7 +132,9 @@ def _adapted(found: Any, device: str, place: str) -> Upscale:
     )
 
 
-def _by_network(network: Any, device: str, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Any:
+def _by_network(
+    network: Any, device: str, lr: "Tensor", *, scale: int, seeds: Sequence[int]
+) -> Any:
     import torch
 
     with torch.inference_mode():
@@ -156,7 +156,7 @@ def _pipeline(index: Path, device: str) -> tuple[Upscale, str]:
     return partial(_by_pipeline, found.to(device)), place
 
 
-def _by_pipeline(pipeline: Any, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Tensor:
+def _by_pipeline(pipeline: Any, lr: "Tensor", *, scale: int, seeds: Sequence[int]) -> "Tensor":
     """One image after the other, without a prompt where the pipeline takes one."""
     import torch
     from PIL import Image
@@ -196,7 +196,7 @@ def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
     return partial(_by_session, session, inputs[0]), printable(file)
 
 
-def _by_session(session: Any, given: Any, lr: Tensor, *, scale: int, seeds: Sequence[int]) -> Any:
+def _by_session(session: Any, given: Any, lr: "Tensor", *, scale: int, seeds: Sequence[int]) -> Any:
     import torch
 
     kinds = {"tensor(uint8)": torch.uint8, "tensor(float16)": torch.float16}

@@ -1,7 +1,5 @@
 """A method that is a Python function of the user's; only the process that defined it can run it."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import secrets
@@ -64,7 +62,7 @@ class FunctionMethod:
     def __init__(self, name: str, sha256: str, device: str = "cpu") -> None:
         self.name = name
 
-    def upscale(self, lr: Tensor, **arguments: Any) -> Tensor:
+    def upscale(self, lr: "Tensor", **arguments: Any) -> "Tensor":
         function, _ = registered(self.name)
         place = _place(function)
         require_arguments(function, place)
@@ -185,7 +183,7 @@ def _class(kind: type) -> str:
         return f"use {next(_uses)} in {_process}"
 
 
-def _tensor_hash(tensor: Tensor) -> str:
+def _tensor_hash(tensor: "Tensor") -> str:
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -193,7 +191,7 @@ def _tensor_hash(tensor: Tensor) -> str:
     return told + _array_hash(flat.view(torch.uint8).numpy())
 
 
-def _array_hash(array: np.ndarray) -> str:
+def _array_hash(array: "np.ndarray") -> str:
     digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
     digest.update(array.tobytes())
     return digest.hexdigest()

@@ -5,8 +5,6 @@ code and help, what ended it, the modules that its code imports somewhere and th
 installed, and the GPU generations that its torch has kernels for (known without a GPU too).
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import importlib.machinery

@@ -1,8 +1,6 @@
 """The metrics (of the catalogue, "pyiqa:NAME", "FILE.py"): what there is, whether it can run here,
 and how to get one. Importing this costs nothing; torch and pyiqa are imported by `load`."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import shlex

@@ -1,7 +1,5 @@
 """Every metric, in the order of the tables, as catalogue.toml describes them."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 from typing import Any
 

@@ -1,8 +1,6 @@
 """PSNR and SSIM as papers on real-world super-resolution report them (studio-range Y, no crop), as
 pyiqa with `test_y_channel=True, color_space="ycbcr"`; MS-SSIM and GMSD as pyiqa by default."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

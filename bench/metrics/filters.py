@@ -1,8 +1,6 @@
 """What metrics look at images through: size and border, luma, windows; without torch, so that
 metrics that need none start at once."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -45,13 +43,13 @@ class Pixels:
         self._tensors: dict[str, Tensor] = {}
 
     @classmethod
-    def of(cls, image: Tensor | Pixels) -> Pixels:
+    def of(cls, image: "Tensor | Pixels") -> "Pixels":
         """The same of a tensor (1, 3, H, W) in [0, 1]."""
         if isinstance(image, Pixels):
             return image
         return cls(image[0].detach().permute(1, 2, 0).cpu().float().numpy())
 
-    def to(self, device: str) -> Tensor:
+    def to(self, device: str) -> "Tensor":
         """(1, 3, H, W) float32 in [0, 1] on a device; of an image of 8 bits."""
         if device not in self._tensors:
             self._tensors[device] = to_tensor(self.rgb).to(device)
@@ -91,7 +89,7 @@ class Pixels:
 _UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
-def check_image(spec: MetricSpec, image: Tensor | Pixels) -> None:
+def check_image(spec: MetricSpec, image: "Tensor | Pixels") -> None:
     """Raise ImageError where an image (B, 3, H, W) is smaller than the metric is defined for."""
     height, width = image.shape[-2:]
     if min(width, height) < spec.min_size:
@@ -110,12 +108,12 @@ class FullReference(ABC):
     def __init__(self, spec: MetricSpec, device: str) -> None:
         self.spec, self.device = spec, device
 
-    def prepare(self, hr: Tensor | Pixels) -> Any:
+    def prepare(self, hr: "Tensor | Pixels") -> Any:
         """What is seen of an image (1, 3, H, W) float32 in [0, 1]; ImageError: it is too small."""
         check_image(self.spec, hr)
         return self.seen(Pixels.of(hr) if self.sees_pixels else hr.to(self.device))
 
-    def score(self, sr: Tensor | Pixels, hr: Tensor | Pixels | None, prepared: Any) -> float:
+    def score(self, sr: "Tensor | Pixels", hr: "Tensor | Pixels | None", prepared: Any) -> float:
         """The comparison with what was seen of the HR image."""
         return float(self.compared(self.prepare(sr), prepared))
 
@@ -136,16 +134,16 @@ class Cropped:
         self._spec = replace(spec, min_size=spec.min_size + 2 * self._border)
         self.sees_pixels = getattr(metric, "sees_pixels", False)
 
-    def prepare(self, hr: Tensor | Pixels) -> Any:
+    def prepare(self, hr: "Tensor | Pixels") -> Any:
         """As the metric's own, of the HR image (1, 3, H, W) without its border."""
         return self._metric.prepare(self._inside(hr))
 
-    def score(self, sr: Tensor | Pixels, hr: Tensor | Pixels | None, prepared: Any) -> float:
+    def score(self, sr: "Tensor | Pixels", hr: "Tensor | Pixels | None", prepared: Any) -> float:
         """As the metric's own, of images (1, 3, H, W) without their border."""
         inner = None if hr is None else self._inside(hr)
         return self._metric.score(self._inside(sr), inner, prepared)
 
-    def _inside(self, image: Tensor | Pixels) -> Any:
+    def _inside(self, image: "Tensor | Pixels") -> Any:
         check_image(self._spec, image)
         side = slice(self._border, -self._border)
         if isinstance(image, Pixels):

@@ -5,8 +5,6 @@ Features are numpy (n, d) float64, a row per image in any order; DataError where
 than two, or the sets different d.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

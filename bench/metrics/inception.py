@@ -1,8 +1,6 @@
 """FID and KID, of images and of their crops, on clean-fid's features with its "clean" resize and
 TorchScript network, whose file is ours; distances are our own, too (bench.metrics.frechet)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

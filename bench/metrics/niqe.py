@@ -1,8 +1,6 @@
 """NIQE (Mittal, Soundararajan, Bovik, IEEE SPL 2013) with the official parameters and full-range
 luma, equal to pyiqa's `niqe` and many times as fast."""
 
-from __future__ import annotations
-
 from functools import cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,10 +37,10 @@ class Niqe:
         mean, self._covariance = _parameters(weights.locate(spec.weights[0]))
         self._mean = np.ravel(mean)
 
-    def prepare(self, hr: Tensor | Pixels) -> None:
+    def prepare(self, hr: "Tensor | Pixels") -> None:
         """Nothing: NIQE looks at no reference."""
 
-    def score(self, sr: Tensor | Pixels, hr: None, prepared: None) -> float:
+    def score(self, sr: "Tensor | Pixels", hr: None, prepared: None) -> float:
         """Distance from the statistics of natural images; ImageError for one without texture."""
         check_image(self.spec, sr)
         features = niqe_features(Pixels.of(sr).yiq_y.astype(np.float64))

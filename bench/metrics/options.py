@@ -1,7 +1,5 @@
 """What is said of a metric in parentheses: `NAME(option=value, ...)`, read and checked."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace

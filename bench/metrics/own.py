@@ -1,8 +1,6 @@
 """A metric in one Python file of the user's, `score(sr, hr)` or `score(sr)` without reference; what
 it is is read from its source, which the processes that score run."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path
@@ -89,11 +87,11 @@ class OwnMetric:
         if file_sha256(spec.file) != spec.options["sha256"]:
             raise Unavailable(f"{printable(spec.file)}: was changed while it was used; run again")
 
-    def prepare(self, hr: Tensor) -> Tensor:
+    def prepare(self, hr: "Tensor") -> "Tensor":
         """The HR image on the device, (1, 3, H, W)."""
         return hr.to(self.device)
 
-    def score(self, sr: Tensor, hr: Tensor | None, prepared: Tensor) -> float:
+    def score(self, sr: "Tensor", hr: "Tensor | None", prepared: "Tensor") -> float:
         """The function's number of its own copies of the images; Unavailable says what it raised,
         ImageError that what it gives is no number."""
         from bench.metrics.filters import exact

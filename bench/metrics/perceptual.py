@@ -1,8 +1,6 @@
 """Metrics that pyiqa computes, through pyiqa's own classes: no gradient, no download; what depends
 on the reference image or the weights alone is computed once."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 from unittest.mock import patch

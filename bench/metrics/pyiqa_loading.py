@@ -1,8 +1,6 @@
 """Building pyiqa's metrics, and knowing which files they read. pyiqa downloads what it misses in
 the middle of the work and verifies nothing; here that fails with its address."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

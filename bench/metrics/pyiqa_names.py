@@ -1,8 +1,6 @@
 """Any per-image metric of pyiqa by its own name, and the files that it was seen to read; pyiqa's
 own table is read without importing it, since that imports torch."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import json

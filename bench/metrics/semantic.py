@@ -1,7 +1,5 @@
 """How alike two images, or two sets of them, are to networks that know what images show."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

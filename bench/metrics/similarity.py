@@ -4,8 +4,6 @@ Phase congruency, where Fourier components agree in phase, is that of Kovesi, "I
 phase congruency", Videre 1999, with the constants of Zhang et al., "FSIM", IEEE TIP 2011.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import NamedTuple

@@ -1,8 +1,6 @@
 """Code of others, called so that whatever it raises or does to this process is one line of its own;
 what ends the process past Python, or never comes back, `bench.processes.workers` meets."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """A worker process, as the process that started it knows it."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -3,8 +3,6 @@
 What cannot be imported here is imported, and told of, by the worker that needs it.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Tasks in steps, so that no device waits for files: they are read ahead and written behind."""
 
-from __future__ import annotations
-
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized

@@ -4,8 +4,6 @@ Ctrl-C ends it at once; SIGTERM and SIGHUP (a closed session) once what is in ha
 at once when they come again. Either way it is one line, and what is finished is kept.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import stat

@@ -4,8 +4,6 @@ Nothing reaches our standard output. Ctrl-C and signals that end a command are t
 process that started this one, with which it dies.
 """
 
-from __future__ import annotations
-
 import ctypes
 import faulthandler
 import multiprocessing

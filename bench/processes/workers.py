@@ -4,8 +4,6 @@ They die with the process that started them, however that ends. One that dies or
 task that it had in hand; another takes its place.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 import warnings
@@ -64,7 +62,7 @@ class Workers:
             with suppress(OSError, EOFError):  # whoever starts a process will meet it
                 begun(self.preload)
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *exc: object) -> None:

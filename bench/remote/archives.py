@@ -1,7 +1,5 @@
 """Archives, folders and other files, read to their end without trusting them."""
 
-from __future__ import annotations
-
 import lzma
 import re
 import stat

@@ -1,7 +1,5 @@
 """Fetching one file over http: resumed, checked, atomic; no more than stated, and not for ever."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Files from where they are published to where their library looks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Hugging Face hub: its addresses, cache, token and closed doors."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

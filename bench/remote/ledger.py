@@ -1,7 +1,5 @@
 """Hashes of files: as seen first under a name, and by path, size and time of change."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

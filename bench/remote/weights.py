@@ -6,8 +6,6 @@ Whatever is found is checked against its sha256 before anything loads it; where 
 none, the one seen first is kept and checked until the file is deleted.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

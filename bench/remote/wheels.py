@@ -1,7 +1,5 @@
 """Weights that a Python distribution carries: read from its files, never by importing it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

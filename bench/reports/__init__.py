@@ -4,8 +4,6 @@ Each is a function ``render(results, out, view) -> list[Path]`` that writes belo
 returns what it wrote. Equal results and views give equal bytes: no time, no machine path.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

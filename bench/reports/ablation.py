@@ -3,8 +3,6 @@
 Written only for results whose methods name a training seed; see `bench.results.seed_stats`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Timings differ from run to run, so they are a report of their own, which is made
 asked for; no table of scores holds them.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, fields
 from pathlib import Path
 

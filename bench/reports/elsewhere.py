@@ -1,7 +1,5 @@
 """Results for other places: a paper's appendix, a static Space, experiment trackers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

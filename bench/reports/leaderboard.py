@@ -1,7 +1,5 @@
 """Results to hold in the hand: what reports are made from, and each report as a call."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,12 +32,12 @@ class Leaderboard:
     view: View = PLAIN
 
     @property
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """A row per dataset, method, image and metric: `value`, or the `reason` why it is NaN."""
         return self.results.scores.copy()
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """The means, over the images that all methods share: a row per dataset, metric, method."""
         return summarize(self.results)
 
@@ -49,7 +47,7 @@ class Leaderboard:
 
         return latex(self.results, self.view)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> "Statistics":
         """Intervals and ranks (`cells`) and paired tests (`pairs`), both data frames."""
         from bench.results.table_stats import statistics
 

@@ -1,7 +1,5 @@
 """Published values beside measured ones: CSV, Markdown, LaTeX, and a table in the terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ What a report was made from is remembered in the user's cache, not in the report
 bytes depend on the results alone. One that another folder still holds is copied from there.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

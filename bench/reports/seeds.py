@@ -1,7 +1,5 @@
 """How far a method's noise moves its scores, and how often it changes a rank."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How sure the table is: intervals, paired tests and ranks, as CSV and to be read by people."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

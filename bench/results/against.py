@@ -1,7 +1,5 @@
 """Measured means beside published ones: the difference, the noise floor, and what is unlike."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product

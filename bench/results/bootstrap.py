@@ -4,8 +4,6 @@ Intervals of means come from the symmetric bootstrap-t (Hall, Annals of Statisti
 docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (sd* / sqrt(n)).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache

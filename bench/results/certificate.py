@@ -1,7 +1,5 @@
 """Certificates: which metrics give published scores again on this machine, and as what they ran."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal

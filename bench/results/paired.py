@@ -9,8 +9,6 @@ with the sample's skewness and what a sample of n hides of it; the interval inve
 Differences that have but one size (+1, -1 and 0) get the sign test. docs/statistics.md says why.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ With the standard deviation s of the differences per image, a paired t test over
 rejects one of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with probability POWER.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

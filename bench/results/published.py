@@ -3,8 +3,6 @@
 A source is a card (NAME.toml: where from, known protocol, names) and its rows (NAME.csv).
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Sequence

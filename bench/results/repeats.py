@@ -4,8 +4,6 @@ The square of an interval is that of the bootstrap over images, which holds each
 plus that of what all images of a seed share. G-STD and L-STD are CCSR's (arXiv 2401.00877).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product

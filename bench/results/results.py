@@ -1,7 +1,5 @@
 """The one object every report is made from: tidy scores and what they are scores of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,7 +85,7 @@ class Repeats:
     deviation of RGB in [0, 1] over the seeds, 4 pixels from the edge on."""
 
     seeds: tuple[int, ...]
-    scores: pd.DataFrame
+    scores: "pd.DataFrame"
     local_std: Mapping[tuple[str, str, str], float]
 
 
@@ -108,7 +106,7 @@ class Results:
     datasets: tuple[Item, ...]
     methods: tuple[Item, ...]
     metrics: tuple[MetricSpec, ...]
-    scores: pd.DataFrame
+    scores: "pd.DataFrame"
     pictures: tuple[PictureSet, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -136,7 +134,7 @@ class Results:
         return {}
 
 
-def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
+def common_set(results: Results, dataset: str, metric: str) -> "pd.DataFrame":
     """The scores of one dataset and metric on the images that all methods with any score share: a
     row per image in the order of their ids, a column per method. Everything that is said of more
     than one image is said of these; a missing one favours nobody."""
@@ -146,7 +144,7 @@ def common_set(results: Results, dataset: str, metric: str) -> pd.DataFrame:
     return table.loc[:, table.notna().any()].dropna()
 
 
-def summarize(results: Results) -> pd.DataFrame:
+def summarize(results: Results) -> "pd.DataFrame":
     """Mean per dataset, metric and method over their `common_set`: rows of `SUMMARY_COLUMNS`.
 
     ``mean`` is NaN where ``n``, the size of the common set, is 0; ``missing`` counts those of the
@@ -158,7 +156,7 @@ def summarize(results: Results) -> pd.DataFrame:
     return results.once("summary", lambda: _summarize(results)).copy()
 
 
-def _summarize(results: Results) -> pd.DataFrame:
+def _summarize(results: Results) -> "pd.DataFrame":
     import pandas as pd
 
     _refuse_duplicates(results.scores)
@@ -191,13 +189,13 @@ def _summarize_cells(
         yield dataset, metric.name, method, mean, n, missing, images, reason
 
 
-def _join_reasons(reasons: pd.Series[str]) -> str:
+def _join_reasons(reasons: "pd.Series[str]") -> str:
     distinct = [reason for reason in dict.fromkeys(reasons) if reason]
     more = len(distinct) - REASONS_SHOWN
     return "; ".join(distinct[:REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _refuse_duplicates(scores: pd.DataFrame) -> None:
+def _refuse_duplicates(scores: "pd.DataFrame") -> None:
     twice = scores[scores.duplicated(KEYS)]
     if len(twice):
         dataset, method, image, metric = twice.iloc[0][KEYS]

@@ -4,8 +4,6 @@ One configuration is called better only when the paired test of `bench.results.t
 of the scores averaged over the seeds, and `seeds_differ` of the means of each seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product

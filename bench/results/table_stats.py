@@ -5,8 +5,6 @@ changes no verdict. Every two, not each against the best: the best is known only
 the scores, so any two methods might have been the pair that is spoken of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

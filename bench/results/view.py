@@ -1,7 +1,5 @@
 """How results are shown: what every report gets beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

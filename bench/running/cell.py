@@ -1,7 +1,5 @@
 """One method on one dataset: opened once, handed on to what upscales, scores and shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,7 +70,7 @@ class Cell:
         store: Store,
         seed: int,
         problem: str = "",
-    ) -> Cell:
+    ) -> "Cell":
         """A method on a dataset, as the store knows it now."""
         images = store.images(entry.card.name, entry.fingerprint(), dataset.name)
         title = f"{entry.card.title} on {dataset.title}"

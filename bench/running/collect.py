@@ -1,7 +1,5 @@
 """From the store to results: what is known of a plan's methods, datasets and metrics."""
 
-from __future__ import annotations
-
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,7 +196,7 @@ def _losses(entry: Entry, plan: Plan) -> Iterator[str]:
             yield f"{count} of {len(kept)} images were written by its program as {kind}"
 
 
-def _frame(plan: Plan, scorer: Scorer) -> pd.DataFrame:
+def _frame(plan: Plan, scorer: Scorer) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [

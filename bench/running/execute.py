@@ -1,7 +1,5 @@
 """A suite from plan to results: upscale, score, collect."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -112,7 +110,7 @@ class Leg:
         return None if self.left and self.each is None else self.left * (self.each or 0.0)
 
     @classmethod
-    def of(cls, plan: Plan, repeated: Sequence[Cell]) -> Leg:
+    def of(cls, plan: Plan, repeated: Sequence[Cell]) -> "Leg":
         """By what images of the method took here, else by its card, which tells of a GPU."""
         cell, shard, limit = repeated[0], plan.options.shard, plan.options.limit
         card = next(dataset.card for dataset in plan.datasets if dataset.name == cell.dataset)

@@ -1,8 +1,6 @@
 """Step 1: images -> method -> image store; image by image in processes, or as a foreign program
 that is given a folder (see `SetMethod`)."""
 
-from __future__ import annotations
-
 import gc
 import shutil
 import tempfile
@@ -133,7 +131,7 @@ def _or_why(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_or_why
-def _read(task: UpscaleTask) -> Tensor:
+def _read(task: UpscaleTask) -> "Tensor":
     """The LR image, (1, 3, H, W); from pinned memory a GPU takes it faster."""
     lr = images.to_tensor(images.read_rgb(task.lr))
     if not task.device.startswith("cuda"):
@@ -145,7 +143,7 @@ def _read(task: UpscaleTask) -> Tensor:
 
 
 @_or_why
-def _computed(task: UpscaleTask, lr: Tensor) -> Made:
+def _computed(task: UpscaleTask, lr: "Tensor") -> Made:
     method = _loaded(task.method, task.device)
     what = f"{printable(task.lr)}: method '{printable(task.method)}'"
 

@@ -1,7 +1,5 @@
 """What can be chosen of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run needs, found and checked before any work starts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -71,7 +69,7 @@ class Plan:
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]
 
-    def whole(self) -> Plan:
+    def whole(self) -> "Plan":
         """The plan of all parts together, with the store as it is now and any of the GPUs."""
         device = self.options.device.partition(":")[0]
         return replace(self, options=replace(self.options, shard=Shard(), device=device))

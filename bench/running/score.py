@@ -1,7 +1,5 @@
 """Step 2: SR images and their HR images -> scores in the store."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

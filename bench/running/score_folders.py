@@ -1,7 +1,5 @@
 """Score any folders of SR images against any folder of HR images, or none."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -287,7 +285,7 @@ def as_csv(scores: Sequence[FolderScores]) -> bytes:
     return rows_as_csv(["image", "metric", "value", "folder"], rows)
 
 
-def as_frame(scores: Sequence[FolderScores]) -> pd.DataFrame:
+def as_frame(scores: Sequence[FolderScores]) -> "pd.DataFrame":
     """Rows ``image, metric, value, reason``; NaN has its reason, a metric over the set no image.
 
     With several folders each row begins with `folder`.

@@ -4,8 +4,6 @@ One job is one HR image with every SR image that is compared with it, so that ea
 once for all metrics and what depends on the HR image alone is computed once for all methods.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +105,7 @@ def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
         return Missing("failed", f"{type(error).__name__}: {printable(error)}")
 
 
-def _read(image: ImageJob) -> Pixels:
+def _read(image: ImageJob) -> "Pixels":
     """The image, if its bytes are still those whose score is wanted."""
     from bench.metrics.filters import Pixels
 
@@ -129,8 +127,8 @@ def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
 def value_of(
     spec: MetricSpec,
     device: str,
-    x: Tensor | Pixels,
-    hr: Tensor | Pixels | None = None,
+    x: "Tensor | Pixels",
+    hr: "Tensor | Pixels | None" = None,
     prepared: dict[str, Any] | None = None,
     file: str = "",
 ) -> float:
@@ -178,7 +176,7 @@ def _within_memory(
     return within_memory(call, f"{spec.name} on {device}", way, device, release)
 
 
-def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) -> list[Outcome]:
+def _store_features(image: ImageJob, x: "Pixels | Missing | None", device: str) -> list[Outcome]:
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed: list[Outcome] = []
     for path, spec in image.features.items():
@@ -188,7 +186,7 @@ def _store_features(image: ImageJob, x: Pixels | Missing | None, device: str) ->
     return failed
 
 
-def _extract(spec: MetricSpec, path: Path, x: Pixels, device: str) -> None:
+def _extract(spec: MetricSpec, path: Path, x: "Pixels", device: str) -> None:
     def features() -> Any:
         return loaded(spec, device).features(x.to(device))
 

@@ -1,8 +1,6 @@
 """Which part of the work is this process's, as asked or by the variables of its launcher, and when
 all parts together are whole."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

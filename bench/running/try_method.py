@@ -5,8 +5,6 @@ over files; any other method is called by itself, so that noise that ignores the
 is kept between images and images of a batch that mix are told apart.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

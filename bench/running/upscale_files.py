@@ -1,7 +1,5 @@
 """Upscale any files by one method, or a dataset into the store."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

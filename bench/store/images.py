@@ -1,7 +1,5 @@
 """SR images in the store, and the records that say which files they are and what they cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

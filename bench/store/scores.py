@@ -1,7 +1,5 @@
 """Scores and features in the store, by the content of the images that they are of."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

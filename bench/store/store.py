@@ -1,8 +1,6 @@
 """The folder of everything computed: content-addressed, atomic, resumable, shardable; what lies
 where is in docs/store.md."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,6 @@
 """What lies where in a store, who used it last, what of it nobody needs, and what is not as it was
 written."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Get weights and test sets ahead of time: by the name of what needs them, or of a suite."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Suites: their cards, by name, and with other methods, datasets or metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
@@ -41,7 +39,7 @@ class SuiteCard(Card):
     protocol: str = ""
 
     @model_validator(mode="after")
-    def _tells_its_own_apart(self) -> SuiteCard:
+    def _tells_its_own_apart(self) -> "SuiteCard":
         strange = sorted(self.variants.keys() - set(self.methods))
         if strange:
             raise ValueError(f"variants: '{strange[0]}' is none of the methods")

@@ -1,7 +1,5 @@
 """All that a suite needs, in the order in which failures are cheapest, and how it is got."""
 
-from __future__ import annotations
-
 import importlib
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Protocols: by which metrics and options a paper's numbers were made, one card each."""
 
-from __future__ import annotations
-
 from functools import cache, reduce
 from operator import add
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +46,7 @@ class Composite(Card):
     def spec(self) -> MetricSpec:
         return MetricSpec(self.name, self.title, "higher", True, self.means, "", "")
 
-    def added(self, scores: pd.DataFrame) -> pd.DataFrame:
+    def added(self, scores: "pd.DataFrame") -> "pd.DataFrame":
         """Tidy scores (see `bench.results.results.Results`) with this one of every image; missing,
         with its reason, where one of its metrics is."""
         import pandas as pd

@@ -1,7 +1,5 @@
 """What can go wrong in training and be mended by its user."""
 
-from __future__ import annotations
-
 
 def first_line(error: object) -> str:
     """What an error says, without what follows in other lines."""
@@ -19,5 +17,5 @@ class UnreadableImage(TrainingError):
         super().__init__(f"{name}: {reason}")
         self.name, self.reason = name, reason
 
-    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+    def __reduce__(self) -> "tuple[type[UnreadableImage], tuple[str, str]]":
         return type(self), (self.name, self.reason)

@@ -1,7 +1,5 @@
 """Hashes of weights, by which it is known what was computed with what."""
 
-from __future__ import annotations
-
 import hashlib
 
 import torch

@@ -1,7 +1,5 @@
 """What a saved model tells of itself: a card, and the file by which diffusers finds its class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

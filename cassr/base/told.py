@@ -1,7 +1,5 @@
 """What is made in worker processes, errors included."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ All decisions are drawn first, as data (`options`); what they do to pixels is th
 `steps` for test sets, whose bytes stay; `fast` and `device` for training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
@@ -61,13 +59,13 @@ def apply(hr: Pixels, parameters: DegradationParameters, exact: bool = True) -> 
 
 
 def degrade_batch(
-    hr: torch.Tensor,
+    hr: "torch.Tensor",
     seeds: Sequence[int],
     *,
     scale: int = 4,
     preset: str | DegradationOptions = "full",
-    device: torch.device | str,
-) -> torch.Tensor:
+    device: "torch.device | str",
+) -> "torch.Tensor":
     """As `degrade`, by a device, to other images of the same distribution.
 
     hr: (B, 3, H, W) float in [0, 1], rounded to 8 bits first; image i belongs to seeds[i], whatever
@@ -86,7 +84,7 @@ def degrade_batch(
     return torch.cat(made).to(hr.device, hr.dtype)
 
 
-def _check_batch(hr: torch.Tensor, seeds: Sequence[int]) -> None:
+def _check_batch(hr: "torch.Tensor", seeds: Sequence[int]) -> None:
     if hr.ndim != 4 or hr.shape[1] != 3 or not hr.is_floating_point():
         raise ValueError(f"hr: expected (B, 3, H, W) float, found {tuple(hr.shape)} {hr.dtype}")
     if len(seeds) != len(hr) or not len(hr):

@@ -4,8 +4,6 @@ Images are (1, 3, H, W) float32 in [0, 1]. Nothing goes through the host but a f
 computed as a decoder would show the file, to a level or two.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from functools import lru_cache

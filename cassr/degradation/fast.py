@@ -4,8 +4,6 @@ Images are (H, W, 3) float32 in [0, 1]. Filters, resizes and JPEG differ from `s
 noise is drawn by the same quantile functions, at one of 2^14 or 2^16 quantiles.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

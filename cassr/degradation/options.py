@@ -3,8 +3,6 @@
 One generator is asked in a fixed order, for uniform doubles and raw words alone.
 """
 
-from __future__ import annotations
-
 import math
 import tomllib
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """Every decision of one degradation, as data: what is drawn, logged and replayed."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal, get_args
 

@@ -4,8 +4,6 @@ numpy and scipy in double precision on one thread, in a fixed order of operation
 docs/degradation.md. Images are planes: `(C, H, W) float64 in [0, 1]`.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Each photograph's crops lie in a folder of their own, which is there whole or not at all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

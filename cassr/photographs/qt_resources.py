@@ -1,7 +1,5 @@
 """Files inside a Qt resource archive (.rcc), in which some programs carry photographs."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """Where training photographs come from: folders, Hugging Face datasets, streams."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import warnings

@@ -1,7 +1,5 @@
 """The sets of photographs that are trained on, as cards; all lie below one folder."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

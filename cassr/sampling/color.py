@@ -3,8 +3,6 @@
 The wavelet correction is five levels of the a-trous transform, as StableSR does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Images in and out of the pipeline: PIL, numpy or torch to (1, 3, h, w) float32 and back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 

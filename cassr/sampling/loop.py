@@ -1,7 +1,5 @@
 """Sampling: seeded noise with the LR latent in it, guided and tiled noise prediction, the VAE."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 from collections.abc import Callable, Container, Sequence
@@ -128,7 +126,7 @@ class LatentCodec:
     batch: int = 1
 
     @classmethod
-    def untiled(cls, vae: Autoencoder, images: Tensor) -> LatentCodec:
+    def untiled(cls, vae: Autoencoder, images: Tensor) -> "LatentCodec":
         """For images (B, 3, H, W) that fit as they are."""
         return cls(vae, max(images.shape[2:]), 0)
 

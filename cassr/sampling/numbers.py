@@ -1,7 +1,5 @@
 """Numbers that a caller gives, of any library."""
 
-from __future__ import annotations
-
 import math
 import operator
 from numbers import Real

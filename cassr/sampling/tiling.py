@@ -4,8 +4,6 @@ Each tile's weight rises from its border to one over the overlap by a squared si
 normalised along each axis, so they add up to one everywhere.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ class Window:
     height: int
     width: int
 
-    def scaled(self, factor: int) -> Window:
+    def scaled(self, factor: int) -> "Window":
         """The same rectangle in cells that are `factor` times finer."""
         return Window(*(factor * n for n in (self.top, self.left, self.height, self.width)))
 

@@ -5,8 +5,6 @@ Judgement by neighbourhoods (Isola et al., CVPR 2017), the non-saturating loss (
 the model does not.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

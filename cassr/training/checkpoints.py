@@ -3,8 +3,6 @@
 All randomness of a run is a function of its seed and the sample's number: no state beside these.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -1,7 +1,5 @@
 """What a step of training costs, counted on PyTorch's meta device, which knows no values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain

@@ -1,7 +1,5 @@
 """What a training run tells: a CSV of means, a bar in a terminal, lines elsewhere."""
 
-from __future__ import annotations
-
 import csv
 import sys
 import time

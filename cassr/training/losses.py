@@ -1,7 +1,5 @@
 """Losses between images, for a sampler of one step that is trained on the image that it makes."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -4,8 +4,6 @@ A batch holds hr (B, 3, H, W) and lr (B, 3, H/s, W/s), float32 in [0, 1], and se
 (B, c, h, w) and reference (B, 3, H, W) where they were prepared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

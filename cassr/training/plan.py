@@ -1,7 +1,5 @@
 """A dry run of training: everything built at random weights, one step, and what the rest takes."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 python -m cassr.training.release results/training/mini/guidance/model cassr/models/cassr-mini
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """From what a user names (stage, preset, folders) to a call of `cassr.training.train.train`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec

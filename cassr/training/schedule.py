@@ -1,7 +1,5 @@
 """What of a run's settings depends on the step or on the machine."""
 
-from __future__ import annotations
-
 import math
 import os
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The stages of training: what each trains, needs and shows. A new one is a `Stage` in `STAGES`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What training starts from: a preset's base, a saved model, or nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

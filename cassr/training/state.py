@@ -1,7 +1,5 @@
 """The state of a training run: what a step changes, and what a checkpoint brings back."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

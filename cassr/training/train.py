@@ -1,7 +1,5 @@
 """The training loop: one for all stages, on one CPU, one GPU or many (accelerate)."""
 
-from __future__ import annotations
-
 import shutil
 import signal
 import time

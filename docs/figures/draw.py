@@ -1,7 +1,5 @@
 """Draw the figures of docs/ again, all or those named: `python docs/figures/draw.py [NAME...]`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory

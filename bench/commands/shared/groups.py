@@ -1,7 +1,5 @@
 """How commands say what they take: options and arguments, alone or in groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps

@@ -1,7 +1,5 @@
 """Options that several commands share, so that they read and behave the same everywhere."""
 
-from __future__ import annotations
-
 import csv
 import re
 import tomllib
@@ -122,7 +120,7 @@ class Choice:
         methods, datasets = names("--methods", self.methods), names("--datasets", self.datasets)
         return methods, datasets, metric_names(self.metrics, self.protocol)
 
-    def suite(self, name: str) -> SuiteCard:
+    def suite(self, name: str) -> "SuiteCard":
         """The suite of that name, or in that file, with what was named in place of its own."""
         from bench.suites.find import chosen, find_suite
 

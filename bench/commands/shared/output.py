@@ -1,7 +1,5 @@
 """What commands share: progress, JSON, failed images, exit codes."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence

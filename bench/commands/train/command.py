@@ -1,7 +1,5 @@
 """`train`: CasSR's stages, exactly as the paper says or as options say otherwise."""
 
-from __future__ import annotations
-
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource

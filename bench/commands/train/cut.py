@@ -1,7 +1,5 @@
 """`cut`: large photographs into crops that decode fast, once, before they are trained on."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What `train` does: the only part of the harness that calls the training of `cassr`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Validation while training: a few images of a suite's test sets, scored and pictured."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The crops are the files' own pixels, enlarged by a whole number (nearest neighbo
 small, so that nothing seen in a panel was made by it.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Methods have the same colour (Okabe and Ito's and four more, told apart by the c
 marker (told apart in grey) in every plot of a report. What its scores do not allow is not drawn.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

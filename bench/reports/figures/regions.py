@@ -1,7 +1,5 @@
 """Where methods differ: which pictures are worth showing, and which part of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ class Region:
     top: int
     side: int
 
-    def scaled(self, scale: int) -> Region:
+    def scaled(self, scale: int) -> "Region":
         """The same square of a picture `scale` times as large."""
         return Region(self.left * scale, self.top * scale, self.side * scale)
 
@@ -104,7 +102,7 @@ def choose_pictures(results: Results, dataset: str, limit: int) -> list[PictureS
     return [*own[:1], *ranked][:limit]
 
 
-def _score_spread(scores: pd.DataFrame) -> dict[str, float]:
+def _score_spread(scores: "pd.DataFrame") -> dict[str, float]:
     """Per image, how far its methods are apart: mean over metrics of their relative deviation."""
     known = scores[np.isfinite(scores["value"].astype(float)) & (scores["image"] != "")]
     if known.empty:

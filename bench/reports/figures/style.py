@@ -1,7 +1,5 @@
 """How plots look: a column of a paper is `WIDTH` inches wide, text has 8 pt, PDFs have no date."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """What the page of the HTML report knows of every image, as scripts it loads from its folder."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -67,7 +65,7 @@ def page_data(results: Results, found: Statistics, originals: bool) -> dict[str,
     }
 
 
-def _values(frame: pd.DataFrame) -> list[list[Any]]:
+def _values(frame: "pd.DataFrame") -> list[list[Any]]:
     """Rows as JSON has them: null for NaN, words for what is infinite."""
     words = frame.astype(object).replace({math.inf: "inf", -math.inf: "-inf"})
     return list(json.loads(words.to_json(orient="values", double_precision=15)))

@@ -4,8 +4,6 @@ What they have just written of the same results is taken as it is. All of it is 
 page's folder travels alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

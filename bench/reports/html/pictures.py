@@ -4,8 +4,6 @@ File names hold a hash of their content, so that what is there already is right 
 a browser never shows a stale picture from its cache.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterator, Sequence

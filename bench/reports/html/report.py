@@ -4,8 +4,6 @@
 shown as text, and the leaderboard is readable without scripts.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

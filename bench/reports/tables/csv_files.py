@@ -1,7 +1,5 @@
 """Scores and means as CSV: names and numbers in full, to be read by programs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from bench.files.safe_csv import write_files

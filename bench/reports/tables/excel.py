@@ -1,7 +1,5 @@
 """The table, its means and all scores as one Excel workbook: text stays text, numbers are whole."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable

@@ -3,8 +3,6 @@ r"""The table as LaTeX: booktabs, rows grouped by dataset, the best marked.
 Best is red and bold, second best blue and underlined, so both are told apart in greyscale.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 import tomllib

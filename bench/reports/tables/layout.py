@@ -4,8 +4,6 @@ Two layouts of the same cells: methods as columns and rows grouped by dataset (t
 Table 1), or methods (variants) as rows and metrics as columns (its Tables 2 and 3).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -100,7 +98,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
     )
 
 
-def _absent(metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View) -> dict[str, str]:
+def _absent(metrics: Iterable[MetricSpec], summary: "pd.DataFrame", view: View) -> dict[str, str]:
     """Metrics that tables leave out, with what gets them or else why they are not here."""
     known = set(summary.loc[summary["n"] > 0, "metric"])
     if view.every_metric or not known:
@@ -135,7 +133,7 @@ def count_comparisons(sizes: Iterable[int]) -> str:
     return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"
 
 
-def _comparisons(groups: Iterable[tuple[str, str]], summary: pd.DataFrame) -> str:
+def _comparisons(groups: Iterable[tuple[str, str]], summary: "pd.DataFrame") -> str:
     """Of the groups: every two methods that have a mean are compared."""
     known = summary[summary["n"] > 0].groupby(["dataset", "metric"]).size()
     return count_comparisons(math.comb(int(known[key]), 2) for key in groups)
@@ -153,7 +151,9 @@ def _item_labels(items: Sequence[Item], footnotes: _Footnotes) -> dict[str, Labe
     return labels
 
 
-def _common_set_notes(dataset: str, summary: pd.DataFrame, titles: Mapping[str, str]) -> list[str]:
+def _common_set_notes(
+    dataset: str, summary: "pd.DataFrame", titles: Mapping[str, str]
+) -> list[str]:
     """One sentence per size of common set that is smaller than the dataset."""
     own = summary[(summary["dataset"] == dataset) & (summary["n"] > 0)]
     smaller = own[own["n"] < own["images"]].drop_duplicates("metric")
@@ -164,7 +164,7 @@ def _common_set_notes(dataset: str, summary: pd.DataFrame, titles: Mapping[str, 
     ]
 
 
-def _count(summary: pd.DataFrame, dataset: str) -> str:
+def _count(summary: "pd.DataFrame", dataset: str) -> str:
     own = summary[summary["dataset"] == dataset]
     images = int(own["images"].max()) if len(own) else 0
     sizes = sorted({int(n) for n in own["n"] if n > 0}) or [images]
@@ -176,7 +176,7 @@ def _count(summary: pd.DataFrame, dataset: str) -> str:
 
 
 def _cells(
-    metrics: Iterable[MetricSpec], summary: pd.DataFrame, view: View, footnotes: _Footnotes
+    metrics: Iterable[MetricSpec], summary: "pd.DataFrame", view: View, footnotes: _Footnotes
 ) -> dict[tuple[str, str, str], TableCell]:
     specs = {metric.name: metric for metric in metrics}
     cells: dict[tuple[str, str, str], TableCell] = {}

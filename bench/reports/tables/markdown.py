@@ -1,7 +1,5 @@
 """GitHub-flavoured Markdown, for a README or a job summary: the table, and other reports' pages."""
 
-from __future__ import annotations
-
 import math
 import re
 import shlex
@@ -45,7 +43,7 @@ def filled(template: str, escape: Callable[[str], str] = escape, **values: objec
 
 
 @cache
-def environment(escape: Callable[[str], str], **syntax: Any) -> Environment:
+def environment(escape: Callable[[str], str], **syntax: Any) -> "Environment":
     """Templates below `bench/reports/`, in which every value is escaped that is no `Markup`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup

@@ -1,7 +1,5 @@
 """What every format shows: a table laid out, with its marks and footnotes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

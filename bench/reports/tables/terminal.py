@@ -1,7 +1,5 @@
 """The table in a terminal: whole numbers and names in any width, with and without colour."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 Sample i of a run depends on the run's seed and on i alone, so resuming is starting at another i.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -8,8 +8,6 @@ A file is there whole or not at all; all hold equally many samples, so a run ove
 from those of a run over fewer.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """One sample: a photograph -> a random crop -> an LR-HR pair (section 4.1)."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field, fields
 from typing import Any

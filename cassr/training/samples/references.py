@@ -1,7 +1,5 @@
 """Where the reference images of stage 2 come from, in training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
