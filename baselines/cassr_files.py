@@ -10,7 +10,8 @@ from typing import Any
 import cassr
 from bench.base.errors import Unavailable
 from bench.base.text import printable
-from bench.methods.find import Entry, find
+from bench.methods.entry import Entry
+from bench.methods.find import find
 from bench.remote import hub, weights
 
 CARRIED = Path(cassr.__file__).parent / "models"

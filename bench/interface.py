@@ -58,15 +58,16 @@ def score(
     A metric of a whole set (FID) has one row, whose image is "". Several folders, scored
     together, have a first column `folder`. Nothing is kept unless a `store` is named.
     """
-    from bench.running import score_folders as folders
+    from bench.results.folder_scores import as_frame
     from bench.running.options import RunOptions
+    from bench.running.score_folders import score_folders
 
     srs, hrs = [Path(folder) for folder in _several(sr)], None if hr is None else Path(hr)
     how: dict[str, Any] = {"sr_name": sr_name, "modcrop": modcrop, "recursive": recursive}
     with scratch() if store is None else nullcontext(store) as place:
         options = RunOptions(Path(place), resolve_device(device), workers, limit=limit, **how)
-        scores = folders.score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
-    return folders.as_frame(scores)
+        scores = score_folders(srs, hrs, _several(metrics), options, Progress(not progress))
+    return as_frame(scores)
 
 
 @dataclass(frozen=True)

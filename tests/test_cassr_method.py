@@ -9,7 +9,8 @@ from baselines import cassr_files
 from baselines.cassr_files import find_model
 from baselines.cassr_method import CasSR
 from bench.base.errors import Unavailable, UnknownName
-from bench.methods.find import Entry, all_methods, find, matching
+from bench.methods.entry import Entry
+from bench.methods.find import all_methods, find, matching
 from cassr.build import build_pipeline
 
 CARDS = Path(cassr_files.__file__).parent / "cards"

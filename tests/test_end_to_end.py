@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from bench.methods.find import Entry, method_cards
+from bench.methods.entry import Entry
+from bench.methods.find import method_cards
 
 FEW, MANY = "psnr_y", "psnr_y,ssim_y,gmsd,niqe"
 SETS = ("realsr", "drealsr")

@@ -18,7 +18,8 @@ from argument_parsers import Description, Refusal, describe, parser_of
 from baselines.lock import _requirements
 from bench.methods import lock
 from bench.methods.card import MethodCard
-from bench.methods.find import Entry, method_cards
+from bench.methods.entry import Entry
+from bench.methods.find import method_cards
 
 DESCRIPTIONS = Path(__file__).with_name("official_arguments.json")
 # A script whose arguments are defined in another file of its repository.

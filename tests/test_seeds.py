@@ -12,12 +12,12 @@ from scipy import stats
 
 from bench.base.types import Missing
 from bench.reports import get_report
+from bench.results.folder_scores import FolderScores, as_csv
 from bench.results.paired import paired
 from bench.results.power import detectable, least_difference
 from bench.results.published import noise_floor
 from bench.results.repeats import over_seeds, rank_changes, spreads
 from bench.results.results import Item, Results, summarize
-from bench.running.score_folders import FolderScores, as_csv
 
 from . import results_example as ex
 

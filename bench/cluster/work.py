@@ -16,7 +16,7 @@ from bench.cluster.connection import LOCAL
 from bench.cluster.pool import Cluster
 from bench.files import own_code
 from bench.methods import own_function
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.processes.workers import Workers
 

@@ -15,8 +15,9 @@ from bench.data.find import dataset_cards
 from bench.data.find import find as find_data
 from bench.data.from_card import problem
 from bench.methods.card import MethodCard
-from bench.methods.find import Entry, method_cards
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
+from bench.methods.find import method_cards
 from bench.metrics import METRICS, unavailable
 from bench.metrics import find as find_metric
 from bench.metrics.options import told

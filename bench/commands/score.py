@@ -15,7 +15,7 @@ from bench.commands.shared.output import exit_if, go_offline, one_file, report_f
 from bench.running.options import RunOptions
 
 if TYPE_CHECKING:
-    from bench.running.score_folders import FolderScores
+    from bench.results.folder_scores import FolderScores
 
 
 @grouped
@@ -43,7 +43,8 @@ def score(
     folder are faster together.
     """
     from bench.files.outputs import files_in
-    from bench.running import score_folders as folders
+    from bench.results.folder_scores import as_csv
+    from bench.running.score_folders import score_folders
     from bench.suites.protocols import protocols
 
     write = one_file(csv, "--csv", files_in([*sr, *([hr] if hr else [])]), overwrite)
@@ -53,8 +54,8 @@ def score(
     options = RunOptions(store, resolve_device(device), workers, limit=limit, **folder)
     names = o.metric_names(metrics, protocol)
     composite = protocols().find(protocol).composite if protocol else None
-    scores = folders.score_folders(sr, hr, names, options, Progress(as_json), composite)
-    write(folders.as_csv(scores))
+    scores = score_folders(sr, hr, names, options, Progress(as_json), composite)
+    write(as_csv(scores))
     many = [{"folder": str(one.folder), **one.as_json()} for one in scores]
     value = scores[0].as_json() if len(scores) == 1 else {"folders": many}
     tell(as_json, value, lambda: _print_means(scores))

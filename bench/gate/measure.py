@@ -20,10 +20,11 @@ from bench.exchange.measured import (
     of_results,
 )
 from bench.files import image_folders, images
-from bench.running import score_folders as folders
+from bench.results.folder_scores import FolderScores
 from bench.running.execute import execute
 from bench.running.options import RunOptions
 from bench.running.plan import make_plan
+from bench.running.score_folders import score_folders
 from bench.suites.find import chosen, find_suite
 
 FOLDER_DATASET = "hr"
@@ -76,8 +77,8 @@ def measure_folder(
     sr: Path, hr: Path | None, names: Sequence[str], options: RunOptions, progress: Progress
 ) -> Found:
     """Score a folder; every HR image without a readable SR image counts as missing; raises as
-    `folders.score_folders`."""
-    [scores] = folders.score_folders([sr], hr, names, options, progress)
+    `score_folders`."""
+    [scores] = score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
     hashes = _hashes(hr, options.limit) if hr else {}
     unavailable = _unavailable(specs)
@@ -101,9 +102,7 @@ def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
     return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
 
 
-def _cell(
-    spec: MetricSpec, scores: folders.FolderScores, hashes: Mapping[str, str]
-) -> MeasuredCell:
+def _cell(spec: MetricSpec, scores: FolderScores, hashes: Mapping[str, str]) -> MeasuredCell:
     cell = MeasuredCell(dataset=FOLDER_DATASET, method=FOLDER_METHOD, metric=spec.name)
     if spec.kind == "set":
         value, count = next((v, n) for s, v, n, _ in scores.means if s.name == spec.name)

@@ -23,8 +23,9 @@ from bench.base.version import versions
 from bench.remote import archives
 from bench.remote.fetch import fetch_file
 from bench.results.certificate import Certificate, Line
+from bench.results.folder_scores import as_frame
 from bench.running.options import RunOptions
-from bench.running.score_folders import as_frame, score_folders
+from bench.running.score_folders import score_folders
 
 _LOGGED_IMAGE = re.compile(r"INFO: [^|/]*/(?P<image>[^|/]+) \| (?P<scores>[^|]*)")
 _SCORE = re.compile(r"(\w+): (-?[\d.]+(?:e-?\d+)?)")

@@ -11,7 +11,7 @@ from bench.base.types import ImagePair, Missing
 from bench.data.find import Dataset
 from bench.files.images import image_sha256
 from bench.files.names import Matched
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.running.options import Shard
 from bench.running.score import Target
 from bench.store.images import ImageLine, ImageStore, StoredImage

@@ -14,7 +14,7 @@ from bench.base.hashing import json_sha256
 from bench.base.text import printable, without_folders
 from bench.base.types import Manifest, MetricSpec, Missing
 from bench.base.version import versions
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.results import certificate
 from bench.results.results import KEYS, Cost, Item, PictureSet, Results, summarize
 from bench.results.view import PLAIN, View

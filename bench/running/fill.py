@@ -23,7 +23,7 @@ from bench.base.types import WHOLE_SET, Method, SetImage, SetMethod
 from bench.cluster.work import Pool, for_method
 from bench.files import images
 from bench.methods import own_function
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps

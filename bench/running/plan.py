@@ -11,7 +11,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import Manifest, MetricSpec
 from bench.data import find as data
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.finished import DATASET
 from bench.running.cell import Cell

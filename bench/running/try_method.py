@@ -24,7 +24,7 @@ from bench.data.from_card import packaged_photo, photo_collections
 from bench.data.likeness import LOOK, Look, warning
 from bench.files import images
 from bench.methods.card import MethodCard, Official
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.installation import Check
 from bench.processes.foreign import running

@@ -16,7 +16,7 @@ from bench.files import colour
 from bench.files.image_folders import RECORDS, image_files, places, subfolders
 from bench.files.images import by_stem, file_sha256, read_rgb, write_png
 from bench.files.outputs import Inputs, require_folder, require_free
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import Cell
 from bench.running.fill import fill

@@ -18,7 +18,7 @@ from bench.data.find import fetch_data
 from bench.data.find import find as find_data
 from bench.data.from_card import is_built
 from bench.methods import environment
-from bench.methods.find import Entry
+from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation, call
 from bench.methods.setup import SetupOptions, setup
