@@ -19,8 +19,9 @@ from bench.files import images
 from bench.results.power import POWER, detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
-from bench.running.collect import RunOutcome, made_elsewhere, note_use, oddity, outcome_of
+from bench.running.collect import RunOutcome, note_use, oddity, outcome_of
 from bench.running.fill import fill, forget
+from bench.running.made_elsewhere import made_elsewhere
 from bench.running.plan import Plan
 from bench.running.score import Scorer
 
