@@ -216,7 +216,7 @@ def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
 def test_nothing_published_is_said(tmp_path: Path) -> None:
     _, page, latex = get_report("published").load()(ex.example(), tmp_path)
     for text in (page.read_text(), latex.read_text()):
-        assert "No published value is of these" in text
+        assert "No published value fits these" in text
         assert "realsr" in text and "seesr" in text.casefold()
 
 

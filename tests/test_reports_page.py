@@ -629,7 +629,7 @@ def test_the_other_reports_are_parts_of_the_page(driver: Any, tmp_path: Path) ->
     assert "real · ranks · PDF" in texts(driver, "#plots figcaption")
     assert len(texts(driver, "#panels img")) == len(list(folder.glob("panels/*/*.png"))) > 0
     assert "95 % interval" in find(driver, "#statistics table").text
-    assert "No published value is known" in find(driver, "#published").text
+    assert "No published value fits these" in find(driver, "#published").text
     assert "no <b>weights</b>" in find(driver, "#statistics").text
     driver.execute_script(chromium.axe())
     found = driver.execute_async_script("axe.run({preload: false}).then(arguments[0])")

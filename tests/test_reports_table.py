@@ -126,6 +126,15 @@ def test_a_note_that_names_its_method_does_not_name_it_twice() -> None:
     assert f"{first.title}: a miniature" in found
 
 
+def test_images_of_one_photograph_are_told_from_photographs() -> None:
+    told = {"datasets": {"d": {"groups": {"a1": "a", "a2": "a"}}}}
+    values = {("d", "m", image, "psnr"): 30.0 for image in ("a1", "a2", "b")}
+    own = ex.results(values, (ex.PSNR,), provenance=told)
+    assert [group.count for group in make_table(own).groups] == ["n = 3 (2 photographs)"]
+    alone = dataclasses.replace(own, provenance={})
+    assert [group.count for group in make_table(alone).groups] == ["n = 3"]
+
+
 def test_footnotes_name_each_reason_once_and_do_not_depend_on_the_layout() -> None:
     by_columns, by_rows = (make_table(ex.example(), view) for view in VIEWS)
     assert (
@@ -539,6 +548,7 @@ def test_reports_that_another_folder_still_holds_are_copied(
 ) -> None:
     out, results, names = folder_of_reports, pictured(tmp_path / "in", "ab"), ["csv", "panels"]
     render_all(results, out, names)
+    monkeypatch.setattr("bench.reports.cores", lambda: 1)  # all are made here
     made: list[str] = []
     load = Report.load
     monkeypatch.setattr(Report, "load", lambda self: made.append(self.name) or load(self))

@@ -52,7 +52,7 @@ def nothing() -> str:
     printed = [s.method_name(row) for s in sources() for row in s.rows if not row.variant]
     methods = {plain(name): name for name in printed}.values()
     return (
-        "No published value is of these test sets, metrics and methods. There are some of the test "
+        "No published value fits these test sets, metrics and methods. There are some of the test "
         f"sets {', '.join(sorted(datasets))}; of the metrics {', '.join(sorted(metrics))}; of the "
         f"methods {', '.join(sorted(methods, key=str.casefold))}. A folder counts by its name: "
         "--datasets folder:realsr; its results by the name behind the @."

@@ -87,7 +87,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
         columns=tuple((labels if by_rows else methods).values()),
         metrics=metrics,
         groups=tuple(
-            Group(label, _count(summary, name), tuple(rows(name)))
+            Group(label, _count(results, summary, name), tuple(rows(name)))
             for name, label in datasets.items()
         ),
         footnotes=tuple(footnotes),
@@ -164,7 +164,7 @@ def _common_set_notes(
     ]
 
 
-def _count(summary: "pd.DataFrame", dataset: str) -> str:
+def _count(results: Results, summary: "pd.DataFrame", dataset: str) -> str:
     own = summary[summary["dataset"] == dataset]
     images = int(own["images"].max()) if len(own) else 0
     sizes = sorted({int(n) for n in own["n"] if n > 0}) or [images]
@@ -172,7 +172,20 @@ def _count(summary: "pd.DataFrame", dataset: str) -> str:
         return ""
     if len(sizes) > 1:
         return f"n = {sizes[0]}–{sizes[-1]}"
-    return f"n = {images}" if sizes[0] == images else f"n = {sizes[0]} of {images}"
+    if sizes[0] != images:
+        return f"n = {sizes[0]} of {images}"
+    return f"n = {images}{_photographs(results, dataset)}"
+
+
+def _photographs(results: Results, dataset: str) -> str:
+    if not (known := results.photographs(dataset)):
+        return ""
+    from bench.results.paired import numbered  # heavy
+
+    scores = results.scores
+    images = scores.loc[(scores["dataset"] == dataset) & (scores["image"] != ""), "image"].unique()
+    numbers = numbered(images, known)
+    return "" if numbers is None else f" ({int(numbers.max()) + 1} photographs)"
 
 
 def _cells(
