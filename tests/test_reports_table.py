@@ -19,8 +19,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bench import reports
-from bench.base.errors import BenchError, DataError, UnknownName, WorkerDied
+from bench.base.errors import BenchError, DataError, UnknownName
 from bench.base.text import spreadsheet_text
 from bench.files import outputs
 from bench.files.safe_csv import csv_bytes, rows_as_csv
@@ -548,7 +547,6 @@ def test_reports_that_another_folder_still_holds_are_copied(
 ) -> None:
     out, results, names = folder_of_reports, pictured(tmp_path / "in", "ab"), ["csv", "panels"]
     render_all(results, out, names)
-    monkeypatch.setattr("bench.reports.cores", lambda: 1)  # all are made here
     made: list[str] = []
     load = Report.load
     monkeypatch.setattr(Report, "load", lambda self: made.append(self.name) or load(self))
@@ -648,25 +646,3 @@ def test_rows_become_the_csv_that_their_frame_becomes() -> None:
     columns = ["image", "@metric", "value", "folder"]
     frame = pd.DataFrame(rows, columns=columns).astype({"value": float})
     assert rows_as_csv(columns, rows) == csv_bytes(frame)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("died", [False, True])
-def test_what_processes_draw_is_what_is_drawn_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died: bool
-) -> None:
-    """Also where the processes are gone."""
-    results, names = pictured(tmp_path / "in", "ab"), ["panels", "plots"]
-    for count, folder in ((1, "here"), (2, "apart")):
-        monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / f"cache-{folder}"))
-        monkeypatch.setattr(reports, "cores", lambda count=count: count)
-        if died:
-            gone = [((name,), WorkerDied("gone")) for name in names]
-            monkeypatch.setattr(reports.Workers, "map", lambda *_, gone=gone: gone)
-        render_all(results, tmp_path / folder, names)
-    here, apart = (
-        {p.relative_to(tmp_path / f): p.read_bytes() for p in (tmp_path / f).rglob("*.p[nd][gf]")}
-        for f in ("here", "apart")
-    )
-    assert here
-    assert here == apart

@@ -146,7 +146,7 @@ def test_a_miniature_has_the_rows_and_columns_of_the_paper_first(name: str, pape
 @pytest.mark.parametrize("name", MINIATURES)
 def test_a_miniature_says_what_it_is_and_has_every_row_three_times(name: str) -> None:
     suite = SUITES[name]
-    assert "miniature" in suite.title and suite.note.startswith(MINI_NOTE)
+    assert "miniature" in suite.title and suite.note.startswith(f"CasSR miniature: {MINI_NOTE}")
     assert "Short trainings" in suite.note
     assert len(suite.methods) == 3 * len(configurations(name))
     for method in suite.methods:

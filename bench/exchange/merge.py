@@ -221,8 +221,9 @@ def _names_there(results: Results, theirs: Measured) -> dict[str, str]:
     """Our test set -> what those images are called there, else its public name."""
     called = public_names(item.name for item in results.datasets)
     same = {one.sha256: name for name, one in theirs.datasets.items()}
+    told = results.provenance.get("datasets", {})
     for name in called:
-        known = same.get(results.provenance["datasets"][name]["manifest_sha256"])
+        known = same.get(told.get(name, {}).get("manifest_sha256"))
         if known and known not in called.values():
             called[name] = known
     return called

@@ -5,25 +5,19 @@ returns what it wrote. Equal results and views give equal bytes: no time, no mac
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.base import leftovers
 from bench.base.cards import Card, read_card
-from bench.base.errors import WorkerDied
 from bench.base.lazy import resolve
-from bench.base.records import copy_atomic, write_atomic
+from bench.base.records import write_atomic
 from bench.base.registry import Registry
 from bench.files.outputs import Output
-from bench.processes.workers import Workers, cores
 from bench.reports.reuse import Rendered
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
 Render = Callable[[Results, Path, View], list[Path]]
-Given = Callable[[str], list[Path]]
 PROVENANCE = "provenance.json"
 _OURS = ("reports", "--out")
 """Where it is recorded what reports were written, and the option that says where."""
@@ -40,7 +34,6 @@ class Report(Card):
         repeats: whether two runs of the same suite give the same bytes; one that does not (it
             shows timings) is made only when it is named.
         shows: those of these that it shows where they are there.
-        apart: whether another process makes it meanwhile, since it takes long.
     """
 
     name: str
@@ -49,7 +42,6 @@ class Report(Card):
     files: tuple[str, ...] = ()
     repeats: bool = True
     shows: tuple[str, ...] = ()
-    apart: bool = False
 
     def load(self) -> Render:
         """Import the report's `render`, and with it what it needs."""
@@ -105,9 +97,8 @@ def render_all(
     reports = chosen(names)
     rendered = Rendered(results, view, out)
     output = Output(out, *_OURS, inputs=results.files(), overwrite=overwrite)
-    apart = [r for r in reports if r.apart and not rendered.is_known(r.name)]
-    with output.writing(), made_apart(apart, rendered) as given:
-        made = {report.name: _render(report, rendered, given) for report in reports}
+    with output.writing():
+        made = {report.name: _render(report, rendered) for report in reports}
         told = json.dumps(results.provenance, indent=1, sort_keys=True)
         write_atomic(out / PROVENANCE, told + "\n")
         made["provenance"] = [out / PROVENANCE]
@@ -115,50 +106,10 @@ def render_all(
     return [path for files in made.values() for path in files]
 
 
-def _render(report: Report, rendered: Rendered, given: Given) -> list[Path]:
+def _render(report: Report, rendered: Rendered) -> list[Path]:
     files = rendered.files(report.name, report.shows)
     if files is None:
         files = rendered.copied(report.name, report.shows)
-        files = files or (given(report.name) if report.apart else [])
         files = files or report.load()(rendered.results, rendered.out, rendered.view)
         rendered.remember(report.name, files, report.shows)
     return files
-
-
-@contextmanager
-def made_apart(reports: Sequence[Report], rendered: Rendered) -> Iterator[Given]:
-    """Let processes make reports, meanwhile, and give their files, in place, by the report's name;
-    none where a process could not."""
-    if not reports or cores() == 1:
-        yield lambda name: []
-        return
-    from bench.results.table_stats import statistics  # heavy
-
-    modules = [f"bench.reports.{report.factory.partition(':')[0]}" for report in reports]
-    workers = Workers(len(reports), preload=modules, apart=True)
-    workers.begin()
-    statistics(rendered.results)  # once, for all of them
-    with leftovers.scratch() as place, ThreadPoolExecutor(1) as behind, workers:
-        tasks = [(r.name, rendered.results, Path(place, r.name), rendered.view) for r in reports]
-        working = behind.submit(lambda: {task[0]: own for task, own in workers.map(_made, tasks)})
-
-        def given(name: str) -> list[Path]:
-            try:
-                own = working.result()[name]
-            except (KeyError, WorkerDied):
-                return []
-            moved = [] if isinstance(own, WorkerDied) else own
-            return [_moved(file, Path(place, name), rendered.out) for file in moved]
-
-        yield given
-
-
-def _moved(file: Path, source: Path, out: Path) -> Path:
-    target = out / file.relative_to(source)
-    copy_atomic(file, target)
-    return target
-
-
-def _made(task: tuple[str, Results, Path, View]) -> list[Path]:
-    name, results, out, view = task
-    return get_report(name).load()(results, out, view)

@@ -51,10 +51,6 @@ class Rendered:
         folder, files = self._unchanged(name, shows)
         return [self.out / file for file in files] if folder == self.out.resolve() else None
 
-    def is_known(self, name: str) -> bool:
-        """Whether the files of report `name` are what would be rendered, there or elsewhere."""
-        return bool(self._unchanged(name, ())[1])
-
     def copied(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
         """As `files`, copied from where they are, if that is elsewhere."""
         folder, files = self._unchanged(name, shows)
