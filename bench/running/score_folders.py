@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import metrics
 from bench.base.errors import BenchError, ImageError
@@ -23,9 +22,6 @@ from bench.running.score import Scorer, Target
 from bench.running.score_job import nearly_same
 from bench.store.store import Store
 from bench.suites.protocols import Composite
-
-if TYPE_CHECKING:
-    pass
 
 
 def score_folders(
@@ -56,7 +52,7 @@ def score_folders(
         if not scorer.usable:
             raise BenchError("; ".join(dict.fromkeys(scorer.reasons.values())))
         found = [
-            _found(sr, *pairs, options, sha256, Path(place, str(index)), scorer)
+            _found(sr, pairs, options, sha256, Path(place, str(index)), scorer.get_ready)
             for index, (sr, pairs) in enumerate(zip(srs, paired, strict=True))
         ]
         for note in dict.fromkeys(note for one in found for note in one.notes):
@@ -104,14 +100,13 @@ class _Found:
 
 def _found(
     sr: Path,
-    found: Pairs,
-    refused: Refusals,
-    note: str,
+    paired: tuple[Pairs, Refusals, str],
     options: RunOptions,
     sha256: Callable[[Path], str],
     copies: Path,
-    scorer: Scorer,
+    begin: Callable[[Target, RunOptions, int], None],
 ) -> _Found:
+    found, refused, note = paired
     if not found:
         note = f"no file has an HR image's name; say how they are named: --sr-name '{STEM}_x4'"
     pairs = {stem: found[stem] for stem in sorted(found)[: options.limit]}
@@ -127,7 +122,7 @@ def _found(
             refused.append((error.file, error.reason))
             continue
         if len(targets) == 1:
-            scorer.get_ready(targets[stem], options, len(pairs))
+            begin(targets[stem], options, len(pairs))
     cut = sum(target.sr != pairs[stem][0] for stem, target in targets.items())
     said = f"{cut} images were cut to the size that they share with their HR image" if cut else ""
     notes = [f"{printable(sr)}: {each}" for each in (note, said, _colours(pairs.values())) if each]
