@@ -181,6 +181,10 @@ def test_one_method_in_two_tables_must_agree_in_the_digits_both_print() -> None:
     one = row([("25.15", "best"), ("24.00", "")], table="one")
     rounded = [dataclasses.replace(one[0], table="two", value=Decimal("25.1511"))]
     assert not audit(one + rounded).findings
+    for value, half in (("25.145", "25.15"), ("25.155", "25.15"), ("25.1", "25.15")):
+        both = [dataclasses.replace(one[0], value=Decimal(value)), rounded[0]]
+        both[1] = dataclasses.replace(both[1], value=Decimal(half))
+        assert not audit(both).findings
     other = [dataclasses.replace(one[0], table="two", value=Decimal("25.16"))]
     (finding,) = audit(one + other).findings
     assert (finding.kind, finding.first.says, finding.second.says) == ("differs", "25.15", "25.16")
@@ -466,6 +470,27 @@ def test_claims_about_nothing_are_refused(tmp_path: Path, dataset: str, method: 
         audit_files([tmp_path / "t.tex"], card)
 
 
+@pytest.mark.parametrize(
+    ("rows", "percent", "why"),
+    [
+        ("B,1,2", "1", "no percentage of PSNR: it needs a rival"),
+        ("A,0,1\nB,1,2", "1", "no percentage of PSNR: it needs a rival"),
+        ("A,1,1\nB,1,2", "12%", "percent"),
+        ("A,1,1\nB,1,2", "NaN", "percent"),
+        ("A,1,1\nB,2,2", None, "no direction of Q8"),
+    ],
+)
+def test_claims_that_cannot_be_judged_are_refused(
+    tmp_path: Path, rows: str, percent: str | None, why: str
+) -> None:
+    lines = "".join(f"Set5,{row}\n" for row in rows.split("\n"))
+    (tmp_path / "t.csv").write_text(f"Dataset,Method,PSNR,Q8\n{lines}")
+    card = CLAIMS.format(percent=percent or 1, dataset="Set5", method="B").replace("tex", "csv")
+    (tmp_path / "claims.toml").write_text(card if percent else card.replace('"PSNR"', '"Q8"'))
+    with pytest.raises(BenchError, match=why):
+        audit_files([tmp_path / "t.csv"], tmp_path / "claims.toml")
+
+
 UNREADABLE = {
     "missing.tex": None,
     "notes.txt": b"hello",
@@ -486,6 +511,12 @@ UNREADABLE = {
     "loop.tex": rb"\newcommand{\a}{\a\a}\begin{tabular}{cc} \a & 1 \\ \end{tabular}",
     "bomb.tex": rb"\newcommand{\a}[1]{#1#1#1#1#1#1#1#1#1#1}\begin{tabular}{cc}"
     + rb"\a{\a{\a{\a{\a{\a{xxxx}}}}}} & 1 \\ \end{tabular}",
+    "steps.tex": b"".join(
+        rb"\newcommand{\%s}{\%s\%s}" % (one, two, two)
+        for one, two in itertools.pairwise([b"a" * i for i in range(1, 40)])
+    )
+    + rb"\begin{tabular}{cc} \a & 1 \\ \end{tabular}",
+    "shorter.csv": b"value,dataset,method,metric\n1.0,a\n",
     "spans.tex": rb"\begin{tabular}{cc} \multicolumn{999999999}{c}{a} & \multirow{x}{*}{b} \\"
     rb"\end{tabular}",
 }
@@ -583,6 +614,25 @@ MACROS = r"""
 \newcommand\bb{\textbf}
 \providecommand{\ourpsnr}{24.9}
 """
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (r"24.1\,dB", "24.1"),
+        (r"$24.1\,$", "24.1"),
+        (r"$1.2\!$", "1.2"),
+        (r"**24.1**\;dB", "24.1 best"),
+        (r"24.1\\0.7", None),
+        ("2x (24.10)", None),
+        ("2 x (24.1)", None),
+    ],
+)
+def test_cells_of_csv_are_markdown_with_spaces_of_latex(
+    cell: str, expected: str | None, tmp_path: Path
+) -> None:
+    found, audited = judged(tmp_path, f'Method,PSNR\nA,"{cell}"\nB,20\n', "t.csv")
+    assert found.get("A PSNR") == expected and len(audited.unread) == (expected is None)
 
 
 @pytest.mark.parametrize("cell", list(NUMBERS))
@@ -859,6 +909,11 @@ def test_a_row_marked_throughout_may_say_whose_it_is(tmp_path: Path) -> None:
     _, found = read(tmp_path, WHOSE, "t.md")
     assert not found.findings
     assert found.notes == ("t.md: the marks of Mean may only say whose row it is",)
+    table = "Dataset | Metric | A | Ours | Ours+ | New\n---|---|---|---|---|---\n"
+    table += "".join(f"D{i} | PSNR | 1{i} | **2{i}.7** | **2{i}.6** | 2{i}.9\n" for i in "12")
+    table += "D3 | PSNR | 13 | **23.7** | 23.6 | 23.9\n"
+    _, found = read(tmp_path, table, "t.md")
+    assert not found.findings and found.abstained == ("t.md: marks fit no reading (3 of 3 rows)",)
 
 
 BOLD_ROW = r"""\begin{table} %s \begin{tabular}{lccccc}
@@ -1031,7 +1086,12 @@ def test_a_row_that_a_rule_sets_apart_may_stand_outside_the_marks(tmp_path: Path
     assert not found.findings and not found.abstained
     assert "t.tex: its marks leave out Ours, marked throughout" in found.notes
     _, found = read(tmp_path, APART.replace("{red}{40.43}", "{black}{40.43}"), "t.tex")
-    assert found.findings or found.abstained
+    assert [finding.detail for finding in found.findings] == [
+        "A 40.30 is 3rd best; C 40.43 is second best and not marked",
+        "B 0.30 is 3rd best; C 0.29 is second best",
+    ]
+    (line,) = found.abstained
+    assert line.startswith("t.tex, SSIM, marks: Ours 0.9864 is 4th best, unless the marks of Ours")
 
 
 def test_what_is_marked_in_pairs_is_judged_in_pairs(tmp_path: Path) -> None:
@@ -1184,9 +1244,23 @@ def test_tables_of_html_and_the_colours_of_its_tags_are_read(tmp_path: Path) -> 
     )
     assert not read(tmp_path, colours.format(32), "t.md")[1].findings
     assert read(tmp_path, colours.format(30), "t.md")[1].findings
+    open_ = "Best in bold.\n\n<table><tr{}><th>M<th>PSNR<th>SSIM<tr><td>A<td>23.9<td>0.72"
+    open_ += "<tr><td>C<sup>1<td>23.5<td>0.69<tr><td>B<td style='font-weight:bold'>24.1<td>0.70"
+    for row in ("", " bgcolor=red"):
+        values, found = read(tmp_path, open_.format(row), "t.md")
+        assert [v.mark for v in values] == [""] * 4 + ["best", ""] and not found.findings
     wide = "<table><tr><td>a</td>" + '<td colspan="999">1</td>' * 2 + "</tr></table>"
-    with pytest.raises(DataError, match="more than 1000 columns"):
-        read(tmp_path, wide, "t.md")
+    tall = "<table><tr><td rowspan=1000 colspan=999>1" + "<tr><td>2" * 200 + "</table>"
+    deep = "<table><tr><td>" + "<i>a" * 8000 + "</table>"
+    for table, why in (
+        ("1000 columns", wide),
+        ("1000 columns or 50000 cells", tall),
+        ("100 tags", deep),
+    ):
+        with pytest.raises(DataError, match=f"line 1: a <table> is not read: .*more than {table}"):
+            read(tmp_path, why, "t.md")
+        values, found = read(tmp_path, f"{why}\n\n{colours.format(30)}", "t.md")
+        assert len(values) == 3 and found.findings and len(found.unread) == 1
 
 
 def test_a_metric_that_the_caption_alone_names(tmp_path: Path) -> None:
@@ -1202,6 +1276,17 @@ def test_a_metric_that_the_caption_alone_names(tmp_path: Path) -> None:
     assert "A 29.0 is the best and not marked" in finding.detail
     with pytest.raises(DataError, match="neither headings nor first columns name metrics"):
         read(tmp_path, sets.format("The best in bold.", "27.0"), "t.md")
+    table = "PSNR (dB), the best in bold.\n\n| Method | Params (M) | Set5 | Time (s) |\n"
+    table += "|---|---|---|---|\n| A | 12.1 | 32.1 | 1 |\n| B | **8.1** | **32.5** | 2 |\n"
+    values, found = read(tmp_path, f"{table}| C | 20.1 | 32.0 | 3 |\n", "t.md")
+    assert {v.metric: v.better for v in values} == {
+        "PSNR": "higher", "Params (M)": None, "Time (s)": None
+    }  # fmt: skip
+    assert not found.findings and not found.unread
+    table = "PSNR, best in bold.\n\n| Dataset | #Images | A | B |\n|---|---|---|---|\n"
+    values, found = read(tmp_path, f"{table}| Set5 | 5 | 32.1 | **32.5** |\n", "t.md")
+    assert [v.method for v in values] == ["A", "B"]
+    assert [cell.reason for cell in found.unread] == ["is no PSNR"] and not found.findings
     levels = r"\begin{table}\caption{PSNR/SSIM on BSD68. \textbf{Best}.}\begin{tabular}{lcc}"
     levels += r" Noise level & BM3D & Ours \\ 15 & 31.1/.87 & \textbf{31.7}/\textbf{.88} \\"
     levels += r" 25 & \textbf{29.1}/.80 & 29.0/\textbf{.82} \\ \end{tabular}\end{table}"
@@ -1242,7 +1327,13 @@ def test_marks_that_compare_a_method_with_itself_and_an_addition(tmp_path: Path)
     assert not found.findings and not found.abstained
     assert "t.md: its marks compare each method with itself and an addition" in found.notes
     _, found = read(tmp_path, rows.format("0"), "t.md")
-    assert found.findings or found.abstained
+    (line,) = found.abstained
+    assert "EDSR 30.1 is the best and not marked, unless the marks of" in line
+    assert not found.findings
+    steps = "| Method | PSNR |\n|---|---|\n| +A | 30.1 |\n| +B | **30.5** |\n"
+    steps += "| HAT | 31.0 |\n| HAT with Ours | **31.4** |\n"
+    (finding,) = read(tmp_path, steps, "t.md")[1].findings
+    assert finding.detail == "+B 30.5 is 3rd best; HAT 31.0 is second best and not marked"
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:

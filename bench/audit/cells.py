@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from bench.audit.names import direction, metric_names, split_metric
+from bench.audit.names import direction, is_metric, metric_names, split_metric
 from bench.audit.numbers import Comma, Number, is_missing, looks_numeric, numbers
 from bench.audit.values import Mark, Unread, Value
 
@@ -84,6 +84,32 @@ def spread(rows: Iterable[list[GridCell]]) -> list[list[GridCell]]:
                         other[column] = replace(cell, line=place.line, block=place.block)
         grid.append(line)
     return grid
+
+
+def unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
+    """The rows of a table that is set in several parts side by side, one part below the other."""
+    heads = [cell.text for cell in rows[0]] if rows else [""]
+    times = heads.count(heads[0])
+    width = len(heads) // times
+    if times < 2 or not heads[0] or heads != heads[:width] * times:
+        return rows
+    starts = range(width, len(heads), width)
+    beside = [row[start : start + width] for start in starts for row in rows[1:]]
+    return [*(row[:width] for row in rows), *beside]
+
+
+def widened(heads: Grid) -> list[list[GridCell]]:
+    """Headings above metrics, those that are written once above the first of several in each."""
+    bottom = heads[-1] if heads else ()
+    found = []
+    for row in heads:
+        wide: list[GridCell] = []
+        for cell, below in zip(row, bottom, strict=True):
+            left = wide[-1] if wide[1:] else cell  # not the heading of the names
+            spread = row is not bottom and not cell.text and is_metric(below.text)
+            wide.append(left if spread and not is_metric(left.text) else cell)
+        found.append(wide)
+    return found
 
 
 class Printed(NamedTuple):

@@ -191,6 +191,8 @@ def _tidy(row: dict[str, str], line: int, name: str) -> Value:
     printed = row.get("value", "")
     cell = markdown.read_cell(printed, line)
     value = cell.number
+    if lacking := ", ".join(sorted(TIDY - row.keys())):
+        raise DataError(f"line {line}: the row ends before its {lacking}")
     if value is None:
         raise DataError(
             f"line {line}: value: expected one finite number, found '{printable(printed)}'"

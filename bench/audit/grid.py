@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.audit.cells import About, Grid, GridCell, Printed, Shape, values_in
+from bench.audit.cells import About, Grid, GridCell, Printed, Shape, unfolded, values_in, widened
 from bench.audit.names import (
+    OTHER,
     SCALE,
     ends_in_metric,
+    is_change,
     is_metric,
     led_by,
     named_in,
@@ -29,7 +31,6 @@ SETTING_HEADS = {
 }
 METHOD_HEADS = {"method", "methods", "model", "models", "network", "networks", "algorithm"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
-CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
 
 
 class _Caption(NamedTuple):
@@ -52,7 +53,7 @@ def read_grid(printed: Printed, table: str) -> TableRead:
     DataError: there are no numbers, or nothing that tells where the metrics are."""
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
-    rows = [row for row in _unfolded(full) if any(cell.text for cell in row)]
+    rows = [row for row in unfolded(full) if any(cell.text for cell in row)]
     texts = [cell.text for row in rows for cell in row]
     named = "" if any(map(ends_in_metric, texts)) else named_in(printed.caption)
     caption = _Caption(tells_marks(printed.caption), named)
@@ -96,7 +97,7 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
         first -= 1
     body = rows[first:]
     columns = range(len(rows[0]))
-    rows[:first] = _widened(rows[:first])
+    rows[:first] = widened(rows[:first])
     heads = [_joined([row[column] for row in rows[:first]]) for column in columns]
     labels = _label_columns(body, heads)
     if not first or not labels:
@@ -114,7 +115,8 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
     bold = [any(row[column].marked for row in rows[:first]) for column in columns]
     if caption.metric and plain(heads[0]) in METHOD_HEADS:
-        return [*found, *_methods_as_rows(body, shape, [caption.metric] * len(heads), heads)]
+        bottom = ["" if OTHER.search(head) else caption.metric for head in heads]
+        return [*found, *_methods_as_rows(body, shape, bottom, heads)]
     if caption.metric and plain(heads[0]) in DATASET_HEADS | SETTING_HEADS:
         return [*found, *_methods_as_columns(body, shape, caption.metric, bold)]
     if metric is None:
@@ -159,32 +161,6 @@ def _apart(values: Sequence[Value], table: str) -> list[Value]:
     twice = printable(all_of(*next(key for key in keys if keys.count(key) > 1)))
     mend = "give datasets a column headed Dataset, and methods names of their own"
     raise DataError(f"{printable(table)}: two values are both {twice}; {mend}")
-
-
-def _unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
-    """The rows of a table that is set in several parts side by side, one part below the other."""
-    heads = [cell.text for cell in rows[0]] if rows else [""]
-    times = heads.count(heads[0])
-    width = len(heads) // times
-    if times < 2 or not heads[0] or heads != heads[:width] * times:
-        return rows
-    starts = range(width, len(heads), width)
-    beside = [row[start : start + width] for start in starts for row in rows[1:]]
-    return [*(row[:width] for row in rows), *beside]
-
-
-def _widened(heads: Grid) -> list[list[GridCell]]:
-    """Headings above metrics, those that are written once above the first of several in each."""
-    bottom = heads[-1] if heads else ()
-    found = []
-    for row in heads:
-        wide: list[GridCell] = []
-        for cell, below in zip(row, bottom, strict=True):
-            left = wide[-1] if wide[1:] else cell  # not the heading of the names
-            spread = row is not bottom and not cell.text and is_metric(below.text)
-            wide.append(left if spread and not is_metric(left.text) else cell)
-        found.append(wide)
-    return found
 
 
 def _is_data(row: Sequence[GridCell]) -> bool:
@@ -243,7 +219,7 @@ def _methods_as_rows(
             own = row[dataset_column].text or (told.pop() if middle else "")
             dataset = here = own or dataset
         here = all_of(here, *(row[i].text for i in settings if i not in names))
-        change = _is_change(method, [cell.text for _, cell in shape.values_of(row)])
+        change = is_change(method, [cell.text for _, cell in shape.values_of(row)])
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
             if change:
@@ -255,11 +231,6 @@ def _methods_as_rows(
             above = all_of(here, uppers[column] if named else "", lead)
             about = About(method, above, method, metric, marked)
             yield from values_in(cell, shape, column, about, block if here != block else "")
-
-
-def _is_change(name: str, texts: Sequence[str]) -> bool:
-    """Whether a row tells what was gained: all of it has signs, or its name says so."""
-    return bool(CHANGE.match(name)) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))
 
 
 def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCell]]]:
@@ -302,6 +273,10 @@ def _methods_as_columns(
         told = metric if isinstance(metric, str) else row[metric].text
         name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
+            if isinstance(metric, str) and OTHER.search(shape.heads[column]):
+                head = shape.heads[column]
+                yield Unread(shape.table, name, head, cell.text, f"is no {metric}", cell.line)
+                continue
             about = About(name, dataset, shape.heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")
 

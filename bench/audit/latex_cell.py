@@ -18,6 +18,7 @@ from bench.base.errors import DataError
 
 MAX_DEPTH = 40
 MAX_CELL = 20_000
+"""Of a cell's characters, and of the steps that it takes to read it."""
 TOO_MUCH = "a cell is nested or expanded beyond reason"
 MOST_ARGUMENTS = 9
 LOWER, UPPER = "\x00", "\x01"
@@ -48,6 +49,7 @@ WEIGHTS = {"bold": "best", "underline": "second"}
 
 
 def _is_number(text: str) -> bool:
+    text = " ".join(text.split())  # runs of blanks take long to match
     plain = looks_numeric(text) and not any(char.isalpha() for char in text)
     return plain or not isinstance(numbers(text), str)
 
@@ -71,7 +73,7 @@ class _Reader:
         self.pieces: list[tuple[str, Mark]] = []
         self.rows = self.columns = 1
         self.unknown = ""
-        self.depth = 0
+        self.depth = self.spent = 0
 
     def shown(self, line: int, block: int) -> GridCell:
         """The cell; scripts belong to names, and a macro that says nothing stands for itself."""
@@ -97,13 +99,15 @@ class _Reader:
 
     def add(self, text: str, styles: _Styles) -> None:
         self.pieces.append((text, mark_of(styles)))
+        self.spent += len(text)
 
     def _after_ten(self) -> bool:
         return bool(TEN.search("".join(text for text, _ in self.pieces)))
 
     def _deeper(self) -> None:
         self.depth += 1
-        if self.depth > MAX_DEPTH or sum(len(text) for text, _ in self.pieces) > MAX_CELL:
+        self.spent += 1
+        if self.depth > MAX_DEPTH or self.spent > MAX_CELL:
             raise DataError(TOO_MUCH)
 
     def walk(self, tex: str, styles: _Styles) -> None:

@@ -1,5 +1,6 @@
 """Markdown: its tables as grids, and single cells (of CSV files) that are marked in it."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def grids(text: str) -> tuple[list[Printed], list[str]]:
-    """Every table of a file, of pipes or HTML, in its order, and nothing that is not read; the
+    """Every table of a file, of pipes or HTML, in its order, and why others are not read; the
     paragraphs before and after one are its caption, each that of one table alone."""
     page = Page()
     _tell(page, _reader().parse(text))
@@ -29,8 +30,9 @@ def grids(text: str) -> tuple[list[Printed], list[str]]:
         if after in free and not (own and tables and not isinstance(blocks[number + 2], str)):
             own.add(after)
         free -= own
-        found.append(Printed(block, ". ".join(str(blocks[each]) for each in sorted(own))))
-    return found, []
+        if block:
+            found.append(Printed(block, ". ".join(str(blocks[each]) for each in sorted(own))))
+    return found, page.passed_over
 
 
 def read_cell(text: str, line: int) -> GridCell:
@@ -38,9 +40,12 @@ def read_cell(text: str, line: int) -> GridCell:
     page = Page()
     page.before = line - 1
     page.handle_starttag("td", [])
-    _tell(page, _reader().parseInline(text))
+    # LaTeX's spaces, of which Markdown would leave the mark of punctuation
+    spaced = re.sub(r"\\[,;:!\\]", lambda match: match[0].replace("\\", r"\\"), text)
+    _tell(page, _reader().parseInline(spaced))
     page.end_table()
-    return next((block[0][0] for block in page.blocks if not isinstance(block, str)), GridCell(""))
+    tables = (block for block in page.blocks if block and not isinstance(block, str))
+    return next(tables, [[GridCell("")]])[0][0]
 
 
 @cache

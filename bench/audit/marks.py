@@ -21,6 +21,7 @@ from bench.audit.values import (
     Value,
     all_of,
     marked_alike,
+    methods_of,
     place_of,
     ranked,
     ranks_marked,
@@ -31,13 +32,14 @@ from bench.audit.values import (
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
 ALL_ROWS = "its marks hold for all rows"
-ADDED = re.compile(r"\s*\+|\s*[-/(]?\s*(?:w/|with\b)")
+ADDED = re.compile(r"(?!^)(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 FEW = 4
 """Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3
-"""Where more rows than these, and more than half of all, are wrong, nothing is understood."""
+"""Where more rows than these, and more than half of all, are wrong, nothing is understood; nor
+where all are and a row may be marked throughout since it is the authors' own."""
 
 
 class Reading(NamedTuple):
@@ -85,7 +87,8 @@ def judge(
     most = first.cost + bool(first.wrong)
     others = [one for one in judged if one is not first and one.cost <= most]
     wrong = sum(map(len, first.wrong.values()))
-    if ranks is None and wrong > MOST_WRONG and 2 * wrong > first.rows:
+    whose = wrong == first.rows and any(WHOSE in one.reading.says for one in judged)
+    if ranks is None and ((wrong > MOST_WRONG and 2 * wrong > first.rows) or (wrong and whose)):
         return Verdict([], [], [f"{table}: marks fit no reading ({wrong} of {first.rows} rows)"])
     told = all(value.told for value in first.reading.values if value.mark)
     if not (significant or told) and (alike := marked_alike(first.reading.values)):
@@ -140,16 +143,12 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
 
 def _groupings(values: list[Value]) -> Iterator[Reading]:
     yield Reading("", values, 0)
-    methods: dict[str, set[str]] = {}
-    for value in values:
-        methods.setdefault(value.block, set()).add(value.method)
+    methods = methods_of(values)
     marked = {value.block for value in values if value.mark}
     if len(methods) > 1 and all(len(methods[block]) > 1 for block in marked):
         yield _within_blocks(values, int(len(marked) < len(methods)))
     families = [replace(value, block=ADDED.split(value.method)[0]) for value in values]
-    members: dict[str, set[str]] = {}
-    for value in families:
-        members.setdefault(value.block, set()).add(value.method)
+    members = methods_of(families)
     shown = {value.block for value in families if value.mark}
     if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
         says = "its marks compare each method with itself and an addition"
@@ -185,10 +184,7 @@ def _emphasised(reading: Reading) -> Iterator[Reading]:
 def _set_apart(reading: Reading, names: Sequence[str], used: Collection[str]) -> Iterator[Reading]:
     """Rows of which each has a block of its own, left out where the best of all others are marked
     all the same."""
-    blocks: dict[str, set[str]] = {}
-    for value in reading.values:
-        blocks.setdefault(value.block, set()).add(value.method)
-    alone = [name for name in names if {name} in blocks.values()]
+    alone = [name for name in names if {name} in methods_of(reading.values).values()]
     others = [value for value in reading.values if value.method not in alone]
     compared = {row[0].metric for row in rows_of(others) if len(row) > 1}
     if alone and {v.metric for v in others if v.mark == "best"} >= compared.intersection(used):
@@ -214,15 +210,13 @@ def _decoded(reading: Reading) -> Reading:
     meant: dict[Mark, Mark] = {}
     for colour, places in holders.items():
         place, times = Counter(places).most_common(1)[0]
-        told = place < len(RANKS) and 2 * times > len(places)
-        told = told and (len(holders) > 1 or len(methods[colour]) > 1)
-        meant[colour] = RANKS[place] if told else ""
+        told = 2 * times > len(places) and (len(holders) > 1 or len(methods[colour]) > 1)
+        meant[colour] = RANKS[place] if told and place < len(RANKS) else ""
     values = [
         replace(v, mark=meant.get(v.mark, "") if v.mark.startswith("colour ") else v.mark)
         for v in reading.values
     ]
-    untold = sum(not rank for rank in meant.values())
-    return reading._replace(values=values, cost=reading.cost + untold)
+    return reading._replace(values=values, cost=reading.cost + [*meant.values()].count(""))
 
 
 def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:

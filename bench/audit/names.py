@@ -16,6 +16,13 @@ SHOWN = re.compile(r"(\\(?:textbf|bf|textcolor\{red\})|\*\*)\W*(the )?best\b", r
 OURS = re.compile(r"\bours?\b", re.IGNORECASE)
 VARIANT = re.compile(r"\((?:rgb|y|ycbcr|luma|dB|vgg|alex|mean|avg\.?)\)", re.IGNORECASE)
 """What tells how a metric was taken, but not which way it is better."""
+OTHER = re.compile(
+    r"#|\b(params?|parameters|[kmgt]?(flops|macs)|mult\w*-adds|time|runtime|latency|fps|speed"
+    r"|memory|size)\b|\(([kmgt]b?|m?s|sec|fps|[kmgt]i?b|[kmgt]?(flops|macs))\)",
+    re.IGNORECASE,
+)
+"""Headings of what is no value of a metric that the caption names."""
+CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
 
 
 @cache
@@ -91,3 +98,8 @@ def ends_in_metric(text: str) -> bool:
 def tells_metrics(texts: Sequence[str]) -> bool:
     """Whether at least half of these are, or end in, a metric."""
     return 2 * sum(map(ends_in_metric, texts)) >= len(texts)
+
+
+def is_change(name: str, texts: Sequence[str]) -> bool:
+    """Whether a row tells what was gained: all of it has signs, or its name says so."""
+    return bool(CHANGE.match(name)) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))

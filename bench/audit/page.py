@@ -14,14 +14,21 @@ from bench.base.errors import DataError
 
 STYLES = dict.fromkeys(("b", "strong"), "font-weight: bold")
 STYLES |= dict.fromkeys(("u", "ins", "i", "em"), "text-decoration: underline")
+STYLES["sup"] = "vertical-align: super"
 """What a tag means; emphasis stands for underlined, which Markdown has not."""
 CSS = {
     "colour": re.compile(r"(?<![\w-])color\s*:\s*#?(rgb\([^)]*\)|\w+)"),
     "ground": re.compile(r"(?<![\w-])background(?:-color)?\s*:\s*#?(rgb\([^)]*\)|\w+)"),
     "bold": re.compile(r"font-weight\s*:\s*(bold|[6-9]00)"),
     "underline": re.compile(r"text-decoration[a-z-]*\s*:\s*(underline)"),
+    "raised": re.compile(r"vertical-align\s*:\s*(super)"),  # a footnote's number is none of a value
 }
+CLOSES = {"td": ("td", "th"), "th": ("td", "th"), "tr": ("td", "th", "tr")}
+"""What a tag ends where its own end is left out, as HTML allows."""
+VOID = ("br", "hr", "img", "input", "col", "wbr", "table")
 MOST_COLUMNS = 1000
+MOST_CELLS = 50_000
+MOST_OPEN = 100
 
 
 class Page(HTMLParser):
@@ -34,6 +41,8 @@ class Page(HTMLParser):
         self.cell: GridCell | None = None
         self.chars: list[tuple[str, Mark]] = []
         self.open: list[tuple[str, dict[str, str]]] = []
+        self.too_deep = False
+        self.passed_over: list[str] = []
         self.before = 0
         """Lines of the file before what is fed next."""
 
@@ -43,15 +52,17 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        if tag in ("table", "tr", "td", "th"):
+        if tag == "table" or tag in CLOSES:
             self._begin(tag, given)
         elif tag == "br":
             self.handle_data(" ")
-        if tag not in ("br", "hr", "img", "input", "col", "wbr", "table"):
+        if self.rows is not None and tag not in VOID:
             told = [STYLES.get(tag, ""), given.get("style", ""), f"color: {given.get('color', '')}"]
             style = ";".join([*told, f"background: {given.get('bgcolor', '')}"]).casefold()
             found = {kind: match[1] for kind, form in CSS.items() if (match := form.search(style))}
-            self.open.append((tag, found))
+            around = self.open[-1][1] if self.open else {}
+            self.too_deep |= len(self.open) == MOST_OPEN
+            self.open += [] if self.too_deep else [(tag, around | found)]
 
     def _begin(self, tag: str, given: dict[str, str]) -> None:
         self.end_cell()
@@ -59,6 +70,8 @@ class Page(HTMLParser):
             self.end_table()
         if self.rows is None:
             self.rows = []
+        ended = (i for i, one in enumerate(self.open) if one[0] in CLOSES.get(tag, ()))
+        del self.open[next(ended, len(self.open)) :]
         if tag == "tr" or not self.rows:
             self.rows.append([])
         if tag in ("td", "th"):
@@ -76,9 +89,9 @@ class Page(HTMLParser):
             del self.open[last:]
 
     def handle_data(self, data: str) -> None:
-        mark = mark_of({kind: value for _, own in self.open for kind, value in own.items()})
-        raised = any(tag == "sup" for tag, _ in self.open)  # a footnote's number is none of a value
-        for char in data if self.cell and not raised else "":
+        styles = self.open[-1][1] if self.open else {}
+        mark = mark_of(styles)
+        for char in data if self.cell and "raised" not in styles else "":
             if not char.isspace():
                 self.chars.append((char, mark))
             elif self.chars and self.chars[-1][0] != " ":
@@ -96,8 +109,14 @@ class Page(HTMLParser):
     def end_table(self) -> None:
         self.end_cell()
         if rows := [row for row in self.rows or [] if row]:
-            self.blocks.append(spread(settled(_placed(rows))))
-        self.rows, self.open = None, []
+            try:
+                if self.too_deep:
+                    raise DataError(f"more than {MOST_OPEN} tags are open in one another")
+                self.blocks.append(spread(settled(_placed(rows))))
+            except DataError as error:
+                self.blocks.append([])
+                self.passed_over.append(f"line {rows[0][0].line}: a <table> is not read: {error}")
+        self.rows, self.open, self.too_deep = None, [], False
 
 
 def _shown(cell: GridCell) -> GridCell:
@@ -113,13 +132,17 @@ def _shown(cell: GridCell) -> GridCell:
 def _placed(rows: Sequence[Sequence[GridCell]]) -> Iterator[list[GridCell]]:
     """The rows with an empty cell wherever one from above reaches down, as LaTeX has them."""
     below = Counter[int]()
+    cells = 0
     for row in rows:
         line: list[GridCell] = []
         column = 0
-        if sum(cell.columns for cell in row) + len(+below) > MOST_COLUMNS:
-            raise DataError(f"line {row[0].line}: a <table> of more than {MOST_COLUMNS} columns")
+        width = sum(cell.columns for cell in row) + len(+below)
+        cells += width
+        if width > MOST_COLUMNS or cells > MOST_CELLS:
+            raise DataError(f"it has more than {MOST_COLUMNS} columns or {MOST_CELLS} cells")
+        last = max(+below, default=-1)
         for cell in [*row, None]:
-            while below[column] or (not cell and any(below[at] for at in below if at > column)):
+            while below[column] or (not cell and column <= last):
                 line.append(GridCell(""))
                 below[column] = max(0, below[column] - 1)
                 column += 1

@@ -37,7 +37,7 @@ class Claim(Card):
     than: str = ""
     metrics: Names = Field(default_factory=list)
     at_most: int = 1
-    percent: str = "0"
+    percent: Decimal = Decimal(0)
 
 
 class ClaimsCard(Card):
@@ -93,6 +93,8 @@ def _missing(claim: Claim, what: str) -> DataError:
 
 
 def _contrary(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statement]:
+    if value.better is None:
+        raise _missing(claim, f"direction of {value.metric}; name it with --metric")
     order = ranked(row)
     rank = order.index(value.value) + 1
     if claim.kind == "margin":
@@ -115,13 +117,14 @@ def _contrary(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Stat
 def _margin(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statement]:
     """The claimed percentage against that of the printed values, rounding of both allowed for."""
     rivals = [v for v in row if v is not value]
-    rival = next(v for v in rivals if v.value == ranked(rivals)[0])
+    rival = next((v for v in rivals if v.value == ranked(rivals)[0]), None)
+    if not rival or not rival.value or not value.value:
+        raise _missing(claim, f"percentage of {value.metric}: it needs a rival, and values but 0")
     gain = value.value - rival.value if value.better == "higher" else rival.value - value.value
-    claimed = Decimal(claim.percent)
     actual = 100 * gain / rival.value
-    half = Decimal(1).scaleb(int(claimed.as_tuple().exponent)) / 2
+    half = Decimal(1).scaleb(int(claim.percent.as_tuple().exponent)) / 2
     slack = half + 100 * value.step / abs(rival.value)
-    if abs(actual - claimed) > slack:
+    if abs(actual - claim.percent) > slack:
         yield Statement(
             value.place,
             f"{value.shown} against {rival.shown} is {actual:.2f} % "

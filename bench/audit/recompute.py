@@ -94,8 +94,9 @@ def _by_merit(values: Sequence[Value]) -> dict[tuple[str, str], str]:
     seen: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
     for table in dict.fromkeys(value.table for value in values):
         for row in rows_of(value for value in values if value.table == table):
+            best = ranked(row)[0]
             for value in row if row[0].better else ():
-                pair = (value.mark == "best", value.value == ranked(row)[0])
+                pair = (value.mark == "best", value.value == best)
                 seen.setdefault((table, value.method), []).append(pair)
     for (table, method), told in seen.items():
         if set(told) == {(True, True), (False, False)} and told.count((True, True)) > 1:
@@ -196,10 +197,8 @@ def _parts(group: Sequence[Value], apart: Collection[tuple[str, str]]) -> list[l
 
 
 def _agree(one: Value, other: Value) -> bool:
-    """Equal in the digits that both print."""
-    step = max(one.step, other.step)
-    near = abs(one.value - other.value) < step
-    return near and one.value.quantize(step) == other.value.quantize(step)
+    """Equal in the digits that both print, whichever way a half is rounded."""
+    return 2 * abs(one.value - other.value) <= max(one.step, other.step)
 
 
 def _consequences(values: Sequence[Value], first: Value, other: Value) -> Iterator[str]:

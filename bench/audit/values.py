@@ -125,6 +125,14 @@ def rows_of(values: Iterable[Value]) -> list[list[Value]]:
     return list(rows.values())
 
 
+def methods_of(values: Iterable[Value]) -> dict[str, set[str]]:
+    """The methods of each block."""
+    methods: dict[str, set[str]] = {}
+    for value in values:
+        methods.setdefault(value.block, set()).add(value.method)
+    return methods
+
+
 def ranked(row: Sequence[Value]) -> list[Decimal]:
     """The distinct values of a row, the best first."""
     better = next((value.better for value in row if value.better), None)
