@@ -57,9 +57,14 @@ class StandIn:
         return write_card(self.folder / "card.toml", self.folder / "origin", self.commit, sin, more)
 
 
+@pytest.fixture(autouse=True)
+def _trusted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "stand_in" in request.fixturenames:  # whose card is a program
+        monkeypatch.setenv(TRUST, "1")
+
+
 @pytest.fixture
-def stand_in(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    monkeypatch.setenv(TRUST, "1")  # its card is a program
+def stand_in(clean_home: Path, tmp_path: Path) -> StandIn:
     folder = tmp_path / "stand-in"
     folder.mkdir()
     inputs = folder / "inputs"
