@@ -41,7 +41,8 @@ def _requirements(official: Official, clone: str) -> Iterator[str]:
 
 def _name(wanted: str) -> str:
     """The package of a requirement; of a bare address of git's the repository."""
-    return lock.plain(wanted.partition(" @ ")[0].removesuffix(".git").rpartition("/")[2])
+    named = wanted.partition(" @ ")[0].partition(".git@")[0].removesuffix(".git")
+    return lock.plain(named.rpartition("/")[2])
 
 
 def _resolve(official: Official, clone: str) -> dict[str, Any]:

@@ -35,8 +35,6 @@ def _settle(options: Any) -> None:
         value = getattr(options, name)
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(kind))}")
-        if kind in (str, bool) and not isinstance(value, kind):
-            raise ValueError(f"{name}={value!r}: expected one {kind.__name__}")
         if kind in (int, float):
             value = integer(value, name) if kind is int else finite(value, name)
             object.__setattr__(options, name, value)

@@ -113,9 +113,9 @@ BAD_OPTIONS = {
     "inputs": ({"callback_on_step_end_tensor_inputs": ["t"]}, "'t': expected 'latents'"),
     "seeds": ({"seed": [1, 2]}, "seed: expected one, or one for each of 1 images, found 2"),
     "no seed": ({"seed": None}, "seed=None: expected an integer"),
-    "prompts": ({"prompt": ["", ""]}, r"prompt=\['', ''\]: expected one str"),
-    "no prompt": ({"negative_prompt": None}, "negative_prompt=None: expected one str"),
-    "switch": ({"multiple_attention": "no"}, "multiple_attention='no': expected one bool"),
+    "prompts": ({"prompt": ["", ""]}, r"prompt=\['', ''\]: expected a text"),
+    "no prompt": ({"negative_prompt": None}, "negative_prompt=None: expected a text"),
+    "switch": ({"multiple_attention": "no"}, "multiple_attention='no': expected true or false"),
     "several": ({"num_images_per_prompt": 2}, "unknown option 'num_images_per_prompt'"),
     "IP-Adapter": ({"ip_adapter_image": photo(4, 4)}, "unknown option 'ip_adapter_image'"),
     "callback": (
@@ -332,6 +332,7 @@ def test_lr_latent_in_the_initial_noise(name):
     [
         "CMStochasticIterativeScheduler",
         "CogVideoXDPMScheduler",
+        "DDIMInverseScheduler",
         "DPMSolverMultistepInverseScheduler",
         "EDMEulerScheduler",
         "FlowMatchEulerDiscreteScheduler",
@@ -339,11 +340,12 @@ def test_lr_latent_in_the_initial_noise(name):
     ],
 )
 @pytest.mark.parametrize("start", ["lr", "noise"])
-def test_a_scheduler_of_other_noise_is_refused(pipeline, name, start):
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_scheduler_of_other_noise_is_refused(pipeline, name, start, steps):
     changed = copy.copy(pipeline)
     changed.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
     with pytest.raises(ValueError, match=f"scheduler {name}: expected one that takes away Stable"):
-        changed(photo(4, 4), num_inference_steps=4, activation="lr", start=start)
+        changed(photo(4, 4), num_inference_steps=steps, activation="lr", start=start)
 
 
 def test_guidance_is_the_weighted_difference(pipeline):

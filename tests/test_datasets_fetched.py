@@ -274,6 +274,9 @@ def test_a_hub_dataset_names_only_files_of_its_own(clean_home: Path, tmp_path: P
         ("000001", "names a file that is not of the set"),
         ("000003", "does not exist"),
     )
+    (tmp_path / "link").symlink_to(folder)
+    linked = from_hub(f"hf:{tmp_path / 'link'}", tmp_path / "root")
+    assert [pair.id for pair in linked.pairs] == ["000000", "000002"]
 
 
 def test_columns_of_other_names_are_named_by_the_user(clean_home: Path, tmp_path: Path) -> None:

@@ -289,10 +289,28 @@ def test_what_makes_references_has_the_gpu_that_its_process_trains_on(
     ],
 )
 def test_variables_without_sense_are_named(
-    variables: dict[str, str], expected: str, place: Callable[..., Placed]
+    variables: dict[str, str],
+    expected: str,
+    place: Callable[..., Placed],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(BenchError, match=expected):
         place(None, "cpu", None, variables)
+    monkeypatch.setattr(os, "environ", variables)
+    assert shards.own_device("cpu") == ("cpu", None), "training has no parts"
+
+
+def test_a_part_that_is_done_tells_what_was_not_made_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan: Any = SimpleNamespace(options=SimpleNamespace(shard=Shard(1, 2), store=Path()))
+    own: Any = SimpleNamespace(failures=())
+    monkeypatch.setattr(shards, "whole", lambda *each: own)
+    monkeypatch.setattr(shards, "owed", lambda *each: 4)
+    for unready, code in (([], 0), (["Set5"], 1)):
+        with pytest.raises(typer.Exit) as ended:
+            _with_other_parts([plan], [own], unready, as_json=False)
+        assert ended.value.exit_code == code
 
 
 def test_slurm_script_runs_every_part(reader: tuple[Cli, Path], tmp_path: Path) -> None:

@@ -241,6 +241,9 @@ def test_names_that_people_type_lead_on() -> None:
     for name, other in meant.items():
         with pytest.raises(UnknownName, match=f"did you mean '{other}'"):
             metrics.find(name)
+    for name in ("", "---"):
+        with pytest.raises(UnknownName, match="cassr-bench list metrics"):
+            metrics.find(name)
     for name in ("deqa", "DeQA-Score", "pyiqa:deqa_score"):
         with pytest.raises(UnknownName, match=f"metric '{name}': .* code of their own"):
             metrics.find(name)

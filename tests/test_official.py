@@ -26,7 +26,7 @@ from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
 from bench.methods import environment, lock
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation, runs_on
+from bench.methods.installation import Installation, ask, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 from bench.running.cell import UpscaleTask
 from bench.running.fill import _store
@@ -58,8 +58,9 @@ class StandIn:
 
 
 @pytest.fixture(autouse=True)
-def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TRUST, "1")
+def _trusted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "stand_in" in request.fixturenames:  # whose card is a program
+        monkeypatch.setenv(TRUST, "1")
 
 
 @pytest.fixture
@@ -565,6 +566,8 @@ def test_an_interpreter_is_tried_before_it_is_taken(
     real.chmod(0o755)
     with pytest.raises(Unavailable, match=r"made with .*/versions/3.4.10/bin/python3.4"):
         setup(str(card), SetupOptions(), Progress(quiet=True))
+    real.write_text("#!/bin/sh\necho Warning: added a host >&2\necho fatal: no right >&2\nexit 1\n")
+    assert ask(real, "")[1] == "fatal: no right"
     real.unlink()
     uv = stand_in.folder / "uv"
     uv.write_text("#!/bin/sh\necho asked: $@\nexit 1\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from argument_parsers import Description, Refusal, describe, parser_of
 
-from baselines.lock import _requirements
+from baselines.lock import _name, _requirements
 from bench.methods import lock
 from bench.methods.card import MethodCard
 from bench.methods.entry import Entry
@@ -187,6 +187,12 @@ def test_every_card_has_the_lock_that_was_made_from_it(name: str) -> None:
     assert all(f"{name}==" in packages[name] for name in pinned)
     assert not packages.keys() & {lock.plain(package) for package in card.official.without}
     assert bool(card.official.kernels) == bool(card.official.started)
+
+
+@pytest.mark.parametrize("ref", ["", "@main", "@feature/x"])
+def test_a_bare_address_of_gits_is_known_by_its_repository(ref: str) -> None:
+    for address in ("https://github.com/openai/CLIP.git", "ssh://git@github.com/openai/CLIP.git"):
+        assert _name(f"git+{address}{ref}") == "clip"
 
 
 def test_a_lock_asks_for_nothing_that_its_card_decides() -> None:

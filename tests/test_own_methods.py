@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,27 @@ def test_what_does_not_fit_is_one_line(
     with pytest.raises(error, match=message) as caught:
         upscaled(f"mine.py:{name}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_behind_a_wrapper_is_what_the_wrapper_takes(file: Path) -> None:
+    file.write_text(
+        HEAD + "import functools\n"
+        "def plain(x, factor): return interpolate(x, scale_factor=factor)\n"
+        "@functools.wraps(plain)\n"
+        "def upscale(lr, *, scale, seeds): return plain(lr, scale)\n"
+    )
+    assert torch.equal(upscaled("mine.py"), torch.nn.functional.interpolate(LR, scale_factor=4))
+
+
+def test_a_file_that_is_loaded_again_or_breaks_leaves_no_module(file: Path) -> None:
+    for _ in range(2):
+        upscaled("mine.py:Plain")
+    kept = [name for name in sys.modules if name.startswith("_own")]
+    assert len(kept) == 1, "the networks of earlier ones would stay"
+    file.write_text("1 / 0\n")
+    with pytest.raises(Unavailable):
+        upscaled("mine.py")
+    assert not [name for name in sys.modules if name.startswith("_own")]
 
 
 def test_arguments_are_part_of_what_a_method_is(file: Path) -> None:
@@ -196,6 +218,10 @@ def test_an_onnx_file_runs_on_the_gpu_that_is_named_or_not_at_all(
         return session(model, options, ["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    with pytest.raises(Unavailable, match="--device xpu: this onnxruntime has none"):
+        find_method(str(file)).load("xpu")
+    assert not asked, "it would print what it thinks of that"
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     for device, number in (("cuda", "0"), ("cuda:3", "3")):
         with pytest.raises(Unavailable, match=f"--device {device}: this onnxruntime has none"):
             find_method(str(file)).load(device)

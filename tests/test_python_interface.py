@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import results_example
@@ -105,6 +107,21 @@ def test_a_metric_gives_the_files_value_for_every_form(
     many = form in ("batch of one", "list")
     assert isinstance(value, np.ndarray if many else float)
     assert (value[0] if many else value) == table["img1.png"]
+
+
+def test_images_in_memory_are_read_as_files_are(tmp_path: Path) -> None:
+    deep, moving, part = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    _, encoded = cv2.imencode(".png", GREY.astype(np.uint16) * 257)
+    deep.write(encoded)
+    first, second = (Image.fromarray(photo(48, 48, seed)) for seed in (0, 1))
+    first.save(moving, "GIF", save_all=True, append_images=[second])
+    first.save(part, "JPEG")
+    part.truncate(len(part.getvalue()) * 3 // 4)
+    for file, told in ((deep, "16 bits"), (moving, "2 frames"), (part, "cannot be decoded")):
+        with pytest.raises(bench.BenchError, match=told):
+            bench.metric("psnr_y")(Image.open(file), GREY)
+    swapped = (GREY / 255).astype(">f4")
+    assert bench.metric("psnr_y")(swapped, GREY) == bench.metric("psnr_y")(GREY, GREY)
 
 
 def test_a_batch_gives_an_array(image_folders: tuple[Path, Path]) -> None:

@@ -624,10 +624,22 @@ def test_an_input_that_shows_what_another_shows_is_written_too(cli: Cli, tmp_pat
     assert cli(*words, "--output", tmp_path / "out").returncode == 0
     assert len({path.read_bytes() for path in (tmp_path / "out").glob("*.png")}) == 1
     assert len([*(tmp_path / "out").glob("*.png")]) == 3
-    images.write_png(tmp_path / "in" / "A.png", photo(16, 16, 9))
-    done = cli(*words, "--output", tmp_path / "out")
-    assert done.returncode == 1, "one would take the other's place where case is ignored"
+
+
+def test_names_that_differ_by_case_alone_are_one_where_case_is_ignored(
+    cli: Cli, tmp_path: Path
+) -> None:
+    words = ("upscale", "--method", "nearest", "--input", tmp_path / "in", "--workers", 1)
+    for seed, name in enumerate(("a", "A", "ß", "ss")):
+        images.write_png(tmp_path / "in" / f"{name}.png", photo(16, 16, seed))
+    (tmp_path / "sets").mkdir()
+    assert cli(*words, "--output", tmp_path / "sets" / "1").returncode == 0
+    assert len([*(tmp_path / "sets" / "1").glob("*.png")]) == 4
+    (tmp_path / "SETS").symlink_to("sets")
+    done = cli(*words, "--output", tmp_path / "sets" / "2")
+    assert done.returncode == 1, "one would take the other's place"
     assert "has the name of A.png but for case" in " ".join(done.stderr.split())
+    assert len([*(tmp_path / "sets" / "2").glob("*.png")]) == 3
 
 
 def test_subfolders_are_upscaled_and_scored_under_their_names(cli: Cli, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from pictures import photo, put
 from bench.base import leftovers
 from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
 from bench.base.hashing import is_same_file
-from bench.base.records import copy_atomic, part_of, write_atomic
+from bench.base.records import copy_atomic, part_of, what_is_wrong, write_atomic
 from bench.base.text import slug
 from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
 from bench.data.pairing import pair_files
@@ -113,6 +113,13 @@ def test_a_line_comes_back_whole_and_any_changed_byte_is_noticed(
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
     for damaged in (line[:at] + bytes([other]) + line[at + 1 :], line[:at], line[at + 1 :]):
         assert opened(damaged, False) is None
+
+
+def test_a_line_that_is_no_json_is_not_told_whole() -> None:
+    with pytest.raises(ValueError) as error:
+        Line.model_validate_json('{"id": "a", "sha')
+    told = what_is_wrong(error.value)
+    assert told.startswith("invalid JSON: EOF") and "found" not in told
 
 
 def entries_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -57,7 +57,8 @@ def what_is_wrong(error: Exception) -> str:
         lead = f"field '{field}': " if field else ""
         if first["type"] == "value_error":
             return lead + printable(first["ctx"]["error"])
-        found = f", found '{first['input'][:SHOWN]}'" if isinstance(first["input"], str) else ""
+        told = isinstance(first["input"], str) and first["type"] != "json_invalid"  # the whole file
+        found = f", found '{first['input'][:SHOWN]}'" if told else ""
         return lead + printable(first["msg"][:1].lower() + first["msg"][1:] + found)
     return "is nested too deeply" if isinstance(error, RecursionError) else "is not valid JSON"
 

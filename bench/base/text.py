@@ -12,7 +12,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
-_WINDOWS_FOLDERS = re.compile(r"(?:file:///?)?(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\\/:*?\"<>|\n]+\\)*")
+_SHARE = r"\\\\\w[^\\/:*?\"<>|\s]*\\[^\\/:*?\"<>|\s]+\\"
+_WINDOWS_FOLDERS = re.compile(
+    rf"(?:file:///?)?(?<!\w)(?:[A-Za-z]:\\|{_SHARE})(?:[^\\/:*?\"<>|\n]+\\)*"
+)
 _FORMULA = ("=", "+", "-", "@", "\\t", "\\r")
 MAX_SLUG = 80
 

@@ -75,7 +75,7 @@ def run(
     course = Course(every, as_json)
     outcomes = [execute(one, course) for one in every]
     if options.shard.parts > 1:
-        outcomes = _with_other_parts(every, outcomes, as_json)
+        outcomes = _with_other_parts(every, outcomes, unready, as_json)
     outcome = _finish(together(every, outcomes), out, shown, view, options.store, as_json)
     _end(outcome, require_all)
     exit_if(unready)
@@ -180,7 +180,7 @@ def _place(out: Path | None, suite: str, shown: o.ViewOptions, written: bool = T
 
 
 def _with_other_parts(
-    plans: Sequence["Plan"], own: Sequence["RunOutcome"], as_json: bool
+    plans: Sequence["Plan"], own: Sequence["RunOutcome"], unready: Sequence[object], as_json: bool
 ) -> list["RunOutcome"]:
     """All parts together, seed by seed, if this one is the last; else the command ends here."""
     from bench.running import shards
@@ -199,7 +199,7 @@ def _with_other_parts(
         "writes the reports; so does the same command without --shard.",
     )
     report_failures(failures, options.store)
-    exit_if(failures)
+    exit_if([*failures, *unready])
     raise typer.Exit
 
 

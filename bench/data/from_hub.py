@@ -164,6 +164,8 @@ def _decoded(scratch: Path, own: list[str], cell: Mapping[str, Any] | None) -> n
         return images.read_rgb(scratch / "image")
     path = Path(os.path.abspath(found["path"] or ""))
     places = (*own, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, HF_HUB_CACHE)
-    if not any(path.is_relative_to(os.path.abspath(place)) for place in places):
+    # The library may have followed links to the set, and none in a hub's folder of links to blobs.
+    below = [follow(place) for place in places for follow in (os.path.abspath, os.path.realpath)]
+    if not any(map(path.is_relative_to, below)):
         raise ImageError("names a file that is not of the set")
     return images.read_rgb(path)

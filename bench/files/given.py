@@ -92,7 +92,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         return array
     import torch
 
-    return _from_tensor(torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1))
+    return _from_tensor(torch.from_numpy(array.astype(np.float32, order="C")).permute(2, 0, 1))
 
 
 def _from_tensor(tensor: "Tensor") -> np.ndarray:

@@ -4,7 +4,8 @@ import hashlib
 import re
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -38,13 +39,19 @@ stays below 2; an image in 0..255 that stays below 4 is black to the eye."""
 def read_rgb(path: Path) -> np.ndarray:
     """Decode one image file, (H, W, 3) uint8 RGB, upright; ImageError where it is none, or where
     conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
+    with _refusing(path), opened(path) as image:
+        _refuse_meaningful_loss(path, image)
+        rgb = np.asarray(_to_rgb(path, image))
+        if ends_early(path, image):
+            raise _refused(path, "ends early: a part of the picture is missing")
+        return rgb
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Whatever Pillow raises on an image as an ImageError."""
     try:
-        with opened(path) as image:
-            _refuse_meaningful_loss(path, image)
-            rgb = np.asarray(_to_rgb(path, image))
-            if ends_early(path, image):
-                raise _refused(path, "ends early: a part of the picture is missing")
-            return rgb
+        yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -72,9 +79,9 @@ def opened(file: Path | BinaryIO) -> Image.Image:
 def rgb_of(image: Image.Image) -> np.ndarray:
     """As `read_rgb`, of an image that is open already."""
     file = Path(getattr(image, "filename", "") or "the image given")
-    # A copy knows of no file, which holds the depth of one that is there.
-    _refuse_meaningful_loss(file, image if file.is_file() else image.copy())
-    return np.asarray(_to_rgb(file, image))
+    with _refusing(file):
+        _refuse_meaningful_loss(file, image)
+        return np.asarray(_to_rgb(file, image))
 
 
 def losses(path: Path) -> str:
@@ -114,6 +121,8 @@ def bits_per_channel(path: Path, image: Image.Image) -> int:
         return 16
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
+    if not path.is_file():  # opened from memory; what is not decoded yet says how it lies there
+        return 16 if ";16" in str(getattr(image, "tile", "")) else 8
     known = _BITS_IN_FILE.get(image.format or "")
     return known(path) if known else 8
 

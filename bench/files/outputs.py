@@ -24,6 +24,15 @@ def files_in(folders: Iterable[Path]) -> list[Path]:
     return [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
 
 
+def ignores_case(folder: Path) -> bool:
+    """Whether `A` and `a` are one name where a folder is or will be."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        other = place.parent / place.name.swapcase()
+        if str(other) != str(place) and place.exists():
+            return other.exists() and other.samefile(place)
+    return False
+
+
 FIELDS = ("of", "part", "sha256")
 
 

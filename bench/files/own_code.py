@@ -56,17 +56,22 @@ def load(file: Path) -> ModuleType:
             f"{printable(file)}: imports '{taken[0]}' from beside it, but another module of that "
             "name is in use; rename yours"
         )
-    sys.meta_path.insert(0, _Beside(file.resolve().parent, names))
+    beside = _Beside(file.resolve().parent, names, spec.name)
+    sys.meta_path.insert(0, beside)
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # as dataclasses expect
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        beside.withdraw()
+        raise
     return module
 
 
 class _Beside(MetaPathFinder):
-    """Finds modules of these names in a folder."""
+    """Finds modules of these names in a folder, for the file that is the module `own`."""
 
-    def __init__(self, folder: Path, names: set[str]) -> None:
-        self.folder, self.names = folder, names
+    def __init__(self, folder: Path, names: set[str], own: str) -> None:
+        self.folder, self.names, self.own = folder, names, own
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -77,6 +82,7 @@ class _Beside(MetaPathFinder):
 
     def withdraw(self) -> None:
         sys.meta_path.remove(self)
+        sys.modules.pop(self.own, None)  # with what it holds, such as networks
         for name in [name for name in sys.modules if name.partition(".")[0] in self.names]:
             del sys.modules[name]
 

@@ -233,12 +233,18 @@ def ask(python: Path, code: str, *arguments: str, **how: Any) -> tuple[str, str]
 
 
 def _printed(command: Sequence[str], **how: Any) -> tuple[str, str]:
-    """What a program prints, and why it failed: the last line of a traceback, of other errors the
-    first, since hints come after it; one is ""."""
+    """What a program prints, and why it failed, one is "": the last line of a traceback, else the
+    first that begins as errors do, or is no warning, since hints come after it."""
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", **how)  # noqa: S603
     lines = done.stderr.strip().splitlines() or ["no message"]
-    reason = lines[-1] if "Traceback (most recent call last)" in done.stderr else lines[0]
+    traced = "Traceback (most recent call last)" in done.stderr
+    reason = lines[-1] if traced else max(lines, key=_likely)
     return ("", printable(reason)) if done.returncode else (done.stdout.strip(), "")
+
+
+def _likely(line: str) -> int:
+    start = line.casefold()
+    return start.startswith(("fatal", "error")) - start.startswith("warning")
 
 
 def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -100,7 +100,7 @@ def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
 def require_arguments(upscale: Upscale, place: str) -> None:
     """Unavailable, with what it takes, where it cannot be called as a method is."""
     with suppress(ValueError):  # of some that are built in no signature is known
-        signature = inspect.signature(upscale)
+        signature = inspect.signature(upscale, follow_wrapped=False)
         try:
             signature.bind(None, scale=4, seeds=[0])
         except TypeError as error:
@@ -183,12 +183,15 @@ def _onnx(file: Path, device: str) -> tuple[Upscale, str]:
         raise Unavailable("--device mps: networks in ONNX run on cpu and cuda")
     at = {"device_id": index or "0"} if kind == "cuda" else {}
     provider = (f"{kind.upper()}ExecutionProvider", at)
+    none = f"--device {device}: this onnxruntime has none; install onnxruntime-gpu"
+    if provider[0] not in onnxruntime.get_available_providers():  # which a session warns of
+        raise Unavailable(none)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # By its bytes, so that it can read no other file.
     session = onnxruntime.InferenceSession(file.read_bytes(), options, [provider])
     if provider[0] not in session.get_providers():  # it goes on without
-        raise Unavailable(f"--device {device}: this onnxruntime has none; install onnxruntime-gpu")
+        raise Unavailable(none)
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         told = printable(", ".join(f"{each.name} {each.shape}" for each in inputs))

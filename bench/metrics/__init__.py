@@ -52,7 +52,7 @@ def _named(name: str) -> MetricSpec:
         return pyiqa_names.spec_of(name)
     if name.endswith(own.SUFFIX):
         return own.spec_of(Path(name))
-    if name not in _known and (meant := _meant(called)):
+    if name not in _known and (meant := called and _meant(called)):
         raise UnknownName(f"unknown metric '{printable(name)}'; did you mean '{meant}'?")
     return _known.find(name)
 

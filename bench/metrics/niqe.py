@@ -105,7 +105,7 @@ def _block_features(normalized: np.ndarray, size: int) -> np.ndarray:
     """(H, W) -> (blocks, 18): the fits of the values and of four products of neighbours."""
     blocks = _blocks(normalized, size)
     count = max(1, blocks.size // _AT_ONCE)
-    parts = [_moments(part) for part in np.array_split(blocks, min(count, -(-len(blocks) // 2)))]
+    parts = [_moments(part) for part in np.array_split(blocks, count)]
     values, *products = np.concatenate(parts, axis=2)
     fit = _fit(values, size * size)
     features = [fit.shape, (fit.left + fit.right) / 2]

@@ -103,7 +103,7 @@ def note_use(plan: Plan) -> None:
         "options": [plan.seed, options.limit, options.scale, options.device.partition(":")[0]],
         "folder": str(Path.cwd()),
     }
-    assert plan.cells  # whose folders are opened
+    _ = plan.cells  # whose folders are opened
     plan.store.note_use(by, [manifest.sha256 for manifest in plan.manifests.values()])
 
 

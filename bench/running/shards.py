@@ -26,6 +26,11 @@ def place(shard: str | None, device: str, workers: int | None) -> tuple[Shard, s
     """What this process shall do, from these options as typed and, where they are silent, its
     launcher: its part, its own GPU, its share of the cores. BenchError: a wrong option, or
     variables of a launcher that make no sense."""
+    return parse_shard(shard) if shard else _launched(), *own_device(device, workers)
+
+
+def own_device(device: str, workers: int | None = None) -> tuple[str, int | None]:
+    """This process's own GPU and its share of the cores, of those that its launcher started."""
     local = _number(LOCAL_SIZE) or 1
     resolved = resolve_device(device)
     if resolved == "cuda" and local > 1:
@@ -35,7 +40,7 @@ def place(shard: str | None, device: str, workers: int | None) -> tuple[Shard, s
         resolved = f"cuda:{(_number(LOCAL_RANK) or 0) % torch.cuda.device_count()}"
     if workers is None and local > 1 and resolved == "cpu":
         workers = max(1, cores() // local)
-    return parse_shard(shard) if shard else _launched(), resolved, workers
+    return resolved, workers
 
 
 def _launched() -> Shard:
@@ -57,7 +62,7 @@ def _number(names: Sequence[str]) -> int | None:
         return None
     text = os.environ[name]
     if not text.isdecimal():
-        raise BenchError(f"{name}={printable(text)}: expected a number; unset it or give --shard")
+        raise BenchError(f"{name}={printable(text)}: expected a number; unset it")
     return int(text)
 
 

@@ -15,7 +15,7 @@ from bench.data import find as data
 from bench.files import colour
 from bench.files.image_folders import RECORDS, image_files, places, subfolders
 from bench.files.images import by_stem, file_sha256, read_rgb, write_png
-from bench.files.outputs import Inputs, require_folder, require_free
+from bench.files.outputs import Inputs, ignores_case, require_folder, require_free
 from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.running.cell import Cell
@@ -63,7 +63,7 @@ def upscale_files(
     known = Inputs([*inputs, *(file for files in _by_place(inputs, options) for file in files[1])])
     known.refuse(output, "--output")
     require_folder(output, "--output")
-    pairs, refused, profiles = _pairs(inputs, options, to_srgb)
+    pairs, refused, profiles = _pairs(inputs, output, options, to_srgb)
     if profiles:
         progress.say(_of_profiles(profiles, to_srgb))
     images = NamedImages(output, profiles, to_srgb)
@@ -159,7 +159,7 @@ def _by_place(inputs: Sequence[Path], options: RunOptions) -> Iterable[tuple[Pat
 
 
 def _pairs(
-    inputs: Sequence[Path], options: RunOptions, to_srgb: bool
+    inputs: Sequence[Path], output: Path, options: RunOptions, to_srgb: bool
 ) -> tuple[list[ImagePair], list[tuple[str, str]], dict[str, bytes]]:
     """The inputs, (file, reason) of those that cannot be used, and colour profiles by id."""
     unique: dict[str, Path] = {}
@@ -170,7 +170,8 @@ def _pairs(
         refused += clashes
     if not options.recursive:
         refused += [named for given in inputs if given.is_dir() for named in subfolders(given)]
-    refused += _same_but_for_case(unique)
+    if ignores_case(output):
+        refused += _same_but_for_case(unique)
     pairs, profiles = [], {}
     for stem in options.shard.of(sorted(unique)[: options.limit]):
         try:
@@ -189,10 +190,10 @@ def _pairs(
 
 
 def _same_but_for_case(unique: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """Take out what would be written where another is, on file systems that ignore case."""
+    """Take out what would be written where another is, where case is ignored."""
     first: dict[str, str] = {}
     for stem in sorted(unique):
-        other = first.setdefault(stem.casefold(), stem)
+        other = first.setdefault(stem.lower(), stem)
         if other != stem:
             name = printable(unique[other].name)
             yield unique.pop(stem).name, f"has the name of {name} but for case; rename one of them"

@@ -61,7 +61,8 @@ def cut(
     made = DataLoader(cuts, batch_size=None, sampler=missing, num_workers=workers)
     for number, found in enumerate(made, done["there already"] + 1):
         if isinstance(found, OSError):
-            raise TrainingError(f"{target}: cannot be written: {found.strerror}; crops are kept")
+            reason = f"cannot be written: {found.strerror or found}"
+            raise TrainingError(f"{target}: {reason}; crops are kept")
         if isinstance(found, UnreadableImage):
             skip(found.name, found.reason)
             done["skipped"] += 1
@@ -72,14 +73,16 @@ def cut(
 
 
 def _claim(target: Path, side: int) -> None:
-    index, wanted = target / INDEX, {"side": side}
+    # Photographs that are marked otherwise, another version, would be cut once more beside.
+    index, wanted = target / INDEX, {"side": side, "version": 2}
     if index.is_file():
         try:
             found = json.loads(index.read_text("utf-8"))
         except ValueError:
             found = "what cannot be read"
         if found != wanted:
-            raise TrainingError(f"{index}: expected {wanted}, found {found}; give another folder")
+            told = f"{index}: expected {wanted}, found {found}; give another folder"
+            raise TrainingError(f"{told}, or delete this one to make it anew")
     elif target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise TrainingError(
             f"{target}: expected an empty folder or one of crops, found other files"

@@ -37,13 +37,16 @@ def set_timesteps(scheduler: Scheduler, steps: int, device: torch.device) -> Con
     takes = inspect.signature(scheduler.step).parameters
     needed = [name for name, each in takes.items() if each.default is each.empty]
     suits = len(needed) == 3 and getattr(scheduler, "alphas_cumprod", None) is not None
-    if suits:
-        scheduler.set_timesteps(steps, device=device)
-    if not suits or scheduler.timesteps[0] < scheduler.timesteps[-1]:
+    if suits := suits and hasattr(scheduler, "add_noise"):
+        scheduler.set_timesteps(max(steps, 2), device=device)  # one has no direction
+        suits = bool(scheduler.timesteps[0] >= scheduler.timesteps[-1])
+    if not suits:
         raise ValueError(
             f"scheduler {type(scheduler).__name__}: expected one that takes away Stable "
             "Diffusion's noise (DDIM, UniPC, DPM-Solver, Euler, ...)"
         )
+    if steps < 2:
+        scheduler.set_timesteps(steps, device=device)
     return takes
 
 

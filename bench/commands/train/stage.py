@@ -17,7 +17,7 @@ from bench.base.types import Method
 from bench.commands.shared import options as o
 from bench.commands.shared.output import tell
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
-from bench.running.shards import place
+from bench.running.shards import own_device
 from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
 from cassr.photographs.sets import open_photographs
@@ -87,7 +87,7 @@ class TrainingCommand:
 
     def _device(self) -> str:
         """Where this process computes: of several of a launcher's, each has a GPU of its own."""
-        _, chosen, _ = place(None, self.device, None)
+        chosen, _ = own_device(self.device)
         if chosen.startswith("cuda:"):
             torch.cuda.set_device(chosen)
         return chosen
