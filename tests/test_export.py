@@ -554,7 +554,8 @@ def test_kept_methods_stand_beside_ones_own(
     assert len(merging.beside(dataclasses.replace(mine, provenance=provenance)).methods) == 1
     metric = metrics.find("dists")
     scores = mine.scores[mine.scores["metric"] == "psnr_y"].assign(metric=metric.name)
-    unknown = dataclasses.replace(mine, metrics=(metric,), scores=scores)
+    told = {**own.provenance, "metrics": {"dists": own.provenance["metrics"]["psnr_y"]}}
+    unknown = dataclasses.replace(mine, metrics=(metric,), scores=scores, provenance=told)
     other = merging.beside(unknown)
     assert other.notes[-1].startswith("results/measured holds nothing for these metrics (it has ")
     monkeypatch.setattr(merging, "exports", list)
