@@ -13,7 +13,8 @@ _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
 _WINDOWS_FOLDERS = re.compile(r"(?:file:///?)?(?<!\w)(?:[A-Za-z]:|\\)\\(?:[^\\/:*?\"<>|\n]+\\)*")
-_FORMULA = ("=", "+", "-", "@", "\\t", "\\r")
+_MARKED = ("=", "+", "-", "@", "\\t", "\\r", "'")
+"""How formulas begin, and what is taken for the mark of one."""
 MAX_SLUG = 80
 
 
@@ -69,12 +70,12 @@ def _from_known_folder(path: re.Match[str]) -> str:
 def spreadsheet_text(text: str) -> str:
     """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
     shown = printable(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.startswith(_MARKED) else shown
 
 
 def of_spreadsheet(field: str) -> str:
     """The text that `spreadsheet_text` made a field of, but for what it shows as escapes."""
-    return field.removeprefix("'") if field[1:].startswith(_FORMULA) else field
+    return field.removeprefix("'") if field[1:].startswith(_MARKED) else field
 
 
 def in_digits(value: float, digits: int) -> str:
