@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -151,6 +152,19 @@ def test_published_tables_name_their_protocol_in_every_format() -> None:
 def test_few_images_take_the_noise_of_the_log() -> None:
     found = one(measured(3, 25.2))
     assert (found.noise, found.noise_of) == (0.46, "OSEDiff's log, n = 100")
+
+
+def test_an_infinite_score_takes_no_other_methods_noise() -> None:
+    values = {
+        ("realsr", method, f"i{i:03}", "psnr_y"): 25.2 + 2 * (-1) ** i
+        for method in ("osediff", "seesr")
+        for i in range(100)
+    }
+    finite = {row.method: row.noise for row in against(ex.results(values, (ex.PSNR,)))}
+    values["realsr", "osediff", "i000", "psnr_y"] = math.inf
+    rows = {row.method: row for row in against(ex.results(values, (ex.PSNR,)))}
+    assert rows["seesr"].noise == pytest.approx(finite["seesr"])
+    assert rows["seesr"].noise_of == "these scores" != rows["osediff"].noise_of
 
 
 def test_noise_is_of_the_images_that_the_mean_is_of() -> None:
