@@ -515,6 +515,9 @@ def test_an_export_is_reported_and_set_beside_ones_own(
     assert done.returncode == 0, done.stderr
     refused = exported.cli("report", exported.json, "--out", "again", "--limit", 1)
     assert refused.returncode == 2 and "--limit: expected with a suite" in refused.stderr
+    for option in (("--region", "a:0,0,9,9"), ("--no-originals",)):
+        refused = exported.cli("report", exported.json, "--out", "again", *option)
+        assert f"{option[0]}: an export has no pictures" in refused.stderr
     table = (exported.cwd / "again/table.md").read_text()
     run = (exported.cwd / "reports/table.md").read_text()
     assert "Lanczos" in table and "<br>not here: LPIPS" in table
