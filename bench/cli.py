@@ -105,12 +105,20 @@ def _stop_unexpected(error: Exception) -> None:
     what = f"{type(error).__name__}: {printable(error)}"
     if isinstance(error, MemoryError) or "failed to map segment" in what:
         _stop(f"memory is short, or limited (ulimit -v): {what}; what is finished is kept", 2)
-    if isinstance(error, FileNotFoundError) and not error.filename:
+    if isinstance(error, FileNotFoundError) and _nowhere():
         _stop("the folder that you are in is there no longer; change to another", 2)
     if isinstance(error, OSError):
         where = f"{printable(error.filename)}: " if error.filename else ""
         _stop(f"{where}{(error.strerror or str(error)).lower()}", 2)
     _stop(f"unexpected {what}; give --debug to see where, and report it", 2)
+
+
+def _nowhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _interrupted(error: KeyboardInterrupt) -> BenchError:
@@ -178,7 +186,11 @@ def _misused(error: Any) -> NoReturn:
         typer.echo(f"{error.ctx.get_usage()}\nHelp: {error.ctx.command_path} --help\n", err=True)
     message = error.format_message()
     if "unexpected extra argument" in message:
-        message += "; an option of several values is repeated for each: --input A --input B"
+        own = error.ctx.command.params if error.ctx else ()
+        several = next((one.opts[0] for one in own if getattr(one, "multiple", False)), "")
+        if several:
+            told = f"{several} A {several} B"
+            message += f"; an option of several values is repeated for each: {told}"
     _stop(message, error.exit_code)
 
 

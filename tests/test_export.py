@@ -22,6 +22,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from results_example import HOSTILE, PSNR, example
 
+from bench import metrics
 from bench.base.errors import BenchError, DataError
 from bench.data.find import public_names
 from bench.exchange import merge as merging
@@ -272,8 +273,6 @@ def test_other_settings_are_mentioned_and_titles_told_apart(exported: Exported) 
 
 def of_results_in(exported: Exported) -> Results:
     """The run as results, from its reports."""
-    from bench import metrics
-
     frame = pd.read_csv(exported.cwd / "reports" / "scores.csv", keep_default_na=False)
     frame["value"] = pd.to_numeric(frame["value"])
     provenance = json.loads((exported.cwd / "reports" / "provenance.json").read_text())
@@ -516,6 +515,9 @@ def test_an_export_is_reported_and_set_beside_ones_own(
     assert done.returncode == 0, done.stderr
     refused = exported.cli("report", exported.json, "--out", "again", "--limit", 1)
     assert refused.returncode == 2 and "--limit: expected with a suite" in refused.stderr
+    for option in (("--region", "a:0,0,9,9"), ("--no-originals",)):
+        refused = exported.cli("report", exported.json, "--out", "again", *option)
+        assert f"{option[0]}: an export has no pictures" in refused.stderr
     table = (exported.cwd / "again/table.md").read_text()
     run = (exported.cwd / "reports/table.md").read_text()
     assert "Lanczos" in table and "<br>not here: LPIPS" in table
@@ -540,6 +542,7 @@ def test_kept_methods_stand_beside_ones_own(
     )
     both = merging.beside(mine)
     assert [method.name for method in both.methods] == ["nearest", "bicubic", "lanczos"]
+    assert merging.beside(own).notes == own.notes, "all of them are ours already"
     pd.testing.assert_frame_equal(
         both.scores[["dataset", "method", "image", "metric", "value"]],
         own.scores[["dataset", "method", "image", "metric", "value"]],
@@ -552,3 +555,11 @@ def test_kept_methods_stand_beside_ones_own(
     assert added["psnr_y"].isna().all() and added["ssim_y"].notna().all()
     provenance["datasets"]["quick-bicubic"]["manifest_sha256"] = "0" * 64
     assert len(merging.beside(dataclasses.replace(mine, provenance=provenance)).methods) == 1
+    metric = metrics.find("dists")
+    scores = mine.scores[mine.scores["metric"] == "psnr_y"].assign(metric=metric.name)
+    told = {**own.provenance, "metrics": {"dists": own.provenance["metrics"]["psnr_y"]}}
+    unknown = dataclasses.replace(mine, metrics=(metric,), scores=scores, provenance=told)
+    other = merging.beside(unknown)
+    assert other.notes[-1].startswith("results/measured holds nothing for these metrics (it has ")
+    monkeypatch.setattr(merging, "exports", list)
+    assert merging.beside(unknown).notes == mine.notes

@@ -71,4 +71,4 @@ def test_images_are_known_under_any_name(path: Path) -> None:
         )
         found = beside(own)
         assert (len(found.methods) > 1) == expected
-        assert (f"there are {first.name}" in " ".join(found.notes)) != expected
+        assert (f"it has {first.name}" in " ".join(found.notes)) != expected

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import io
+import math
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +35,7 @@ from bench.results.view import PLAIN, View
 from bench.suites.protocols import protocols
 
 from . import results_example as ex
+from .test_reports_table import compiled, needs_latex
 
 
 def test_the_papers_tables_are_all_there() -> None:
@@ -151,6 +154,19 @@ def test_few_images_take_the_noise_of_the_log() -> None:
     assert (found.noise, found.noise_of) == (0.46, "OSEDiff's log, n = 100")
 
 
+def test_an_infinite_score_takes_no_other_methods_noise() -> None:
+    values = {
+        ("realsr", method, f"i{i:03}", "psnr_y"): 25.2 + 2 * (-1) ** i
+        for method in ("osediff", "seesr")
+        for i in range(100)
+    }
+    finite = {row.method: row.noise for row in against(ex.results(values, (ex.PSNR,)))}
+    values["realsr", "osediff", "i000", "psnr_y"] = math.inf
+    rows = {row.method: row for row in against(ex.results(values, (ex.PSNR,)))}
+    assert rows["seesr"].noise == pytest.approx(finite["seesr"])
+    assert rows["seesr"].noise_of == "these scores" != rows["osediff"].noise_of
+
+
 def test_noise_is_of_the_images_that_the_mean_is_of() -> None:
     """Another method lacks the images that would halve the noise."""
     spread = [2.0, -2.0] * 6
@@ -202,6 +218,8 @@ def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
     results = measured(20, 25.2)
     rows, page, latex = get_report("published").load()(results, tmp_path)
     assert r"25.1511 & 25.2" in latex.read_text() and "n = 20 here" in latex.read_text()
+    heading = "OSEDiff's log, table log: RealSR, n = 20 (published n = 100)"
+    assert heading in latex.read_text()
     with rows.open() as file:
         log = [row for row in csv.DictReader(file) if row["source"] == "OSEDiff's log"]
     assert [row["verdict"] for row in log] == ["not comparable"] * 2
@@ -211,12 +229,34 @@ def test_report_and_terminal_show_every_row(tmp_path: Path) -> None:
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "25.1511" in text.getvalue() and "+0.0489" in text.getvalue()
+    assert heading in lines
+
+
+@needs_latex
+def test_more_published_rows_than_a_page_holds_compile(tmp_path: Path) -> None:
+    own = [metrics.find(name) for name in protocols().find("osediff").metrics]
+    names = {"osediff": "OSEDiff", "seesr": "SeeSR", "cassr": "CasSR", "hat": "HAT of four words"}
+    values = {
+        (dataset, method, "", metric.name): 0.5
+        for dataset in ("realsr", "drealsr")
+        for method in names
+        for metric in own
+    }
+    results = ex.results(values, own, methods=[Item(*named) for named in names.items()])
+    get_report("published").load()(results, tmp_path)
+    assert (tmp_path / "published.tex").read_text().count(r"\\") > 100
+    packages = "".join(rf"\usepackage{{{p}}}" for p in ("booktabs", "longtable"))
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}{packages}"
+        r"\begin{document}Text.\input{published.tex}\end{document}"
+    )
+    assert not re.search("(?i)overfull|undefined|too large", compiled(tmp_path, "paper.tex"))
 
 
 def test_nothing_published_is_said(tmp_path: Path) -> None:
     _, page, latex = get_report("published").load()(ex.example(), tmp_path)
     for text in (page.read_text(), latex.read_text()):
-        assert "No published value fits these" in text
+        assert "No published value fits these" in text and "Published values exist for" in text
         assert "realsr" in text and "seesr" in text.casefold()
 
 

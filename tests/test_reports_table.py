@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench.base.errors import BenchError, DataError, UnknownName
-from bench.base.text import spreadsheet_text
+from bench.base.text import of_spreadsheet, spreadsheet_text
 from bench.files import outputs
 from bench.files.safe_csv import csv_bytes, rows_as_csv
 from bench.reports import REPORTS, Report, get_report, render_all, require_free, reuse
@@ -185,11 +185,12 @@ def printable_text(path: Path) -> str:
     """The words of a report, on one line."""
     if path.suffix == ".xlsx":
         with zipfile.ZipFile(path) as book:
-            names = ["xl/sharedStrings.xml", "xl/comments1.xml"]
+            comments = "xl/comments1.xml"
+            told = book.read(comments).decode() if comments in book.namelist() else ""
             table = book.read("xl/worksheets/sheet1.xml").decode()
-            strings = re.findall(r"<t[^>]*>([^<]*)", book.read(names[0]).decode())
+            strings = re.findall(r"<t[^>]*>([^<]*)", book.read("xl/sharedStrings.xml").decode())
             own = [strings[int(i)] for i in re.findall(r't="s"><v>(\d+)', table)]
-            return " ".join([*own, book.read(names[1]).decode()])
+            return " ".join([*own, told])
     return " ".join(path.read_text(encoding="utf-8").split())
 
 
@@ -273,6 +274,29 @@ def test_intervals_stand_beside_the_means_that_have_one() -> None:
         assert f"{26.1:.{digits}f} ± {(high - low) / 2:.{digits}f}" in text
         assert "±: half of the mean" in text and text.count(" ± ") == 2
     assert "±" not in markdown(results)
+    infinite = {("set", "plain", "12", "psnr"): math.inf, ("set", "ours", "12", "psnr"): 30.0}
+    of_sets = ex.results({("set", "plain", "", "fid"): 20.0}, (ex.FID,))
+    of_perfect = ex.results({**values, **infinite}, results.metrics)
+    for own, why in ((of_sets, "one value for the whole set"), (of_perfect, "a score is infinite")):
+        assert f"no intervals: {why}" in markdown(own, View(half_widths={}))
+
+
+@pytest.mark.parametrize("report", ["terminal", "markdown", "latex", "excel"])
+def test_where_no_test_is_possible_no_comparisons_are_told(report: str, tmp_path: Path) -> None:
+    alone = ex.results({("d", "m", f"{i}", "psnr_y"): 20.0 + i for i in range(9)}, (ex.PSNR,))
+    view = View(groups=statistics(alone).groups)
+    text = printable_text(get_report(report).load()(alone, tmp_path, view)[0])
+    assert "Nothing is marked: no test is possible" in text and "comparison" not in text
+
+
+def test_a_workbook_of_many_intervals_has_few_formats(tmp_path: Path) -> None:
+    values = {(f"d{i}", "m", "a", "psnr_y"): 20.0 for i in range(210)}
+    halves = {(f"d{i}", "psnr_y", "m"): 1 + i / 100 for i in range(210)}
+    results = ex.results(values, (ex.PSNR,))
+    (path,) = get_report("excel").load()(results, tmp_path, View(half_widths=halves))
+    with zipfile.ZipFile(path) as book:
+        assert book.read("xl/styles.xml").count(b"<numFmt ") < 200
+    assert "20.00 ± 3.09" in printable_text(path)
 
 
 def test_terminal_marks_survive_without_colour_and_have_the_papers_with() -> None:
@@ -639,6 +663,8 @@ def test_the_files_that_are_looked_for_are_those_that_are_written(
 def test_headings_of_csv_are_texts_like_its_fields() -> None:
     frame = pd.DataFrame({"=1+1": ["@x\x1b"], "n": [1.5]})
     assert csv_bytes(frame) == b"'=1+1,n\n'@x\\x1b,1.5\n"
+    for text in ("=x", "'=x", "'-1", "''", "'a", "-", "it's", ""):
+        assert of_spreadsheet(spreadsheet_text(text)) == text
 
 
 def test_rows_become_the_csv_that_their_frame_becomes() -> None:

@@ -188,13 +188,15 @@ def test_progress_tells_of_the_whole_suite_and_believes_what_it_measures(
     suite = chosen(find_suite("quick"), ["nearest", str(card)], ["quick-bicubic", "quick-mild"])
     plan = make_plan(suite, RunOptions(tmp_path / "store", limit=2), Progress(quiet=True))
     course = execute.Course([plan], quiet=False)
-    assert course.whole() == "in all 0/8, 8 s left, time of 4 not known"
+    assert course.whole() == "in total 0/8, about 8 s left, 4 images not timed yet"
     first = next(cell.title for cell in plan.cells if cell.entry.name == "nearest")
     with course.step(first, 2) as live:
         live(1, 2)
-        assert course.whole() == "in all 1/8, 6 min left"
-    assert "Nearest" in first and f"{first}: 0/2; in all 0/8, 8 s" in capsys.readouterr().err
-    assert course.whole() == "in all 2/8, 4 min left"
+        assert course.whole() == "in total 1/8, about 6 min left"
+    assert (
+        "Nearest" in first and f"{first}: 0/2; in total 0/8, about 8 s" in capsys.readouterr().err
+    )
+    assert course.whole() == "in total 2/8, about 4 min left"
 
 
 def test_json_gives_summary_provenance_and_files(finished: Finished, tmp_path: Path) -> None:
@@ -868,3 +870,20 @@ def test_json_has_texts_for_infinity_and_null_for_nan(capsys: pytest.CaptureFixt
     tell(True, {"a": [math.inf, -math.inf], "b": math.nan, "c": 0.1})
     expected = {"a": ["Infinity", "-Infinity"], "b": None, "c": 0.1}
     assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_a_missing_file_without_a_name_is_not_the_current_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bench import cli as command_line
+
+    with pytest.raises(SystemExit):
+        command_line._stop_unexpected(FileNotFoundError("no such device"))
+    assert capsys.readouterr().err == "error: no such device\n"
+
+
+def test_only_options_of_the_command_are_proposed_for_several_values(cli: Cli) -> None:
+    hint = "repeated for each: "
+    assert f"{hint}--sr A --sr B" in cli("score", "--sr", "a", "b").stderr
+    done = cli("export", "quick", "b")
+    assert done.returncode == 2 and "--input" not in done.stderr

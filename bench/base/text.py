@@ -16,7 +16,8 @@ _SHARE = r"\\\\\w[^\\/:*?\"<>|\s]*\\[^\\/:*?\"<>|\s]+\\"
 _WINDOWS_FOLDERS = re.compile(
     rf"(?:file:///?)?(?<!\w)(?:[A-Za-z]:\\|{_SHARE})(?:[^\\/:*?\"<>|\n]+\\)*"
 )
-_FORMULA = ("=", "+", "-", "@", "\\t", "\\r")
+_MARKED = ("=", "+", "-", "@", "\\t", "\\r", "'")
+"""How formulas begin, and what is taken for the mark of one."""
 MAX_SLUG = 80
 
 
@@ -72,12 +73,12 @@ def _from_known_folder(path: re.Match[str]) -> str:
 def spreadsheet_text(text: str) -> str:
     """`text` for a CSV field: on one line, and with an apostrophe where it would be a formula."""
     shown = printable(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.startswith(_MARKED) else shown
 
 
 def of_spreadsheet(field: str) -> str:
     """The text that `spreadsheet_text` made a field of, but for what it shows as escapes."""
-    return field.removeprefix("'") if field[1:].startswith(_FORMULA) else field
+    return field.removeprefix("'") if field[1:].startswith(_MARKED) else field
 
 
 def in_digits(value: float, digits: int) -> str:

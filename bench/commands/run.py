@@ -124,10 +124,13 @@ def report(
 
 
 def _require_whole(choice: o.StoredChoice, seeds: int, shown: o.ViewOptions) -> None:
-    """Refuse what chooses among stored scores or pictures, neither of which an export has."""
-    usual = {**vars(o.StoredChoice()), "seeds": 1, "region": None, "panel-scores": None}
-    given = {**vars(choice), "seeds": seeds, "region": shown.region}
-    given["panel-scores"] = shown.panel_scores
+    """Refuse what chooses among scores, of which an export's are all shown, or among pictures,
+    which it has none of."""
+    usual, given = {**vars(o.StoredChoice()), "seeds": 1}, {**vars(choice), "seeds": seeds}
+    pictures = {"region": shown.region, "panel-scores": shown.panel_scores}
+    pictures["no-originals"] = None if shown.originals else [""]
+    if odd := next((name for name, value in pictures.items() if value), ""):
+        raise BenchError(f"--{odd}: an export has no pictures; name a suite, or leave it out")
     if odd := next((name for name in usual if given[name] != usual[name]), ""):
         raise BenchError(f"--{odd}: expected with a suite; an export is shown whole, leave it out")
 

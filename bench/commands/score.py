@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @grouped
 def score(
     sr: list[Path] = option("Folder of SR images; repeat it for several methods.", default=...),
-    hr: Path | None = option("Folder of HR images, of the same file names."),
+    hr: Path | None = option("Folder of HR images, paired with those of --sr by name."),
     metrics: o.Metrics = None,
     protocol: o.Protocol = None,
     sr_name: o.SrName = "",

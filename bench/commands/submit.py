@@ -36,7 +36,9 @@ class Part:
 
 @grouped
 def submit(
-    suite: o.Suite,
+    suite: str = argument(
+        "A suite's name (`list suites`) or card, FILE.toml.", default=..., metavar="SUITE"
+    ),
     run_options: list[str] | None = argument("Options of `run`, behind --.", default=None),
     parts: int = option("Jobs; the last to end writes the reports.", default=8, min=1),
     to: Literal["slurm", "local"] = option("slurm, or processes of this machine.", default="slurm"),

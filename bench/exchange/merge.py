@@ -186,7 +186,7 @@ def exports() -> list[Path]:
 def beside(results: Results) -> Results:
     """The results with the kept methods that they have not. A test set of the same images is the
     same whatever its name; one that is not, or a metric, is left out and named in a note."""
-    before, there = results, list[str]()
+    before, shared, there, measured = results, False, list[str](), dict[str, None]()
     for path in exports():
         source, bundle = f"measured/{path.name}", read_bundle(path)
         theirs, called = bundle.measured, _names_there(results, bundle.measured)
@@ -194,6 +194,8 @@ def beside(results: Results) -> Results:
         there += (f"{name} ({one.images} images)" for name, one in theirs.datasets.items())
         if not own.datasets.keys() & theirs.datasets.keys():
             continue
+        shared = True
+        measured |= dict.fromkeys(theirs.metrics)
         lines = unlike(own, theirs, "here", "there")
         notes = (f"left out of {source}: {line}" for line in lines)
         results = replace(results, notes=(*results.notes, *notes))
@@ -211,10 +213,16 @@ def beside(results: Results) -> Results:
         if cells:
             part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})
             results = merge(results, [Import(source, part)], called=called)
-    if results.methods == before.methods and results.notes == before.notes:
-        note = f"measured is none of these test sets; there are {', '.join(there)}"
-        results = replace(results, notes=(*results.notes, note))
-    return results
+    if results.methods != before.methods or results.notes != before.notes or not there:
+        return results
+    if not shared:
+        note = f"for these test sets (it has {', '.join(there)})"
+    elif not measured.keys() & {metric.name for metric in results.metrics}:
+        note = f"for these metrics (it has {', '.join(measured)})"
+    else:  # all that it holds are methods of ours
+        return results
+    note = f"results/measured holds nothing {note}"
+    return replace(results, notes=(*results.notes, note))
 
 
 def _names_there(results: Results, theirs: Measured) -> dict[str, str]:

@@ -26,15 +26,20 @@ EXPLANATION = (
     "images of the kind. A difference within it says nothing."
 )
 MOSTLY = 0.5
-HEADS = ("dataset", "metric", "method", "published", "measured", "difference", "noise", "verdict")
+HEADS = ("metric", "method", "published", "measured", "difference", "noise", "verdict")
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Write ``published.csv``, ``published.md`` and ``published.tex``."""
     rows = against(results)
     told: dict[str, Any] = {
-        **{"results": results, "rows": rows, "cells": _cells, "heads": HEADS},
-        **{"remarks": _remarks(rows), "explanation": EXPLANATION, "nothing": nothing()},
+        **{"results": results, "rows": rows, "groups": _groups(rows), "heads": HEADS},
+        **{
+            "cells": _cells,
+            "remarks": _remarks(rows),
+            "explanation": EXPLANATION,
+            "nothing": nothing(),
+        },
     }
     files = {
         "published.csv": _frame(rows),
@@ -52,10 +57,10 @@ def nothing() -> str:
     printed = [s.method_name(row) for s in sources() for row in s.rows if not row.variant]
     methods = {plain(name): name for name in printed}.values()
     return (
-        "No published value fits these test sets, metrics and methods. There are some of the test "
-        f"sets {', '.join(sorted(datasets))}; of the metrics {', '.join(sorted(metrics))}; of the "
-        f"methods {', '.join(sorted(methods, key=str.casefold))}. A folder counts by its name: "
-        "--datasets folder:realsr; its results by the name behind the @."
+        "No published value fits these test sets, metrics and methods. Published values exist for "
+        f"the test sets {', '.join(sorted(datasets))}; the metrics {', '.join(sorted(metrics))}; "
+        f"the methods {', '.join(sorted(methods, key=str.casefold))}. A folder is matched by its "
+        "name (--datasets folder:realsr), its method by the name after @."
     )
 
 
@@ -65,13 +70,16 @@ def show(results: Results, console: Console) -> None:
     if not rows:
         console.print(Text(nothing()), highlight=False)
         return
-    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
-    for head in HEADS:
-        table.add_column(head, overflow="fold", justify="left" if head in HEADS[:3] else "right")
-    for row in rows:
-        table.add_row(*(Text(text) for text in _cells(row)))
     console.print(Text("Published against measured", "bold"))
-    console.print(table)
+    for heading, group in _groups(rows).items():
+        table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+        for head in HEADS:
+            left = head in ("metric", "method")
+            table.add_column(head, overflow="fold", justify="left" if left else "right")
+        for row in group:
+            table.add_row(*map(Text, _cells(row)))
+        console.print(Text(heading), highlight=False)
+        console.print(table)
     for remark in (EXPLANATION, *_remarks(rows)):
         console.print(Text(remark), highlight=False)
 
@@ -85,10 +93,21 @@ def show_paper(results: Results, console: Console, view: View) -> None:
                 terminal.show(paper, console, replace(view, every_metric=True, groups=None))
 
 
+def _groups(rows: Sequence[Against]) -> dict[str, list[Against]]:
+    """The rows below what they have in common: a table of a source, a test set and its sizes."""
+    groups: dict[str, list[Against]] = {}
+    for row in rows:
+        there = "not stated" if row.published_n is None else f"= {row.published_n}"
+        heading = (
+            f"{row.source}, table {row.table}: {row.dataset}, n = {row.n} (published n {there})"
+        )
+        groups.setdefault(printable(heading), []).append(row)
+    return groups
+
+
 def _cells(row: Against) -> tuple[str, ...]:
     decimals = len(row.published.partition(".")[2])
     return (
-        printable(row.dataset),
         printable(row.metric),
         printable(row.method),
         row.published,

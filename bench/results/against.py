@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
+import numpy as np
+
 from bench.base.types import MetricSpec
 from bench.metrics.frechet import incomparable
+from bench.results.bootstrap import MIN_IMAGES, bootstrap
 from bench.results.published import PublishedRow, Source, base_name, noise_floor, sources
 from bench.results.results import Item, Results, summarize
-from bench.results.table_stats import statistics
+from bench.results.table_stats import common_scores, statistics
 
 PublishedVerdict = Literal[
     "within noise", "beyond noise", "noise unknown", "not comparable", "not measured"
@@ -121,11 +124,23 @@ def _unlike(
         yield f"{metric.title} was computed with substituted weights"
 
 
+def _alone(results: Results, dataset: Item, metric: MetricSpec, method: Item) -> float | None:
+    """The half-width of a method where another one's infinite score keeps all from a test."""
+    row = common_scores(results, dataset.name, metric)
+    if metric.kind == "set" or len(row.values) < MIN_IMAGES or method.name not in row.methods:
+        return None
+    own = row.values[:, [row.methods.index(method.name)]]
+    return float(bootstrap(own, row.seed).half_width()[0]) if np.isfinite(own).all() else None
+
+
 def _noise(
     results: Results, dataset: Item, metric: MetricSpec, method: Item, logged: Any
 ) -> tuple[float | None, str]:
     """The half-width from the scores that our mean is of, else the logged one, and whose it is."""
-    half = statistics(results).half_widths.get((dataset.name, metric.name, method.name))
+    key = (dataset.name, metric.name, method.name)
+    half = statistics(results).half_widths.get(key)
+    if half is None:
+        half = results.once(("noise", *key), lambda: _alone(results, dataset, metric, method))
     if half is not None:
         return half, "these scores"
     return (logged[0], f"OSEDiff's log, n = {logged[1]}") if logged else (None, "")

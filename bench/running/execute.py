@@ -177,9 +177,9 @@ class Course(Progress):
             return ""
         seconds = [leg.seconds for leg in self.legs.values() if leg.seconds]
         unknown = sum(leg.left for leg in self.legs.values() if leg.seconds is None)
-        told = [f"in all {self.total - left}/{self.total}"]
-        told += [f"{time_in_words(sum(seconds))} left"] if seconds else []
-        told += [f"time of {unknown} not known"] if unknown else []
+        told = [f"in total {self.total - left}/{self.total}"]
+        told += [f"about {time_in_words(sum(seconds))} left"] if seconds else []
+        told += [f"{unknown} images not timed yet"] if unknown else []
         return ", ".join(told)
 
 

@@ -26,7 +26,8 @@ class Source(Card):
 
 
 class Term(Card):
-    """offset + weight x metric; `cut`: 0 where a method's mean is not above 0."""
+    """offset + weight x metric; `cut`: 0 for a method whose images of a test set have
+    a mean of this term that is not above 0."""
 
     metric: Title
     weight: float

@@ -25,6 +25,8 @@ CREATED = datetime(2000, 1, 1)
 """Of every workbook, so that equal results give equal bytes."""
 AS_THEY_ARE = {"strings_to_formulas": False, "strings_to_urls": False, "in_memory": True}
 CELL_LENGTH = 32_767
+NUMBER_FORMATS = 100
+"""With more intervals than these cells are text: Excel holds 200 formats of numbers or so."""
 SHEET_ROWS = 1_048_576
 STYLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True, "font_size": 14},
@@ -40,6 +42,7 @@ LEGENDS: dict[Marking, str] = {
     "best": "Bold and red is best, underlined and blue second best.",
     "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
     "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
+    "none": "Nothing is marked: no test is possible.",
 }
 Formats = Callable[..., Format]
 """The format of a style, a number of decimals, and what follows a number as part of its format, so
@@ -75,14 +78,15 @@ def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
     sheet.write(0, 0, _text(table.title), formats("title"))
     sheet.write_row(2, 0, map(_text, heads), formats("head"))
     lines = [(group, line) for group in table.groups for line in group.rows]
+    shown = {(cell.digits, cell.beside) for _, line in lines for cell in line.cells}
     for row, (group, line) in enumerate(lines, 3):
         labels = [group.heading, *line.labels]
         sheet.write_row(row, 0, map(_text, labels), formats("text"))
         for column, cell in enumerate(line.cells, len(labels)):
             sign = SIGNS.get(cell.mark, "")
-            if math.isfinite(cell.mean):
-                shown = formats(cell.mark, cell.digits, cell.beside + sign)
-                sheet.write(row, column, cell.mean, shown)
+            if math.isfinite(cell.mean) and (not cell.beside or len(shown) <= NUMBER_FORMATS):
+                number = formats(cell.mark, cell.digits, cell.beside + sign)
+                sheet.write(row, column, cell.mean, number)
             else:
                 sheet.write(row, column, cell.text + sign, formats(cell.mark))
             if cell.reason:

@@ -13,7 +13,6 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.reports.tables.table import Group, Label, Mark, Row, Table, TableCell
-from bench.results.bootstrap import MIN_IMAGES
 from bench.results.results import Item, Results, summarize
 from bench.results.view import PLAIN, View
 
@@ -91,10 +90,10 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
             for name, label in datasets.items()
         ),
         footnotes=tuple(footnotes),
-        notes=tuple(map(printable, [*_intervals(view), *below, *results.notes])),
+        notes=tuple(map(printable, [*_intervals(results, view), *below, *results.notes])),
         single=by_rows and len(results.datasets) == 1,
-        marking="best" if view.groups is None else "significant",
-        comparisons="" if view.groups is None else _comparisons(view.groups, summary),
+        marking="best" if view.groups is None else "significant" if view.groups else "none",
+        comparisons=_comparisons(view.groups, summary) if view.groups else "",
     )
 
 
@@ -108,12 +107,15 @@ def _absent(metrics: Iterable[MetricSpec], summary: "pd.DataFrame", view: View) 
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
 
 
-def _intervals(view: View) -> list[str]:
+def _intervals(results: Results, view: View) -> list[str]:
     if view.half_widths is None:
         return []
-    if not view.half_widths:
-        return [f"no intervals: they need {MIN_IMAGES} images"]
-    return ["±: half of the mean's 95 % interval over images"]
+    if view.half_widths:
+        return ["±: half of the mean's 95 % interval over images"]
+    from bench.results.table_stats import statistics  # heavy
+
+    reasons = dict.fromkeys(filter(None, statistics(results).cells["reason"]))
+    return [f"no intervals: {'; '.join(reasons)}"]
 
 
 def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
@@ -127,7 +129,8 @@ def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[
 
 def count_comparisons(sizes: Iterable[int]) -> str:
     """How many comparisons verdicts were corrected for, in words."""
-    known = sorted(set(sizes)) or [0]
+    if not (known := sorted(set(sizes))):
+        return "all comparisons per dataset and metric"
     low, high = known[0], known[-1]
     count = str(high) if low == high else f"{low}–{high}"
     return f"{count} comparison{'' if high == 1 else 's'} per dataset and metric"

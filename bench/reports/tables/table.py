@@ -8,8 +8,9 @@ from bench.base.text import in_digits
 from bench.base.types import MetricSpec
 
 Mark = Literal["", "best", "second", "undecided"]
-Marking = Literal["best", "significant"]
-"""What is marked: best and second best, or the best and all that are not told apart from it."""
+Marking = Literal["best", "significant", "none"]
+"""What is marked: best and second best, the best and all that are not told apart from it, or
+nothing, where no test is possible."""
 UNDECIDED = "†"
 """Beside a mean that no test tells apart from the best one."""
 

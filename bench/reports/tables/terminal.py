@@ -30,6 +30,7 @@ LEGENDS: dict[Marking, str] = {
     "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
     "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
     "no test.",
+    "none": "↑ higher is better  ↓ lower is better\nNothing is marked: no test is possible.",
 }
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
 EDGES = 2
