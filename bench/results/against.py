@@ -130,7 +130,8 @@ def _alone(results: Results, dataset: Item, metric: MetricSpec, method: Item) ->
     if metric.kind == "set" or len(row.values) < MIN_IMAGES or method.name not in row.methods:
         return None
     own = row.values[:, [row.methods.index(method.name)]]
-    return float(bootstrap(own, row.seed).half_width()[0]) if np.isfinite(own).all() else None
+    half = float(bootstrap(own, row.seed).half_width()[0]) if np.isfinite(own).all() else np.nan
+    return half if np.isfinite(half) else None
 
 
 def _noise(
