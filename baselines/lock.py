@@ -41,8 +41,9 @@ def _requirements(official: Official, clone: str) -> Iterator[str]:
 
 def _name(wanted: str) -> str:
     """The package of a requirement; of a bare address of git's the repository."""
-    named = wanted.partition(" @ ")[0].partition(".git@")[0].removesuffix(".git")
-    return lock.plain(named.rpartition("/")[2])
+    named, _, address = wanted.partition(" @ ")[0].partition("://")
+    path = address.partition("/")[2].partition("@")[0].partition("#")[0]
+    return lock.plain(path.removesuffix(".git").rpartition("/")[2] or named)
 
 
 def _resolve(official: Official, clone: str) -> dict[str, Any]:

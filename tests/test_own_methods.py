@@ -102,7 +102,8 @@ def test_a_method_behind_a_wrapper_is_what_the_wrapper_takes(file: Path) -> None
         HEAD + "import functools\n"
         "def plain(x, factor): return interpolate(x, scale_factor=factor)\n"
         "@functools.wraps(plain)\n"
-        "def upscale(lr, *, scale, seeds): return plain(lr, scale)\n"
+        "def upscale(lr, *, scale, seeds): return plain(lr, scale)\n",
+        encoding="utf-8",
     )
     assert torch.equal(upscaled("mine.py"), torch.nn.functional.interpolate(LR, scale_factor=4))
 
@@ -110,12 +111,16 @@ def test_a_method_behind_a_wrapper_is_what_the_wrapper_takes(file: Path) -> None
 def test_a_file_that_is_loaded_again_or_breaks_leaves_no_module(file: Path) -> None:
     for _ in range(2):
         upscaled("mine.py:Plain")
-    kept = [name for name in sys.modules if name.startswith("_own")]
+    kept = [n for n, m in sys.modules.items() if n.startswith("_own") and m.__file__ == str(file)]
     assert len(kept) == 1, "the networks of earlier ones would stay"
-    file.write_text("1 / 0\n")
+    file.with_name("other.py").write_bytes(file.read_bytes())
+    upscaled("other.py:Plain")
+    assert kept[0] in sys.modules, "it is still in use"
+    del sys.modules[next(name for name in sys.modules if name.endswith("_other"))]
+    file.write_text("1 / 0\n", encoding="utf-8")
     with pytest.raises(Unavailable):
         upscaled("mine.py")
-    assert not [name for name in sys.modules if name.startswith("_own")]
+    assert kept[0] not in sys.modules
 
 
 def test_arguments_are_part_of_what_a_method_is(file: Path) -> None:

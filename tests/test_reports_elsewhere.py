@@ -88,7 +88,8 @@ def test_folders_are_cut_whatever_their_names(tmp_path: Path) -> None:
         f"{tmp_path}/not/here/w.pth is absent": "w.pth is absent",
         f"{tmp_path}/two words/not here/w.pth": "not here/w.pth",
         r"C:\Users\bob smith\x.png: broken, see \\server\share\y.py:4": "x.png: broken, see y.py:4",
-        r"found \\n and \\alpha\beta": r"found \\n and \\alpha\beta",
+        r"found \\n and C:\n": r"found \\n and n",
+        r"\\server\My Share\bob\x.png or \\nas\home": "x.png or home",
     }.items():
         assert without_folders(told) == kept
 

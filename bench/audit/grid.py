@@ -115,7 +115,7 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
         return [*found, *_methods_as_rows(body, shape, bottom, uppers)]
     bold = [any(row[column].marked for row in rows[:first]) for column in columns]
     if caption.metric and plain(heads[0]) in METHOD_HEADS:
-        bottom = ["" if OTHER.search(head) else caption.metric for head in heads]
+        bottom = ["" if OTHER.fullmatch(head) else caption.metric for head in heads]
         return [*found, *_methods_as_rows(body, shape, bottom, heads)]
     if caption.metric and plain(heads[0]) in DATASET_HEADS | SETTING_HEADS:
         return [*found, *_methods_as_columns(body, shape, caption.metric, bold)]
@@ -273,9 +273,16 @@ def _methods_as_columns(
         told = metric if isinstance(metric, str) else row[metric].text
         name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
-            if isinstance(metric, str) and OTHER.search(shape.heads[column]):
+            if isinstance(metric, str) and OTHER.fullmatch(shape.heads[column]):
                 head = shape.heads[column]
-                yield Unread(shape.table, name, head, cell.text, f"is no {metric}", cell.line)
+                yield Unread(
+                    shape.table,
+                    name,
+                    head,
+                    cell.text,
+                    f"is not {metric} (see its heading)",
+                    cell.line,
+                )
                 continue
             about = About(name, dataset, shape.heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")

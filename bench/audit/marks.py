@@ -32,7 +32,7 @@ from bench.audit.values import (
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
 ALL_ROWS = "its marks hold for all rows"
-ADDED = re.compile(r"(?!^)(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
+ADDED = re.compile(r"(?<=[\w)\]])(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 FEW = 4

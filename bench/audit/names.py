@@ -17,8 +17,9 @@ OURS = re.compile(r"\bours?\b", re.IGNORECASE)
 VARIANT = re.compile(r"\((?:rgb|y|ycbcr|luma|dB|vgg|alex|mean|avg\.?)\)", re.IGNORECASE)
 """What tells how a metric was taken, but not which way it is better."""
 OTHER = re.compile(
-    r"#|\b(params?|parameters|[kmgt]?(flops|macs)|mult\w*-adds|time|runtime|latency|fps|speed"
-    r"|memory|size)\b|\(([kmgt]b?|m?s|sec|fps|[kmgt]i?b|[kmgt]?(flops|macs))\)",
+    r"\W*((running|inference|training|gpu|cpu|peak|model|total|average|no\.? of|number of)\s+)?"
+    r"(params?|parameters?|[kmgt]?(flops|macs)|mult\w*-adds|times?|runtimes?|latenc(y|ies)|fps|speed"
+    r"|memory|storage|size|images|years?|steps?|epochs?|iter(ation)?s?)\W*(\([^)]*\)|\[[^]]*\])?\W*",
     re.IGNORECASE,
 )
 """Headings of what is no value of a metric that the caption names."""

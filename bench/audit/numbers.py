@@ -32,7 +32,7 @@ _BETWEEN = re.compile(r"\s*[/|;]\s*|,\s+")
 _BRACKETED = re.compile(r"(.*?)\s*\(([^()]*)\)\s*")
 _NUMERIC = re.compile(rf"[(\[<>~≈≤≥±+\-\s{_ARROW[1:-1]}]*[.,]?\d")
 _NAME = re.compile(
-    r"\d+\s*[x×](?!\w)(?![\s.]*\d)[^\d]*|[x×]\s*\d+|\d+\s*[xX×]\s*\d+|\d+_[A-Za-z][\w-]*|\dD[\w-]*"
+    r"\d+\s*[x×](?!\w)(?![\s.]*\d)(?!\s*\().*|[x×]\s*\d+|\d+\s*[xX×]\s*\d+|\d+_[A-Za-z][\w-]*|\dD[\w-]*"
 )
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}")
 """A thousand and more, or three decimals."""

@@ -24,6 +24,7 @@ CSS = {
     "raised": re.compile(r"vertical-align\s*:\s*(super)"),  # a footnote's number is none of a value
 }
 CLOSES = {"td": ("td", "th"), "th": ("td", "th"), "tr": ("td", "th", "tr")}
+CLOSES |= dict.fromkeys(("thead", "tbody", "tfoot"), ("td", "th", "tr", "thead", "tbody", "tfoot"))
 """What a tag ends where its own end is left out, as HTML allows."""
 VOID = ("br", "hr", "img", "input", "col", "wbr", "table")
 MOST_COLUMNS = 1000
@@ -72,7 +73,7 @@ class Page(HTMLParser):
             self.rows = []
         ended = (i for i, one in enumerate(self.open) if one[0] in CLOSES.get(tag, ()))
         del self.open[next(ended, len(self.open)) :]
-        if tag == "tr" or not self.rows:
+        if tag == "tr" or (tag in ("td", "th") and not self.rows):
             self.rows.append([])
         if tag in ("td", "th"):
             rows, columns = (span_of(given.get(name, "1")) for name in ("rowspan", "colspan"))
@@ -111,7 +112,7 @@ class Page(HTMLParser):
         if rows := [row for row in self.rows or [] if row]:
             try:
                 if self.too_deep:
-                    raise DataError(f"more than {MOST_OPEN} tags are open in one another")
+                    raise DataError(f"its tags are nested more than {MOST_OPEN} deep")
                 self.blocks.append(spread(settled(_placed(rows))))
             except DataError as error:
                 self.blocks.append([])

@@ -119,7 +119,9 @@ def _margin(claim: Claim, value: Value, row: Sequence[Value]) -> Iterator[Statem
     rivals = [v for v in row if v is not value]
     rival = next((v for v in rivals if v.value == ranked(rivals)[0]), None)
     if not rival or not rival.value or not value.value:
-        raise _missing(claim, f"percentage of {value.metric}: it needs a rival, and values but 0")
+        raise _missing(
+            claim, f"percentage of {value.metric}: it needs a rival, and neither value may be 0"
+        )
     gain = value.value - rival.value if value.better == "higher" else rival.value - value.value
     actual = 100 * gain / rival.value
     half = Decimal(1).scaleb(int(claim.percent.as_tuple().exponent)) / 2

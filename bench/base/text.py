@@ -12,9 +12,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
-_SHARE = r"\\\\\w[^\\/:*?\"<>|\s]*\\[^\\/:*?\"<>|\s]+\\"
 _WINDOWS_FOLDERS = re.compile(
-    rf"(?:file:///?)?(?<!\w)(?:[A-Za-z]:\\|{_SHARE})(?:[^\\/:*?\"<>|\n]+\\)*"
+    r"(?:file:///?)?(?<!\w)(?:[A-Za-z]:|\\\\\w[\w.$-]*)\\(?:[^\\/:*?\"<>|\n]+\\(?!\\))*"
 )
 _MARKED = ("=", "+", "-", "@", "\\t", "\\r", "'")
 """How formulas begin, and what is taken for the mark of one."""

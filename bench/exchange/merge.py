@@ -213,16 +213,17 @@ def beside(results: Results) -> Results:
         if cells:
             part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})
             results = merge(results, [Import(source, part)], called=called)
-    if results.methods != before.methods or results.notes != before.notes or not there:
+    if results.methods != before.methods or results.notes != before.notes:
         return results
-    if not shared:
-        note = f"for these test sets (it has {', '.join(there)})"
+    if not there:
+        note = "nothing, in this installation"
+    elif not shared:
+        note = f"nothing for these test sets (it has {', '.join(there)})"
     elif not measured.keys() & {metric.name for metric in results.metrics}:
-        note = f"for these metrics (it has {', '.join(measured)})"
-    else:  # all that it holds are methods of ours
-        return results
-    note = f"results/measured holds nothing {note}"
-    return replace(results, notes=(*results.notes, note))
+        note = f"nothing for these metrics (it has {', '.join(measured)})"
+    else:
+        note = "no method that is not in this run"
+    return replace(results, notes=(*results.notes, f"results/measured holds {note}"))
 
 
 def _names_there(results: Results, theirs: Measured) -> dict[str, str]:

@@ -77,7 +77,8 @@ def opened(file: Path | BinaryIO) -> Image.Image:
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:
-    """As `read_rgb`, of an image that is open already."""
+    """As `read_rgb`, of an image that is open already; of one from memory neither an early end is
+    seen nor the depth of what is decoded, of JPEG 2000 and of PPM."""
     file = Path(getattr(image, "filename", "") or "the image given")
     with _refusing(file):
         _refuse_meaningful_loss(file, image)

@@ -20,6 +20,7 @@ from bench.base.hashing import file_sha256
 from bench.base.text import printable
 
 HARNESS = frozenset(("bench", "baselines", "cassr"))
+_PREFIX = "_own"
 _loads = count()
 
 
@@ -44,7 +45,7 @@ def load(file: Path) -> ModuleType:
     """Run a file as a module of its own, which may import from its own folder; what was so of a
     file before is forgotten. Unavailable where it is no Python file, or another module of a name
     that it needs is in use."""
-    spec = importlib.util.spec_from_file_location(f"_own{next(_loads)}_{file.stem}", file)
+    spec = importlib.util.spec_from_file_location(f"{_PREFIX}{next(_loads)}_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise Unavailable(f"{printable(file)}: cannot be loaded as a Python file")
     names = _names(file)
@@ -56,22 +57,31 @@ def load(file: Path) -> ModuleType:
             f"{printable(file)}: imports '{taken[0]}' from beside it, but another module of that "
             "name is in use; rename yours"
         )
-    beside = _Beside(file.resolve().parent, names, spec.name)
+    beside = _Beside(file.resolve().parent, names)
     sys.meta_path.insert(0, beside)
+    _forget(file)
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # as dataclasses expect
     try:
         spec.loader.exec_module(module)
     except BaseException:
         beside.withdraw()
+        _forget(file)
         raise
     return module
 
 
-class _Beside(MetaPathFinder):
-    """Finds modules of these names in a folder, for the file that is the module `own`."""
+def _forget(file: Path) -> None:
+    """Let go of what a file was when it was loaded before, with what it holds, such as networks."""
+    for name in [name for name in sys.modules if name.startswith(_PREFIX)]:
+        if Path(str(sys.modules[name].__file__)).resolve() == file.resolve():
+            del sys.modules[name]
 
-    def __init__(self, folder: Path, names: set[str], own: str) -> None:
-        self.folder, self.names, self.own = folder, names, own
+
+class _Beside(MetaPathFinder):
+    """Finds modules of these names in a folder."""
+
+    def __init__(self, folder: Path, names: set[str]) -> None:
+        self.folder, self.names = folder, names
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -82,7 +92,6 @@ class _Beside(MetaPathFinder):
 
     def withdraw(self) -> None:
         sys.meta_path.remove(self)
-        sys.modules.pop(self.own, None)  # with what it holds, such as networks
         for name in [name for name in sys.modules if name.partition(".")[0] in self.names]:
             del sys.modules[name]
 
