@@ -159,7 +159,7 @@ def test_a_part_tells_the_failures_and_debts_of_all_seeds(
     owing = dataclasses.replace(results, scores=results.scores.assign(kind="pending"))
     own = [RunOutcome(owing, ()), RunOutcome(owing, (("noisy a", "no memory"),))]
     with pytest.raises(typer.Exit) as ended:
-        _with_other_parts([plan, plan], own, as_json=True)
+        _with_other_parts([plan, plan], own, [], as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert told == {"shard": "1/2", "owed": 3, "failures": [["noisy a", "no memory"]]}
     assert ended.value.exit_code == 1
