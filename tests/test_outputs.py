@@ -82,7 +82,10 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, what: str) -> None:
         "pipe": os.mkfifo,
         "link to nothing": lambda path: path.symlink_to("nowhere"),
     }[what](tmp_path / "a")
+    before = os.lstat(tmp_path / "a")
     refused(tmp_path, "a", "found a folder, a device or a broken link", overwrite=True)
+    after = os.lstat(tmp_path / "a")
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
 
 
 def test_a_file_is_no_folder_of_outputs(tmp_path: Path) -> None:
