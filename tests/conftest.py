@@ -1,6 +1,7 @@
 """Fixtures: real images and weights where they are at hand, small synthetic ones elsewhere."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -28,6 +29,10 @@ from bench.remote import weights
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Tests that were compiled once, and modules of commands that start anew, are not compiled again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -92,6 +97,12 @@ def _warm_server() -> Server:
 def pytest_configure(config: pytest.Config) -> None:
     if FORKS and getattr(config.option, "numprocesses", None):
         os.environ[SERVER] = _warm_server().address
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: our own calls of `gc.collect` need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import requests
 from conftest import Cli
+from loopback import Loopback
 from toy_sets import nothing, pairs, png, scene, zipped
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NewConnectionError
@@ -65,11 +65,9 @@ def server() -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        state.address = f"http://127.0.0.1:{http.server_port}"
+    with Loopback(Handler) as http:
+        state.address = http.address
         yield state
-        http.shutdown()
 
 
 def served(server: Server, tmp_path: Path, **fields: object) -> Archive:

@@ -7,17 +7,17 @@ import signal
 import site
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import warm_start
 from conftest import ROOT, Cli
+from loopback import Loopback
 from pictures import photo
 from PIL import Image
 from stand_in import CARD, make_repository
@@ -47,12 +47,10 @@ class Hub:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
+        self.http = Loopback(Handler)
+        self.address = self.http.address
         self.around = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HF_HUB_OFFLINE"), "")
         self.around["HF_ENDPOINT"] = self.address
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def empty(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -91,7 +89,6 @@ class Hub:
 def open_hub() -> Iterator[Hub]:
     made = Hub()
     yield made
-    made.http.shutdown()
     made.http.server_close()
 
 

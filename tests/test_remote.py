@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from conftest import Cli
+from loopback import Loopback
 from pydantic import TypeAdapter, ValidationError
 
 from bench.base.errors import DataError, WeightsError
@@ -63,10 +64,8 @@ class Server:
         self.asked: list[dict[str, str]] = []
         self.script: list[Answer] = [whole()]
         handler = type("_Request", (Request,), {"asked": self.asked, "script": self.script})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.http = Loopback(handler)
+        self.address = self.http.address
 
     def answers(self, *script: Answer) -> None:
         self.script[:] = script
@@ -79,7 +78,6 @@ def server(clean_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
         monkeypatch.delenv(name, raising=False)
     made = Server()
     yield made
-    made.http.shutdown()
     made.http.server_close()
 
 
@@ -347,7 +345,7 @@ def test_the_hub_by_another_address_with_a_token(
     assert "authorization" not in elsewhere.asked[0]
     fetch_file(net(elsewhere, "own.pth"))
     assert "authorization" not in elsewhere.asked[1]
-    elsewhere.http.shutdown()
+    elsewhere.http.server_close()
 
 
 def test_closed_doors_of_the_hub(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

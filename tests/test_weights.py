@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from loopback import Loopback
 
 from bench.base.errors import SetAside, WeightsError
 from bench.base.progress import Progress
@@ -66,10 +66,8 @@ class Handler(BaseHTTPRequestHandler):
 def server() -> Iterator[tuple[str, Behaviour]]:
     behaviour = Behaviour()
     handler = type("_Handler", (Handler,), {"behaviour": behaviour})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}", behaviour
-        http.shutdown()
+    with Loopback(handler) as http:
+        yield http.address, behaviour
 
 
 def weight(url: str = "", **fields: object) -> Weight:
