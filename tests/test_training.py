@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import small_runs
 import torch
 import torch.nn.functional as F
 from conftest import ROOT, Cli
@@ -27,6 +29,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler
 from pictures import photo
 from PIL import Image
 from safetensors.torch import load_file
+from warm_start import Started
 
 from bench import cli as command_line
 from bench.base.errors import BenchError
@@ -101,7 +104,7 @@ def pipeline() -> CasSRPipeline:
 def few_first_images() -> Iterator[None]:
     """Networks are scaled by as many crops as four photographs can tell apart."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("cassr.training.train.FIRST_IMAGES", 48)
+        patched.setattr("cassr.training.train.FIRST_IMAGES", small_runs.FIRST_IMAGES)
         yield
 
 
@@ -817,6 +820,25 @@ def command(folder: Path, out: Path, *more: object) -> list[str]:
     return [str(word) for word in (*words, *more)]
 
 
+def small_run(cli: Cli, *words: object, **environment: str) -> Started:
+    return cli.start(*words, script=Path(small_runs.__file__), **environment)
+
+
+def assert_ends_well(*runs: Started) -> None:
+    for run_ in runs:
+        done = run_.done(timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def in_company(cli: Cli, words: list[str]) -> list[Started]:
+    """Two processes of one run, told of each other as launchers do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [small_run(cli, *words, RANK=rank, LOCAL_RANK=rank, **both) for rank in "01"]
+
+
 def by_processes(count: int, cli: Cli, words: list[str]) -> subprocess.Popen:
     """A run by one or two processes, with four samples in a step."""
     four = [*words, "--batch-size", str(4 // count)]
@@ -891,15 +913,15 @@ class TestCommand:
     ) -> None:
         # So many more than it may reach before it is killed, however busy the machine is.
         more = ("--steps", 16, "--checkpoint-every", 2, "--log-every", 1)
-        assert cli(*command(folder, tmp_path / "whole", *more)).returncode == 0
+        assert_ends_well(small_run(cli, *command(folder, tmp_path / "whole", *more)))
         stop_after = random.Random().randint(3, 6)
-        process = cli.start(*command(folder, tmp_path / "killed", *more))
+        process = small_run(cli, *command(folder, tmp_path / "killed", *more))
         process.until(lambda: f"step {stop_after}/" in process.stderr)
         process.kill()
         process.wait()
         saved = [p.name for p in checkpoints.found(tmp_path / "killed" / "checkpoints")]
         assert saved, stop_after
-        assert cli(*command(folder, tmp_path / "killed", *more)).returncode == 0
+        assert_ends_well(small_run(cli, *command(folder, tmp_path / "killed", *more)))
         assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed")), stop_after
         logs = [
             [line.split(",")[:3] for line in (tmp_path / run / "log.csv").read_text().splitlines()]
@@ -909,7 +931,7 @@ class TestCommand:
 
     def test_ctrl_c_saves_first(self, cli: Cli, folder: Path, tmp_path: Path) -> None:
         words = command(folder, tmp_path / "run", "--steps", 100_000, "--log-every", 1)
-        process = cli.start(*words)
+        process = small_run(cli, *words)
         process.until(lambda: "step 2/" in process.stderr)
         process.kill(signal.SIGINT)
         done = process.done(timeout=120)
@@ -922,8 +944,9 @@ class TestCommand:
         self, cli: Cli, folder: Path, tmp_path: Path
     ) -> None:
         more = ("--steps", 3, "--ema", 0)
-        for count, name in ((1, "one"), (2, "two")):
-            finish(by_processes(count, cli, command(folder, tmp_path / name, *more)))
+        alone = command(folder, tmp_path / "one", *more, "--batch-size", 4)
+        assert_ends_well(small_run(cli, *alone))
+        assert_ends_well(*in_company(cli, command(folder, tmp_path / "two", *more)))
         assert_close_but_for_rounding(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
     @pytest.mark.slow
