@@ -176,7 +176,7 @@ class OfficialRun:
         environment = self.program.environment(self.known)
         process = Process(self.command, self.log, self.program.where.repo, environment)
         try:
-            while process.runs():
+            while process.runs(POLL_SECONDS):
                 yield from self._finished(final=False)
                 watch(last_line(self.log))
                 self._gpu.look()
@@ -184,7 +184,6 @@ class OfficialRun:
                 if time.monotonic() - self._since > limit:
                     self._fail(f"no image came for {limit:.0f} s, so the program was stopped")
                     break
-                time.sleep(POLL_SECONDS)
         finally:
             code = process.end()
         if code and not self.reason:

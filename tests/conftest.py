@@ -119,9 +119,9 @@ class Cli:
         program: an executable file that is the same, for scripts and launchers.
     """
 
-    def __init__(self, home: Path, folder: Path, warm: Server | None = None) -> None:
+    def __init__(self, home: Path, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self._folder, self._warm = folder, warm or (_warm_server() if FORKS else None)
+        self._folder, self._warm = folder, _warm_server() if FORKS else None
         clean = {name: value for name, value in os.environ.items() if name not in UNSET}
         clean |= {name: str(home / cache) for name, cache in CACHES.items()}
         clean |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}

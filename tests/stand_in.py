@@ -139,7 +139,7 @@ def write_card(path: Path, repository: Path, commit: str, sin: str = "", more: s
     """A card of the stand-in, committing `sin`."""
     marker = path.with_suffix(".marker")
     # Only what hangs is waited for; an honest program may be slow on a busy machine.
-    patience = 3 if sin in ("hangs", "child of its own") else 120
+    patience = 1 if sin in ("hangs", "child of its own") else 120
     known = {"repository": repository, "commit": commit, "marker": marker, "more": more}
     path.write_text(CARD.format(sin=sin, patience=patience, **known), encoding="utf-8")
     return path

@@ -47,14 +47,16 @@ AS_IS = SetupOptions(python=Path(sys.executable), as_is=True)
 
 @dataclass
 class StandIn:
-    """A repository with one commit, and a folder of three inputs."""
+    """A repository with one commit, set up once for all, and a folder of three inputs."""
 
     folder: Path
+    origin: Path
     commit: str
     inputs: Path
+    installed: Path
 
     def card(self, sin: str = "", more: str = "") -> Path:
-        return write_card(self.folder / "card.toml", self.folder / "origin", self.commit, sin, more)
+        return write_card(self.folder / "card.toml", self.origin, self.commit, sin, more)
 
 
 @pytest.fixture(autouse=True)
@@ -63,20 +65,37 @@ def _trusted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(TRUST, "1")
 
 
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
+    """The repository, its commit, and what `setup` makes of a card without more of its own."""
+    folder = tmp_path_factory.mktemp("origin")
+    commit = make_repository(folder / "origin")
+    card = write_card(folder / "card.toml", folder / "origin", commit)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(TRUST, "1")
+        patched.setenv("CASSR_BENCH_CACHE", str(folder / "cache"))
+        setup(str(card), AS_IS, Progress(quiet=True))
+    return folder / "origin", commit, folder / "cache" / "methods"
+
+
 @pytest.fixture
-def stand_in(clean_home: Path, tmp_path: Path) -> StandIn:
+def stand_in(clean_home: Path, tmp_path: Path, origin: tuple[Path, str, Path]) -> StandIn:
     folder = tmp_path / "stand-in"
-    folder.mkdir()
     inputs = folder / "inputs"
-    inputs.mkdir()
+    inputs.mkdir(parents=True)
     for index, name in enumerate(("first", "second", "third")):
         Image.fromarray(photo(24, 32, index)).save(inputs / f"{name}.png")
-    return StandIn(folder, make_repository(folder / "origin"), inputs)
+    repository, commit, installed = origin
+    return StandIn(folder, repository, commit, inputs, installed)
 
 
 def ready(stand_in: StandIn, sin: str = "", more: str = "") -> Path:
     card = stand_in.card(sin, more)
-    setup(str(card), AS_IS, Progress(quiet=True))
+    if more:
+        setup(str(card), AS_IS, Progress(quiet=True))
+    else:
+        here = Path(os.environ["CASSR_BENCH_CACHE"]) / "methods"
+        shutil.copytree(stand_in.installed, here, dirs_exist_ok=True)
     return card
 
 
@@ -526,7 +545,7 @@ def test_a_changed_installation_is_noticed(
 
 
 def test_a_commit_that_is_not_there_leaves_no_half_clone(stand_in: StandIn) -> None:
-    card = write_card(stand_in.folder / "card.toml", stand_in.folder / "origin", "0" * 40)
+    card = write_card(stand_in.folder / "card.toml", stand_in.origin, "0" * 40)
     with pytest.raises(Unavailable, match=r"git .*checkout"):
         setup(str(card), AS_IS, Progress(quiet=True))
     where = Installation(find_method(str(card)).card)

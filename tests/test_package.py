@@ -87,6 +87,7 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
          "print(bench.__file__);"
          "bench.upscale('cassr-mini', Image.new('RGB', (16, 16))); main()", "run", "quick",
          "--methods", "bicubic", "--metrics", "psnr_y", "--limit", "1", "--reports", "markdown",
+         "--datasets", "quick-bicubic",
          "--out", str(out), "--store", str(store)],
         cwd=tmp_path,
         env=environment,

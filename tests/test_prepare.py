@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
+import hub_anew
 import pytest
-import warm_start
 from conftest import ROOT, Cli
 from loopback import Loopback
 from pictures import photo
@@ -98,23 +98,13 @@ def hub(open_hub: Hub) -> Hub:
     return open_hub
 
 
-@pytest.fixture(scope="module")
-def warm(open_hub: Hub) -> Iterator[warm_start.Server]:
-    """A server whose libraries were imported where the hub is another."""
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in open_hub.around.items():
-            patched.setenv(name, value)
-        server = warm_start.Server()
-    server.environment |= open_hub.around
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def bench(clean_home: Path, tmp_path: Path, hub: Hub, warm: warm_start.Server) -> partial:
+def bench(clean_home: Path, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> partial:
     """The command line, which finds the hub on loopback, and its own interpreter on the PATH."""
+    for name, value in hub.around.items():
+        monkeypatch.setenv(name, value)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    cli = Cli(clean_home, tmp_path / "cwd", warm)
+    cli = partial(Cli(clean_home, tmp_path / "cwd"), script=Path(hub_anew.__file__))
     return partial(cli, CASSR_BENCH_MIRROR=hub.address, PATH=path, **{TRUST: "1"})
 
 
@@ -269,7 +259,8 @@ def test_table_1_from_nothing_with_kills_and_a_network_that_drops(
 ) -> None:
     hub.drops = True
     command = [sys.executable, "-m", "bench", "run", str(table1.suite), "--prepare", "--yes"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **hub.around, **bench.keywords}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **bench.keywords}
+    del environment["script"]
     for word in ("packages", "BSRGAN", "environment", "first start", "set-a"):
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,

@@ -68,13 +68,13 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., O
         ("os._exit(0)", "its process ended by itself with exit code 0 (mine.py:12)"),
         ("ctypes.string_at(0)", "its process crashed by SIGSEGV (mine.py:12)"),
         ("os.kill(os.getpid(), 9)", "its process was killed, perhaps for lack of memory"),
-        ("\n        while True: time.sleep(1)", "took longer than 8 s; raise --image-timeout"),
+        ("\n        while True: time.sleep(1)", "took longer than 4 s; raise --image-timeout"),
     ],
 )
 def test_what_ends_its_process_or_never_ends_costs_one_image(
     body: str, expected: str, upscaled: Callable[..., Outcomes]
 ) -> None:
-    found = upscaled(body, limit=8 if "8 s" in expected else None)
+    found = upscaled(body, limit=4 if "4 s" in expected else None)
     assert isinstance(found[1], WorkerDied) and str(found[1]).startswith(expected)
     assert "mine.py:1" in str(found[1]) or "killed" in expected
     assert isinstance(found[0], dict) and isinstance(found[2], dict)
@@ -125,9 +125,9 @@ def test_the_same_bytes_apart_and_here(upscaled: Callable[..., Outcomes]) -> Non
 def test_what_takes_long_is_told_with_its_place(
     upscaled: Callable[..., Outcomes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handle, "PATIENCE", 0.5)
+    monkeypatch.setattr(handle, "PATIENCE", 0.25)
     told: list[tuple[int, str]] = []
-    upscaled("time.sleep(4)", tell=lambda task, text: told.append((task.seed, text)))
+    upscaled("time.sleep(2)", tell=lambda task, text: told.append((task.seed, text)))
     slow = [text for seed, text in told if seed == 1]
     assert any("s so far (mine.py:12)" in text for text in slow)
     assert len(slow) <= 5, "each time after twice as long"
@@ -159,7 +159,7 @@ def test_a_first_signal_lets_what_is_in_hand_finish_and_a_second_does_not() -> N
             signal.signal(number, handler)
 
 
-SLOW = METHOD.format(body="pass").replace("calls += 1", "time.sleep(2)")
+SLOW = METHOD.format(body="pass").replace("calls += 1", "time.sleep(0.7)")
 
 
 @pytest.fixture
@@ -212,8 +212,8 @@ def alive(session: int) -> list[str]:
     return found
 
 
-RUN = (
-    *("run", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", "1"),
+REPORT = (
+    *("report", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", "1"),
     *("--reports", "csv", "--out", "out"),
 )
 
@@ -225,7 +225,7 @@ def test_reports_and_exit_code_stand_where_nobody_reads_the_table(
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *RUN],
+        [sys.executable, "-m", "bench", *REPORT],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=write,

@@ -42,7 +42,6 @@ def imports(module: str) -> Iterator[str]:
         yield from (n for n in found if not any(o.startswith(f"{n}.") for o in found))
 
 
-
 @cache
 def graph() -> dict[str, set[str]]:
     """All modules and what they import."""

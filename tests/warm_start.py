@@ -294,8 +294,23 @@ def _import_ahead() -> None:
             if not name.endswith(LATER):
                 import_module(name)
     del sys.modules[ACTS]
+    _compile_pages()
     assert threading.active_count() == 1
     gc.freeze()
+
+
+def _compile_pages() -> None:
+    """Templates of reports, for commands that fill them."""
+    from bench.reports.html.report import _escape
+    from bench.reports.tables import latex, markdown
+
+    for filled, endings in (
+        (markdown.environment(markdown.escape), ["md"]),
+        (markdown.environment(_escape), ["html"]),
+        (latex.environment(latex.escape, **latex.DELIMITERS), ["tex"]),
+    ):
+        for page in filled.list_templates(endings):
+            filled.get_template(page)
 
 
 def _take_over(told: dict, files: Sequence[int]) -> None:
