@@ -58,7 +58,7 @@ def looked(pairs: dict[str, tuple[Tensor, Tensor]]) -> str:
 
 
 @pytest.mark.parametrize("reference", [1, 4])
-@pytest.mark.parametrize("side", [512, 2048])
+@pytest.mark.parametrize("side", [512, pytest.param(2048, marks=pytest.mark.slow)])
 def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, reference: int) -> None:
     hr = images.to_tensor(packaged_photo(photo_collections()["packaged"].images[0]))
     hr = F.interpolate(hr[..., :512, :512], size=side, mode="bicubic").clamp(0, 1)

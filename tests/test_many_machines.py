@@ -81,12 +81,24 @@ ACCELERATE = (
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python")
 
 
+def test_two_processes_that_are_told_of_each_other_end_with_the_same_reports(
+    reader: tuple[Cli, Path], tmp_path: Path
+) -> None:
+    """As by launchers, which are slow to start."""
+    cli, cwd = reader
+    words = (*RUN, "--device", "cpu", "--store", tmp_path / "store", "--out", tmp_path / "out")
+    plant_quick_sets(tmp_path / "store")
+    both = [cli.start(*words, WORLD_SIZE="2", RANK=k, LOCAL_RANK=k) for k in "01"]
+    for done in [process.done() for process in both]:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.findall(r"noisy on .*: ([12]/\d)", done.stderr) == ["2/2"], done.stderr
+    assert files_of(tmp_path / "out") == files_of(cwd / "calm")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher",
-    [
-        pytest.param(ACCELERATE, id="accelerate"),
-        pytest.param(TORCHRUN, id="torchrun", marks=pytest.mark.slow),
-    ],
+    [pytest.param(ACCELERATE, id="accelerate"), pytest.param(TORCHRUN, id="torchrun")],
 )
 def test_launched_parts_end_with_the_same_reports(
     launcher: tuple[str, ...], reader: tuple[Cli, Path], clean_home: Path, tmp_path: Path
