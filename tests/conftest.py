@@ -86,17 +86,19 @@ def clean_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 FORKS = hasattr(os, "fork")
 SERVER = "CASSR_BENCH_TESTS_SERVER"
-"""Names the server of the process that started the workers of xdist, for them to share."""
+"""Names the one server, for the workers of xdist, and for this file imported by a test."""
 
 
 @cache
 def _warm_server() -> Server:
-    return Server(os.environ.get(SERVER, ""))
+    server = Server(os.environ.get(SERVER, ""))
+    os.environ[SERVER] = server.address
+    return server
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if FORKS and getattr(config.option, "numprocesses", None):
-        os.environ[SERVER] = _warm_server().address
+        _warm_server()
 
 
 def pytest_collection_finish() -> None:
