@@ -25,6 +25,10 @@ from bench.data.find import find_card
 from bench.data.from_card import build
 from bench.remote import weights
 
+# Helpers that assert, or hold fixtures of several modules.
+pytest.register_assert_rewrite("official_example", "page_example", "table_example")
+pytest.register_assert_rewrite("store_example", "training_example")
+
 # Where the tests are started by nohup or in a shell's background, commands would ignore these.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):

@@ -35,7 +35,7 @@ from bench.results.view import PLAIN, View
 from bench.suites.protocols import protocols
 
 from . import results_example as ex
-from .test_reports_table import compiled, needs_latex
+from .test_reports_latex import compiled, needs_latex
 
 
 def test_the_papers_tables_are_all_there() -> None:

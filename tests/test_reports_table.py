@@ -5,27 +5,20 @@ import dataclasses
 import io
 import math
 import re
-import shutil
-import subprocess
-import unicodedata
 import zipfile
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from table_example import LAYOUTS
 
-from bench.base.errors import BenchError, DataError, UnknownName
+from bench.base.errors import DataError
 from bench.base.text import of_spreadsheet, spreadsheet_text
-from bench.files import outputs
 from bench.files.safe_csv import csv_bytes, rows_as_csv
-from bench.reports import REPORTS, Report, get_report, render_all, require_free, reuse
-from bench.reports.reuse import Rendered
-from bench.reports.tables.latex import escape as escape_latex
+from bench.reports import get_report, render_all
 from bench.reports.tables.latex import latex
 from bench.reports.tables.layout import DASH, make_table, marks
 from bench.reports.tables.markdown import escape as escape_markdown
@@ -37,8 +30,11 @@ from bench.results.view import PLAIN, View
 
 from . import results_example as ex
 
+pytest_plugins = ["table_example"]
+
 NAN = math.nan
-LAYOUTS = ("methods-as-columns", "methods-as-rows")
+
+
 VIEWS = (View(every_metric=True), View(layout="methods-as-rows", every_metric=True))
 
 
@@ -376,288 +372,6 @@ def test_every_csv_escapes_names(folder_of_reports: Path) -> None:
             assert not [
                 line for line in csv.reader(io.StringIO(text)) for f in line if f[:1] == "="
             ]
-
-
-def test_latex_escapes() -> None:
-    assert escape_latex("a_b&50%#$x{}") == r"a\_b\&50\%\#\$x\{\}"
-    assert escape_latex("~^\\") == r"\textasciitilde{}\textasciicircum{}\textbackslash{}"
-    assert escape_latex("a--b") == "a-{}-b"
-    assert escape_latex("[2pt] *") == "{[}2pt{]} {*}"
-    assert escape_latex("é中") == r"é\benchchar{中}{4E2D}"
-    assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
-
-
-def test_latex_golden(tmp_path: Path) -> None:
-    table, _ = get_report("latex").load()(ex.example(), tmp_path, View(every_metric=True))
-    text = table.read_text()
-    assert r"\begin{tabular}{llccc}" in text
-    assert r"\multirow{4}{*}{\shortstack[l]{Quick (bicubic)\\n = 2}} & PSNR-Y $\uparrow$" in text
-    assert (
-        r" & LPIPS $\downarrow$ & 0.5050 & \textcolor{blue}{\underline{0.4050}}"
-        r" & \textcolor{red}{\textbf{0.3050}} \\"
-    ) in text
-    assert r" & FID $\downarrow$ & " + " & ".join([r"--\textsuperscript{3}"] * 3) + r" \\" in text
-
-
-def compiled(folder: Path, file: str) -> str:
-    """Run pdflatex on `file` and return its log; fails with the log when it fails."""
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", file]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
-    log = (folder / file).with_suffix(".log").read_text(errors="replace")
-    assert done.returncode == 0, log[-3000:]
-    return log
-
-
-def pdf_text(pdf: Path) -> str:
-    done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, check=True)
-    return unicodedata.normalize("NFKC", done.stdout.decode())
-
-
-needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is absent")
-needs_pdftotext = pytest.mark.skipif(
-    shutil.which("pdftotext") is None, reason="pdftotext is absent"
-)
-
-
-@needs_latex
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    "make", [ex.example, ex.hostile, lambda: ex.wide(12), lambda: ex.wide(9, 7, 1)]
-)
-def test_latex_compiles_alone_and_by_input(tmp_path: Path, make, layout: str) -> None:  # type: ignore[no-untyped-def]
-    get_report("latex").load()(make(), tmp_path, View(layout=layout))  # type: ignore[arg-type]
-    log = compiled(tmp_path, "table_standalone.tex")
-    assert not re.search(r"(?i)warning|undefined|overfull|missing character", log)
-    packages = "".join(
-        rf"\usepackage{{{p}}}" for p in ["booktabs", "multirow", "xcolor", "adjustbox"]
-    )
-    (tmp_path / "paper.tex").write_text(
-        rf"\documentclass{{article}}\usepackage[T1]{{fontenc}}{packages}"
-        r"\begin{document}Text.\input{table.tex}\end{document}"
-    )
-    assert "undefined" not in compiled(tmp_path, "paper.tex").lower()
-
-
-@needs_latex
-@needs_pdftotext
-def test_latex_prints_special_characters_as_they_are(tmp_path: Path) -> None:
-    names = [r"a_b&50%#1", r"$x{y}~z^w\cmd", "<b>|p|", "[2pt]**q**--r", "näive ✓ ×4", "中"]
-    values = {("d", name, "a", "psnr_y"): 20.0 for name in names}
-    results = ex.results(values, [ex.PSNR])
-    get_report("latex").load()(results, tmp_path, View(layout="methods-as-rows"))
-    compiled(tmp_path, "table_standalone.tex")
-    text = pdf_text(tmp_path / "table_standalone.pdf")
-    for name in [*names[:4], "näive", "U+4E2D"]:
-        assert name in text.replace("˜", "~").replace("ˆ", "^")
-
-
-@pytest.mark.parametrize("report", ex.FILES)
-@pytest.mark.parametrize("make", [ex.example, ex.hostile])
-def test_reports_are_equal_byte_for_byte_and_stay_in_their_folder(
-    tmp_path: Path, make, report: str
-) -> None:  # type: ignore[no-untyped-def]
-    folder = tmp_path / "deep" / "out"
-    first = {p: p.read_bytes() for p in get_report(report).load()(make(), folder)}
-    again = {p: p.read_bytes() for p in get_report(report).load()(make(), folder)}
-    assert first == again
-    inside = {p for p in folder.rglob("*") if p.is_file()}
-    assert inside == set(first)
-    assert [p for p in tmp_path.rglob("*") if p.is_file() and p not in inside] == []
-    assert not any(str(tmp_path).encode() in content for content in first.values())
-
-
-def test_reports_are_listed_once_and_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
-    names = [report.name for report in REPORTS]
-    assert len(set(names)) == len(names)
-    assert all(report.means and callable(report.load()) for report in REPORTS)
-    with pytest.raises(UnknownName, match="did you mean 'latex'"):
-        render_all(ex.example(), tmp_path, ["markdown", "latexx"])
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def folder_of_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "out"
-
-
-def pictured(folder: Path, images: str, methods: tuple[str, ...] = ("m", "n")) -> Results:
-    """Results with a picture set per letter of `images`."""
-    pictures = tuple(
-        dataclasses.replace(ex.picture_set(folder / image, list(methods), size=24), image=image)
-        for image in images
-    )
-    values = {
-        ("clean", method, image, "psnr_y"): 20.0 + place
-        for place, method in enumerate(methods)
-        for image in images
-    }
-    return ex.results(values, [ex.PSNR], pictures=pictures)
-
-
-def shown(folder: Path) -> set[str]:
-    """What a folder of reports holds, without our records."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path) for path in found if not path.parts[0].startswith(".")}
-
-
-def test_a_folder_holds_what_its_report_is_and_what_is_not_ours(
-    folder_of_reports: Path, tmp_path: Path
-) -> None:
-    out, few = folder_of_reports, pictured(tmp_path / "few", "a", ("m",))
-    render_all(pictured(tmp_path / "many", "abc"), out)
-    stale = out / "panels" / "clean" / "c.png"
-    edited = out / "panels" / "clean" / "b.png"
-    assert stale.exists()
-    edited.write_bytes(b"drawn upon")
-    (out / "notes.txt").write_text("mine")
-    render_all(few, tmp_path / "fresh")
-    render_all(few, out)
-    mine = {"notes.txt", "panels/clean/b.png"}
-    assert shown(out) == shown(tmp_path / "fresh") | mine
-    assert edited.read_bytes() == b"drawn upon"
-    records = [(folder / ".cassr-bench" / "reports.json") for folder in (out, tmp_path / "fresh")]
-    assert records[0].read_bytes() == records[1].read_bytes()
-
-
-def test_other_reports_of_the_same_results_stay_and_of_others_go(
-    folder_of_reports: Path, tmp_path: Path
-) -> None:
-    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
-    render_all(results, out, ["csv", "html"])
-    render_all(results, out, ["html", "markdown"], view=View(originals=False))
-    assert {"scores.csv", "table.md", "html/index.html"} <= shown(out)
-    assert not (out / "html" / "pictures").exists()
-    render_all(pictured(tmp_path / "in", "a"), out, ["markdown"])
-    assert shown(out) == {"table.md", "provenance.json"}
-
-
-def test_a_file_that_was_edited_is_not_replaced(folder_of_reports: Path, tmp_path: Path) -> None:
-    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
-    render_all(results, out)
-    full = next((out / "html" / "pictures").rglob("*.png"))
-    source = full.read_bytes()
-    full.write_bytes(b"damaged")
-    with pytest.raises(BenchError, match=f"--out .*{re.escape(full.name)}: a file is there that"):
-        render_all(results, out)
-    assert full.read_bytes() == b"damaged"
-    render_all(results, out, overwrite=True)
-    assert full.read_bytes() == source
-    (out / "table.md").write_text("of mine")
-    with pytest.raises(BenchError, match=r"table\.md"):
-        require_free(out)
-
-
-def test_a_report_that_was_killed_is_made_again_by_another(
-    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = folder_of_reports
-    with monkeypatch.context() as killed:
-        killed.setattr(
-            outputs.Output, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
-        with pytest.raises(KeyboardInterrupt):
-            render_all(pictured(tmp_path / "many", "abc"), out)
-    few = pictured(tmp_path / "few", "a")
-    require_free(out)
-    render_all(few, out)
-    render_all(few, tmp_path / "fresh")
-    assert shown(out) == shown(tmp_path / "fresh")
-    assert [path.name for path in (out / ".cassr-bench").iterdir()] == ["reports.json"]
-
-
-def test_reports_that_another_folder_still_holds_are_copied(
-    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, results, names = folder_of_reports, pictured(tmp_path / "in", "ab"), ["csv", "panels"]
-    render_all(results, out, names)
-    made: list[str] = []
-    load = Report.load
-    monkeypatch.setattr(Report, "load", lambda self: made.append(self.name) or load(self))
-    render_all(results, tmp_path / "second", names)
-    assert made == [] and shown(tmp_path / "second") == shown(out)
-    for name in shown(out):
-        assert (tmp_path / "second" / name).read_bytes() == (out / name).read_bytes()
-    (tmp_path / "second" / "scores.csv").write_text("edited")
-    render_all(results, tmp_path / "third", names)
-    assert made == ["csv"]
-    assert (tmp_path / "third" / "scores.csv").read_bytes() == (out / "scores.csv").read_bytes()
-    render_all(pictured(tmp_path / "other", "ac"), tmp_path / "fourth", names)
-    assert made == ["csv", "csv", "panels"]
-
-
-def test_a_memory_that_cannot_be_kept_fails_no_report(
-    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("CASSR_BENCH_CACHE", str(tmp_path / "file" / "cache"))
-    render_all(ex.example(), folder_of_reports, ["markdown"])
-    assert {"table.md", "provenance.json"} <= shown(folder_of_reports)
-
-
-@pytest.mark.parametrize("what", ["gone", "other"])
-def test_a_report_that_changes_while_it_is_copied_is_made_anew(
-    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
-    render_all(results, out, ["csv"])
-    unchanged, asked = Rendered._unchanged, []
-
-    def before_it_changes(self: Rendered, *args: Any) -> Any:
-        found = unchanged(self, *args)
-        asked.append(found)
-        if len(asked) == 2:  # to copy, after whether it is there already
-            (out / "scores.csv").unlink()
-        if len(asked) == 2 and what == "other":
-            (out / "scores.csv").write_text("of other results")
-        return found
-
-    content = (out / "scores.csv").read_bytes()
-    monkeypatch.setattr(Rendered, "_unchanged", before_it_changes)
-    render_all(results, tmp_path / "second", ["csv"])
-    assert (tmp_path / "second" / "scores.csv").read_bytes() == content
-
-
-def test_what_draws_reports_is_part_of_what_they_are_made_from(
-    folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = pictured(tmp_path / "in", "ab")
-    before = reuse._key(results, PLAIN)
-    monkeypatch.setattr(metadata, "version", lambda name: "99" if name == "matplotlib" else "1")
-    assert reuse._key(results, PLAIN) != before
-
-
-def test_a_copy_that_is_there_already_stays(folder_of_reports: Path, tmp_path: Path) -> None:
-    results = pictured(tmp_path / "in", "ab")
-    for name in ("first", "second"):
-        render_all(results, tmp_path / name, ["csv"])
-    before = (tmp_path / "first" / "scores.csv").stat()
-    render_all(results, tmp_path / "first", ["csv"])
-    assert (tmp_path / "first" / "scores.csv").stat() == before
-
-
-def test_an_input_is_never_a_place_for_a_report(folder_of_reports: Path, tmp_path: Path) -> None:
-    results = pictured(tmp_path / "in", "a")
-    picture = results.pictures[0].sr["m"]
-    folder_of_reports.mkdir()
-    (folder_of_reports / "table.md").symlink_to(picture)
-    before = picture.read_bytes()
-    with pytest.raises(BenchError, match="inputs are never replaced"):
-        render_all(results, folder_of_reports, ["markdown"], overwrite=True)
-    assert picture.read_bytes() == before
-
-
-def test_the_files_that_are_looked_for_are_those_that_are_written(
-    folder_of_reports: Path, tmp_path: Path
-) -> None:
-    render_all(pictured(tmp_path / "in", "ab"), folder_of_reports, ex.FILES)
-    for report in REPORTS:
-        assert set(report.files) <= shown(folder_of_reports), report.name
-    top = {name for name in shown(folder_of_reports) if "/" not in name}
-    assert top - {name for report in REPORTS for name in report.files} == {
-        "provenance.json",
-        *(name for name in top if name.startswith("cost_seconds")),
-    }
 
 
 def test_headings_of_csv_are_texts_like_its_fields() -> None:

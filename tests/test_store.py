@@ -8,60 +8,46 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import getitem
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT, Cli
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pictures import photo, put
+from store_example import flipped, keep_stamp
 
 from bench.base import leftovers
-from bench.base.errors import CannotWrite, DataError, SetAside, StoreError
+from bench.base.errors import CannotWrite, SetAside, StoreError
 from bench.base.hashing import is_same_file
-from bench.base.records import copy_atomic, part_of, what_is_wrong, write_atomic
-from bench.base.text import slug
-from bench.data.manifest import damage, describe, file_entry, read_manifest, write_manifest
-from bench.data.pairing import pair_files
+from bench.base.records import copy_atomic, part_of, write_atomic
+from bench.data.manifest import describe, file_entry, read_manifest, write_manifest
 from bench.files import images
-from bench.files.record_log import Line, RecordLog, opened, sealed
+from bench.files.record_log import Line, RecordLog
 from bench.store import upkeep
 from bench.store.scores import DIGEST, write_features
 from bench.store.store import Store, to_layout_2
 from bench.store.upkeep import check
 
-RUN = ("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2)
-RUN = (*RUN, "--reports", "csv,markdown", "--workers", 1)
+pytest_plugins = ["store_example"]
+
+RUN = (
+    *("run", "quick", "--datasets", "quick-bicubic", "--metrics", "psnr_y,gmsd", "--limit", 2),
+    *("--reports", "csv,markdown", "--workers", 1),
+)
+
+
 NEAREST = (*RUN, "--methods", "nearest")
-QUICKLY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
 DAY_AND_MORE = 25 * 3600
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def keep_stamp(path: Path, content: bytes) -> None:
-    """Other content under the old size and time."""
-    stamp = path.stat()
-    assert len(content) == stamp.st_size and content != path.read_bytes()
-    path.write_bytes(content)
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-
-
-def flipped(content: bytes, at: int = -20) -> bytes:
-    """With one bit of the byte at `at` turned over."""
-    at %= len(content)
-    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
 def older(folder: Path, seconds: float) -> None:
@@ -91,150 +77,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def store(finished: Finished, tmp_path: Path) -> Path:
     """A copy of the finished run's store, moved to another place with its times."""
     return Path(shutil.copytree(finished.store, tmp_path / "moved"))
-
-
-# -- lines, manifests, names, pairs --------------------------------------------------------------
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-
-
-@given(st.dictionaries(st.text(), JSON, min_size=1), st.data())
-@QUICKLY
-def test_a_line_comes_back_whole_and_any_changed_byte_is_noticed(
-    record: dict[str, Any], data: st.DataObject
-) -> None:
-    line = sealed(record).removesuffix(b"\n")
-    assert b"\n" not in line and json.loads(opened(line, False) or b"") == record
-    at = data.draw(st.integers(0, len(line) - 1))
-    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
-    for damaged in (line[:at] + bytes([other]) + line[at + 1 :], line[:at], line[at + 1 :]):
-        assert opened(damaged, False) is None
-
-
-def test_a_line_that_is_no_json_is_not_told_whole() -> None:
-    with pytest.raises(ValueError) as error:
-        Line.model_validate_json('{"id": "a", "sha')
-    told = what_is_wrong(error.value)
-    assert told.startswith("invalid JSON: EOF") and "found" not in told
-
-
-def entries_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every entry of nested lists and objects."""
-    if isinstance(value, (dict, list)):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield (*path, key)
-            yield from entries_of(value[key], (*path, key))
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("manifest")
-    entries = []
-    for index in range(2):
-        image = folder / "lr" / f"{index}.png"
-        images.write_png(image, photo(8, 8, index))
-        entries.append({"id": str(index), "lr": file_entry(image, photo(8, 8, index)), "hr": None})
-    path = folder / "manifest.json"
-    write_manifest(path, describe("d", 4, entries, [("x", "is empty")], {"crop": 8}))
-    return path
-
-
-def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path: Path) -> None:
-    whole = manifest.read_text(encoding="utf-8")
-    ways = [way for way in entries_of(json.loads(whole)) if way != ("check",)]
-    assert len(ways) > 30 and damage(manifest) == ""
-    for *above, key in ways:
-        found = json.loads(whole)
-        del reduce(getitem, above, found)[key]
-        (tmp_path / "manifest.json").write_text(json.dumps(found))
-        assert damage(tmp_path / "manifest.json"), (*above, key)
-
-
-def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
-    manifest: Path, tmp_path: Path
-) -> None:
-    found = json.loads(manifest.read_text(encoding="utf-8"))
-    del found["check"]
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(found))
-    assert damage(path) == ""
-    found["pairs"].pop()
-    path.write_text(json.dumps(found))
-    assert "its pairs are not those" in damage(path)
-
-
-@given(st.text(), st.text())
-@QUICKLY
-def test_a_slug_is_a_plain_name_and_equal_only_for_equal_names(one: str, other: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,100}", slug(one)), slug(one)
-    assert (slug(one) == slug(other)) == (one == other)
-
-
-STEMS = st.sets(st.text("abAB.-_é ", min_size=1, max_size=4).filter(lambda s: s.strip(". ")))
-
-
-@given(STEMS, STEMS)
-@QUICKLY
-def test_pairs_are_the_names_that_both_folders_have_and_all_others_are_named(
-    tmp_path_factory: pytest.TempPathFactory, left: set[str], right: set[str]
-) -> None:
-    left, right = ({s for s in side if not s.startswith(".")} | {"same"} for side in (left, right))
-    folders = [tmp_path_factory.mktemp(name) for name in ("lr", "hr")]
-    for folder, stems in zip(folders, (left, right), strict=True):
-        for stem in stems:
-            (folder / f"{stem}.png").touch()
-    pairs, refused, _ = pair_files(*folders)
-    assert pairs.keys() == left & right
-    assert {stem: (a.stem, b and b.stem) for stem, (a, b) in pairs.items()} == {
-        stem: (stem, stem) for stem in left & right
-    }
-    assert sorted(Path(name).stem for name, _ in refused) == sorted(left ^ right)
-
-
-# -- what is damaged -----------------------------------------------------------------------------
-
-
-def test_a_bad_line_is_kept_and_named_once(tmp_path: Path) -> None:
-    Store(tmp_path).scores("psnr_y", {}).put(("a", None), 30.5)
-    (path,) = tmp_path.glob("scores/*/*.jsonl")
-    line = path.read_bytes()
-    path.write_bytes(line.replace(b"30.5", b"31.5"))
-    with pytest.warns(SetAside, match=r"line 1 is set aside \(its checksum does not fit\)"):
-        assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert Store(tmp_path).scores("psnr_y", {}).get(("a", None)) is None
-    (kept,) = path.parent.glob("set-aside/*")
-    assert kept.read_bytes() == line.replace(b"30.5", b"31.5")
-
-
-def test_half_a_record_is_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = Store(tmp_path).scores("psnr_y", {})
-    scores.put(("a", None), 30.5)
-    full = SimpleNamespace(write=lambda line: len(line) // 2, close=lambda: None)
-    monkeypatch.setattr(scores._log, "_file", full)
-    with pytest.raises(CannotWrite, match="no space left"):
-        scores.put(("b", None), 31.5)
-    scores.put(("c", None), 32.5)
-    assert len(list(tmp_path.glob("scores/*/*.jsonl"))) == 2
-
-
-def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
-    features = Store(tmp_path).features({})
-    write_features(features.place("a"), np.arange(6.0))
-    path = features.folder / "a.npy"
-    keep_stamp(path, flipped(path.read_bytes(), -50))
-    assert [problem.path for problem in check(tmp_path)] == [path]
-    with pytest.raises(DataError, match=r"a\.npy: is not as it was written and is set aside; run"):
-        features.get("a")
-    assert not features.has("a") and check(tmp_path) == []
-    for damaged in (b"", b"x", b"x" * 31):
-        path.write_bytes(damaged)
-        assert not features.has("a")
 
 
 def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:

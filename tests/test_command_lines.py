@@ -1,0 +1,151 @@
+"""Wrong use, odd names and streams: one line, exit code 2, and nothing of anybody's lost."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli
+from pictures import photo
+from PIL import Image
+from run_example import SMALL, files_of
+
+from bench.commands.shared.output import tell
+
+FOREIGN = {
+    "upscale": (
+        ("upscale", "--method", "nearest", "--input", "sr", "--output", "out"),
+        ("out/a.png",),
+    ),
+    "score": (("score", "--sr", "sr", "--metrics", "gmsd", "--csv", "s.csv"), ("s.csv",)),
+    "run": (("run", "quick", "--out", "out"), ("out/html/index.html",)),
+    "report": (("report", "quick", "--out", "out"), ("out/provenance.json",)),
+    "import": (("import", "quick", "theirs.json", "--out", "out"), ("out/scores.csv",)),
+    "export": (("export", "quick", "--out", "out"), ("out/README.md",)),
+    "export, one file": (("export", "quick", "--out", "out.json"), ("out.json",)),
+    "gate --update": (
+        ("gate", "quick", "--reference", "out.toml", "--update"),
+        ("out.toml",),
+    ),
+    "gate --junit": (
+        ("gate", "quick", "--reference", "some.toml", "--junit", "j.xml"),
+        ("j.xml",),
+    ),
+    "datasets": (("datasets", "verify", "quick-bicubic", "--out", "m.json"), ("m.json",)),
+    "train": (
+        ("train", "vae", "--preset", "mini", "--data", "sr", "--out", "out"),
+        ("out/log.csv", "out/model/model_index.json"),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", FOREIGN)
+def test_no_command_replaces_somebody_elses_file(cli: Cli, tmp_path: Path, command: str) -> None:
+    words, places = FOREIGN[command]
+    folder = tmp_path / "cwd"
+    (folder / "sr").mkdir()
+    Image.fromarray(photo(16, 16)).save(folder / "sr" / "a.png")
+    for place in places:
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text("somebody else's")
+    before = files_of(folder)
+    done = cli(*words)
+    assert done.returncode == 2, done.stderr
+    assert places[0] in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert files_of(folder) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">/dev/full", 2, "error: standard output: cannot be written (no space left on device); "),
+        ("2>/dev/full", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_a_standard_stream_that_cannot_be_written_costs_no_work(
+    clean_home: Path, image_folders: tuple[Path, Path], streams: str, code: int, said: str
+) -> None:
+    sr, hr = image_folders
+    rest = f"--sr {sr} --hr {hr} --metrics psnr_y --csv {sr.parent}/x.csv {streams}"
+    command = f"{sys.executable} -m bench score {rest}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    told = [line for line in done.stderr.splitlines() if not line.startswith("scores: ")]
+    assert done.returncode == code, done.stderr
+    assert len(told) == (1 if said else 0) and done.stderr.count(said)
+    assert len((sr.parent / "x.csv").read_text().splitlines()) == 4
+
+
+def test_what_an_encoding_has_not_is_shown_as_escapes(cli: Cli) -> None:
+    done = cli("list", "metrics", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u25cf psnr_y" in done.stdout
+
+
+def test_a_current_folder_that_was_deleted_is_said(clean_home: Path, tmp_path: Path) -> None:
+    command = f"mkdir x; cd x; rmdir ../x; PYTHONPATH={ROOT} {sys.executable} -m bench"
+    words = ["bash", "-c", f"{command} export quick --out x.json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "error: the folder that you are in is there no longer" in done.stderr
+
+
+def test_a_name_with_a_comma_is_quoted_in_a_list() -> None:
+    from bench.commands.shared import options
+
+    given = ['"folder:a,b@C", bicubic,', "lanczos"]
+    assert options.names("--methods", given) == ["folder:a,b@C", "bicubic", "lanczos"]
+    assert options.names("--methods", None) == []
+
+
+def test_store_that_cannot_be_used_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cli(*SMALL, "--store", tmp_path / "file" / "store")
+    assert (
+        done.returncode == 2
+        and "file/store: cannot be made (Not a directory); choose" in done.stderr
+    )
+
+
+def test_a_name_that_is_not_unicode_is_refused_and_the_others_go_on(
+    cli: Cli, tmp_path: Path
+) -> None:
+    for folder, side in (("lr", 16), ("hr", 64)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for name in (b"good.png", b"bad\xff.png"):
+            Image.fromarray(photo(side, side)).save(tmp_path / "set" / folder / os.fsdecode(name))
+    done = cli(
+        *("run", "quick", "--datasets", f"folder:{tmp_path / 'set'}", "--methods", "bicubic"),
+        *("--metrics", "psnr_y", "--out", tmp_path / "out", "--no-fetch"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "its name is not valid Unicode; rename it" in done.stderr
+    assert "n = 1" in done.stdout
+
+
+def test_json_has_texts_for_infinity_and_null_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(True, {"a": [math.inf, -math.inf], "b": math.nan, "c": 0.1})
+    expected = {"a": ["Infinity", "-Infinity"], "b": None, "c": 0.1}
+    assert json.loads(capsys.readouterr().out) == expected
+
+
+def test_a_missing_file_without_a_name_is_not_the_current_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bench import cli as command_line
+
+    with pytest.raises(SystemExit):
+        command_line._stop_unexpected(FileNotFoundError("no such device"))
+    assert capsys.readouterr().err == "error: no such device\n"
+
+
+def test_only_options_of_the_command_are_proposed_for_several_values(cli: Cli) -> None:
+    hint = "repeated for each: "
+    assert f"{hint}--sr A --sr B" in cli("score", "--sr", "a", "b").stderr
+    done = cli("export", "quick", "b")
+    assert done.returncode == 2 and "--input" not in done.stderr
