@@ -48,13 +48,13 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
 
 
 @pytest.fixture
-def stand_in(
-    clean_home: Path,
-    tmp_path: Path,
-    origin: tuple[Path, str, Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> StandIn:
-    monkeypatch.setenv(TRUST, "1")  # its card is a program
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in's card is a program; a command line made later lets it run."""
+    monkeypatch.setenv(TRUST, "1")
+
+
+@pytest.fixture
+def stand_in(clean_home: Path, tmp_path: Path, origin: tuple[Path, str, Path]) -> StandIn:
     folder = tmp_path / "stand-in"
     inputs = folder / "inputs"
     inputs.mkdir(parents=True)

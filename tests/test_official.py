@@ -29,6 +29,7 @@ from bench.running.fill import _store
 from bench.store.images import ImageStore
 
 pytest_plugins = ["official_example"]
+pytestmark = pytest.mark.usefixtures("trusted")
 
 
 def test_a_program_is_shown_the_gpu_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:

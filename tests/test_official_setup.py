@@ -21,6 +21,7 @@ from bench.methods.installation import Installation, ask, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 
 pytest_plugins = ["official_example"]
+pytestmark = pytest.mark.usefixtures("trusted")
 
 
 def test_paths_written_into_foreign_code_are_replaced(stand_in: StandIn) -> None:
