@@ -348,6 +348,7 @@ class Twice(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(1.0))
+        self.frozen = torch.nn.BatchNorm2d(3).eval()
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         assert not self.training and not torch.is_grad_enabled()
@@ -361,12 +362,14 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
             Image.fromarray(photo(size, size, index)).save(tmp_path / "val" / side / f"{index}.png")
     evaluate = bench.Evaluator(tmp_path / "val", ["psnr_y", "ssim_y"], every=10, scale=2)
     net = Twice().train()
+    net.frozen.eval()
     assert evaluate(9, net) is None
     first = evaluate(10, net)
     net.gain.data.fill_(0.5)
     second = evaluate(20, net)
     assert first and second and list(first) == ["psnr_y", "ssim_y"]
     assert first["psnr_y"] > second["psnr_y"] and net.training
+    assert not net.frozen.training, "what does not train goes on as it was"
     with pytest.raises(bench.BenchError, match="bent on failing"):
         evaluate(30, bent)
     assert not clean_home.joinpath("store").exists()

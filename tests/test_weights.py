@@ -417,3 +417,24 @@ def test_what_stands_for_it_is_kept_where_it_cannot_be_had(
     put(weights.home(wanted), b"broken")
     with pytest.raises(WeightsError, match=r"original\.pth is not the expected file"):
         weights.locate(wanted)
+
+
+def test_a_copy_in_place_of_a_link_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **options: object) -> None:
+        raise OSError("no right to make links")
+
+    def full(source: Path, copy: Path) -> None:
+        copy.write_bytes(b"a part")
+        raise OSError("no room")
+
+    source = put(tmp_path / "source.pth", CONTENT)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with monkeypatch.context() as short:
+        short.setattr("shutil.copyfile", full)
+        with pytest.raises(OSError, match="no room"):
+            weights.link_or_copy(source, tmp_path / "hub" / "net.pth")
+    assert list((tmp_path / "hub").iterdir()) == []
+    weights.link_or_copy(source, tmp_path / "hub" / "net.pth")
+    assert (tmp_path / "hub" / "net.pth").read_bytes() == CONTENT

@@ -158,7 +158,7 @@ def rows(what: str, name: str = "") -> list[Row]:
 def chosen(found: list[Row], ready: bool, search: str) -> list[Row]:
     """Those that can be used here, if asked for, and that hold a text anywhere."""
     usable = [row for row in found if not (ready and row["unavailable"])]
-    return [row for row in usable if search.casefold() in str(row).casefold()]
+    return [row for row in usable if search.casefold() in str([*row.values()]).casefold()]
 
 
 def show(what: str, found: list[Row], long: bool = False) -> None:

@@ -12,7 +12,7 @@ from bench import metrics
 from bench.base.device import default_store
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import derive_seed
-from bench.base.text import printable
+from bench.base.text import printable, slug
 from bench.base.types import ImagePair
 from bench.data import find as data
 from bench.files import images
@@ -57,7 +57,7 @@ class Validation:
                 enlarged = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
                 rows.append([enlarged, *map(images.to_uint8, (*made, hr))])
             if rows:
-                _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
+                _write_panel(folder / f"{slug(dataset)}-step-{step:08d}.png", rows[:PICTURED])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
     def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> Sequence[Tensor]:
