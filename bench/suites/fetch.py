@@ -130,12 +130,10 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
-    needs = {name: find_method(name).all_weights() for name in parts["method"]}
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, files in (
-        *needs.items(),
-        *((name, metrics.find(name).weights) for name in parts["metric"]),
-    ):
+    needs = [(name, find_method(name).all_weights()) for name in parts["method"]]
+    needs += [(name, [*metrics.find(name).weights]) for name in parts["metric"]]
+    for user, files in needs:
         for weight in files:
             wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted

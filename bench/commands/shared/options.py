@@ -150,7 +150,7 @@ class StoredChoice(Choice):
 
 @dataclass(frozen=True)
 class Work:
-    """Where and how this process upscales and scores."""
+    """Where and how this process upscales and scores; called as in `RunOptions`."""
 
     scale: Scale = 4
     modcrop: Modcrop = False
@@ -168,18 +168,9 @@ class Work:
         here = self.on == LOCAL
         given = self.device if here else "cpu"
         part, device, workers = shards.place(self.shard, given, self.workers)
-        return RunOptions(
-            store=self.store or default_store(),
-            device=device if here else device_of(self.on, self.device),
-            workers=workers,
-            shard=part,
-            seed=self.seed,
-            limit=limit,
-            scale=self.scale,
-            modcrop=self.modcrop,
-            image_timeout=self.image_timeout,
-            on=self.on,
-        )
+        place = device if here else device_of(self.on, self.device)
+        own = {"store": self.store or default_store(), "device": place, "workers": workers}
+        return RunOptions(**{**vars(self), **own, "shard": part, "limit": limit})
 
 
 @dataclass(frozen=True)
