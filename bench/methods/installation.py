@@ -23,6 +23,7 @@ from bench.base.remote_file import Weight
 from bench.base.text import printable, slug
 from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
+from bench.processes.foreign import NOT_FOR_OTHERS
 from bench.remote import weights
 
 HOURS = 3
@@ -250,7 +251,7 @@ def _likely(line: str) -> int:
 def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables for a foreign program: ours, without what would lead it to our packages."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "CONDA_PREFIX")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    kept = {n: value for n, value in os.environ.items() if n not in {*ours, *NOT_FOR_OTHERS}}
     path = os.pathsep.join([str(python.parent), kept.get("PATH", "")])
     return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
