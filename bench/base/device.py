@@ -61,8 +61,14 @@ def may_have_accelerator() -> bool:
 
 def default_store() -> Path:
     """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
-    given = os.environ.get("CASSR_BENCH_STORE")
-    if given:
-        return Path(given).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "cassr-bench" / "store"
+    return folder_named("CASSR_BENCH_STORE", user_cache() / "cassr-bench" / "store")
+
+
+def user_cache() -> Path:
+    """Where programs keep what they can get again."""
+    return folder_named("XDG_CACHE_HOME", "~/.cache")
+
+
+def folder_named(variable: str, default: Path | str) -> Path:
+    """The folder that a variable of the environment names, else `default`."""
+    return Path(os.path.expanduser(os.environ.get(variable) or default))

@@ -50,11 +50,7 @@ def examine(store: Path, suite: str | None = None) -> list[Check]:
 
 
 def examine_method(name: str) -> list[Check]:
-    """What one method needs, and what of it is missing here.
-
-    Raises:
-        UnknownName: no such method.
-    """
+    """What one method needs, and what of it is missing here; UnknownName: no such method."""
     entry = find_method(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]

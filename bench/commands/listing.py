@@ -137,11 +137,8 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 
 
 def rows(what: str, name: str = "") -> list[Row]:
-    """Everything registered of one kind, or one of it by its name.
-
-    Raises:
-        UnknownName: no such kind, or none of that name.
-    """
+    """Everything registered of one kind, or one of it by its name; UnknownName where there is no
+    such kind, or none of that name."""
     if what not in KINDS:
         hint = suggestion(what, KINDS)
         known = ", ".join(KINDS)

@@ -143,7 +143,14 @@ def _made_of(value: Any, seen: set[int]) -> Any:
         return _described(value, seen)
     if is_a("torch", "nn.Module", value):
         return [_network_part(part, seen) for part in value.modules()]
-    return _hash(value) or f"use {next(_uses)} in {_process}"
+    if is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
+        return _array_hash(value)
+    return _tensor_hash(value) if is_a("torch", "Tensor", value) else _unique()
+
+
+def _unique() -> str:
+    """What stands for something that cannot be told from others of its kind."""
+    return f"use {next(_uses)} in {_process}"
 
 
 def _file_hash(module: ModuleType) -> str:
@@ -160,13 +167,6 @@ def _is_of_a_library(value: Any) -> bool:
     return (getattr(module, "__file__", None) or LIBRARIES[0]).startswith(LIBRARIES)
 
 
-def _hash(value: Any) -> str:
-    """Of an array or tensor; "" of anything else."""
-    if is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
-        return _array_hash(value)
-    return _tensor_hash(value) if is_a("torch", "Tensor", value) else ""
-
-
 def _network_part(part: Any, seen: set[int]) -> Any:
     """One module of a network: its code, its own tensors and its settings."""
     seen.add(id(part))
@@ -180,7 +180,7 @@ def _class(kind: type) -> str:
         name = f"{kind.__module__}.{kind.__qualname__}"
         return name if _is_of_a_library(kind) else inspect.getsource(kind)
     except (OSError, TypeError):
-        return f"use {next(_uses)} in {_process}"
+        return _unique()
 
 
 def _tensor_hash(tensor: "Tensor") -> str:

