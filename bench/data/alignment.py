@@ -40,20 +40,13 @@ def misalignment(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
     agreement, shift, best = _best_shift(given, expected)
     if shift != (0, 0) and best > agreement + MARGIN:
         return f"is shifted by ({shift[1] * scale:+d}, {shift[0] * scale:+d}) pixels against its LR"
-    zoom, zoomed = _best_zoom(given, hr)
+    zoomed, zoom = max((_best_shift(*_zoomed(given, hr, zoom))[2], zoom) for zoom in ZOOMS)
     margin = MARGIN if abs(zoom - 1) < 0.11 else FAR_MARGIN
     if zoomed > max(agreement, best) + margin:
         return f"shows its LR's picture at {zoom:g} times the scale expected"
     if agreement < UNRELATED and expected.mean() > TEXTURE:
         return "shows another picture than its LR"
     return ""
-
-
-def _best_zoom(given: np.ndarray, hr: np.ndarray) -> tuple[float, float]:
-    """(zoom, agreement) of the zoom about the middle under which the two agree best."""
-    agreements = [(_best_shift(*_zoomed(given, hr, zoom))[2], zoom) for zoom in ZOOMS]
-    best, zoom = max(agreements)
-    return zoom, best
 
 
 def _zoomed(given: np.ndarray, hr: np.ndarray, zoom: float) -> tuple[np.ndarray, np.ndarray]:

@@ -102,17 +102,14 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
     """Name -> the name without the path of a folder on this machine; they stay distinct."""
     names: dict[str, str] = {}
     for dataset in datasets:
-        name = base = _without_path(dataset).encode("utf-8", "backslashreplace").decode()
+        kind, folder, path = dataset.partition("folder:")
+        alone = f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
+        name = base = alone.encode("utf-8", "backslashreplace").decode()
         number = 2
         while name in names.values():
             name, number = f"{base}-{number}", number + 1
         names[dataset] = name
     return names
-
-
-def _without_path(dataset: str) -> str:
-    kind, folder, path = dataset.partition("folder:")
-    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
 
 
 # -- ahead of time -------------------------------------------------------------------------------
