@@ -43,9 +43,8 @@ def stored_kind(name: str) -> str:
 
 def _require_name(name: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise BenchError(
-            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
-        )
+        found = f"found '{printable(name)}'"
+        raise BenchError(f"--device: expected auto, cpu, cuda, cuda:N or mps, {found}")
 
 
 def cores() -> int:

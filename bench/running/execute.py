@@ -67,18 +67,14 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for repeated in _repeated(plans(plan, seeds)):
         cell, leg = repeated[0], Leg.of(plan, repeated)
-        rows.append(
-            {
-                "method": cell.entry.card.name,
-                "dataset": cell.dataset,
-                "images": len(plan.options.shard.of(cell.pairs)) * len(repeated),
-                "to_upscale": sum(len(each.pending(plan.options)) for each in repeated),
-                "problem": cell.problem,
-                "left": leg.left,
-                "seconds": leg.seconds,
-                "pace": leg.source,
-            }
-        )
+        row = {
+            "method": cell.entry.card.name,
+            "dataset": cell.dataset,
+            "images": len(plan.options.shard.of(cell.pairs)) * len(repeated),
+            "to_upscale": sum(len(each.pending(plan.options)) for each in repeated),
+            "problem": cell.problem,
+        }
+        rows.append(row | {"left": leg.left, "seconds": leg.seconds, "pace": leg.source})
     order = [entry.card.name for entry in plan.methods]
     rows.sort(key=lambda row: order.index(row["method"]))
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]

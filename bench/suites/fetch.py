@@ -45,9 +45,8 @@ def fetch(
             rows.append(fetch_row(part, users, how, progress, dry_run))
     if most_mb is not None:
         return rows
-    unlisted = [
-        m for m in parts["metric"] if m.startswith("pyiqa:") and not metrics.find(m).weights
-    ]
+    of_pyiqa = [name for name in parts["metric"] if name.startswith("pyiqa:")]
+    unlisted = [name for name in of_pyiqa if not metrics.find(name).weights]
     rows += [_fetch_unlisted(name, dry_run) for name in unlisted]
     return rows + fetch_data(parts["dataset"], progress, dry_run)
 
@@ -91,9 +90,8 @@ def _to_set_up(name: str) -> bool:
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [
-        n for n in suite.metrics if not metrics.not_installed(metrics.find(n)) and _to_fetch([n])
-    ]
+    usable = [name for name in suite.metrics if not metrics.not_installed(metrics.find(name))]
+    lacking = [name for name in usable if _to_fetch([name])]
     card = suite_cards().get(suite.name)
     whole = (
         card is not None

@@ -112,5 +112,4 @@ def _write_panel(path: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
         for across, picture in enumerate(row):
             left = across * (side + GAP)
             canvas[top : top + len(picture), left : left + picture.shape[1]] = picture
-    path.parent.mkdir(parents=True, exist_ok=True)
     images.write_png(path, canvas)
