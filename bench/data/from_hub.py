@@ -117,12 +117,9 @@ def columns(wanted: HubName, features: Mapping[str, Any]) -> tuple[str, str | No
 
 
 def _unclear(wanted: HubName, what: str, pictures: list[str]) -> DataError:
-    found, name = (
-        ", ".join(map(printable, pictures)) or "none",
-        f"hf:{printable(wanted.repository)}",
-    )
-    form = f"{name}:SPLIT:LR_COLUMN,HR_COLUMN"
-    return DataError(f"{name}: {what}; its image columns: {found}; name them: {form}")
+    name, found = f"hf:{printable(wanted.repository)}", ", ".join(map(printable, pictures))
+    how = f"name them: {name}:SPLIT:LR_COLUMN,HR_COLUMN"
+    return DataError(f"{name}: {what}; its image columns: {found or 'none'}; {how}")
 
 
 def _pairs(
