@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -322,6 +323,25 @@ def test_what_a_function_is() -> None:
     assert hash_of(made_by(np.zeros(3))) != hash_of(made_by(np.ones(3)))
     unknown = object()
     assert hash_of(made_by(unknown)) != hash_of(made_by(unknown))
+
+
+def test_a_function_is_the_modules_of_the_users_own_that_it_reads_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_layers.py").write_text("GAIN = 1\n")
+    (tmp_path / "own_net.py").write_text("import own_layers\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    net = importlib.import_module("own_net")
+
+    def upscale(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+        return net.own_layers.GAIN * F.interpolate(lr, scale_factor=scale)
+
+    name = own_function.register(upscale)
+    first = own_function.registered(name)[1]
+    assert own_function.register(upscale) == name and own_function.registered(name)[1] == first
+    (tmp_path / "own_layers.py").write_text("GAIN = 2\n")
+    own_function.register(upscale)
+    assert own_function.registered(name)[1] != first
 
 
 def test_a_function_of_another_process_is_refused(cli: Cli) -> None:

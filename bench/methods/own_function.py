@@ -6,16 +6,17 @@ import secrets
 import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import Unavailable, UnknownName
-from bench.base.hashing import json_sha256
+from bench.base.hashing import file_sha256, json_sha256
 from bench.base.lazy import is_a
 from bench.base.text import printable
-from bench.files.images import file_sha256
+from bench.files import own_code
 from bench.methods.own_file import Upscale, checked, require_arguments
-from bench.processes.foreign import LIBRARIES, shown
+from bench.processes.foreign import LIBRARIES, OURS, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,7 +129,7 @@ def _content(value: Any, seen: set[int]) -> Any:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, ModuleType):
-        return [value.__name__, _file_hash(value)]
+        return [value.__name__, _hashes(value)]
     return "seen" if id(value) in seen else _made_of(value, seen)
 
 
@@ -153,10 +154,19 @@ def _unique() -> str:
     return f"use {next(_uses)} in {_process}"
 
 
-def _file_hash(module: ModuleType) -> str:
-    """Of a module of the user's own; libraries are known by name."""
-    file = getattr(module, "__file__", None)
-    return "" if file is None or file.startswith(LIBRARIES) else file_sha256(file)
+def _hashes(module: ModuleType) -> Any:
+    """Of a module of the user's own or its package, and of what that imports from beside it;
+    libraries are known by name."""
+    top = sys.modules.get(module.__name__.partition(".")[0])
+    named = filter(None, (getattr(each, "__file__", None) for each in (top, module)))
+    file = Path(next(named, __file__))
+    if str(file).startswith((*LIBRARIES, OURS)):
+        return ""
+    parts = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    try:
+        return [[file_sha256(part) for part in parts], own_code.hashes(file)]
+    except OSError:  # it is no file, as in a zip
+        return _unique()
 
 
 def _is_of_a_library(value: Any) -> bool:
