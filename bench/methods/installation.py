@@ -59,10 +59,6 @@ class Installation:
     def repo(self) -> Path:
         return self.root / "repo"
 
-    @property
-    def log(self) -> Path:
-        return self.root / "setup.log"
-
     def record(self) -> dict[str, Any]:
         """What setup found and built; {} before it was run."""
         try:

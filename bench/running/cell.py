@@ -85,15 +85,12 @@ class Cell:
         """The images of a method that is a folder of them."""
         return self.entry.finished(self.dataset, self.pairs)
 
-    def image_seed(self, pair: ImagePair) -> int:
-        return derive_seed(self.seed, pair.id)
-
     def key(self, pair: ImagePair) -> str:
         """The name of an SR image's content; the seed counts only where the method uses it."""
         assert pair.lr_sha256 is not None
         parts = {"method": self.fingerprint, "lr": pair.lr_sha256, "scale": pair.scale}
         if self.entry.card.seeded:
-            parts["seed"] = self.image_seed(pair)
+            parts["seed"] = derive_seed(self.seed, pair.id)
         return json_sha256(parts)
 
     def stored(self, pair: ImagePair) -> StoredImage | None:
@@ -114,7 +111,7 @@ class Cell:
 
     def _task(self, pair: ImagePair, device: str) -> UpscaleTask:
         assert pair.lr is not None
-        key, seed = self.key(pair), self.image_seed(pair)
+        key, seed = self.key(pair), derive_seed(self.seed, pair.id)
         output = self.images.file_for(key, pair.id)
         return UpscaleTask(self.entry.name, device, pair.id, pair.lr, pair.scale, seed, key, output)
 
