@@ -325,17 +325,26 @@ def test_what_a_function_is() -> None:
     assert hash_of(made_by(unknown)) != hash_of(made_by(unknown))
 
 
+@pytest.mark.parametrize("inside", [False, True])
 def test_a_function_is_the_modules_of_the_users_own_that_it_reads_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
 ) -> None:
     (tmp_path / "own_layers.py").write_text("GAIN = 1\n")
     (tmp_path / "own_net.py").write_text("import own_layers\n")
     monkeypatch.syspath_prepend(tmp_path)
-    net = importlib.import_module("own_net")
+    for name in ("own_net", "own_layers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    net = None if inside else importlib.import_module("own_net")
 
-    def upscale(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+    def reading(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
         return net.own_layers.GAIN * F.interpolate(lr, scale_factor=scale)
 
+    def importing(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+        import own_net  # type: ignore[import-not-found]
+
+        return own_net.own_layers.GAIN * F.interpolate(lr, scale_factor=scale)
+
+    upscale = importing if inside else reading
     name = own_function.register(upscale)
     first = own_function.registered(name)[1]
     assert own_function.register(upscale) == name and own_function.registered(name)[1] == first

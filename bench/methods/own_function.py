@@ -1,11 +1,13 @@
 """A method that is a Python function of the user's; only the process that defined it can run it."""
 
+import dis
 import hashlib
 import inspect
 import secrets
 import sys
 from collections.abc import Iterator
-from itertools import count
+from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -98,21 +100,30 @@ def _read_by(function: FunctionType | MethodType) -> dict[str, Any]:
     """What a function finds outside of its own text, by name."""
     plain = function.__func__ if isinstance(function, MethodType) else function
     assert isinstance(plain, FunctionType)
-    names = dict.fromkeys(_names(plain.__code__))
+    # Those of globals, and of attributes.
+    names = dict.fromkeys(chain.from_iterable(each.co_names for each in _codes(plain.__code__)))
     found = {name: plain.__globals__[name] for name in names if name in plain.__globals__}
     cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
     found |= {name: _cell(cell) for name, cell in cells}
+    found |= {f"import {name}": own for name in _imports(plain.__code__) if (own := _hashes(name))}
     found |= {f"default {i}": value for i, value in enumerate(plain.__defaults__ or ())}
     found |= plain.__kwdefaults__ or {}
     return {**found, "self": function.__self__} if isinstance(function, MethodType) else found
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """Of globals (and attributes), those of inner functions too."""
-    yield from code.co_names
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's and those of inner functions."""
+    yield code
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _names(inner)
+            yield from _codes(inner)
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    """Modules that are imported when the function runs."""
+    for each in chain.from_iterable(map(dis.get_instructions, _codes(code))):
+        if each.opname == "IMPORT_NAME" and each.argval:
+            yield each.argval
 
 
 def _cell(cell: Any) -> Any:
@@ -129,7 +140,7 @@ def _content(value: Any, seen: set[int]) -> Any:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, ModuleType):
-        return [value.__name__, _hashes(value)]
+        return [value.__name__, _hashes(value.__name__)]
     return "seen" if id(value) in seen else _made_of(value, seen)
 
 
@@ -154,14 +165,16 @@ def _unique() -> str:
     return f"use {next(_uses)} in {_process}"
 
 
-def _hashes(module: ModuleType) -> Any:
-    """Of a module of the user's own or its package, and of what that imports from beside it;
-    libraries are known by name."""
-    top = sys.modules.get(module.__name__.partition(".")[0])
-    named = filter(None, (getattr(each, "__file__", None) for each in (top, module)))
-    file = Path(next(named, __file__))
-    if str(file).startswith((*LIBRARIES, OURS)):
+def _hashes(module: str) -> Any:
+    """Of a module of the user's own or its package, and of what that imports from beside it; ""
+    for libraries, which are known by name."""
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):  # it was made by hand
+        return _unique()
+    if spec is None or not spec.has_location or str(spec.origin).startswith((*LIBRARIES, OURS)):
         return ""
+    file = Path(str(spec.origin))
     parts = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     try:
         return [[file_sha256(part) for part in parts], own_code.hashes(file)]
