@@ -234,16 +234,10 @@ class Evaluator:
     ) -> None:
         is_folder = Path(data).is_dir()
         self._every, self._store = every, scratch()
-        self._run = partial(
-            run,
-            "quick" if is_folder else str(data),
-            datasets=[f"folder:{data}"] if is_folder else (),
-            metrics=metrics,
-            limit=limit,
-            scale=scale,
-            device=device,
-            store=self._store.name,
-        )
+        how: dict[str, Any] = {"metrics": metrics, "limit": limit, "scale": scale, "device": device}
+        sets = [f"folder:{data}"] if is_folder else []
+        suite = "quick" if is_folder else str(data)
+        self._run = partial(run, suite, datasets=sets, store=self._store.name, **how)
 
     def __call__(self, step: int, method: Any) -> dict[str, float] | None:
         """The means, when `step` is a multiple of `every`."""

@@ -46,12 +46,9 @@ def facts(card: MethodCard) -> dict[str, str]:
 
 def variants(card: MethodCard) -> list[str]:
     """Names under which the card is typed, where it is not its own alone; trainings as `*`."""
-    endings = [f"-{ending}" for ending in card.variants] or [""]
-    return [
-        f"{card.name}{ending}{'-*' if card.seeds else ''}"
-        for ending in endings
-        if ending or card.seeds
-    ]
+    trained = "-*" if card.seeds else ""
+    names = [f"{card.name}-{ending}{trained}" for ending in card.variants]
+    return names or ([f"{card.name}{trained}"] if trained else [])
 
 
 def _of(card: object, *fields: str, **more: Any) -> Row:
