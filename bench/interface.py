@@ -232,6 +232,8 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
+        if every < 1:
+            raise BenchError(f"every: expected a whole number from 1 on, found {every}")
         is_folder = Path(data).is_dir()
         self._every, self._store = every, scratch()
         how: dict[str, Any] = {"metrics": metrics, "limit": limit, "scale": scale, "device": device}

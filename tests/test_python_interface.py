@@ -272,8 +272,8 @@ def test_a_file_gives_back_sets_reasons_and_titles() -> None:
 
 def run_of(*methods: object, **options: object) -> bench.Leaderboard:
     return bench.run(
-        "quick", methods=methods, datasets="quick-bicubic", metrics="psnr_y", limit=1,
-        fetch=False, **options,
+        "quick", methods=methods, datasets="quick-bicubic", metrics="psnr_y",
+        fetch=False, **{"limit": 1, **options},
     )  # fmt: skip
 
 
@@ -351,6 +351,18 @@ def test_a_function_is_the_modules_of_the_users_own_that_it_reads_too(
     (tmp_path / "own_layers.py").write_text("GAIN = 2\n")
     own_function.register(upscale)
     assert own_function.registered(name)[1] != first
+
+
+def test_numbers_that_are_out_of_range_are_refused_as_options_are() -> None:
+    for name, wrong in (("limit", -1), ("scale", 2.5), ("workers", 0), ("seed", -1)):
+        with pytest.raises(
+            bench.BenchError, match=rf"^{name}: expected .* from \d on, found {wrong}"
+        ):
+            run_of("bicubic", **{name: wrong})
+    with pytest.raises(bench.BenchError, match=r"every: expected .* found 0"):
+        bench.Evaluator("quick", every=0)
+    with pytest.raises(bench.BenchError, match="found one without pixels"):
+        bench.upscale("bicubic", np.zeros((0, 8, 3), np.uint8))
 
 
 def test_a_function_of_another_process_is_refused(cli: Cli) -> None:
