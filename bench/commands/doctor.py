@@ -151,7 +151,7 @@ def _summary(checks: list[Check]) -> str:
     if set(kinds) == {"others"}:
         kinds = {"needed": kinds["others"]}
     told = ", ".join(f"{sum(ok)} of {len(ok)} {kind}" for kind, ok in kinds.items())
-    return f"{broken or 'nothing'} broken; ready: {told}"
+    return f"{broken or 'nothing'} broken; ready: {told or 'all that is needed'}"
 
 
 def show(checks: list[Check]) -> None:

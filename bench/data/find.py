@@ -116,13 +116,13 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
 
 
 def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
-    """Fetch the archives of datasets (names of cards, or their files ending in .toml), each once; a
-    row per archive, see `fetch_row`. One failure does not stop the others."""
+    """Fetch the archives of datasets that have one, each once; a row per archive, see `fetch_row`.
+    One failure does not stop the others."""
     wanted: dict[str, tuple[Archive, list[str]]] = {}
     for name in names:
-        archive = find_card(name).archive
-        if archive is not None:
-            wanted.setdefault(archive.name, (archive, []))[1].append(name)
+        card = find(name).card
+        if card is not None and card.archive is not None:
+            wanted.setdefault(card.archive.name, (card.archive, []))[1].append(name)
     rows = []
     for archive, users in wanted.values():
         page = archive.page or archive.url

@@ -141,23 +141,24 @@ def _parts(names: Sequence[str]) -> Parts:
     """The methods, metrics and datasets among the names and in the suites among them."""
     parts: Parts = {"method": [], "metric": [], "dataset": []}
     for name in names:
-        if (kind := _kind(name)) != "suite":
-            parts[kind].append(name)
+        if (found := kind(name)) != "suite":
+            parts[found].append(name)
             continue
         suite = find_suite(name)
         for part, those in parts.items():
             those += getattr(suite, f"{part}s")
-    return {kind: list(dict.fromkeys(found)) for kind, found in parts.items()}
+    return {part: list(dict.fromkeys(those)) for part, those in parts.items()}
 
 
-def _kind(name: str) -> str:
+def kind(name: str) -> str:
+    """What a name is of: "suite", "method", "metric" or "dataset"; UnknownName: nothing's."""
     suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
     if name.endswith(".toml"):  # the kind that knows most of its fields
         kinds: dict[str, type[Card]]
         kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
         path = card_file(name)
         said = parse_toml(path, read_text(path)).keys()
-        return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
+        return max(kinds, key=lambda each: len(said & kinds[each].model_fields.keys()))
     if name in suites:
         return "suite"
     if is_brought(name) or name in methods:
