@@ -134,6 +134,8 @@ def test_files_and_folders_of_ones_own_are_nothing_to_fetch(cli: Cli, file: Path
     assert fetch([str(suite)], Progress(quiet=True), dry_run=False) == []
     done = cli("doctor", suite)
     assert done.stdout.startswith("nothing broken; ready: all that is needed"), done.stderr
+    planned = cli("run", suite, "--datasets", "realsr", "--dry-run")
+    assert planned.stdout.endswith(f"cassr-bench fetch {suite}\n"), planned.stderr
 
 
 def test_arguments_are_part_of_what_a_method_is(file: Path) -> None:
