@@ -276,15 +276,9 @@ def call(
     log.write(f"$ {printable(' '.join(command))}\n")
     log.flush()
     start = log.tell()
+    how: dict[str, Any] = {"cwd": folder, "env": environment, "timeout": HOURS * 3600}
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
-            list(command),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment,
-            timeout=HOURS * 3600,
-        )
+        done = subprocess.run([*command], stdout=log, stderr=subprocess.STDOUT, **how)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what}: {printable(error)}") from error
     if done.returncode:

