@@ -121,9 +121,11 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
     if not path.is_file():
         raise OSError(f"{path}: not found; expected a folder written by save_adapters")
     index = json.loads(path.read_text(encoding="utf-8"))
-    if index.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, found {index.get('format')!r}")
-    if lacking := {"base", "base_revision", "modules", "options", "scheduler"} - index.keys():
+    found = index.get("format") if isinstance(index, dict) else index
+    if found != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT}, found {found!r:.20}")
+    needed = {"base", "base_revision", "modules", "options", "scheduler"}
+    if lacking := needed - index.keys() or {*OPTIONS} - {*index["options"]}:
         raise ValueError(f"{path}: expected also {', '.join(sorted(lacking))}; save it anew")
     return index
 

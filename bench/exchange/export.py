@@ -129,8 +129,6 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
 
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
     """README.md of the dataset: front matter that names the files, and the table."""
-    import yaml
-
     front = {
         "pretty_name": printable(bundle.title),
         "tags": ["super-resolution", "image-quality-assessment", "benchmark"],
@@ -149,7 +147,7 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
         result=RESULT,
         datasets=bundle.measured.datasets,
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"
+    return f"---\n{_yaml(front)}---\n\n{told}"
 
 
 def benchmark_files(results: Results, benchmark: str) -> dict[str, str]:
