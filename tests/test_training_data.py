@@ -53,6 +53,12 @@ def same(a: dict, b: dict) -> bool:
     return all(torch.equal(torch.as_tensor(a[n]), torch.as_tensor(b[n])) for n in names)
 
 
+@pytest.mark.parametrize(("name", "least"), [("tries", 1), ("samples", 0), ("warmup", 0)])
+def test_settings_that_make_no_sense_are_refused(name: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{name}={least - 1}: expected at least {least}"):
+        TrainingSettings(**{name: least - 1})  # type: ignore[arg-type]
+
+
 class TestDegradingOnADevice:
     def test_a_batch_without_lr_images_gets_them_where_it_lies(self, folder: Path) -> None:
         whole = replace(RECIPE, degradations=("clean",))
