@@ -12,11 +12,11 @@ from bench.base.records import part_of, write_atomic
 from bench.base.text import printable, slug
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
-from bench.exchange.measured import COLUMNS, as_unicode
+from bench.exchange.measured import as_unicode
 from bench.files import outputs
 from bench.files.safe_csv import write_files
 from bench.reports.tables.markdown import filled, markdown
-from bench.results.results import Results, summarize
+from bench.results.results import COLUMNS, Results, summarize
 from bench.results.view import PLAIN, View
 
 IMAGES = "images/sr.parquet"
