@@ -29,7 +29,7 @@ def _a_number(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value in ("Infinity", "-Infinity") or (is_number and value == value):
         return value
-    raise ValueError(f"expected a number, found {str(value)[:SHOWN]}")
+    raise ValueError(f"expected a number, found {printable(str(value)[:SHOWN])}")
 
 
 Value = Annotated[float, BeforeValidator(_a_number)]
