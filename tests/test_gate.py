@@ -122,7 +122,7 @@ def test_lower_is_better_sets_floors_and_infinity() -> None:
     assert gone.state == "fail" and "3 of 40 images are missing" in gone.reason
     perfect = {"psnr": dict.fromkeys(IDS, math.inf)}
     assert state(policy, measured(perfect), measured(perfect))["psnr"].state == "pass"
-    for kind in ("same", "absolute", "statistical"):
+    for kind in ("same", "absolute", "relative", "statistical"):
         rule = ScopedTolerance(metric="psnr", kind=kind, amount=0.1)  # type: ignore[arg-type]
         row = state(Policy(tolerances=[rule]), measured(perfect), measured(psnr()))["psnr"]
         assert row.state == "fail", kind

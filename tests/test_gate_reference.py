@@ -86,13 +86,15 @@ def test_scores_that_are_no_numbers_or_of_nothing_known_are_refused(tmp_path: Pa
     path = tmp_path / "r.json"
     write_reference(path, measured(psnr()), Policy())
     good = json.loads(path.read_text())
-    for spoil in ("NaN", "unknown", "twice"):
+    for spoil in ("NaN", "unknown", "half a character", "twice"):
         spoilt = json.loads(json.dumps(good))
         cell = spoilt["measured"]["scores"][0]
         if spoil == "NaN":
             cell["images"]["i0"] = "NaN"
         elif spoil == "unknown":
             cell["metric"] = "other"
+        elif spoil == "half a character":
+            cell["images"]["i0"] = "\ud800"
         else:
             spoilt["measured"]["scores"].append(cell)
         path.write_text(json.dumps(spoilt))
