@@ -110,6 +110,22 @@ def test_the_fast_decoder_takes_plain_pngs_as_pillow_does(
             assert png.plain_rgb(file, image) is None
 
 
+def test_threads_that_read_for_a_gpu_leave_pythons_lock_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_png(tmp_path / "x.png", photo(9, 7))
+
+    def plain() -> bool:
+        with Image.open(tmp_path / "x.png") as image:
+            return png.plain_rgb(tmp_path / "x.png", image) is not None
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(plain).result()
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        assert not pool.submit(plain).result()
+    assert plain()
+
+
 def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:
     Image.fromarray(photo(8, 8)).save(tmp_path / "x.png")
     os.truncate(tmp_path / "x.png", 20 * 2**30)

@@ -1,6 +1,7 @@
 """Pixels of plain PNGs by a decoder three times as fast as Pillow's, which has the rest."""
 
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +22,8 @@ def plain_rgb(path: Path, image: Image.Image) -> np.ndarray | None:
     """(H, W, 3) uint8 of an 8-bit RGB PNG, which is `image`, not decoded yet; None for all that
     only Pillow reads or refuses: other kinds, more than pixels and their colours, damage. Of sums
     over the data it looks at the outer one, CRC-32, alone.
-
-    The decoder holds Python's lock, so threads that read ahead leave all to Pillow.
     """
-    if image.format != "PNG" or threading.current_thread() is not threading.main_thread():
+    if image.format != "PNG" or _feeds_gpu():
         return None
     if path.stat().st_size > 3 * image.width * image.height + _BESIDE:
         return None
@@ -37,6 +36,14 @@ def plain_rgb(path: Path, image: Image.Image) -> np.ndarray | None:
         return np.asarray(decode_image_png_u8(data, (image.height, image.width), "rgb"))
     except Exception:  # the file is damaged, and Pillow says how
         return None
+
+
+def _feeds_gpu() -> bool:
+    """Whether a thread reads ahead for a GPU, to which nothing is given while the fast decoder
+    works: it holds Python's lock, and Pillow does not."""
+    aside = threading.current_thread() is not threading.main_thread()
+    torch = sys.modules.get("torch")
+    return aside and torch is not None and torch.cuda.is_initialized()
 
 
 def _is_plain(kinds: list[bytes]) -> bool:
