@@ -3,7 +3,6 @@
 import struct
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ _RGB8 = b"\x08\x02\x00\x00\x00"
 """Of the header: 8 bits, RGB, and what is the same in all but interlaced ones."""
 _BEFORE = {b"IHDR", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"pHYs", b"tIME", b"bKGD"}
 """Kinds of chunks that change no pixel and turn no picture."""
-_AFTER = {b"IDAT", b"IEND"}
 _BESIDE = 1 << 22
 """Bytes that a plain PNG may have beside its pixels."""
 
@@ -21,14 +19,12 @@ _BESIDE = 1 << 22
 def plain_rgb(path: Path, image: Image.Image) -> np.ndarray | None:
     """(H, W, 3) uint8 of an 8-bit RGB PNG, which is `image`, not decoded yet; None for all that
     only Pillow reads or refuses: other kinds, more than pixels and their colours, damage. Of sums
-    over the data it looks at the outer one, CRC-32, alone.
-    """
-    if image.format != "PNG" or _feeds_gpu():
-        return None
-    if path.stat().st_size > 3 * image.width * image.height + _BESIDE:
+    over the data it looks at the outer one, CRC-32, alone."""
+    largest = 3 * image.width * image.height + _BESIDE
+    if image.format != "PNG" or path.stat().st_size > largest or _feeds_gpu():
         return None
     data = path.read_bytes()
-    if data[24:29] != _RGB8 or not _is_plain(list(_chunks(data))):
+    if data[24:29] != _RGB8 or not _is_plain(data):
         return None
     from kornia_rs.io import decode_image_png_u8
 
@@ -46,15 +42,12 @@ def _feeds_gpu() -> bool:
     return aside and torch is not None and torch.cuda.is_initialized()
 
 
-def _is_plain(kinds: list[bytes]) -> bool:
-    first = kinds.index(b"IDAT") if b"IDAT" in kinds else 0
-    return {*kinds[:first]} <= _BEFORE and {*kinds[first:]} == _AFTER
-
-
-def _chunks(png: bytes) -> Iterator[bytes]:
-    """The kind of each chunk."""
-    place = 8
+def _is_plain(png: bytes) -> bool:
+    """Whether nothing but pixels follows what may stand before them."""
+    kinds, place = [], 8
     while place + 8 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, place)
-        yield kind
+        kinds.append(kind)
         place += length + 12
+    first = kinds.index(b"IDAT") if b"IDAT" in kinds else 0
+    return {*kinds[:first]} <= _BEFORE and {*kinds[first:]} == {b"IDAT", b"IEND"}
