@@ -53,7 +53,7 @@ def table(rows: list[Measured], recorded: dict[str, float]) -> pd.DataFrame:
     return frame.assign(fell=frame["ratio"] < frame["limit"])
 
 
-def main(images: int = 80, record: bool = False) -> None:
+def main(images: int = 40, record: bool = False) -> None:
     """Measure everything; with --record keep the ratios."""
     known = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
     kind = f"{machine_name('cpu')}, {os.cpu_count()} cores"
