@@ -101,7 +101,8 @@ def _provenance(known: Mapping[str, Any], kind: str = "", name: str = "") -> lis
     found = known.get(kind, {})
     own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
     if groups := own.pop("groups", None):
-        own["photographs"] = len(set(groups.values()))
+        alone = own["images"] - len(groups)
+        own["photographs"] = alone + len(set(groups.values()))
     return _lines(own)
 
 
