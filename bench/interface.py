@@ -17,14 +17,16 @@ import numpy as np
 
 from bench import metrics as known_metrics
 from bench.base.device import default_store, resolve_device
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, UnknownName
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
+from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, write_png
+from bench.files.names import same
 from bench.methods import own_function
 from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
@@ -142,12 +144,24 @@ def upscale(
             if file not in given.files:
                 write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
-        shown = Progress(not progress)
-        done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
-        if done.failures:
-            lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
-            raise BenchError("; ".join(lines))
-        return given.back([read_rgb(place / "sr" / f"{file.stem}.png") for file in inputs])
+        name, shown = _name(method), Progress(not progress)
+        turns = _turns(inputs)
+        for turn in sorted(set(turns)):
+            files = [file for file, own in zip(inputs, turns, strict=True) if own == turn]
+            done = upscale_files(name, files, place / str(turn), options, shown, to_srgb=True)
+            if done.failures:
+                reasons = (reason.replace(f"{folder}/", "") for _, reason in done.failures)
+                raise BenchError("; ".join(dict.fromkeys(reasons)))
+        made = [
+            place / str(turn) / f"{file.stem}.png" for turn, file in zip(turns, inputs, strict=True)
+        ]
+        return given.back([read_rgb(file) for file in made])
+
+
+def _turns(files: Sequence[Path]) -> list[int]:
+    """How many before each file have its name: images are written by name, into a folder a turn."""
+    names = [same(file.stem).lower() for file in files]
+    return [names[:place].count(name) for place, name in enumerate(names)]
 
 
 def run(
@@ -233,6 +247,8 @@ class Evaluator:
         device: str = "auto",
     ) -> None:
         is_folder = Path(data).is_dir()
+        if not is_folder:
+            _require_suite(str(data))
         self._every, self._store = every, scratch()
         self._run = partial(
             run,
@@ -257,6 +273,15 @@ class Evaluator:
         several = table["dataset"].nunique() > 1
         names = table["dataset"] + "/" + table["metric"] if several else table["metric"]
         return dict(zip(names, table["mean"], strict=True))
+
+
+def _require_suite(name: str) -> None:
+    from bench.suites.find import find_suite
+
+    try:
+        find_suite(name)
+    except UnknownName as error:
+        raise UnknownName(f"{printable(name)} is no folder; {error}") from None
 
 
 def _evaluated(method: Any) -> Method:

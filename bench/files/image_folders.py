@@ -37,7 +37,10 @@ def image_files(folder: Path) -> list[Path]:
     if strange:
         raise ImageError(_refusal(strange), printable(folder))
     if not files:
-        raise ImageError("no image file in it (PNG, JPEG, TIFF, BMP, WebP)", printable(folder))
+        below = "".join(f"; {name} {reason}" for name, reason in subfolders(folder)[:1])
+        raise ImageError(
+            f"no image file in it (PNG, JPEG, TIFF, BMP, WebP){below}", printable(folder)
+        )
     return files
 
 
