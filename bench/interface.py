@@ -144,24 +144,17 @@ def upscale(
             if file not in given.files:
                 write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
-        name, shown = _name(method), Progress(not progress)
-        turns = _turns(inputs)
-        for turn in sorted(set(turns)):
-            files = [file for file, own in zip(inputs, turns, strict=True) if own == turn]
-            done = upscale_files(name, files, place / str(turn), options, shown, to_srgb=True)
+        shown, name, files = Progress(not progress), _name(method), [*dict.fromkeys(inputs)]
+        stems, made = [same(file.stem).lower() for file in files], {}
+        for turn in range(max(map(stems.count, stems), default=1)):  # one image of a name at a time
+            some = [file for i, file in enumerate(files) if stems[:i].count(stems[i]) == turn]
+            out = place / f"sr{turn}"
+            done = upscale_files(name, some, out, options, shown, to_srgb=True)
             if done.failures:
                 reasons = (reason.replace(f"{folder}/", "") for _, reason in done.failures)
                 raise BenchError("; ".join(dict.fromkeys(reasons)))
-        made = [
-            place / str(turn) / f"{file.stem}.png" for turn, file in zip(turns, inputs, strict=True)
-        ]
-        return given.back([read_rgb(file) for file in made])
-
-
-def _turns(files: Sequence[Path]) -> list[int]:
-    """How many before each file have its name: images are written by name, into a folder a turn."""
-    names = [same(file.stem).lower() for file in files]
-    return [names[:place].count(name) for place, name in enumerate(names)]
+            made |= {file: read_rgb(out / f"{file.stem}.png") for file in some}
+        return given.back([made[file] for file in inputs])
 
 
 def run(
@@ -246,20 +239,19 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
+        from bench.suites.find import find_suite
+
         is_folder = Path(data).is_dir()
-        if not is_folder:
-            _require_suite(str(data))
+        try:
+            if not is_folder:
+                find_suite(str(data))
+        except UnknownName as error:
+            raise UnknownName(f"{printable(data)} is no folder; {error}") from None
         self._every, self._store = every, scratch()
-        self._run = partial(
-            run,
-            "quick" if is_folder else str(data),
-            datasets=[f"folder:{data}"] if is_folder else (),
-            metrics=metrics,
-            limit=limit,
-            scale=scale,
-            device=device,
-            store=self._store.name,
-        )
+        how: dict[str, Any] = {"metrics": metrics, "limit": limit, "scale": scale, "device": device}
+        sets = [f"folder:{data}"] if is_folder else []
+        suite = "quick" if is_folder else str(data)
+        self._run = partial(run, suite, datasets=sets, store=self._store.name, **how)
 
     def __call__(self, step: int, method: Any) -> dict[str, float] | None:
         """The means, when `step` is a multiple of `every`."""
@@ -273,15 +265,6 @@ class Evaluator:
         several = table["dataset"].nunique() > 1
         names = table["dataset"] + "/" + table["metric"] if several else table["metric"]
         return dict(zip(names, table["mean"], strict=True))
-
-
-def _require_suite(name: str) -> None:
-    from bench.suites.find import find_suite
-
-    try:
-        find_suite(name)
-    except UnknownName as error:
-        raise UnknownName(f"{printable(name)} is no folder; {error}") from None
 
 
 def _evaluated(method: Any) -> Method:

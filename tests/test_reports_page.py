@@ -582,7 +582,8 @@ def test_an_address_that_means_nothing_shows_the_page(page: Any, report: Path) -
     page.get("about:blank")
     page.get(
         (report / "index.html").as_uri()
-        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&x=a&without-methods=%25FF&as=x&order=x"
+        + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&x=a&without-methods=%25FF"
+        + "&as=x&order=x"
     )
     assert methods_of_board(page) == list(METHODS)
     waits(page, lambda: texts(page, "#image-grid .name"))
