@@ -241,6 +241,8 @@ class Evaluator:
     ) -> None:
         from bench.suites.find import find_suite
 
+        if every < 1:
+            raise BenchError(f"every: expected a whole number from 1 on, found {every}")
         is_folder = Path(data).is_dir()
         try:
             if not is_folder:
@@ -274,14 +276,15 @@ def _evaluated(method: Any) -> Method:
     def network(lr: Any, *, scale: int, seeds: Sequence[int]) -> Any:
         import torch
 
-        was_training = method.training
+        trains = {part: part.training for part in method.modules()}  # some may be frozen
         place = next(method.parameters(), lr).device
         method.eval()
         try:
             with torch.inference_mode():
                 return method(lr.to(place))
         finally:
-            method.train(was_training)
+            for part, before in trains.items():
+                part.training = before
 
     return network
 
