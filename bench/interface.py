@@ -145,7 +145,8 @@ def upscale(
                 write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
         shown, name, files = Progress(not progress), _name(method), [*dict.fromkeys(inputs)]
-        stems, made = [same(file.stem).lower() for file in files], {}
+        stems = [same(file.stem).lower() for file in files]
+        made: dict[Path, np.ndarray] = {}
         for turn in range(max(map(stems.count, stems), default=1)):  # one image of a name at a time
             some = [file for i, file in enumerate(files) if stems[:i].count(stems[i]) == turn]
             out = place / f"sr{turn}"
