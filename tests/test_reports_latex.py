@@ -1,5 +1,6 @@
 """Tables in LaTeX, compiled and read back."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from table_example import LAYOUTS
 
 from bench.reports import get_report
 from bench.reports.tables.latex import escape as escape_latex
+from bench.reports.tables.latex import latex
 from bench.results.view import View
 
 from . import results_example as ex
@@ -23,6 +25,13 @@ def test_latex_escapes() -> None:
     assert escape_latex("[2pt] *") == "{[}2pt{]} {*}"
     assert escape_latex("é中") == r"é\benchchar{中}{4E2D}"
     assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
+
+
+def test_latex_breaks_a_long_head_evenly() -> None:
+    results = ex.example()
+    named = dataclasses.replace(results.methods[0], title="Real-ESRGAN anime video v3")
+    table = latex(dataclasses.replace(results, methods=(named, *results.methods[1:])))
+    assert r"\shortstack[c]{Real-ESRGAN\\anime video v3" in table
 
 
 def test_latex_golden(tmp_path: Path) -> None:

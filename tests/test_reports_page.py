@@ -334,6 +334,9 @@ def test_nothing_is_wider_than_a_phone(page: Any) -> None:
     phone(page)
     widths = "return [document.documentElement.scrollWidth, innerWidth]"
     assert page.execute_script(widths) == [360, 360]
+    choose(page, "image-display", "scatter")
+    assert page.execute_script(widths) == [360, 360]
+    choose(page, "image-display", "thumbnails")
     open_viewer(page)
     dialog = "const d = document.getElementById('viewer'); return [d.scrollWidth, d.clientWidth]"
     for mode in MODES:
