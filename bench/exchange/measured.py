@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bench.base.cards import Card
+from bench.base.cards import Card, Count, Natural
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
 from bench.base.types import Better, MetricSpec
@@ -44,7 +44,9 @@ COLUMNS = (*KEYS, "value", "reason")
 class ExchangeCard(Card):
     """A card that may hold infinite scores (PSNR of equal images) also as JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings"
+    )
 
 
 class DatasetPrint(ExchangeCard):
@@ -52,7 +54,7 @@ class DatasetPrint(ExchangeCard):
     any HR) and how many of them, from the first."""
 
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
-    images: int = Field(ge=0)
+    images: Natural
 
 
 class MetricPrint(ExchangeCard):
@@ -97,9 +99,9 @@ class Measured(ExchangeCard):
     """Everything measured in one run; only metrics that could run here are in `metrics`."""
 
     suite: Name = ""
-    seed: int | None = None
-    scale: int | None = Field(default=None, ge=1)
-    limit: int | None = Field(default=None, ge=1)
+    seed: Natural | None = None
+    scale: Count | None = None
+    limit: Count | None = None
     datasets: dict[Name, DatasetPrint]
     metrics: dict[Name, MetricPrint]
     methods: dict[Name, MethodPrint]
