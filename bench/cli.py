@@ -83,6 +83,7 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Entry point of `cassr-bench`."""
     stopping.install()
+    os.umask(os.umask(0o077) & 0o077)  # no mask keeps us from what we have just written
     _say_what_is_set_aside()
     _mend_streams()
     # Flags that may stand anywhere are for this process and those that it starts.

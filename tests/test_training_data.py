@@ -10,6 +10,7 @@ import pytest
 import torch
 from pictures import photo
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from cassr.base.errors import TrainingError, UnreadableImage
@@ -25,6 +26,7 @@ from cassr.photographs.read import (
 )
 from cassr.photographs.sets import photographs, problem, training_sets
 from cassr.sampling.loop import LatentCodec
+from cassr.training.samples import prepared
 from cassr.training.samples.data import Share, TrainingPairs, loader
 from cassr.training.samples.prepared import Hands, prepare
 from cassr.training.samples.recipe import Recipe, degraded, make_sample, recipe_of
@@ -339,6 +341,18 @@ class TestPrepared:
         pipeline.prompt_embeddings.table.data.add_(1)
         seen.append(Stage1(pipeline).identity())
         assert all(a != b for a, b in pairwise(seen))
+
+    def test_a_full_disk_is_one_line_that_names_the_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_: object, part: Path) -> None:
+            part.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+        monkeypatch.setattr(prepared, "save_file", full)
+        with pytest.raises(TrainingError, match=r"a\.safetensors: cannot be written .*make room"):
+            prepared._save({}, tmp_path / "a.safetensors")
+        assert list(tmp_path.iterdir()) == []
 
     def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="limited number"):

@@ -148,5 +148,6 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
     remedy = "make room" if error.errno in _NO_ROOM else "choose a place that can be written"
     return CannotWrite(
         f"{printable(path)}: cannot be written ({(error.strerror or str(error)).lower()}); what is "
-        f"finished is kept: {remedy} and run again"
+        f"finished is kept: {remedy} and run again",
+        path.parent,
     )

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cassr.base.errors import TrainingError
+from cassr.base.errors import TrainingError, first_line
 from cassr.base.files import replacing
 from cassr.base.hashes import module_digest
 from cassr.base.told import Told
@@ -240,8 +240,14 @@ def _references(references: References, batch: Sample) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    with replacing(path) as part:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, part)
+    try:
+        with replacing(path) as part:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, part)
+    except SafetensorError as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({first_line(error)}); make room and run again, what was "
+            "prepared is kept"
+        ) from error
 
 
 def _chunk_name(chunk: int) -> str:
