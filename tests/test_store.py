@@ -1,6 +1,7 @@
 """The store: what is damaged is found and made again, old ones are taken over, nothing is left."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -35,7 +36,7 @@ from bench.data.pairing import pair_files
 from bench.files import images
 from bench.files.record_log import Line, RecordLog, opened, sealed
 from bench.store import upkeep
-from bench.store.scores import DIGEST, write_features
+from bench.store.scores import DIGEST, with_digest, write_features
 from bench.store.store import Store, to_layout_2
 from bench.store.upkeep import check
 
@@ -228,6 +229,7 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
     write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
+    assert features.has("a")
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
     with pytest.raises(DataError, match=r"a\.npy: is not as it was written and is set aside; run"):
@@ -236,6 +238,17 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     for damaged in (b"", b"x", b"x" * 31):
         path.write_bytes(damaged)
         assert not features.has("a")
+    bare, objects = io.BytesIO(), io.BytesIO()
+    np.save(bare, np.arange(6.0))
+    path.write_bytes(bare.getvalue())
+    assert not features.has("a"), "it is not sealed"
+    np.save(objects, np.array([print], dtype=object), allow_pickle=True)
+    path.write_bytes(with_digest(objects.getvalue()))
+    with pytest.raises(DataError, match="holds no numbers alone"):
+        features.get("a")
+    write_features(path, np.array([1.0, np.inf]))
+    with pytest.raises(DataError, match=r"a\.npy: holds values that are not finite and is set"):
+        features.get("a")
 
 
 def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:

@@ -111,10 +111,15 @@ class Measured(ExchangeCard):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Measured":
-        """Every cell once, and nothing scored without the fingerprints of what it is."""
+        """Every cell once, with the mean of its images, and nothing scored without the fingerprints
+        of what it is."""
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
+            found = mean(cell.images) if cell.images else cell.mean
+            if cell.mean is not None and not math.isclose(cell.mean, found or 0, rel_tol=1e-9):
+                shown = printable(", ".join(cell.key))
+                raise ValueError(f"scores: {shown}: the mean is not that of the images")
             for what, name in zip(KINDS, cell.key, strict=True):
                 if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")
