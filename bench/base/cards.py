@@ -106,11 +106,9 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
-    except OSError as error:
-        reason = error.strerror or "unreadable"
+    except (OSError, ValueError) as error:  # or a name that no file can have
+        reason = getattr(error, "strerror", None) or printable(error)
         raise CardError(f"{printable(path)}: cannot be read ({reason})") from error
-    except ValueError as error:  # a name that no file can have
-        raise CardError(f"{printable(path)}: cannot be read ({printable(error)})") from error
     if len(content) > most:
         raise CardError(
             f"{printable(path)}: is larger than {most >> 20} MiB; is it the right file?"
@@ -126,14 +124,15 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
 def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
     """What a TOML file says; `path` is for the message; CardError where it is none, or is nested
     beyond reason."""
-    if LONG_KEY.search(text):
-        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
+    why = "nested too deeply"
     try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)") from error
+        if not LONG_KEY.search(text):
+            return tomllib.loads(text)
     except ValueError as error:
-        raise CardError(f"{printable(path)}: is not valid TOML ({printable(error)})") from error
+        why = printable(error)
+    except RecursionError:
+        pass
+    raise CardError(f"{printable(path)}: is not valid TOML ({why})")
 
 
 def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:

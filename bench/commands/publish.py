@@ -9,6 +9,7 @@ from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.base.types import BEYOND
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import tell
@@ -90,7 +91,9 @@ def diff(
     a: Path = argument("An exported folder or JSON, or a folder of reports."),
     b: Path = argument("Another."),
     tolerance: float | None = option(
-        "How far an image's score may move; default: a tenth of the last digit in tables.", min=0
+        "How far an image's score may move; default: a tenth of the last digit in tables.",
+        min=0,
+        max=BEYOND,
     ),
     as_json: o.AsJson = False,
 ) -> None:
