@@ -116,10 +116,9 @@ class Measured(ExchangeCard):
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
-            found = mean(cell.images) if cell.images else cell.mean
-            if cell.mean is not None and not math.isclose(cell.mean, found or 0, rel_tol=1e-9):
-                shown = printable(", ".join(cell.key))
-                raise ValueError(f"scores: {shown}: the mean is not that of the images")
+            if cell.images and cell.mean is not None and not _is_mean(cell.mean, cell.images):
+                named = printable(", ".join(cell.key))
+                raise ValueError(f"scores: {named}: the mean is not that of the images")
             for what, name in zip(KINDS, cell.key, strict=True):
                 if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")
@@ -219,6 +218,12 @@ def group_rows(rows: Iterable[Sequence[Any]], source: str = "scores") -> list[di
 
 def mean(values: Mapping[str, float]) -> float | None:
     return math.fsum(values.values()) / len(values) if values else None
+
+
+def _is_mean(found: float, values: Mapping[str, float]) -> bool:
+    """Whether it is their mean, but for what rounding each of them does."""
+    sizes = [abs(value) for value in values.values()]
+    return math.isclose(found, sum(values.values()) / len(values), abs_tol=1e-9 * max(sizes))
 
 
 def shorten(reason: str) -> str:

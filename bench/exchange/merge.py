@@ -86,6 +86,8 @@ def _problems(
     for what in ("datasets", "metrics"):
         if not getattr(own, what).keys() & getattr(theirs, what).keys():
             lines.append(f"none of its {what} is one of ours")
+    if not any(cell.images or cell.mean is not None for cell in theirs.scores):
+        lines.append("it holds no score")
     if lines:
         yield f"cannot be compared: {'; '.join(lines)}"
     bounds = {spec.name: spec.bounds for spec in metrics}
