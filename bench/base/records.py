@@ -135,7 +135,15 @@ def part_of(path: Path) -> Iterator[Path]:
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSES = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
+_REFUSES = (
+    *_NO_ROOM,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 def _is_of(error: OSError, part: Path) -> bool:
