@@ -220,7 +220,8 @@ class OfficialRun:
             path = self._path(job)
             if job.id in self.refused or not path.is_file():
                 continue
-            state = _state(path)
+            found = path.stat()
+            state = found.st_mtime_ns, found.st_size
             if final or (self._states.get(path) == state and job.id not in self._taken):
                 ready.append((state, job, path))
             self._states[path] = state
@@ -267,8 +268,8 @@ class OfficialRun:
     def missing(self, job: Job) -> str:
         """Why there is no image of an input."""
         wanted = printable(self._path(job).relative_to(self.root))
-        passed_over = f"the program ended without an error but wrote no {wanted}; log: {self.log}"
-        return self.reason or passed_over
+        ended = f"the program ended without an error but wrote no {wanted}"
+        return self.reason or f"{ended}; log: {printable(self.log)}"
 
     def _strangers(self) -> str:
         """Files that belong to no input, by name; "" when there are none."""
@@ -280,8 +281,3 @@ class OfficialRun:
         names = ", ".join(printable(name) for name in found[:5])
         more = f" and {len(found) - 5} more" if found[5:] else ""
         return f"wrote what belongs to no input, not used: {names}{more}" if found else ""
-
-
-def _state(path: Path) -> State:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size

@@ -10,7 +10,6 @@ import pytest
 import torch
 from pictures import photo
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 
 from cassr.base.errors import TrainingError, UnreadableImage
@@ -26,7 +25,6 @@ from cassr.photographs.read import (
 )
 from cassr.photographs.sets import photographs, problem, training_sets
 from cassr.sampling.loop import LatentCodec
-from cassr.training.samples import prepared
 from cassr.training.samples.data import Share, TrainingPairs, loader
 from cassr.training.samples.prepared import Hands, prepare
 from cassr.training.samples.recipe import Recipe, degraded, make_sample, recipe_of
@@ -53,6 +51,12 @@ def take(pairs: object, share: Share, count: int, first_step: int = 0, workers: 
 def same(a: dict, b: dict) -> bool:
     names = ("hr", "lr", "seed", "index")
     return all(torch.equal(torch.as_tensor(a[n]), torch.as_tensor(b[n])) for n in names)
+
+
+@pytest.mark.parametrize(("name", "least"), [("tries", 1), ("samples", 0), ("warmup", 0)])
+def test_settings_that_make_no_sense_are_refused(name: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{name}={least - 1}: expected at least {least}"):
+        TrainingSettings(**{name: least - 1})  # type: ignore[arg-type]
 
 
 class TestDegradingOnADevice:
@@ -296,6 +300,23 @@ class TestPrepared:
         assert told == [1, 2, 3]
         assert same(ready[39], pairs[39])
 
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_what_cannot_be_written_is_one_line_that_all_processes_are_told(
+        self, folder: Path, tmp_path: Path, workers: int
+    ) -> None:
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=2)
+        (tmp_path / "cache").write_text("a file in the way")
+        told: list[str] = []
+
+        def exchange(mine: list[str]) -> list[str]:
+            told.extend(mine)
+            return mine
+
+        with pytest.raises(TrainingError, match=r"cannot be written \(.*\); make room"):
+            prepare(pairs, tmp_path / "cache", hands=Hands(workers=workers, exchange=exchange))
+        assert len(told) == 1
+        assert "\n" not in told[0]
+
     def test_other_recipes_have_other_folders(self, folder: Path, tmp_path: Path) -> None:
         for recipe in (Recipe(crop=32), Recipe(crop=16)):
             pairs = TrainingPairs(in_folders([folder]), recipe, size=2)
@@ -341,18 +362,6 @@ class TestPrepared:
         pipeline.prompt_embeddings.table.data.add_(1)
         seen.append(Stage1(pipeline).identity())
         assert all(a != b for a, b in pairwise(seen))
-
-    def test_a_full_disk_is_one_line_that_names_the_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(_: object, part: Path) -> None:
-            part.write_bytes(b"half")
-            raise SafetensorError("Error while serializing: I/O error: No space left on device")
-
-        monkeypatch.setattr(prepared, "save_file", full)
-        with pytest.raises(TrainingError, match=r"a\.safetensors: cannot be written .*make room"):
-            prepared._save({}, tmp_path / "a.safetensors")
-        assert list(tmp_path.iterdir()) == []
 
     def test_endless_pairs_cannot_be_prepared(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="limited number"):

@@ -218,6 +218,14 @@ class TestValidation:
         scores = validation(Upscaler(), 1, tmp_path / "panels")
         assert list(scores) == ["folder:pairs/psnr_y"]
 
+    def test_panels_are_in_their_folder_wherever_the_set_is(
+        self, suite: Callable, tmp_path: Path
+    ) -> None:
+        panels = tmp_path / "panels"
+        validation = Validation(suite(str(tmp_path / "pairs")), 4, ACTIVATION)
+        assert validation(Upscaler(), 1, panels)
+        assert [path.suffix for path in panels.iterdir()] == [".png"]
+
     def test_an_output_that_is_no_image_is_named_and_passed_over(
         self, suite: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
     ) -> None:
@@ -297,6 +305,14 @@ class TestLog:
                 ["40", "6", "5", ""],
             ]
         assert names(tmp_path) == ["validation.csv"]
+
+    def test_rows_without_a_step_are_dropped(self, tmp_path: Path) -> None:
+        rows = "step,psnr,step\n1,2\n\u00b2,2,\u00b2\n5,3,5\n"
+        (tmp_path / "validation.csv").write_text(rows, encoding="utf-8")
+        log = TrainingLog(tmp_path / "log.csv", 9, 100, quiet=True, write=True)
+        log.validated(20, {"psnr": 1.0})
+        text = (tmp_path / "validation.csv").read_text(encoding="utf-8").split()
+        assert text == ["step,psnr", "5,3", "20,1"]
 
     def test_a_file_killed_while_columns_are_added_is_the_one_before(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -223,8 +223,8 @@ def _methods_as_rows(
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
             if change:
-                reason = "is a change, not a value"
-                yield Unread(shape.table, method, shape.heads[column], cell.text, reason, cell.line)
+                why = "is a change, not a value"
+                yield Unread(shape.table, method, shape.heads[column], cell.text, why, cell.line)
                 continue
             named = is_metric(bottom[column])
             lead, metric = led_by(bottom[column] if named else shape.heads[column])
@@ -274,15 +274,8 @@ def _methods_as_columns(
         name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
             if isinstance(metric, str) and OTHER.fullmatch(shape.heads[column]):
-                head = shape.heads[column]
-                yield Unread(
-                    shape.table,
-                    name,
-                    head,
-                    cell.text,
-                    f"is not {metric} (see its heading)",
-                    cell.line,
-                )
+                why = f"is not {metric} (see its heading)"
+                yield Unread(shape.table, name, shape.heads[column], cell.text, why, cell.line)
                 continue
             about = About(name, dataset, shape.heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")
