@@ -1,5 +1,7 @@
 """The store: what is damaged is found and made again, old ones are taken over, nothing is left."""
 
+import errno
+import io
 import json
 import os
 import re
@@ -34,7 +36,7 @@ from bench.data.pairing import pair_files
 from bench.files import images
 from bench.files.record_log import Line, RecordLog, opened, sealed
 from bench.store import upkeep
-from bench.store.scores import DIGEST, write_features
+from bench.store.scores import DIGEST, with_digest, write_features
 from bench.store.store import Store, to_layout_2
 from bench.store.upkeep import check
 
@@ -227,6 +229,7 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
     write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
+    assert features.has("a")
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
     with pytest.raises(DataError, match=r"a\.npy: is not as it was written and is set aside; run"):
@@ -235,6 +238,17 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     for damaged in (b"", b"x", b"x" * 31):
         path.write_bytes(damaged)
         assert not features.has("a")
+    bare, objects = io.BytesIO(), io.BytesIO()
+    np.save(bare, np.arange(6.0))
+    path.write_bytes(bare.getvalue())
+    assert not features.has("a"), "it is not sealed"
+    np.save(objects, np.array([print], dtype=object), allow_pickle=True)
+    path.write_bytes(with_digest(objects.getvalue()))
+    with pytest.raises(DataError, match="holds no numbers alone"):
+        features.get("a")
+    write_features(path, np.array([1.0, np.inf]))
+    with pytest.raises(DataError, match=r"a\.npy: holds values that are not finite and is set"):
+        features.get("a")
 
 
 def test_check_names_each_damage_and_mending_costs_nothing_whole(tmp_path: Path) -> None:
@@ -528,6 +542,32 @@ def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -
     upkeep.prune(tmp_path, ours.folder)
     gone = {name for name in before if name.startswith("images/mine")}
     assert files_of(tmp_path).keys() == before.keys() - gone and len(gone) == 3
+
+
+def test_what_cannot_be_removed_is_not_told_as_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(Store(tmp_path).images("mine", {}, "d"))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as in a read-only folder
+    with pytest.raises(StoreError, match=r"images: cannot be removed, or not all of it"):
+        upkeep.prune(tmp_path, tmp_path / "images")
+
+
+def test_what_cannot_be_read_is_not_told_as_sound_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(Store(tmp_path).images("mine", {}, "d"))
+    listed = os.scandir
+
+    def refusing(path: str | Path) -> object:
+        if "images" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for look in (check, upkeep.parts, upkeep.spare):
+        with pytest.raises(PermissionError, match="images"):
+            look(tmp_path)
 
 
 def test_what_is_used_or_made_today_stays_and_all_else_is_spare(tmp_path: Path) -> None:
