@@ -29,6 +29,7 @@ LONGEST = 4000
 """Characters of an error's line; of a name that is longer, beginning and end are shown."""
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """Typer's, of which it gives out the kinds alone."""
+DIGITS = 18
 FLAGS = {"--debug": DEBUG, "--trust": TRUST}
 _LIST = resources.files("bench.commands").joinpath("commands.toml")
 COMMANDS: dict[str, dict[str, str]] = tomllib.loads(_LIST.read_text("utf-8"))
@@ -83,13 +84,14 @@ def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Entry point of `cassr-bench`."""
     stopping.install()
+    os.umask(os.umask(0o077) & 0o077)  # no mask keeps us from what we have just written
     _say_what_is_set_aside()
     _mend_streams()
     # Flags that may stand anywhere are for this process and those that it starts.
     os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
     arguments = [word for word in sys.argv[1:] if word not in FLAGS]
     try:
-        _refuse_empty(arguments)
+        _refuse_no_value(arguments)
         sys.exit(_run(arguments))
     except (BenchError, KeyboardInterrupt) as error:
         told = error if isinstance(error, BenchError) else _interrupted(error)
@@ -204,17 +206,21 @@ def _say_what_is_set_aside() -> None:
     warnings.simplefilter("once", SetAside)
 
 
-def _refuse_empty(arguments: Sequence[str]) -> None:
+def _refuse_no_value(arguments: Sequence[str]) -> None:
     """An empty value is a variable that was not set; as a path it would mean this very folder.
-    Nor is `-` a file: no command reads or writes a standard stream by that name."""
+    Nor is `-` a file: no command reads or writes a standard stream by that name. And nothing is
+    counted in numbers of more than DIGITS."""
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
         given = value if option.startswith("--") and equals else word
+        alone = before if before.startswith("-") else f"after '{printable(before)}'"
+        place = printable(option if equals else alone)
         if given in ("", "-"):
-            alone = before if before.startswith("-") else f"after '{printable(before)}'"
             found = "'-' (a file of that name is ./-)" if given else "an empty one"
             advice = f"expected a value, found {found}; give one, or leave the option out"
-            raise BenchError(f"{printable(option if equals else alone)}: {advice}")
+            raise BenchError(f"{place}: {advice}")
+        if len(given) > DIGITS and given.lstrip("+-").isdecimal():
+            raise BenchError(f"{place}: expected a number of at most {DIGITS} digits")
 
 
 def _stop(message: str, code: int) -> NoReturn:

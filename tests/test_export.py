@@ -205,7 +205,8 @@ def other_images(told: dict[str, Any]) -> None:
 
 
 def other_names(told: dict[str, Any]) -> None:
-    told["measured"]["scores"][-2]["images"]["../../etc/passwd"] = 1.0
+    cell = told["measured"]["scores"][-2]
+    cell.update(images={**cell["images"], "../../etc/passwd": 1.0}, mean=None)
 
 
 def scores_of(metric: str, value: float | str) -> Callable[[dict[str, Any]], None]:
@@ -213,7 +214,7 @@ def scores_of(metric: str, value: float | str) -> Callable[[dict[str, Any]], Non
 
     def change(told: dict[str, Any]) -> None:
         cell = next(c for c in told["measured"]["scores"] if c["metric"] == metric)
-        cell["images"] = dict.fromkeys(cell["images"], value)
+        cell.update(images=dict.fromkeys(cell["images"], value), mean=None)
 
     return change
 
@@ -232,6 +233,7 @@ def other_suite(told: dict[str, Any]) -> None:
         (other_images, "dataset quick-bicubic: sha256: "),
         (other_names, "has no image '../../etc/passwd'"),
         (other_suite, "none of its datasets is one of ours"),
+        (lambda told: told["measured"].update(scores=[]), "it holds no score"),
         (scores_of("ssim_y", 6.0), "expected a score from 0 to 1, found 6"),
         (scores_of("psnr_y", "Infinity"), "expected a score from 0 to 80, found inf"),
         (scores_of("psnr_y", 1.7e308), "expected a score from 0 to 80, found 1.7e+308"),

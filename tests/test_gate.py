@@ -199,12 +199,23 @@ def rename_method(told: Any) -> None:
         cell["method"] = "x"
 
 
+def lose_one(told: Any) -> None:
+    del told["scores"][0]["images"]["i7"]
+    told["scores"][0]["mean"] = None
+
+
+def test_a_mean_that_is_not_that_of_its_images_is_refused() -> None:
+    for of_another in (99.0, 0.0, math.inf):
+        with pytest.raises(ValueError, match="d, m, psnr: the mean is not that of the images"):
+            hollow(lambda told, mean=of_another: told["scores"][0].update(mean=mean))
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda told: told["scores"][0].update(mean=None, images={}), "d / m / psnr: 40 of 40"),
         (lambda told: told["scores"][0].update(images={}), "40 of 40 scores are not in the ref"),
-        (lambda told: told["scores"][0]["images"].pop("i7"), "1 of 40 scores are not in the "),
+        (lose_one, "1 of 40 scores are not in the "),
         (lambda told: told["scores"][1].update(mean=None), "d / m / fid: the reference holds no"),
         (lambda told: told["scores"].pop(0), "d / m / psnr: 40 of 40 scores are not in the "),
         (lambda told: told["scores"].clear(), "d / m / psnr: 40 of 40 scores are not in the "),

@@ -62,16 +62,31 @@ def test_a_png_whose_data_end_early_is_not_taken_for_one_that_is_black_there(
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_there(
-    tmp_path: Path, mode: str
+@pytest.mark.parametrize(
+    "kind", [{}, {"progressive": True}, {"restart_marker_blocks": 4}, {"subsampling": 0}]
+)
+def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_or_coarse(
+    tmp_path: Path, mode: str, kind: dict[str, object]
 ) -> None:
     rgb, file = photo(64, 64), tmp_path / "x.jpg"
     rgb[32:] = 128
-    Image.fromarray(rgb).convert(mode).save(file)
+    Image.fromarray(rgb).convert(mode).save(file, **kind)
     assert images.read_rgb(file).shape == (64, 64, 3)
-    Image.fromarray(photo(64, 64)).convert(mode).save(file)
+    Image.fromarray(photo(64, 64)).convert(mode).save(file, **kind)
     data = file.read_bytes()
-    file.write_bytes(data[: -len(data) // 5] + b"\xff\xd9")
+    file.write_bytes(data + b"of another kind \xff\xd9" * 9)
+    assert images.read_rgb(file).shape == (64, 64, 3)
+    start = data.index(b"\xff\xda") + 20
+    for length in range(start, len(data) - 32, (len(data) - start) // 15):
+        file.write_bytes(data[:length] + b"\xff\xd9")
+        with pytest.raises(ImageError, match=r"ends early|cannot be decoded"):
+            images.read_rgb(file)
+
+
+def test_a_progressive_jpeg_without_its_last_scan_is_not_taken_for_whole(tmp_path: Path) -> None:
+    file = tmp_path / "x.jpg"
+    Image.fromarray(photo(64, 64)).save(file, progressive=True)
+    file.write_bytes(file.read_bytes().rpartition(b"\xff\xda")[0] + b"\xff\xd9")
     with pytest.raises(ImageError, match="ends early"):
         images.read_rgb(file)
 
@@ -124,6 +139,21 @@ def test_threads_that_read_for_a_gpu_leave_pythons_lock_free(
         monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
         assert not pool.submit(plain).result()
     assert plain()
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "avif", "jp2", "gif"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_download_that_ended_early_is_refused_with_and_without_its_zeros(
+    tmp_path: Path, kind: str, share: float
+) -> None:
+    file = tmp_path / f"x.{kind}"
+    Image.fromarray(photo(120, 160)).save(file)
+    data = file.read_bytes()
+    cut = data[: int(len(data) * share)]
+    for end in (b"", bytes(len(data) - len(cut))):
+        file.write_bytes(cut + end)
+        with pytest.raises(ImageError, match=r"ends early|cannot be decoded"):
+            images.read_rgb(file)
 
 
 def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:

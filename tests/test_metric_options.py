@@ -200,7 +200,8 @@ def test_a_file_that_is_no_metric_is_refused_in_one_line(
     [
         ("return 1 / 0", r"ZeroDivisionError: division by zero \(mine.py:3\)"),
         ("import sys; sys.exit(3)", r"SystemExit: 3 \(mine.py:3\)"),
-        ("return 'no'", "mine.py:1: expected a number from score, found str"),
+        ("return '12'", "mine.py:1: expected a number from score, found str"),
+        ("return 10**400", "mine.py:1: expected a number from score, found int"),
         ("return float('nan')", "is not a finite number"),
     ],
 )

@@ -1,5 +1,6 @@
 """Work in other processes: whatever a method does costs its own image; signals end a command."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from pictures import photo
 from warm_start import Started
 
 from bench.base import progress
-from bench.base.errors import Interrupted, WorkerDied
+from bench.base.errors import CannotWrite, Interrupted, WorkerDied
+from bench.base.records import part_of
 from bench.files import images
 from bench.methods.installation import clean_environment
 from bench.processes import handle, stopping, workers
@@ -79,6 +81,25 @@ def test_what_ends_its_process_or_never_ends_costs_one_image(
     assert isinstance(found[1], WorkerDied) and str(found[1]).startswith(expected)
     assert "mine.py:1" in str(found[1]) or "killed" in expected
     assert isinstance(found[0], dict) and isinstance(found[2], dict)
+
+
+def _written(place: tuple[Path, str]) -> None:
+    """One worker writes, and never ends; once it does, the disk is full for the other."""
+    folder, role = place
+    with part_of(folder / role) as part:
+        if role == "long":
+            part.write_bytes(b"half")
+            time.sleep(600)
+        while not any(other.stat().st_size for other in folder.iterdir()):
+            time.sleep(0.01)
+        raise OSError(errno.ENOSPC, "No space left on device", str(part))
+
+
+def test_a_full_disk_leaves_no_part_of_those_who_wrote_meanwhile(tmp_path: Path) -> None:
+    tasks = [(tmp_path, "long"), (tmp_path, "short")]
+    with pytest.raises(CannotWrite, match="short: cannot be written"), Workers(2) as pool:
+        list(pool.map(_written, tasks))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_workers_settings_do_not_reach_other_processes(
@@ -161,6 +182,17 @@ def test_a_first_signal_lets_what_is_in_hand_finish_and_a_second_does_not() -> N
 
 
 SLOW = METHOD.format(body="pass").replace("calls += 1", "time.sleep(0.7)")
+
+
+def test_no_mask_keeps_a_command_from_its_own_files(cli: Cli, tmp_path: Path) -> None:
+    script = tmp_path / "masked.py"
+    script.write_text(
+        "import os, sys\nfrom bench.cli import main\n"
+        "os.umask(0o727)\nsys.argv[1:] = ['--version']\n"
+        "try:\n    main()\nfinally:\n    print(oct(os.umask(0)), file=sys.stderr)\n",
+        encoding="utf-8",
+    )
+    assert cli(script=script).stderr == "0o27\n"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The store: what is damaged is found and made again, old ones are taken over, nothing is left."""
 
+import errno
 import json
 import os
 import re
@@ -370,6 +371,32 @@ def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -
     upkeep.prune(tmp_path, ours.folder)
     gone = {name for name in before if name.startswith("images/mine")}
     assert files_of(tmp_path).keys() == before.keys() - gone and len(gone) == 3
+
+
+def test_what_cannot_be_removed_is_not_told_as_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(Store(tmp_path).images("mine", {}, "d"))
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as in a read-only folder
+    with pytest.raises(StoreError, match=r"images: cannot be removed, or not all of it"):
+        upkeep.prune(tmp_path, tmp_path / "images")
+
+
+def test_what_cannot_be_read_is_not_told_as_sound_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(Store(tmp_path).images("mine", {}, "d"))
+    listed = os.scandir
+
+    def refusing(path: str | Path) -> object:
+        if "images" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for look in (check, upkeep.parts, upkeep.spare):
+        with pytest.raises(PermissionError, match="images"):
+            look(tmp_path)
 
 
 def test_what_is_used_or_made_today_stays_and_all_else_is_spare(tmp_path: Path) -> None:

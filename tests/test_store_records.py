@@ -1,5 +1,6 @@
 """What the store believes: whole lines, manifests and names, and nothing less."""
 
+import io
 import json
 import re
 import warnings
@@ -22,7 +23,7 @@ from bench.base.text import slug
 from bench.data.manifest import damage
 from bench.data.pairing import pair_files
 from bench.files.record_log import Line, opened, sealed
-from bench.store.scores import write_features
+from bench.store.scores import with_digest, write_features
 from bench.store.store import Store
 from bench.store.upkeep import check
 
@@ -152,6 +153,7 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     features = Store(tmp_path).features({})
     write_features(features.place("a"), np.arange(6.0))
     path = features.folder / "a.npy"
+    assert features.has("a")
     keep_stamp(path, flipped(path.read_bytes(), -50))
     assert [problem.path for problem in check(tmp_path)] == [path]
     with pytest.raises(DataError, match=r"a\.npy: is not as it was written and is set aside; run"):
@@ -160,3 +162,14 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     for damaged in (b"", b"x", b"x" * 31):
         path.write_bytes(damaged)
         assert not features.has("a")
+    bare, objects = io.BytesIO(), io.BytesIO()
+    np.save(bare, np.arange(6.0))
+    path.write_bytes(bare.getvalue())
+    assert not features.has("a"), "it is not sealed"
+    np.save(objects, np.array([print], dtype=object), allow_pickle=True)
+    path.write_bytes(with_digest(objects.getvalue()))
+    with pytest.raises(DataError, match="holds no numbers alone"):
+        features.get("a")
+    write_features(path, np.array([1.0, np.inf]))
+    with pytest.raises(DataError, match=r"a\.npy: holds values that are not finite and is set"):
+        features.get("a")

@@ -25,6 +25,7 @@ from bench.methods.find import all_methods
 from bench.methods.find import find as find_method
 from bench.remote import weights
 from bench.suites.find import SuiteCard, suite_cards
+from bench.suites.protocols import Composite
 from cassr.photographs.sets import TrainingSet, training_sets
 
 SUITES = suite_cards()
@@ -191,6 +192,36 @@ BAD_CARDS = {
         DatasetCard,
         b'name = "d"\ntitle = "D"\nsummary = ""\nlicence = ""\nlr.files = "*"\nlr.stem = "("',
         "expected a regular expression",
+    ),
+    "more than a machine counts to": (
+        SuiteCard,
+        SUITE + b'metrics = ["c"]\nseed = 1' + b"0" * 400,
+        "'seed': expected a number",
+    ),
+    "options beyond all numbers": (
+        MethodCard,
+        METHOD + b"options.deep = [{ strength = -1" + b"0" * 400 + b" }]",
+        "'strength': expected a number of at most 9223372036854775807",
+    ),
+    "a NUL in a title": (
+        SuiteCard,
+        SUITE.replace(b'"S"', rb'"S\u0000"') + b'metrics = ["c"]',
+        "'title': expected text without control characters",
+    ),
+    "an escape in a key": (
+        MethodCard,
+        METHOD + rb'options."\u001b[2J" = 1',
+        "'\\x1b[2J': expected",
+    ),
+    "a title of two lines": (
+        DatasetCard,
+        rb'name = "d"' + b"\n" + rb'title = "D\ne"',
+        "'title': expected printable text on one line",
+    ),
+    "an infinite weight": (
+        Composite,
+        b'name = "c"\ntitle = "C"\nmeans = "sum"\nterms = [{ metric = "m", weight = inf }]',
+        "'terms.0.weight': input should be a finite number",
     ),
     "no scales": (MethodCard, METHOD + b"scales = []", "'scales'"),
 }

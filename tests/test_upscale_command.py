@@ -187,6 +187,13 @@ def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
         (("train", "guidance", "--data", ","), "--data: expected at least one name"),
         (("train", "guidance", "--degradation", ","), "--degradation: expected at least one name"),
         (("run", "quick", "--methods", '"a'), "--methods: expected names with commas between"),
+        (("report", "quick", "--seed=1" + "0" * 400), "--seed: expected a number of at most 18"),
+        (("import", "quick", "x", "--label", "a\nb"), "--label: expected one line of at most 200"),
+        (
+            ("import", "quick", "x", "--label", "a" * 201),
+            "--label: expected one line of at most 200",
+        ),
+        (("cut", ".", "--out", "x", "--side", "9" * 19), "--side: expected a number of at most 18"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.audit.values import Finding, Kind, Statement, Value, all_of, place_of, ranked
-from bench.base.cards import Card, Names
+from bench.base.cards import Card, Count, Names
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.results.published import plain
@@ -36,7 +36,7 @@ class Claim(Card):
     method: str
     than: str = ""
     metrics: Names = Field(default_factory=list)
-    at_most: int = 1
+    at_most: Count = 1
     percent: Decimal = Decimal(0)
 
 

@@ -18,13 +18,24 @@ MAX_BYTES = 2**20
 LONG_KEY = re.compile(r"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){100}""")
 """A dotted key of a hundred parts; reading one takes time that grows with the square of them."""
 
+LARGEST = 2**63 - 1
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What no text has; line ends and tabs it may have."""
+
+
+def _on_one_line(title: str) -> str:
+    if printable(title) == title:
+        return title
+    raise ValueError(f"expected printable text on one line, found {title!r}")
+
+
 MAX_TITLE = 200
-Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE)]
+Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_on_one_line)]
 Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 def _plain(name: str) -> str:
@@ -46,15 +57,35 @@ PathInside = Annotated[str, AfterValidator(_downward)]
 
 
 class Card(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 T = TypeVar("T", bound=Card)
 
 
 def read_card(path: Path | Traversable, kind: type[T]) -> T:
-    """Read and check one card; CardError as `parse_toml` and `checked` say."""
-    return checked(path, parse_toml(path, read_text(path)), kind)
+    """Read and check one card; CardError as `parse_toml` and `checked` say, and for a number or
+    a text that is none, wherever it stands."""
+    said = parse_toml(path, read_text(path))
+    if strange := _strange(said):
+        raise CardError(f"{printable(path)}: {strange}")
+    return checked(path, said, kind)
+
+
+def _strange(said: dict[str, Any]) -> str:
+    """What no card means: a whole number beyond 64 bits, a control character."""
+    left: list[tuple[str, Any]] = list(said.items())
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += value.items()
+        elif isinstance(value, list):
+            left += ((key, each) for each in value)
+        elif isinstance(value, int) and abs(value) > LARGEST:
+            return f"field '{printable(key)}': expected a number of at most {LARGEST}"
+        elif _CONTROL.search(f"{key}{value}"):
+            return f"field '{printable(key)}': expected text without control characters"
+    return ""
 
 
 def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
@@ -91,14 +122,15 @@ def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
 def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:
     """What a TOML file says; `path` is for the message; CardError where it is none, or is nested
     beyond reason."""
-    if LONG_KEY.search(text):
-        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)")
+    why = "nested too deeply"
     try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise CardError(f"{printable(path)}: is not valid TOML (nested too deeply)") from error
+        if not LONG_KEY.search(text):
+            return tomllib.loads(text)
     except ValueError as error:
-        raise CardError(f"{printable(path)}: is not valid TOML ({printable(error)})") from error
+        why = printable(error)
+    except RecursionError:
+        pass
+    raise CardError(f"{printable(path)}: is not valid TOML ({why})")
 
 
 def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:

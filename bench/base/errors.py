@@ -1,5 +1,7 @@
 """The errors that people meet: each is one line that says what is wrong and what to do."""
 
+from pathlib import Path
+
 DEBUG = "CASSR_BENCH_DEBUG"
 """The variable that asks for tracebacks."""
 
@@ -50,7 +52,14 @@ class StoreError(BenchError):
 
 
 class CannotWrite(BenchError):
-    """A full disk, or a place where nothing may be written; every further file would fail too."""
+    """A full disk, or a `folder` that nothing may be written to; further files would fail too."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message, folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class WorkerDied(BenchError):

@@ -133,7 +133,15 @@ def part_of(path: Path) -> Iterator[Path]:
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSES = (*_NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG)
+_REFUSES = (
+    *_NO_ROOM,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 def _is_of(error: OSError, part: Path) -> bool:
@@ -146,5 +154,6 @@ def cannot_write(path: Path, error: OSError) -> CannotWrite:
     remedy = "make room" if error.errno in _NO_ROOM else "choose a place that can be written"
     return CannotWrite(
         f"{printable(path)}: cannot be written ({(error.strerror or str(error)).lower()}); what is "
-        f"finished is kept: {remedy} and run again"
+        f"finished is kept: {remedy} and run again",
+        path.parent,
     )

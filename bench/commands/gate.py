@@ -12,6 +12,7 @@ from bench.base.device import resolve_device
 from bench.base.errors import BenchError
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
+from bench.base.records import cannot_write
 from bench.base.text import printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
@@ -147,8 +148,11 @@ def gate(
     part = [what for what in KINDS if getattr(choice, what)]
     verdict = judge(known, found.measured, found.unavailable, part)
     if written.markdown is not None:
-        with written.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(output.markdown(verdict))
+        try:
+            with written.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(output.markdown(verdict))
+        except OSError as error:
+            raise cannot_write(written.markdown, error) from error
     write_junit(output.junit(verdict, subject.suite or "folder"))
     tell(as_json, verdict.as_json(), *output.terminal(verdict))
     raise typer.Exit(verdict.exit_code)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bench.base.cards import MAX_TITLE
 from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
+from bench.base.types import BEYOND
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import tell
@@ -75,6 +77,8 @@ def import_(
     from bench.exchange.reading import read_bundle
     from bench.reports.tables import terminal
 
+    if len(label) > MAX_TITLE or printable(label) != label:
+        raise BenchError(f"--label: expected one line of at most {MAX_TITLE} characters")
     out = out or Path("results") / "reports" / "merged"
     reports.require_free(out, overwrite=overwrite)
     imports = [Import(printable(path.name), read_bundle(path)) for path in sources]
@@ -90,7 +94,9 @@ def diff(
     a: Path = argument("An exported folder or JSON, or a folder of reports."),
     b: Path = argument("Another."),
     tolerance: float | None = option(
-        "How far an image's score may move; default: a tenth of the last digit in tables.", min=0
+        "How far an image's score may move; default: a tenth of the last digit in tables.",
+        min=0,
+        max=BEYOND,
     ),
     as_json: o.AsJson = False,
 ) -> None:

@@ -19,7 +19,7 @@ from bench.files import image_folders, images
 from bench.files.names import matched, same, without_partner
 
 Pairs = dict[str, tuple[Path, Path | None]]
-CHECKS = 3
+CHECKS = 4
 """Goes up when pairs are checked differently, so that folders are looked at again."""
 
 

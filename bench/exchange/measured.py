@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from bench.base.cards import Card
+from bench.base.cards import Card, Count, Natural
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
 from bench.base.types import Better, MetricSpec
@@ -42,7 +42,9 @@ KINDS = ("datasets", "methods", "metrics")
 class ExchangeCard(Card):
     """A card that may hold infinite scores (PSNR of equal images) also as JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings"
+    )
 
 
 class DatasetPrint(ExchangeCard):
@@ -50,7 +52,7 @@ class DatasetPrint(ExchangeCard):
     any HR) and how many of them, from the first."""
 
     sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
-    images: int = Field(ge=0)
+    images: Natural
 
 
 class MetricPrint(ExchangeCard):
@@ -95,9 +97,9 @@ class Measured(ExchangeCard):
     """Everything measured in one run; only metrics that could run here are in `metrics`."""
 
     suite: Name = ""
-    seed: int | None = None
-    scale: int | None = Field(default=None, ge=1)
-    limit: int | None = Field(default=None, ge=1)
+    seed: Natural | None = None
+    scale: Count | None = None
+    limit: Count | None = None
     datasets: dict[Name, DatasetPrint]
     metrics: dict[Name, MetricPrint]
     methods: dict[Name, MethodPrint]
@@ -107,10 +109,14 @@ class Measured(ExchangeCard):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Measured":
-        """Every cell once, and nothing scored without the fingerprints of what it is."""
+        """Every cell once, with the mean of its images, and nothing scored without the fingerprints
+        of what it is."""
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
+            if cell.images and cell.mean is not None and not _is_mean(cell.mean, cell.images):
+                named = printable(", ".join(cell.key))
+                raise ValueError(f"scores: {named}: the mean is not that of the images")
             for what, name in zip(KINDS, cell.key, strict=True):
                 if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")
@@ -210,6 +216,12 @@ def group_rows(rows: Iterable[Sequence[Any]], source: str = "scores") -> list[di
 
 def mean(values: Mapping[str, float]) -> float | None:
     return math.fsum(values.values()) / len(values) if values else None
+
+
+def _is_mean(found: float, values: Mapping[str, float]) -> bool:
+    """Whether it is their mean, but for what rounding each of them does."""
+    sizes = [abs(value) for value in values.values()]
+    return math.isclose(found, sum(values.values()) / len(values), abs_tol=1e-9 * max(sizes))
 
 
 def shorten(reason: str) -> str:

@@ -78,15 +78,21 @@ def _merge_one(
     )
 
 
-def _problems(
-    own: Measured, theirs: Measured, metrics: Sequence[MetricSpec], grid: "pd.DataFrame"
-) -> Iterator[str]:
-    """Why scores cannot be set beside ours; `grid` as of `_with_rows`."""
+def _incomparable(own: Measured, theirs: Measured) -> list[str]:
     lines = unlike(own, theirs, "here", "there")
     for what in ("datasets", "metrics"):
         if not getattr(own, what).keys() & getattr(theirs, what).keys():
             lines.append(f"none of its {what} is one of ours")
-    if lines:
+    if not any(cell.images or cell.mean is not None for cell in theirs.scores):
+        lines.append("it holds no score")
+    return lines
+
+
+def _problems(
+    own: Measured, theirs: Measured, metrics: Sequence[MetricSpec], grid: "pd.DataFrame"
+) -> Iterator[str]:
+    """Why scores cannot be set beside ours; `grid` as of `_with_rows`."""
+    if lines := _incomparable(own, theirs):
         yield f"cannot be compared: {'; '.join(lines)}"
     bounds = {spec.name: spec.bounds for spec in metrics}
     known = {dataset: {"", *images} for dataset, images in grid.groupby("of")["id"]}

@@ -110,5 +110,6 @@ def without_partner(path: Path, others: Mapping[str, str], folder: Path) -> str:
     """Why a file is left over; points out a name in the other folder, known by its folded form,
     that differs by case."""
     twin = others.get(same(path.stem).casefold(), "")
-    hint = f"; '{printable(twin)}' there differs in upper and lower case" if twin else ""
+    differs = twin and same(twin) != same(path.stem)  # else --sr-name says another
+    hint = f"; '{printable(twin)}' there differs in upper and lower case" if differs else ""
     return f"has no partner in {printable(folder)}{hint}"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import Field, model_validator
 
-from bench.base.cards import checked, parse_toml, read_text
+from bench.base.cards import Natural, checked, parse_toml, read_text
 from bench.base.errors import BenchError, CardError
 from bench.base.records import write_atomic
 from bench.base.text import printable
@@ -73,7 +73,7 @@ class Policy(ExchangeCard):
     """What may change: `allowed_missing` images of a cell may have lost their scores; of
     `tolerances` the first that covers a cell counts, else `tolerance`, of `floors` all do."""
 
-    allowed_missing: int = Field(default=0, ge=0)
+    allowed_missing: Natural = 0
     tolerance: Tolerance = Field(default_factory=Tolerance)
     tolerances: list[ScopedTolerance] = Field(default_factory=list)
     floors: list[Floor] = Field(default_factory=list)

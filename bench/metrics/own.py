@@ -100,8 +100,8 @@ class OwnMetric:
         with running(self.spec.name, "metric"), exact():
             found = self._score(*(image.clone() for image in images))
         try:
-            return float(found)
-        except (TypeError, ValueError, RuntimeError) as error:
+            return float(found + 0)  # text is no number, though float reads some
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             place = f"{printable(self.spec.file)}:{self._score.__code__.co_firstlineno}"
             what = f"expected a number from score, found {type(found).__name__}"
             raise ImageError(f"{place}: {what}") from error

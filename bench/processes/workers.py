@@ -15,8 +15,9 @@ from itertools import takewhile, tee
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from bench.base import leftovers
 from bench.base.device import cores
-from bench.base.errors import WorkerDied
+from bench.base.errors import CannotWrite, WorkerDied
 from bench.processes import stopping
 from bench.processes.foreign import gpu_lost
 from bench.processes.handle import GRACE, Worker, begun, no_interrupts, started
@@ -73,6 +74,9 @@ class Workers:
             for each in self._workers:
                 each.end(max(0.0, until - time.monotonic()))
         self._workers = []
+        if isinstance(exc[1], CannotWrite):  # the others had files half written there
+            leftovers.sweep.cache_clear()
+            leftovers.sweep(exc[1].folder)
 
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]

@@ -102,7 +102,10 @@ def read_features(path: Path) -> np.ndarray:
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
         raise DataError(f"{printable(path)}: is not as it was written")
-    features: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    try:
+        features: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        raise DataError(f"{printable(path)}: holds no numbers alone") from error
     if not np.isfinite(features).all():
         raise DataError(f"{printable(path)}: holds values that are not finite")
     return features

@@ -16,10 +16,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench.base import leftovers
-from bench.base.errors import DataError
+from bench.base.errors import DataError, StoreError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, several_at_once, silent
 from bench.base.records import read_as, write_atomic
+from bench.base.text import printable
 from bench.data.manifest import FILE, damage, read_manifest
 from bench.files.images import file_sha256
 from bench.files.record_log import SET_ASIDE, RecordLog, rewrite
@@ -68,9 +69,22 @@ class Part:
 
 
 def parts(root: Path) -> list[Part]:
-    """All parts of a store."""
+    """All parts of a store; OSError for a folder that cannot be read."""
+    _require_readable(root)
     uses = _last_uses(root)
     return [_part(root, path, uses) for path in _folders(root)]
+
+
+def _require_readable(root: Path) -> None:
+    """Raise OSError for a folder whose content would be taken for not there."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # somebody removed it meanwhile
+            raise error
+
+    for kind in KINDS:
+        for _ in os.walk(root / kind, onerror=refuse):
+            pass
 
 
 def _folders(root: Path) -> list[Path]:
@@ -161,8 +175,10 @@ def size(path: Path) -> int:
 
 
 def prune(root: Path, path: Path) -> None:
-    """Remove a file or folder, and the folders that are empty then."""
+    """Remove a file or folder, and the folders that are empty then; StoreError where it stays."""
     leftovers.remove(path)
+    if os.path.lexists(path):
+        raise StoreError(f"{printable(path)}: cannot be removed, or not all of it; may you write?")
     for parent in path.relative_to(root).parents[:-1]:
         try:
             (root / parent).rmdir()
@@ -183,7 +199,9 @@ class Problem:
 
 
 def check(root: Path, progress: Advance = silent) -> list[Problem]:
-    """Read everything in a store and hold it against its checksums; nothing is changed."""
+    """Read everything in a store and hold it against its checksums; nothing is changed. OSError for
+    a folder that cannot be read."""
+    _require_readable(root)
     kinds: dict[str, Callable[[Path], Iterator[Problem]]] = {
         "images/{images}": _images,
         "scores/{scores}": lambda folder: _lines(RecordLog(folder, ScoreLine)),
