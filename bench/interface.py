@@ -109,6 +109,8 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     spec = known_metrics.find(name)
     if spec.kind == "set":
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
+    if spec.program:
+        raise BenchError(f"{name} is a program that scores whole folders; use bench.score")
     place = resolve_device(device)
     loaded(spec, place)
     return ImageMetric(spec, place)

@@ -23,17 +23,23 @@ from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
 _PYIQA_LOADING = "bench.metrics.pyiqa_loading"
+_METHODS = "bench.methods.find"
 _known = Registry("metric", METRICS)
 
 
+def every() -> list[MetricSpec]:
+    """The registered metrics in the order of the tables, then those with a program of their own,
+    whose cards are read only where one of these may be meant."""
+    return [*METRICS, *map(resolve(f"{_METHODS}:metric"), resolve(f"{_METHODS}:metric_cards")())]
+
+
 def names() -> list[str]:
-    """Names of the registered metrics, in the order of the tables."""
-    return list(_known)
+    return [spec.name for spec in every()]
 
 
 def find(name: str) -> MetricSpec:
-    """The spec of a registered metric, "pyiqa:NAME" or "FILE.py", each with options behind it as in
-    "psnr_y(crop_border=4)".
+    """The spec of a registered metric, "pyiqa:NAME", "FILE.py" or "FILE.toml" (a card), each with
+    options behind it as in "psnr_y(crop_border=4)".
 
     Raises:
         UnknownName: there is none, or not with these options; says what there is.
@@ -52,9 +58,14 @@ def _named(name: str) -> MetricSpec:
         return pyiqa_names.spec_of(name)
     if name.endswith(own.SUFFIX):
         return own.spec_of(Path(name))
-    if name not in _known and (meant := called and _meant(called)):
+    if name.endswith(".toml"):
+        spec: MetricSpec = resolve(f"{_METHODS}:metric")(name)
+        return spec
+    if name in _known:
+        return _known[name]
+    if meant := called and _meant(called):
         raise UnknownName(f"unknown metric '{printable(name)}'; did you mean '{meant}'?")
-    return _known.find(name)
+    return Registry("metric", every()).find(name)
 
 
 def _meant(called: str) -> str:
@@ -70,7 +81,7 @@ def _meant(called: str) -> str:
 def registered(name: str) -> MetricSpec | None:
     """The metric of the catalogue, with its options; None where there is none of that name."""
     try:
-        return find(name) if options.parse(name)[0] in _known else None
+        return find(name) if options.parse(name)[0] in names() else None
     except UnknownName:
         return None
 
@@ -88,6 +99,9 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 
 def unavailable(spec: MetricSpec) -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
+    if spec.program:
+        why = spec.program.unavailable()
+        return f"{spec.name}: {why}" if why else ""
     if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
@@ -127,6 +141,8 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
         library = spec.packages[0].distribution
         record[library] = metadata.version(library)
         record["precision"] = "float32, TF32 off"
+    if spec.program:
+        record["program"] = spec.program.fingerprint()
     if replaced := substituted(spec):
         record["substituted"] = replaced
     return record

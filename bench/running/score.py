@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import DataError, WorkerDied
+from bench.base.errors import BenchError, CannotWrite, DataError, ImageError, WorkerDied
 from bench.base.hashing import set_sha256
+from bench.base.leftovers import work_folder
 from bench.base.progress import Progress
-from bench.base.types import MetricSpec, Missing
+from bench.base.types import WHOLE_SET, MetricSpec, Missing, SetImage
 from bench.cluster.connection import LOCAL
 from bench.data.likeness import FINGERPRINT, LOOK, warning
 from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
-from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
+from bench.running.score_job import ImageJob, ScoreJob, loaded, require_recorded, score_job, tried
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
 
@@ -61,6 +62,7 @@ class Scorer:
             s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
         }
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
+        self._here = [spec for spec in self.usable if not spec.program]
         self.fingerprints = {
             s.name: self._stored.get(s.name) or metrics.fingerprint(s, device) for s in self.usable
         }
@@ -84,14 +86,16 @@ class Scorer:
 
         Each process computes with one thread, so that scores do not depend on the machine.
         """
-        jobs = self._jobs(targets)
+        known = list(targets)
+        self._score_by_programs(known, progress)
+        jobs = self._jobs(known)
         if not jobs:
             return
         processes: Pool = self._workers(options, len(jobs))
         if options.on != LOCAL:
             from bench.cluster.work import for_metrics  # heavy
 
-            processes = for_metrics(self.usable, options.on, self.device, options.workers)
+            processes = for_metrics(self._here, options.on, self.device, options.workers)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):
@@ -105,6 +109,40 @@ class Scorer:
         for store in self._scores.values():
             store.close()
 
+    def _score_by_programs(self, targets: Sequence[Target], progress: Progress) -> None:
+        """Start the program of each metric that has one for all images that it has not scored."""
+        for spec in self.usable:
+            wanted = {_key(spec, t): t for t in targets if t.sr and self._lacks(spec, t)}
+            if not spec.program or not wanted:
+                continue
+            left = {str(number): target for number, target in enumerate(wanted.values())}
+            try:
+                self._score_at_once(spec, left, progress)
+            except CannotWrite:
+                raise
+            except BenchError as error:
+                for target in left.values():
+                    self._failures[spec.name, _key(spec, target)] = Missing("failed", str(error))
+
+    def _score_at_once(self, spec: MetricSpec, left: dict[str, Target], progress: Progress) -> None:
+        """Score these images, by a name each; those that are done with are taken away."""
+        store, count = self._scores[spec.name], len(left)
+        pairs = {name: (t.sr, t.hr if spec.reference else None) for name, t in left.items()}
+        program = spec.program.load(self.device)
+        with work_folder(store.folder) as work, progress.step(spec.title, count) as live:
+            for image in program.score_set(pairs, work, live.line):
+                if image.id == WHOLE_SET:
+                    progress.say(f"{spec.title} {image.reason}")
+                    continue
+                target = left.pop(image.id)
+                value = tried(_of_recorded, target, spec.reference, image)
+                if isinstance(value, Missing):
+                    self._failures[spec.name, _key(spec, target)] = value
+                else:
+                    store.put(_key(spec, target), value)
+                live(count - len(left), count)
+        store.close()
+
     def get_ready(self, target: Target, options: RunOptions, images: int) -> None:
         """Start, where this one of so many images is not scored yet, what makes processes for all:
         it imports what they need, meanwhile."""
@@ -113,7 +151,7 @@ class Scorer:
 
     def _workers(self, options: RunOptions, jobs: int) -> Workers:
         count = worker_count(options.workers, self.device, jobs)
-        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
+        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self._here)]
         imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
         own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
@@ -143,15 +181,15 @@ class Scorer:
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
-        wanted = tuple(
-            spec
-            for spec in [*self.usable, LOOK]
-            if spec.kind == "image"
-            and (not spec.reference or target.hr or (spec is LOOK and target.lr))
-            and self._scores[spec.name].get(_key(spec, target)) is None
-        )
+        of_images = [spec for spec in self._here if spec.kind == "image"]
+        wanted = tuple(spec for spec in [*of_images, LOOK] if self._lacks(spec, target))
         features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
         return ImageJob(target.sr, target.sr_sha256, wanted, features)
+
+    def _lacks(self, spec: MetricSpec, target: Target) -> bool:
+        """Whether there could be a score that is not in the store yet."""
+        comparable = not spec.reference or target.hr or (spec is LOOK and target.lr)
+        return bool(comparable) and self._scores[spec.name].get(_key(spec, target)) is None
 
     def _unknown_features(self, sha256: str) -> dict[Path, MetricSpec]:
         """Where features that are not in the store are to be, and what extracts them."""
@@ -234,6 +272,17 @@ class Scorer:
 def _for_good(missing: Sequence[Missing]) -> Missing:
     """The first that no other part will bring; the first of all where others will bring all."""
     return next((one for one in missing if one.kind != "pending"), missing[0])
+
+
+def _of_recorded(target: Target, reference: bool, image: SetImage) -> float:
+    """The value of an image, where what was scored is what was recorded; else ImageError."""
+    if image.value is None:
+        raise ImageError(image.reason)
+    if target.sr:
+        require_recorded(target.sr, target.sr_sha256)
+    if reference and target.hr:
+        require_recorded(target.hr, target.hr_sha256)
+    return image.value
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
