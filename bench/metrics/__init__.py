@@ -18,7 +18,7 @@ from bench.base.remote_file import Weight
 from bench.base.text import printable
 from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric
 from bench.metrics import options, own, pyiqa_names
-from bench.metrics.catalogue import METRICS, REFUSED
+from bench.metrics.catalogue import MEANT, METRICS, REFUSED
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
@@ -69,7 +69,10 @@ def _named(name: str) -> MetricSpec:
 
 
 def _meant(called: str) -> str:
-    """A metric of the catalogue, else of pyiqa, that is called so but for case and signs."""
+    """A metric of the catalogue, else of pyiqa, that is called so but for case and signs, or as
+    the catalogue says."""
+    if called in MEANT:
+        return MEANT[called]
     for spec in METRICS:
         if called in map(pyiqa_names.bare, (spec.name, spec.title, spec.pyiqa_name)):
             return spec.name

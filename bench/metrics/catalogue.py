@@ -10,12 +10,20 @@ from bench.base.remote_file import Weight
 from bench.base.types import MetricSpec
 
 
+class Refused(Card):
+    """Metrics that people ask for, by their names without case and signs, and `why` there is none."""
+
+    names: tuple[str, ...]
+    why: str
+
+
 class Catalogue(Card):
     """The metrics in the order of the tables, and what `pyiqa:NAME` reads beside theirs; on the
     card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
-    refused: dict[str, str]
+    meant: dict[str, str]
+    refused: tuple[Refused, ...]
     pyiqa: dict[str, tuple[Weight, ...]]
     files: dict[str, Weight]
 
@@ -35,8 +43,9 @@ class Catalogue(Card):
 _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 
 METRICS = _read.metrics
-REFUSED = _read.refused
-"""Why metrics that people ask for are not here, by their names without case and signs."""
+MEANT = _read.meant
+"""Metrics by what else they are called, without case and signs."""
+REFUSED = {name: each.why for each in _read.refused for name in each.names}
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
     **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},
