@@ -11,7 +11,7 @@ from bench.base.types import MetricSpec
 
 
 class Refused(Card):
-    """Metrics that people ask for, by their names without case and signs, and `why` there is none."""
+    """Metrics that people ask for, without case and signs, and `why` they are not here."""
 
     names: tuple[str, ...]
     why: str
