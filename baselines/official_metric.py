@@ -36,20 +36,20 @@ class OfficialMetric(OfficialRepository):
         hrs = {image_id: hr for image_id, (_, hr) in pairs.items() if hr}
         jobs, refused = self._prepare(srs, work / "input", 1)
         of_hr, no_hr = self._prepare(hrs, work / "reference", 1)
+        unfit = {image.id: image for image in (*refused, *no_hr)}
         sizes = {job.id: job.lr for job in of_hr}
         for job in jobs:
             if (other := sizes.get(job.id, job.lr)) != job.lr:
                 found = "is {}x{}, its HR image is {}x{}".format(*job.lr, *other)
-                refused.append(SetImage(job.id, None, found))
-        unfit = {image.id: image for image in (*refused, *no_hr)}
+                unfit[job.id] = SetImage(job.id, None, found)
         yield from unfit.values()
-        fitting = [job for job in jobs if job.id not in unfit]
-        names = (f"run-{number}" for number in count(1))
+        numbers = count(1)
 
         def start(group: list[Job]) -> OfficialRun:
-            return ScoringRun(self.program, self.official.command, group, work, next(names), 0)
+            name = f"run-{next(numbers)}"
+            return ScoringRun(self.program, self.official.command, group, work, name, 0)
 
-        yield from run_all(fitting, start, watch)
+        yield from run_all([job for job in jobs if job.id not in unfit], start, watch)
 
 
 class ScoringRun(OfficialRun):

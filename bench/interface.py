@@ -107,10 +107,8 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     from bench.running.score_job import loaded
 
     spec = known_metrics.find(name)
-    if spec.kind == "set":
+    if spec.kind == "set" or spec.program:
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
-    if spec.program:
-        raise BenchError(f"{name} is a program that scores whole folders; use bench.score")
     place = resolve_device(device)
     loaded(spec, place)
     return ImageMetric(spec, place)

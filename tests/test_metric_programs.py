@@ -247,7 +247,7 @@ def test_a_card_of_a_users_is_a_program_that_must_be_trusted(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = str(stand_in.card())
-    with pytest.raises(BenchError, match=r"scores whole folders; use bench.score"):
+    with pytest.raises(BenchError, match=r"whole sets of images; use bench.score"):
         bench.metric(card)
     monkeypatch.delenv(TRUST)
     with pytest.raises(CardError, match="give --trust"):

@@ -100,11 +100,11 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     return metric
 
 
-def unavailable(spec: MetricSpec) -> str:
+def unavailable(spec: MetricSpec, device: str = "cuda") -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
     if spec.program:
-        why = spec.program.unavailable()
-        return f"{spec.name}: {why}" if why else ""
+        needs_gpu = spec.program.card.official.gpu and not device.startswith("cuda")
+        return spec.program.unavailable() or ("needs a GPU; give --device cuda" * needs_gpu)
     if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"

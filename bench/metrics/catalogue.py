@@ -10,20 +10,13 @@ from bench.base.remote_file import Weight
 from bench.base.types import MetricSpec
 
 
-class Refused(Card):
-    """Metrics that people ask for, without case and signs, and `why` they are not here."""
-
-    names: tuple[str, ...]
-    why: str
-
-
 class Catalogue(Card):
     """The metrics in the order of the tables, and what `pyiqa:NAME` reads beside theirs; on the
     card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
     meant: dict[str, str]
-    refused: tuple[Refused, ...]
+    refused: dict[str, tuple[str, ...]]
     pyiqa: dict[str, tuple[Weight, ...]]
     files: dict[str, Weight]
 
@@ -45,7 +38,8 @@ _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 METRICS = _read.metrics
 MEANT = _read.meant
 """Metrics by what else they are called, without case and signs."""
-REFUSED = {name: each.why for each in _read.refused for name in each.names}
+REFUSED = {name: why for why, names in _read.refused.items() for name in names}
+"""Why metrics that people ask for are not here; likewise."""
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
     **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import BenchError, CannotWrite, DataError, ImageError, WorkerDied
+from bench.base.errors import DataError, WorkerDied
 from bench.base.hashing import set_sha256
 from bench.base.leftovers import work_folder
 from bench.base.progress import Progress
-from bench.base.types import WHOLE_SET, MetricSpec, Missing, SetImage
+from bench.base.types import WHOLE_SET, MetricSpec, Missing
 from bench.cluster.connection import LOCAL
 from bench.data.likeness import FINGERPRINT, LOOK, warning
+from bench.files.images import image_sha256
 from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
-from bench.running.score_job import ImageJob, ScoreJob, loaded, require_recorded, score_job, tried
+from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
 from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
 from bench.store.store import Store
 
@@ -59,7 +60,7 @@ class Scorer:
         self.specs, self.device = specs, device
         self._stored = stored or {}
         self.reasons = {
-            s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
+            s.name: "" if s.name in self._stored else metrics.unavailable(s, device) for s in specs
         }
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
         self._here = [spec for spec in self.usable if not spec.program]
@@ -87,10 +88,12 @@ class Scorer:
         Each process computes with one thread, so that scores do not depend on the machine.
         """
         known = list(targets)
-        self._score_by_programs(known, progress)
-        jobs = self._jobs(known)
-        if not jobs:
-            return
+        for spec in (spec for spec in self.usable if spec.program):
+            self._score_by_program(spec, known, progress)
+        if jobs := self._jobs(known):
+            self._score(jobs, options, progress)
+
+    def _score(self, jobs: list[ScoreJob], options: RunOptions, progress: Progress) -> None:
         processes: Pool = self._workers(options, len(jobs))
         if options.on != LOCAL:
             from bench.cluster.work import for_metrics  # heavy
@@ -109,38 +112,27 @@ class Scorer:
         for store in self._scores.values():
             store.close()
 
-    def _score_by_programs(self, targets: Sequence[Target], progress: Progress) -> None:
-        """Start the program of each metric that has one for all images that it has not scored."""
-        for spec in self.usable:
-            wanted = {_key(spec, t): t for t in targets if t.sr and self._lacks(spec, t)}
-            if not spec.program or not wanted:
-                continue
-            left = {str(number): target for number, target in enumerate(wanted.values())}
-            try:
-                self._score_at_once(spec, left, progress)
-            except CannotWrite:
-                raise
-            except BenchError as error:
-                for target in left.values():
-                    self._failures[spec.name, _key(spec, target)] = Missing("failed", str(error))
-
-    def _score_at_once(self, spec: MetricSpec, left: dict[str, Target], progress: Progress) -> None:
-        """Score these images, by a name each; those that are done with are taken away."""
-        store, count = self._scores[spec.name], len(left)
+    def _score_by_program(
+        self, spec: MetricSpec, targets: Sequence[Target], progress: Progress
+    ) -> None:
+        """Start a metric's program once for all images that it has not scored."""
+        wanted = {_key(spec, t): t for t in targets if t.sr and self._lacks(spec, t)}
+        if not wanted:
+            return
+        left = {str(number): target for number, target in enumerate(wanted.values())}
         pairs = {name: (t.sr, t.hr if spec.reference else None) for name, t in left.items()}
-        program = spec.program.load(self.device)
-        with work_folder(store.folder) as work, progress.step(spec.title, count) as live:
+        store, program = self._scores[spec.name], spec.program.load(self.device)
+        with work_folder(store.folder) as work, progress.step(spec.title, len(wanted)) as live:
             for image in program.score_set(pairs, work, live.line):
                 if image.id == WHOLE_SET:
                     progress.say(f"{spec.title} {image.reason}")
                     continue
                 target = left.pop(image.id)
-                value = tried(_of_recorded, target, spec.reference, image)
-                if isinstance(value, Missing):
-                    self._failures[spec.name, _key(spec, target)] = value
+                if why := image.reason or _changed(target):
+                    self._failures[spec.name, _key(spec, target)] = Missing("failed", why)
                 else:
-                    store.put(_key(spec, target), value)
-                live(count - len(left), count)
+                    store.put(_key(spec, target), image.value)
+                live(len(wanted) - len(left), len(wanted))
         store.close()
 
     def get_ready(self, target: Target, options: RunOptions, images: int) -> None:
@@ -274,15 +266,11 @@ def _for_good(missing: Sequence[Missing]) -> Missing:
     return next((one for one in missing if one.kind != "pending"), missing[0])
 
 
-def _of_recorded(target: Target, reference: bool, image: SetImage) -> float:
-    """The value of an image, where what was scored is what was recorded; else ImageError."""
-    if image.value is None:
-        raise ImageError(image.reason)
-    if target.sr:
-        require_recorded(target.sr, target.sr_sha256)
-    if reference and target.hr:
-        require_recorded(target.hr, target.hr_sha256)
-    return image.value
+def _changed(target: Target) -> str:
+    """Why what was scored is not what was recorded; "" where it is."""
+    files = ((target.sr, target.sr_sha256), (target.hr, target.hr_sha256))
+    same = all(image_sha256(path) == sha256 for path, sha256 in files if path)
+    return "" if same else "it, or its HR image, is not the file that was recorded; run again"
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:

@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 
 def _first(job: ScoreJob) -> Decoded:
-    return [tried(_read, image) if image else None for image in (job.hr, *job.srs[:1])]
+    return [_tried(_read, image) if image else None for image in (job.hr, *job.srs[:1])]
 
 
 def _scored(job: ScoreJob, decoded: Decoded) -> list[Outcome]:
@@ -75,13 +75,13 @@ def _scored(job: ScoreJob, decoded: Decoded) -> list[Outcome]:
     outcomes = _store_features(job.hr, hr, job.device) if job.hr else []
     prepared: dict[str, Any] = {}
     for sr in job.srs:
-        x, first = tried(_read, sr) if first is None else first, None
+        x, first = _tried(_read, sr) if first is None else first, None
         outcomes += _store_features(sr, x, job.device)
         for spec in sr.scores:
             known, key = (hr, hr_sha256) if spec.reference else (None, None)
             value = next((each for each in (x, known) if isinstance(each, Missing)), None)
             given = (spec, job.device, x, known, prepared, printable(sr.path))
-            outcome = tried(value_of, *given) if value is None else value
+            outcome = _tried(value_of, *given) if value is None else value
             outcomes.append((spec.name, (sr.sha256, key), outcome))
     return outcomes
 
@@ -91,7 +91,7 @@ score_job = Steps(_first, _scored)
 features cannot be stored, stops all."""
 
 
-def tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
+def _tried(function: Callable[..., T], *arguments: Any) -> T | Missing:
     """What a function gives, or why it gives nothing."""
     try:
         return function(*arguments)
@@ -109,18 +109,13 @@ def _read(image: ImageJob) -> "Pixels":
     """The image, if its bytes are still those whose score is wanted."""
     from bench.metrics.filters import Pixels
 
-    require_recorded(image.path, image.sha256)
-    return Pixels(images.read_rgb(image.path))
-
-
-def require_recorded(path: Path, sha256: str | None) -> None:
-    """Raise ImageError where a file is not the one whose score is wanted."""
-    if images.image_sha256(path) != sha256:
+    if images.image_sha256(image.path) != image.sha256:
         raise ImageError(
             "is not the file that was recorded; if it lies in the store, run: cassr-bench "
             "store check --repair",
-            printable(path),
+            printable(image.path),
         )
+    return Pixels(images.read_rgb(image.path))
 
 
 def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -185,7 +180,7 @@ def _store_features(image: ImageJob, x: "Pixels | Missing | None", device: str) 
     """Keep the features that are wanted; an outcome for each that cannot be had."""
     failed: list[Outcome] = []
     for path, spec in image.features.items():
-        problem = x if isinstance(x, Missing) else tried(_extract, spec, path, x, device)
+        problem = x if isinstance(x, Missing) else _tried(_extract, spec, path, x, device)
         if problem is not None:
             failed.append((spec.name, (image.sha256, None), problem))
     return failed
