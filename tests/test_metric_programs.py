@@ -253,8 +253,8 @@ def test_a_card_of_a_users_is_a_program_that_must_be_trusted(
     with pytest.raises(CardError, match="give --trust"):
         metrics.find(card)
     monkeypatch.setenv(TRUST, "1")
-    text = Path(card).read_text()
-    Path(card).write_text(text[: text.index("[official.scores]")])
+    text = Path(card).read_text("utf-8")
+    Path(card).write_text(text[: text.index("[official.scores]")], encoding="utf-8")
     with pytest.raises(CardError, match=r"expected \[official.scores\]"):
         metrics.find(card)
 

@@ -103,8 +103,10 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
 def unavailable(spec: MetricSpec, device: str = "cuda") -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
     if spec.program:
-        needs_gpu = spec.program.card.official.gpu and not device.startswith("cuda")
-        return spec.program.unavailable() or ("needs a GPU; give --device cuda" * needs_gpu)
+        why = spec.program.unavailable()
+        if not why and spec.program.card.official.gpu and not device.startswith("cuda"):
+            why = "needs a GPU; give --device cuda"
+        return f"{spec.name}: {why}" if why else ""
     if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
