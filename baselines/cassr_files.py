@@ -1,13 +1,13 @@
 """Where trained CasSR models are and what they consist of. Loads no network, imports no torch."""
 
 import json
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cassr
+from bench.base.device import folder_named
 from bench.base.errors import Unavailable
 from bench.base.text import printable
 from bench.methods.entry import Entry
@@ -60,8 +60,7 @@ def _found(options: Mapping[str, Any]) -> Path:
 
 def models_dir() -> Path:
     """Where trained models lie by name: CASSR_MODELS, or `models` in the harness's cache."""
-    own = os.environ.get("CASSR_MODELS")
-    return Path(own).expanduser() if own else weights.cache_dir() / "models"
+    return folder_named("CASSR_MODELS", weights.cache_dir() / "models")
 
 
 def find_model(model: str, revision: str, fetch: bool = True) -> Path:

@@ -53,10 +53,8 @@ def _resolve(official: Official, clone: str) -> dict[str, Any]:
     dropped = [f"{name}; python_version < '0'" for name in official.without]
     committed = git(["-C", clone, "log", "-1", "--format=%cs", official.commit])
     with tempfile.TemporaryDirectory() as folder:
-        for file, content in (("in", wanted), ("overrides", [*official.packages, *dropped])):
-            Path(folder, file).write_text(
-                "".join(f"{line}\n" for line in content), encoding="utf-8"
-            )
+        for file, lines in (("in", wanted), ("overrides", [*official.packages, *dropped])):
+            Path(folder, file).write_text("\n".join([*lines, ""]), encoding="utf-8")
         command = ["uv", "pip", "compile", "--quiet", "--no-config", "--format", "pylock.toml"]
         command += ["--python-version", official.python, "--python-platform", "linux"]
         command += ["--exclude-newer", official.as_of or committed]

@@ -267,8 +267,8 @@ class OfficialRun:
     def missing(self, job: Job) -> str:
         """Why there is no image of an input."""
         wanted = printable(self._path(job).relative_to(self.root))
-        passed_over = f"the program ended without an error but wrote no {wanted}; log: {self.log}"
-        return self.reason or passed_over
+        ended = f"the program ended without an error but wrote no {wanted}"
+        return self.reason or f"{ended}; log: {printable(self.log)}"
 
     def _strangers(self) -> str:
         """Files that belong to no input, by name; "" when there are none."""

@@ -140,10 +140,8 @@ def _nearest(tried: Sequence[Mapping[str, Tensor]]) -> str:
     shares = []
     for known in MAIN_REGISTRY:
         keys = set(_keys(getattr(known.architecture, "_detect", None)))
-        shared, network = max(
-            ((len(keys & each.keys()), each) for each in tried), key=itemgetter(0)
-        )
-        if shared:
+        network = max(tried, key=lambda each: len(keys & each.keys()))
+        if shared := len(keys & network.keys()):
             told = f"{known.architecture.name} ({shared} of {len(keys)} keys)"
             shares.append((shared / len(keys), told, network))
     shares.sort(key=itemgetter(0), reverse=True)

@@ -162,11 +162,7 @@ def _mend_streams() -> None:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """The exit code of the command line.
-
-    Raises:
-        KeyboardInterrupt: the user stopped it.
-    """
+    """The exit code of the command line; KeyboardInterrupt where the user stopped it."""
     completed = os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:]
     try:
         code = build(completed or arguments)(arguments or ["--help"], standalone_mode=False)

@@ -232,18 +232,14 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
+        if every < 1:
+            raise BenchError(f"every: expected a whole number from 1 on, found {every}")
         is_folder = Path(data).is_dir()
         self._every, self._store = every, scratch()
-        self._run = partial(
-            run,
-            "quick" if is_folder else str(data),
-            datasets=[f"folder:{data}"] if is_folder else (),
-            metrics=metrics,
-            limit=limit,
-            scale=scale,
-            device=device,
-            store=self._store.name,
-        )
+        how: dict[str, Any] = {"metrics": metrics, "limit": limit, "scale": scale, "device": device}
+        sets = [f"folder:{data}"] if is_folder else []
+        suite = "quick" if is_folder else str(data)
+        self._run = partial(run, suite, datasets=sets, store=self._store.name, **how)
 
     def __call__(self, step: int, method: Any) -> dict[str, float] | None:
         """The means, when `step` is a multiple of `every`."""
@@ -266,14 +262,15 @@ def _evaluated(method: Any) -> Method:
     def network(lr: Any, *, scale: int, seeds: Sequence[int]) -> Any:
         import torch
 
-        was_training = method.training
+        trains = {part: part.training for part in method.modules()}  # some may be frozen
         place = next(method.parameters(), lr).device
         method.eval()
         try:
             with torch.inference_mode():
                 return method(lr.to(place))
         finally:
-            method.train(was_training)
+            for part, before in trains.items():
+                part.training = before
 
     return network
 

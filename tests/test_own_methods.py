@@ -13,7 +13,9 @@ from pictures import photo
 from PIL import Image
 
 from bench.base.errors import CardError, ImageError, Unavailable, WeightsError
+from bench.base.progress import Progress
 from bench.methods.find import find as find_method
+from bench.suites.fetch import fetch
 
 LR = torch.rand((2, 3, 8, 10), generator=torch.Generator().manual_seed(0))
 HEAD = (
@@ -121,6 +123,19 @@ def test_a_file_that_is_loaded_again_or_breaks_leaves_no_module(file: Path) -> N
     with pytest.raises(Unavailable):
         upscaled("mine.py")
     assert kept[0] not in sys.modules
+
+
+def test_files_and_folders_of_ones_own_are_nothing_to_fetch(cli: Cli, file: Path) -> None:
+    suite = file.with_name("suite.toml")
+    suite.write_text(
+        f"""name = "own"\ntitle = "Own"\nsummary = "Own."\nmethods = ['{file}:Plain']\n"""
+        "datasets = ['folder:.', 'hf:owner/name']\nmetrics = ['psnr_y']\n"
+    )
+    assert fetch([str(suite)], Progress(quiet=True), dry_run=False) == []
+    done = cli("doctor", suite)
+    assert done.stdout.startswith("nothing broken; ready: all that is needed"), done.stderr
+    planned = cli("run", suite, "--datasets", "realsr", "--dry-run")
+    assert planned.stdout.endswith(f"cassr-bench fetch {suite}\n"), planned.stderr
 
 
 def test_arguments_are_part_of_what_a_method_is(file: Path) -> None:

@@ -170,6 +170,7 @@ def test_lists_have_a_line_each_and_can_be_narrowed(cli: Cli) -> None:
     assert len(lines) == len(listing.rows("methods"))
     ready = json.loads(cli("list", "methods", "--ready", "--search", "PILLOW", "--json").stdout)
     assert [row["name"] for row in ready] == ["bicubic", "lanczos", "nearest"]
+    assert listing.chosen(listing.rows("reports"), False, "unavailable") == [], "no word of ours"
     suites = {row["name"]: row["unavailable"] for row in listing.rows("suites")}
     parts = "9 of 9 methods, 3 of 3 test sets, 7 of 7 metrics"
     assert suites["table1"] == f"{parts}; run: cassr-bench fetch table1"

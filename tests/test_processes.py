@@ -18,6 +18,7 @@ from warm_start import Started
 from bench.base import progress
 from bench.base.errors import Interrupted, WorkerDied
 from bench.files import images
+from bench.methods.installation import clean_environment
 from bench.processes import handle, stopping, workers
 from bench.processes.foreign import place_in_dump
 from bench.processes.workers import Workers
@@ -252,3 +253,19 @@ def test_a_log_has_the_start_each_minute_and_the_end(
     assert progress.pace(0, 9, 5.0) == ""
     assert progress.pace(30, 90, 10.0) == "3.0/s, 20 s left"
     assert progress.pace(1, 301, 25.0) == "25 s each, 2 h 05 min left"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked by a server")
+def test_programs_of_others_compute_as_if_there_were_no_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own: set[str] = set()
+    monkeypatch.setattr(handle, "NOT_FOR_OTHERS", own)
+    monkeypatch.setattr("bench.methods.installation.NOT_FOR_OTHERS", own)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "123")
+    handle.begun(())
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    theirs = clean_environment(Path(sys.executable))
+    assert "OMP_NUM_THREADS" not in theirs
+    assert theirs["MALLOC_TRIM_THRESHOLD_"] == "123", "what was given is handed on"

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib
 import io
 import json
 import os
@@ -271,8 +272,8 @@ def test_a_file_gives_back_sets_reasons_and_titles() -> None:
 
 def run_of(*methods: object, **options: object) -> bench.Leaderboard:
     return bench.run(
-        "quick", methods=methods, datasets="quick-bicubic", metrics="psnr_y", limit=1,
-        fetch=False, **options,
+        "quick", methods=methods, datasets="quick-bicubic", metrics="psnr_y",
+        fetch=False, **{"limit": 1, **options},
     )  # fmt: skip
 
 
@@ -324,6 +325,46 @@ def test_what_a_function_is() -> None:
     assert hash_of(made_by(unknown)) != hash_of(made_by(unknown))
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_function_is_the_modules_of_the_users_own_that_it_reads_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    (tmp_path / "own_layers.py").write_text("GAIN = 1\n")
+    (tmp_path / "own_net.py").write_text("import own_layers\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("own_net", "own_layers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    net = None if inside else importlib.import_module("own_net")
+
+    def reading(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+        return net.own_layers.GAIN * F.interpolate(lr, scale_factor=scale)
+
+    def importing(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+        import own_net  # type: ignore[import-not-found]
+
+        return own_net.own_layers.GAIN * F.interpolate(lr, scale_factor=scale)
+
+    upscale = importing if inside else reading
+    name = own_function.register(upscale)
+    first = own_function.registered(name)[1]
+    assert own_function.register(upscale) == name and own_function.registered(name)[1] == first
+    (tmp_path / "own_layers.py").write_text("GAIN = 2\n")
+    own_function.register(upscale)
+    assert own_function.registered(name)[1] != first
+
+
+def test_numbers_that_are_out_of_range_are_refused_as_options_are() -> None:
+    for name, wrong in (("limit", -1), ("scale", 2.5), ("workers", 0), ("seed", -1)):
+        with pytest.raises(
+            bench.BenchError, match=rf"^{name}: expected .* from \d on, found {wrong}"
+        ):
+            run_of("bicubic", **{name: wrong})
+    with pytest.raises(bench.BenchError, match=r"every: expected .* found 0"):
+        bench.Evaluator("quick", every=0)
+    with pytest.raises(bench.BenchError, match="found one without pixels"):
+        bench.upscale("bicubic", np.zeros((0, 8, 3), np.uint8))
+
+
 def test_a_function_of_another_process_is_refused(cli: Cli) -> None:
     done = cli("run", "quick", "--methods", "python:m.f", "--metrics", "psnr_y", "--limit", "1")
     assert done.returncode == 2 and "is a function of another process" in done.stderr
@@ -348,6 +389,7 @@ class Twice(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(1.0))
+        self.frozen = torch.nn.BatchNorm2d(3).eval()
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         assert not self.training and not torch.is_grad_enabled()
@@ -361,12 +403,14 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
             Image.fromarray(photo(size, size, index)).save(tmp_path / "val" / side / f"{index}.png")
     evaluate = bench.Evaluator(tmp_path / "val", ["psnr_y", "ssim_y"], every=10, scale=2)
     net = Twice().train()
+    net.frozen.eval()
     assert evaluate(9, net) is None
     first = evaluate(10, net)
     net.gain.data.fill_(0.5)
     second = evaluate(20, net)
     assert first and second and list(first) == ["psnr_y", "ssim_y"]
     assert first["psnr_y"] > second["psnr_y"] and net.training
+    assert not net.frozen.training, "what does not train goes on as it was"
     with pytest.raises(bench.BenchError, match="bent on failing"):
         evaluate(30, bent)
     assert not clean_home.joinpath("store").exists()

@@ -218,6 +218,14 @@ class TestValidation:
         scores = validation(Upscaler(), 1, tmp_path / "panels")
         assert list(scores) == ["folder:pairs/psnr_y"]
 
+    def test_panels_are_in_their_folder_wherever_the_set_is(
+        self, suite: Callable, tmp_path: Path
+    ) -> None:
+        panels = tmp_path / "panels"
+        validation = Validation(suite(str(tmp_path / "pairs")), 4, ACTIVATION)
+        assert validation(Upscaler(), 1, panels)
+        assert [path.suffix for path in panels.iterdir()] == [".png"]
+
     def test_an_output_that_is_no_image_is_named_and_passed_over(
         self, suite: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
     ) -> None:

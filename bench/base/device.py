@@ -20,11 +20,9 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps" and not torch.backends.mps.is_available():
         raise BenchError("--device mps: this machine has no Metal device; use --device cpu")
-    if name.startswith("cuda"):
-        index = int(name.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
+    count = torch.cuda.device_count()
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
+        raise BenchError(f"--device {name}: {count} CUDA devices found; use --device cpu")
     return name
 
 
@@ -45,9 +43,8 @@ def stored_kind(name: str) -> str:
 
 def _require_name(name: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise BenchError(
-            f"--device: expected auto, cpu, cuda, cuda:N or mps, found '{printable(name)}'"
-        )
+        found = f"found '{printable(name)}'"
+        raise BenchError(f"--device: expected auto, cpu, cuda, cuda:N or mps, {found}")
 
 
 def cores() -> int:
@@ -63,8 +60,14 @@ def may_have_accelerator() -> bool:
 
 def default_store() -> Path:
     """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
-    given = os.environ.get("CASSR_BENCH_STORE")
-    if given:
-        return Path(given).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "cassr-bench" / "store"
+    return folder_named("CASSR_BENCH_STORE", user_cache() / "cassr-bench" / "store")
+
+
+def user_cache() -> Path:
+    """Where programs keep what they can get again."""
+    return folder_named("XDG_CACHE_HOME", "~/.cache")
+
+
+def folder_named(variable: str, default: Path | str) -> Path:
+    """The folder that a variable of the environment names, else `default`."""
+    return Path(os.path.expanduser(os.environ.get(variable) or default))

@@ -26,9 +26,10 @@ def temporary(folder: Path, kind: str) -> Path:
     return folder / f".{kind}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def scratch() -> TemporaryDirectory[str]:
-    """A folder of this process where the system has such; those of dead processes are removed."""
-    place = Path(gettempdir())
+def scratch(within: Path | None = None) -> TemporaryDirectory[str]:
+    """A folder of this process, by default where the system has such; those of dead processes are
+    removed."""
+    place = within or Path(gettempdir())
     sweep(place, SCRATCH)  # others keep files there too
     return TemporaryDirectory(prefix=f"{SCRATCH}{_here()}-{os.getpid()}-", dir=place)
 

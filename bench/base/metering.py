@@ -31,11 +31,13 @@ def metered(device: str) -> Iterator[dict[str, Any]]:
     import torch
 
     record: dict[str, Any] = {}
-    tells_peak = _reset_peak(device)
-    _wait(device)
+    tells_peak, on_gpu = _reset_peak(device), device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
     yield record
-    _wait(device)
+    if on_gpu:
+        torch.cuda.synchronize(device)
     record["seconds"] = round(time.perf_counter() - start, 4)
     record |= {"device": device, "machine": machine_name(device)}
     record["threads"] = torch.get_num_threads()
@@ -62,13 +64,6 @@ def _linux_says(file: str, of: str) -> str:
         return ""
     found = (line.partition(":")[2].strip() for line in lines if line.startswith(of))
     return next(filter(None, found), "")
-
-
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.synchronize(device)
 
 
 def _reset_peak(device: str) -> bool:

@@ -68,11 +68,9 @@ class Watcher(Protocol):
 
     def before(self, path: Path, digest: str) -> None:
         """`path` is about to get content of this sha256; raises to refuse it."""
-        ...
 
     def is_ours(self, path: Path) -> bool:
         """Whether the file is there as it was announced."""
-        ...
 
 
 _watchers: dict[Path, Watcher] = {}

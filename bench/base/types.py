@@ -68,7 +68,6 @@ class Method(Protocol):
         Returns:
             (B, 3, scale*H, scale*W) float, nominally in [0, 1] (clamped when written).
         """
-        ...
 
 
 WHOLE_SET = "output/"
@@ -120,7 +119,6 @@ class SetMethod(Protocol):
             Each input as soon as it is finished or given up; once more when that has changed, and
             then the later one counts.
         """
-        ...
 
 
 Better = Literal["higher", "lower"]
@@ -244,7 +242,6 @@ class Metric(Protocol):
         """What can be computed from the HR image alone, once for all methods.
 
         `hr` is (1, 3, H, W) float32 in [0, 1]."""
-        ...
 
     def score(self, sr: "Tensor", hr: "Tensor | None", prepared: Any) -> float:
         """Score one image.
@@ -254,7 +251,6 @@ class Metric(Protocol):
             hr: the same shape; None for no-reference metrics.
             prepared: what `prepare(hr)` returned; None for no-reference metrics.
         """
-        ...
 
 
 class SetMetric(Protocol):
@@ -264,11 +260,9 @@ class SetMetric(Protocol):
         """Features of one image, numpy (d,) float64; (k, d) where it gives several (patches).
 
         `image` is (1, 3, H, W) float32 in [0, 1]."""
-        ...
 
     def distance(self, sr_features: Any, hr_features: Any) -> float:
         """Distance of two feature sets, numpy (rows, d) each."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`datasets verify`: whether two people have the same test set."""
 
+import json
 from pathlib import Path
 
 import typer
@@ -38,7 +39,7 @@ def verify(
     root = (store or default_store()) / "datasets"
     with Progress(as_json).step(f"verify {name}") as advance:
         found, differences = checking.verify(name, scale, root, against, advance)
-    write(checking.text(found))
+    write(json.dumps(found, indent=1, sort_keys=True) + "\n")
     refused = [f"{printable(file)}: {printable(reason)}" for file, reason in found["refused"]]
     count = f"{len(found['pairs'])} images" + (f", {len(refused)} refused" if refused else "")
     told = f"{printable(name)}: {count}, manifest {found['sha256']}"

@@ -5,8 +5,6 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from rich.text import Text
 from bench.base.device import cores, may_have_accelerator
 from bench.base.errors import BenchError
 from bench.base.text import printable
+from bench.base.version import versions
 from bench.commands.listing import rows
 from bench.methods.find import find_program
 from bench.methods.installation import Check, Installation
@@ -51,11 +50,8 @@ def examine(store: Path, suite: str | None = None) -> list[Check]:
 
 
 def examine_method(name: str) -> list[Check]:
-    """What one method, or metric's program, needs, and what of it is missing here.
-
-    Raises:
-        UnknownName: no such method.
-    """
+    """What one method, or metric's program, needs, and what of it is missing here; UnknownName: there
+    is none of that name."""
     entry = find_program(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
@@ -77,12 +73,10 @@ def _python() -> Check:
 
 
 def _packages() -> Iterator[Check]:
+    known = versions([*PACKAGES])
     for distribution, module in PACKAGES.items():
-        found = ""
-        with suppress(PackageNotFoundError):
-            found = version(distribution) if importlib.util.find_spec(module) else ""
-        if found:
-            yield Check(distribution, "ok", found)
+        if distribution in known and importlib.util.find_spec(module):
+            yield Check(distribution, "ok", known[distribution])
         else:
             yield Check(distribution, "broken", "not installed", f"pip install {distribution}")
     # pyiqa's CLIPIQA imports it; setuptools 82 no longer has it.
@@ -158,7 +152,7 @@ def _summary(checks: list[Check]) -> str:
     if set(kinds) == {"others"}:
         kinds = {"needed": kinds["others"]}
     told = ", ".join(f"{sum(ok)} of {len(ok)} {kind}" for kind, ok in kinds.items())
-    return f"{broken or 'nothing'} broken; ready: {told}"
+    return f"{broken or 'nothing'} broken; ready: {told or 'all that is needed'}"
 
 
 def show(checks: list[Check]) -> None:

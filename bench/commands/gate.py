@@ -57,8 +57,7 @@ class Written:
 
     update: bool = option("Write the reference anew and show what changed.", default=False)
     tolerance: str | None = option(
-        "Of a new reference: same (default), absolute=X, relative=X or statistical.",
-        metavar="KIND",
+        "Of a new reference: same (default), absolute=X, relative=X or statistical.", metavar="KIND"
     )
     markdown: Path | None = option("Append the verdict here, as Markdown.")
     junit: Path | None = option("Write the verdict here, as JUnit.")

@@ -46,12 +46,9 @@ def facts(card: MethodCard) -> dict[str, str]:
 
 def variants(card: MethodCard) -> list[str]:
     """Names under which the card is typed, where it is not its own alone; trainings as `*`."""
-    endings = [f"-{ending}" for ending in card.variants] or [""]
-    return [
-        f"{card.name}{ending}{'-*' if card.seeds else ''}"
-        for ending in endings
-        if ending or card.seeds
-    ]
+    trained = "-*" if card.seeds else ""
+    names = [f"{card.name}-{ending}{trained}" for ending in card.variants]
+    return names or ([f"{card.name}{trained}"] if trained else [])
 
 
 def _of(card: object, *fields: str, **more: Any) -> Row:
@@ -137,11 +134,8 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 
 
 def rows(what: str, name: str = "") -> list[Row]:
-    """Everything registered of one kind, or one of it by its name.
-
-    Raises:
-        UnknownName: no such kind, or none of that name.
-    """
+    """Everything registered of one kind, or one of it by its name; UnknownName where there is no
+    such kind, or none of that name."""
     if what not in KINDS:
         hint = suggestion(what, KINDS)
         known = ", ".join(KINDS)
@@ -158,7 +152,7 @@ def rows(what: str, name: str = "") -> list[Row]:
 def chosen(found: list[Row], ready: bool, search: str) -> list[Row]:
     """Those that can be used here, if asked for, and that hold a text anywhere."""
     usable = [row for row in found if not (ready and row["unavailable"])]
-    return [row for row in usable if search.casefold() in str(row).casefold()]
+    return [row for row in usable if search.casefold() in str([*row.values()]).casefold()]
 
 
 def show(what: str, found: list[Row], long: bool = False) -> None:

@@ -81,9 +81,11 @@ def doctor(
 ) -> None:
     """Show what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
+    from bench.suites.fetch import kind
     from bench.suites.find import suite_cards
 
-    if method is None or method in suite_cards():
+    is_card = (method or "").endswith(".toml")
+    if method is None or method in suite_cards() or (is_card and kind(method) == "suite"):
         if attempt:
             raise BenchError("--try: give the METHOD to try")
         checks = examine.examine(store or default_store(), method)

@@ -1,5 +1,6 @@
 """A dry run for people: what would be done, what is missing and how to get it."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ Row = dict[str, Any]
 
 
 def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
-    """Rows of `bench.running.execute.dry_run` as lines: each method, dataset and metric once."""
+    """Rows of `bench.running.execute.dry_run` as lines: each method, dataset and metric once;
+    `suite` is as it was typed."""
     power = [row for row in rows if "power" in row]
     pairs = [row for row in rows if "method" in row]
     sets = [row for row in rows if "dataset" in row and row not in (*power, *pairs)]
@@ -35,7 +37,7 @@ def plan_lines(rows: Sequence[Row], suite: str) -> list[str]:
     missing = sum(bool(row["problem"]) for row in (*(own[0] for own in methods), *sets, *metrics))
     if not missing:
         return [*lines, "everything is here"]
-    fetch = f"cassr-bench fetch {suite}"
+    fetch = f"cassr-bench fetch {shlex.quote(suite)}"
     return [*lines, f"{missing} of these are missing; all that has an address: {fetch}"]
 
 

@@ -67,7 +67,7 @@ def run(
         from bench.running.execute import dry_run as planned
 
         rows = planned(plan, seeds)
-        tell(as_json, rows, *plan_lines(rows, suite_card.name))
+        tell(as_json, rows, *plan_lines(rows, suite))
         return
     if not offline:  # more may be here now
         plan = make_plan(suite_card, options, shows)

@@ -72,9 +72,5 @@ def _print_means(scores: Sequence["FolderScores"]) -> None:
         for spec, mean, count, reason in one.means:
             half = one.half_widths.get(spec.name)
             between = "" if half is None else f" ± {half:.{spec.digits}f}"
-            shown = (
-                f"–  {reason}"
-                if mean is None
-                else f"{mean:.{spec.digits}f}{between}  (n = {count})"
-            )
-            typer.echo(f"{spec.name:<{width}} {spec.arrow}  {shown}")
+            value = "" if mean is None else f"{mean:.{spec.digits}f}{between}  (n = {count})"
+            typer.echo(f"{spec.name:<{width}} {spec.arrow}  {value or f'–  {reason}'}")

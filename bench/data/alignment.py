@@ -40,7 +40,7 @@ def misalignment(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
     agreement, shift, best = _best_shift(given, expected)
     if shift != (0, 0) and best > agreement + MARGIN:
         return f"is shifted by ({shift[1] * scale:+d}, {shift[0] * scale:+d}) pixels against its LR"
-    zoom, zoomed = _best_zoom(given, hr)
+    zoomed, zoom = max((_best_shift(*_zoomed(given, hr, zoom))[2], zoom) for zoom in ZOOMS)
     margin = MARGIN if abs(zoom - 1) < 0.11 else FAR_MARGIN
     if zoomed > max(agreement, best) + margin:
         return f"shows its LR's picture at {zoom:g} times the scale expected"
@@ -49,22 +49,12 @@ def misalignment(lr: np.ndarray, hr: np.ndarray, scale: int) -> str:
     return ""
 
 
-def _best_zoom(given: np.ndarray, hr: np.ndarray) -> tuple[float, float]:
-    """(zoom, agreement) of the zoom about the middle under which the two agree best."""
-    agreements = [(_best_shift(*_zoomed(given, hr, zoom))[2], zoom) for zoom in ZOOMS]
-    best, zoom = max(agreements)
-    return zoom, best
-
-
 def _zoomed(given: np.ndarray, hr: np.ndarray, zoom: float) -> tuple[np.ndarray, np.ndarray]:
     """The common middle of both, as if `hr` showed the picture `zoom` times as large."""
     height, width = given.shape
     rows, columns = round(height * zoom), round(width * zoom)
-    whole = _edges(
-        _luma(
-            images.resize(np.ascontiguousarray(hr), columns, rows, "box" if zoom < 1 else "bicubic")
-        )
-    )
+    how = "box" if zoom < 1 else "bicubic"
+    whole = _edges(_luma(images.resize(np.ascontiguousarray(hr), columns, rows, how)))
     common = (min(rows, height), min(columns, width))
     return _middle(given, *common), _middle(whole, *common)
 
@@ -96,11 +86,8 @@ def _best_shift(a: np.ndarray, b: np.ndarray) -> tuple[float, tuple[int, int], f
     rows, columns = (np.fft.fftfreq(side, 1 / side).round().astype(int) for side in a.shape)
     near = (abs(rows)[:, None] <= reach) & (abs(columns)[None, :] <= reach)
     row, column = np.unravel_index(np.where(near, correlation, -np.inf).argmax(), a.shape)
-    return (
-        float(correlation[0, 0]),
-        (int(rows[row]), int(columns[column])),
-        float(correlation[row, column]),
-    )
+    shift = int(rows[row]), int(columns[column])
+    return float(correlation[0, 0]), shift, float(correlation[row, column])
 
 
 def _normalized(x: np.ndarray, window: np.ndarray) -> np.ndarray:

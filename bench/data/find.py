@@ -102,7 +102,9 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
     """Name -> the name without the path of a folder on this machine; they stay distinct."""
     names: dict[str, str] = {}
     for dataset in datasets:
-        name = base = _without_path(dataset).encode("utf-8", "backslashreplace").decode()
+        kind, folder, path = dataset.partition("folder:")
+        alone = f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
+        name = base = alone.encode("utf-8", "backslashreplace").decode()
         number = 2
         while name in names.values():
             name, number = f"{base}-{number}", number + 1
@@ -110,22 +112,17 @@ def public_names(datasets: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _without_path(dataset: str) -> str:
-    kind, folder, path = dataset.partition("folder:")
-    return f"{folder}{Path(path).resolve().name}" if folder and not kind else dataset
-
-
 # -- ahead of time -------------------------------------------------------------------------------
 
 
 def fetch_data(names: Sequence[str], progress: Progress, dry_run: bool) -> list[dict[str, Any]]:
-    """Fetch the archives of datasets (names of cards, or their files ending in .toml), each once; a
-    row per archive, see `fetch_row`. One failure does not stop the others."""
+    """Fetch the archives of datasets that have one, each once; a row per archive, see `fetch_row`.
+    One failure does not stop the others."""
     wanted: dict[str, tuple[Archive, list[str]]] = {}
     for name in names:
-        archive = find_card(name).archive
-        if archive is not None:
-            wanted.setdefault(archive.name, (archive, []))[1].append(name)
+        card = find(name).card
+        if card is not None and card.archive is not None:
+            wanted.setdefault(card.archive.name, (card.archive, []))[1].append(name)
     rows = []
     for archive, users in wanted.values():
         page = archive.page or archive.url

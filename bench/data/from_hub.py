@@ -82,10 +82,8 @@ def _load(wanted: HubName) -> tuple[Any, str, str]:
         raise DataError(f"hf:{printable(wanted.repository)}: {reason}") from error
     split = wanted.split or next((s for s in SPLITS if s in found), "")
     if split not in found:
-        raise DataError(
-            f"hf:{printable(wanted.repository)}: no split '{printable(split)}', it has "
-            f"{', '.join(found)}"
-        )
+        none = f"no split '{printable(split)}', it has {', '.join(map(printable, found))}"
+        raise DataError(f"hf:{printable(wanted.repository)}: {none}")
     return found[split], revision, split
 
 
@@ -119,11 +117,9 @@ def columns(wanted: HubName, features: Mapping[str, Any]) -> tuple[str, str | No
 
 
 def _unclear(wanted: HubName, what: str, pictures: list[str]) -> DataError:
-    found = ", ".join(map(printable, pictures)) or "none"
-    return DataError(
-        f"hf:{printable(wanted.repository)}: {what}; its image columns: {found}; name them: "
-        f"hf:{printable(wanted.repository)}:SPLIT:LR_COLUMN,HR_COLUMN"
-    )
+    name, found = f"hf:{printable(wanted.repository)}", ", ".join(map(printable, pictures))
+    how = f"name them: {name}:SPLIT:LR_COLUMN,HR_COLUMN"
+    return DataError(f"{name}: {what}; its image columns: {found or 'none'}; {how}")
 
 
 def _pairs(

@@ -93,9 +93,8 @@ class Look:
         if rest or min(height, width) < LEAST or sr.shape[3] != ratio * width:
             return 0.0
         small, detail = _seen(_rgb(sr), ratio)
-        shift, agreement, in_place = _shift(
-            prepared[1], detail, [min(height, LARGE), min(width, LARGE)]
-        )
+        sides = [min(height, LARGE), min(width, LARGE)]
+        shift, agreement, in_place = _shift(prepared[1], detail, sides)
         kind, sure = _kind(small, prepared[0]), agreement >= SURE
         far = sure and max(map(abs, shift)) >= FAR and agreement > in_place + SURE
         if kind in (0, OTHER):

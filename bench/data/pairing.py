@@ -14,14 +14,7 @@ from bench.base.progress import Advance, several_at_once, silent
 from bench.base.text import printable, slug
 from bench.base.types import Manifest
 from bench.data.alignment import misalignment
-from bench.data.manifest import (
-    FILE,
-    Refusals,
-    file_entry,
-    keep,
-    read_manifest,
-    to_manifest,
-)
+from bench.data.manifest import FILE, Refusals, file_entry, keep, read_manifest, to_manifest
 from bench.files import image_folders, images
 from bench.files.names import matched, same, without_partner
 
@@ -178,7 +171,8 @@ def _checked(
         entry: dict[str, Any] = {"id": stem, "lr": file_entry(lr, pixels), "hr": None}
         if hr is not None:
             hr_pixels = images.read_rgb(hr)
-            if cut and _nearly(pixels, hr_pixels, scale):
+            enlarged = [side * scale for side in pixels.shape[:2]]
+            if cut and nearly_same(enlarged, hr_pixels.shape[:2], scale):
                 pixels, hr_pixels = _cut(pixels, hr_pixels, scale)
                 lr, hr = (cut / side / f"{slug(stem)}.png" for side in ("lr", "hr"))
                 images.write_png(lr, pixels)
@@ -191,17 +185,16 @@ def _checked(
     return entry
 
 
-def _nearly(lr: np.ndarray, hr: np.ndarray, scale: int) -> bool:
-    apart = [abs(b - a * scale) for a, b in zip(lr.shape[:2], hr.shape[:2], strict=True)]
-    return 0 < max(apart) < scale
+def nearly_same(one: Sequence[int], other: Sequence[int], scale: int) -> bool:
+    """Whether sizes differ, and by less than a scale, as where HR was no multiple of it."""
+    return 0 < max(abs(a - b) for a, b in zip(one, other, strict=True)) < scale
 
 
 def _cut(lr: np.ndarray, hr: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest pair in both, at the top left, whose HR is `scale` times its LR."""
     height, width = (min(a, b // scale) for a, b in zip(lr.shape[:2], hr.shape[:2], strict=True))
-    return images.crop(lr, 0, 0, width, height), images.crop(
-        hr, 0, 0, width * scale, height * scale
-    )
+    large = images.crop(hr, 0, 0, width * scale, height * scale)
+    return images.crop(lr, 0, 0, width, height), large
 
 
 def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
@@ -210,7 +203,8 @@ def require_pair(lr: np.ndarray, hr: np.ndarray, scale: int, file: str) -> None:
     if hr.shape[:2] != expected:
         found = f"{hr.shape[1]}x{hr.shape[0]}"
         wanted = f"{expected[1]}x{expected[0]}"
-        hint = "; --modcrop cuts both to what fits" if _nearly(lr, hr, scale) else ""
+        near = nearly_same(expected, hr.shape[:2], scale)
+        hint = "; --modcrop cuts both to what fits" if near else ""
         raise ImageError(f"is {found}, expected x{scale} of its LR: {wanted}{hint}", file)
     problem = misalignment(lr, hr, scale)
     if problem:

@@ -68,11 +68,6 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def text(manifest: Mapping[str, Any]) -> str:
-    """A manifest as a file."""
-    return json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-
-
 def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """One line for each thing in which two manifests differ; [] when the pixels are the same."""
     if ours["sha256"] == theirs["sha256"]:

@@ -81,6 +81,8 @@ def _unpacked(given: Any) -> Given:
         raise ImageError(f"{EXPECTED}; found {type(given).__name__}")
     many = given.ndim == 4
     images = [convert(one) for one in (given if many else [given])]
+    if any(0 in image.shape for image in images):
+        raise ImageError(f"{EXPECTED}; found one without pixels")
     return Given(images, [None] * len(images), given, many)
 
 

@@ -35,7 +35,11 @@ def image_files(folder: Path) -> list[Path]:
     files = looked_at(folder)
     strange = [file for file in files if file.suffix.lower() not in READ]
     if strange:
-        raise ImageError(_refusal(strange), printable(folder))
+        names = ", ".join(f"'{printable(file.name)}'" for file in strange[:MAX_NAMES])
+        more = f" and {len(strange) - MAX_NAMES} more" if strange[MAX_NAMES:] else ""
+        suffixes = "a suffix .png, .jpg, .webp, .tif, .bmp, .jp2, .avif or .ppm"
+        found = f"{names}{more}; convert, rename or move what is not to be used"
+        raise ImageError(f"expected images with {suffixes}, found {found}", printable(folder))
     if not files:
         raise ImageError("no image file in it (PNG, JPEG, TIFF, BMP, WebP)", printable(folder))
     return files
@@ -60,15 +64,6 @@ def _is_image(path: Path) -> bool:
             return _FIRST_BYTES.match(file.read(64)) is not None
     except OSError:
         return False
-
-
-def _refusal(strange: list[Path]) -> str:
-    names = ", ".join(f"'{printable(file.name)}'" for file in strange[:MAX_NAMES])
-    more = f" and {len(strange) - MAX_NAMES} more" if strange[MAX_NAMES:] else ""
-    return (
-        "expected images with a suffix .png, .jpg, .webp, .tif, .bmp, .jp2, .avif or .ppm, found "
-        f"{names}{more}; convert, rename or move what is not to be used"
-    )
 
 
 def places(folder: Path, recursive: bool) -> list[Path]:

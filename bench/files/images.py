@@ -157,12 +157,7 @@ def _avif_bits(path: Path) -> int:
     return 16 if any(found[2] & 0x60 for found in configurations) else 8
 
 
-_BITS_IN_FILE = {
-    "PNG": _png_bits,
-    "PPM": _ppm_bits,
-    "JPEG2000": _jpeg2000_bits,
-    "AVIF": _avif_bits,
-}
+_BITS_IN_FILE = {"PNG": _png_bits, "PPM": _ppm_bits, "JPEG2000": _jpeg2000_bits, "AVIF": _avif_bits}
 
 
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:

@@ -76,11 +76,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def require_free(
-    path: Path,
-    ours: Callable[[str], bool],
-    option: str,
-    inputs: Inputs,
-    overwrite: bool = False,
+    path: Path, ours: Callable[[str], bool], option: str, inputs: Inputs, overwrite: bool = False
 ) -> None:
     """Refuse to write to a place where there is somebody else's file.
 

@@ -23,6 +23,9 @@ from bench.methods.installation import Installation, weights_hint
 from bench.processes.foreign import running
 from bench.remote import weights
 
+GIVEN = "file:"
+"""How the address of a file begins that the user has."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -43,10 +46,6 @@ class Entry:
     naming: str = ""
     modules: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
-
-    @property
-    def foreign(self) -> bool:
-        return self.file is not None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything the pixels depend on, apart from the LR image, the scale and the seed."""
@@ -109,11 +108,12 @@ class Entry:
         return list(filter(None, (weights.chosen(weight).differs for weight in self.all_weights())))
 
     def all_weights(self) -> list[Weight]:
-        """The files that cards name, of this method and of the one that it builds on."""
+        """The published files that cards name, of this method and of the one that it builds on."""
         other: Entry | None = None
         if self.card.lookup:
             other = resolve(f"{self.card.lookup}:builds_on")(self.card.options)
-        return [*self.card.weights, *(other.all_weights() if other else [])]
+        published = [weight for weight in self.card.weights if not weight.url.startswith(GIVEN)]
+        return [*published, *(other.all_weights() if other else [])]
 
     def load(self, device: str) -> Method | SetMethod:
         """Build the method on `device`; a `SetMethod` where the card has `official`.
@@ -159,7 +159,7 @@ def _hash_of(weight: Weight) -> str:
 
 def _given_path(weight: Weight) -> Path | None:
     """The file itself where the user named one."""
-    if not weight.url.startswith("file:"):
+    if not weight.url.startswith(GIVEN):
         return None
     file = Path(url2pathname(urlparse(weight.url).path))
     if not file.is_file():

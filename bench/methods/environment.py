@@ -38,10 +38,8 @@ def build(where: Installation, python: Path | None, conda: bool, log: IO[str]) -
         return f"environment: is there, {printable(folder)}"
     leftovers.remove(folder)
     version = where.official.python
-    if conda:
-        call(_conda(version, folder), log, "conda create")
-    else:
-        call(venv_command(version, python, folder), log, "making the environment")
+    command = _conda(version, folder) if conda else venv_command(version, python, folder)
+    call(command, log, "conda create" if conda else "making the environment")
     where.remember(python=str(made), environment_made=True)
     return f"environment: built in {printable(folder)}"
 

@@ -173,15 +173,9 @@ def _brought(
 
 def _python_function(name: str) -> Entry:
     function, sha256 = own_function.registered(name)
-    card = _own_card(
-        function.__name__,
-        "bench.methods.own_function:FunctionMethod",
-        "a Python function",
-        options={"name": name, "sha256": sha256},
-        seeded=True,
-        max_workers=1,
-    )
-    return Entry(name, card)
+    said = {"options": {"name": name, "sha256": sha256}, "seeded": True, "max_workers": 1}
+    factory = "bench.methods.own_function:FunctionMethod"
+    return Entry(name, _own_card(function.__name__, factory, "a Python function", **said))
 
 
 def _folder(name: str) -> Entry:

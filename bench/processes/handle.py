@@ -16,14 +16,17 @@ from typing import Any
 
 from bench.base.errors import WorkerDied
 from bench.processes import server, stopping, worker
-from bench.processes.foreign import place_in_dump
+from bench.processes.foreign import NOT_FOR_OTHERS, place_in_dump
 
 GRACE = 2.0
 """Seconds that a process may take to end by itself when there is nothing left to do."""
 PATIENCE = 60.0
 """Seconds after which it is said what is being waited for; the next time after twice as long."""
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": 1 << 28, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
-"""glibc's malloc: free bytes that a process keeps, and the size from which it asks the system."""
+VARIABLES = {
+    "OMP_NUM_THREADS": "1",  # the server's OpenMP must not start threads before it forks
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),  # bytes that glibc keeps for the next image
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),  # from which size on it asks the system each time
+}
 
 
 @dataclass
@@ -141,11 +144,9 @@ def begun(preload: Sequence[str]) -> Any:
     """What makes processes: on Linux by a server, started here, that imports `preload` first."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
-    # The server's OpenMP must not start threads before it forks.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # An image's memory is reused for the next one rather than given back to the system each time.
-    for name, size in ALLOCATOR.items():
-        os.environ.setdefault(name, str(size))
+    absent = VARIABLES.keys() - os.environ.keys()
+    NOT_FOR_OTHERS.update(absent)
+    os.environ.update({name: VARIABLES[name] for name in absent})
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([server.__name__])
     resource_tracker.ensure_running()  # which lets signals through again

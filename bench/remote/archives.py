@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -172,11 +173,9 @@ def text_in(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     try:
-        text = head.decode().strip()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # no letter that was cut in two
-            return ""
-        text = head[: error.start].decode().strip()
+        text = getincrementaldecoder("utf-8")().decode(head).strip()  # less a letter cut in two
+    except UnicodeDecodeError:
+        return ""
     if not text or any(ord(c) < 32 and c not in "\t\r\n\f" for c in text):
         return ""
     kind = "a web page" if re.match(r"(?i)<(!doctype )?html", text) else "text"

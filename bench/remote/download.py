@@ -33,7 +33,7 @@ _PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a busy server is asked again, doubled each time, and the most it may ask for."""
 
 
-def download(address: str, target: Path, file: RemoteFile, progress: Advance | None = None) -> None:
+def download(address: str, target: Path, file: RemoteFile, progress: Advance) -> None:
     """Fetch `address` to `target`, which appears only when it is whole and right.
 
     A part that an earlier try left is continued where the file's hash is known (so that a
@@ -102,7 +102,7 @@ class _Transfer:
     address: str
     part: Path
     file: RemoteFile
-    progress: Advance | None
+    progress: Advance
     version: str = ""
 
     def run(self) -> None:
@@ -110,7 +110,7 @@ class _Transfer:
             if not (self.version or weights.expected(self.file)):
                 # Nothing would tell whether the rest is of the same file.
                 self.part.unlink(missing_ok=True)
-            self._tell(self.have, 0)
+            self.progress(self.have, self.file.size)
             try:
                 self._request()
                 return
@@ -163,7 +163,7 @@ class _Transfer:
                     self.part.unlink()
                     raise WeightsError(f"{self.address} sends more than {limit} bytes; refused")
                 file.write(chunk)
-                self._tell(have, total)
+                self.progress(have, total or self.file.size)
                 pace.judge(have)
         if total and have < total:
             raise requests.ConnectionError(f"{have} of {total} bytes came")
@@ -175,10 +175,6 @@ class _Transfer:
             found = f"the part that was here had {self.have} bytes"
             self.part.unlink()
             raise requests.ConnectionError(f"{found}, the file there has {total or 'others'}")
-
-    def _tell(self, have: int, total: int) -> None:
-        if self.progress:
-            self.progress(have, total or self.file.size)
 
     def _interrupted(self, error: Exception) -> str:
         kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""

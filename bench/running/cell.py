@@ -12,7 +12,7 @@ from bench.data.find import Dataset
 from bench.files.images import image_sha256
 from bench.files.names import Matched
 from bench.methods.entry import Entry
-from bench.running.options import Shard
+from bench.running.options import RunOptions
 from bench.running.score import Target
 from bench.store.images import ImageLine, ImageStore, StoredImage
 from bench.store.store import Store
@@ -85,15 +85,12 @@ class Cell:
         """The images of a method that is a folder of them."""
         return self.entry.finished(self.dataset, self.pairs)
 
-    def image_seed(self, pair: ImagePair) -> int:
-        return derive_seed(self.seed, pair.id)
-
     def key(self, pair: ImagePair) -> str:
         """The name of an SR image's content; the seed counts only where the method uses it."""
         assert pair.lr_sha256 is not None
         parts = {"method": self.fingerprint, "lr": pair.lr_sha256, "scale": pair.scale}
         if self.entry.card.seeded:
-            parts["seed"] = self.image_seed(pair)
+            parts["seed"] = derive_seed(self.seed, pair.id)
         return json_sha256(parts)
 
     def stored(self, pair: ImagePair) -> StoredImage | None:
@@ -105,17 +102,17 @@ class Cell:
             if stored := self.stored(pair):
                 yield pair.id, stored.record
 
-    def pending(self, shard: Shard, device: str) -> list[UpscaleTask]:
-        """What is to be upscaled here, of this part, and is not there yet."""
+    def pending(self, options: RunOptions) -> list[UpscaleTask]:
+        """What is to be upscaled in this process's part, and is not there yet."""
         if self.problem or self.entry.files is not None:
             return []
-        return [self._task(p, device) for p in shard.of(self.pairs) if self.stored(p) is None]
+        own, device = options.shard.of(self.pairs), options.device
+        return [self._task(pair, device) for pair in own if self.stored(pair) is None]
 
     def _task(self, pair: ImagePair, device: str) -> UpscaleTask:
         assert pair.lr is not None
-        key = self.key(pair)
+        key, seed = self.key(pair), derive_seed(self.seed, pair.id)
         output = self.images.file_for(key, pair.id)
-        seed = self.image_seed(pair)
         return UpscaleTask(self.entry.name, device, pair.id, pair.lr, pair.scale, seed, key, output)
 
     @cached_property

@@ -119,13 +119,8 @@ def oddity(entry: Entry, plan: Plan, scorer: Scorer) -> str:
 
 
 def _method_item(entry: Entry, plan: Plan, scorer: Scorer) -> Item:
-    notes = [
-        entry.card.note,
-        *entry.card.deviations,
-        *entry.stand_ins(),
-        *_losses(entry, plan),
-        oddity(entry, plan, scorer),
-    ]
+    notes = [entry.card.note, *entry.card.deviations, *entry.stand_ins(), *_losses(entry, plan)]
+    notes.append(oddity(entry, plan, scorer))
     if entry.files is not None:
         notes += dict.fromkeys(cell.finished.note for cell in plan.cells_of(entry))
     return Item(

@@ -64,22 +64,17 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     """What a run would do: a row per method and dataset over all seeds (with the `seconds` that are
     `left`, None where that is not known, by which `pace`), per dataset and per metric; then one per
     dataset and metric with the difference that the set tells apart."""
-    shard, device = plan.options.shard, plan.options.device
     rows: list[dict[str, Any]] = []
     for repeated in _repeated(plans(plan, seeds)):
         cell, leg = repeated[0], Leg.of(plan, repeated)
-        rows.append(
-            {
-                "method": cell.entry.card.name,
-                "dataset": cell.dataset,
-                "images": len(shard.of(cell.pairs)) * len(repeated),
-                "to_upscale": sum(len(each.pending(shard, device)) for each in repeated),
-                "problem": cell.problem,
-                "left": leg.left,
-                "seconds": leg.seconds,
-                "pace": leg.source,
-            }
-        )
+        row = {
+            "method": cell.entry.card.name,
+            "dataset": cell.dataset,
+            "images": len(plan.options.shard.of(cell.pairs)) * len(repeated),
+            "to_upscale": sum(len(each.pending(plan.options)) for each in repeated),
+            "problem": cell.problem,
+        }
+        rows.append(row | {"left": leg.left, "seconds": leg.seconds, "pace": leg.source})
     order = [entry.card.name for entry in plan.methods]
     rows.sort(key=lambda row: order.index(row["method"]))
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
@@ -206,22 +201,14 @@ def _power(plan: Plan) -> Iterator[dict[str, Any]]:
     if plan.missing or not per_image or len(plan.methods) < 2:
         return
     known = collect(replace(plan, metrics=per_image)).results
-    sizes = {
-        plan.shown[name]: len(
-            {(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs}
-        )
-        for name, manifest in plan.manifests.items()
-    }
+    sizes = {}
+    for name, manifest in plan.manifests.items():
+        alone = {(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs}
+        sizes[plan.shown[name]] = len(alone)
     for one in detectable(known, sizes):
+        row = {"dataset": one.dataset, "metric": one.metric.name, "n": one.n, "power": POWER}
         told = None if math.isnan(one.difference) else one.difference
-        yield {
-            "dataset": one.dataset,
-            "metric": one.metric.name,
-            "n": one.n,
-            "detectable": told,
-            "power": POWER,
-            "source": one.source,
-        }
+        yield row | {"detectable": told, "source": one.source}
 
 
 def together(plans: Sequence[Plan], outcomes: Sequence[RunOutcome]) -> RunOutcome:

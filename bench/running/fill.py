@@ -25,7 +25,7 @@ from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps
 from bench.processes.workers import Workers, worker_count
 from bench.running.cell import Cell, UpscaleTask
-from bench.running.options import RunOptions, Shard
+from bench.running.options import RunOptions
 from bench.store.images import ImageStore
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ WAY = (
 )
 
 
-def fill(
-    cells: Sequence[Cell], options: RunOptions, progress: Progress, shard: Shard | None = None
-) -> None:
-    """Upscale what is missing of cells of one method, in this process's part (`shard`, by default
-    that of the options); processes that have loaded the method go on with it."""
-    part = shard or options.shard
-    work = [(cell, tasks) for cell in cells if (tasks := cell.pending(part, options.device))]
+def fill(cells: Sequence[Cell], options: RunOptions, progress: Progress) -> None:
+    """Upscale what is missing of cells of one method, in this process's part; processes that have
+    loaded the method go on with it."""
+    work = [(cell, tasks) for cell in cells if (tasks := cell.pending(options))]
     for (count, apart), group in groupby(work, partial(_processes, options)):
         far = (options.on, options.device, options.workers, options.image_timeout, progress.say)
         with for_method(cells[0].entry, *far) or Workers(
@@ -69,7 +66,7 @@ def fill(
 def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tuple[int, bool]:
     (cell, tasks), most = work, work[0].entry.card.max_workers
     count = worker_count(options.workers, options.device, len(tasks), most)
-    return count, options.apart or cell.entry.foreign
+    return count, options.apart or cell.entry.file is not None
 
 
 def _may_overlap(entry: Entry, device: str) -> bool:
@@ -207,10 +204,7 @@ def _upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, d
     inputs = {task.image_id: task.lr for task in tasks}
     try:
         method = cast(SetMethod, entry.load(device))
-        with (
-            work_folder(store.folder) as work,
-            progress.step(cell.title, len(tasks)) as live,
-        ):
+        with work_folder(store.folder) as work, progress.step(cell.title, len(tasks)) as live:
             scale, seed = tasks[0].scale, cell.seed
             with running(entry.name):
                 made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)

@@ -39,14 +39,12 @@ def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
     """Whether scores by it are this metric's, with the published weights."""
     told = [fingerprint.get("version"), fingerprint.get("options")]
     weights = fingerprint.get("weights", {})
+    wanted = {weight.name: weight.sha256 or weight.sha256_prefix for weight in spec.weights}
     return (
         json_sha256(told) == json_sha256([spec.version, dict(spec.options)])
         and isinstance(fingerprint.get("device"), str)
         and not fingerprint.get("substituted")
-        and all(
-            str(weights.get(w.name, "")).startswith(w.sha256 or w.sha256_prefix)
-            for w in spec.weights
-        )
+        and all(str(weights.get(name, "")).startswith(start) for name, start in wanted.items())
     )
 
 

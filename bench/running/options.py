@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from bench.base.errors import BenchError
+from bench.base.text import printable
 from bench.cluster.connection import LOCAL
 
 Item = TypeVar("Item")
@@ -23,7 +26,7 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line can choose.
+    """What the command line can choose; BenchError for a number that is out of range.
 
     Attributes:
         workers: processes; None means one per core on a CPU.
@@ -51,6 +54,13 @@ class RunOptions:
     modcrop: bool = False
     recursive: bool = False
     on: str = LOCAL
+
+    def __post_init__(self) -> None:
+        for name, least in {"workers": 1, "seed": 0, "limit": 1, "scale": 1}.items():
+            given = getattr(self, name)
+            if given is not None and not (isinstance(given, Integral) and int(given) >= least):
+                found = f"expected a whole number from {least} on, found {printable(repr(given))}"
+                raise BenchError(f"{name}: {found}")
 
     @property
     def datasets(self) -> Path:

@@ -15,7 +15,7 @@ from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.finished import DATASET
 from bench.running.cell import Cell
-from bench.running.options import RunOptions, Shard
+from bench.running.options import RunOptions
 from bench.running.score import Scorer
 from bench.store.store import Store
 from bench.suites.find import SuiteCard
@@ -43,16 +43,11 @@ class Plan:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Every method on every dataset, as the store knew it when they were first asked for."""
+        pairs = {name: manifest.pairs for name, manifest in self.manifests.items()}
+        seed, why = self.seed, self.unavailable
         return tuple(
-            Cell.open(
-                entry,
-                dataset,
-                self.manifests[dataset.name].pairs,
-                self.store,
-                self.seed,
-                self.unavailable.get(entry.name, ""),
-            )
-            for dataset in self.datasets
+            Cell.open(entry, each, pairs[each.name], self.store, seed, why.get(entry.name, ""))
+            for each in self.datasets
             for entry in self.methods
         )
 
@@ -68,11 +63,6 @@ class Plan:
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         return [cell for cell in self.cells if cell.entry is entry]
-
-    def whole(self) -> "Plan":
-        """The plan of all parts together, with the store as it is now and any of the GPUs."""
-        device = self.options.device.partition(":")[0]
-        return replace(self, options=replace(self.options, shard=Shard(), device=device))
 
     def require_data(self) -> None:
         """Raise DataError if a dataset is missing; names each archive once."""
@@ -95,20 +85,14 @@ def make_plan(suite: SuiteCard, options: RunOptions, progress: Progress) -> Plan
     entries = tuple(find_method(name) for name in suite.methods)
     specs = tuple(metrics.find(name) for name in suite.metrics)
     sets = tuple(data.find(name, options.scale, options.modcrop) for name in suite.datasets)
-    for what, names in (
-        ("method", [entry.card.name for entry in entries]),
-        ("dataset", [dataset.name for dataset in sets]),
-        ("metric", [spec.name for spec in specs]),
-    ):
-        _refuse_repeated(what, names)
+    _refuse_repeated("method", [entry.card.name for entry in entries])
+    _refuse_repeated("dataset", [dataset.name for dataset in sets])
+    _refuse_repeated("metric", [spec.name for spec in specs])
     scales = [dataset.scale for dataset in sets]
     missing = {d.name: reason for d in sets if (reason := d.problem(options.datasets))}
-    manifests = {
-        d.name: Manifest(d.name, (), "", d.scale)
-        if d.name in missing
-        else manifest_of(d, options, progress)
-        for d in sets
-    }
+    manifests = {d.name: Manifest(d.name, (), "", d.scale) for d in sets}  # of what is missing
+    there = [dataset for dataset in sets if dataset.name not in missing]
+    manifests |= {dataset.name: manifest_of(dataset, options, progress) for dataset in there}
     for entry in entries:
         _refuse_shared_files(entry, manifests)
     return Plan(

@@ -19,7 +19,7 @@ from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
 from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
-from bench.store.scores import FeatureStore, ScoreKey, ScoreStore
+from bench.store.scores import ScoreKey
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -68,15 +68,10 @@ class Scorer:
             s.name: self._stored.get(s.name) or metrics.fingerprint(s, device) for s in self.usable
         }
         self._failures: dict[tuple[str, ScoreKey], Missing] = {}
-        self._scores: dict[str, ScoreStore] = {}
-        self._features: dict[str, FeatureStore] = {}
-        for spec in self.usable:
-            print_ = self.fingerprints[spec.name]
-            self._scores[spec.name] = store.scores(spec.name, print_)
-            if spec.kind == "set":
-                self._features[spec.name] = store.features(metrics.of_features(print_))
-        if specs:
-            self._scores[LOOK.name] = store.scores(LOOK.name, FINGERPRINT)
+        known = self.fingerprints | ({LOOK.name: FINGERPRINT} if specs else {})
+        self._scores = {name: store.scores(name, print_) for name, print_ in known.items()}
+        sets = [spec.name for spec in self.usable if spec.kind == "set"]
+        self._features = {n: store.features(metrics.of_features(known[n])) for n in sets}
         # Metrics that share features (FID and KID) have them computed once, by the first.
         self._extractors = {s.folder: name for name, s in reversed(self._features.items())}
 
@@ -227,21 +222,24 @@ class Scorer:
             return Missing("absent", "needs HR images; this set has none")
         if len(targets) < 2:
             return Missing("absent", "needs at least 2 images")
-        key = _set_key(targets)
-        value = self._scores[spec.name].get(key)
-        return self._distance(spec, targets, key) if value is None else value
+        srs = sorted(target.sr_sha256 for target in targets)
+        hrs = sorted(target.hr_sha256 or "" for target in targets)
+        value = self._scores[spec.name].get((set_sha256(srs), set_sha256(hrs)))
+        return self._distance(spec, srs, hrs) if value is None else value
 
     def _distance(
-        self, spec: MetricSpec, targets: Sequence[Target], key: ScoreKey
+        self, spec: MetricSpec, srs: Sequence[str], hrs: Sequence[str]
     ) -> float | Missing:
+        """Of images by their hashes, from their features."""
         if spec.name in self._stored:
             return NOT_COMPUTED
         features = self._features[spec.name]
-        srs = sorted(target.sr_sha256 for target in targets)
-        hrs = sorted(target.hr_sha256 or "" for target in targets)
         unknown = [sha for sha in [*srs, *hrs] if not features.has(sha)]
         if unknown:
-            return self._no_features(features, unknown)
+            extractor = self._extractors[features.folder]
+            known = [self._failures.get((extractor, (sha, None)), NOT_COMPUTED) for sha in unknown]
+            why = _for_good(known)
+            return Missing(why.kind, f"features of {len(unknown)} images are missing: {why.text}")
         metric = loaded(spec, "cpu")  # where distances are computed, whatever made features
         try:
             (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
@@ -250,15 +248,9 @@ class Scorer:
             return Missing("failed", str(error))
         if not math.isfinite(value):
             return Missing("failed", f"{spec.name} is not a finite number for this set")
-        self._scores[spec.name].put(key, value, asdict(size))
+        self._scores[spec.name].put((set_sha256(srs), set_sha256(hrs)), value, asdict(size))
         self._scores[spec.name].close()
         return value
-
-    def _no_features(self, features: FeatureStore, unknown: Sequence[str]) -> Missing:
-        extractor = self._extractors[features.folder]
-        known = [self._failures.get((extractor, (sha, None)), NOT_COMPUTED) for sha in unknown]
-        why = _for_good(known)
-        return Missing(why.kind, f"features of {len(unknown)} images are missing: {why.text}")
 
 
 def _for_good(missing: Sequence[Missing]) -> Missing:
@@ -276,8 +268,3 @@ def _changed(target: Target) -> str:
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:
     known = target.hr_sha256 or (target.lr_sha256 if spec is LOOK else None)
     return target.sr_sha256, known if spec.reference else None
-
-
-def _set_key(targets: Sequence[Target]) -> ScoreKey:
-    sr = set_sha256(target.sr_sha256 for target in targets)
-    return sr, set_sha256(target.hr_sha256 or "" for target in targets)

@@ -12,14 +12,14 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.manifest import Refusals
-from bench.data.pairing import Pairs, pair_files
+from bench.data.pairing import Pairs, nearly_same, pair_files
 from bench.files.colour import name_of, profile_of
 from bench.files.images import crop, image_sha256, read_rgb, write_png
 from bench.files.names import STEM
 from bench.results.folder_scores import FolderScores, Row
 from bench.running.options import RunOptions
 from bench.running.score import Scorer, Target
-from bench.running.score_job import nearly_same
+from bench.running.score_job import LARGEST_SCALE
 from bench.store.store import Store
 from bench.suites.protocols import Composite
 
@@ -134,7 +134,7 @@ def _cut(sr: Path, hr: Path | None, into: Path) -> tuple[Path, Path | None]:
     less than a scale; else themselves."""
     pictures = {path: read_rgb(path) for path in (sr, hr) if path}
     sizes = [picture.shape[:2] for picture in pictures.values()]
-    if len(sizes) < 2 or not nearly_same(*sizes):
+    if len(sizes) < 2 or not nearly_same(sizes[0], sizes[1], LARGEST_SCALE):
         return sr, hr
     height, width = map(min, *sizes)
     copies = [into / "sr.png", into / "hr.png"]
@@ -173,7 +173,8 @@ def _collect(
             continue
         rows.append((image, spec.name, None, value.text))
         if value.kind != "unavailable":
-            problems.append(_problem(found.folder / image, spec, value))
+            own = printable(found.folder / image), f"{spec.name}: {value.reason}"
+            problems.append((value.file, value.reason) if value.file else own)
     means = tuple(
         _mean(spec, values[spec.name], len(targets), scorer.reasons[spec.name]) for spec in specs
     )
@@ -194,12 +195,6 @@ def _mean(
         return spec, sum(known) / len(known), images if spec.kind == "set" else len(known), ""
     of_set = [value.text for value in values if isinstance(value, Missing) and spec.kind == "set"]
     return spec, None, 0, next(iter(of_set), unavailable or "no image could be scored")
-
-
-def _problem(file: Path, spec: MetricSpec, missing: Missing) -> tuple[str, str]:
-    if missing.file:
-        return missing.file, missing.reason
-    return printable(file), f"{spec.name}: {missing.reason}"
 
 
 def _one_line_each(problems: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,7 @@ once for all metrics and what depends on the HR image alone is computed once for
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from bench.base.hashing import json_sha256
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
+from bench.data.pairing import nearly_same
 from bench.files import images
 from bench.processes.foreign import within_memory
 from bench.processes.steps import Steps
@@ -118,12 +119,6 @@ def _read(image: ImageJob) -> "Pixels":
     return Pixels(images.read_rgb(image.path))
 
 
-def nearly_same(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether sizes differ, and by less than a scale, as where HR was no multiple of it."""
-    apart = [abs(a - b) for a, b in zip(one, other, strict=True)]
-    return 0 < max(apart) < LARGEST_SCALE
-
-
 def value_of(
     spec: MetricSpec,
     device: str,
@@ -145,7 +140,7 @@ def value_of(
     if hr is not None and x.shape != hr.shape and spec.name != LOOK.name:
         found, expected = (f"{each.shape[3]}x{each.shape[2]}" for each in (x, hr))
         way = "; score --modcrop cuts both to what they share"
-        hint = way if nearly_same(x.shape[2:], hr.shape[2:]) else ""
+        hint = way if nearly_same(x.shape[2:], hr.shape[2:], LARGEST_SCALE) else ""
         raise ImageError(f"is {found}, its HR image is {expected}{hint}", file)
     known = {} if prepared is None else prepared
 
@@ -187,10 +182,8 @@ def _store_features(image: ImageJob, x: "Pixels | Missing | None", device: str) 
 
 
 def _extract(spec: MetricSpec, path: Path, x: "Pixels", device: str) -> None:
-    def features() -> Any:
-        return loaded(spec, device).features(x.to(device))
-
-    write_features(path, _within_memory(features, spec, device, {}))
+    found = _within_memory(lambda: loaded(spec, device).features(x.to(device)), spec, device, {})
+    write_features(path, found)
 
 
 _loaded: dict[str, Any] = {}

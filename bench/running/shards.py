@@ -69,7 +69,9 @@ def _number(names: Sequence[str]) -> int | None:
 def whole(plan: Plan, own: RunOutcome) -> RunOutcome:
     """What all parts have stored by now; pending is what others than this one still owe. Why its
     own images failed, nobody else knows."""
-    known_to_all = collect(plan.whole())
+    any_gpu = plan.options.device.partition(":")[0]
+    options = replace(plan.options, shard=Shard(), device=any_gpu)
+    known_to_all = collect(replace(plan, options=options))  # with the store as it is now
     scores, ours = known_to_all.results.scores.copy(), own.results.scores
     pending = scores["kind"] == "pending"
     known = pending & ~ours["kind"].isin(["", "pending"])

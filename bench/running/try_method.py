@@ -7,7 +7,6 @@ is kept between images and images of a batch that mix are told apart.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -74,7 +73,14 @@ def try_method(
         options = RunOptions(
             root / "store", device, workers=1, scale=SCALE, image_timeout=image_timeout
         )
-        run = partial(_run, name, root, options, progress)
+
+        def run(into: str, inputs: Sequence[Path]) -> list[np.ndarray]:
+            done = upscale_files(name, inputs, root / into, options, progress)
+            if done.failures:
+                reasons = dict.fromkeys(without_folders(printable(why)) for _, why in done.failures)
+                raise BenchError("; ".join(reasons))
+            return [images.read_rgb(root / into / source.name) for source in inputs]
+
         try:
             start = time.perf_counter()
             together = run("together", inputs)
@@ -100,21 +106,6 @@ def _photographs(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _run(
-    name: str,
-    root: Path,
-    options: RunOptions,
-    progress: Progress,
-    into: str,
-    inputs: Sequence[Path],
-) -> list[np.ndarray]:
-    done = upscale_files(name, inputs, root / into, options, progress)
-    if done.failures:
-        reasons = dict.fromkeys(without_folders(printable(why)) for _, why in done.failures)
-        raise BenchError("; ".join(reasons))
-    return [images.read_rgb(root / into / source.name) for source in inputs]
-
-
 def _look(inputs: Sequence[Path], made: Sequence[np.ndarray]) -> Check:
     look, looks = Look(LOOK, "cpu"), []
     for path, rgb in zip(inputs, made, strict=True):
@@ -126,10 +117,7 @@ def _look(inputs: Sequence[Path], made: Sequence[np.ndarray]) -> Check:
 
 
 def _program(
-    official: Official,
-    together: list[np.ndarray],
-    again: list[np.ndarray],
-    alone: list[np.ndarray],
+    official: Official, together: list[np.ndarray], again: list[np.ndarray], alone: list[np.ndarray]
 ) -> Iterator[Check]:
     """What three runs over files say: both photographs, both again, the second alone."""
     changed = _difference(together, again)
@@ -156,8 +144,8 @@ def _program(
 def _called_apart(entry: Entry, inputs: Sequence[Path], options: RunOptions) -> list[Check]:
     """`_called` where the method may do what it likes to its process; WorkerDied where it ended
     that, or took too long."""
-    limit = CALLS * options.image_timeout
-    with Workers(1, cores(), PRELOAD, entry.foreign, limit=limit) as workers:
+    limit, apart = CALLS * options.image_timeout, entry.file is not None
+    with Workers(1, cores(), PRELOAD, apart, limit=limit) as workers:
         [(_, checks)] = workers.map(_all_called, [(entry.name, inputs, options.device)])
     if isinstance(checks, WorkerDied):
         raise WorkerDied(f"method '{printable(entry.name)}': {checks}")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +64,16 @@ def upscale_files(
     known.refuse(output, "--output")
     require_folder(output, "--output")
     pairs, refused, profiles = _pairs(inputs, output, options, to_srgb)
+    options = replace(options, shard=Shard())  # the pairs are this process's part
     if profiles:
-        progress.say(_of_profiles(profiles, to_srgb))
+        names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
+        done = "converted to sRGB" if to_srgb else "kept (--to-srgb converts; grey ones always are)"
+        progress.say(f"{len(profiles)} inputs have a colour profile ({names}): {done}")
     images = NamedImages(output, profiles, to_srgb)
     cell = Cell(entry, "", entry.card.title, pairs, images, options.seed or 0)
-    for task in cell.pending(Shard(), options.device):
+    for task in cell.pending(options):
         images.require_free(task.image_id, known, overwrite)
-    return _fill(cell, Shard(), refused, options, progress, dry_run)
-
-
-def _of_profiles(profiles: Mapping[str, bytes], to_srgb: bool) -> str:
-    names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
-    done = "converted to sRGB" if to_srgb else "kept (--to-srgb converts; grey ones always are)"
-    return f"{len(profiles)} inputs have a colour profile ({names}): {done}"
+    return _fill(cell, refused, options, progress, dry_run)
 
 
 def upscale_dataset(
@@ -89,7 +86,7 @@ def upscale_dataset(
     store = Store(options.store)
     cell = Cell.open(entry, found, manifest.pairs, store, options.seed or 0)
     store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
-    return _fill(cell, options.shard, manifest.refused, options, progress, dry_run)
+    return _fill(cell, manifest.refused, options, progress, dry_run)
 
 
 class NamedImages(ImageStore):
@@ -201,17 +198,16 @@ def _same_but_for_case(unique: dict[str, Path]) -> Iterator[tuple[str, str]]:
 
 def _fill(
     cell: Cell,
-    shard: Shard,
     refused: Sequence[tuple[str, str]],
     options: RunOptions,
     progress: Progress,
     dry_run: bool,
 ) -> Upscaled:
-    todo = len(cell.pending(shard, options.device))
-    known = len(shard.of(cell.pairs)) - todo
+    todo = len(cell.pending(options))
+    known = len(options.shard.of(cell.pairs)) - todo
     if dry_run:
         return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
-    fill([cell], options, progress, shard)
+    fill([cell], options, progress)
     failed = [(printable(image), reason) for image, reason in sorted(cell.failed.items())]
     left = len(cell.failed.keys() - {WHOLE_SET})
     return Upscaled(cell.images.folder, todo - left, known, left, (*refused, *failed))

@@ -45,9 +45,8 @@ def fetch(
             rows.append(fetch_row(part, users, how, progress, dry_run))
     if most_mb is not None:
         return rows
-    unlisted = [
-        m for m in parts["metric"] if m.startswith("pyiqa:") and not metrics.find(m).weights
-    ]
+    of_pyiqa = [name for name in parts["metric"] if name.startswith("pyiqa:")]
+    unlisted = [name for name in of_pyiqa if not metrics.find(name).weights]
     rows += [_fetch_unlisted(name, dry_run) for name in unlisted]
     return rows + fetch_data(parts["dataset"], progress, dry_run)
 
@@ -91,9 +90,8 @@ def _to_set_up(name: str) -> bool:
 
 def remedies(suite: SuiteCard) -> dict[str, str]:
     """By metric that only lacks its files: the command that gets them, and how much it fetches."""
-    lacking = [
-        n for n in suite.metrics if not metrics.not_installed(metrics.find(n)) and _to_fetch([n])
-    ]
+    usable = [name for name in suite.metrics if not metrics.not_installed(metrics.find(name))]
+    lacking = [name for name in usable if _to_fetch([name])]
     card = suite_cards().get(suite.name)
     whole = (
         card is not None
@@ -130,12 +128,10 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
-    needs = {name: find_method(name).all_weights() for name in parts["method"]}
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    for user, files in (
-        *needs.items(),
-        *((name, metrics.find(name).weights) for name in parts["metric"]),
-    ):
+    needs = [(name, find_method(name).all_weights()) for name in parts["method"]]
+    needs += [(name, [*metrics.find(name).weights]) for name in parts["metric"]]
+    for user, files in needs:
         for weight in files:
             wanted.setdefault(f"{weight.folder}/{weight.name}", (weight, []))[1].append(user)
     return wanted
@@ -145,23 +141,24 @@ def _parts(names: Sequence[str]) -> Parts:
     """The methods, metrics and datasets among the names and in the suites among them."""
     parts: Parts = {"method": [], "metric": [], "dataset": []}
     for name in names:
-        if (kind := _kind(name)) != "suite":
-            parts[kind].append(name)
+        if (found := kind(name)) != "suite":
+            parts[found].append(name)
             continue
         suite = find_suite(name)
         for part, those in parts.items():
             those += getattr(suite, f"{part}s")
-    return {kind: list(dict.fromkeys(found)) for kind, found in parts.items()}
+    return {part: list(dict.fromkeys(those)) for part, those in parts.items()}
 
 
-def _kind(name: str) -> str:
+def kind(name: str) -> str:
+    """What a name is of: "suite", "method", "metric" or "dataset"; UnknownName: nothing's."""
     suites, methods, datasets = suite_cards(), all_methods(), dataset_cards()
     if name.endswith(".toml"):  # the kind that knows most of its fields
         kinds: dict[str, type[Card]]
         kinds = {"method": MethodCard, "dataset": DatasetCard, "suite": SuiteCard}
         path = card_file(name)
         said = parse_toml(path, read_text(path)).keys()
-        return max(kinds, key=lambda kind: len(said & kinds[kind].model_fields.keys()))
+        return max(kinds, key=lambda each: len(said & kinds[each].model_fields.keys()))
     if name in suites:
         return "suite"
     if is_brought(name) or name in methods:

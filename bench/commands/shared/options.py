@@ -30,9 +30,7 @@ def names(option: str, values: list[str] | None) -> list[str]:
     """Names given as comma lists, repeated options or both; [] where the option was not given.
 
     Commas in parentheses are part of a name; one with other commas is put in double quotes.
-
-    Raises:
-        BenchError: a list that names nothing, or a quote that does not end.
+    BenchError for a list that names nothing, or a quote that does not end.
     """
     return [name for value in values or [] for name in _split(option, value)]
 
@@ -53,11 +51,8 @@ def _split(option: str, value: str) -> list[str]:
 
 
 def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
-    """Metrics by name, or those of a protocol; [] where neither was given.
-
-    Raises:
-        BenchError: both were, or there is no such protocol.
-    """
+    """Metrics by name, or those of a protocol; [] where neither was given; BenchError where both
+    were, or there is no such protocol."""
     if protocol is None:
         return names("--metrics", metrics)
     if metrics:
@@ -150,7 +145,7 @@ class StoredChoice(Choice):
 
 @dataclass(frozen=True)
 class Work:
-    """Where and how this process upscales and scores."""
+    """Where and how this process upscales and scores; called as in `RunOptions`."""
 
     scale: Scale = 4
     modcrop: Modcrop = False
@@ -168,18 +163,9 @@ class Work:
         here = self.on == LOCAL
         given = self.device if here else "cpu"
         part, device, workers = shards.place(self.shard, given, self.workers)
-        return RunOptions(
-            store=self.store or default_store(),
-            device=device if here else device_of(self.on, self.device),
-            workers=workers,
-            shard=part,
-            seed=self.seed,
-            limit=limit,
-            scale=self.scale,
-            modcrop=self.modcrop,
-            image_timeout=self.image_timeout,
-            on=self.on,
-        )
+        place = device if here else device_of(self.on, self.device)
+        own = {"store": self.store or default_store(), "device": place, "workers": workers}
+        return RunOptions(**{**vars(self), **own, "shard": part, "limit": limit})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """`cut`: large photographs into crops that decode fast, once, before they are trained on."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,6 @@ def cut(
     Crops are PNG files. The same command goes on where it was stopped; photographs that are cut
     already are passed over.
     """
-    from cassr.base.errors import TrainingError
     from cassr.photographs.cut import cut as cut_all
     from cassr.photographs.sets import open_photographs
 
@@ -34,15 +35,26 @@ def cut(
         if not as_json:
             print(f"cut {done}/{total}", file=sys.stderr, flush=True)
 
-    def skip(name: str, reason: str) -> None:
-        print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)
-
     processes = cores() if workers is None else workers
-    try:
+    with translated():
         found: Any = open_photographs(data)
-        done = cut_all(found, out, side, workers=processes, report=report, skip=skip)
-    except TrainingError as error:
-        raise BenchError(printable(error)) from error
+        done = cut_all(found, out, side, workers=processes, report=report, skip=say_skipped)
     counted = ", ".join(f"{count} {what}" for what, count in done.items() if count)
     tell(as_json, done, f"{printable(out)}: {counted}")
     exit_if(done["skipped"])
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What `cassr` refuses, as errors of ours."""
+    from cassr.base.errors import TrainingError
+
+    try:
+        yield
+    except TrainingError as error:
+        raise BenchError(printable(error)) from error
+
+
+def say_skipped(name: str, reason: str) -> None:
+    """Of a photograph that cannot be used."""
+    print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)

@@ -1,8 +1,7 @@
 """What `train` does: the only part of the harness that calls the training of `cassr`."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +15,9 @@ from bench.base.text import printable
 from bench.base.types import Method
 from bench.commands.shared import options as o
 from bench.commands.shared.output import tell
+from bench.commands.train.cut import say_skipped, translated
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 from bench.running.shards import own_device
-from cassr.base.errors import TrainingError
 from cassr.config import TrainingSettings, get_preset
 from cassr.photographs.sets import open_photographs
 from cassr.training.plan import make_plan
@@ -45,7 +44,7 @@ class TrainingCommand:
     as_json: bool
 
     def __post_init__(self) -> None:
-        with _translated():
+        with translated():
             get_stage(self.stage)
         if self.reading.streaming and self.settings.samples:
             raise BenchError(
@@ -55,7 +54,7 @@ class TrainingCommand:
     def plan(self) -> None:
         """Show what the run would be."""
         cpu = self._device() == "cpu"
-        with _translated():
+        with translated():
             settings = self._settings()
             plan = make_plan(self.stage, self._start(), settings, self._places(), cpu)
         tell(self.as_json, asdict(plan), lambda: typer.echo(plan.text(), nl=False))
@@ -63,7 +62,7 @@ class TrainingCommand:
     def train(self) -> None:
         """Train, or go on training, and say how it ended."""
         cpu = self._device() == "cpu"
-        with _translated():
+        with translated():
             settings = self._settings()
             outcome = run(
                 self.stage,
@@ -76,7 +75,7 @@ class TrainingCommand:
                 validate=self._validate(),
                 cpu=cpu,
                 report=self._report_preparing,
-                skip=_report_skipped,
+                skip=say_skipped,
             )
         self._print_outcome(outcome)
 
@@ -169,15 +168,3 @@ class TrainingCommand:
                 typer.echo(f"{len(outcome.skipped)} photographs could not be used", err=True)
         if outcome.interrupted and not outcome.finished:
             raise typer.Exit(INTERRUPTED)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except TrainingError as error:
-        raise BenchError(printable(error)) from error
-
-
-def _report_skipped(name: str, reason: str) -> None:
-    print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr, flush=True)

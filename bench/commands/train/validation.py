@@ -12,7 +12,8 @@ from bench import metrics
 from bench.base.device import default_store
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import derive_seed
-from bench.base.text import printable
+from bench.base.progress import silent
+from bench.base.text import printable, slug
 from bench.base.types import ImagePair
 from bench.data import find as data
 from bench.files import images
@@ -57,7 +58,7 @@ class Validation:
                 enlarged = images.resize(images.to_uint8(lr), hr.shape[3], hr.shape[2], "bicubic")
                 rows.append([enlarged, *map(images.to_uint8, (*made, hr))])
             if rows:
-                _write_panel(folder / f"{dataset}-step-{step:08d}.png", rows[:PICTURED])
+                _write_panel(folder / f"{slug(dataset)}-step-{step:08d}.png", rows[:PICTURED])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
     def _made(self, pipeline: Any, lr: Tensor, hr: Tensor, pair: ImagePair) -> Sequence[Tensor]:
@@ -81,7 +82,7 @@ def _pairs(suite: str, limit: int) -> dict[str, Sequence[ImagePair]]:
         if problem := dataset.problem(root):
             problems.append(problem)
             continue
-        manifest = dataset.manifest(root, lambda done, total: None)
+        manifest = dataset.manifest(root, silent)
         if pairs := [pair for pair in manifest.pairs if pair.lr and pair.hr][:limit]:
             found[name] = pairs
         else:
@@ -111,5 +112,4 @@ def _write_panel(path: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
         for across, picture in enumerate(row):
             left = across * (side + GAP)
             canvas[top : top + len(picture), left : left + picture.shape[1]] = picture
-    path.parent.mkdir(parents=True, exist_ok=True)
     images.write_png(path, canvas)
