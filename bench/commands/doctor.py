@@ -50,8 +50,7 @@ def examine(store: Path, suite: str | None = None) -> list[Check]:
 
 
 def examine_method(name: str) -> list[Check]:
-    """What one method, or metric's program, needs, and what of it is missing here; UnknownName: there
-    is none of that name."""
+    """What one method, or metric's program, needs and lacks here; UnknownName: there is none."""
     entry = find_program(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
