@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 Precision = Literal["float32", "float16"]
-_TRAINERS = "params params_ema params-ema ema ema_model model_ema state_dict model_state_dict"
+_TRAINERS = "params params-ema ema ema_model state_dict model_state_dict"
 WRAPPERS = set(f"{_TRAINERS} module model net net_g netG g generator network _orig_mod".split())
-"""Names that trainers put before those of a network."""
+"""Names that trainers put before those of a network; "_ema" may follow each."""
 NEAREST = 3
 
 
@@ -126,7 +126,7 @@ def _networks(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     yield dict(tensors)
     firsts = {name.partition(".")[0] for name in tensors if "." in name}
     for first in sorted(firsts, key=lambda name: ("ema" not in name, name)):
-        if first in WRAPPERS or len(firsts) == 1:
+        if first.removesuffix("_ema") in WRAPPERS or len(firsts) == 1:
             start = f"{first}."
             yield from _networks(
                 {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -17,14 +17,16 @@ import numpy as np
 
 from bench import metrics as known_metrics
 from bench.base.device import default_store, resolve_device
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, UnknownName
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
+from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
 from bench.files.given import Image, unpack
 from bench.files.images import read_rgb, write_png
+from bench.files.names import same
 from bench.methods import own_function
 from bench.processes.workers import threads
 from bench.reports.leaderboard import Leaderboard
@@ -142,12 +144,18 @@ def upscale(
             if file not in given.files:
                 write_png(file, rgb)
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
-        shown = Progress(not progress)
-        done = upscale_files(_name(method), inputs, place / "sr", options, shown, to_srgb=True)
-        if done.failures:
-            lines = dict.fromkeys(reason.replace(f"{folder}/", "") for _, reason in done.failures)
-            raise BenchError("; ".join(lines))
-        return given.back([read_rgb(place / "sr" / f"{file.stem}.png") for file in inputs])
+        shown, name, files = Progress(not progress), _name(method), [*dict.fromkeys(inputs)]
+        stems = [same(file.stem).lower() for file in files]
+        made: dict[Path, np.ndarray] = {}
+        for turn in range(max(map(stems.count, stems), default=1)):  # one image of a name at a time
+            some = [file for i, file in enumerate(files) if stems[:i].count(stems[i]) == turn]
+            out = place / f"sr{turn}"
+            done = upscale_files(name, some, out, options, shown, to_srgb=True)
+            if done.failures:
+                reasons = (reason.replace(f"{folder}/", "") for _, reason in done.failures)
+                raise BenchError("; ".join(dict.fromkeys(reasons)))
+            made |= {file: read_rgb(out / f"{file.stem}.png") for file in some}
+        return given.back([made[file] for file in inputs])
 
 
 def run(
@@ -232,9 +240,16 @@ class Evaluator:
         scale: int = 4,
         device: str = "auto",
     ) -> None:
+        from bench.suites.find import find_suite
+
         if every < 1:
             raise BenchError(f"every: expected a whole number from 1 on, found {every}")
         is_folder = Path(data).is_dir()
+        try:
+            if not is_folder:
+                find_suite(str(data))
+        except UnknownName as error:
+            raise UnknownName(f"{printable(data)} is no folder; {error}") from None
         self._every, self._store = every, scratch()
         how: dict[str, Any] = {"metrics": metrics, "limit": limit, "scale": scale, "device": device}
         sets = [f"folder:{data}"] if is_folder else []

@@ -16,6 +16,7 @@ from bench.results.paired import by_group, paired
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 BLOCK = 1000
 SIZES = (6, 10, 20, 50, 100)
+PHOTOGRAPHS, CROPS = 100, 30
 
 
 def sparse(share: float) -> Draw:
@@ -67,16 +68,14 @@ def false_positives(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
     return tuple((100 * found / tables).tolist())
 
 
-def of_crops(
-    correlation: float, tables: int, photographs: int = 100, crops: int = 30
-) -> list[float]:
+def of_crops(correlation: float, tables: int) -> list[float]:
     """Per cent called different of crops whose photographs share a part of the variance: with
     crops taken for independent, then over photographs."""
     rng, found = np.random.default_rng(0), np.zeros(2)
-    owners = np.repeat(np.arange(photographs), crops)
+    owners = np.repeat(np.arange(PHOTOGRAPHS), CROPS)
     for _ in range(tables // BLOCK):
-        shared = rng.normal(0, math.sqrt(correlation), (photographs, BLOCK))
-        own = rng.normal(0, math.sqrt(1 - correlation), (photographs * crops, BLOCK))
+        shared = rng.normal(0, math.sqrt(correlation), (PHOTOGRAPHS, BLOCK))
+        own = rng.normal(0, math.sqrt(1 - correlation), (len(owners), BLOCK))
         differences = shared[owners] + own
         found[0] += (paired(differences).p() < 0.05).sum()
         found[1] += (paired(by_group(differences, owners)).p() < 0.05).sum()
@@ -99,7 +98,7 @@ def main(tables: int = 10_000) -> None:
     ):
         drawn = list(DISTRIBUTIONS.items())[:count]
         show(title, {name: [shares(draw, n, tables) for n in SIZES] for name, draw in drawn})
-    print("100 photographs x 30 crops; % called different: crops / photographs")
+    print(f"{PHOTOGRAPHS} photographs x {CROPS} crops; % called different: crops / photographs")
     for correlation in (0.05, 0.3):
         apart, together = of_crops(correlation, min(tables, 2000))
         print(f"intra-class correlation {correlation}: {apart:.1f} / {together:.1f}")

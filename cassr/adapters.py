@@ -32,6 +32,7 @@ CLASSES: dict[str, type[ModelMixin]] = {
     cls.__name__: cls for cls in (ControlNetModel, CSCTuners, MultipleAttention, PromptEmbeddings)
 }
 PARTS = ("controlnet", "attention", "activation", "prompt_embeddings")
+KINDS = {"base": str, "base_revision": str, "modules": dict, "options": dict, "scheduler": str}
 OPTIONS = ("activation_kind", "latent_target", "latent_sigma", "share_halves", "sampling")
 
 
@@ -121,10 +122,12 @@ def read_index(source: str | Path, **hub: Any) -> dict[str, Any]:
     if not path.is_file():
         raise OSError(f"{path}: not found; expected a folder written by save_adapters")
     index = json.loads(path.read_text(encoding="utf-8"))
-    if index.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, found {index.get('format')!r}")
-    if lacking := {"base", "base_revision", "modules", "options", "scheduler"} - index.keys():
-        raise ValueError(f"{path}: expected also {', '.join(sorted(lacking))}; save it anew")
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        found = index.get("format") if isinstance(index, dict) else type(index).__name__
+        raise ValueError(f"{path}: expected format {FORMAT}, found {found!r:.20}")
+    lacking = [name for name, kind in KINDS.items() if not isinstance(index.get(name), kind)]
+    if lacking := lacking or sorted({*OPTIONS} - {*index["options"]}):
+        raise ValueError(f"{path}: expected also {', '.join(lacking)}; save it anew")
     return index
 
 
@@ -142,7 +145,7 @@ def read_modules(
     """The modules that an index lists, by name, None for others; raises as `from_adapters`."""
     made: dict[str, Any] = dict.fromkeys(PARTS)
     for name, class_name in index["modules"].items():
-        if name not in PARTS or class_name not in CLASSES:
+        if name not in PARTS or str(class_name) not in CLASSES:
             raise ValueError(f"{source}/{INDEX}: unknown module {name!r} of class {class_name!r}")
         made[name] = CLASSES[class_name].from_pretrained(
             str(source), subfolder=name, torch_dtype=dtype, use_safetensors=True, **hub

@@ -23,7 +23,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from cassr.unet import finish_block, skip_channels
+from cassr.unet import finish_block, repeat, skip_channels
 
 
 class ConditionAttention(nn.Module):
@@ -58,17 +58,12 @@ class ConditionAttention(nn.Module):
         Returns (n*B, N, C), to be added to x.
         """
         tokens = condition.flatten(2).transpose(1, 2)
-        repeats = x.shape[0] // condition.shape[0]
-        q = self._split_heads(self.to_q(self.norm(x)))
-        k = self._split_heads(self.to_k(tokens), repeats)
-        v = self._split_heads(self.to_v(tokens), repeats)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        copies = x.shape[0] // condition.shape[0]
+        k, v = (repeat(made(tokens), copies) for made in (self.to_k, self.to_v))
+        projected = (self.to_q(self.norm(x)), k, v)  # (n*B, N, C) -> (n*B, heads, N, C / heads)
+        heads = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in projected)
+        mixed = F.scaled_dot_product_attention(*heads)
         return self.to_out(mixed.transpose(1, 2).flatten(2))
-
-    def _split_heads(self, x: Tensor, copies: int = 1) -> Tensor:
-        """(B, N, C) -> (copies*B, heads, N, C / heads)."""
-        x = x if copies == 1 else x.repeat(copies, 1, 1)
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class MultipleAttention(ModelMixin, ConfigMixin):  # type: ignore[misc]

@@ -23,7 +23,8 @@ ACTIVATIONS: tuple[ActivationKind, ...] = get_args(ActivationKind)
 LEAST = {
     **dict.fromkeys(("num_inference_steps", "activation_steps", "tile", "vae_tile"), 1),
     **dict.fromkeys(("process_size", "tile_overlap", "vae_overlap", "hint_cache_mb"), 0),
-    **dict.fromkeys(("batch_size", "steps", "accumulation", "crop", "scale"), 1),
+    **dict.fromkeys(("batch_size", "steps", "accumulation", "crop", "scale", "tries"), 1),
+    **dict.fromkeys(("samples", "warmup"), 0),
 }
 """The smallest value of an option that is an integer."""
 SHARES = ("reference_share", "prompt_dropout", "degraded_share", "first_step_share", "decay")

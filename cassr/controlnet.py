@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from cassr.unet import embed_time, encode
+from cassr.unet import embed_time, encode, repeat
 
 
 @dataclass(frozen=True)
@@ -50,29 +49,18 @@ def embed_hint(controlnet: ControlNetModel, image: Tensor) -> Tensor:
 
 
 def residuals(
-    controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hint: Tensor
-) -> Residuals:
-    """Forward pass of a ControlNet on a hint (B, C_0, h, w) that is embedded already.
-
-    latents: (B, c, h, w), noisy; t: () or (B,); prompt: (B, T, D).
-    """
-    temb = embed_time(controlnet, latents, t)
-    skips, mid = encode(controlnet, latents, temb, prompt, hint)
-    blocks = controlnet.controlnet_down_blocks
-    down = tuple(block(skip) for block, skip in zip(blocks, skips, strict=True))
-    return Residuals(down, controlnet.controlnet_mid_block(mid))
-
-
-def paired_residuals(
     controlnet: ControlNetModel, latents: Tensor, t: Tensor, prompt: Tensor, hints: Tensor
-) -> tuple[Residuals, Residuals]:
-    """L and R, each of B, by one call of `residuals`.
+) -> tuple[Residuals, ...]:
+    """One forward pass of a ControlNet on images that are embedded already; what each adds, of B.
 
-    hints: (2*B, C_0, h, w), those of the LR images, then those of the references.
+    latents: (B, c, h, w), noisy; t: () or (B,); prompt: (B, T, D); hints: (n*B, C_0, h, w), those
+    of the LR images, then those of the references.
     """
-    t = torch.as_tensor(t, device=latents.device)
-    t = t if t.ndim == 0 else t.repeat(2)
-    both = residuals(controlnet, latents.repeat(2, 1, 1, 1), t, prompt.repeat(2, 1, 1), hints)
-    down = zip(*(part.chunk(2) for part in both.down), strict=True)
-    lr, reference = (Residuals(d, m) for d, m in zip(down, both.mid.chunk(2), strict=True))
-    return lr, reference
+    count = hints.shape[0] // latents.shape[0]
+    latents, t = repeat(latents, count), repeat(t, count) if t.ndim else t
+    temb = embed_time(controlnet, latents, t)
+    skips, mid = encode(controlnet, latents, temb, repeat(prompt, count), hints)
+    blocks = zip(controlnet.controlnet_down_blocks, skips, strict=True)
+    down = zip(*(block(skip).chunk(count) for block, skip in blocks), strict=True)
+    mids = controlnet.controlnet_mid_block(mid).chunk(count)
+    return tuple(Residuals(*parts) for parts in zip(down, mids, strict=True))

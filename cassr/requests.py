@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -35,11 +36,10 @@ def one_each(value: Any, count: int, name: str) -> list[Any]:
 def spans(shapes: Sequence[torch.Size], batch_size: int) -> Iterator[slice]:
     """Runs of consecutive equal shapes, at most batch_size long."""
     start = 0
-    for index in range(1, len(shapes) + 1):
-        full = index - start == batch_size
-        if index == len(shapes) or full or shapes[index] != shapes[start]:
-            yield slice(start, index)
-            start = index
+    for _, run in groupby(shapes):
+        end = start + len(list(run))
+        yield from (slice(i, min(i + batch_size, end)) for i in range(start, end, batch_size))
+        start = end
 
 
 def given_references(

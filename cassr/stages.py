@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cassr.activation import CSCTuners
 from cassr.attention import MultipleAttention
-from cassr.controlnet import Residuals, embed_hint, paired_residuals, residuals
+from cassr.controlnet import Residuals, embed_hint, residuals
 from cassr.unet import BlockRunner, check_unet, decode, embed_time, encode, repeat
 
 
@@ -74,13 +74,11 @@ class _Controlled(_Stage):
     ) -> tuple[Residuals, ...]:
         """What the ControlNet makes of one image, hints (B, C_0, h, w), or two (2*B, C_0, h, w)."""
         count = prompt.shape[0] // latents.shape[0]
-        steps = t.repeat(count) if t.ndim and count > 1 else t
+        steps = repeat(t, count) if t.ndim else t
         z = repeat(latents.to(self.controlnet.dtype), count)
-        if hints.shape[0] == latents.shape[0]:
-            return (residuals(self.controlnet, z, steps, prompt, repeat(hints, count)),)
-        if count > 1:
-            hints = torch.cat([repeat(each, count) for each in hints.chunk(2)])
-        return paired_residuals(self.controlnet, z, steps, prompt, hints)
+        images = hints.split(latents.shape[0])
+        given = torch.cat([repeat(each, count) for each in images])
+        return residuals(self.controlnet, z, steps, prompt, given)
 
     def _shared(self, latents: Tensor, prompt: Tensor) -> Tensor:
         """The part of a prompt that the ControlNet sees."""

@@ -140,8 +140,8 @@ def finish_block(block: BasicTransformerBlock, tokens: Tensor, prompt: Tensor) -
 
 
 def repeat(x: Tensor, copies: int) -> Tensor:
-    """(B, C, h, w) -> (copies*B, C, h, w)."""
-    return x if copies == 1 else x.repeat(copies, 1, 1, 1)
+    """(B, ...) -> (copies*B, ...), the whole one after the other."""
+    return x if copies == 1 else x.repeat(copies, *[1] * (x.ndim - 1))
 
 
 def _run(block: nn.Module, prompt: Tensor, **inputs: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cassr.activation import CSCTuner, CSCTuners
 from cassr.attention import ConditionAttention, MultipleAttention
 from cassr.build import build_pipeline
-from cassr.controlnet import embed_hint, paired_residuals, residuals
+from cassr.controlnet import embed_hint, residuals
 from cassr.pipeline import CasSRPipeline
 from cassr.stages import ControlNetActivation, Guidance, TunerActivation, freeze
 from cassr.unet import check_unet, skip_channels, skip_strides
@@ -192,9 +192,9 @@ def test_one_batched_controlnet_call_equals_two(pipeline, inputs):
     args = (inputs["latents"], inputs["t"], inputs["prompt"])
     with torch.no_grad():
         hints = embed_hint(controlnet, torch.cat([inputs["lr"], inputs["reference"]]))
-        pair = paired_residuals(controlnet, *args, hints)
+        pair = residuals(controlnet, *args, hints)
         for name, found in zip(("lr", "reference"), pair, strict=True):
-            alone = residuals(controlnet, *args, embed_hint(controlnet, inputs[name]))
+            (alone,) = residuals(controlnet, *args, embed_hint(controlnet, inputs[name]))
             down, mid = controlnet(*args, inputs[name], return_dict=False)
             for a, b, c in zip(found.down, alone.down, down, strict=True):
                 torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

@@ -125,6 +125,15 @@ def test_wrong_adapters_get_one_clear_error(tmp_path: Path, adapters: Path):
     (tmp_path / INDEX).write_text(json.dumps(index | {"format": 99}))
     with pytest.raises(ValueError, match="expected format 1, found 99"):
         read_index(tmp_path)
+    for other, told in (
+        ([], "expected format 1, found 'list'"),
+        (True, "expected format 1, found 'bool'"),
+        (index | {"modules": 1.0}, "expected also modules"),
+        (index | {"options": {}}, "expected also activation_kind, latent_sigma"),
+    ):
+        (tmp_path / INDEX).write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=told):
+            read_index(tmp_path)
     (tmp_path / INDEX).write_text(json.dumps(index | {"modules": {"unet": "Evil"}}))
     with pytest.raises(ValueError, match="unknown module 'unet' of class 'Evil'"):
         build_pipeline("mini").load_adapters(tmp_path)

@@ -305,7 +305,7 @@ def test_lower_is_better_sets_floors_and_infinity() -> None:
     assert gone.state == "fail" and "3 of 40 images are missing" in gone.reason
     perfect = {"psnr": dict.fromkeys(IDS, math.inf)}
     assert state(policy, measured(perfect), measured(perfect))["psnr"].state == "pass"
-    for kind in ("same", "absolute", "statistical"):
+    for kind in ("same", "absolute", "relative", "statistical"):
         rule = ScopedTolerance(metric="psnr", kind=kind, amount=0.1)  # type: ignore[arg-type]
         row = state(Policy(tolerances=[rule]), measured(perfect), measured(psnr()))["psnr"]
         assert row.state == "fail", kind
@@ -477,13 +477,15 @@ def test_scores_that_are_no_numbers_or_of_nothing_known_are_refused(tmp_path: Pa
     path = tmp_path / "r.json"
     write_reference(path, measured(psnr()), Policy())
     good = json.loads(path.read_text())
-    for spoil in ("NaN", "unknown", "twice"):
+    for spoil in ("NaN", "unknown", "half a character", "twice"):
         spoilt = json.loads(json.dumps(good))
         cell = spoilt["measured"]["scores"][0]
         if spoil == "NaN":
             cell["images"]["i0"] = "NaN"
         elif spoil == "unknown":
             cell["metric"] = "other"
+        elif spoil == "half a character":
+            cell["images"]["i0"] = "\ud800"
         else:
             spoilt["measured"]["scores"].append(cell)
         path.write_text(json.dumps(spoilt))

@@ -14,7 +14,7 @@ from pictures import hostile_files, photo
 from PIL import Image
 
 from bench.base.errors import ImageError
-from bench.files import images
+from bench.files import images, png
 from bench.files.colour import profile_of
 from bench.files.image_folders import image_files
 
@@ -74,6 +74,56 @@ def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_there(
     file.write_bytes(data[: -len(data) // 5] + b"\xff\xd9")
     with pytest.raises(ImageError, match="ends early"):
         images.read_rgb(file)
+
+
+def _outcomes(file: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is read of a file, or why it is refused: as usual, and by Pillow alone."""
+    found: list[object] = []
+    for decoder in (png.plain_rgb, lambda path, image: None):
+        monkeypatch.setattr(images, "plain_rgb", decoder)
+        try:
+            found.append(images.read_rgb(file).tolist())
+        except ImageError as error:
+            found.append(str(error))
+    return found
+
+
+def test_the_fast_decoder_takes_plain_pngs_as_pillow_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, file = photo(9, 7), tmp_path / "x.png"
+    Image.fromarray(rgb).save(file, icc_profile=b"any")
+    with Image.open(file) as image:
+        np.testing.assert_array_equal(png.plain_rgb(file, image), rgb)
+    data = _png(rgb, interlaced=0)
+    cut = [data[:length] for length in range(1, len(data), 3)]
+    flipped = [
+        data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(len(data))
+    ]
+    for damaged in cut + flipped:
+        file.write_bytes(damaged)
+        usual, pillows = _outcomes(file, monkeypatch)
+        assert usual == pillows
+    for more in ({"exif": b"Exif\0\0"}, {"transparency": (0, 0, 0)}):  # turned; transparent
+        Image.fromarray(rgb).save(file, **more)
+        with Image.open(file) as image:
+            assert png.plain_rgb(file, image) is None
+
+
+def test_threads_that_read_for_a_gpu_leave_pythons_lock_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_png(tmp_path / "x.png", photo(9, 7))
+
+    def plain() -> bool:
+        with Image.open(tmp_path / "x.png") as image:
+            return png.plain_rgb(tmp_path / "x.png", image) is not None
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(plain).result()
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        assert not pool.submit(plain).result()
+    assert plain()
 
 
 def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:

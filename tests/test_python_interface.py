@@ -199,6 +199,13 @@ def test_upscaled_as_the_command_writes_in_the_form_given(cli: Cli, tmp_path: Pa
     assert floats.dtype == np.float32 and np.array_equal((floats * 255).round(), told)
     batch = bench.upscale("bicubic", torch.cat([to_tensor(rgb)] * 2))
     assert batch.dtype == torch.float32 and torch.equal(batch[1:], to_tensor(told))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(photo(24, 20, 5)).save(tmp_path / "a" / "0.png")
+    Image.fromarray(rgb).save(tmp_path / "b" / "0.png")
+    files = [tmp_path / "a" / "0.png", tmp_path / "b" / "0.png", lr]
+    other, *same = map(np.asarray, bench.upscale("bicubic", files))
+    assert not np.array_equal(other, told) and all(np.array_equal(one, told) for one in same)
     assert torch.equal(bench.upscale("bicubic", to_tensor(rgb)[0]), batch[0])
     both = bench.upscale("bicubic", [rgb, Image.fromarray(rgb)])
     assert np.array_equal(both[0], told) and isinstance(both[1], Image.Image)
@@ -414,6 +421,8 @@ def test_an_evaluator_scores_a_network_as_it_is_now(clean_home: Path, tmp_path: 
     with pytest.raises(bench.BenchError, match="bent on failing"):
         evaluate(30, bent)
     assert not clean_home.joinpath("store").exists()
+    with pytest.raises(bench.BenchError, match=r"^vall is no folder; unknown suite 'vall'"):
+        bench.Evaluator("vall")
 
 
 # -- the page -----------------------------------------------------------------------------------

@@ -30,6 +30,14 @@ class Tags(HTMLParser):
         self.text += data
 
 
+def test_photographs_are_counted_as_in_the_tables(tmp_path: Path) -> None:
+    told = {"datasets": {"d": {"images": 3, "groups": {"a1": "a", "a2": "a"}}}}
+    values = {("d", "m", image, "psnr_y"): 30.0 for image in ("a1", "a2", "b")}
+    render(ex.results(values, (ex.PSNR,), provenance=told), tmp_path)
+    page = (tmp_path / "html" / "index.html").read_text()
+    assert "n = 3 (2 photographs)" in page and "<dt>photographs</dt><dd>2</dd>" in page
+
+
 def test_names_are_text_and_every_address_stays_in_the_folder(tmp_path: Path) -> None:
     render(ex.hostile(), tmp_path)
     folder = tmp_path / "html"

@@ -583,10 +583,15 @@ def test_an_address_that_means_nothing_shows_the_page(page: Any, report: Path) -
     page.get(
         (report / "index.html").as_uri()
         + "#dataset=none&image=%00&view=x&sort=%FF&factor=9e9&x=a&without-methods=%25FF"
+        + "&as=x&order=x"
     )
     assert methods_of_board(page) == list(METHODS)
     waits(page, lambda: texts(page, "#image-grid .name"))
     assert not find(page, "#viewer").is_displayed()
+    page.get("about:blank")
+    page.get((report / "index.html").as_uri() + "#image=03&view=difference&factor=9e9")
+    waits(page, lambda: find(page, "#viewer").is_displayed())
+    assert find(page, "#factor").get_property("value") == "8"
 
 
 def test_the_lens_follows_the_pointer_in_every_pane(page: Any) -> None:
@@ -671,6 +676,9 @@ def test_nothing_is_wider_than_a_phone(page: Any) -> None:
     phone(page)
     widths = "return [document.documentElement.scrollWidth, innerWidth]"
     assert page.execute_script(widths) == [360, 360]
+    choose(page, "image-display", "scatter")
+    assert page.execute_script(widths) == [360, 360]
+    choose(page, "image-display", "thumbnails")
     open_viewer(page)
     dialog = "const d = document.getElementById('viewer'); return [d.scrollWidth, d.clientWidth]"
     for mode in MODES:

@@ -219,6 +219,7 @@ def test_regions_are_read_from_text_and_wrong_ones_refused() -> None:
     for text, word in [
         ("set:c:1,2", "X,Y,SIDE"),
         ("set:c:1,2,0", "X,Y,SIDE"),
+        (f"set:c:1,2,{'9' * 5000}", "X,Y,SIDE"),
         ("other:c:1,2,3", "a dataset of set, folder:x"),
         ("set:cc:1,2,3", "did you mean 'c'"),
     ]:

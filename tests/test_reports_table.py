@@ -387,6 +387,13 @@ def test_latex_escapes() -> None:
     assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
 
 
+def test_latex_breaks_a_long_head_evenly() -> None:
+    results = ex.example()
+    named = dataclasses.replace(results.methods[0], title="Real-ESRGAN anime video v3")
+    table = latex(dataclasses.replace(results, methods=(named, *results.methods[1:])))
+    assert r"\shortstack[c]{Real-ESRGAN\\anime video v3" in table
+
+
 def test_latex_golden(tmp_path: Path) -> None:
     table, _ = get_report("latex").load()(ex.example(), tmp_path, View(every_metric=True))
     text = table.read_text()

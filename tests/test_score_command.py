@@ -120,6 +120,9 @@ def test_every_kind_of_image_is_scored_or_named(cli: Cli, tmp_path: Path) -> Non
     (sr / "unnamed").unlink()
     done = cli(*folder_method)
     assert done.returncode == 2 and "more: holds images" in done.stderr
+    done = cli("score", "--sr", tmp_path, "--metrics", "niqe")
+    assert done.returncode == 2 and "no image file in it" in done.stderr
+    assert f"{sr} holds images" in done.stderr
 
 
 def test_names_in_a_csv_are_neither_formulas_nor_escapes(cli: Cli, tmp_path: Path) -> None:

@@ -350,6 +350,10 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path: Path) -> None:
 Wrap = Callable[[dict[str, Tensor]], dict[str, Any]]
 TRAINERS: dict[str, Wrap] = {
     "basicsr": lambda t: {"params": {k: v * 0 for k, v in t.items()}, "params_ema": t},
+    "mmagic": lambda t: {
+        "state_dict": {f"generator.{k}": v * 0 for k, v in t.items()}
+        | {f"generator_ema.{k}": v for k, v in t.items()}
+    },
     "lightning": lambda t: {
         "epoch": 3,
         "state_dict": {**{f"model.{k}": v for k, v in t.items()}, "loss.weight": torch.ones(2)},

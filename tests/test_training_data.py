@@ -53,6 +53,12 @@ def same(a: dict, b: dict) -> bool:
     return all(torch.equal(torch.as_tensor(a[n]), torch.as_tensor(b[n])) for n in names)
 
 
+@pytest.mark.parametrize(("name", "least"), [("tries", 1), ("samples", 0), ("warmup", 0)])
+def test_settings_that_make_no_sense_are_refused(name: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{name}={least - 1}: expected at least {least}"):
+        TrainingSettings(**{name: least - 1})  # type: ignore[arg-type]
+
+
 class TestDegradingOnADevice:
     def test_a_batch_without_lr_images_gets_them_where_it_lies(self, folder: Path) -> None:
         whole = replace(RECIPE, degradations=("clean",))
@@ -293,6 +299,23 @@ class TestPrepared:
         ready = prepare(pairs, tmp_path, hands=hands)
         assert told == [1, 2, 3]
         assert same(ready[39], pairs[39])
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_what_cannot_be_written_is_one_line_that_all_processes_are_told(
+        self, folder: Path, tmp_path: Path, workers: int
+    ) -> None:
+        pairs = TrainingPairs(in_folders([folder]), RECIPE, size=2)
+        (tmp_path / "cache").write_text("a file in the way")
+        told: list[str] = []
+
+        def exchange(mine: list[str]) -> list[str]:
+            told.extend(mine)
+            return mine
+
+        with pytest.raises(TrainingError, match=r"cannot be written \(.*\); make room"):
+            prepare(pairs, tmp_path / "cache", hands=Hands(workers=workers, exchange=exchange))
+        assert len(told) == 1
+        assert "\n" not in told[0]
 
     def test_other_recipes_have_other_folders(self, folder: Path, tmp_path: Path) -> None:
         for recipe in (Recipe(crop=32), Recipe(crop=16)):

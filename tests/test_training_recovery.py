@@ -306,6 +306,14 @@ class TestLog:
             ]
         assert names(tmp_path) == ["validation.csv"]
 
+    def test_rows_without_a_step_are_dropped(self, tmp_path: Path) -> None:
+        rows = "step,psnr,step\n1,2\n\u00b2,2,\u00b2\n5,3,5\n"
+        (tmp_path / "validation.csv").write_text(rows, encoding="utf-8")
+        log = TrainingLog(tmp_path / "log.csv", 9, 100, quiet=True, write=True)
+        log.validated(20, {"psnr": 1.0})
+        text = (tmp_path / "validation.csv").read_text(encoding="utf-8").split()
+        assert text == ["step,psnr", "5,3", "20,1"]
+
     def test_a_file_killed_while_columns_are_added_is_the_one_before(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -49,10 +49,11 @@ def test_a_log_is_read_by_image_and_for_the_set() -> None:
 
 
 def test_a_damaged_log_is_named(published: Path, cli: Cli) -> None:
-    (published / "osediff_scores.csv").write_text("dataset,image,metric,value\nrealsr,a.png\n")
-    done = cli("verify", "metrics", "--from", published)
-    assert done.returncode == 2
-    assert "osediff_scores.csv: expected a log of scores as published, found" in done.stderr
+    for row in ("realsr,a.png", f"realsr,{'a' * 200_000}"):  # longer than a field may be
+        (published / "osediff_scores.csv").write_text(f"dataset,image,metric,value\n{row}\n")
+        done = cli("verify", "metrics", "--from", published)
+        assert done.returncode == 2
+        assert "osediff_scores.csv: expected a log of scores as published, found" in done.stderr
 
 
 @pytest.mark.usefixtures("quick_sets")

@@ -62,6 +62,18 @@ class GridCell:
 Grid = Sequence[Sequence[GridCell]]
 
 
+def spaced(chars: Iterable[tuple[str, Mark]]) -> tuple[str, tuple[Mark, ...]]:
+    """Text and marks; runs of blanks are one, those at the ends none."""
+    found: list[tuple[str, Mark]] = []
+    for char, mark in chars:
+        if not char.isspace():
+            found.append((char, mark))
+        elif found and found[-1][0] != " ":
+            found.append((" ", mark))
+    text = "".join(char for char, _ in found).rstrip(" ")
+    return text, tuple(mark for _, mark in found[: len(text)])
+
+
 def spread(rows: Iterable[list[GridCell]]) -> list[list[GridCell]]:
     """Cells at their columns; what spans several is repeated in each of them."""
     below: dict[int, tuple[int, GridCell]] = {}

@@ -181,9 +181,8 @@ def _csv(text: str, name: str) -> TableRead:
     if set(head) >= TIDY:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])
-    return _tables(
-        name, [Printed([[markdown.read_cell(text, line) for text in row] for line, row in rows])]
-    )
+    grid = [[markdown.read_cell(text, line) for text in row] for line, row in rows]
+    return _tables(name, [Printed(grid)])
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:

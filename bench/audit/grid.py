@@ -223,8 +223,8 @@ def _methods_as_rows(
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
             if change:
-                reason = "is a change, not a value"
-                yield Unread(shape.table, method, shape.heads[column], cell.text, reason, cell.line)
+                why = "is a change, not a value"
+                yield Unread(shape.table, method, shape.heads[column], cell.text, why, cell.line)
                 continue
             named = is_metric(bottom[column])
             lead, metric = led_by(bottom[column] if named else shape.heads[column])

@@ -5,11 +5,11 @@ arguments of every other.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.audit.cells import GridCell
+from bench.audit.cells import GridCell, spaced
 from bench.audit.latex_macros import TOKEN, Macros, after_arguments, group, read_arguments
 from bench.audit.numbers import looks_numeric, numbers
 from bench.audit.values import RANKS, Mark
@@ -77,25 +77,19 @@ class _Reader:
 
     def shown(self, line: int, block: int) -> GridCell:
         """The cell; scripts belong to names, and a macro that says nothing stands for itself."""
-        bare, whole = self._characters(scripts=False), self._characters(scripts=True)
-        chars = bare if _is_number("".join(char for char, _ in bare)) else whole
-        text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
+        text, marks = spaced(self._characters(scripts=False))
+        if not _is_number(text):
+            text, marks = spaced(self._characters(scripts=True))
         macro = "" if text else self.unknown
         return GridCell(text or macro, line, marks, self.rows, self.columns, macro, block)
 
-    def _characters(self, *, scripts: bool) -> list[tuple[str, Mark]]:
-        """Each character with its mark; runs of blanks are one, those at the ends none."""
-        found: list[tuple[str, Mark]] = []
+    def _characters(self, *, scripts: bool) -> Iterator[tuple[str, Mark]]:
+        """Each character with its mark."""
         depth = 0
         for char, mark in ((char, mark) for text, mark in self.pieces for char in text):
             depth += {LOWER: 1, UPPER: -1}.get(char, 0)
-            if char in (LOWER, UPPER) or (depth and not scripts):
-                continue
-            if not char.isspace():
-                found.append((char, mark))
-            elif found and found[-1][0] != " ":
-                found.append((" ", mark))
-        return found[:-1] if found and found[-1][0] == " " else found
+            if char not in (LOWER, UPPER) and (scripts or not depth):
+                yield char, mark
 
     def add(self, text: str, styles: _Styles) -> None:
         self.pieces.append((text, mark_of(styles)))

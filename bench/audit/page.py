@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import repeat
 
-from bench.audit.cells import GridCell, spread
+from bench.audit.cells import GridCell, spaced, spread
 from bench.audit.latex_cell import mark_of, read_cell, settled, span_of
 from bench.audit.values import Mark
 from bench.base.errors import DataError
@@ -91,19 +92,14 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         styles = self.open[-1][1] if self.open else {}
-        mark = mark_of(styles)
-        for char in data if self.cell and "raised" not in styles else "":
-            if not char.isspace():
-                self.chars.append((char, mark))
-            elif self.chars and self.chars[-1][0] != " ":
-                self.chars.append((" ", mark))
+        if self.cell and "raised" not in styles:
+            self.chars += zip(data, repeat(mark_of(styles)), strict=False)
         if self.rows is not None and not self.cell and data.strip():
             self.blocks.append(" ".join(data.split()))  # its caption
 
     def end_cell(self) -> None:
         if self.cell and self.rows:
-            chars = self.chars[:-1] if self.chars and self.chars[-1][0] == " " else self.chars
-            text, marks = "".join(char for char, _ in chars), tuple(mark for _, mark in chars)
+            text, marks = spaced(self.chars)
             self.rows[-1].append(_shown(replace(self.cell, text=text, marks=marks)))
         self.cell, self.chars = None, []
 

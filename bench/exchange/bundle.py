@@ -8,7 +8,6 @@ from pydantic import Field
 from bench.base.types import MetricSpec
 from bench.data.find import public_names
 from bench.exchange.measured import (
-    COLUMNS,
     ExchangeCard,
     Measured,
     MeasuredCell,
@@ -17,7 +16,7 @@ from bench.exchange.measured import (
     Text,
     of_results,
 )
-from bench.results.results import Item, Results
+from bench.results.results import COLUMNS, Item, Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +100,7 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
 def _frame(cells: Sequence[MeasuredCell], orders: Mapping[str, Sequence[str]]) -> "pd.DataFrame":
     import pandas as pd
 
-    frame = pd.DataFrame(rows(cells), columns=list(COLUMNS)).astype({"value": float})
+    frame = pd.DataFrame(rows(cells), columns=COLUMNS).astype({"value": float})
     frame["whole"] = frame["image"] == ""
     by = ["dataset", "method", "whole", "image", "metric"]
     return in_order(frame, by, orders).drop(columns="whole")

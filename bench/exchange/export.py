@@ -12,11 +12,11 @@ from bench.base.records import part_of, write_atomic
 from bench.base.text import printable, slug
 from bench.data.find import public_names
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, rows, to_json
-from bench.exchange.measured import COLUMNS, as_unicode
+from bench.exchange.measured import as_unicode
 from bench.files import outputs
 from bench.files.safe_csv import write_files
 from bench.reports.tables.markdown import filled, markdown
-from bench.results.results import Results, summarize
+from bench.results.results import COLUMNS, Results, summarize
 from bench.results.view import PLAIN, View
 
 IMAGES = "images/sr.parquet"
@@ -129,8 +129,6 @@ def _image_rows(results: Results) -> Iterator[dict[str, Any]]:
 
 def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> str:
     """README.md of the dataset: front matter that names the files, and the table."""
-    import yaml
-
     front = {
         "pretty_name": printable(bundle.title),
         "tags": ["super-resolution", "image-quality-assessment", "benchmark"],
@@ -149,7 +147,7 @@ def card(results: Results, bundle: Bundle, images: bool, view: View = PLAIN) -> 
         result=RESULT,
         datasets=bundle.measured.datasets,
     )
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n{told}"
+    return f"---\n{_yaml(front)}---\n\n{told}"
 
 
 def benchmark_files(results: Results, benchmark: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from bench.base.cards import Card
 from bench.base.errors import DataError
 from bench.base.text import printable, without_folders
 from bench.base.types import Better, MetricSpec
-from bench.results.results import KEYS, Results
+from bench.results.results import COLUMNS, Results
 
 MAX_NAME = 300
 MAX_TEXT = 4000
@@ -29,7 +29,7 @@ def _a_number(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value in ("Infinity", "-Infinity") or (is_number and value == value):
         return value
-    raise ValueError(f"expected a number, found {str(value)[:SHOWN]}")
+    raise ValueError(f"expected a number, found {printable(str(value)[:SHOWN])}")
 
 
 Value = Annotated[float, BeforeValidator(_a_number)]
@@ -37,8 +37,6 @@ CellKey = tuple[str, str, str]
 """(dataset, method, metric)"""
 KINDS = ("datasets", "methods", "metrics")
 """What makes a cell, in the order of its key."""
-COLUMNS = (*KEYS, "value", "reason")
-"""Of the rows of a result; image "" is a whole set."""
 
 
 class ExchangeCard(Card):
@@ -181,7 +179,7 @@ def of_results(
 
 def _cells(results: Results, names: Mapping[str, str]) -> list[MeasuredCell]:
     """In the order of datasets, methods and metrics."""
-    scores = results.scores[list(COLUMNS)].itertuples(index=False)
+    scores = results.scores[COLUMNS].itertuples(index=False)
     found = group_rows(
         (names[dataset], method, as_unicode(image), metric, value, shorten(reason))
         for dataset, method, image, metric, value, reason in scores

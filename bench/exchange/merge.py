@@ -12,10 +12,10 @@ from bench.base.types import MetricSpec
 from bench.data.find import public_names
 from bench.exchange.bundle import Bundle, in_order, item_of, rows
 from bench.exchange.diff import difference
-from bench.exchange.measured import COLUMNS, Measured, as_unicode, of_results, unlike
+from bench.exchange.measured import Measured, as_unicode, of_results, unlike
 from bench.exchange.reading import read_bundle
 from bench.results.published import folder
-from bench.results.results import Item, Results
+from bench.results.results import COLUMNS, Item, Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ def _with_rows(
     new = method.merge(grid, how="cross").merge(told, how="left", on=["of", "old", "id", "metric"])
     why = new["reason"].fillna("")
     new["reason"] = why.where(why != "", f"not in {source}").where(new["value"].isna(), "")
-    new_rows = new[list(COLUMNS)].astype({"value": float})
+    new_rows = new[COLUMNS].astype({"value": float})
     orders = {
         "dataset": [item.name for item in results.datasets],
         "method": [*(item.name for item in results.methods), *names.values()],
@@ -196,8 +196,7 @@ def beside(results: Results) -> Results:
             continue
         shared = True
         measured |= dict.fromkeys(theirs.metrics)
-        lines = unlike(own, theirs, "here", "there")
-        notes = (f"left out of {source}: {line}" for line in lines)
+        notes = (f"left out of {source}: {line}" for line in unlike(own, theirs, "here", "there"))
         results = replace(results, notes=(*results.notes, *notes))
         cells = [
             cell
@@ -205,10 +204,7 @@ def beside(results: Results) -> Results:
             if cell.dataset in own.datasets
             and cell.metric in own.metrics
             and cell.method not in own.methods
-            and not any(
-                line.startswith((f"dataset {cell.dataset}:", f"metric {cell.metric}:"))
-                for line in lines
-            )
+            and not unlike(own, theirs.of_cells([cell]), "", "")
         ]
         if cells:
             part = bundle.model_copy(update={"measured": theirs.of_cells(cells)})

@@ -13,12 +13,14 @@ from bench.base.records import what_is_wrong
 from bench.base.text import of_spreadsheet, printable
 from bench.base.types import MetricSpec
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, spec_of
-from bench.exchange.measured import COLUMNS, MAX_TEXT, MetricPrint, group_rows, shorten
-from bench.results.results import Item, Results
+from bench.exchange.measured import MAX_TEXT, MetricPrint, group_rows, shorten
+from bench.results.results import COLUMNS, KEYS, Item, Results
 
 MAX_BYTES = 256 * 2**20
 MAX_UNPACKED = 4 * MAX_BYTES
 MAX_ROWS = 2_000_000
+TEXTS = [*KEYS, "reason"]
+"""Columns of scores that hold no number."""
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -84,13 +86,12 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = [name for name in COLUMNS if name != "value"]
     try:
         _check_shape(path, pq.read_metadata(path))
-        table = pq.ParquetFile(path, read_dictionary=texts).read()
+        table = pq.ParquetFile(path, read_dictionary=TEXTS).read()
         if not pa.types.is_float64(table.schema.field("value").type):
             raise _refused(path, "column 'value' is not float64")
-        _check_texts(path, table, texts)
+        _check_texts(path, table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _refused(path, f"is not readable as Parquet ({_line(error)})") from error
     columns = (column.to_pylist() for column in table.columns)
@@ -99,7 +100,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
 def _check_shape(path: Path, metadata: Any) -> None:
     names, rows = metadata.schema.names, metadata.num_rows
-    if tuple(names) != COLUMNS or rows > MAX_ROWS:
+    if names != COLUMNS or rows > MAX_ROWS:
         expected = f"expected columns {', '.join(COLUMNS)} and at most {MAX_ROWS} rows"
         raise _refused(path, f"{expected}, found {printable(', '.join(names))} and {rows}")
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
@@ -107,10 +108,10 @@ def _check_shape(path: Path, metadata: Any) -> None:
         raise _refused(path, f"unpacks to {size >> 20} MiB; that is too much")
 
 
-def _check_texts(path: Path, table: Any, names: list[str]) -> None:
+def _check_texts(path: Path, table: Any) -> None:
     import pyarrow as pa
 
-    for name in names:
+    for name in TEXTS:
         for chunk in table.column(name).chunks:
             kept = chunk.dictionary if pa.types.is_dictionary(chunk.type) else None
             if kept is None or not pa.types.is_string(kept.type):
@@ -131,11 +132,10 @@ def _read_reports(folder: Path) -> Bundle:
     path = _bounded(_inside(folder, "scores.csv"))
     try:
         frame = pd.read_csv(
-            path, keep_default_na=False, dtype=str, usecols=list(COLUMNS), encoding="utf-8"
+            path, keep_default_na=False, dtype=str, usecols=COLUMNS, encoding="utf-8"
         )
         frame["value"] = [float(text) if text else None for text in frame["value"]]
-        texts = [name for name in COLUMNS if name != "value"]
-        frame[texts] = frame[texts].map(of_spreadsheet)
+        frame[TEXTS] = frame[TEXTS].map(of_spreadsheet)
         prints = provenance["metrics"]
         results = Results(
             title=shorten(str(provenance["suite"]["title"])),

@@ -41,7 +41,10 @@ def image_files(folder: Path) -> list[Path]:
         found = f"{names}{more}; convert, rename or move what is not to be used"
         raise ImageError(f"expected images with {suffixes}, found {found}", printable(folder))
     if not files:
-        raise ImageError("no image file in it (PNG, JPEG, TIFF, BMP, WebP)", printable(folder))
+        below = "".join(f"; {name} {reason}" for name, reason in subfolders(folder)[:1])
+        raise ImageError(
+            f"no image file in it (PNG, JPEG, TIFF, BMP, WebP){below}", printable(folder)
+        )
     return files
 
 

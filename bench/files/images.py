@@ -18,6 +18,7 @@ from bench.base.records import part_of
 from bench.base.text import printable
 from bench.files.early_ends import ends_early
 from bench.files.names import same
+from bench.files.png import plain_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,8 @@ def read_rgb(path: Path) -> np.ndarray:
     conversion to 8-bit RGB would lose meaning (16-bit, CMYK, transparency, several frames)."""
     with _refusing(path), opened(path) as image:
         _refuse_meaningful_loss(path, image)
+        if (plain := plain_rgb(path, image)) is not None:
+            return plain
         rgb = np.asarray(_to_rgb(path, image))
         if ends_early(path, image):
             raise _refused(path, "ends early: a part of the picture is missing")

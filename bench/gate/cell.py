@@ -1,5 +1,6 @@
 """One cell: what the reference holds of it beside what was measured, and what is wrong with it."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,7 +138,7 @@ class Cell:
 
     def _worse(self, relative: bool) -> list[str]:
         allowed = self.amount * (abs(self.before or 0.0) if relative else 1.0)
-        if self.worse_by <= allowed:
+        if self.worse_by <= 0 or self.worse_by <= allowed < math.inf:
             return []
         return [f"mean worse by {self._number(self.worse_by)}, {allowed:.3g} allowed"]
 

@@ -70,17 +70,12 @@ def markdown(verdict: GateVerdict) -> str:
     """For a job summary: what failed first, then all rows."""
     return filled(
         "pages/gate.md",
-        _kept,
+        lambda text: escape(without_folders(text)),  # the file leaves the machine
         verdict=verdict,
         headline=headline(verdict),
         rows=[(row, _texts(row)) for row in sorted(_shown(verdict), key=lambda row: row.state)],
         notes=[*verdict.notes, *filter(None, [_left_out(verdict)])],
     )
-
-
-def _kept(text: str) -> str:
-    """Text for a Markdown file, which leaves the machine."""
-    return escape(without_folders(text))
 
 
 def junit(verdict: GateVerdict, name: str) -> bytes:

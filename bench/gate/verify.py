@@ -131,7 +131,7 @@ def _unpack(source: PublishedScores, path: Path, place: Path) -> Logged:
                     text = file.read().decode("utf-8", "replace")
                 try:
                     logged |= _read(text, dataset)
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, csv.Error) as error:
                     raise DataError(
                         f"{printable(path)}: {printable(member.path)}: expected a log of scores as "
                         f"published, found {printable(str(error))}; fetch it again"

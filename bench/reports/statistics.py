@@ -11,7 +11,7 @@ from bench.base.types import MetricSpec
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled, number, p_value
-from bench.results.bootstrap import MIN_IMAGES, RESAMPLES
+from bench.results.bootstrap import ALPHA, MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
 from bench.results.view import PLAIN, View
@@ -47,7 +47,7 @@ def _row(found: Statistics, dataset: str, metric: MetricSpec) -> dict[str, Any]:
         return {"reasons": "; ".join(reasons), "cells": []}
     known = [cell for cell in cells if cell["n"] and not math.isnan(cell["groups"])]
     best = next(cell["method"] for cell in cells if cell["rank"] == 1)
-    told = (_against(best, cell["method"], pairs, metric, found.alpha) for cell in cells)
+    told = (_against(best, cell["method"], pairs, metric) for cell in cells)
     return {
         "sizes": ", ".join(dict.fromkeys(counted(c["n"], int(c["groups"])) for c in known)),
         "compared": found.comparisons.get((dataset, metric.name)),
@@ -60,15 +60,13 @@ def _rows(frame: pd.DataFrame, dataset: str, metric: str) -> list[dict[Any, Any]
     return frame[own].to_dict("records")
 
 
-def _against(
-    best: str, method: str, pairs: list[dict[Any, Any]], metric: MetricSpec, alpha: float
-) -> Markup:
+def _against(best: str, method: str, pairs: list[dict[Any, Any]], metric: MetricSpec) -> Markup:
     """Mean difference to the best with its Holm interval and p; dashes for the best itself."""
     for pair in pairs:
         if method != best and {pair["a"], pair["b"]} == {method, best}:
             sign = 1 if pair["a"] == method else -1
             ends = sorted(sign * pair[end] for end in ("holm_low", "holm_high"))
-            disagrees = (pair["holm_p"] < alpha) != (pair["wilcoxon_holm_p"] < alpha)
+            disagrees = (pair["holm_p"] < ALPHA) != (pair["wilcoxon_holm_p"] < ALPHA)
             difference = number(sign * pair["difference"], metric.digits, "+")
             p = pair["verdict"] if math.isnan(pair["holm_p"]) else p_value(pair["holm_p"])
             sure = " to ".join(number(end, metric.digits, "+") for end in ends)

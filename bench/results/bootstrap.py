@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 MIN_IMAGES = 6
 """With fewer images that differ no two-sided rank test reaches 0.05, so nothing is claimed."""
 CONFIDENCE = 0.95
+ALPHA = 0.05
+"""A p below it, after Holm, is a difference."""
 RESAMPLES = 10_000
 CHUNK = (4096, 4_000_000)
 COLUMNS = 64
@@ -154,10 +156,13 @@ def holm_confidence(p: Array, alpha: float) -> Array:
     return 1 - level
 
 
-def rank_probabilities(means: Array | NDArray[np.float32], better: Better) -> Array:
-    """(k, k) of (R, k) resampled means of k methods: row i holds method i's probabilities of rank
-    1, 2, ...; equal means share the better rank."""
+def ranks(means: Array | NDArray[np.float32], better: Better) -> NDArray[np.int64]:
+    """(R, k), from 1 on, of (R, k) means of k methods; equal means share the better rank."""
     signed = means if better == "lower" else -means
-    ranks = (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
-    size = means.shape[1]
-    return np.stack([np.bincount(ranks[:, i], minlength=size) for i in range(size)]) / len(means)
+    return 1 + np.sum(signed[:, None, :] < signed[:, :, None], axis=2)
+
+
+def rank_probabilities(means: Array | NDArray[np.float32], better: Better) -> Array:
+    """(k, k) of (R, k) resampled means: row i holds method i's probabilities of rank 1, 2, ..."""
+    size, places = means.shape[1], ranks(means, better) - 1
+    return np.stack([np.bincount(own, minlength=size) for own in places.T]) / len(means)

@@ -99,10 +99,11 @@ class Source:
     def rows_of(self, dataset: Item, metric: MetricSpec, method: Item) -> list[PublishedRow]:
         """The rows that are about these; a dataset goes by any name that the card gives it."""
         called = {own: (own, *known.names) for own, known in self.card.datasets.items()}
+        meant = base_name(metric)
         return [
             row
             for row in self.rows
-            if self.card.metrics[row.metric].name == base_name(metric)
+            if self.card.metrics[row.metric].name == meant
             and same_name(self.method_name(row), method)
             and any(same_name(name, dataset) for name in called[row.dataset])
         ]

@@ -6,7 +6,7 @@ plus that of what all images of a seed share. G-STD and L-STD are CCSR's (arXiv 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import combinations, groupby, product
 from typing import Any
 
 import numpy as np
@@ -98,12 +98,11 @@ def rank_changes(found: Sequence[Spread]) -> list[dict[str, Any]]:
     `changes` is the share of all choices of a seed of each; equal means count as changed.
     """
     rows = []
-    for a, b in combinations(found, 2):
-        key = {"dataset": a.dataset, "metric": a.metric.name}
-        if key == {"dataset": b.dataset, "metric": b.metric.name}:
+    for (dataset, metric), own in groupby(found, lambda one: (one.dataset, one.metric.name)):
+        for a, b in combinations(own, 2):
             difference = float(a.seed_means.mean() - b.seed_means.mean())
             single = np.subtract.outer(a.seed_means, b.seed_means)
             changes = float((np.sign(single) != np.sign(difference)).mean())
             pair = {"a": a.method, "b": b.method, "difference": difference, "changes": changes}
-            rows.append(key | pair)
+            rows.append({"dataset": dataset, "metric": metric, **pair})
     return rows

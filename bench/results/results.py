@@ -75,6 +75,8 @@ class PictureSet:
 
 KEYS = ["dataset", "method", "image", "metric"]
 """The columns that name a score."""
+COLUMNS = [*KEYS, "value", "reason"]
+"""Of scores, as all have them; image "" is a whole set."""
 SUMMARY_COLUMNS = ["dataset", "metric", "method", "mean", "n", "missing", "images", "reason"]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import TRAINING_SEED, MetricSpec
-from bench.results.bootstrap import bootstrap
+from bench.results.bootstrap import ALPHA, bootstrap
 from bench.results.results import Item, Results, summarize
 from bench.results.table_stats import CommonScores, common_scores, compare_all
 
@@ -99,7 +99,7 @@ class SeedStatistics:
     cells: tuple[SeedCell, ...]
     pairs: tuple[SeedPair, ...]
     comparisons: Mapping[tuple[str, str], int]
-    alpha: float
+    alpha: float = ALPHA
 
 
 def configurations(results: Results) -> tuple[Configuration, ...]:
@@ -135,9 +135,9 @@ def _by_seed(items: Sequence[Item]) -> dict[str, Item]:
     return methods
 
 
-def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
-    """Intervals over images, spreads over training seeds, and what both allow to say; images and
-    `alpha` as of `bench.results.table_stats.statistics`, raises as `configurations`."""
+def seed_statistics(results: Results) -> SeedStatistics:
+    """Intervals over images, spreads over training seeds, and what both allow to say; images as of
+    `bench.results.table_stats.statistics`, raises as `configurations`."""
     known = configurations(results)
     reasons = _reasons(results)
     cells: list[SeedCell] = []
@@ -147,10 +147,10 @@ def seed_statistics(results: Results, alpha: float = 0.05) -> SeedStatistics:
         averaged, seeds = _averaged(common_scores(results, dataset.name, metric), known)
         own = _cells(averaged, seeds, known, reasons)
         cells += own
-        pairs += _pairs(own, averaged, alpha)
+        pairs += _pairs(own, averaged)
         if averaged.tested:
             comparisons[dataset.name, metric.name] = len(averaged.pairs)
-    return SeedStatistics(known, tuple(cells), tuple(pairs), comparisons, alpha)
+    return SeedStatistics(known, tuple(cells), tuple(pairs), comparisons)
 
 
 def _reasons(results: Results) -> dict[tuple[str, str, str], str]:
@@ -203,21 +203,21 @@ def _cells(
     return cells
 
 
-def _pairs(cells: Sequence[SeedCell], averaged: CommonScores, alpha: float) -> list[SeedPair]:
+def _pairs(cells: Sequence[SeedCell], averaged: CommonScores) -> list[SeedPair]:
     """Every two configurations, as the table's test of the averaged scores and the seeds judge."""
-    compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged, alpha)}
+    compared = {(pair["a"], pair["b"]): pair for pair in compare_all(averaged)}
     names = ("difference", "holm_low", "holm_high", "p", "holm_p")
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(cells), 2):
         found: Mapping[str, Any] = compared.get((str(i), str(j)), {})
         difference, low, high, p, holm_p = (float(found.get(name, np.nan)) for name in names)
         pair = SeedPair(a, b, difference, low, high, p, holm_p)
-        reason = _why_none(pair, found["reason"], alpha) if found else NO_SCORES
+        reason = _why_none(pair, found["reason"]) if found else NO_SCORES
         pairs.append(replace(pair, reason=reason, verdict="none" if reason else found["verdict"]))
     return pairs
 
 
-def _why_none(pair: SeedPair, untested: str, alpha: float) -> str:
+def _why_none(pair: SeedPair, untested: str) -> str:
     """Why neither is better: no test, or noise that may explain the difference; "" if one is."""
     if pair.a.metric.kind == "set":
         return ONE_VALUE
@@ -227,7 +227,7 @@ def _why_none(pair: SeedPair, untested: str, alpha: float) -> str:
         return NO_SECOND_SEED
     if pair.low == pair.high:  # only differences that are all zero have an interval of no width
         return IDENTICAL
-    noise = [] if pair.holm_p < alpha else [IMAGE_NOISE]
+    noise = [] if pair.holm_p < ALPHA else [IMAGE_NOISE]
     if not seeds_differ(pair.a.seed_means, pair.b.seed_means):
         noise.append(SEED_NOISE)
     return " and ".join(noise)

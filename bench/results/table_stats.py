@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from bench.base.types import MetricSpec
 from bench.results.bootstrap import (
+    ALPHA,
     CONFIDENCE,
     MIN_IMAGES,
     bootstrap,
     corrected,
     holm_confidence,
     rank_probabilities,
+    ranks,
     seed_of,
     too_few,
     wilcoxon,
@@ -76,7 +78,7 @@ class Statistics:
     cells: pd.DataFrame
     pairs: pd.DataFrame
     comparisons: Mapping[tuple[str, str], int]
-    alpha: float
+    alpha: float = ALPHA
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], frozenset[str]]:
@@ -143,19 +145,19 @@ class CommonScores:
         return self.values[:, i] - self.values[:, j]
 
 
-def statistics(results: Results, alpha: float = 0.05) -> Statistics:
-    """Intervals, paired tests and ranks of every cell, verdicts at the level `alpha` after Holm, of
+def statistics(results: Results) -> Statistics:
+    """Intervals, paired tests and ranks of every cell, verdicts at the level `ALPHA` after Holm, of
     images that all methods with any score share; their ids seed the resamples."""
-    return results.once(("statistics", alpha), lambda: _statistics(results, alpha))
+    return results.once("statistics", lambda: _statistics(results))
 
 
-def _statistics(results: Results, alpha: float) -> Statistics:
+def _statistics(results: Results) -> Statistics:
     places = product(results.datasets, results.metrics)
     rows = [common_scores(results, dataset.name, metric) for dataset, metric in places]
     cells: list[Row] = []
     pairs: list[Row] = []
     for row in rows:
-        compared = compare_all(row, alpha)
+        compared = compare_all(row)
         pairs += compared
         cells += _beside_best(_cells(row), compared)
     columns = [*(c for c in CELL_COLUMNS if c not in ("mean", "n", "reason")), "untested"]
@@ -168,7 +170,6 @@ def _statistics(results: Results, alpha: float) -> Statistics:
         merged[CELL_COLUMNS],
         pd.DataFrame(pairs, columns=PAIR_COLUMNS).astype(dict.fromkeys(NUMBERS, float)),
         {(row.dataset, row.metric.name): len(row.pairs) for row in rows if row.tested},
-        alpha,
     )
 
 
@@ -206,16 +207,16 @@ def _cells(row: CommonScores) -> list[Row]:
         return keys
     found = bootstrap(row.values, row.seed)
     means, half = found.mean, found.half_width()
+    places = ranks(means[None], row.metric.better)[0]
     chances = rank_probabilities(found.means, row.metric.better)
     below = np.cumsum(chances, axis=1)
     edge = (1 - CONFIDENCE) / 2
-    signed = means if row.metric.better == "lower" else -means
     return [
         {
             **key,
             "low": means[i] - half[i],
             "high": means[i] + half[i],
-            "rank": 1 + int((signed < signed[i]).sum()),
+            "rank": int(places[i]),
             "best_probability": chances[i, 0],
             "rank_low": 1 + int(np.argmax(below[i] > edge)),
             "rank_high": 1 + int(np.argmax(below[i] >= 1 - edge)),
@@ -225,7 +226,7 @@ def _cells(row: CommonScores) -> list[Row]:
 
 
 @np.errstate(invalid="ignore")  # of two infinite scores
-def compare_all(row: CommonScores, alpha: float) -> list[Row]:
+def compare_all(row: CommonScores) -> list[Row]:
     """Rows of `PAIR_COLUMNS` for every two methods of one row, one family of comparisons."""
     untested: PairVerdict = "too few images" if row.reason.endswith(TOO_FEW) else "no test"
     n = row.images if row.metric.kind == "image" else np.nan
@@ -243,13 +244,13 @@ def compare_all(row: CommonScores, alpha: float) -> list[Row]:
     numbers = {"p": p, "holm_p": corrected(p)}
     numbers |= {"wilcoxon_p": signed_rank, "wilcoxon_holm_p": corrected(signed_rank)}
     numbers["low"], numbers["high"] = tested.interval()
-    sure = holm_confidence(p, alpha)
+    sure = holm_confidence(p, ALPHA)
     numbers["holm_low"], numbers["holm_high"] = tested.interval(sure)
     for i, pair in enumerate(rows):
         better = (pair["difference"] > 0) == (row.metric.better == "higher")
         pair |= {name: values[i] for name, values in numbers.items()}
         pair |= {"comparisons": len(rows), "reason": _few_differ(int(tested.other[i]), row)}
-        pair["verdict"] = _verdict(pair["holm_p"], better, alpha)
+        pair["verdict"] = _verdict(pair["holm_p"], better)
     return rows
 
 
@@ -259,10 +260,10 @@ def _few_differ(other: int, row: CommonScores) -> str:
     return f"{other} of n = {len(row.values)} {row.rows_are} differ: {TOO_FEW}" if few else ""
 
 
-def _verdict(holm_p: float, a_is_better: bool, alpha: float) -> PairVerdict:
+def _verdict(holm_p: float, a_is_better: bool) -> PairVerdict:
     if np.isnan(holm_p):
         return "too few images"
-    if holm_p >= alpha:
+    if holm_p >= ALPHA:
         return "not told apart"
     return "better" if a_is_better else "worse"
 
@@ -287,17 +288,16 @@ def mean_rank_intervals(results: Results, dataset: str) -> list[tuple[float, flo
     without any rank, and for all where no metric has a test. Equal means share the better rank; a
     metric without a test (of a whole set, too few images) keeps its ranks."""
     names = [method.name for method in results.methods]
-    ranks, counts = np.zeros((MEAN_RANK_RESAMPLES, len(names))), np.zeros(len(names))
+    sums, counts = np.zeros((MEAN_RANK_RESAMPLES, len(names))), np.zeros(len(names))
     rows = [common_scores(results, dataset, metric) for metric in results.metrics]
     for row in (row for row in rows if row.pairs and len(row.values)):
         means = row.values.mean(axis=0, keepdims=True)
         if row.tested:
             means = bootstrap(row.values, row.seed, MEAN_RANK_RESAMPLES).means
-        signed = means if row.metric.better == "lower" else -means
         columns = [names.index(method) for method in row.methods]
-        ranks[:, columns] += 1 + (signed[:, None, :] < signed[:, :, None]).sum(axis=2)
+        sums[:, columns] += ranks(means, row.metric.better)
         counts[columns] += 1
     edge = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(ranks, (edge, 1 - edge), axis=0) / np.maximum(counts, 1)
+    low, high = np.quantile(sums, (edge, 1 - edge), axis=0) / np.maximum(counts, 1)
     known = (counts > 0) & any(row.tested for row in rows)
     return [(low[i], high[i]) if known[i] else None for i in range(len(names))]

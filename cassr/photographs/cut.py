@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from cassr.base.errors import TrainingError, UnreadableImage
 from cassr.base.files import replacing
 from cassr.base.told import Told
-from cassr.photographs.read import Photograph, Photographs
+from cassr.photographs.read import Photographs
 from cassr.sampling.tiling import Grid
 
 INDEX = "crops.json"
@@ -50,7 +50,8 @@ def cut(
     folders: dict[int, Path] = {}
     for number, photograph in enumerate(photographs):
         try:
-            folders[number] = target / _folder_name(photograph)
+            mark = hashlib.sha256(photograph.mark().encode()).hexdigest()
+            folders[number] = target / mark[:16]
         except OSError as error:
             skip(photograph.name, f"cannot be read: {error.strerror}")
             done["skipped"] += 1
@@ -92,10 +93,6 @@ def _claim(target: Path, side: int) -> None:
             part.write_text(json.dumps(wanted), encoding="utf-8")
     for leftover in target.glob(f"*{PART}"):  # of a run that was killed
         shutil.rmtree(leftover)
-
-
-def _folder_name(photograph: Photograph) -> str:
-    return hashlib.sha256(photograph.mark().encode()).hexdigest()[:16]
 
 
 def _cut(photographs: Photographs, folders: dict[int, Path], side: int, number: int) -> int:

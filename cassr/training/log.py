@@ -105,7 +105,9 @@ class _Table:
         """Of what is there, the finished rows up to a step."""
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         found = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-        numbered: list[dict[str, Any]] = [row for row in found if row.get("step", "").isdigit()]
+        numbered: list[dict[str, Any]] = [
+            row for row in found if (row.get("step") or "").isdecimal()
+        ]
         self.path, self.rows = path, [row for row in numbered if int(row["step"]) <= step]
 
     def add(self, step: int, values: Mapping[str, float], **more: str) -> None:

@@ -1,7 +1,5 @@
 """Losses between images, for a sampler of one step that is trained on the image that it makes."""
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,15 +26,10 @@ def _amplitudes(image: Tensor) -> Tensor:
     weights = torch.tensor(LUMA, device=image.device, dtype=image.dtype).view(1, 3, 1, 1)
     patches = F.unfold((image * weights).sum(1, keepdim=True), WINDOW, stride=WINDOW // 2)
     squares = patches.transpose(1, 2).unflatten(2, (WINDOW, WINDOW))
-    spectrum = torch.fft.rfft2(squares * _hann().to(squares), norm="ortho")
+    hann = torch.hann_window(WINDOW, periodic=False).to(squares)
+    spectrum = torch.fft.rfft2(squares * torch.outer(hann, hann), norm="ortho")
     # The derivative of an absolute value has no limit at zero.
     return (spectrum.real.square() + spectrum.imag.square() + 1e-8).sqrt()
-
-
-@lru_cache(maxsize=1)
-def _hann() -> Tensor:
-    window = torch.hann_window(WINDOW, periodic=False)
-    return window[:, None] * window
 
 
 def grid_difference(a: Tensor, b: Tensor, period: int) -> Tensor:

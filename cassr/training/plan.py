@@ -93,6 +93,7 @@ def make_plan(
         cost = step_cost(objective, settings, kind.references and not settings.samples)
         half = 1 if settings.precision == "no" else 2
         memory[f"activations, {settings.batch_size} samples"] = cost.activations / GIB / half
+    names = [name for place in places for name in (PAPER if place == "paper" else (place,))]
     return TrainingPlan(
         stage=stage,
         preset=start.preset,
@@ -105,7 +106,7 @@ def make_plan(
         cost=cost,
         disk=_disk(trained, settings, kind, pipeline),
         source=_source_option(start, kind),
-        data=tuple((place, _data_problem(place)) for place in _expanded(places)),
+        data=tuple((name, _data_problem(name)) for name in names),
     )
 
 
@@ -174,10 +175,6 @@ def peak_memory(device: torch.device) -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
-
-
-def _expanded(places: Sequence[str]) -> list[str]:
-    return [name for place in places for name in (PAPER if place == "paper" else (place,))]
 
 
 def _data_problem(place: str) -> str:

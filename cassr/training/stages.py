@@ -138,8 +138,12 @@ def build_objective(name: str, pipeline: CasSRPipeline, settings: TrainingSettin
     Raises TrainingError: unknown stage, a stage that the pipeline does not have, or settings that
     do not fit it.
     """
-    stage = get_stage(name)
-    _check_crop(settings, vae_factor(pipeline.vae))
+    stage, factor = get_stage(name), vae_factor(pipeline.vae)
+    if settings.crop % factor:
+        expected = f"expected a multiple of {factor}, the VAE's cells"
+        raise TrainingError(f"crop={settings.crop}: {expected}")
+    if settings.loss == "image" and settings.crop < WINDOW:
+        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")
     if settings.loss not in stage.losses:
         raise TrainingError(f"stage {name!r} makes images: expected --loss {stage.losses[0]}")
     for module in (pipeline.vae, pipeline.unet):
@@ -148,12 +152,3 @@ def build_objective(name: str, pipeline: CasSRPipeline, settings: TrainingSettin
         return stage.objective(pipeline, settings)
     except ValueError as error:
         raise TrainingError(f"stage {name!r}: {error}") from error
-
-
-def _check_crop(settings: TrainingSettings, factor: int) -> None:
-    if settings.crop % factor:
-        raise TrainingError(
-            f"crop={settings.crop}: expected a multiple of {factor}, the VAE's cells"
-        )
-    if settings.loss == "image" and settings.crop < WINDOW:
-        raise TrainingError(f"crop={settings.crop}: the image loss needs at least {WINDOW} pixels")

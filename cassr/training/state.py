@@ -222,9 +222,8 @@ def _differences(
 
 
 def _lasting(identity: Mapping[str, Any]) -> dict[str, Any]:
-    given = (
-        asdict(TrainingSettings()) | identity["settings"]
-    )  # runs from before a setting was there
+    # A run from before a setting was there has its default.
+    given = asdict(TrainingSettings()) | identity["settings"]
     settings = {k: v for k, v in given.items() if k not in FREE_TO_CHANGE}
     samples = math.prod([identity["processes"], *(settings.pop(name) for name in TOGETHER)])
     rest = {k: v for k, v in identity.items() if k not in ("settings", "processes")}

@@ -2,9 +2,13 @@
 
 import json
 import os
+import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from shutil import get_terminal_size
 
 import typer
 
@@ -35,13 +39,21 @@ def go_offline(offline: bool) -> None:
 
 
 def tell(as_json: bool, value: object, *told: str | Callable[[], None]) -> None:
-    """Print a value as JSON; or, for people, lines and what is printed by a call."""
+    """Print a value as JSON; or, for people, lines (in a terminal no word is split) and what is
+    printed by a call."""
     if as_json:  # which has neither NaN, null here, nor infinity, a text here as in exports
         text = json.dumps(value)
         known = json.loads(text, parse_constant=lambda name: {"NaN": None}.get(name, name))
         typer.echo(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=True))
     for each in () if as_json else told:
-        typer.echo(each) if isinstance(each, str) else each()
+        if not isinstance(each, str):
+            each()
+        elif sys.stdout.isatty():
+            whole = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
+            fill = partial(whole, width=get_terminal_size().columns, subsequent_indent="    ")
+            typer.echo("\n".join(map(fill, each.splitlines())))
+        else:
+            typer.echo(each)
 
 
 def exit_if(failed: object) -> None:

@@ -29,7 +29,7 @@ Good = Literal["left", "down", "up"]
 FOLDER = "plots"
 PAGE_WIDTH, PAGE_HEIGHT = 7.0, 9.5
 RANKS_ACROSS = 6
-LARGEST, SMALLEST = 6.5, 4.5
+LARGEST, SMALLEST = 7.5, 5.5
 """Sizes of the markers from the first method to the last: none hides one drawn before it."""
 BARS = "bars: 95 % of the difference to the methods' mean"
 

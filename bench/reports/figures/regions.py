@@ -46,7 +46,7 @@ def parse_region(text: str, images: Mapping[str, Sequence[str]]) -> ShownRegion:
         DataError: another form, or a dataset or image that is not there.
     """
     name, _, numbers = text.rpartition(":")
-    found = re.fullmatch(r"(\d+),(\d+),([1-9]\d*)", numbers)
+    found = re.fullmatch(r"(\d{1,9}),(\d{1,9}),([1-9]\d{0,8})", numbers)
     dataset = next((known for known in images if name.startswith(f"{known}:")), None)
     if found is None or dataset is None:
         raise DataError(

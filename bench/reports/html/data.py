@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.text import printable
 from bench.reports.html.pictures import Shown, Source
-from bench.results.results import PictureSet, Results
+from bench.results.results import COLUMNS, PictureSet, Results
 from bench.results.table_stats import Statistics, mean_rank_intervals
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def all_items(results: Results) -> list[PictureSet]:
 
 
 def _scores(results: Results) -> dict[Key, float | str]:
-    columns = ["dataset", "method", "image", "metric", "value", "reason"]
-    rows = results.scores[columns].itertuples(index=False, name=None)
+    rows = results.scores[COLUMNS].itertuples(index=False, name=None)
     return {tuple(key): _plain(float(value), reason) for *key, value, reason in rows}
 
 

@@ -53,7 +53,7 @@ def write_page(
                 for path in item.files(folder)]  # fmt: skip
     page = filled(
         "html/page/index.html",
-        _escape,
+        lambda text: markupsafe.escape(printable(text)),
         table=table,
         beside=_beside(found),
         metrics=results.metrics,
@@ -76,19 +76,14 @@ def write_page(
     return [*write_files(folder, texts), *placed, *dict.fromkeys(pictures)]
 
 
-def _escape(text: str) -> str:
-    return markupsafe.escape(printable(text))
-
-
 def _beside(found: Statistics) -> dict[tuple[str, str, str], tuple[float | None, bool]]:
     """By dataset, metric and method: half of the interval of the mean, None where there is none;
     whether it is not told apart from the best, which is another method."""
     beside = {}
     for row in found.cells.to_dict("records"):
-        half = (row["high"] - row["low"]) / 2
-        tested = (row["dataset"], row["metric"]) in found.comparisons
-        undecided = tested and row["against_best"] in NOT_TOLD_APART
         key = (row["dataset"], row["metric"], row["method"])
+        half = (row["high"] - row["low"]) / 2
+        undecided = key[:2] in found.comparisons and row["against_best"] in NOT_TOLD_APART
         beside[key] = (half if math.isfinite(half) else None, undecided)
     return beside
 
@@ -101,7 +96,8 @@ def _provenance(known: Mapping[str, Any], kind: str = "", name: str = "") -> lis
     found = known.get(kind, {})
     own = dict(found.get(name, {}) if isinstance(found, Mapping) else {})
     if groups := own.pop("groups", None):
-        own["photographs"] = len(set(groups.values()))
+        alone = own["images"] - len(groups)
+        own["photographs"] = alone + len(set(groups.values()))
     return _lines(own)
 
 

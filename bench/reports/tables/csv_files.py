@@ -3,10 +3,8 @@
 from pathlib import Path
 
 from bench.files.safe_csv import write_files
-from bench.results.results import Results, summarize
+from bench.results.results import COLUMNS, Results, summarize
 from bench.results.view import PLAIN, View
-
-COLUMNS = ["dataset", "method", "image", "metric", "value", "reason"]
 
 
 def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:

@@ -15,10 +15,9 @@ from xlsxwriter.worksheet import Worksheet
 
 from bench.base.text import printable
 from bench.files.safe_csv import write_files
-from bench.reports.tables.csv_files import COLUMNS
 from bench.reports.tables.layout import make_table
 from bench.reports.tables.table import UNDECIDED, Marking, Table
-from bench.results.results import Results, summarize
+from bench.results.results import COLUMNS, Results, summarize
 from bench.results.view import PLAIN, View
 
 CREATED = datetime(2000, 1, 1)

@@ -16,7 +16,6 @@ from bench.reports.tables.markdown import environment
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
-LABEL_WIDTH = 24
 WORD_LENGTH = 16
 BREAK = "\u200b"
 NOT_IN_T1 = "ĦħĸĿŀŉŦŧ"
@@ -37,7 +36,7 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    label, how = slug(table.title), {"wrapped": _wrapped, "breakable": _breakable}
+    label, how = slug(table.title), {"wrapped": textwrap.wrap, "breakable": _breakable}
     return filled("pages/table.tex", table=table, label=label, **how)
 
 
@@ -53,10 +52,6 @@ def standalone(table: str) -> str:
 def filled(template: str, **values: object) -> str:
     """A template in LaTeX's own delimiters, see `environment`, with these values."""
     return environment(escape, **DELIMITERS).get_template(template).render(values)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, LABEL_WIDTH) or [""]
 
 
 def _breakable(text: str) -> str:

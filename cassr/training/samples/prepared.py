@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cassr.base.errors import TrainingError
+from cassr.base.errors import TrainingError, first_line
 from cassr.base.files import replacing
 from cassr.base.hashes import module_digest
 from cassr.base.told import Told
@@ -158,11 +158,11 @@ def prepare(
         "photographs": digest(pairs.photographs),
         "chunk": chunk,
     }
-    whole = -(-pairs.size // chunk) * chunk
+    chunks = -(-pairs.size // chunk)
     folders = [cache / f"pairs-{_digest(key)}"]
     with hands.together():
-        _write_pairs(pairs, folders[0], hands)
-    plain = PreparedSamples(folders[:1], pairs.recipe, whole)
+        _write_pairs(pairs, folders[0], chunk, chunks, hands)
+    plain = PreparedSamples(folders[:1], pairs.recipe, chunks * chunk)
     with hands.together():
         if pipeline is not None:
             scaling = pipeline.vae.config["scaling_factor"]
@@ -175,10 +175,7 @@ def prepare(
     return PreparedSamples(folders, pairs.recipe, pairs.size)
 
 
-def _write_pairs(pairs: TrainingPairs, folder: Path, hands: Hands) -> None:
-    assert pairs.size is not None
-    size = min(chunk_size(pairs.recipe), pairs.size)
-    total = -(-pairs.size // size)
+def _write_pairs(pairs: TrainingPairs, folder: Path, size: int, total: int, hands: Hands) -> None:
     numbers = hands.missing(folder, total)
     known: set[str] = set()
     endless = TrainingPairs(pairs.photographs, pairs.recipe)
@@ -202,7 +199,7 @@ def _write_chunk(pairs: TrainingPairs, folder: Path, size: int, number: int) -> 
     skipped = {name: reason for sample in made.values() for name, reason in sample["skipped"]}
     path = folder / _chunk_name(number)
     if skipped:
-        with replacing(path.with_suffix(SKIPPED)) as part:
+        with _written(path.with_suffix(SKIPPED)) as part:
             text = json.dumps(skipped, ensure_ascii=False, indent=1)
             part.write_text(text, encoding="utf-8")
     _save({name: torch.stack([made[i][name] for i in numbers]) for name in ("hr", "lr")}, path)
@@ -240,8 +237,20 @@ def _references(references: References, batch: Sample) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    with replacing(path) as part:
+    with _written(path) as part:
         save_file({name: t.contiguous() for name, t in tensors.items()}, part)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """As `replacing`; a TrainingError, which all processes are told of, where there is no room."""
+    try:
+        with replacing(path) as part:
+            yield part
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"{path}: cannot be written ({first_line(error)}); make room, what was prepared is kept"
+        ) from error
 
 
 def _chunk_name(chunk: int) -> str:

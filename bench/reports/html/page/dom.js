@@ -7,6 +7,14 @@ const get = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 /** A select or an input. @param {string} id @returns {HTMLSelectElement} */
 const field = (id) => /** @type {HTMLSelectElement} */ (document.getElementById(id));
 
+/** Choose a value; what the field does not offer is `otherwise`. @param {string} id @param {string} value @param {string} otherwise */
+const choose = (id, value, otherwise) => {
+  field(id).value = value;
+  if (field(id).selectedIndex === -1) {
+    field(id).value = otherwise;
+  }
+};
+
 /** An element with properties (else attributes) and children. @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string)} children @returns {any} */
 const make = (tag, properties = {}, ...children) => {
   const element = document.createElement(tag);

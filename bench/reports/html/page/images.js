@@ -115,7 +115,7 @@ const Images = (() => {
       field(id).value = String(index < 0 ? initial(key) : index);
     }
     for (const [key, id, usual] of byValue) {
-      field(id).value = Address.value(key, usual);
+      choose(id, Address.value(key), usual);
     }
     if (!REPORT.metrics.length) {
       field("image-order").value = "name";

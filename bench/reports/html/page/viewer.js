@@ -21,7 +21,7 @@ const Viewer = (() => {
 
   const position = () => {
     const at = stage.split === 0.5 ? "" : stage.split.toFixed(3);
-    const [x, y] = stage.centre.map((share, axis) => (share * stage.size[axis]).toFixed(1));
+    const [x, y] = stage.centre.map((share, axis) => (share * stage.size[axis]).toFixed(3));
     return stage.zoom === null ? { at, zoom: "", x: "", y: "" } : { at, zoom: stage.zoom.toPrecision(4), x, y };
   };
 
@@ -105,7 +105,7 @@ const Viewer = (() => {
       left: left < 0 ? 0 : left, right: right < 0 ? 2 : right,
       shown: Address.list("shown")?.map(source) ?? null,
     });
-    field("factor").value = Address.value("factor", FACTOR);
+    choose("factor", Address.value("factor"), FACTOR);
     const [width, height] = rows[place][3];
     const zoom = number("zoom");
     Object.assign(stage, {
