@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.methods import lock
 from bench.methods.card import Official
-from bench.methods.find import method_cards
+from bench.methods.find import find_program
 from bench.methods.installation import git
 
 HERE = Path(__file__).parent / "cards" / "locks"
@@ -22,7 +22,7 @@ BUILDERS = ["setuptools<70", "wheel"]  # later ones have no pkg_resources, which
 
 
 def main(name: str, clone: str) -> None:
-    card = method_cards()[name]
+    card = find_program(name).card
     assert card.official is not None
     text = lock.head(card) + "".join(_lines(_resolve(card.official, clone)))
     HERE.mkdir(exist_ok=True)

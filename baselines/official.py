@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from baselines.official_run import Job, OfficialRun, Program
-from bench.base.errors import Unavailable
+from bench.base.errors import ImageError, Unavailable
 from bench.base.types import WHOLE_SET, SetImage
 from bench.files import images
 from bench.methods.card import MethodCard
@@ -68,9 +68,9 @@ class OfficialRepository:
 
         side, command = self.official.only_size, self.official.command
         fitting = [job for job in jobs if not side or job.seen == (side, side)]
-        yield from _all(fitting, partial(start, command), watch)
+        yield from run_all(fitting, partial(start, command), watch)
         others = [job for job in jobs if side and job.seen != (side, side)]
-        yield from _all(others, partial(start, self.official.command_else), watch)
+        yield from run_all(others, partial(start, self.official.command_else), watch)
 
     def _prepare(
         self, inputs: Mapping[str, Path], folder: Path, scale: int
@@ -80,7 +80,11 @@ class OfficialRepository:
         known = {image_id.lower() for image_id in inputs}
         others = (name for name in map("image-{:05d}".format, count()) if name not in known)
         for image_id, path in sorted(inputs.items()):
-            rgb = images.read_rgb(path)
+            try:
+                rgb = images.read_rgb(path)
+            except ImageError as error:
+                refused.append(SetImage(image_id, None, error.reason))
+                continue
             height, width = rgb.shape[:2]
             if min(height, width) < self.official.min_size:
                 least = self.official.min_size
@@ -97,7 +101,7 @@ class OfficialRepository:
         return sorted(jobs, key=lambda job: job.stem), refused
 
 
-def _all(
+def run_all(
     jobs: list[Job], start: Callable[[list[Job]], OfficialRun], watch: Callable[[str], None]
 ) -> Iterator[SetImage]:
     """Run one command until every input is done or given up."""

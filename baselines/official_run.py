@@ -123,7 +123,7 @@ class OfficialRun:
         self.work, self.name = work, name
         self.log, self.output = work / f"{name}.log", work / f"{name}-output"
         self.output.mkdir(parents=True)
-        source = self._only_these(work / "input")
+        source = self._only_these("input")
         self.known = self._known_values(source, seed, jobs[0].scale)
         self.root = Path(program.fill(self.official.outputs.root, self.known))
         arguments = [program.fill(part, self.known) for part in command]
@@ -136,11 +136,11 @@ class OfficialRun:
         self._last = time.time_ns()
         self._since = time.monotonic()
 
-    def _only_these(self, pool: Path) -> Path:
+    def _only_these(self, pool: str) -> Path:
         """A folder with copies of just these inputs: a program may change what it is given."""
-        folder = self.work / f"{self.name}-input"
+        folder = self.work / f"{self.name}-{pool}"
         for stem in self.jobs:
-            copy_atomic(pool / f"{stem}.png", folder / f"{stem}.png")
+            copy_atomic(self.work / pool / f"{stem}.png", folder / f"{stem}.png")
         return folder
 
     def _known_values(self, source: Path, seed: int, scale: int) -> dict[str, str]:
@@ -219,8 +219,7 @@ class OfficialRun:
             path = self._path(job)
             if job.id in self.refused or not path.is_file():
                 continue
-            found = path.stat()
-            state = found.st_mtime_ns, found.st_size
+            state = file_state(path)
             if final or (self._states.get(path) == state and job.id not in self._taken):
                 ready.append((state, job, path))
             self._states[path] = state
@@ -280,3 +279,8 @@ class OfficialRun:
         names = ", ".join(printable(name) for name in found[:5])
         more = f" and {len(found) - 5} more" if found[5:] else ""
         return f"wrote what belongs to no input, not used: {names}{more}" if found else ""
+
+
+def file_state(path: Path) -> State:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size

@@ -109,7 +109,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     from bench.running.score_job import loaded
 
     spec = known_metrics.find(name)
-    if spec.kind == "set":
+    if spec.kind == "set" or spec.program:
         raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
     place = resolve_device(device)
     loaded(spec, place)

@@ -121,10 +121,10 @@ settings = "as in the paper"
 """
 
 
-def make_repository(folder: Path) -> str:
+def make_repository(folder: Path, script: str = SCRIPT) -> str:
     """A git repository with one commit; its hash."""
     folder.mkdir()
-    (folder / "run.py").write_text(SCRIPT)
+    (folder / "run.py").write_text(script)
     for command in (
         ["init", "-q"],
         ["add", "."],

@@ -304,3 +304,28 @@ def test_rows_of_words_and_names_that_begin_with_digits(tmp_path: Path) -> None:
         (f"Set5, {k}", m, "higher") for k, m in itertools.product("24", "AB")
     }
     assert not found.findings
+
+
+def test_columns_of_changes_are_no_method_and_may_be_called_alike(tmp_path: Path) -> None:
+    """A gain in LPIPS is negative, and no value of LPIPS is less."""
+    table = tmp_path / "t.md"
+    table.write_text(
+        "| Dataset | Metric | Ours | SeeSR | Gain | Ours-L | OSEDiff | Gain |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        "| RealSR | PSNR↑ | 25.10 | **25.18** | -0.3% | 25.12 | 25.01 | +0.4% |\n"
+        "| RealSR | LPIPS↓ | **0.2718** | 0.3009 | -0.0291 | 0.2730 | 0.2921 | -0.0191 |\n"
+        "| DRealSR | LPIPS↓ | **0.2866** | 0.3189 | -0.0323 | 0.2901 | 0.2968 | -0.0067 |\n"
+    )
+    found = audit_files([table])
+    assert found.findings == () and found.values == 12
+    assert [cell.reason for cell in found.unread] == ["is a change, not a value"] * 6
+
+
+def test_equal_values_of_methods_that_hardly_differ_are_no_wonder(tmp_path: Path) -> None:
+    table = tmp_path / "t.md"
+    rows = ["Softplus | 20.233 | .93720 | .22891", "FP32 density | 20.233 | {}"]
+    rows += ["A | 39.721 | .98948 | .00500", "B | 39.668 | .98959 | .00503"]
+    text = "| Control | PSNR ↑ | SSIM ↑ | LPIPS ↓ |\n|---|---|---|---|\n"
+    for others, kinds in ((".93722 | .22885", []), (".95101 | .18212", ["identical"])):
+        table.write_text(text + "".join(f"| {row.format(others)} |\n" for row in rows))
+        assert [finding.kind for finding in audit_files([table]).findings] == kinds

@@ -16,8 +16,10 @@ from bench import metrics
 from bench.base.errors import CardError, ImageError, Unavailable, UnknownName
 from bench.base.registry import Registry
 from bench.base.types import MetricSpec
+from bench.metrics import pyiqa_names
+from bench.metrics.catalogue import MEANT, REFUSED
 from bench.metrics.niqe import _parameters
-from bench.metrics.pyiqa_names import SET_METRICS
+from bench.metrics.pyiqa_names import SET_METRICS, bare
 from bench.remote import weights
 
 NO_DOWNLOAD = [
@@ -112,7 +114,7 @@ def test_runs_without_any_download(clean_home: Path, name: str) -> None:
     assert metrics.unavailable(metrics.find(name)) == ""
 
 
-@pytest.mark.parametrize("name", sorted(set(metrics.names()) - set(NO_DOWNLOAD)))
+@pytest.mark.parametrize("name", sorted({spec.name for spec in metrics.METRICS} - {*NO_DOWNLOAD}))
 def test_missing_weights_are_said_with_the_command_that_mends_it(
     clean_home: Path, name: str
 ) -> None:
@@ -237,6 +239,18 @@ def test_names_that_people_type_lead_on() -> None:
         "maniqa-pipal": "maniqa",
         "CLIPIQA+": "clipiqa_plus",
         "A-FINE": "afine",
+        "musiq-koniq": "musiq",
+        "LPIPS-Alex": "lpips",
+        "lpips-vgg": "lpips_vgg",
+        "ssim-rgb": "ssim",
+        "PSNR-Y": "psnr_y",
+        "fid-inception": "fid",
+        "clip-iqa+": "clipiqa_plus",
+        "niqe-matlab": "pyiqa:niqe_matlab",
+        "dists-pyiqa": "dists",
+        "DeQA-Score": "deqa",
+        "clip-i": "clip_similarity",
+        "Ma": "pyiqa:nrqm",
     }
     for name, other in meant.items():
         with pytest.raises(UnknownName, match=f"did you mean '{other}'"):
@@ -244,6 +258,16 @@ def test_names_that_people_type_lead_on() -> None:
     for name in ("", "---"):
         with pytest.raises(UnknownName, match="cassr-bench list metrics"):
             metrics.find(name)
-    for name in ("deqa", "DeQA-Score", "pyiqa:deqa_score"):
-        with pytest.raises(UnknownName, match=f"metric '{name}': .* code of their own"):
+    for name, why in (("rmse", "use psnr"), ("CMMD", "kid and dino_fd"), ("VMAF", "not here")):
+        with pytest.raises(UnknownName, match=f"metric '{name}': .*{why}"):
             metrics.find(name)
+
+
+def test_what_else_metrics_are_called_is_no_metrics_own_name() -> None:
+    known = {bare(spec.name) for spec in metrics.every()}
+    known |= {bare(name) for name in pyiqa_names.names()}
+    for called, name in MEANT.items():
+        assert bare(called) == called and metrics.find(name).name == name
+    # That of pyiqa scores folders, which is told where it is asked for by its full name.
+    assert (MEANT.keys() | REFUSED.keys()) & known <= {"fiddinov2", "inceptionscore", "sfid"}
+    assert not MEANT.keys() & REFUSED.keys()

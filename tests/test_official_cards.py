@@ -19,7 +19,7 @@ from baselines.lock import _name, _requirements
 from bench.methods import lock
 from bench.methods.card import MethodCard
 from bench.methods.entry import Entry
-from bench.methods.find import method_cards
+from bench.methods.find import method_cards, metric_cards
 
 DESCRIPTIONS = Path(__file__).with_name("official_arguments.json")
 # A script whose arguments are defined in another file of its repository.
@@ -27,7 +27,11 @@ PARSER_FILES = {
     "src/inference_s3diff.py": "src/my_utils/testing_utils.py",
     "basicsr/test.py": "basicsr/utils/options.py",
 }
-CARDS = {name: card for name, card in method_cards().items() if card.official is not None}
+CARDS = {
+    name: card
+    for name, card in {**method_cards(), **metric_cards()}.items()
+    if card.official is not None
+}
 COMMANDS = [
     pytest.param(name, command, id=f"{name}-{Path(command[0]).stem}")
     for name, card in CARDS.items()
@@ -38,7 +42,7 @@ EXPECTED = {
     *("pasd", "stablesr", "diffbir", "diffbir-v2.1", "seesr", "dasr-2022", "osediff"),
     *("resshift", "sinsr", "s3diff", "invsr", "supir", "faithdiff", "pisa-sr"),
     *("adcsr", "tsd-sr", "hypir", "ccsr", "tadsr", "omgsr-s", "dp2o-sr", "vosr-os", "vosr-ms"),
-    *("dit4sr", "dreamclear"),
+    *("dit4sr", "dreamclear", "deqa"),
 }
 
 

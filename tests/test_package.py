@@ -43,6 +43,7 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
         "bench/data/cards/quick-realistic.toml",
         "bench/data/photos/packaged.toml",
         "baselines/cards/bicubic.toml",
+        "baselines/metrics/deqa.toml",
         "bench/published/cassr.csv",
         "bench/reports/html/page/index.html",
         "bench/reports/html/page/report.css",

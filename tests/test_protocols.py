@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from conftest import Cli
 from pictures import photo
 from PIL import Image
+from scipy.signal import fftconvolve
 
 from bench import metrics
 from bench.reports.tables.markdown import markdown
+from bench.results.published import plain
 from bench.results.results import Item, Results
 from bench.results.table_stats import statistics
 from bench.suites.protocols import protocols
@@ -33,7 +36,8 @@ def folders(tmp_path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def test_every_protocol_names_metrics_that_there_are_and_where_it_is_from() -> None:
-    assert {"cassr", "osediff", "seesr", "s3diff", "invsr", "ntire2025"} <= set(protocols())
+    named = {"cassr", "osediff", "seesr", "stablesr", "s3diff", "invsr", "faithdiff", "ntire2025"}
+    assert named <= set(protocols())
     for protocol in protocols().values():
         assert [metrics.find(name).name for name in protocol.metrics] == protocol.metrics
         assert protocol.paper or protocol.sources, protocol.name
@@ -55,6 +59,54 @@ def test_seesrs_protocol_is_that_of_a_few_lines(
             sr, hr = (torch.from_numpy(x).permute(2, 0, 1)[None] / 255 for x in pair)
             ours = float(values[f"{i}.png", f"{name}_y(crop_border=4)"])
             assert ours == pytest.approx(float(theirs(sr, hr)), abs=1e-6)
+
+
+def y_of(picture: np.ndarray) -> np.ndarray:
+    """Studio-range Y in double precision, without a border of 4 pixels."""
+    y = picture.astype(np.float64) @ [65.481, 128.553, 24.966] / 255 + 16
+    return y[4:-4, 4:-4]
+
+
+def psnr_of(a: np.ndarray, b: np.ndarray) -> float:
+    return -10 * math.log10(((a - b) ** 2).mean() / 255**2 + 1e-8)
+
+
+def ssim_of(a: np.ndarray, b: np.ndarray) -> float:
+    """Of rounded Y under a Gaussian window of 11 x 11 pixels, only where it fits."""
+    side = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(side, side) / side.sum() ** 2
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return fftconvolve(x, window, mode="valid")
+
+    a, b = a.round(), b.round()
+    over, under = mean(a * b) - mean(a) * mean(b), mean(a * a + b * b) - mean(a) ** 2 - mean(b) ** 2
+    contrast = (2 * over + 58.5225) / (under + 58.5225)
+    light = (2 * mean(a) * mean(b) + 6.5025) / (mean(a) ** 2 + mean(b) ** 2 + 6.5025)
+    return float((np.maximum(contrast, 0) * light).mean())
+
+
+def test_seesrs_protocol_on_real_crops_is_exact_to_a_millionth(
+    cli: Cli, golden: Path, tmp_path: Path
+) -> None:
+    """pyiqa's own PSNR, which is of single precision, is further away: 2.4e-6 on these sets."""
+    expected = {}
+    for dataset in ("realsr", "drealsr"):
+        for sr in sorted((golden / dataset / "osediff").glob("*.png"))[:6]:
+            pair = sr, golden / dataset / "hr" / sr.name
+            for path, folder in zip(pair, ("sr", "hr"), strict=True):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                (tmp_path / folder / sr.name).write_bytes(path.read_bytes())
+            ys = [y_of(np.asarray(Image.open(path).convert("RGB"))) for path in pair]
+            expected[sr.name, "psnr_y(crop_border=4)"] = psnr_of(*ys)
+            expected[sr.name, "ssim_y(crop_border=4)"] = ssim_of(*ys)
+    assert len(expected) == 24
+    where = ("--sr", tmp_path / "sr", "--hr", tmp_path / "hr", "--csv", tmp_path / "s.csv")
+    cli("score", *where, "--protocol", "seesr", "--device", "cpu")
+    rows = csv.DictReader((tmp_path / "s.csv").read_text().splitlines())
+    found = {(row["image"], row["metric"]): row["value"] for row in rows}
+    for key, value in expected.items():
+        assert float(found[key]) == pytest.approx(value, abs=1e-6, rel=0), key
 
 
 METRICS = ("lpips", "dists", "clipiqa", "pyiqa:maniqa", "musiq", "niqe")
@@ -92,6 +144,25 @@ def test_ntires_score_is_that_of_a_few_lines_with_an_interval(niqe: float) -> No
         assert row["mean"] == pytest.approx(theirs, abs=1e-9)
         assert row["low"] < row["mean"] < row["high"]
     assert "NTIRE perceptual score" in markdown(results)
+
+
+def test_ntires_score_of_published_scores_is_that_of_its_script(golden: Path) -> None:
+    """Its eval.py means each metric first; ours is of each image and meaned."""
+    names = dict(
+        zip(("lpips", "dists", "clipiqa", "maniqa", "musiq", "niqe"), METRICS, strict=True)
+    )
+    known = pd.read_csv(golden / "osediff_scores.csv")
+    known["metric"] = known["metric"].map(lambda name: names.get(plain(name)))
+    known = known.dropna(subset="metric").assign(method="m", reason="", kind="")
+    composite = protocols().find("ntire2025").composite
+    assert composite is not None and len(known) == 39 * 6
+    made = composite.added(known)
+    for dataset, own in known.groupby("dataset"):
+        mean = own.groupby("metric")["value"].mean()
+        total = 2 - mean["lpips"] - mean["dists"] + mean["clipiqa"] + mean["pyiqa:maniqa"]
+        total += mean["musiq"] / 100 + max(0, (10 - mean["niqe"]) / 10)
+        found = made[(made["dataset"] == dataset) & (made["metric"] == composite.name)]["value"]
+        assert len(found) > 18 and found.mean() == pytest.approx(total, abs=1e-12)
 
 
 def test_ntires_score_is_missing_where_one_of_its_metrics_is() -> None:

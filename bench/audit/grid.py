@@ -267,17 +267,24 @@ def _methods_as_columns(
 ) -> Iterator[Value | Unread]:
     """`metric` is the column that names it, or its name."""
     dataset = above = ""
+    heads = shape.heads
+    texts = [[row[i].text for row in body if row[i].text] for i in range(len(heads))]
+    why_not = {
+        i: "is a change, not a value" for i, own in enumerate(texts) if is_change(heads[i], own)
+    }
+    if isinstance(metric, str):
+        others = (i for i, head in enumerate(heads) if OTHER.fullmatch(head))
+        why_not |= dict.fromkeys(others, f"is not {metric} (see its heading)")
     for heading, row in _below_headings(body, shape.labels):
         dataset, above = (heading, heading) if heading != above else (dataset, above)
         dataset = all_of(*(row[i].text for i in range(shape.labels) if i != metric)) or dataset
         told = metric if isinstance(metric, str) else row[metric].text
         name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
-            if isinstance(metric, str) and OTHER.fullmatch(shape.heads[column]):
-                why = f"is not {metric} (see its heading)"
-                yield Unread(shape.table, name, shape.heads[column], cell.text, why, cell.line)
+            if why := why_not.get(column):
+                yield Unread(shape.table, name, heads[column], cell.text, why, cell.line)
                 continue
-            about = About(name, dataset, shape.heads[column], told, named[column])
+            about = About(name, dataset, heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")
 
 

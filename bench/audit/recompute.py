@@ -68,7 +68,8 @@ def audit(
         known = (ranks or {}).get(table) or None
         verdict = judge(table, part, known, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
-        findings += [found for row in rows_of(own) for found in _identical(row)]
+        rows = rows_of(own)
+        findings += [found for row in rows for found in _identical(row, rows)]
         abstained += verdict.abstained
         notes += verdict.notes
         for name in dict.fromkeys(value.metric for value in own if value.better is None):
@@ -104,8 +105,9 @@ def _by_merit(values: Sequence[Value]) -> dict[tuple[str, str], str]:
     return found
 
 
-def _identical(row: Sequence[Value]) -> Iterator[Finding]:
-    """Different methods with one value of a metric of quality, where chance does not explain it."""
+def _identical(row: Sequence[Value], rows: Sequence[Sequence[Value]]) -> Iterator[Finding]:
+    """Different methods with one value of a metric of quality, where neither chance explains it nor
+    that they hardly differ, as the other rows of their table show."""
     if len(row) < 3 or plain(row[0].metric) not in known_metrics():
         return
     spread = max(v.value for v in row) - min(v.value for v in row)
@@ -113,13 +115,25 @@ def _identical(row: Sequence[Value]) -> Iterator[Finding]:
     for one, other in combinations(row, 2):
         if one.value == other.value and one.name != other.name and spread:
             chance = pairs * float(max(one.step, other.step) / spread)
-            if chance < COINCIDENCE:
+            if chance < COINCIDENCE and not _alike(one, other, rows):
                 yield Finding(
                     "identical",
                     Statement(one.place, str(one.value)),
                     Statement(other.place, str(other.value)),
                     f"equal in every digit; by chance that happens in 1 of {1 / chance:,.0f} rows",
                 )
+
+
+def _alike(one: Value, other: Value, rows: Sequence[Sequence[Value]]) -> bool:
+    """Whether at least half of the other metrics tell two methods apart, but by less than a
+    hundredth of what they tell all apart by."""
+    near = []
+    for row in (row for row in rows if row[0].metric != one.metric):
+        known = {v.name: v.value for v in row if v.dataset in (one.dataset, "")}
+        if one.name in known and other.name in known:
+            apart = abs(known[one.name] - known[other.name])
+            near.append(0 < 100 * apart < max(known.values()) - min(known.values()))
+    return any(near) and 2 * sum(near) >= len(near)
 
 
 def _directions(values: Sequence[Value]) -> Iterator[Finding]:

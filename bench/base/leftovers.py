@@ -7,10 +7,11 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 
 _NAME = re.compile(
     r"\.(?:part|unpacking|cassr-bench)-(?:([0-9a-f]{8})-(\d{1,9})-[a-z0-9_]{8}|[a-z0-9_]{8})"
@@ -31,6 +32,20 @@ def scratch(within: Path | None = None) -> TemporaryDirectory[str]:
     place = within or Path(gettempdir())
     sweep(place, SCRATCH)  # others keep files there too
     return TemporaryDirectory(prefix=f"{SCRATCH}{_here()}-{os.getpid()}-", dir=place)
+
+
+@contextmanager
+def work_folder(beside: Path) -> Iterator[Path]:
+    """A folder of a foreign program's run; afterwards only the files directly in it are left."""
+    runs = beside / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    work = Path(mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
+    try:
+        yield work
+    finally:
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @cache

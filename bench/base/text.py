@@ -97,5 +97,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` for the nearest known name, or `""`."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""

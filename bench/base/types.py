@@ -83,12 +83,14 @@ class SetImage:
         file: the SR image, any readable format; None when there is none.
         reason: why there is none, in one line.
         record: what it depended on and cost, kept beside the image.
+        value: its score, of a metric's program.
     """
 
     id: str
     file: Path | None
     reason: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+    value: float | None = None
 
 
 class SetMethod(Protocol):
@@ -186,6 +188,8 @@ class MetricSpec:
             is not, only sets of equal size may be compared.
         parity: how far a score may be from the reference implementation: pyiqa called directly,
             and for FID and KID clean-fid's distances of the same features (relative).
+        program: of one that its authors' own program computes, the `bench.methods.entry.Entry`,
+            which gives a `baselines.official_metric.OfficialMetric`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -214,11 +218,12 @@ class MetricSpec:
     file: Path | None = None
     unbiased: bool = False
     parity: float = 0
+    program: Any = None
 
     @property
     def accepted(self) -> dict[str, MetricOption]:
         """All that can be said in parentheses."""
-        return {**self.accepts, **(_BORDER if self.kind == "image" else {})}
+        return {**self.accepts, **(_BORDER if self.kind == "image" and not self.program else {})}
 
     @property
     def chosen(self) -> dict[str, OptionValue]:

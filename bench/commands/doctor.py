@@ -17,7 +17,7 @@ from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.base.version import versions
 from bench.commands.listing import rows
-from bench.methods.find import find as find_method
+from bench.methods.find import find_program
 from bench.methods.installation import Check, Installation
 from bench.store.store import Store
 from bench.suites.find import find_suite
@@ -50,8 +50,8 @@ def examine(store: Path, suite: str | None = None) -> list[Check]:
 
 
 def examine_method(name: str) -> list[Check]:
-    """What one method needs, and what of it is missing here; UnknownName: no such method."""
-    entry = find_method(name)
+    """What one method, or metric's program, needs and lacks here; UnknownName: there is none."""
+    entry = find_program(name)
     if entry.card.official is not None:
         return [_python(), *Installation(entry.card).checks()]
     return [_ready(name, entry.unavailable())]

@@ -18,7 +18,7 @@ from bench.methods.card import MethodCard
 from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.methods.find import method_cards
-from bench.metrics import METRICS, unavailable
+from bench.metrics import every, unavailable
 from bench.metrics import find as find_metric
 from bench.metrics.options import told
 from bench.reports import REPORTS
@@ -126,7 +126,7 @@ def protocols() -> list[Row]:
 KINDS: dict[str, Callable[[], list[Row]]] = {
     "methods": methods,
     "datasets": datasets,
-    "metrics": lambda: [metric(spec) for spec in METRICS],
+    "metrics": lambda: [metric(spec) for spec in every()],
     "suites": suites,
     "protocols": protocols,
     "reports": lambda: [_of(r, "name", summary=r.means, unavailable="") for r in REPORTS],

@@ -102,7 +102,7 @@ def doctor(
 
 @grouped
 def setup(
-    method: str = argument("A method that has its own repository."),
+    method: str = argument("A method or metric that has its own repository."),
     source: str = option("Clone from this repository or folder instead.", "--from", default=""),
     python: Path | None = option("Interpreter to make the environment with."),
     as_is: bool = option("Use --python itself; install nothing into it.", default=False),
@@ -110,7 +110,7 @@ def setup(
     weights: bool = option("Fetch weights too.", default=True),
     as_json: o.AsJson = False,
 ) -> None:
-    """Install a method's official repository.
+    """Install the official repository of a method or metric.
 
     Clones it at the pinned commit, builds an environment of its own as locked and starts the
     script in it. What is there already is not done again.

@@ -1,6 +1,8 @@
 """The card of a method: what it is, needs, and how its own repository is run."""
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -8,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from bench.base.cards import Amount, Card, Count, FileName, Names, Natural, PathInside, Title
 from bench.base.remote_file import Weight
+from bench.base.types import Better
 
 
 class Snapshot(Card):
@@ -66,8 +69,46 @@ class Outputs(Card):
         return self
 
 
+class Scores(Card):
+    """What a metric is, and how its program is told of images and writes their scores.
+
+    Attributes:
+        better, reference, range, bounds, digits: see `MetricSpec`.
+        entry: what the JSON list `{list}` says of each image; `{name}` in it stands for the name
+            of its file, which is the same in `{input}` and, with HR images, in `{reference}`.
+        file: below the output folder: CSV with a heading, else a JSON object a line.
+        image: the column or key with the path or name of the image's file.
+        value: that of the score.
+        levels: where `value` holds logits of words, what each word is worth: the score is the mean
+            of these, weighted by the softmax.
+    """
+
+    better: Better
+    reference: bool
+    range: str
+    bounds: tuple[float, float]
+    digits: Natural = 4
+    entry: dict[str, JsonValue] = Field(default_factory=dict)
+    file: PathInside
+    image: str
+    value: str
+    levels: dict[str, float] = Field(default_factory=dict)
+
+    def score(self, row: Mapping[str, Any]) -> float:
+        """The score that a row gives, NaN where it gives none within the bounds."""
+        try:
+            found = row[self.value]
+            logits = [float(found[word]) for word in self.levels]
+            shares = [math.exp(logit - max(logits)) for logit in logits]
+            worth = zip(shares, self.levels.values(), strict=True)
+            score = sum(a * b for a, b in worth) / sum(shares) if shares else float(found)
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            return math.nan
+        return score if self.bounds[0] <= score <= self.bounds[1] else math.nan
+
+
 class Official(Card):
-    """How a method's own repository is installed and run.
+    """How a method's own repository, or a metric's, is installed and run.
 
     Attributes:
         repository: address for git.
@@ -98,6 +139,7 @@ class Official(Card):
         snapshots: folders from the Hugging Face hub.
         environment: variables for the program.
         outputs: which file belongs to which input.
+        scores: of a metric, in place of outputs.
         min_size: shortest side in LR pixels.
         multiple: inputs are mirrored up to a multiple of it, outputs cropped back.
         gpu: whether it needs one.
@@ -131,6 +173,7 @@ class Official(Card):
     snapshots: list[Snapshot] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     outputs: Outputs = Outputs()
+    scores: Scores | None = None
     min_size: Count = 1
     multiple: Count = 1
     gpu: bool = True
@@ -182,7 +225,7 @@ class Pace(Card):
 
 
 class MethodCard(Card):
-    """One way to upscale, and its variants.
+    """One way to upscale, and its variants; or the program of a metric.
 
     Attributes:
         name, title: as typed and as printed.

@@ -63,6 +63,7 @@ class Entry:
         if self.card.official is not None:
             told = {"settings", "quirks", "start_seconds", "image_seconds", "gpu", "modules"}
             told |= {"unreached", "kernels", "started", "without", "as_of"}  # the lock is hashed
+            told |= set() if self.card.official.scores else {"scores"}
             found["official"] = self.card.official.model_dump(mode="json", exclude=told)
             locked = lock.read(self.card)
             if locked:

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.base.cards import MAX_TITLE, read_card, read_folder
-from bench.base.errors import BenchError, UnknownName, WeightsError
+from bench.base.errors import BenchError, CardError, UnknownName, WeightsError
 from bench.base.lazy import require_known
 from bench.base.registry import Registry
 from bench.base.remote_file import Weight
 from bench.base.text import printable
+from bench.base.types import MetricSpec
 from bench.files import own_code
 from bench.files.images import file_sha256
 from bench.methods import finished, own_file, own_function
@@ -74,6 +75,40 @@ def find(name: str) -> Entry:
         if match := re.fullmatch(pattern, name, re.DOTALL):
             return _brought(name, fields, **match.groupdict(""))
     return Entry(name, all_methods().find(name))
+
+
+@cache
+def metric_cards() -> dict[str, MethodCard]:
+    """The metrics with a program of their own."""
+    return read_folder("baselines", "metrics", MethodCard)
+
+
+def find_program(name: str) -> Entry:
+    """A method, or the program of a metric; raises as `find`."""
+    return Entry(name, metric_cards()[name]) if name in metric_cards() else find(name)
+
+
+def metric(name: str) -> MetricSpec:
+    """The metric of a card, or of a file with one; CardError where it is a method's."""
+    entry = find_program(name)
+    card, official = entry.card, entry.card.official
+    if official is None or official.scores is None:
+        raise CardError(
+            f"{printable(name)}: expected [official.scores], as a metric has, found none"
+        )
+    told = ("better", "reference", "range", "bounds", "digits")
+    return MetricSpec(
+        **{field: getattr(official.scores, field) for field in told},
+        name=card.name,
+        title=card.title,
+        means=card.summary,
+        source=card.paper,
+        factory=card.factory,
+        licence=card.licence,
+        weights=tuple(card.weights),
+        version=card.version,
+        program=entry,
+    )
 
 
 def is_brought(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Install a method's official repository: clone, environment, packages, weights."""
+"""Install the official repository of a method or metric: clone, environment, packages, weights."""
 
 import filecmp
 import os
@@ -14,7 +14,7 @@ from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.methods import environment
 from bench.methods.card import Official, Snapshot
-from bench.methods.find import find as find_method
+from bench.methods.find import find_program
 from bench.methods.installation import Installation, git
 from bench.remote import archives, hub, weights
 from bench.remote.fetch import fetch_file
@@ -48,7 +48,7 @@ def setup(name: str, options: SetupOptions, progress: Progress) -> list[str]:
     Raises:
         Unavailable: a step failed; what was finished stays.
     """
-    entry = find_method(name)
+    entry = find_program(name)
     if entry.card.official is None:
         raise Unavailable(
             f"method '{printable(name)}' needs no setup: it runs in our own environment; "

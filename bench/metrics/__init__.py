@@ -18,22 +18,28 @@ from bench.base.remote_file import Weight
 from bench.base.text import printable
 from bench.base.types import CROP_BORDER, Metric, MetricSpec, Package, SetMetric
 from bench.metrics import options, own, pyiqa_names
-from bench.metrics.catalogue import METRICS, REFUSED
+from bench.metrics.catalogue import MEANT, METRICS, REFUSED
 from bench.remote import weights
 from bench.remote.fetch import fetch_file
 
 _PYIQA_LOADING = "bench.metrics.pyiqa_loading"
+_METHODS = "bench.methods.find"
 _known = Registry("metric", METRICS)
 
 
+def every() -> list[MetricSpec]:
+    """The registered metrics in the order of the tables, then those with a program of their own,
+    whose cards are read only where one of these may be meant."""
+    return [*METRICS, *map(resolve(f"{_METHODS}:metric"), resolve(f"{_METHODS}:metric_cards")())]
+
+
 def names() -> list[str]:
-    """Names of the registered metrics, in the order of the tables."""
-    return list(_known)
+    return [spec.name for spec in every()]
 
 
 def find(name: str) -> MetricSpec:
-    """The spec of a registered metric, "pyiqa:NAME" or "FILE.py", each with options behind it as in
-    "psnr_y(crop_border=4)".
+    """The spec of a registered metric, "pyiqa:NAME", "FILE.py" or "FILE.toml" (a card), each with
+    options behind it as in "psnr_y(crop_border=4)".
 
     Raises:
         UnknownName: there is none, or not with these options; says what there is.
@@ -52,13 +58,21 @@ def _named(name: str) -> MetricSpec:
         return pyiqa_names.spec_of(name)
     if name.endswith(own.SUFFIX):
         return own.spec_of(Path(name))
-    if name not in _known and (meant := called and _meant(called)):
+    if name.endswith(".toml"):
+        spec: MetricSpec = resolve(f"{_METHODS}:metric")(name)
+        return spec
+    if name in _known:
+        return _known[name]
+    if meant := called and _meant(called):
         raise UnknownName(f"unknown metric '{printable(name)}'; did you mean '{meant}'?")
-    return _known.find(name)
+    return Registry("metric", every()).find(name)
 
 
 def _meant(called: str) -> str:
-    """A metric of the catalogue, else of pyiqa, that is called so but for case and signs."""
+    """A metric of the catalogue, else of pyiqa, that is called so but for case and signs, or as
+    the catalogue says."""
+    if called in MEANT:
+        return MEANT[called]
     for spec in METRICS:
         if called in map(pyiqa_names.bare, (spec.name, spec.title, spec.pyiqa_name)):
             return spec.name
@@ -70,7 +84,7 @@ def _meant(called: str) -> str:
 def registered(name: str) -> MetricSpec | None:
     """The metric of the catalogue, with its options; None where there is none of that name."""
     try:
-        return find(name) if options.parse(name)[0] in _known else None
+        return find(name) if options.parse(name)[0] in names() else None
     except UnknownName:
         return None
 
@@ -86,8 +100,13 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     return metric
 
 
-def unavailable(spec: MetricSpec) -> str:
+def unavailable(spec: MetricSpec, device: str = "cuda") -> str:
     """Why the metric cannot run here, with the command that mends it; "" when it can."""
+    if spec.program:
+        why = spec.program.unavailable()
+        if not why and spec.program.card.official.gpu and not device.startswith("cuda"):
+            why = "needs a GPU; give --device cuda"
+        return f"{spec.name}: {why}" if why else ""
     if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)
         return f"{spec.name} needs a package that is not installed; run: pip install {wanted}"
@@ -127,6 +146,8 @@ def fingerprint(spec: MetricSpec, device: str = "cpu") -> dict[str, Any]:
         library = spec.packages[0].distribution
         record[library] = metadata.version(library)
         record["precision"] = "float32, TF32 off"
+    if spec.program:
+        record["program"] = spec.program.fingerprint()
     if replaced := substituted(spec):
         record["substituted"] = replaced
     return record

@@ -15,7 +15,8 @@ class Catalogue(Card):
     card both give names of `files`."""
 
     metrics: tuple[MetricSpec, ...]
-    refused: dict[str, str]
+    meant: dict[str, str]
+    refused: dict[str, tuple[str, ...]]
     pyiqa: dict[str, tuple[Weight, ...]]
     files: dict[str, Weight]
 
@@ -35,8 +36,10 @@ class Catalogue(Card):
 _read = read_card(files("bench.metrics") / "catalogue.toml", Catalogue)
 
 METRICS = _read.metrics
-REFUSED = _read.refused
-"""Why metrics that people ask for are not here, by their names without case and signs."""
+MEANT = _read.meant
+"""Metrics by what else they are called, without case and signs."""
+REFUSED = {name: why for why, names in _read.refused.items() for name in names}
+"""Why metrics that people ask for are not here; likewise."""
 
 PYIQA_WEIGHTS: dict[str, tuple[Weight, ...]] = {
     **{s.pyiqa_name: s.weights for s in METRICS if s.kind == "image" and s.pyiqa_name},

@@ -2,20 +2,16 @@
 that is given a folder (see `SetMethod`)."""
 
 import gc
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bench.base.device import cores
 from bench.base.errors import BenchError, CannotWrite, ImageError, Unavailable, WorkerDied
+from bench.base.leftovers import work_folder
 from bench.base.metering import metered
 from bench.base.progress import Progress
 from bench.base.text import printable
@@ -208,7 +204,7 @@ def _upscale_set(cell: Cell, tasks: Sequence[UpscaleTask], progress: Progress, d
     inputs = {task.image_id: task.lr for task in tasks}
     try:
         method = cast(SetMethod, entry.load(device))
-        with _work_folder(store.folder) as work, progress.step(cell.title, len(tasks)) as live:
+        with work_folder(store.folder) as work, progress.step(cell.title, len(tasks)) as live:
             scale, seed = tasks[0].scale, cell.seed
             with running(entry.name):
                 made = method.upscale_set(inputs, work, scale=scale, seed=seed, watch=live.line)
@@ -247,17 +243,3 @@ def _store(image: SetImage, task: UpscaleTask | None, store: ImageStore) -> str:
     pixels = rgb.shape[0] * rgb.shape[1]
     store.record(task.key, task.image_id, {**image.record, "pixels": pixels})
     return ""
-
-
-@contextmanager
-def _work_folder(beside: Path) -> Iterator[Path]:
-    """A folder of this process's own; afterwards only the files directly in it are left."""
-    runs = beside / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
-    try:
-        yield work
-    finally:
-        for path in work.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bench import metrics
 from bench.base.errors import DataError, WorkerDied
 from bench.base.hashing import set_sha256
+from bench.base.leftovers import work_folder
 from bench.base.progress import Progress
-from bench.base.types import MetricSpec, Missing
+from bench.base.types import WHOLE_SET, MetricSpec, Missing
 from bench.cluster.connection import LOCAL
 from bench.data.likeness import FINGERPRINT, LOOK, warning
+from bench.files.images import image_sha256
 from bench.metrics.frechet import stacked
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
@@ -58,9 +60,10 @@ class Scorer:
         self.specs, self.device = specs, device
         self._stored = stored or {}
         self.reasons = {
-            s.name: "" if s.name in self._stored else metrics.unavailable(s) for s in specs
+            s.name: "" if s.name in self._stored else metrics.unavailable(s, device) for s in specs
         }
         self.usable = [spec for spec in specs if not self.reasons[spec.name]]
+        self._here = [spec for spec in self.usable if not spec.program]
         self.fingerprints = {
             s.name: self._stored.get(s.name) or metrics.fingerprint(s, device) for s in self.usable
         }
@@ -79,14 +82,18 @@ class Scorer:
 
         Each process computes with one thread, so that scores do not depend on the machine.
         """
-        jobs = self._jobs(targets)
-        if not jobs:
-            return
+        known = list(targets)
+        for spec in (spec for spec in self.usable if spec.program):
+            self._score_by_program(spec, known, progress)
+        if jobs := self._jobs(known):
+            self._score(jobs, options, progress)
+
+    def _score(self, jobs: list[ScoreJob], options: RunOptions, progress: Progress) -> None:
         processes: Pool = self._workers(options, len(jobs))
         if options.on != LOCAL:
             from bench.cluster.work import for_metrics  # heavy
 
-            processes = for_metrics(self.usable, options.on, self.device, options.workers)
+            processes = for_metrics(self._here, options.on, self.device, options.workers)
         with processes as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):
@@ -100,6 +107,29 @@ class Scorer:
         for store in self._scores.values():
             store.close()
 
+    def _score_by_program(
+        self, spec: MetricSpec, targets: Sequence[Target], progress: Progress
+    ) -> None:
+        """Start a metric's program once for all images that it has not scored."""
+        wanted = {_key(spec, t): t for t in targets if t.sr and self._lacks(spec, t)}
+        if not wanted:
+            return
+        left = {str(number): target for number, target in enumerate(wanted.values())}
+        pairs = {name: (t.sr, t.hr if spec.reference else None) for name, t in left.items()}
+        store, program = self._scores[spec.name], spec.program.load(self.device)
+        with work_folder(store.folder) as work, progress.step(spec.title, len(wanted)) as live:
+            for image in program.score_set(pairs, work, live.line):
+                if image.id == WHOLE_SET:
+                    progress.say(f"{spec.title} {image.reason}")
+                    continue
+                target = left.pop(image.id)
+                if why := image.reason or _changed(target):
+                    self._failures[spec.name, _key(spec, target)] = Missing("failed", why)
+                else:
+                    store.put(_key(spec, target), image.value)
+                live(len(wanted) - len(left), len(wanted))
+        store.close()
+
     def get_ready(self, target: Target, options: RunOptions, images: int) -> None:
         """Start, where this one of so many images is not scored yet, what makes processes for all:
         it imports what they need, meanwhile."""
@@ -108,7 +138,7 @@ class Scorer:
 
     def _workers(self, options: RunOptions, jobs: int) -> Workers:
         count = worker_count(options.workers, self.device, jobs)
-        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self.usable)]
+        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self._here)]
         imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
         own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
@@ -138,15 +168,15 @@ class Scorer:
 
     def _sr_job(self, target: Target) -> ImageJob:
         assert target.sr is not None
-        wanted = tuple(
-            spec
-            for spec in [*self.usable, LOOK]
-            if spec.kind == "image"
-            and (not spec.reference or target.hr or (spec is LOOK and target.lr))
-            and self._scores[spec.name].get(_key(spec, target)) is None
-        )
+        of_images = [spec for spec in self._here if spec.kind == "image"]
+        wanted = tuple(spec for spec in [*of_images, LOOK] if self._lacks(spec, target))
         features = {} if target.hr is None else self._unknown_features(target.sr_sha256)
         return ImageJob(target.sr, target.sr_sha256, wanted, features)
+
+    def _lacks(self, spec: MetricSpec, target: Target) -> bool:
+        """Whether there could be a score that is not in the store yet."""
+        comparable = not spec.reference or target.hr or (spec is LOOK and target.lr)
+        return bool(comparable) and self._scores[spec.name].get(_key(spec, target)) is None
 
     def _unknown_features(self, sha256: str) -> dict[Path, MetricSpec]:
         """Where features that are not in the store are to be, and what extracts them."""
@@ -226,6 +256,13 @@ class Scorer:
 def _for_good(missing: Sequence[Missing]) -> Missing:
     """The first that no other part will bring; the first of all where others will bring all."""
     return next((one for one in missing if one.kind != "pending"), missing[0])
+
+
+def _changed(target: Target) -> str:
+    """Why what was scored is not what was recorded; "" where it is."""
+    files = ((target.sr, target.sr_sha256), (target.hr, target.hr_sha256))
+    same = all(image_sha256(path) == sha256 for path, sha256 in files if path)
+    return "" if same else "it, or its HR image, is not the file that was recorded; run again"
 
 
 def _key(spec: MetricSpec, target: Target) -> ScoreKey:

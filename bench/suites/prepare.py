@@ -41,7 +41,9 @@ def needs(suite: SuiteCard, root: Path, gpu_here: bool) -> list[Row]:
         gpu_here: whether it is run on this machine; else its GPU does not matter.
     """
     entries = [find_method(name) for name in suite.methods]
-    official = {e.name: _official(e, gpu_here) for e in entries if e.card.official}
+    programs = [s.program for s in map(metrics.find, suite.metrics) if s.program]
+    own = [e for e in (*entries, *programs) if e.card.official]
+    official = {e.name: _official(e, gpu_here) for e in own}
     used = [e for e in entries if not (e.name in official and official[e.name][0]["problem"])]
     found = [
         *fetch_data(_unmade(suite, root), QUIET, dry_run=True),

@@ -1,0 +1,285 @@
+"""Metrics with a program of their own: set up, started once for all images, every sin caught."""
+
+import csv
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Cli
+from pictures import photo
+from PIL import Image
+from stand_in import make_repository
+
+import bench
+from baselines.official_metric import rows
+from bench import metrics
+from bench.base.errors import BenchError, CardError
+from bench.base.lazy import TRUST
+from bench.base.progress import Progress
+from bench.methods.card import Scores
+from bench.methods.find import metric_cards
+from bench.methods.setup import SetupOptions, setup
+
+SCRIPT = """
+import json, os, sys, time
+from pathlib import Path
+
+def argument(name):
+    return sys.argv[sys.argv.index(name) + 1]
+
+if "--help" in sys.argv:
+    print("usage: run.py")
+    raise SystemExit
+import numpy as np
+from PIL import Image
+sin, marker = os.environ["SIN"], Path(os.environ["MARKER"])
+with marker.open("a") as starts:
+    starts.write(f"{len(json.loads(Path(argument('--list')).read_text()))}\\n")
+made = Path(argument("--out"), os.environ["FILE"])
+out = made.open("w")
+csv = made.suffix == ".csv"
+print("name,score" if csv else "no JSON", file=out, flush=True)
+
+def say(name, value):
+    line = f"{name},{value}" if csv else json.dumps({"name": name, "score": value})
+    print(line, file=out, flush=True)
+
+for index, entry in enumerate(json.loads(Path(argument("--list")).read_text())):
+    sr = np.asarray(Image.open(Path(argument("--images"), entry["image"]))).astype(float)
+    hr = np.asarray(Image.open(Path(argument("--hr"), entry["image"]))).astype(float)
+    shade = int(hr.mean())  # tells the images apart
+    value = float(np.abs(sr - hr).mean())
+    if sin == "skips" and shade > 150:
+        continue
+    if sin == "gives nan" and shade > 150:
+        value = float("nan")
+    if sin == "out of range" and shade > 150:
+        value = 1e6
+    if sin == "dies" and shade > 150:
+        out.write(f"{entry['image']},1")  # and would have written 123.4
+        out.flush()
+        os.abort()
+    if sin == "hangs once" and index == 1 and len(marker.read_text().splitlines()) == 1:
+        time.sleep(3600)
+    if sin == "hostile":
+        say("../../etc/passwd", 1)
+        say("\\x1b[31m=HYPERLINK()", 1)
+        say(entry["image"], [[]])
+        print('{"name": {}, "score": ' + "9" * 5000 + "}", file=out)
+        print("[" * 100000, file=out)
+        out.flush()
+        continue
+    say("/any/folder/" + entry["image"], value)
+    if sin == "says twice":
+        say(entry["image"], value + 1)
+"""
+
+CARD = """
+name = "distance"
+title = "Distance"
+summary = "mean absolute difference"
+factory = "baselines.official_metric:OfficialMetric"
+licence = "none"
+
+[official]
+repository = "{repository}"
+commit = "{commit}"
+python = "3.11"
+modules = ["PIL"]
+command = [
+  "run.py", "--images", "{{input}}", "--hr", "{{reference}}", "--list", "{{list}}",
+  "--out", "{{output}}"]
+environment = {{ SIN = "{sin}", FILE = "{file}", MARKER = "{marker}" }}
+gpu = false
+min_size = 4
+seeding = "none"
+settings = "as in the paper"
+
+[official.scores]
+better = "lower"
+reference = true
+range = "0 to 255"
+bounds = [0, 255]
+entry = {{ image = "{{name}}" }}
+file = "{file}"
+image = "name"
+value = "score"
+"""
+
+
+@dataclass
+class StandIn:
+    """A repository of a metric, and folders `sr` and `hr` of three images, of which the second is
+    bright."""
+
+    folder: Path
+    commit: str
+
+    def card(self, sin: str = "", file: str = "scores.csv") -> Path:
+        """A card of a metric whose program commits `sin`, set up."""
+        path = self.folder / "card.toml"
+        known = {"repository": self.folder / "origin", "commit": self.commit}
+        path.write_text(CARD.format(sin=sin, file=file, marker=self.folder / "starts", **known))
+        options = SetupOptions(python=Path(sys.executable), as_is=True)
+        setup(str(path), options, Progress(quiet=True))
+        return path
+
+    @property
+    def starts(self) -> list[int]:
+        """How many images each start of the program was given."""
+        return [int(line) for line in (self.folder / "starts").read_text().split()]
+
+    def expected(self, name: str) -> float:
+        sr, hr = (np.asarray(Image.open(self.folder / kind / name)) for kind in ("sr", "hr"))
+        return float(np.abs(sr.astype(float) - hr).mean())
+
+
+@pytest.fixture
+def stand_in(clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    monkeypatch.setenv(TRUST, "1")
+    folder = tmp_path / "stand-in"
+    folder.mkdir()
+    for kind in ("sr", "hr"):
+        (folder / kind).mkdir()
+        for index, name in enumerate(("first", "second", "third")):
+            picture = photo(24, 32, index + 10 * (kind == "sr")) // 2 + 110 * (index == 1)
+            Image.fromarray(picture.astype(np.uint8)).save(folder / kind / f"{name}.png")
+    return StandIn(folder, make_repository(folder / "origin", SCRIPT))
+
+
+def score(cli: Cli, stand_in: StandIn, card: Path) -> tuple[int, dict[str, str], str]:
+    """Exit code, scores by image and what was said."""
+    table = stand_in.folder / "scores-of-all.csv"
+    where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--csv", table)
+    done = cli("score", *where, "--metrics", f"{card},psnr_y", "--device", "cpu", **{TRUST: "1"})
+    assert "Traceback" not in done.stderr, done.stderr
+    found = [row for row in csv.DictReader(table.read_text().splitlines()) if row["value"]]
+    values = {
+        name: {r["image"][:-4]: r["value"] for r in found if r["metric"] == name}
+        for name in ("distance", "psnr_y")
+    }
+    assert values["psnr_y"]
+    return done.returncode, values["distance"], " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("file", ["scores.csv", "deep/scores.jsonl"])
+def test_a_program_is_started_once_and_never_for_what_is_known(
+    cli: Cli, stand_in: StandIn, file: str
+) -> None:
+    card = stand_in.card(file=Path(file).name)
+    for _ in range(2):
+        code, found, _ = score(cli, stand_in, card)
+        assert code == 0 and stand_in.starts == [3]
+        assert len(found) == 3
+        for name, value in found.items():
+            assert float(value) == pytest.approx(stand_in.expected(f"{name}.png"), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sin", "file", "reason"),
+    [
+        ("skips", "scores.csv", "wrote no score of it"),
+        ("gives nan", "scores.csv", "gives no number from 0 to 255"),
+        ("gives nan", "scores.jsonl", "gives no number from 0 to 255"),
+        ("out of range", "scores.csv", "gives no number from 0 to 255"),
+        ("dies", "scores.csv", "killed by signal 6"),
+    ],
+)
+def test_one_image_without_a_score_costs_the_others_nothing(
+    cli: Cli, stand_in: StandIn, sin: str, file: str, reason: str
+) -> None:
+    code, found, said = score(cli, stand_in, stand_in.card(sin, file))
+    assert code == 1 and found.keys() == {"first", "third"}
+    assert "second.png" in said and reason in said
+    for name, value in found.items():
+        assert float(value) == pytest.approx(stand_in.expected(f"{name}.png"))
+
+
+def test_names_that_were_not_asked_for_are_told_and_not_used(cli: Cli, stand_in: StandIn) -> None:
+    code, found, said = score(cli, stand_in, stand_in.card("hostile", "scores.jsonl"))
+    assert code == 1 and found == {}
+    assert "wrote scores of no image" in said and "passwd" in said and "\x1b" not in said
+    code, found, said = score(cli, stand_in, stand_in.card("says twice"))
+    assert code == 0 and "or two of one, not used: " in said
+    assert float(found["first"]) == pytest.approx(stand_in.expected("first.png"))
+
+
+def test_what_was_scored_before_a_kill_is_not_scored_again(cli: Cli, stand_in: StandIn) -> None:
+    card, store = stand_in.card("hangs once"), stand_in.folder / "store"
+    where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--store", store)
+    words = ("score", *where, "--metrics", card, "--device", "cpu")
+    runner = cli.start(*words, **{TRUST: "1"})
+    runner.until(lambda: [p for p in store.glob("scores/distance-*/*.jsonl") if p.read_text()])
+    runner.kill()
+    runner.wait()
+    done = cli(*words, **{TRUST: "1"})
+    assert done.returncode == 0, done.stderr
+    assert stand_in.starts == [3, 2]
+
+
+def test_an_image_that_cannot_be_read_or_does_not_fit_is_told(cli: Cli, stand_in: StandIn) -> None:
+    Image.fromarray(photo(24, 36, 1)).save(stand_in.folder / "sr" / "second.png")
+    (stand_in.folder / "sr" / "third.png").write_bytes(b"\x89PNG half a file")
+    code, found, said = score(cli, stand_in, stand_in.card())
+    assert code == 1 and found.keys() == {"first"} and stand_in.starts == [1]
+    assert "distance: is 36x24, its HR image is 32x24" in said
+    assert "third.png: distance: cannot be decoded (not an image); cannot be decoded" in said
+
+
+def test_a_run_takes_it_as_any_metric_and_its_commit_is_in_the_fingerprint(
+    cli: Cli, stand_in: StandIn, tmp_path: Path
+) -> None:
+    words = ("--methods", "bicubic,lanczos", "--limit", 2, "--no-fetch")
+    metric = f"{stand_in.card()},psnr_y"
+    done = cli("run", "quick", *words, "--metrics", metric, "--device", "cpu", **{TRUST: "1"})
+    assert done.returncode == 0, done.stderr
+    assert stand_in.starts == [sum(stand_in.starts)] and stand_in.starts[0] >= 4
+    before = metrics.fingerprint(metrics.find(str(stand_in.folder / "card.toml")))
+    assert before["program"]["official"]["commit"] == stand_in.commit
+    stand_in.card(sin="other")
+    assert metrics.fingerprint(metrics.find(str(stand_in.folder / "card.toml"))) != before
+
+
+def test_a_card_of_a_users_is_a_program_that_must_be_trusted(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = str(stand_in.card())
+    with pytest.raises(BenchError, match=r"whole sets of images; use bench.score"):
+        bench.metric(card)
+    monkeypatch.delenv(TRUST)
+    with pytest.raises(CardError, match="give --trust"):
+        metrics.find(card)
+    monkeypatch.setenv(TRUST, "1")
+    text = Path(card).read_text("utf-8")
+    Path(card).write_text(text[: text.index("[official.scores]")], encoding="utf-8")
+    with pytest.raises(CardError, match=r"expected \[official.scores\]"):
+        metrics.find(card)
+
+
+def test_the_score_of_deqa_is_the_mean_of_levels_by_their_softmax() -> None:
+    """As src/evaluate/cal_plcc_srcc.py of its repository computes it."""
+    scores = metric_cards()["deqa"].official.scores
+    logits = {"excellent": 17.2, "good": 18.9, "fair": 16.0, "poor": 11.5, "bad": 9.25}
+    probs = np.exp(list(logits.values())) / np.sum(np.exp(list(logits.values())))
+    expected = float(np.inner(probs, [5.0, 4.0, 3.0, 2.0, 1.0]))
+    assert scores.score({"image": "a", "logits": logits}) == pytest.approx(expected, abs=1e-12)
+    for wrong in (None, "5", {}, {**logits, "bad": "x"}, {**logits, "bad": math.nan}):
+        assert math.isnan(scores.score({"logits": wrong}))
+
+
+def test_half_a_last_line_is_no_score(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("name,score\na.png,0.25\nb.png,0.7")
+    assert [row["score"] for row in rows(file, whole=False)] == ["0.25"]
+    assert [row["score"] for row in rows(file, whole=True)] == ["0.25", "0.7"]
+    assert list(rows(tmp_path / "none.csv", whole=True)) == []
+
+
+def test_packaged_programs_pin_what_the_hub_gives() -> None:
+    for card in metric_cards().values():
+        assert card.official and isinstance(card.official.scores, Scores)
+        assert all(each.revision for each in card.official.snapshots)
+        assert card.name in metrics.names() and card.name not in metrics.METRICS
