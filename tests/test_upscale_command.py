@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import Cli
 from pictures import not_read_in_folders, photo
 from PIL import Image
@@ -160,45 +159,3 @@ def test_spandrel_file_runs_and_a_pickle_with_code_is_refused(
     done = cli("upscale", "--method", f"spandrel:{tmp_path / 'evil.pth'}", *arguments)
     assert done.returncode in (1, 2) and "evil.pth" in done.stderr
     assert not (tmp_path / "owned").exists() and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("run", "quik"), "did you mean 'quick'?"),
-        (("run", "quick", "--methods", "bicubc"), "did you mean 'bicubic'?"),
-        (("run", "quick", "--methods", "bicubic,bicubic"), "'bicubic' is named twice"),
-        (("run", "quick", "--shard", "3/2"), "--shard: expected i/n with 1 <= i <= n"),
-        (("run", "absent.toml"), "absent.toml: cannot be read"),
-        (("run", "quick", "--datasets", "folder:/nowhere"), "/nowhere: expected a folder"),
-        (("upscale", "--method", "bicubic"), "give either --input with --output"),
-        (("upscale", "--method", "spandrel:no.pth", "--dataset", "quick-bicubic"), "no.pth"),
-        (("list", "metrcs"), "did you mean 'metrics'?"),
-        (("fetch", "lpisp"), "did you mean 'lpips'?"),
-        (("run", "quick", "--methods", ""), "--methods: expected a value, found an empty one"),
-        (("run", "quick", "--metrics", ","), "--metrics: expected at least one name, found ','"),
-        (("report", "quick", "--reports", " , "), "--reports: expected at least one name"),
-        (("report", "quick", "--region="), "--region: expected a value, found an empty one"),
-        (("export", "quick", "--out", "x", "--datasets", ","), "--datasets: expected at least one"),
-        (("score", "--sr", "", "--metrics", "niqe"), "--sr: expected a value, found an empty one"),
-        (("score", "--sr", ".", "--metrics", ","), "--metrics: expected at least one name"),
-        (("score", "--sr", ".", "--csv", "-"), "--csv: expected a value, found '-'"),
-        (("export", "quick", "--out=-"), "--out: expected a value, found '-'"),
-        (("train", "guidance", "--data", ","), "--data: expected at least one name"),
-        (("train", "guidance", "--degradation", ","), "--degradation: expected at least one name"),
-        (("run", "quick", "--methods", '"a'), "--methods: expected names with commas between"),
-        (("report", "quick", "--seed=1" + "0" * 400), "--seed: expected a number of at most 18"),
-        (("import", "quick", "x", "--label", "a\nb"), "--label: expected one line of at most 200"),
-        (
-            ("import", "quick", "x", "--label", "a" * 201),
-            "--label: expected one line of at most 200",
-        ),
-        (("cut", ".", "--out", "x", "--side", "9" * 19), "--side: expected a number of at most 18"),
-    ],
-)
-def test_wrong_use_is_one_line_and_exit_code_2(
-    cli: Cli, arguments: tuple[str, ...], expected: str
-) -> None:
-    done = cli(*arguments)
-    assert done.returncode == 2, done.stdout
-    assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1
