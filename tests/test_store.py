@@ -134,6 +134,11 @@ def test_of_peoples_files_only_a_change_in_secret_is_damage(tmp_path: Path, ours
         assert "is not there" in problem.what
         problem.mend()
         assert check(tmp_path) == [] and (folder / "manifest.json.damaged").is_file()
+    (folder / "manifest.json").unlink(missing_ok=True)
+    (folder / "manifest.json").mkdir()
+    assert [problem.what for problem in check(tmp_path)] == [
+        "is not as it was written (is a folder or device)"
+    ]
 
 
 def test_an_image_made_again_with_other_bytes_is_found_whatever_was_recorded_before(
@@ -435,7 +440,10 @@ def test_info_says_what_lies_where_and_who_used_it(finished: Finished) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     for name in (r"images/nearest-\w+/quick-bicubic", r"scores/gmsd-\w+", r"datasets/quick-bic\S+"):
-        assert any(re.match(rf"{name}: \d+ files, \d+ [kM]?B, used .* by quick$", x) for x in lines)
+        assert any(
+            re.match(rf"{name}: (1 file|\d\d+ files|[2-9] files), \d+ [kM]?B, used .* by quick$", x)
+            for x in lines
+        )
     assert str(finished.store) in lines[-1]
     wrong = finished.cli("store", "prune", "--older-than", "soon", "--store", finished.store)
     assert wrong.returncode == 2 and "expected an age such as 90d, found 'soon'" in wrong.stderr

@@ -56,7 +56,8 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
     for part in found:
         day = time.strftime("%Y-%m-%d", time.localtime(part.used))
         used = f"used {day} by {printable(part.by)}" if part.used else "no use recorded"
-        lines.append(f"{part.name}: {part.files} files, {in_words(part.bytes)}, {used}")
+        files = f"{part.files} file{'s' * (part.files != 1)}"
+        lines.append(f"{part.name}: {files}, {in_words(part.bytes)}, {used}")
     total = f"{in_words(sum(part.bytes for part in found))}: {printable(root)}"
     tell(as_json, [part.__dict__ for part in found], *lines, total)
 

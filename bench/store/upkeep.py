@@ -98,7 +98,7 @@ def _is_set(path: Path) -> bool:
     killed, nothing but images."""
     _, folders, files = next(os.walk(path), ("", [], []))
     others = {name for name in (*folders, *files) if not name.startswith(".part-")} - _UNFINISHED
-    return bool(_SET.fullmatch(path.name)) and (FILE in files or not others)
+    return bool(_SET.fullmatch(path.name)) and (FILE in (*folders, *files) or not others)
 
 
 def _last_uses(root: Path) -> dict[str, tuple[float, str]]:
