@@ -177,6 +177,14 @@ def test_a_meter_tells_seconds_and_the_peak_of_its_own_body() -> None:
     assert large["peak_bytes"] - small["peak_bytes"] > 60 * MEBI
 
 
+def test_a_meter_waits_for_mps_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: told.append("waited"))
+    with metered("mps"):
+        told.append("worked")
+    assert told == ["waited", "worked", "waited"]
+
+
 def test_a_meter_lets_errors_pass() -> None:
     with pytest.raises(ValueError, match="inside"), metered("cpu") as cost:
         raise ValueError("inside")

@@ -4,9 +4,9 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,18 @@ def metered(device: str) -> Iterator[dict[str, Any]]:
     It is plain JSON: ``seconds``, ``device`` as asked for, ``machine`` (the processor's or GPU's
     name), ``threads``, and ``peak_bytes``: on CUDA the most that tensors held, weights included; on
     a CPU the most resident memory of the whole process, libraries included, where Linux tells (else
-    it is left out). CUDA is waited for at both ends.
+    it is left out). A GPU is waited for at both ends.
     """
     import torch
 
     record: dict[str, Any] = {}
-    tells_peak, on_gpu = _reset_peak(device), device.startswith("cuda")
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    waits: dict[str, Callable[[], None]] = {"mps": torch.mps.synchronize}
+    waits["cuda"] = partial(torch.cuda.synchronize, device)
+    tells_peak, wait = _reset_peak(device), waits.get(device.partition(":")[0], lambda: None)
+    wait()
     start = time.perf_counter()
     yield record
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    wait()
     record["seconds"] = round(time.perf_counter() - start, 4)
     record |= {"device": device, "machine": machine_name(device)}
     record["threads"] = torch.get_num_threads()
