@@ -219,6 +219,8 @@ class OfficialRun:
             path = self._path(job)
             if job.id in self.refused or not path.is_file():
                 continue
+            if path not in self._states:  # progress too where it will be refused
+                self._since = time.monotonic()
             state = file_state(path)
             if final or (self._states.get(path) == state and job.id not in self._taken):
                 ready.append((state, job, path))

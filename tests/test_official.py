@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -18,9 +19,10 @@ from official_example import AS_IS, StandIn, ready, upscale
 from pictures import ODD_NAMES, photo
 from PIL import Image
 
-from baselines.official_run import Program
+from baselines.official_run import Job, OfficialRun, Program
 from bench.base.progress import Progress
 from bench.base.types import SetImage, SetMethod
+from bench.methods.card import Outputs
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.methods.setup import setup
@@ -253,6 +255,18 @@ def test_a_hanging_program_is_stopped_with_all_its_children(
     log = next((output / "runs").glob("*/run-1.log")).read_text()
     assert "processing second.png" in log
     assert processes(stand_in) == []
+
+
+def test_an_image_that_may_yet_be_refused_is_waited_on_from_its_first_sight(tmp_path: Path) -> None:
+    run = OfficialRun.__new__(OfficialRun)
+    run.jobs = {"a": Job("a", "a", (4, 4), (4, 4), 4)}
+    run.root, run.official = tmp_path, SimpleNamespace(outputs=Outputs())  # type: ignore[assignment]
+    run.refused, run._states, run._taken, run._since = {}, {}, {}, 0.0
+    Image.fromarray(photo(8, 8)).save(tmp_path / "a.png")
+    assert list(run._finished(final=False)) == []
+    seen = run._since
+    assert seen > 0.0
+    assert list(run._finished(final=False)) == [] and run._since == seen
 
 
 def test_order_dependence_is_found_by_a_trial(cli: Cli, stand_in: StandIn) -> None:
