@@ -108,6 +108,10 @@ def test_folders_are_gated_from_reference_to_regression(
         (("gate", "--reference", "r.toml"), "give either a suite or --sr DIR"),
         (("gate", "quick", "--reference", "r.txt"), "a reference is a file .toml or .json"),
         (
+            ("gate", "quick", "--reference", "r.toml", "--markdown", "a.md", "--junit", "./a.md"),
+            "--junit a.md: expected a place for output",
+        ),
+        (
             ("gate", "quick", "--reference", "r.toml", "--update", "--tolerance", "absolute"),
             "--tolerance: expected same, absolute=X",
         ),

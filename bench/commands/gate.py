@@ -72,6 +72,7 @@ class Written:
         read = [reference, *inputs]
         if self.markdown is not None:
             Inputs(read).refuse(self.markdown, "--markdown")
+            read.append(self.markdown)  # what is in there stays
         return one_file(self.junit, "--junit", read, overwrite)
 
     def first_tolerance(self, known: "Reference | None") -> "Tolerance":
