@@ -203,6 +203,7 @@ def test_a_file_that_is_no_metric_is_refused_in_one_line(
         ("return '12'", "mine.py:1: expected a number from score, found str"),
         ("return 10**400", "mine.py:1: expected a number from score, found int"),
         ("return float('nan')", "is not a finite number"),
+        ("return 1e300", r"is not a finite number below 1e\+100"),
     ],
 )
 def test_what_the_function_does_wrong_costs_its_own_scores(

@@ -4,7 +4,6 @@ One job is one HR image with every SR image that is compared with it, so that ea
 once for all metrics and what depends on the HR image alone is computed once for all methods.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from bench.metrics.filters import Pixels
 
 LARGEST_SCALE = 16
+LARGEST = 1e100
+"""Above any score: the sum of squares of such would be infinite before there is a mean of them."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def value_of(
         file: what the image is called in errors.
 
     Raises:
-        ImageError: the two differ in size, or the value is not a finite number.
+        ImageError: the two differ in size, or the value is no number below LARGEST.
     """
     if hr is not None and x.shape != hr.shape and spec.name != LOOK.name:
         found, expected = (f"{each.shape[3]}x{each.shape[2]}" for each in (x, hr))
@@ -153,8 +154,8 @@ def value_of(
         return float(metric.score(own, other, known.get(spec.name)))
 
     value = _within_memory(computed, spec, device, known)
-    if not math.isfinite(value):
-        raise ImageError(f"{spec.name} is not a finite number for this image")
+    if not abs(value) < LARGEST:  # nor is NaN
+        raise ImageError(f"{spec.name} is not a finite number below {LARGEST:.0e} for this image")
     return value
 
 
