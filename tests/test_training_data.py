@@ -192,6 +192,10 @@ class TestUnreadable:
             in_folders([tmp_path])
         with pytest.raises(TrainingError, match="found nothing"):
             in_folders([tmp_path / "no"])
+        (tmp_path / "empty").mkdir()
+        Image.fromarray(photo(40, 80)).save(tmp_path / "x.png")
+        with pytest.raises(TrainingError, match="empty: expected images"):
+            in_folders([tmp_path, tmp_path / "empty"])
 
     def test_photographs_are_turned_as_their_exif_says(self, tmp_path: Path) -> None:
         exif = Image.Exif()

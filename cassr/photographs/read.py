@@ -70,13 +70,9 @@ Photographs = Sequence[Photograph]
 def in_folders(places: Sequence[str | Path]) -> Photographs:
     """All images below some folders, or single files, in the order of their paths.
 
-    Raises TrainingError: a place that does not exist, or no image at all.
+    Raises TrainingError: a place that does not exist, or has no image.
     """
-    found = [FilePhotograph(file) for place in places for file in _images_below(Path(place))]
-    if not found:
-        names, suffixes = ", ".join(map(str, places)), " ".join(sorted(SUFFIXES))
-        raise TrainingError(f"{names}: expected images ({suffixes}), found none")
-    return found
+    return [FilePhotograph(file) for place in places for file in _images_below(Path(place))]
 
 
 def in_dataset(dataset: Any, column: str | None, label: str) -> Photographs:
@@ -182,4 +178,8 @@ def _images_below(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise TrainingError(f"{place}: expected a folder of images or an image, found nothing")
-    return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not found:
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise TrainingError(f"{place}: expected images ({suffixes}), found none")
+    return found
