@@ -26,7 +26,7 @@ def is_shut(url: str) -> bool:
 
 
 def headers(asked: str) -> dict[str, str]:
-    """What goes with a request: the user's token, to the hub alone."""
+    """What goes with a request: the user's token, to the hub (or HF_ENDPOINT) alone."""
     if not asked.startswith(f"{address(HUB + '/')}"):
         return {}
     from huggingface_hub import get_token  # heavy: only to fetch
