@@ -245,12 +245,14 @@ def test_a_card_that_names_code_of_its_own_is_refused_unless_trusted(
     monkeypatch.delenv(TRUST, raising=False)
     path = tmp_path / "card.toml"
     made = b'photos = "packaged"\ndegradation.function = "os:system"\n'
+    known = b"baselines.resample:Resample"
     seesr = (ROOT / "baselines" / "cards" / "seesr.toml").read_bytes()
     path.write_bytes(seesr)
     assert find_method(str(path)).name
     cards = (
         (find_method, METHOD.replace(b"a:b", b"os:system")),
         (find_method, METHOD.replace(b"a:b", b"bench.base.records:write_atomic")),
+        (find_method, METHOD.replace(b"a:b", known) + b'packages = ["x @ https://x.org/x.zip"]'),
         (find_method, seesr.replace(b'"test_seesr.py"', b'"-c", "import os"')),
         (find_method, seesr.replace(b"15c729c7", b"00000000")),
         (find_dataset, b'name = "d"\ntitle = "D"\nsummary = ""\nlicence = ""\n' + made),

@@ -127,6 +127,8 @@ def _card_by_path(file: Path) -> MethodCard:
     card, packaged = read_card(file, MethodCard), method_cards().values()
     require_known(file, [card.factory], [known.factory for known in packaged])
     require_known(file, [card.lookup], [known.lookup for known in packaged])
+    # What pip builds may run: NAME @ URL anybody's, and of an index whatever has that name.
+    require_known(file, card.packages, [name for known in packaged for name in known.packages])
     # Its commands would run in what was set up for a card of that name, and unpickle its weights.
     own, known = (card.official, card.weights), [(each.official, each.weights) for each in packaged]
     require_known(file, ["the program of [official]"] if own[0] and own not in known else [], [])
