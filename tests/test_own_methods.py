@@ -99,6 +99,14 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["mine.py:Other", "mine.py:Other(2)", "mine.py:upscale"])
+def test_a_name_that_a_file_has_not_is_told_before_any_work(file: Path, name: str) -> None:
+    with pytest.raises(Unavailable, match=r"mine\.py: expected .*, found none"):
+        find_method(name)
+    file.write_text(f"from os.path import *\n{file.read_text()}", encoding="utf-8")
+    assert find_method(name).name == name, "what it imports may have it"
+
+
 def test_a_method_behind_a_wrapper_is_what_the_wrapper_takes(file: Path) -> None:
     file.write_text(
         HEAD + "import functools\n"
@@ -119,7 +127,7 @@ def test_a_file_that_is_loaded_again_or_breaks_leaves_no_module(file: Path) -> N
     upscaled("other.py:Plain")
     assert kept[0] in sys.modules, "it is still in use"
     del sys.modules[next(name for name in sys.modules if name.endswith("_other"))]
-    file.write_text("1 / 0\n", encoding="utf-8")
+    file.write_text("1 / 0\nupscale = 1\n", encoding="utf-8")
     with pytest.raises(Unavailable):
         upscaled("mine.py")
     assert kept[0] not in sys.modules

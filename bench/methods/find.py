@@ -63,7 +63,7 @@ def find(name: str) -> Entry:
     `diffusers:FOLDER` (a pipeline); `FILE.toml` (a card).
 
     Raises:
-        UnknownName, CardError, WeightsError, ImageError: with what was expected and found.
+        UnknownName, CardError, WeightsError, ImageError, Unavailable: what was expected and found.
     """
     if name.startswith("folder:"):
         return _folder(name)
@@ -163,7 +163,8 @@ def _brought(
     title = Path(os.path.abspath(folder)).name if folder else path.stem
     said: dict[str, Any] = {"weights": [_given(path)], **fields}
     said.setdefault("factory", "bench.methods:UserMethod")
-    if call and own_file.parsed(call):
+    if call:
+        own_file.require_defined(path, call)
         title, said["options"] = f"{title}:{call}", {"call": call}
     parts = own_code.hashes(path) if path.suffix == ".py" else {}
     for part in Path(folder).rglob("*") if folder else ():

@@ -97,6 +97,18 @@ def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
     return upscale, place
 
 
+def require_defined(file: Path, call: str) -> None:
+    """Unavailable where a file has nothing of that name, as far as its source tells unrun."""
+    name, known = parsed(call)[0], set()
+    with suppress(SyntaxError, ValueError, RecursionError):  # whoever runs it will be told
+        found: list[ast.AST] = [ast.parse(file.read_bytes())]
+        for node in found:  # which grows
+            known |= {getattr(node, field, "") for field in ("name", "asname", "id")}
+            found += () if isinstance(node, ast.ClassDef) else ast.iter_child_nodes(node)
+        if known.isdisjoint((name, "*", "__getattr__", "globals", "vars", "setattr", "exec")):
+            raise Unavailable(f"{printable(file)}: expected '{name}', found none")
+
+
 def require_arguments(upscale: Upscale, place: str) -> None:
     """Unavailable, with what it takes, where it cannot be called as a method is."""
     with suppress(ValueError):  # of some that are built in no signature is known
