@@ -301,12 +301,10 @@ def _import_ahead() -> None:
 
 def _compile_pages() -> None:
     """Templates of reports, for commands that fill them."""
-    from bench.reports.html.report import _escape
     from bench.reports.tables import latex, markdown
 
     for filled, endings in (
         (markdown.environment(markdown.escape), ["md"]),
-        (markdown.environment(_escape), ["html"]),
         (latex.environment(latex.escape, **latex.DELIMITERS), ["tex"]),
     ):
         for page in filled.list_templates(endings):

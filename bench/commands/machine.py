@@ -111,7 +111,7 @@ def setup(
     weights: bool = option("Fetch weights too.", default=True),
     as_json: o.AsJson = False,
 ) -> None:
-    """Install the official repository of a method or metric.
+    """Install the repository of a method or metric.
 
     Clones it at the pinned commit, builds an environment of its own as locked and starts the
     script in it. What is there already is not done again.

@@ -37,6 +37,10 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     return write_page(results, folder, view, parts)
 
 
+def _escape(text: str) -> str:
+    return markupsafe.escape(printable(text))
+
+
 def write_page(
     results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
 ) -> list[Path]:
@@ -53,7 +57,7 @@ def write_page(
                 for path in item.files(folder)]  # fmt: skip
     page = filled(
         "html/page/index.html",
-        lambda text: markupsafe.escape(printable(text)),
+        _escape,
         table=table,
         beside=_beside(found),
         metrics=results.metrics,
