@@ -1,8 +1,10 @@
 """Large photographs cut into crops: all of each, once, beside nobody's files."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import Cli
 from pictures import photo
@@ -72,6 +74,32 @@ def test_it_goes_on_where_it_was_killed_and_cuts_nothing_twice(
     again = {p: p.stat().st_mtime_ns for p in target.rglob("*.png")}
     assert again.keys() == files.keys()
     assert all(again[p] == files[p] for p in files if p.parent != gone)
+
+
+def test_two_runs_at_once_leave_each_other_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, save = tmp_path / "crops", Image.Image.save
+    seen: list[Path] = []
+
+    def meanwhile(image: Image.Image, file: Path, **options: object) -> None:
+        save(image, file, **options)
+        if not seen:
+            monkeypatch.setattr(psutil.Process, "pid", 1)  # another process, which lives
+            seen.append(file.parent)
+            assert counted(folder, target)[0]["cut"] == 3
+            monkeypatch.undo()
+
+    monkeypatch.setattr(Image.Image, "save", meanwhile)
+    done, _, _ = counted(folder, target)
+    assert (done["cut"], done["crops"]) == (3, 17)
+    assert sorted(p.suffix for p in target.iterdir()) == ["", "", "", ".json"]
+    dead = seen[0].with_name(seen[0].name.replace(f"-{os.getpid()}", "-999999999"))
+    elsewhere = seen[0].with_name("0.0-999999999.part")
+    for part in (seen[0], dead, elsewhere):
+        part.mkdir()
+    counted(folder, target)
+    assert [part.exists() for part in (seen[0], dead, elsewhere)] == [True, False, True]
 
 
 def test_files_of_others_stay(folder: Path, tmp_path: Path) -> None:

@@ -437,6 +437,15 @@ def test_a_metric_in_the_reports_of_others_is_never_read_as_a_file(tmp_path: Pat
         read_bundle(reports)
 
 
+def test_of_several_checks_that_reports_fail_the_first_is_told(tmp_path: Path) -> None:
+    reports = as_reports("a", "psnr_y", tmp_path / "reports")
+    told = json.loads((reports / "provenance.json").read_text())
+    told |= {"seed": "many", "limit": "all"}
+    (reports / "provenance.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=r"of this version \(field 'seed': .*found 'many'\)"):
+        read_bundle(reports)
+
+
 def test_a_file_may_tell_of_what_has_no_cells_and_the_other_way_round() -> None:
     told = json.loads(to_json(of_run(hostile_results("a"))))
     measured = told["measured"]

@@ -100,6 +100,13 @@ def test_folders_are_gated_from_reference_to_regression(
     Image.open(hr / "img0.png").point(lambda v: min(v + 1, 255)).save(hr / "img0.png")
     refused = cli(*folders)
     assert refused.returncode == 2 and "dataset hr: sha256: " in refused.stdout
+    (hr / "img0.png").write_bytes(good[:-100])
+    unreadable = cli(*folders)
+    assert unreadable.returncode == 2
+    assert re.search(r"problem: .*hr/img0.png: cannot be decoded", unreadable.stdout)
+    without = cli(*folders, "--update")
+    assert without.returncode == 0 and "hr/img0.png: cannot be decoded" in without.stdout
+    assert cli(*folders).returncode == 2, "not even by a reference without it"
 
 
 @pytest.mark.parametrize(

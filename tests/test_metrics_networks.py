@@ -194,7 +194,7 @@ def test_a_substitute_is_data_not_code(
     monkeypatch.chdir(tmp_path)
     path = clean_home / "torch/hub/pyiqa" / planted.weights[0].name
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(BenchError, match="could not build musiq"):
+    with pytest.raises(BenchError, match="cannot build musiq"):
         metrics.load(planted)
     assert not (tmp_path / "evil").exists()
 
@@ -223,7 +223,7 @@ def test_a_repository_of_a_hub_is_named_where_no_file_is(
     reason = metrics.unavailable(spec)
     assert reason is not None and "published at https://huggingface.co/me/Net;" in reason
     for name, raised in (("/home/me/net", OSError), ("me/Net", RuntimeError)):  # noqa: B007
-        with pytest.raises(WeightsError, match=r"could not build .*: We couldn't connect"):
+        with pytest.raises(WeightsError, match=r"cannot build .*: We couldn't connect"):
             pyiqa_loading.build(spec, "cpu", {})
 
 

@@ -220,6 +220,10 @@ def test_fetch_dry_run_says_what_it_would_do(cli: Cli) -> None:
     assert "alexnet" in done.stdout and "would be fetched from" in done.stdout
 
 
+def test_fetch_of_what_setup_gets_says_so(cli: Cli) -> None:
+    assert "cassr-bench setup" in cli("fetch", "deqa", "--dry-run").stdout
+
+
 def test_fetch_gets_what_a_protocol_needs(cli: Cli) -> None:
     done = cli("fetch", "--protocol", "seesr", "--dry-run")
     assert done.returncode == 0, done.stderr

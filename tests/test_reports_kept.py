@@ -153,6 +153,28 @@ def test_a_memory_that_cannot_be_kept_fails_no_report(
     assert {"table.md", "provenance.json"} <= shown(folder_of_reports)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "3",
+        "[" * 99999,
+        '{"csv": 3}',
+        '{"csv": {"beside": [], "files": {}}}',
+        '{"csv": {"out": 3, "beside": [], "files": []}}',
+        '{"csv": {"out": "x", "beside": [], "files": [3]}}',
+    ],
+)
+def test_a_memory_of_another_shape_is_none(
+    folder_of_reports: Path, tmp_path: Path, clean_home: Path, said: str
+) -> None:
+    render_all(ex.example(), folder_of_reports, ["csv"])
+    (memory,) = (reuse.cache_dir() / "rendered").glob("*.json")
+    memory.write_text(said)
+    assert Rendered(ex.example(), PLAIN, folder_of_reports).files("csv") is None
+    render_all(ex.example(), tmp_path / "second", ["csv"])
+    assert shown(tmp_path / "second") == shown(folder_of_reports)
+
+
 @pytest.mark.parametrize("what", ["gone", "other"])
 def test_a_report_that_changes_while_it_is_copied_is_made_anew(
     folder_of_reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str

@@ -276,6 +276,29 @@ class TestRuns:
         with pytest.raises(TrainingError, match=r"step-00000001: cannot be read .*delete it"):
             run_here(folder, tmp_path)
 
+    @pytest.mark.parametrize("failing", ["save_model", "checkpoints.save", "validate"])
+    def test_what_fails_on_the_main_process_is_told_to_all(
+        self, begun: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    ) -> None:
+        def full(*arguments: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        told: list[list[str]] = []
+        shutil.rmtree(begun / "model")
+        for module in ("train", "state"):
+            monkeypatch.setattr(
+                f"cassr.training.{module}.gather_object", lambda mine: told.append(mine) or mine
+            )
+        validate = full if failing == "validate" else None
+        if validate is None:
+            monkeypatch.setattr(f"cassr.training.train.{failing}", full)
+        pairs = TrainingPairs(in_folders([photographs]), recipe_of(SETTINGS))
+        options = TrainingOptions(begun, quiet=True)
+        with pytest.raises(OSError, match="No space left"):
+            train("guidance", start_of("guidance"), pairs, SETTINGS, options,
+                  validate=validate, cpu=True)  # fmt: skip
+        assert told[-1] == ["[Errno 28] No space left on device"]
+
     def test_a_checkpoint_with_code_in_it_is_not_run(self, folder: Path, tmp_path: Path) -> None:
         import pickle
 

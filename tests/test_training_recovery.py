@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from cassr.training.log import TrainingLog
 from cassr.training.stages import get_stage
 
 KEEP = 2
+NOTES: dict[str, Any] = {"identity": {}, "seconds": 1.0, "skipped": {}}
 ACTIVATION = get_stage("activation")
 TOUCHING = ("mkdir", "unlink", "rmdir", "replace", "fsync")
 """Functions of `os` that a save changes its folder by."""
@@ -61,7 +63,7 @@ def killed_at(call: int) -> Iterator[None]:
 
 def checkpoint(step: int) -> Checkpoint:
     tensor = torch.full((2,), float(step))
-    return Checkpoint(step, {"w": tensor}, {"w": tensor}, {"step": step}, {"seconds": 1.0})
+    return Checkpoint(step, {"w": tensor}, {"w": tensor}, {"step": step}, dict(NOTES))
 
 
 def written(folder: Path, *steps: int) -> None:
@@ -134,6 +136,15 @@ class TestKilledSaves:
         written(tmp_path, 2)
         assert names(tmp_path) == ["step-00000001", "step-00000002"]
         assert_whole(found(tmp_path)[-1])
+
+    @pytest.mark.parametrize("gone", ["identity", "seconds", "skipped"])
+    def test_a_state_that_lacks_a_note_is_named(self, tmp_path: Path, gone: str) -> None:
+        written(tmp_path, 2)
+        notes = {name: value for name, value in NOTES.items() if name != gone}
+        state = tmp_path / "step-00000002" / "state.json"
+        state.write_text(json.dumps({"step": 2, **notes}))
+        with pytest.raises(TrainingError, match=rf"step-00000002: .*state.json lacks {gone}\)"):
+            load(found(tmp_path)[-1])
 
 
 class TestFetchingTogether:

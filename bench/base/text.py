@@ -28,6 +28,11 @@ def printable(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def first_line(error: object) -> str:
+    """What an error says, without what follows in other lines; its kind where it says nothing."""
+    return printable(next(iter(str(error).strip().splitlines()), type(error).__name__))
+
+
 def slug(name: str) -> str:
     """A file name that stays inside its folder; equal only for equal names.
 

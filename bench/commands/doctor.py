@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bench.base.device import cores, may_have_accelerator
 from bench.base.errors import BenchError
-from bench.base.text import printable
+from bench.base.text import first_line, printable
 from bench.base.version import versions
 from bench.commands.listing import rows
 from bench.methods.find import find_program
@@ -110,8 +110,7 @@ def _computing(devices: Sequence[str], found: str) -> Check:
             if torch.ones(8, 8, device=device).matmul(torch.ones(8, device=device)).sum() != 64:
                 return Check("device", "broken", f"{device} computes wrongly")
         except RuntimeError as error:
-            lines = str(error).strip().splitlines() or ["no message"]
-            return Check("device", "broken", f"{device} cannot compute: {printable(lines[0])}")
+            return Check("device", "broken", f"{device} cannot compute: {first_line(error)}")
     return Check("device", "ok", found)
 
 

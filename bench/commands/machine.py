@@ -61,7 +61,8 @@ def fetch(
         rows = adopt(names, given)
     else:
         rows = fetching.fetch(names, Progress(as_json), dry_run)
-    tell(as_json, rows, *(f"{row['file']}: {row['state']}" for row in rows))
+    lines = [f"{row['file']}: {row['state']}" for row in rows]
+    tell(as_json, rows, *lines or ["nothing to fetch; files of a program: cassr-bench setup NAME"])
     if any(row["failed"] for row in rows):
         raise typer.Exit(2)
 

@@ -14,7 +14,7 @@ from bench.base import leftovers
 from bench.base.errors import DataError, ImageError
 from bench.base.hashing import json_sha256, state_sha256
 from bench.base.progress import Advance, silent
-from bench.base.text import printable, slug
+from bench.base.text import first_line, printable, slug
 from bench.base.types import Manifest
 from bench.data.manifest import keep, made_in
 from bench.data.pairing import Pictures, require_pair, write_pairs
@@ -78,8 +78,7 @@ def _load(wanted: HubName) -> tuple[Any, str, str]:
     try:
         found = datasets.load_dataset(wanted.repository, revision=revision or None)
     except Exception as error:  # the library raises many kinds for what cannot be loaded
-        reason = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise DataError(f"hf:{printable(wanted.repository)}: {reason}") from error
+        raise DataError(f"hf:{printable(wanted.repository)}: {first_line(error)}") from error
     split = wanted.split or next((s for s in SPLITS if s in found), "")
     if split not in found:
         none = f"no split '{printable(split)}', it has {', '.join(map(printable, found))}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench.base.errors import DataError
 from bench.base.records import what_is_wrong
-from bench.base.text import of_spreadsheet, printable
+from bench.base.text import first_line, of_spreadsheet, printable
 from bench.base.types import MetricSpec
 from bench.exchange.bundle import RESULT, SCORES, Bundle, of_run, spec_of
 from bench.exchange.measured import MAX_TEXT, MetricPrint, group_rows, shorten
@@ -93,7 +93,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
             raise _refused(path, "column 'value' is not float64")
         _check_texts(path, table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _refused(path, f"is not readable as Parquet ({_line(error)})") from error
+        raise _refused(path, f"is not readable as Parquet ({first_line(error)[:200]})") from error
     columns = (column.to_pylist() for column in table.columns)
     return group_rows(zip(*columns, strict=True), printable(path))
 
@@ -120,10 +120,6 @@ def _check_texts(path: Path, table: Any) -> None:
                 raise _refused(path, f"a text in column '{name}' is too long")
 
 
-def _line(error: Exception) -> str:
-    return printable(str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
-
-
 def _read_reports(folder: Path) -> Bundle:
     """A run's own reports, as far as they tell it: titles and notes are not among them."""
     import pandas as pd
@@ -147,7 +143,8 @@ def _read_reports(folder: Path) -> Bundle:
         )
         return of_run(results, provenance.get("scale"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"is not a folder of reports of this version ({_line(error)})"
+        told = what_is_wrong(error) if isinstance(error, ValidationError) else first_line(error)
+        why = f"is not a folder of reports of this version ({told[:200]})"
         raise _refused(folder, why) from error
 
 

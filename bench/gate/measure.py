@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import metrics
-from bench.base.errors import BenchError
+from bench.base.errors import BenchError, ImageError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Progress
 from bench.base.types import MetricSpec
@@ -37,7 +37,7 @@ Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured, what could not run here and why, and what failed, as (what, reason)."""
+    """What was measured, what could not run or be read and why, what failed, as (what, reason)."""
 
     measured: Measured
     unavailable: Mapping[str, str]
@@ -80,9 +80,9 @@ def measure_folder(
     `score_folders`."""
     [scores] = score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
-    hashes = _hashes(hr, options.limit) if hr else {}
     unavailable = _unavailable(specs)
     usable = [spec for spec in specs if spec.name not in unavailable]
+    hashes = _hashes(hr, options.limit, unavailable) if hr else {}
     if not scores.rows and not any(value is not None for _, value, *_ in scores.means):
         raise BenchError("--sr: no image could be scored")
     sha256 = json_sha256(sorted(hashes.items())) if hashes else ""
@@ -96,10 +96,16 @@ def measure_folder(
     return Found(measured, unavailable, scores.problems)
 
 
-def _hashes(folder: Path, limit: int | None) -> dict[str, str]:
+def _hashes(folder: Path, limit: int | None, unreadable: dict[str, str]) -> dict[str, str]:
+    """By stem, "" of an image that cannot be read, which `unreadable` is told of."""
     files, _ = images.by_stem(image_folders.image_files(folder))
-    stems = sorted(files)[:limit]
-    return {as_unicode(s): images.pixels_sha256(images.read_rgb(files[s])) for s in stems}
+    hashes = dict.fromkeys(map(as_unicode, sorted(files)[:limit]), "")
+    for stem in sorted(files)[:limit]:
+        try:
+            hashes[as_unicode(stem)] = images.pixels_sha256(images.read_rgb(files[stem]))
+        except ImageError as error:
+            unreadable[error.file] = error.reason
+    return hashes
 
 
 def _cell(spec: MetricSpec, scores: FolderScores, hashes: Mapping[str, str]) -> MeasuredCell:

@@ -20,6 +20,7 @@ import torch
 from huggingface_hub import constants
 
 from bench.base.errors import BenchError, Unavailable, WeightsError
+from bench.base.text import first_line
 from bench.base.types import MetricSpec
 from bench.metrics.pyiqa_names import record_files, weight_at
 from bench.remote import weights
@@ -66,8 +67,7 @@ def _build(
     except Exception as error:
         if address := _wanted(error):
             _refuse(address)
-        cause = [*str(error).strip().splitlines(), type(error).__name__][0]
-        raise WeightsError(f"pyiqa could not build {spec.pyiqa_name}: {cause}") from error
+        raise WeightsError(f"pyiqa cannot build {spec.pyiqa_name}: {first_line(error)}") from error
     return model.net.requires_grad_(False).eval(), read
 
 

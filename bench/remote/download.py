@@ -17,7 +17,7 @@ from urllib3.util import Retry
 from bench.base.errors import WeightsError
 from bench.base.progress import Advance
 from bench.base.remote_file import RemoteFile
-from bench.base.text import printable
+from bench.base.text import first_line, printable
 from bench.remote import hub, weights
 
 _CHUNK = 1 << 18
@@ -264,7 +264,7 @@ def _brief(address: str, error: Exception) -> str:
         return "no connection through the proxy (HTTPS_PROXY, HTTP_PROXY)"
     if _unreachable(error):
         return "no connection to that host"
-    text = printable(str(error).splitlines()[0]) if str(error) else type(error).__name__
+    text = first_line(error)
     text = text if len(text) <= 160 else text[:157] + "..."
     asked = answer.headers.get("Retry-After") if answer is not None else None
     return f"{text}; it asks to come again in or at {printable(asked)}" if asked else text

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from bench.base.text import printable
+from bench.base.text import first_line
 
 HUB = "https://huggingface.co"
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -88,4 +88,4 @@ def reason(error: Exception, repository: str) -> str:
     cause = getattr((*error.args, None)[0], "reason", error)
     if _NO_CONNECTION.fullmatch(type(cause).__name__):
         return "no connection to that host"
-    return printable(str(error).strip().splitlines()[0]) if str(error).strip() else repr(error)
+    return first_line(error)

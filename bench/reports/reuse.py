@@ -39,7 +39,7 @@ class Rendered:
         self.of = json_sha256([results.provenance, _scores(results)])
         self._memory = cache_dir() / "rendered" / f"{_key(results, view)}.json"
         self._known: dict[str, Any] = {}
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
             self._known = dict(json.loads(self._memory.read_text(encoding="utf-8")))
 
     def files(self, name: str, shows: Sequence[str] = ()) -> list[Path] | None:
@@ -76,12 +76,13 @@ class Rendered:
 
     def _unchanged(self, name: str, shows: Sequence[str]) -> tuple[Path, list[str]]:
         """Where report `name` was rendered last; its files, if they are there as they were."""
-        entry = self._known.get(name)
-        if not entry or entry["beside"] != self._beside(shows):
-            return Path(), []
-        folder, files = Path(entry["out"]), entry["files"]
-        same = all(_stamp(folder / file) == stamp for file, stamp in files)
-        return (folder, [file for file, _ in files]) if files and same else (Path(), [])
+        with suppress(LookupError, TypeError, ValueError):  # unknown, or not as we write it
+            entry = self._known[name]
+            folder, files = Path(entry["out"]), dict(entry["files"])
+            same = all(_stamp(folder / file) == stamp for file, stamp in files.items())
+            if files and same and entry["beside"] == self._beside(shows):
+                return folder, [*files]
+        return Path(), []
 
     def _beside(self, shows: Sequence[str]) -> list[Any]:
         return [self._known[name]["files"] for name in shows if self.files(name) is not None]

@@ -1,11 +1,12 @@
-"""What is made in worker processes, errors included."""
+"""What is made in worker processes, or by the processes of a run, errors included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import Dataset
 
-from cassr.base.errors import TrainingError
+from cassr.base.errors import TrainingError, first_line
 
 
 class Told(Dataset):
@@ -25,3 +26,15 @@ class Told(Dataset):
             return self.make(number)
         except self.errors as error:
             return error
+
+
+@contextmanager
+def together(exchange: Callable[[list[str]], list[str]]) -> Iterator[None]:
+    """The body is done by all processes before one goes on; what fails in one fails in all."""
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    if found := exchange([first_line(failure)] if failure else []):
+        raise failure or TrainingError(found[0])

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from uuid import getnode
 
 import PIL.Image
+import psutil
 from torch.utils.data import DataLoader
 
 from cassr.base.errors import TrainingError, UnreadableImage
@@ -91,15 +93,18 @@ def _claim(target: Path, side: int) -> None:
     else:
         with replacing(index) as part:
             part.write_text(json.dumps(wanted), encoding="utf-8")
-    for leftover in target.glob(f"*{PART}"):  # of a run that was killed
-        shutil.rmtree(leftover)
+    for part in target.glob(f"*{PART}"):
+        place, _, process = part.stem.rpartition("-")
+        here = place.endswith(f".{getnode():x}")  # whether one lives elsewhere cannot be seen
+        if not process.isdecimal() or (here and not psutil.pid_exists(int(process))):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _cut(photographs: Photographs, folders: dict[int, Path], side: int, number: int) -> int:
     """The crops of one photograph, written in a worker; how many they are."""
     pixels = photographs[number].read()
-    part = folders[number].with_suffix(PART)
-    part.mkdir()
+    part = folders[number].with_suffix(f".{getnode():x}-{psutil.Process().pid}{PART}")
+    part.mkdir(exist_ok=True)
     height, width = pixels.shape[:2]
     grid = Grid(height, width, side, 0)
     for window in grid:
@@ -107,5 +112,8 @@ def _cut(photographs: Photographs, folders: dict[int, Path], side: int, number: 
         crop = pixels[rows, window.left : window.left + window.width]
         file = part / f"{window.top:05d}-{window.left:05d}.png"
         PIL.Image.fromarray(crop).save(file, compress_level=FAST_PNG)
-    part.replace(folders[number])
+    if folders[number].is_dir():  # another run was faster
+        shutil.rmtree(part)
+    else:
+        part.replace(folders[number])
     return len(grid)

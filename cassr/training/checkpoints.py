@@ -87,6 +87,8 @@ def load(path: Path) -> Checkpoint:
     averages = path / AVERAGES
     try:
         notes = dict(json.loads((path / STATE).read_text(encoding="utf-8")))
+        if lacking := {"identity", "seconds", "skipped"} - notes.keys():
+            raise TrainingError(f"{STATE} lacks {', '.join(sorted(lacking))}")
         return Checkpoint(
             step=notes.pop("step"),
             weights=load_file(path / WEIGHTS),

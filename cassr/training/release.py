@@ -47,6 +47,8 @@ def _forget_origin(config: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m cassr.training.release MODEL TARGET")
     try:
         size = release(Path(sys.argv[1]), Path(sys.argv[2]))
     except TrainingError as error:

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 from diffusers.training_utils import EMAModel
 
 from cassr.base.errors import TrainingError
+from cassr.base.told import together
 from cassr.config import TrainingSettings
 from cassr.training import checkpoints
 from cassr.training.log import TrainingLog
@@ -107,7 +108,7 @@ class RunState:
             self.averages = EMAModel(list(self.trained.values()), decay=ema)
         if existing := checkpoints.found(self.folder):
             saved = checkpoints.load(existing[-1])
-            _check_identity(existing[-1], saved.notes.get("identity", {}), self.identity())
+            _check_identity(existing[-1], saved.notes["identity"], self.identity())
             self._check_past(existing[-1], saved)
             self.forked = saved.notes.get("forked", {})
             self._take(saved)
@@ -160,22 +161,21 @@ class RunState:
 
     def save(self) -> None:
         """Write a checkpoint; all processes call it."""
-        everyones = gather_object(list(self.skipped.items()))
-        self.skipped = dict(sorted(everyones))
-        if self.accelerator.is_main_process:
-            optimizer = dict(self.optimizer.state_dict())
-            if self.accelerator.scaler is not None:
-                optimizer["scaler"] = self.accelerator.scaler.state_dict()
-            notes = {
-                "identity": self.identity(),
-                "skipped": self.skipped,
-                "seconds": round(self.seconds, 1),
-            } | ({"forked": self.forked} if self.forked else {})
-            averages = self.averages.shadow_params if self.averages else []
-            named = dict(zip(self.trained, averages, strict=False))
-            made = checkpoints.Checkpoint(self.step, self.trained, named, optimizer, notes)
-            checkpoints.save(self.folder, made, self.run.keep)
-        self.accelerator.wait_for_everyone()
+        self.skipped = dict(sorted(gather_object(list(self.skipped.items()))))
+        with together(gather_object):
+            if self.accelerator.is_main_process:
+                checkpoints.save(self.folder, self._checkpoint(), self.run.keep)
+
+    def _checkpoint(self) -> checkpoints.Checkpoint:
+        optimizer = dict(self.optimizer.state_dict())
+        if self.accelerator.scaler is not None:
+            optimizer["scaler"] = self.accelerator.scaler.state_dict()
+        notes: dict[str, Any] = {"identity": self.identity(), "skipped": self.skipped}
+        notes["seconds"] = round(self.seconds, 1)
+        notes |= {"forked": self.forked} if self.forked else {}
+        averages = self.averages.shadow_params if self.averages else []
+        named = dict(zip(self.trained, averages, strict=False))
+        return checkpoints.Checkpoint(self.step, self.trained, named, optimizer, notes)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from cassr.base.errors import TrainingError
+from cassr.base.told import together
 from cassr.config import TrainingSettings
 from cassr.photographs.read import Stream
 from cassr.pipeline import CasSRPipeline
@@ -186,13 +187,13 @@ def _step(state: RunState, batches: Iterator[Sample]) -> tuple[dict[str, Tensor]
 
 
 def _validate(state: RunState, validate: Validate | None) -> None:
-    if validate is not None and state.accelerator.is_main_process:
-        with state.averaged(), torch.no_grad():
-            pipeline = state.objective.pipeline
-            scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
-        state.log.validated(state.step, scores)
-        state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
-    state.accelerator.wait_for_everyone()
+    with together(gather_object):
+        if validate is not None and state.accelerator.is_main_process:
+            with state.averaged(), torch.no_grad():
+                pipeline = state.objective.pipeline
+                scores = dict(validate(pipeline, state.step, state.run.out / "validation"))
+            state.log.validated(state.step, scores)
+            state.accelerator.log({f"validation/{k}": v for k, v in scores.items()}, state.step)
 
 
 def _finish(state: RunState, first_images: Tensor, validate: Validate | None) -> None:
@@ -201,8 +202,9 @@ def _finish(state: RunState, first_images: Tensor, validate: Validate | None) ->
         state.averages.copy_to(list(state.trained.values()))
         state.averages = None
     state.objective.finish(first_images)
-    if state.accelerator.is_main_process:
-        save_model(state.objective.pipeline, state.run.out / "model")
+    with together(gather_object):
+        if state.accelerator.is_main_process:
+            save_model(state.objective.pipeline, state.run.out / "model")
     _validate(state, validate)
 
 

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from cassr.base.errors import TrainingError, first_line
 from cassr.base.files import replacing
 from cassr.base.hashes import module_digest
-from cassr.base.told import Told
+from cassr.base.told import Told, together
 from cassr.degradation import degradation_version
 from cassr.photographs.read import digest
 from cassr.pipeline import CasSRPipeline
@@ -77,17 +77,6 @@ class Hands:
         """Numbers of the files that this process is to make."""
         numbers = range(total)[self.process :: self.processes]
         return [n for n in numbers if not (folder / _chunk_name(n)).is_file()]
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """The body is done by all processes before one goes on; what fails in one fails in all."""
-        mine: list[str] = []
-        try:
-            yield
-        except TrainingError as error:
-            mine = [str(error)]
-        if found := self.exchange(mine):
-            raise TrainingError(found[0])
 
 
 ALONE = Hands()
@@ -160,10 +149,10 @@ def prepare(
     }
     chunks = -(-pairs.size // chunk)
     folders = [cache / f"pairs-{_digest(key)}"]
-    with hands.together():
+    with together(hands.exchange):
         _write_pairs(pairs, folders[0], chunk, chunks, hands)
     plain = PreparedSamples(folders[:1], pairs.recipe, chunks * chunk)
-    with hands.together():
+    with together(hands.exchange):
         if pipeline is not None:
             scaling = pipeline.vae.config["scaling_factor"]
             here = key | {"vae": module_digest(pipeline.vae, but=DECODER), "scaling": scaling}
