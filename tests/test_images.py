@@ -5,6 +5,7 @@ import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pictures import hostile_files, photo
 from PIL import Image
 
 from bench.base.errors import ImageError
-from bench.files import images, png
+from bench.files import early_ends, image_folders, images, png
 from bench.files.colour import profile_of
 from bench.files.image_folders import image_files
 
@@ -83,6 +84,37 @@ def test_a_jpeg_that_ends_early_is_not_taken_for_one_that_is_grey_or_coarse(
             images.read_rgb(file)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("kind", [{}, {"restart_marker_blocks": 7}, {"optimize": True}])
+def test_a_whole_baseline_jpeg_is_decoded_once_and_one_cut_anywhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, kind: dict[str, object]
+) -> None:
+    file = tmp_path / "x.jpg"
+    Image.fromarray(photo(64, 64)).convert(mode).save(file, **kind)
+    data = file.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(early_ends, "_differs", lambda *_: pytest.fail("decoded again"))
+        assert images.read_rgb(file).shape == (64, 64, 3)
+    for cut in range(4, 60):  # in the last blocks too, of which the end is not grey
+        file.write_bytes(data[:-cut] + b"\xff\xd9")
+        with pytest.raises(ImageError, match="ends early"):
+            images.read_rgb(file)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_whole_jpegs_of_odd_writers_are_read(tmp_path: Path, grey: bool) -> None:
+    """What progressive ones alone need may be left out of a scan's header; any marker may have
+    bytes to fill before it."""
+    file = tmp_path / "x.jpg"
+    Image.fromarray(photo(64, 64) if not grey else np.full((64, 64, 3), 128, np.uint8)).save(file)
+    data, expected = file.read_bytes(), images.read_rgb(file)
+    at = data.index(b"\xff\xda") + 11
+    assert data[at : at + 3] == b"\0\x3f\0"
+    for odd in (data[:at] + bytes(3) + data[at + 3 :], data[:-2] + b"\xff\xff\xff\xd9"):
+        file.write_bytes(odd)
+        np.testing.assert_array_equal(images.read_rgb(file), expected)
+
+
 def test_a_progressive_jpeg_without_its_last_scan_is_not_taken_for_whole(tmp_path: Path) -> None:
     file = tmp_path / "x.jpg"
     Image.fromarray(photo(64, 64)).save(file, progressive=True)
@@ -125,9 +157,10 @@ def test_the_fast_decoder_takes_plain_pngs_as_pillow_does(
             assert png.plain_rgb(file, image) is None
 
 
-def test_threads_that_read_for_a_gpu_leave_pythons_lock_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_fast_decoder_is_for_the_main_thread_and_pillow_for_those_that_would_wait(
+    tmp_path: Path,
 ) -> None:
+    """Whatever becomes of torch meanwhile."""
     images.write_png(tmp_path / "x.png", photo(9, 7))
 
     def plain() -> bool:
@@ -135,10 +168,23 @@ def test_threads_that_read_for_a_gpu_leave_pythons_lock_free(
             return png.plain_rgb(tmp_path / "x.png", image) is not None
 
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(plain).result()
-        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-        assert not pool.submit(plain).result()
-    assert plain()
+        assert plain() and not pool.submit(plain).result()
+
+
+def test_where_the_fast_decoder_panics_pillow_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panic = type("PanicException", (BaseException,), {})  # as of Rust, where memory runs out
+    images.write_png(tmp_path / "x.png", photo(9, 7))
+    for raised in (panic, MemoryError, KeyboardInterrupt):
+        decode = Mock(side_effect=raised)
+        monkeypatch.setattr("kornia_rs.io.decode_image_png_u8", decode)
+        if raised is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                images.read_rgb(tmp_path / "x.png")
+        else:
+            np.testing.assert_array_equal(images.read_rgb(tmp_path / "x.png"), photo(9, 7))
+        assert decode.called
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "avif", "jp2", "gif"])
@@ -150,10 +196,30 @@ def test_a_download_that_ended_early_is_refused_with_and_without_its_zeros(
     Image.fromarray(photo(120, 160)).save(file)
     data = file.read_bytes()
     cut = data[: int(len(data) * share)]
-    for end in (b"", bytes(len(data) - len(cut))):
+    for end in (b"", bytes(len(data) - len(cut)))[: 1 if kind == "webp" else 2]:
         file.write_bytes(cut + end)
         with pytest.raises(ImageError, match=r"ends early|cannot be decoded"):
             images.read_rgb(file)
+
+
+def test_a_whole_webp_that_ends_in_zeros_is_read(tmp_path: Path) -> None:
+    letterboxed = np.zeros((768, 1012, 3), np.uint8)
+    letterboxed[:268] = photo(268, 1012)
+    Image.fromarray(letterboxed).save(tmp_path / "x.webp", method=0)
+    assert (tmp_path / "x.webp").read_bytes().endswith(bytes(64))
+    assert images.read_rgb(tmp_path / "x.webp").shape == letterboxed.shape
+
+
+def test_folders_without_images_are_searched_no_further_than_the_first_that_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        images.write_png(tmp_path / name / "x.png", photo(4, 4))
+    looked: list[str] = []
+    monkeypatch.setattr(image_folders, "_holds_images", lambda at: looked.append(at.name) or True)
+    with pytest.raises(ImageError, match=r"no image file in it .*; \S+a holds images"):
+        image_files(tmp_path)
+    assert looked == ["a"]
 
 
 def test_a_file_that_pretends_to_be_huge_is_not_read(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def image_files(folder: Path) -> list[Path]:
         found = f"{names}{more}; convert, rename or move what is not to be used"
         raise ImageError(f"expected images with {suffixes}, found {found}", printable(folder))
     if not files:
-        below = "".join(f"; {name} {reason}" for name, reason in subfolders(folder)[:1])
+        first = next(subfolders(folder), None)  # no further: there may be many
+        below = "; {} {}".format(*first) if first else ""
         raise ImageError(
             f"no image file in it (PNG, JPEG, TIFF, BMP, WebP){below}", printable(folder)
         )
@@ -88,16 +89,14 @@ def _is_looked_into(folder: Path) -> bool:
     return not hidden and not (folder / RECORDS).exists()
 
 
-def subfolders(folder: Path) -> list[tuple[str, str]]:
+def subfolders(folder: Path) -> Iterator[tuple[str, str]]:
     """(folder, reason) of those directly in `folder` that hold images, which are not looked into.
 
     Folders that we wrote into hold outputs and are not named.
     """
-    return [
-        (printable(path), "holds images, which are not looked for in subfolders; " + WAYS)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() not in SUFFIXES and path.is_dir() and _holds_images(path)
-    ]
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES and path.is_dir() and _holds_images(path):
+            yield printable(path), "holds images, which are not looked for in subfolders; " + WAYS
 
 
 def _holds_images(folder: Path) -> bool:
