@@ -60,7 +60,7 @@ def _found(options: Mapping[str, Any]) -> Path:
 
 def models_dir() -> Path:
     """Where trained models lie by name: CASSR_MODELS, or `models` in the harness's cache."""
-    return folder_named("CASSR_MODELS", weights.cache_dir() / "models")
+    return folder_named("CASSR_MODELS", lambda: weights.cache_dir() / "models")
 
 
 def find_model(model: str, revision: str, fetch: bool = True) -> Path:

@@ -62,10 +62,15 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _alone_ends(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which no code that it calls can end with an exit code of its own."""
+    """The command, which no code that it calls can end with an exit code of its own, and which
+    counts nothing in numbers of more than DIGITS."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
+        for name, value in options.items():
+            if isinstance(value, int) and abs(value) >= 10**DIGITS:
+                option = f"--{name.replace('_', '-')}"
+                raise BenchError(f"{option}: expected a number of at most {DIGITS} digits")
         try:
             command(*arguments, **options)
         except Exception:
@@ -208,19 +213,15 @@ def _say_what_is_set_aside() -> None:
 
 def _refuse_no_value(arguments: Sequence[str]) -> None:
     """An empty value is a variable that was not set; as a path it would mean this very folder.
-    Nor is `-` a file: no command reads or writes a standard stream by that name. And nothing is
-    counted in numbers of more than DIGITS."""
+    Nor is `-` a file: no command reads or writes a standard stream by that name."""
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
         given = value if option.startswith("--") and equals else word
-        alone = before if before.startswith("-") else f"after '{printable(before)}'"
-        place = printable(option if equals else alone)
         if given in ("", "-"):
+            alone = before if before.startswith("-") else f"after '{printable(before)}'"
             found = "'-' (a file of that name is ./-)" if given else "an empty one"
             advice = f"expected a value, found {found}; give one, or leave the option out"
-            raise BenchError(f"{place}: {advice}")
-        if len(given) > DIGITS and given.lstrip("+-").isdecimal():
-            raise BenchError(f"{place}: expected a number of at most {DIGITS} digits")
+            raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 
 
 def _stop(message: str, code: int) -> NoReturn:

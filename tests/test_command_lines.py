@@ -74,6 +74,11 @@ FOREIGN = {
             "--label: expected one line of at most 200",
         ),
         (("cut", ".", "--out", "x", "--side", "9" * 19), "--side: expected a number of at most 18"),
+        (("train", "vae", "--batch-size", "9" * 19), "--batch-size: expected a number of at most"),
+        (
+            ("score", "--sr", "20240101123000123456", "--metrics", "niqe"),
+            "123456: expected a folder",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.base.errors import CardError, ImageError, Unavailable, WeightsError
 from bench.base.progress import Progress
+from bench.base.text import printable
 from bench.methods.find import find as find_method
 from bench.suites.fetch import fetch
 
@@ -256,6 +257,13 @@ def test_an_onnx_file_runs_on_the_gpu_that_is_named_or_not_at_all(
         assert asked.pop() == ("CUDAExecutionProvider", {"device_id": number})
     with pytest.raises(Unavailable, match="--device mps: networks in ONNX run on cpu and cuda"):
         find_method(str(file)).load("mps")
+
+
+@pytest.mark.parametrize("name", ["モデル\u3000x4", "Screenshot 1.00\u202fPM", "two\nlines"])
+def test_a_file_of_any_name_is_a_method(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.onnx").write_bytes(b"")
+    assert find_method(str(tmp_path / f"{name}.onnx")).card.title == printable(name)
+    assert find_method(f"folder:{tmp_path}/{{dataset}}@{name}").card.name == name
 
 
 def test_onnx_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:

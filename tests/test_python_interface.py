@@ -360,6 +360,25 @@ def test_a_function_is_the_modules_of_the_users_own_that_it_reads_too(
     assert own_function.registered(name)[1] != first
 
 
+def test_a_function_is_the_packages_without_an_init_that_it_reads_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_space").mkdir()
+    (tmp_path / "own_space" / "net.py").write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    net = importlib.import_module("own_space.net")
+
+    def upscale(lr: torch.Tensor, *, scale: int, seeds: list[int]) -> torch.Tensor:
+        return net.GAIN * F.interpolate(lr, scale_factor=scale)
+
+    name = own_function.register(upscale)
+    first = own_function.registered(name)[1]
+    assert own_function.register(upscale) == name and own_function.registered(name)[1] == first
+    (tmp_path / "own_space" / "net.py").write_text("GAIN = 2\n")
+    own_function.register(upscale)
+    assert own_function.registered(name)[1] != first
+
+
 def test_numbers_that_are_out_of_range_are_refused_as_options_are() -> None:
     for name, wrong in (("limit", -1), ("scale", 2.5), ("workers", 0), ("seed", -1)):
         with pytest.raises(

@@ -63,7 +63,8 @@ def test_while_one_is_computed_the_next_is_read_and_the_one_before_written() -> 
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"), [(KeyboardInterrupt(), Interrupted), (CannotWrite("full", Path("out")), CannotWrite)]
+    ("raised", "told"),
+    [(KeyboardInterrupt(), Interrupted), (CannotWrite("full", Path("out")), CannotWrite)],
 )
 def test_what_is_computed_when_it_is_stopped_is_written_and_given(
     raised: BaseException, told: type[Exception]

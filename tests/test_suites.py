@@ -218,6 +218,11 @@ BAD_CARDS = {
         rb'name = "d"' + b"\n" + rb'title = "D\ne"',
         "'title': expected printable text on one line",
     ),
+    "a title that turns what follows it": (
+        DatasetCard,
+        rb'name = "d"' + b"\n" + rb'title = "D\u202e"',
+        "'title': expected printable text on one line",
+    ),
     "an infinite weight": (
         Composite,
         b'name = "c"\ntitle = "C"\nmeans = "sum"\nterms = [{ metric = "m", weight = inf }]',
@@ -275,6 +280,12 @@ def test_a_card_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_bytes(b"\xef\xbb\xbf" + METHOD.replace(b"\n", b"\r\n"))
     assert read_card(tmp_path / "m.toml", MethodCard).title == "M"
+
+
+def test_a_title_may_have_the_spaces_and_joiners_of_any_script(tmp_path: Path) -> None:
+    title = "モデル\u3000x4\u00a0(\u202f\U0001f469\u200d\U0001f52c)"
+    (tmp_path / "m.toml").write_text(METHOD.decode().replace('"M"', f'"{title}"'), "utf-8")
+    assert read_card(tmp_path / "m.toml", MethodCard).title == title
 
 
 def test_a_card_may_have_a_name_that_no_file_has() -> None:

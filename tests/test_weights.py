@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CACHES
 from loopback import Loopback
 
-from bench.base.errors import SetAside, WeightsError
+from bench.base.device import default_store
+from bench.base.errors import BenchError, SetAside, WeightsError
 from bench.base.leftovers import SCRATCH
 from bench.base.progress import Progress
 from bench.base.remote_file import Weight
@@ -90,6 +92,17 @@ def test_nothing_anywhere(clean_home: Path) -> None:
     assert weights.find(weight()) is None
     with pytest.raises(WeightsError, match=r"net.pth is not on this machine"):
         weights.locate(weight())
+
+
+def test_without_a_home_a_folder_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, for a user that it does not know."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    for variable in CACHES:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(BenchError, match="found none; set HOME or XDG_CACHE_HOME"):
+        default_store()
+    monkeypatch.setenv("CASSR_BENCH_STORE", "/store")
+    assert default_store() == Path("/store")
 
 
 def test_where_the_library_looks(clean_home: Path) -> None:

@@ -22,9 +22,14 @@ LARGEST = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What no text has; line ends and tabs it may have."""
 
+BREAKING = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What breaks or turns a line, or is no text; all spaces and joiners of names of files are."""
+
 
 def _on_one_line(title: str) -> str:
-    if printable(title) == title:
+    if not BREAKING.search(title):
         return title
     raise ValueError(f"expected printable text on one line, found {title!r}")
 

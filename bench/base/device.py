@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.base.errors import BenchError
@@ -60,14 +61,20 @@ def may_have_accelerator() -> bool:
 
 def default_store() -> Path:
     """`CASSR_BENCH_STORE`, else a folder of the user's cache."""
-    return folder_named("CASSR_BENCH_STORE", user_cache() / "cassr-bench" / "store")
+    return folder_named("CASSR_BENCH_STORE", lambda: user_cache() / "cassr-bench" / "store")
 
 
 def user_cache() -> Path:
     """Where programs keep what they can get again."""
-    return folder_named("XDG_CACHE_HOME", "~/.cache")
+    return folder_named("XDG_CACHE_HOME", lambda: Path("~/.cache"))
 
 
-def folder_named(variable: str, default: Path | str) -> Path:
-    """The folder that a variable of the environment names, else `default`."""
-    return Path(os.path.expanduser(os.environ.get(variable) or default))
+def folder_named(variable: str, default: Callable[[], Path]) -> Path:
+    """The folder that a variable of the environment names, else the default, which is asked for
+    only then; BenchError where it is in a home that is not known, as of a container's user."""
+    folder = Path(os.environ.get(variable) or default())
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        what = f"{printable(folder)}: expected a home directory, found none"
+        raise BenchError(f"{what}; set HOME or {variable}") from error

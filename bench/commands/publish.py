@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bench.base.cards import MAX_TITLE
+from bench.base.cards import BREAKING, MAX_TITLE
 from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
@@ -77,7 +77,7 @@ def import_(
     from bench.exchange.reading import read_bundle
     from bench.reports.tables import terminal
 
-    if len(label) > MAX_TITLE or printable(label) != label:
+    if len(label) > MAX_TITLE or BREAKING.search(label):
         raise BenchError(f"--label: expected one line of at most {MAX_TITLE} characters")
     out = out or Path("results") / "reports" / "merged"
     reports.require_free(out, overwrite=overwrite)

@@ -57,6 +57,8 @@ def load(file: Path) -> ModuleType:
             f"{printable(file)}: imports '{taken[0]}' from beside it, but another module of that "
             "name is in use; rename yours"
         )
+    # Of what is changed within a second, bytecode would be taken that was written before.
+    sys.dont_write_bytecode = True
     beside = _Beside(file.resolve().parent, names)
     sys.meta_path.insert(0, beside)
     _forget(file)

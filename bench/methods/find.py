@@ -138,7 +138,7 @@ def _card_by_path(file: Path) -> MethodCard:
 def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     said = {"factory": factory, "summary": summary, "licence": "unknown", **more}
     try:
-        return _GivenCard(name=name, title=name, **said)
+        return _GivenCard(name=name, title=printable(name), **said)
     except ValidationError as error:
         raise BenchError(
             f"method '{printable(name)}': expected a name of 1 to {MAX_TITLE} characters of "

@@ -172,11 +172,16 @@ def _hashes(module: str) -> Any:
         spec = find_spec(module.partition(".")[0])
     except (ImportError, ValueError):  # it was made by hand
         return _unique()
-    if spec is None or not spec.has_location or str(spec.origin).startswith((*LIBRARIES, OURS)):
+    known = (*LIBRARIES, OURS)
+    if spec is None or str(spec.origin).startswith(known):
         return ""
-    file = Path(str(spec.origin))
-    parts = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     try:
+        if not spec.has_location:  # folders without an __init__.py; what is built in has none
+            folders = spec.submodule_search_locations or ()
+            own = [Path(folder) for folder in folders if not folder.startswith(known)]
+            return [file_sha256(part) for at in own for part in sorted(at.rglob("*.py"))] or ""
+        file = Path(str(spec.origin))
+        parts = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
         return [[file_sha256(part) for part in parts], own_code.hashes(file)]
     except OSError:  # it is no file, as in a zip
         return _unique()

