@@ -105,7 +105,7 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
 
         place = tmp_path / device
         out, options = place / "out", RunOptions(place / "store", device, workers=1)
-        done = upscale_files("bicubic", [tmp_path / "in"], out, options, quiet)
+        done = upscale_files("bicubic", {out: [tmp_path / "in"]}, options, quiet)
         assert (done.made, done.failures) == (6, ())
         with monkeypatch.context() as patched:
             patched.setattr(images, "read_rgb", read)
@@ -164,7 +164,7 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upscaled:
             f"    if lr.shape[2] > 16:\n        tries.append(1)\n        {body}\n    return lr\n"
         )
         options = RunOptions(tmp_path / "store", device, workers=1, scale=1)
-        given = "mine.py", [tmp_path / "in"], tmp_path / "out", options
+        given = "mine.py", {tmp_path / "out": [tmp_path / "in"]}, options
         done = upscale_files(*given, Progress(quiet=True), overwrite=True)
         return done.made, dict(done.failures)
 
