@@ -63,7 +63,8 @@ def test_while_one_is_computed_the_next_is_read_and_the_one_before_written() -> 
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"), [(KeyboardInterrupt(), Interrupted), (CannotWrite("full"), CannotWrite)]
+    ("raised", "told"),
+    [(KeyboardInterrupt(), Interrupted), (CannotWrite("full", Path()), CannotWrite)],
 )
 def test_what_is_computed_when_it_is_stopped_is_written_and_given(
     raised: BaseException, told: type[Exception]
@@ -82,7 +83,7 @@ def test_what_is_computed_when_it_is_stopped_is_written_and_given(
 
 def test_a_full_disk_ends_it_in_either_way() -> None:
     def write(n: int, made: int) -> int:
-        raise CannotWrite("no room")
+        raise CannotWrite("no room", Path())
 
     for overlap in (False, True):
         with Workers(1, overlap=overlap) as pool, pytest.raises(CannotWrite):
