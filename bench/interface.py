@@ -146,16 +146,14 @@ def upscale(
         options = RunOptions(place, resolve_device(device), workers, seed=seed, scale=scale)
         shown, name, files = Progress(not progress), _name(method), [*dict.fromkeys(inputs)]
         stems = [same(file.stem).lower() for file in files]
-        made: dict[Path, np.ndarray] = {}
-        for turn in range(max(map(stems.count, stems), default=1)):  # one image of a name at a time
-            some = [file for i, file in enumerate(files) if stems[:i].count(stems[i]) == turn]
-            out = place / f"sr{turn}"
-            done = upscale_files(name, some, out, options, shown, to_srgb=True)
-            if done.failures:
-                reasons = (reason.replace(f"{folder}/", "") for _, reason in done.failures)
-                raise BenchError("; ".join(dict.fromkeys(reasons)))
-            made |= {file: read_rgb(out / f"{file.stem}.png") for file in some}
-        return given.back([made[file] for file in inputs])
+        groups: dict[Path, list[Path]] = {place / "sr0": []}
+        for i, file in enumerate(files):  # images of one name are each in another folder
+            groups.setdefault(place / f"sr{stems[:i].count(stems[i])}", []).append(file)
+        if failures := upscale_files(name, groups, options, shown, to_srgb=True).failures:
+            reasons = (reason.replace(f"{folder}/", "") for _, reason in failures)
+            raise BenchError("; ".join(dict.fromkeys(reasons)))
+        made = {file: to / f"{file.stem}.png" for to, some in groups.items() for file in some}
+        return given.back([read_rgb(made[file]) for file in inputs])
 
 
 def run(

@@ -319,6 +319,16 @@ def test_columns_of_changes_are_no_method_and_may_be_called_alike(tmp_path: Path
     found = audit_files([table])
     assert found.findings == () and found.values == 12
     assert [cell.reason for cell in found.unread] == ["is a change, not a value"] * 6
+    texts = (
+        "| Dataset | Metric | A | B | Gain |\n|---|---|---|---|---|\n"
+        "| Set5 | NLL↓ | -3.1 | **-3.4** | -0.3 |",
+        "| Method | NLL↓ | BPD↓ |\n|---|---|---|\n"
+        "| A | -3.1 | −4.1 |\n| B | **-3.4** | **−4.4** |\n| Gain | -0.3 | -0.3 |",
+    )
+    for text, values in zip(texts, (2, 4), strict=True):  # all are negative, so no sign tells
+        table.write_text(f"{text}\n")
+        found = audit_files([table])
+        assert found.findings == () and found.values == values and len(found.unread) == values // 2
 
 
 def test_equal_values_of_methods_that_hardly_differ_are_no_wonder(tmp_path: Path) -> None:

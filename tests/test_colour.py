@@ -43,7 +43,7 @@ def inputs(tmp_path: Path) -> Path:
 def _upscaled(inputs: Path, to_srgb: bool = False) -> dict[str, Image.Image]:
     out = inputs.parent / "out"
     options = RunOptions(inputs.parent / "store", workers=1, scale=2)
-    done = upscale_files("nearest", [inputs], out, options, Progress(True), to_srgb=to_srgb)
+    done = upscale_files("nearest", {out: [inputs]}, options, Progress(True), to_srgb=to_srgb)
     assert not done.failures
     return {file.stem: Image.open(file) for file in out.glob("*.png")}
 

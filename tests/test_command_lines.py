@@ -181,6 +181,17 @@ def test_json_has_texts_for_infinity_and_null_for_nan(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out) == expected
 
 
+def test_in_a_terminal_prose_is_wrapped_between_words_and_what_is_copied_stays_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+    whole = ("Reports: /mnt/my own disk/out", "2 are missing: cassr-bench fetch quick")
+    tell(False, None, "2 images of it were upscaled\n", *whole)
+    told = ["2 images of it were", "    upscaled", "", *whole]
+    assert capsys.readouterr().out.splitlines() == told
+
+
 def test_a_missing_file_without_a_name_is_not_the_current_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -221,6 +221,25 @@ def test_a_methods_file_and_a_function_upscale_alike(tmp_path: Path) -> None:
     assert made.shape == (96, 96, 3)
 
 
+def test_images_of_one_name_are_drawn_alike_by_a_method_that_is_loaded_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os, torch\n\nwith open(__file__ + '.log', 'a') as log:\n"
+        "    log.write(f'{os.getpid()}\\n')\n\ndef upscale(lr, *, scale, seeds):\n"
+        "    shape = (1, 3, *(side * scale for side in lr.shape[2:]))\n"
+        "    return torch.rand(shape, generator=torch.Generator().manual_seed(seeds[0]))\n"
+    )
+    files = [tmp_path / folder / "0.png" for folder in "abc"]
+    loaded = []
+    for file in files:
+        file.parent.mkdir()
+        Image.fromarray(GREY).save(file)
+    for given in (files[:1], files):
+        first, *others = bench.upscale(str(tmp_path / "mine.py"), given, scale=2)
+        assert all(np.array_equal(first, other) for other in others)
+        loaded.append((tmp_path / "mine.py.log").read_text().count("\n"))
+    assert loaded[1] == 2 * loaded[0]
+
+
 # -- run and load --------------------------------------------------------------------------------
 
 

@@ -27,11 +27,15 @@ def test_latex_escapes() -> None:
     assert escape_latex("a\n\nb\u200bc") == r"a\textbackslash{}n\textbackslash{}nb\allowbreak{}c"
 
 
-def test_latex_breaks_a_long_head_evenly() -> None:
+def test_latex_breaks_a_long_head_between_words() -> None:
     results = ex.example()
     named = dataclasses.replace(results.methods[0], title="Real-ESRGAN anime video v3")
     table = latex(dataclasses.replace(results, methods=(named, *results.methods[1:])))
     assert r"\shortstack[c]{Real-ESRGAN\\anime video v3" in table
+    rows = View(layout="methods-as-rows")
+    own = dataclasses.replace(results.metrics[0], title="edge_sharpness_score")
+    table = latex(dataclasses.replace(results, metrics=(own, *results.metrics[1:])), rows)
+    assert r"\shortstack[c]{edge\_sharpness\_score\\$\uparrow$" in table
 
 
 def test_latex_golden(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from conftest import ROOT, Cli
 from pictures import photo, put
 from store_example import flipped, keep_stamp
@@ -24,11 +25,12 @@ from bench.base import leftovers
 from bench.base.errors import CannotWrite, SetAside, StoreError
 from bench.base.hashing import is_same_file
 from bench.base.records import copy_atomic, part_of, write_atomic
+from bench.commands.store import prune as prune_command
 from bench.data.manifest import describe, file_entry, read_manifest, write_manifest
 from bench.files import images
 from bench.files.record_log import Line, RecordLog
 from bench.store import upkeep
-from bench.store.scores import DIGEST, write_features
+from bench.store.scores import DAMAGED, DIGEST, write_features
 from bench.store.store import Store, to_layout_2
 from bench.store.upkeep import check
 
@@ -378,13 +380,22 @@ def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -
     assert files_of(tmp_path).keys() == before.keys() - gone and len(gone) == 3
 
 
-def test_what_cannot_be_removed_is_not_told_as_freed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_removed_is_not_told_as_freed_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(Store(tmp_path).images("mine", {}, "d"))
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as in a read-only folder
-    with pytest.raises(StoreError, match=r"images: cannot be removed, or not all of it"):
-        upkeep.prune(tmp_path, tmp_path / "images")
+    told = upkeep.prune(tmp_path, tmp_path / "images")
+    assert "images: cannot be removed, or not all of it" in told
+    write_features((path := Store(tmp_path).features({"of": "a"}).place("a")), np.arange(6.0))
+    path.rename(damaged := path.with_name(path.name + DAMAGED))
+    write_features(path, np.arange(6.0))
+    older(tmp_path / "images", DAY_AND_MORE)
+    with pytest.raises(typer.Exit, match="1"):
+        prune_command(older_than="", store=tmp_path, dry_run=False, as_json=True)
+    out, err = capsys.readouterr()
+    assert [row["path"] for row in json.loads(out)] == [str(damaged)] and not damaged.exists()
+    assert err.startswith("left: ") and "cannot be removed" in err and err.count("\n") == 1
 
 
 def test_what_cannot_be_read_is_not_told_as_sound_or_gone(

@@ -170,6 +170,8 @@ def test_damaged_features_are_set_aside(tmp_path: Path) -> None:
     path.write_bytes(with_digest(objects.getvalue()))
     with pytest.raises(DataError, match="holds no numbers alone"):
         features.get("a")
+    write_features(path, np.array(["text"]))
+    assert [problem.what for problem in check(tmp_path)] == ["holds <U4, expected floats"]
     write_features(path, np.array([1.0, np.inf]))
     with pytest.raises(DataError, match=r"a\.npy: holds values that are not finite and is set"):
         features.get("a")

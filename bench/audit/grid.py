@@ -202,7 +202,7 @@ def _methods_as_rows(
     settings = [i for i in others if plain(shape.heads[i]) in SETTING_HEADS]
     names = [i for i in others if i not in settings] or settings
     methods = [(heading, all_of(*(row[i].text for i in names))) for heading, row in rows]
-    kinds = {heading for heading, _ in methods}
+    kinds, signs = {heading for heading, _ in methods}, _signs_tell(body, shape)
     once = len(set(methods)) == len({method for _, method in methods})
     dataset = ""
     alone: dict[int, set[str]] = {}
@@ -219,7 +219,8 @@ def _methods_as_rows(
             own = row[dataset_column].text or (told.pop() if middle else "")
             dataset = here = own or dataset
         here = all_of(here, *(row[i].text for i in settings if i not in names))
-        change = is_change(method, [cell.text for _, cell in shape.values_of(row)])
+        texts = [cell.text for _, cell in shape.values_of(row)]
+        change = is_change(method, texts if signs else ())
         marked = any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
             if change:
@@ -269,6 +270,7 @@ def _methods_as_columns(
     dataset = above = ""
     heads = shape.heads
     texts = [[row[i].text for row in body if row[i].text] for i in range(len(heads))]
+    texts = texts if _signs_tell(body, shape) else [[] for _ in heads]
     why_not = {
         i: "is a change, not a value" for i, own in enumerate(texts) if is_change(heads[i], own)
     }
@@ -286,6 +288,12 @@ def _methods_as_columns(
                 continue
             about = About(name, dataset, heads[column], told, named[column])
             yield from values_in(cell, shape, column, about, "")
+
+
+def _signs_tell(body: Grid, shape: Shape) -> bool:
+    """Whether signs tell changes from values: not where all are negative, as an NLL may be."""
+    cells = (cell for row in body for _, cell in shape.values_of(row) if cell.numeric)
+    return not all(cell.text[0] in "-−" for cell in cells)
 
 
 def _heading(row: Sequence[GridCell], labels: int) -> str:

@@ -12,7 +12,7 @@ from bench.base.progress import Progress
 from bench.base.text import in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
-from bench.commands.shared.output import exit_if, tell
+from bench.commands.shared.output import exit_if, tell, warn
 
 app = typer.Typer()
 UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -75,19 +75,21 @@ def prune(
     """Remove what nothing needs.
 
     That is what the last use of no suite, report or command named, what killed processes left,
-    and what was set aside. What was made within a day stays.
+    and what was set aside. What was made within a day stays. Exit code 1: some could not go.
     """
     from bench.store import upkeep
 
     root, age = _root(store), _seconds(older_than)
     found = [(path, upkeep.size(path), why) for path, why in upkeep.spare(root, age).items()]
-    for path, _, _ in () if dry_run else found:
-        upkeep.prune(root, path)
+    stuck = {row[0]: why for row in found if not dry_run and (why := upkeep.prune(root, row[0]))}
+    found = [row for row in found if row[0] not in stuck]
     lines = [f"{printable(p.relative_to(root))}: {in_words(size)}, {why}" for p, size, why in found]
     done = "would be freed" if dry_run else "freed"
     total = f"{in_words(sum(size for _, size, _ in found))} {done}: {printable(root)}"
     rows = [{"path": str(path), "bytes": size, "why": why} for path, size, why in found]
     tell(as_json, rows, *lines, total)
+    warn("left", list(stuck.values()))
+    exit_if(stuck)
 
 
 def _root(store: Path | None) -> Path:

@@ -48,7 +48,7 @@ def upscale(
     else:
         assert input is not None and output is not None
         done = upscale_files.upscale_files(
-            method, input, output, options, shown, dry_run, overwrite, to_srgb
+            method, {output: input}, options, shown, dry_run, overwrite, to_srgb
         )
     told = f"{done.made} images upscaled, {done.known} were there already: "
     planned = f"{done.todo} images would be upscaled into "

@@ -32,6 +32,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         undecided=NOT_TOLD_APART,
         comparisons=count_comparisons(found.comparisons.values()),
         resamples=RESAMPLES,
+        alpha=ALPHA,
         min_images=MIN_IMAGES,
     )  # fmt: skip
     frames = {"statistics.csv": found.cells, "statistics_pairs.csv": found.pairs}

@@ -72,7 +72,7 @@ class SeedPair:
     """Whether a is better than b on one dataset and metric; `reason` says why neither is.
 
     `difference` is the mean of a - b, `low` to `high` its interval over images, without zero
-    exactly where `holm_p` is below alpha; `p` is of "no difference", NaN without a test.
+    exactly where `holm_p` is below `ALPHA`; `p` is of "no difference", NaN without a test.
     """
 
     a: SeedCell
@@ -99,7 +99,6 @@ class SeedStatistics:
     cells: tuple[SeedCell, ...]
     pairs: tuple[SeedPair, ...]
     comparisons: Mapping[tuple[str, str], int]
-    alpha: float = ALPHA
 
 
 def configurations(results: Results) -> tuple[Configuration, ...]:

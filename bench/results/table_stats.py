@@ -72,13 +72,11 @@ class Statistics:
             is better or worse, and both tests with and without Holm. `low` to `high` goes with `p`;
             `holm_low` to `holm_high` leaves out zero exactly where the verdict is better or worse.
         comparisons: by dataset and metric that has a test, how many tests Holm corrects for.
-        alpha: a Holm-corrected p below it is a difference.
     """
 
     cells: pd.DataFrame
     pairs: pd.DataFrame
     comparisons: Mapping[tuple[str, str], int]
-    alpha: float = ALPHA
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], frozenset[str]]:

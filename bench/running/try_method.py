@@ -75,7 +75,7 @@ def try_method(
         )
 
         def run(into: str, inputs: Sequence[Path]) -> list[np.ndarray]:
-            done = upscale_files(name, inputs, root / into, options, progress)
+            done = upscale_files(name, {root / into: inputs}, options, progress)
             if done.failures:
                 reasons = dict.fromkeys(without_folders(printable(why)) for _, why in done.failures)
                 raise BenchError("; ".join(reasons))

@@ -42,15 +42,14 @@ class Upscaled:
 
 def upscale_files(
     method: str,
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: Mapping[Path, Sequence[Path]],
     options: RunOptions,
     progress: Progress,
     dry_run: bool = False,
     overwrite: bool = False,
     to_srgb: bool = False,
 ) -> Upscaled:
-    """Write one PNG per input into `output`, under the input's stem and subfolder.
+    """Write one PNG per input, under its stem and subfolder, into the folder that it is for.
 
     Pixels are upscaled as they are stored. An RGB profile of the input is kept; grey ones, and
     with `to_srgb` all, are converted to sRGB afterwards.
@@ -60,20 +59,25 @@ def upscale_files(
             not ours is where an image is to be written.
     """
     entry = _ready(method, options.scale)
-    known = Inputs([*inputs, *(file for files in _by_place(inputs, options) for file in files[1])])
-    known.refuse(output, "--output")
-    require_folder(output, "--output")
-    pairs, refused, profiles = _pairs(inputs, output, options, to_srgb)
-    options = replace(options, shard=Shard())  # the pairs are this process's part
-    if profiles:
-        names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
-        done = "converted to sRGB" if to_srgb else "kept (--to-srgb converts; grey ones always are)"
-        progress.say(f"{len(profiles)} inputs have a colour profile ({names}): {done}")
-    images = NamedImages(output, profiles, to_srgb)
-    cell = Cell(entry, "", entry.card.title, pairs, images, options.seed or 0)
-    for task in cell.pending(options):
-        images.require_free(task.image_id, known, overwrite)
-    return _fill(cell, refused, options, progress, dry_run)
+    kept = "kept (--to-srgb converts; grey ones always are)"
+    own = replace(options, shard=Shard())  # the pairs are this process's part
+    cells: list[Cell] = []
+    refused: list[tuple[str, str]] = []
+    for output, some in inputs.items():
+        known = Inputs([*some, *(file for files in _by_place(some, options) for file in files[1])])
+        known.refuse(output, "--output")
+        require_folder(output, "--output")
+        pairs, clashes, profiles = _pairs(some, output, options, to_srgb)
+        refused += clashes
+        if profiles:
+            names = ", ".join(sorted({colour.name_of(profile) for profile in profiles.values()}))
+            done = "converted to sRGB" if to_srgb else kept
+            progress.say(f"{len(profiles)} inputs have a colour profile ({names}): {done}")
+        images = NamedImages(output, profiles, to_srgb)
+        cells.append(Cell(entry, "", entry.card.title, pairs, images, options.seed or 0))
+        for task in cells[-1].pending(own):
+            images.require_free(task.image_id, known, overwrite)
+    return _fill(cells, refused, own, progress, dry_run)
 
 
 def upscale_dataset(
@@ -86,7 +90,7 @@ def upscale_dataset(
     store = Store(options.store)
     cell = Cell.open(entry, found, manifest.pairs, store, options.seed or 0)
     store.note_use({"upscale": method, "dataset": dataset, "scale": found.scale}, [manifest.sha256])
-    return _fill(cell, manifest.refused, options, progress, dry_run)
+    return _fill([cell], manifest.refused, options, progress, dry_run)
 
 
 class NamedImages(ImageStore):
@@ -197,17 +201,19 @@ def _same_but_for_case(unique: dict[str, Path]) -> Iterator[tuple[str, str]]:
 
 
 def _fill(
-    cell: Cell,
+    cells: Sequence[Cell],
     refused: Sequence[tuple[str, str]],
     options: RunOptions,
     progress: Progress,
     dry_run: bool,
 ) -> Upscaled:
-    todo = len(cell.pending(options))
-    known = len(options.shard.of(cell.pairs)) - todo
+    folder = cells[0].images.folder
+    todo = sum(len(cell.pending(options)) for cell in cells)
+    known = sum(len(options.shard.of(cell.pairs)) for cell in cells) - todo
     if dry_run:
-        return Upscaled(cell.images.folder, 0, known, todo, tuple(refused))
-    fill([cell], options, progress)
-    failed = [(printable(image), reason) for image, reason in sorted(cell.failed.items())]
-    left = len(cell.failed.keys() - {WHOLE_SET})
-    return Upscaled(cell.images.folder, todo - left, known, left, (*refused, *failed))
+        return Upscaled(folder, 0, known, todo, tuple(refused))
+    fill(cells, options, progress)
+    failed = [each for cell in cells for each in sorted(cell.failed.items())]
+    left = sum(image != WHOLE_SET for image, _ in failed)
+    told = ((printable(image), reason) for image, reason in failed)
+    return Upscaled(folder, todo - left, known, left, (*refused, *told))

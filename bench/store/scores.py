@@ -106,6 +106,8 @@ def read_features(path: Path) -> np.ndarray:
         features: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
         raise DataError(f"{printable(path)}: holds no numbers alone") from error
+    if features.dtype.kind != "f":
+        raise DataError(f"{printable(path)}: holds {features.dtype}, expected floats")
     if not np.isfinite(features).all():
         raise DataError(f"{printable(path)}: holds values that are not finite")
     return features

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench.base import leftovers
-from bench.base.errors import DataError, StoreError
+from bench.base.errors import DataError
 from bench.base.hashing import json_sha256
 from bench.base.progress import Advance, several_at_once, silent
 from bench.base.records import read_as, write_atomic
@@ -174,16 +174,16 @@ def size(path: Path) -> int:
     return sum(stat.st_size for stat in stats)
 
 
-def prune(root: Path, path: Path) -> None:
-    """Remove a file or folder, and the folders that are empty then; StoreError where it stays."""
-    leftovers.remove(path)
+def prune(root: Path, path: Path) -> str:
+    """Remove a file or folder, and the folders that are empty then; where it stays, say so."""
+    with suppress(OSError):
+        leftovers.remove(path)
     if os.path.lexists(path):
-        raise StoreError(f"{printable(path)}: cannot be removed, or not all of it; may you write?")
-    for parent in path.relative_to(root).parents[:-1]:
-        try:
+        return f"{printable(path)}: cannot be removed, or not all of it; may you write?"
+    with suppress(OSError):
+        for parent in path.relative_to(root).parents[:-1]:
             (root / parent).rmdir()
-        except OSError:
-            return
+    return ""
 
 
 # -- what is not as it was written ---------------------------------------------------------------

@@ -6,7 +6,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
 
@@ -39,21 +38,24 @@ def go_offline(offline: bool) -> None:
 
 
 def tell(as_json: bool, value: object, *told: str | Callable[[], None]) -> None:
-    """Print a value as JSON; or, for people, lines (in a terminal no word is split) and what is
-    printed by a call."""
+    """Print a value as JSON; or, for people, lines (in a terminal no word of prose is split) and
+    what is printed by a call."""
     if as_json:  # which has neither NaN, null here, nor infinity, a text here as in exports
         text = json.dumps(value)
         known = json.loads(text, parse_constant=lambda name: {"NaN": None}.get(name, name))
         typer.echo(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=True))
     for each in () if as_json else told:
-        if not isinstance(each, str):
-            each()
-        elif sys.stdout.isatty():
-            whole = partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
-            fill = partial(whole, width=get_terminal_size().columns, subsequent_indent="    ")
-            typer.echo("\n".join(map(fill, each.splitlines())))
-        else:
-            typer.echo(each)
+        typer.echo("\n".join(map(_fitting, each.split("\n")))) if isinstance(each, str) else each()
+
+
+def _fitting(line: str) -> str:
+    """A line as a terminal shows it best; one that may hold a path or a command is left whole, so
+    that it can be copied."""
+    if not sys.stdout.isatty() or any(part in line for part in ("/", "\\", "cassr-bench ")):
+        return line
+    wrap = textwrap.TextWrapper(get_terminal_size().columns, subsequent_indent="    ")
+    wrap.break_long_words = wrap.break_on_hyphens = False
+    return wrap.fill(line)
 
 
 def exit_if(failed: object) -> None:

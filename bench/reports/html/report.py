@@ -22,6 +22,7 @@ from bench.reports.html.parts import Part, place_parts
 from bench.reports.html.pictures import place_pictures
 from bench.reports.tables.layout import count_comparisons, make_table
 from bench.reports.tables.markdown import filled
+from bench.results.bootstrap import ALPHA
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, statistics
 from bench.results.view import PLAIN, View
@@ -65,7 +66,7 @@ def write_page(
         datasets=results.datasets,
         methods=results.methods,
         comparisons=found.comparisons and count_comparisons(found.comparisons.values()),
-        statistics=found,
+        alpha=ALPHA,
         provenance=partial(_provenance, results.provenance),
         version=package_version(),
     )

@@ -7,6 +7,7 @@ import re
 import textwrap
 import tomllib
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 from bench.base.text import printable, slug
@@ -36,8 +37,8 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    label, how = slug(table.title), {"wrapped": textwrap.wrap, "breakable": _breakable}
-    return filled("pages/table.tex", table=table, label=label, **how)
+    how = {"wrapped": partial(textwrap.wrap, break_long_words=False), "breakable": _breakable}
+    return filled("pages/table.tex", table=table, label=slug(table.title), **how)
 
 
 def standalone(table: str) -> str:
