@@ -92,10 +92,8 @@ class ScoringRun(OfficialRun):
                     self._values[job.id] = value
                     yield SetImage(job.id, None, value=value)
             elif final:  # till then it may yet be written as it is to be
-                told = "no number from {:g} to {:g}".format(*self.scores.bounds)
-                self.refused[job.id] = "the program gives " + (
-                    "scores that differ" if others else told
-                )
+                told = "the program gives no number from {:g} to {:g}".format(*self.scores.bounds)
+                self.refused[job.id] = "the program gives scores that differ" if others else told
 
     def missing(self, job: Job) -> str:
         """Why there is no score of an image."""
