@@ -38,10 +38,8 @@ class OfficialRepository:
         where = Installation(card)
         self.title, self.official = card.title, where.official
         self.program = Program(where, device)
-        if problem := where.problem():
+        if problem := where.problem() or self.official.refusal(device):
             raise Unavailable(f"method '{card.name}': {problem}")
-        if self.official.gpu and not device.startswith("cuda"):
-            raise Unavailable(f"method '{card.name}' needs a GPU; give --device cuda")
 
     def upscale_set(
         self,

@@ -4,7 +4,6 @@ score is taken of an image that it was given, and where it is a number within th
 import csv
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
@@ -57,7 +56,7 @@ class ScoringRun(OfficialRun):
 
     def _known_values(self, source: Path, seed: int, scale: int) -> dict[str, str]:
         assert self.official.scores is not None
-        self.scores = self.official.scores
+        self.scores, self._values = self.official.scores, dict[str, float]()
         listed = self.work / f"{self.name}-list" / "images.json"
         listed.parent.mkdir()
         entry = json.dumps(self.scores.entry)
@@ -68,42 +67,42 @@ class ScoringRun(OfficialRun):
             known["reference"] = str(self._only_these("reference"))
         return {**super()._known_values(source, seed, scale), **known}
 
-    def _rows(self, whole: bool) -> Iterator[tuple[str, float]]:
-        """Name and score of each image that the file names so far."""
-        for row in rows(self.root / self.scores.file, whole):
-            yield PurePath(str(row.get(self.scores.image))).name, self.scores.score(row)
+    def _rows(self, final: bool) -> dict[str, set[float]]:
+        """The scores that the file gives so far, by the name of an image's file without .png."""
+        found: dict[str, set[float]] = {}
+        for row in rows(self.root / self.scores.file, whole=final and not self.reason):
+            name = PurePath(str(row.get(self.scores.image))).name.removesuffix(".png")
+            found.setdefault(name, set()).add(self.scores.score(row))
+        return found
 
     def _finished(self, final: bool) -> Iterator[SetImage]:
-        """The scores that were written since the file was read last."""
+        """New or changed scores: what the file says in the end counts, two of an image are none."""
         file = self.root / self.scores.file
         if not file.is_file() or (not final and self._states.get(file) == file_state(file)):
             return
-        self._states[file] = file_state(file)
-        for name, value in self._rows(whole=final and not self.reason):
-            job = self.jobs.get(name.removesuffix(".png"))
-            if job is None or job.id in self.done:
-                continue
-            self._since = time.monotonic()
-            if value == value:
+        self._states[file], self._since = file_state(file), time.monotonic()
+        found = self._rows(final)
+        if final:
+            self._taken.clear()
+        for job in (job for stem, job in self.jobs.items() if stem in found):
+            value, *others = found[job.stem]
+            if value == value and not others:
                 self._taken[job.id] = self._states[file]
-                yield SetImage(job.id, None, value=value)
-            else:
-                low, high = self.scores.bounds
-                self.refused[job.id] = f"the program gives no number from {low:g} to {high:g}"
+                if self._values.get(job.id) != value:
+                    self._values[job.id] = value
+                    yield SetImage(job.id, None, value=value)
+            elif final:  # till then it may yet be written as it is to be
+                told = "the program gives no number from {:g} to {:g}".format(*self.scores.bounds)
+                self.refused[job.id] = "the program gives scores that differ" if others else told
 
     def missing(self, job: Job) -> str:
         """Why there is no score of an image."""
         passed_over = "the program ended without an error but wrote no score of it"
         return self.reason or f"{passed_over}; log: {printable(self.log)}"
 
-    def _strangers(self) -> str:
-        """What the file names that is no image, or twice; "" when there is nothing."""
-        names = Counter(name for name, _ in self._rows(whole=True))
-        wanted = {f"{stem}.png" for stem in self.jobs}
-        found = [printable(name)[:80] for name, n in names.items() if n > 1 or name not in wanted]
-        more = f" and {len(found) - 5} more" if found[5:] else ""
-        told = "wrote scores of no image, or two of one, not used: "
-        return f"{told}{', '.join(found[:5])}{more}" if found else ""
+    def _others(self) -> list[str]:
+        """What the file names that is no image."""
+        return [name[:80] for name in self._rows(final=True) if name not in self.jobs]
 
 
 def rows(file: Path, whole: bool) -> Iterator[Mapping[str, Any]]:

@@ -271,13 +271,16 @@ class OfficialRun:
         ended = f"the program ended without an error but wrote no {wanted}"
         return self.reason or f"{ended}; log: {printable(self.log)}"
 
-    def _strangers(self) -> str:
-        """Files that belong to no input, by name; "" when there are none."""
+    def _others(self) -> list[str]:
+        """Files that belong to no input, by name."""
         wanted = {self._path(job) for job in self.jobs.values()}
         others = (path for path in self.root.rglob("*") if path.is_file() and path not in wanted)
         paths = sorted(str(path.relative_to(self.root)) for path in others)
         known = self.official.outputs.ignore
-        found = [path for path in paths if not any(fnmatch.fnmatch(path, each) for each in known)]
+        return [path for path in paths if not any(fnmatch.fnmatch(path, each) for each in known)]
+
+    def _strangers(self) -> str:
+        found = self._others()
         names = ", ".join(printable(name) for name in found[:5])
         more = f" and {len(found) - 5} more" if found[5:] else ""
         return f"wrote what belongs to no input, not used: {names}{more}" if found else ""

@@ -110,7 +110,7 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
 
     spec = known_metrics.find(name)
     if spec.kind == "set" or spec.program:
-        raise BenchError(f"{name} compares whole sets of images; use bench.score with two folders")
+        raise BenchError(f"{name} scores whole folders of images; use bench.score")
     place = resolve_device(device)
     loaded(spec, place)
     return ImageMetric(spec, place)

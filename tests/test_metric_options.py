@@ -47,7 +47,7 @@ def test_options_of_pyiqa_reach_its_network(clean_home: Path) -> None:
     import pyiqa
 
     name = "pyiqa:ssim(downsample=true,test_y_channel=false)"
-    assert not metrics.unavailable(metrics.find(name))
+    assert not metrics.unavailable(metrics.find(name), "cpu")
     theirs = pyiqa.create_metric("ssim", downsample=True, test_y_channel=False)
     sr, hr = photo(600, 520, 1), photo(600, 520, 2)
     assert score(name, sr, hr) == pytest.approx(float(theirs(tensor(sr), tensor(hr))), abs=1e-6)

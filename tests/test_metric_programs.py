@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,14 @@ from bench.base.errors import BenchError, CardError
 from bench.base.lazy import TRUST
 from bench.base.progress import Progress
 from bench.methods.card import Scores
+from bench.methods.find import find as find_method
 from bench.methods.find import metric_cards
+from bench.methods.installation import Installation
 from bench.methods.setup import SetupOptions, setup
+from bench.running.execute import stored
+from bench.running.options import RunOptions
+from bench.running.plan import make_plan
+from bench.suites.find import chosen, find_suite
 
 SCRIPT = """
 import json, os, sys, time
@@ -72,13 +79,22 @@ for index, entry in enumerate(json.loads(Path(argument("--list")).read_text())):
         print("[" * 100000, file=out)
         out.flush()
         continue
-    say("/any/folder/" + entry["image"], value)
+    if sin == "takes the SR away":
+        Path(os.environ["MARKER"]).with_name("sr").joinpath("second.png").unlink(missing_ok=True)
+    say(entry["image"][:-4] if sin == "names no file" else "/any/folder/" + entry["image"], value)
     if sin == "says twice":
         say(entry["image"], value + 1)
+if sin == "writes anew":
+    time.sleep(1.5)  # till the first ones were read
+    out.seek(0)
+    out.truncate()
+    print("name,score", file=out)
+    for index, entry in enumerate(json.loads(Path(argument("--list")).read_text())):
+        say(entry["image"], 200 if index else "nan")
 """
 
 CARD = """
-name = "distance"
+name = "{name}"
 title = "Distance"
 summary = "mean absolute difference"
 factory = "baselines.official_metric:OfficialMetric"
@@ -118,11 +134,12 @@ class StandIn:
     folder: Path
     commit: str
 
-    def card(self, sin: str = "", file: str = "scores.csv") -> Path:
+    def card(self, sin: str = "", file: str = "scores.csv", name: str = "distance") -> Path:
         """A card of a metric whose program commits `sin`, set up."""
         path = self.folder / "card.toml"
         known = {"repository": self.folder / "origin", "commit": self.commit}
-        path.write_text(CARD.format(sin=sin, file=file, marker=self.folder / "starts", **known))
+        known |= {"marker": self.folder / "starts", "name": name}
+        path.write_text(CARD.format(sin=sin, file=file, **known))
         options = SetupOptions(python=Path(sys.executable), as_is=True)
         setup(str(path), options, Progress(quiet=True))
         return path
@@ -159,10 +176,10 @@ def score(cli: Cli, stand_in: StandIn, card: Path) -> tuple[int, dict[str, str],
     found = [row for row in csv.DictReader(table.read_text().splitlines()) if row["value"]]
     values = {
         name: {r["image"][:-4]: r["value"] for r in found if r["metric"] == name}
-        for name in ("distance", "psnr_y")
+        for name in ("card.toml", "psnr_y")
     }
     assert values["psnr_y"]
-    return done.returncode, values["distance"], " ".join((done.stdout + done.stderr).split())
+    return done.returncode, values["card.toml"], " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize("file", ["scores.csv", "deep/scores.jsonl"])
@@ -201,10 +218,32 @@ def test_one_image_without_a_score_costs_the_others_nothing(
 def test_names_that_were_not_asked_for_are_told_and_not_used(cli: Cli, stand_in: StandIn) -> None:
     code, found, said = score(cli, stand_in, stand_in.card("hostile", "scores.jsonl"))
     assert code == 1 and found == {}
-    assert "wrote scores of no image" in said and "passwd" in said and "\x1b" not in said
+    assert "belongs to no input, not used: passwd" in said and "\x1b" not in said
     code, found, said = score(cli, stand_in, stand_in.card("says twice"))
-    assert code == 0 and "or two of one, not used: " in said
-    assert float(found["first"]) == pytest.approx(stand_in.expected("first.png"))
+    assert code == 1 and found == {} and "the program gives scores that differ" in said
+    code, found, said = score(cli, stand_in, stand_in.card("names no file"))
+    assert code == 0 and len(found) == 3 and "not used" not in said
+
+
+def test_what_a_program_says_in_the_end_counts(cli: Cli, stand_in: StandIn) -> None:
+    card = stand_in.card("writes anew")
+    for _ in range(2):
+        code, found, said = score(cli, stand_in, card)
+        assert code == 1 and found == {"second": "200.0", "third": "200.0"}
+        assert "first.png: card.toml: the program gives no number from 0 to 255" in said
+
+
+def test_a_program_that_cannot_be_started_costs_other_metrics_nothing(
+    cli: Cli, stand_in: StandIn
+) -> None:
+    code, found, _ = score(cli, stand_in, stand_in.card("takes the SR away"))
+    assert code == 1 and found.keys() == {"first", "third"}
+    card = stand_in.card(name="psnr_y")
+    _, found, _ = score(cli, stand_in, card)
+    assert found.keys() == {"first", "third"}  # and PSNR-Y, which it calls itself, is there too
+    card.write_text(card.read_text().replace("{reference}", "{references}"))
+    code, found, said = score(cli, stand_in, card)
+    assert code == 1 and found == {} and "unknown placeholder {references}" in said
 
 
 def test_what_was_scored_before_a_kill_is_not_scored_again(cli: Cli, stand_in: StandIn) -> None:
@@ -212,7 +251,7 @@ def test_what_was_scored_before_a_kill_is_not_scored_again(cli: Cli, stand_in: S
     where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--store", store)
     words = ("score", *where, "--metrics", card, "--device", "cpu")
     runner = cli.start(*words, **{TRUST: "1"})
-    runner.until(lambda: [p for p in store.glob("scores/distance-*/*.jsonl") if p.read_text()])
+    runner.until(lambda: [p for p in store.glob("scores/card.toml-*/*.jsonl") if p.read_text()])
     runner.kill()
     runner.wait()
     done = cli(*words, **{TRUST: "1"})
@@ -225,21 +264,35 @@ def test_an_image_that_cannot_be_read_or_does_not_fit_is_told(cli: Cli, stand_in
     (stand_in.folder / "sr" / "third.png").write_bytes(b"\x89PNG half a file")
     code, found, said = score(cli, stand_in, stand_in.card())
     assert code == 1 and found.keys() == {"first"} and stand_in.starts == [1]
-    assert "distance: is 36x24, its HR image is 32x24" in said
-    assert "third.png: distance: cannot be decoded (not an image); cannot be decoded" in said
+    assert "card.toml: is 36x24, its HR image is 32x24" in said
+    assert "third.png: card.toml: cannot be decoded (not an image); cannot be decoded" in said
 
 
 def test_a_run_takes_it_as_any_metric_and_its_commit_is_in_the_fingerprint(
     cli: Cli, stand_in: StandIn, tmp_path: Path
 ) -> None:
-    words = ("--methods", "bicubic,lanczos", "--limit", 2, "--no-fetch")
+    store, out = tmp_path / "store", tmp_path / "reports"
+    words = ("--methods", "bicubic,lanczos", "--limit", 2, "--no-fetch", "--store", store)
+    words += ("--out", out, "--reports", "csv", "--device", "cpu")
     metric = f"{stand_in.card()},psnr_y"
-    done = cli("run", "quick", *words, "--metrics", metric, "--device", "cpu", **{TRUST: "1"})
+    done = cli("run", "quick", *words, "--metrics", metric, **{TRUST: "1"})
     assert done.returncode == 0, done.stderr
     assert stand_in.starts == [sum(stand_in.starts)] and stand_in.starts[0] >= 4
     before = metrics.fingerprint(metrics.find(str(stand_in.folder / "card.toml")))
     assert before["program"]["official"]["commit"] == stand_in.commit
+    assert str(stand_in.folder) not in (out / "provenance.json").read_text("utf-8")
+    done = cli("diff", out, out)
+    assert done.returncode == 0, done.stderr
+    suite = chosen(find_suite("quick"), ["bicubic"], [], [str(stand_in.folder / "card.toml")])
+    options = RunOptions(store, "cpu", 1, limit=2)
+
+    def known() -> int:
+        plan = make_plan(suite, options, Progress(quiet=True))
+        return int(stored(plan).results.scores["value"].notna().sum())
+
+    assert known() == 4
     stand_in.card(sin="other")
+    assert known() == 0
     assert metrics.fingerprint(metrics.find(str(stand_in.folder / "card.toml"))) != before
 
 
@@ -247,8 +300,13 @@ def test_a_card_of_a_users_is_a_program_that_must_be_trusted(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = str(stand_in.card())
-    with pytest.raises(BenchError, match=r"whole sets of images; use bench.score"):
+    with pytest.raises(BenchError, match=r"scores whole folders of images; use bench.score"):
         bench.metric(card)
+    with pytest.raises(CardError, match="give it with --metrics"):
+        find_method(card)
+    spec = metrics.find(card)
+    shutil.rmtree(Installation(spec.program.card).root)
+    assert metrics.unavailable(spec, "cpu").endswith(f"run: cassr-bench setup {card}")
     monkeypatch.delenv(TRUST)
     with pytest.raises(CardError, match="give --trust"):
         metrics.find(card)
@@ -270,6 +328,16 @@ def test_the_score_of_deqa_is_the_mean_of_levels_by_their_softmax() -> None:
         assert math.isnan(scores.score({"logits": wrong}))
 
 
+def test_a_gate_finds_the_card_of_its_reference(
+    cli: Cli, stand_in: StandIn, tmp_path: Path
+) -> None:
+    shutil.copy(stand_in.card(), tmp_path / "cwd")
+    where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--device", "cpu")
+    for more in (("--metrics", "card.toml", "--update"), ()):
+        done = cli("gate", *where, "--reference", "reference.toml", *more, **{TRUST: "1"})
+        assert done.returncode == 0, done.stderr
+
+
 def test_half_a_last_line_is_no_score(tmp_path: Path) -> None:
     file = tmp_path / "scores.csv"
     file.write_text("name,score\na.png,0.25\nb.png,0.7")
@@ -282,4 +350,6 @@ def test_packaged_programs_pin_what_the_hub_gives() -> None:
     for card in metric_cards().values():
         assert card.official and isinstance(card.official.scores, Scores)
         assert all(each.revision for each in card.official.snapshots)
-        assert card.name in metrics.names() and card.name not in metrics.METRICS
+        assert card.name in metrics.names() and card.name not in {
+            spec.name for spec in metrics.METRICS
+        }

@@ -177,7 +177,7 @@ def test_substituted_weights_mark_the_scores(
     assert all(len(digest) == 64 for digest in print_["weights"].values())
     metrics.load(planted)
     monkeypatch.delenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS")
-    assert "not the expected file" in metrics.unavailable(planted)
+    assert "not the expected file" in metrics.unavailable(planted, "cpu")
     with pytest.raises(WeightsError, match="not the expected file"):
         metrics.fingerprint(planted)
 
@@ -220,7 +220,7 @@ def test_a_repository_of_a_hub_is_named_where_no_file_is(
         "bench.metrics.pyiqa_loading.create_metric", lambda *_, **__: from_pretrained(name)
     )
     spec = metrics.find("pyiqa:compare2score")
-    reason = metrics.unavailable(spec)
+    reason = metrics.unavailable(spec, "cpu")
     assert reason is not None and "published at https://huggingface.co/me/Net;" in reason
     for name, raised in (("/home/me/net", OSError), ("me/Net", RuntimeError)):  # noqa: B007
         with pytest.raises(WeightsError, match=r"cannot build .*: We couldn't connect"):
@@ -239,11 +239,11 @@ def test_a_file_of_a_hub_is_named_by_its_address(
             raise ValueError("An error happened while trying to locate the file") from error
 
     monkeypatch.setattr("bench.metrics.pyiqa_loading.create_metric", offline)
-    reason = metrics.unavailable(metrics.find("pyiqa:nima-spaq"))
+    reason = metrics.unavailable(metrics.find("pyiqa:nima-spaq"), "cpu")
     assert reason == (
         f"a file is missing that is published at {url}; run: cassr-bench fetch pyiqa:nima-spaq"
     )
-    listed = metrics.unavailable(metrics.find("pyiqa:lpips"))
+    listed = metrics.unavailable(metrics.find("pyiqa:lpips"), "cpu")
     assert "(https://download.pytorch.org/models/alexnet" in listed
 
 
@@ -262,7 +262,7 @@ def test_files_that_are_not_listed_are_fetched_found_and_fingerprinted(
     monkeypatch.setenv("CASSR_BENCH_SUBSTITUTE_WEIGHTS", ",".join(files))
     fetched = metrics.fetch(spec)
     assert sorted(path.name for path in fetched) == files
-    assert metrics.unavailable(spec) == ""
+    assert metrics.unavailable(spec, "cpu") == ""
     print_ = metrics.fingerprint(spec)
     assert sorted(print_["weights"]) == sorted(print_["substituted"]) == files
     sr, hr = tensor(96, 96, 0), tensor(96, 96, 1)

@@ -111,14 +111,14 @@ def test_ours_point_where_pyiqa_does() -> None:
 
 @pytest.mark.parametrize("name", [*NO_DOWNLOAD, "pyiqa:vsi", "pyiqa:gmsd"])
 def test_runs_without_any_download(clean_home: Path, name: str) -> None:
-    assert metrics.unavailable(metrics.find(name)) == ""
+    assert metrics.unavailable(metrics.find(name), "cpu") == ""
 
 
 @pytest.mark.parametrize("name", sorted({spec.name for spec in metrics.METRICS} - {*NO_DOWNLOAD}))
 def test_missing_weights_are_said_with_the_command_that_mends_it(
     clean_home: Path, name: str
 ) -> None:
-    reason = metrics.unavailable(metrics.find(name))
+    reason = metrics.unavailable(metrics.find(name), "cpu")
     assert "is not on this machine" in reason
     assert reason.endswith(f"run: cassr-bench fetch {name}")
     assert "\n" not in reason
@@ -127,7 +127,7 @@ def test_missing_weights_are_said_with_the_command_that_mends_it(
 
 
 def test_a_metric_whose_files_are_not_listed_says_what_it_wants(clean_home: Path) -> None:
-    reason = metrics.unavailable(metrics.find("pyiqa:arniqa"))
+    reason = metrics.unavailable(metrics.find("pyiqa:arniqa"), "cpu")
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in reason
     assert "cassr-bench fetch pyiqa:arniqa" in reason
 
@@ -139,14 +139,14 @@ def test_missing_packages_are_said(clean_home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "clip" else find(name)
     )
-    assert "pip install openai-clip" in metrics.unavailable(metrics.find("clipiqa"))
+    assert "pip install openai-clip" in metrics.unavailable(metrics.find("clipiqa"), "cpu")
 
 
 def test_planning_imports_neither_torch_nor_pyiqa(with_niqe: None) -> None:
     script = (
         "import sys, json; from bench import metrics\n"
         "specs = [*metrics.METRICS, metrics.find('pyiqa:gmsd')]\n"
-        "usable = [s for s in specs if not metrics.unavailable(s)]\n"
+        "usable = [s for s in specs if not metrics.unavailable(s, 'cpu')]\n"
         "prints = {s.name: metrics.fingerprint(s) for s in usable}\n"
         "heavy = {'torch', 'pyiqa', 'numpy', 'requests', 'huggingface_hub'} & set(sys.modules)\n"
         "print(json.dumps([sorted(heavy), prints]))"

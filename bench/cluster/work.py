@@ -74,7 +74,7 @@ def require_alike(asked: Asked, device: str, driver: Mapping[str, str]) -> None:
 def _found(asked: Asked, device: str) -> dict[str, str]:
     """What pixels or scores depend on, as it is on this machine."""
     entries, specs = [find_method(name) for name in asked[0]], asked[1]
-    problems = [entry.unavailable() for entry in entries] + [*map(metrics.unavailable, specs)]
+    problems = [e.unavailable() for e in entries] + [metrics.unavailable(s, device) for s in specs]
     if any(problems):
         raise Unavailable(f"{platform.node()}: {next(filter(None, problems))}")
     prints = {spec.name: metrics.fingerprint(spec, device) for spec in specs}

@@ -53,7 +53,7 @@ def examine_method(name: str) -> list[Check]:
     """What one method, or metric's program, needs and lacks here; UnknownName: there is none."""
     entry = find_program(name)
     if entry.card.official is not None:
-        return [_python(), *Installation(entry.card).checks()]
+        return [_python(), *Installation(entry.card, name).checks()]
     return [_ready(name, entry.unavailable())]
 
 

@@ -81,7 +81,7 @@ def metric(spec: MetricSpec) -> Row:
         summary=spec.means,
         reference="full" if spec.reference else "none",
         options=[told(name, option) for name, option in spec.accepted.items()],
-        unavailable=unavailable(spec),
+        unavailable=unavailable(spec, "cuda"),
     )
 
 
@@ -96,7 +96,7 @@ def _suite(suite: SuiteCard) -> Row:
     reasons = {
         "methods": {name: find_method(name).unavailable() for name in suite.methods},
         "test sets": {name: find_data(name).problem(root) for name in suite.datasets},
-        "metrics": {name: unavailable(find_metric(name)) for name in suite.metrics},
+        "metrics": {name: unavailable(find_metric(name), "cuda") for name in suite.metrics},
     }
     without = {what: [n for n, why in known.items() if why] for what, known in reasons.items()}
     lacking = {what: names for what, names in without.items() if names}
@@ -116,7 +116,7 @@ def protocols() -> list[Row]:
         names, sources = card.metrics, "; ".join(map(str, card.sources))
         traps = {f"trap {i}": trap for i, trap in enumerate(card.traps, start=1)}
         told = {"version": str(card.version), "source": sources or card.paper, **traps}
-        absent = [name for name in names if unavailable(find_metric(name))]
+        absent = [name for name in names if unavailable(find_metric(name), "cuda")]
         lacking = f"{len(absent)} of {len(names)} metrics: {', '.join(absent)}" if absent else ""
         summary = f"{card.title}: {', '.join(names)}"
         found.append(_of(card, "name", "title", summary=summary, facts=told, unavailable=lacking))

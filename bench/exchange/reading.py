@@ -152,7 +152,9 @@ def _reported(name: str, fingerprint: Mapping[str, Any] | None) -> MetricSpec:
     """A user's own metric says in its fingerprint which way is better; its file may be gone."""
     from bench import metrics
 
-    better = (fingerprint or {}).get("options", {}).get("better")
+    told = fingerprint or {}
+    of_program = told.get("program", {}).get("official", {}).get("scores", {})
+    better = told.get("options", {}).get("better") or of_program.get("better")
     if fingerprint is not None and better is None:
         # No other name is looked up: one that ends in .py is a file, which would be read.
         known = metrics.find if name.startswith("pyiqa:") else metrics.registered

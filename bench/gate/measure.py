@@ -63,13 +63,13 @@ def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progr
     cannot = {n: made.unavailable[t] for n, t in typed.items() if t in made.unavailable}
     return Found(
         of_results(outcome.results, typed, options.scale, as_typed),
-        {**cannot, **_unavailable(made.metrics)},
+        {**cannot, **_unavailable(made.metrics, options.device)},
         outcome.failures,
     )
 
 
-def _unavailable(specs: Sequence[MetricSpec]) -> dict[str, str]:
-    reasons = {spec.name: metrics.unavailable(spec) for spec in specs}
+def _unavailable(specs: Sequence[MetricSpec], device: str) -> dict[str, str]:
+    reasons = {spec.name: metrics.unavailable(spec, device) for spec in specs}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
@@ -80,7 +80,7 @@ def measure_folder(
     `score_folders`."""
     [scores] = score_folders([sr], hr, names, options, progress)
     specs = [spec for spec, *_ in scores.means]
-    unavailable = _unavailable(specs)
+    unavailable = _unavailable(specs, options.device)
     usable = [spec for spec in specs if spec.name not in unavailable]
     hashes = _hashes(hr, options.limit, unavailable) if hr else {}
     if not scores.rows and not any(value is not None for _, value, *_ in scores.means):

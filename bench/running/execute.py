@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench import metrics
 from bench.base.errors import ImageError
 from bench.base.progress import Live, Progress, time_in_words
 from bench.base.text import printable
@@ -78,7 +77,7 @@ def dry_run(plan: Plan, seeds: int) -> list[dict[str, Any]]:
     order = [entry.card.name for entry in plan.methods]
     rows.sort(key=lambda row: order.index(row["method"]))
     rows += [{"dataset": d.name, "problem": plan.missing.get(d.name, "")} for d in plan.datasets]
-    rows += [{"metric": s.name, "problem": metrics.unavailable(s)} for s in plan.metrics]
+    rows += [{"metric": s.name, "problem": plan.scorer.reasons[s.name]} for s in plan.metrics]
     return [*rows, *_power(plan)]
 
 

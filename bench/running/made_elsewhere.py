@@ -23,7 +23,8 @@ def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:
     for spec in plan.metrics:
         known = [f for f in plan.store.fingerprints(spec.name) if _is_of(spec, f)]
         candidates = [f for f in known if kind in ("", f["device"])]
-        own = {} if metrics.unavailable(spec) else metrics.fingerprint(spec, kind or here)
+        device = kind or here
+        own = {} if metrics.unavailable(spec, device) else metrics.fingerprint(spec, device)
         best = own
         if any(other != own for other in candidates):
             if own in candidates:
@@ -37,11 +38,12 @@ def made_elsewhere(plan: Plan, kind: str) -> dict[str, Mapping[str, Any]]:
 
 def _is_of(spec: MetricSpec, fingerprint: Mapping[str, Any]) -> bool:
     """Whether scores by it are this metric's, with the published weights."""
-    told = [fingerprint.get("version"), fingerprint.get("options")]
+    told = [fingerprint.get(field) for field in ("version", "options", "program")]
+    program = spec.program and spec.program.fingerprint()
     weights = fingerprint.get("weights", {})
     wanted = {weight.name: weight.sha256 or weight.sha256_prefix for weight in spec.weights}
     return (
-        json_sha256(told) == json_sha256([spec.version, dict(spec.options)])
+        json_sha256(told) == json_sha256([spec.version, dict(spec.options), program])
         and isinstance(fingerprint.get("device"), str)
         and not fingerprint.get("substituted")
         and all(str(weights.get(name, "")).startswith(start) for name, start in wanted.items())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import metrics
-from bench.base.errors import DataError, WorkerDied
+from bench.base.errors import BenchError, CannotWrite, DataError, WorkerDied
 from bench.base.hashing import set_sha256
 from bench.base.leftovers import work_folder
 from bench.base.progress import Progress
@@ -16,6 +16,7 @@ from bench.cluster.connection import LOCAL
 from bench.data.likeness import FINGERPRINT, LOOK, warning
 from bench.files.images import image_sha256
 from bench.metrics.frechet import stacked
+from bench.processes.foreign import each
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
 from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
@@ -84,7 +85,7 @@ class Scorer:
         """
         known = list(targets)
         for spec in (spec for spec in self.usable if spec.program):
-            self._score_by_program(spec, known, progress)
+            self._score_by_program(spec, known, options.on, progress)
         if jobs := self._jobs(known):
             self._score(jobs, options, progress)
 
@@ -108,27 +109,41 @@ class Scorer:
             store.close()
 
     def _score_by_program(
-        self, spec: MetricSpec, targets: Sequence[Target], progress: Progress
+        self, spec: MetricSpec, targets: Sequence[Target], on: str, progress: Progress
     ) -> None:
         """Start a metric's program once for all images that it has not scored."""
         wanted = {_key(spec, t): t for t in targets if t.sr and self._lacks(spec, t)}
-        if not wanted:
-            return
         left = {str(number): target for number, target in enumerate(wanted.values())}
-        pairs = {name: (t.sr, t.hr if spec.reference else None) for name, t in left.items()}
-        store, program = self._scores[spec.name], spec.program.load(self.device)
-        with work_folder(store.folder) as work, progress.step(spec.title, len(wanted)) as live:
-            for image in program.score_set(pairs, work, live.line):
+        if not left:
+            return
+        if on != LOCAL:
+            progress.say(f"metric '{spec.name}' runs on this machine: its repository is here alone")
+        try:
+            self._run_program(spec, left, progress)
+        except CannotWrite:
+            raise
+        except BenchError as error:
+            missing = Missing("failed", str(error))
+            self._failures.update({(spec.name, _key(spec, t)): missing for t in left.values()})
+        self._scores[spec.name].close()
+
+    def _run_program(self, spec: MetricSpec, left: dict[str, Target], progress: Progress) -> None:
+        """Score what is `left`, which loses each image that the program has said something of."""
+        known, store = dict(left), self._scores[spec.name]
+        pairs = {name: (t.sr, t.hr if spec.reference else None) for name, t in known.items()}
+        program = spec.program.load(self.device)
+        with work_folder(store.folder) as work, progress.step(spec.title, len(known)) as live:
+            for image in each(spec.name, program.score_set(pairs, work, live.line)):
                 if image.id == WHOLE_SET:
                     progress.say(f"{spec.title} {image.reason}")
                     continue
-                target = left.pop(image.id)
-                if why := image.reason or _changed(target):
-                    self._failures[spec.name, _key(spec, target)] = Missing("failed", why)
-                else:
-                    store.put(_key(spec, target), image.value)
-                live(len(wanted) - len(left), len(wanted))
-        store.close()
+                left.pop(image.id, None)
+                target = known[image.id]
+                key, why = _key(spec, target), image.reason or _changed(spec, target)
+                store.put(key, None if why else image.value)  # what comes last counts
+                if why:
+                    self._failures[spec.name, key] = Missing("failed", why)
+                live(len(known) - len(left), len(known))
 
     def get_ready(self, target: Target, options: RunOptions, images: int) -> None:
         """Start, where this one of so many images is not scored yet, what makes processes for all:
@@ -140,7 +155,7 @@ class Scorer:
         count = worker_count(options.workers, self.device, jobs)
         needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self._here)]
         imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
-        own = any(s.file for s in self.usable)  # people's code, which may change where paths lead
+        own = any(s.file for s in self._here)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
         return Workers(count, 1, imported, overlap=self.device != "cpu" and not own)
 
@@ -248,7 +263,7 @@ class Scorer:
             return Missing("failed", str(error))
         if not math.isfinite(value):
             return Missing("failed", f"{spec.name} is not a finite number for this set")
-        self._scores[spec.name].put((set_sha256(srs), set_sha256(hrs)), value, asdict(size))
+        self._scores[spec.name].put((set_sha256(srs), set_sha256(hrs)), value, **asdict(size))
         self._scores[spec.name].close()
         return value
 
@@ -258,10 +273,11 @@ def _for_good(missing: Sequence[Missing]) -> Missing:
     return next((one for one in missing if one.kind != "pending"), missing[0])
 
 
-def _changed(target: Target) -> str:
+def _changed(spec: MetricSpec, target: Target) -> str:
     """Why what was scored is not what was recorded; "" where it is."""
-    files = ((target.sr, target.sr_sha256), (target.hr, target.hr_sha256))
-    same = all(image_sha256(path) == sha256 for path, sha256 in files if path)
+    hr = target.hr if spec.reference else None
+    files = ((target.sr, target.sr_sha256), (hr, target.hr_sha256))
+    same = all(p.is_file() and image_sha256(p) == sha256 for p, sha256 in files if p)
     return "" if same else "it, or its HR image, is not the file that was recorded; run again"
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import FiniteFloat
@@ -21,11 +21,11 @@ ScoreKey = tuple[str, str | None]
 
 
 class ScoreLine(Line):
-    """A score of the image(s) `sr`, compared with `hr` where the metric compares."""
+    """A score of image(s) `sr`, compared with `hr` where the metric compares, or its withdrawal."""
 
     sr: str
     hr: str | None
-    value: FiniteFloat
+    value: FiniteFloat | Literal["withdrawn"]
 
 
 class ScoreStore:
@@ -35,18 +35,20 @@ class ScoreStore:
         self.folder = folder
         self.fingerprint = fingerprint
         self._log = RecordLog(folder, ScoreLine)
-        self._values: dict[ScoreKey, float] = {(r.sr, r.hr): r.value for r in self._log}
+        lines = (((r.sr, r.hr), r.value) for r in self._log)
+        self._values = {key: None if isinstance(v, str) else v for key, v in lines}
 
     def get(self, key: ScoreKey) -> float | None:
         return self._values.get(key)
 
-    def put(self, key: ScoreKey, value: float, extra: Mapping[str, Any] | None = None) -> None:
-        if key in self._values:
+    def put(self, key: ScoreKey, value: float | None, **extra: Any) -> None:
+        if self.get(key) == value:
             return
         marker = self.folder / "fingerprint.json"
         if not marker.exists():
             write_atomic(marker, json.dumps(self.fingerprint, indent=1, sort_keys=True) + "\n")
-        self._log.append({**(extra or {}), "sr": key[0], "hr": key[1], "value": value})
+        told = "withdrawn" if value is None else value
+        self._log.append({**extra, "sr": key[0], "hr": key[1], "value": told})
         self._values[key] = value
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from bench.base.text import in_words, printable, suggestion
 from bench.data.card import DatasetCard
 from bench.data.find import dataset_cards, fetch_data
 from bench.methods.card import MethodCard
-from bench.methods.find import all_methods, is_brought
+from bench.methods.find import all_methods, find_program, is_brought
 from bench.methods.find import find as find_method
 from bench.methods.installation import Installation
 from bench.remote import weights
@@ -115,7 +115,7 @@ def _to_fetch(names: Sequence[str]) -> list[Weight]:
 
 def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
     """The files of a metric of pyiqa that only pyiqa itself knows."""
-    here, failed = not metrics.unavailable(metrics.find(name)), False
+    here, failed = not metrics.unavailable(metrics.find(name), "cpu"), False
     state = "are here" if here else "would be fetched by pyiqa"
     if not (here or dry_run):
         try:
@@ -129,7 +129,7 @@ def _fetch_unlisted(name: str, dry_run: bool) -> dict[str, Any]:
 
 def _wanted(parts: Parts) -> dict[str, tuple[Weight, list[str]]]:
     wanted: dict[str, tuple[Weight, list[str]]] = {}
-    needs = [(name, find_method(name).all_weights()) for name in parts["method"]]
+    needs = [(name, find_program(name).all_weights()) for name in parts["method"]]
     needs += [(name, [*metrics.find(name).weights]) for name in parts["metric"]]
     for user, files in needs:
         for weight in files:

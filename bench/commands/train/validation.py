@@ -37,7 +37,7 @@ class Validation:
     def __init__(self, suite: str, limit: int, stage: Stage) -> None:
         self.stage = stage
         self.pairs = _pairs(suite, limit)
-        self.metrics = [s for s in map(metrics.find, METRICS) if not metrics.unavailable(s)]
+        self.metrics = [s for s in map(metrics.find, METRICS) if not metrics.unavailable(s, "cpu")]
 
     def __call__(self, pipeline: Any, step: int, folder: Path) -> dict[str, float]:
         """Means over the images; a panel of LR, what was made, HR for the first of each set."""
