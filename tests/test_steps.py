@@ -64,7 +64,7 @@ def test_while_one_is_computed_the_next_is_read_and_the_one_before_written() -> 
 
 @pytest.mark.parametrize(
     ("raised", "told"),
-    [(KeyboardInterrupt(), Interrupted), (CannotWrite("full", Path("out")), CannotWrite)],
+    [(KeyboardInterrupt(), Interrupted), (CannotWrite("full", Path()), CannotWrite)],
 )
 def test_what_is_computed_when_it_is_stopped_is_written_and_given(
     raised: BaseException, told: type[Exception]
@@ -83,7 +83,7 @@ def test_what_is_computed_when_it_is_stopped_is_written_and_given(
 
 def test_a_full_disk_ends_it_in_either_way() -> None:
     def write(n: int, made: int) -> int:
-        raise CannotWrite("no room", Path("out"))
+        raise CannotWrite("no room", Path())
 
     for overlap in (False, True):
         with Workers(1, overlap=overlap) as pool, pytest.raises(CannotWrite):
@@ -106,7 +106,7 @@ def test_a_device_gets_images_read_ahead_and_gives_the_same_bytes_in_the_same_or
 
         place = tmp_path / device
         out, options = place / "out", RunOptions(place / "store", device, workers=1)
-        done = upscale_files("bicubic", [tmp_path / "in"], out, options, quiet)
+        done = upscale_files("bicubic", {out: [tmp_path / "in"]}, options, quiet)
         assert (done.made, done.failures) == (6, ())
         with monkeypatch.context() as patched:
             patched.setattr(images, "read_rgb", read)
@@ -165,7 +165,7 @@ def upscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upscaled:
             f"    if lr.shape[2] > 16:\n        tries.append(1)\n        {body}\n    return lr\n"
         )
         options = RunOptions(tmp_path / "store", device, workers=1, scale=1)
-        given = "mine.py", [tmp_path / "in"], tmp_path / "out", options
+        given = "mine.py", {tmp_path / "out": [tmp_path / "in"]}, options
         done = upscale_files(*given, Progress(quiet=True), overwrite=True)
         return done.made, dict(done.failures)
 

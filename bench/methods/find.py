@@ -142,8 +142,9 @@ def _card_by_path(file: Path) -> MethodCard:
 def _own_card(name: str, factory: str, summary: str, **more: Any) -> MethodCard:
     said = {"factory": factory, "summary": summary, "licence": "unknown", **more}
     try:
+        name.encode()  # no file of results can hold half a character
         return _GivenCard(name=name, title=printable(name), **said)
-    except ValidationError as error:
+    except (ValidationError, UnicodeEncodeError) as error:
         raise BenchError(
             f"method '{printable(name)}': expected a name of 1 to {MAX_TITLE} characters of "
             "Unicode; rename the file, or name the folder as in folder:PATH@NAME"
