@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_one_line(
 def test_a_name_that_a_file_has_not_is_told_before_any_work(file: Path, name: str) -> None:
     with pytest.raises(Unavailable, match=r"mine\.py: expected .*, found none"):
         find_method(name)
-    file.write_text(f"from os.path import *\n{file.read_text()}", encoding="utf-8")
+    file.write_text("from os.path import *\n" + file.read_text("utf-8"), encoding="utf-8")
     assert find_method(name).name == name, "what it imports may have it"
 
 

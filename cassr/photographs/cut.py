@@ -96,8 +96,15 @@ def _claim(target: Path, side: int) -> None:
     for part in target.glob(f"*{PART}"):
         place, _, process = part.stem.rpartition("-")
         here = place.endswith(f".{getnode():x}")  # whether one lives elsewhere cannot be seen
-        if not process.isdecimal() or (here and not psutil.pid_exists(int(process))):
+        if not process.isdecimal() or (here and not _lives(int(process))):
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _cut(photographs: Photographs, folders: dict[int, Path], side: int, number: int) -> int:
