@@ -75,6 +75,15 @@ class Written:
             read.append(self.markdown)  # what is in there stays
         return one_file(self.junit, "--junit", read, overwrite)
 
+    def append(self, verdict: str) -> None:
+        if self.markdown is None:
+            return
+        try:
+            with self.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(verdict)
+        except OSError as error:
+            raise cannot_write(self.markdown, error) from error
+
     def first_tolerance(self, known: "Reference | None") -> "Tolerance":
         """That of a new reference: "absolute=0.1", say."""
         from pydantic import ValidationError
@@ -148,12 +157,7 @@ def gate(
         return
     part = [what for what in KINDS if getattr(choice, what)]
     verdict = judge(known, found.measured, found.unavailable, part)
-    if written.markdown is not None:
-        try:
-            with written.markdown.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(output.markdown(verdict))
-        except OSError as error:
-            raise cannot_write(written.markdown, error) from error
+    written.append(output.markdown(verdict))
     write_junit(output.junit(verdict, subject.suite or "folder"))
     tell(as_json, verdict.as_json(), *output.terminal(verdict))
     raise typer.Exit(verdict.exit_code)
