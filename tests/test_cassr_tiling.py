@@ -51,7 +51,7 @@ def grids(draw: st.DrawFn) -> Grid:
     return Grid(height, width, tile, overlap)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(grid=grids(), factor=st.sampled_from([1, 2, 3, 4, 8]), batch=st.integers(1, 5))
 @example(grid=Grid(176, 256, 64, 16), factor=8, batch=1)
 @example(grid=Grid(176, 256, 64, 16), factor=1, batch=4)
