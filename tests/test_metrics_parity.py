@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench import metrics
 from bench.base.errors import DataError, ImageError
+from bench.metrics.filters import YIQ, Pixels
 from bench.metrics.frechet import frechet_distance, kernel_distance
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -35,6 +36,44 @@ def parameters(clean_home: Path, request: pytest.FixtureRequest) -> None:
         folder.mkdir(parents=True)
         real = request.getfixturevalue("real_weights")
         shutil.copy(real / "niqe_modelparameters.mat", folder)
+
+
+def fused_luma(unit: np.ndarray) -> np.ndarray:
+    """Full-range Y, (..., H, W) float32, of RGB (..., H, W, 3) float32: three products summed from
+    red to blue, each step exact and then rounded once."""
+    y = np.zeros(unit.shape[:-1], np.float32)
+    for channel, weight in enumerate(np.float32(YIQ)):
+        y = (unit[..., channel].astype(float) * float(weight) + y).astype(np.float32)
+    return y
+
+
+@pytest.fixture(autouse=True)
+def one_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give pyiqa the Y that it has on most machines.
+
+    Many Y lie half way between two grey levels, and torch's product of matrices rounds its steps
+    apart on some processors: there pyiqa's NIQE differs by .02 from what the same release says
+    elsewhere, and from the published log.
+    """
+
+    from pyiqa.utils import color_util
+
+    theirs = color_util.rgb2yiq
+
+    def rgb2yiq(x: torch.Tensor) -> torch.Tensor:
+        yiq = theirs(x)
+        y = torch.from_numpy(fused_luma(x.permute(0, 2, 3, 1).numpy()))
+        torch.testing.assert_close(yiq[:, 0], y, rtol=1e-6, atol=1e-7)
+        yiq[:, 0] = y
+        return yiq
+
+    monkeypatch.setattr(color_util, "rgb2yiq", rgb2yiq)
+
+
+def test_luma_does_not_depend_on_the_processor() -> None:
+    rgb = photo(257, 301, 4)
+    expected = np.rint(fused_luma(rgb.astype(np.float32) / np.float32(255)) * np.float32(255))
+    assert np.array_equal(Pixels(rgb).yiq_y, expected)
 
 
 def tensor(pixels: np.ndarray) -> torch.Tensor:
