@@ -302,6 +302,7 @@ def _import_ahead() -> None:
             if not name.endswith(LATER):
                 import_module(name)
     del sys.modules[ACTS]
+    _read_cards()
     _compile_pages()
     assert threading.active_count() == 1
     for library_end in weakref.finalize._registry:  # type: ignore[attr-defined]
@@ -326,6 +327,18 @@ def _join_pages() -> None:
         if rights == "rw-p" and name in ([], ["[heap]"]):
             for start in range(-(-first // HUGE) * HUGE, end - HUGE + 1, HUGE):
                 advise(ctypes.c_void_p(start), ctypes.c_size_t(HUGE), COLLAPSE)
+
+
+def _read_cards() -> None:
+    """What our packages carry and say of themselves, which nearly every command asks for."""
+    from bench.base.version import versions
+    from bench.data.find import dataset_cards
+    from bench.methods.find import metric_cards
+    from bench.suites.find import suite_cards
+    from bench.suites.protocols import protocols
+
+    for known in (versions, dataset_cards, metric_cards, suite_cards, protocols):
+        known()
 
 
 def _compile_pages() -> None:
