@@ -321,7 +321,7 @@ def _join_pages() -> None:
     if sys.platform != "linux":
         return
     advise = ctypes.CDLL(None).madvise
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text("ascii").splitlines():
         span, rights, _, _, _, *name = line.split(maxsplit=5)
         first, end = (int(address, 16) for address in span.split("-"))
         if rights == "rw-p" and name in ([], ["[heap]"]):
