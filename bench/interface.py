@@ -106,13 +106,11 @@ def metric(name: str, *, device: str = "auto") -> ImageMetric:
     images of Pillow's, or paths; of a batch, or of a list of them, it gives an array. Floats are
     rounded to 8 bits first, so that a value is that of the file that would be written.
     """
-    from bench.running.score_job import loaded
-
     spec = known_metrics.find(name)
     if spec.kind == "set" or spec.program:
         raise BenchError(f"{name} scores whole folders of images; use bench.score")
     place = resolve_device(device)
-    loaded(spec, place)
+    known_metrics.loaded(spec, place)
     return ImageMetric(spec, place)
 
 

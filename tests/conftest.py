@@ -105,6 +105,13 @@ def pytest_configure(config: pytest.Config) -> None:
         _warm_server()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """The processes that share the tests have imported the libraries, too."""
+    for spec in specs if FORKS else ():
+        spec.python = _warm_server().python
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: our own calls of `gc.collect` need not look through it."""
     gc.collect()

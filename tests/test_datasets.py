@@ -28,7 +28,7 @@ def test_real_pairs_are_accepted_and_wrong_ones_refused(golden: Path) -> None:
     found = [
         (images.read_rgb(path), images.read_rgb(golden / name / "hr" / path.name))
         for name in ("realsr", "drealsr")
-        for path in sorted((golden / name / "lr").iterdir())
+        for path in sorted((golden / name / "lr").iterdir())[::2]
     ]
     for index, (lr, hr) in enumerate(found):
         assert misalignment(lr, hr, 4) == ""
@@ -87,12 +87,16 @@ def test_what_a_link_leads_to_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_manifests_are_compared(cli: Cli, golden: Path, tmp_path: Path) -> None:
-    shutil.copytree(golden / "realsr", tmp_path / "mine")
-    theirs = cli("datasets", "verify", f"folder:{golden / 'realsr'}", "--out", tmp_path / "t.json")
-    assert theirs.returncode == 0 and "20 images, manifest" in theirs.stdout
-    assert str(golden) not in (tmp_path / "t.json").read_text().replace(
-        json.dumps(f"folder:{golden / 'realsr'}"), ""
-    )
+    for side in ("lr", "hr"):
+        (tmp_path / "theirs" / side).mkdir(parents=True)
+        for path in sorted((golden / "realsr" / side).iterdir())[:4]:
+            shutil.copy(path, tmp_path / "theirs" / side)
+    shutil.copytree(tmp_path / "theirs", tmp_path / "mine")
+    given = f"folder:{tmp_path / 'theirs'}"
+    theirs = cli("datasets", "verify", given, "--out", tmp_path / "t.json")
+    assert theirs.returncode == 0 and "4 images, manifest" in theirs.stdout
+    told = (tmp_path / "t.json").read_text()
+    assert str(tmp_path) not in told.replace(json.dumps(given), "")
     # Other encoders and names of folders change nothing.
     first, second = sorted((tmp_path / "mine" / "lr").iterdir())[:2]
     Image.open(first).save(first, compress_level=1)

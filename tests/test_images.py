@@ -333,11 +333,11 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     images.write_png(target, photo(8, 8))
     before = target.read_bytes()
 
-    def full_disk(rgb: np.ndarray, file: Path, profile: bytes) -> None:
+    def full_disk(image: Image.Image, file: Path, **how: object) -> None:
         file.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(images, "encode_png", full_disk)
+    monkeypatch.setattr(Image.Image, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
         images.write_png(target, photo(8, 8, 1))
     assert target.read_bytes() == before

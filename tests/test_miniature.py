@@ -1,14 +1,12 @@
 """The shipped miniature: what it weighs, what it says of itself, and that it really works."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, Cli
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -69,10 +67,10 @@ def test_a_release_is_half_precision_and_keeps_the_card(tmp_path: Path) -> None:
     assert CasSRPipeline.from_pretrained(tmp_path / "shipped").config["activation_kind"] == "scedit"
 
 
-def test_a_release_without_folders_says_what_it_wants() -> None:
-    words = [sys.executable, "-m", "cassr.training.release"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode and done.stderr == f"usage: python {' '.join(words[1:])} MODEL TARGET\n"
+def test_a_release_without_folders_says_what_it_wants(cli: Cli) -> None:
+    done = cli(script=ROOT / "cassr" / "training" / "release.py")
+    usage = "usage: python -m cassr.training.release MODEL TARGET\n"
+    assert (done.returncode, done.stderr) == (1, usage)
 
 
 def test_it_upscales_a_flat_image_without_a_pattern() -> None:

@@ -19,7 +19,7 @@ from bench.cli import COMMANDS
 from bench.commands import listing
 from bench.commands.doctor import _computing
 from bench.methods import lock
-from bench.methods.find import method_cards
+from bench.methods.find import find, method_cards
 from bench.running.try_method import _seed, try_method
 
 HEAVY = ("torch", "pandas", "numpy", "PIL", "matplotlib", "pyiqa", "diffusers")
@@ -51,6 +51,8 @@ def test_wheel_holds_packages_cards_and_published_tables_only(wheel: Path) -> No
         "cassr/models/cassr-mini/unet/diffusion_pytorch_model.safetensors",
     ):
         assert needed in names, needed
+    ours = [file for top in ("baselines", "bench", "cassr") for file in (ROOT / top).rglob("*.py")]
+    assert {file.relative_to(ROOT).as_posix() for file in ours} <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "bench",
@@ -84,9 +86,9 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
     environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "80"}
     out, store = tmp_path / "out", tmp_path / "store"
     done = subprocess.run(
-        [sys.executable, "-c", "from PIL import Image; import bench; from bench.cli import main;"
-         "print(bench.__file__);"
-         "bench.upscale('cassr-mini', Image.new('RGB', (16, 16))); main()", "run", "quick",
+        [sys.executable, "-c", "import json, bench; from bench.cli import main;"
+         "from bench.methods.find import find; print(bench.__file__);"
+         "print(json.dumps(find('cassr-mini').fingerprint())); main()", "run", "quick",
          "--methods", "bicubic", "--metrics", "psnr_y", "--limit", "1", "--reports", "markdown",
          "--datasets", "quick-bicubic",
          "--out", str(out), "--store", str(store)],
@@ -96,7 +98,9 @@ def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path)
         text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(site))
+    place, model, *_ = done.stdout.splitlines()
+    assert place.startswith(str(site))
+    assert json.loads(model) == find("cassr-mini").fingerprint(), "the same code and weights"
     assert (out / "table.md").is_file()
 
 

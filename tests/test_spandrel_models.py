@@ -115,9 +115,9 @@ OFFICIAL: dict[str, tuple[Callable[[], nn.Module], Callable[[Tensor, int], Tenso
 
 def _cases() -> list[Any]:
     cases = [(name, size) for name in OFFICIAL for size in SIZES]
-    light = ("bsrgan", "realesr-general-x4v3")
+    light = "realesr-general-x4v3"
     heavy = [case for case in cases if case[0] == "femasr" and case[1][0] > 40]
-    heavy += [(name, LARGE) for name in OFFICIAL if name not in light]
+    heavy += [(name, LARGE) for name in OFFICIAL if name != light]
     return [
         pytest.param(*case, id=f"{case[0]}-{case[1][0]}x{case[1][1]}", marks=marks)
         for case in cases

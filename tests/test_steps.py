@@ -285,7 +285,7 @@ class Network:
         pass
 
     def score(self, sr: torch.Tensor, hr: Any, prepared: Any) -> float:
-        if len(score_job._loaded) > 1 or (sr.shape[2] > 16 and self.spec.name == "lpips"):
+        if len(metrics._loaded) > 1 or (sr.shape[2] > 16 and self.spec.name == "lpips"):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
         return 1.0
 
@@ -294,7 +294,7 @@ def test_where_metrics_leave_no_memory_to_another_they_are_loaded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "load", Network)
-    monkeypatch.setattr(score_job, "_loaded", {})
+    monkeypatch.setattr(metrics, "_loaded", {})
     for side in (16, 32):
         path = tmp_path / f"{side}.png"
         images.write_png(path, photo(side, side))

@@ -8,6 +8,7 @@ Tests talk to it over a socket, so that those of several processes share one.
 """
 
 import atexit
+import ctypes
 import gc
 import json
 import os
@@ -22,11 +23,13 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import util
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 ROOT = Path(__file__).parents[1]
@@ -64,20 +67,20 @@ class Server:
     """
 
     def __init__(self, address: str = "") -> None:
+        self.address = address
         if not address:
             self._start()
-            address = str(Path(self._folder.name, "socket"))
-        self.address = address
-        self.environment = {"HF_HOME": str(Path(address).with_name("hf"))}
+        self.environment = {"HF_HOME": str(Path(self.address).with_name("hf"))}
         """What commands must have in common with it."""
-        self.program = Path(address).with_name("cassr-bench")
+        self.program = Path(self.address).with_name("cassr-bench")
         """An executable file that is the command line, for scripts and launchers."""
 
     def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
+        self.address = str(folder / "socket")
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(folder / "socket"))
+            listener.bind(self.address)
             listener.listen()
             self._process = subprocess.Popen(
                 [sys.executable, __file__, "serve", str(listener.fileno())],
@@ -86,10 +89,15 @@ class Server:
                 pass_fds=[listener.fileno()],
             )
         atexit.register(self.close)
-        client = f'exec {sys.executable} -S -E {__file__} {folder / "socket"} "$@"'
         program = folder / "cassr-bench"
-        program.write_text(f"#!/bin/sh\nexport HF_HOME={folder / 'hf'}\n{client}\n")
+        client = f'export HF_HOME={folder / "hf"}\nexec {self.python} "$@"'
+        program.write_text(f"#!/bin/sh\n{client}\n")
         program.chmod(0o755)
+
+    @property
+    def python(self) -> str:
+        """How a Python is started that has imported the libraries, for `-c CODE`."""
+        return f"{sys.executable} -S -E {__file__} {self.address}"
 
     def run(
         self,
@@ -294,9 +302,43 @@ def _import_ahead() -> None:
             if not name.endswith(LATER):
                 import_module(name)
     del sys.modules[ACTS]
+    _read_cards()
     _compile_pages()
     assert threading.active_count() == 1
+    for library_end in weakref.finalize._registry:  # type: ignore[attr-defined]
+        library_end.atexit = False
     gc.freeze()
+    _join_pages()
+
+
+HUGE = 2 << 20
+COLLAPSE = 25
+"""MADV_COLLAPSE of Linux 6.1."""
+
+
+def _join_pages() -> None:
+    """Lay memory in huge pages where the system can: a fork copies an entry for 512 of them."""
+    if sys.platform != "linux":
+        return
+    advise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text("ascii").splitlines():
+        span, rights, _, _, _, *name = line.split(maxsplit=5)
+        first, end = (int(address, 16) for address in span.split("-"))
+        if rights == "rw-p" and name in ([], ["[heap]"]):
+            for start in range(-(-first // HUGE) * HUGE, end - HUGE + 1, HUGE):
+                advise(ctypes.c_void_p(start), ctypes.c_size_t(HUGE), COLLAPSE)
+
+
+def _read_cards() -> None:
+    """What our packages carry and say of themselves, which nearly every command asks for."""
+    from bench.base.version import versions
+    from bench.data.find import dataset_cards
+    from bench.methods.find import metric_cards
+    from bench.suites.find import suite_cards
+    from bench.suites.protocols import protocols
+
+    for known in (versions, dataset_cards, metric_cards, suite_cards, protocols):
+        known()
 
 
 def _compile_pages() -> None:
@@ -401,7 +443,8 @@ def _serve_for_ever(listener: socket.socket) -> NoReturn:
     request = _serve(listener)
     _take_over(request, request["files"])
     if request["run"] == CODE:
-        _end_after(lambda: exec(request["words"][0], {"__name__": "__main__"}))
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        _end_after(lambda: exec(request["words"][0], vars(main)))
     os.setsid()
     _open_streams()
     Twin()
@@ -410,9 +453,9 @@ def _serve_for_ever(listener: socket.socket) -> NoReturn:
 
 def _stand_in(address: str, words: list[str]) -> int:
     """Be a fork of the server, as whoever started this sees it."""
-    if words[:1] == [CODE]:
-        files = [0, 1, 2, *map(int, words[2:])]
-        ended = Fork(address, CODE, words[1:2], files).wait()
+    if CODE in words[:2]:
+        code, *files = words[words.index(CODE) + 1 :]
+        ended = Fork(address, CODE, [code], [0, 1, 2, *map(int, files)]).wait()
     else:
         ended = Fork(address, "bench", words, [0, 1, 2]).wait()
     return ended if ended >= 0 else 128 - ended

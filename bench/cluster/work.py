@@ -51,8 +51,8 @@ def for_metrics(specs: Sequence[MetricSpec], on: str, device: str, workers: int 
 def _cluster(
     asked: "Asked", own: Sequence[Path], on: str, device: str, workers: int | None
 ) -> Cluster:
-    files = {name: data for file in own for name, data in own_code.contents(file).items()}
     check = partial(require_alike, asked, device, _found(asked, device))
+    files = {name: data for file in own for name, data in own_code.contents(file).items()}
     return Cluster(on, device, check, workers, files=files)
 
 

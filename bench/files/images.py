@@ -186,17 +186,12 @@ def _one_line(error: Exception) -> str:
     return printable(str(error) or type(error).__name__)
 
 
-def encode_png(rgb: np.ndarray, file: Path, profile: bytes = b"") -> None:
-    """(H, W, 3) uint8 -> PNG by the fastest deflate: a quarter of the time, 13 % more bytes."""
-    image = Image.fromarray(rgb, "RGB")
-    image.save(file, format="PNG", compress_level=1, icc_profile=profile or None)
-
-
 def write_png(path: Path, rgb: np.ndarray, profile: bytes = b"") -> None:
-    """Write (H, W, 3) uint8 as PNG, with the ICC profile of its colours; the file appears whole or
-    not at all."""
+    """Write (H, W, 3) uint8 as PNG, with the ICC profile of its colours, by the fastest deflate (a
+    quarter of the time, 13 % more bytes); the file appears whole or not at all."""
+    image = Image.fromarray(rgb, "RGB")
     with part_of(path) as part:
-        encode_png(rgb, part, profile)
+        image.save(part, format="PNG", compress_level=1, icc_profile=profile or None)
 
 
 def to_tensor(rgb: np.ndarray) -> "Tensor":

@@ -100,6 +100,22 @@ def load(spec: MetricSpec, device: str = "cpu") -> Metric | SetMetric:
     return metric
 
 
+_loaded: dict[tuple[str, ...], Any] = {}
+
+
+def loaded(spec: MetricSpec, device: str) -> Any:
+    """A metric, ready to score, kept by this process for as long as it is the same."""
+    key = (spec.name, repr(sorted(spec.options.items())), device)
+    if key not in _loaded:
+        _loaded[key] = load(spec, device)
+    return _loaded[key]
+
+
+def unload() -> None:
+    """Give the memory of all that `loaded` keeps back."""
+    _loaded.clear()
+
+
 def unavailable(spec: MetricSpec, device: str) -> str:
     """Why the metric cannot run on a device here, with the command that mends it; "" if it can."""
     if spec.program:

@@ -19,7 +19,7 @@ from bench.metrics.frechet import stacked
 from bench.processes.foreign import each
 from bench.processes.workers import Workers, worker_count
 from bench.running.options import RunOptions
-from bench.running.score_job import ImageJob, ScoreJob, loaded, score_job
+from bench.running.score_job import ImageJob, ScoreJob, score_job
 from bench.store.scores import ScoreKey
 from bench.store.store import Store
 
@@ -90,12 +90,7 @@ class Scorer:
             self._score(jobs, options, progress)
 
     def _score(self, jobs: list[ScoreJob], options: RunOptions, progress: Progress) -> None:
-        processes: Pool = self._workers(options, len(jobs))
-        if options.on != LOCAL:
-            from bench.cluster.work import for_metrics  # heavy
-
-            processes = for_metrics(self._here, options.on, self.device, options.workers)
-        with processes as pool, progress.step("scores", len(jobs)) as advance:
+        with self._pool(options, len(jobs)) as pool, progress.step("scores", len(jobs)) as advance:
             for done, (_, outcomes) in enumerate(pool.map(score_job, jobs), start=1):
                 if isinstance(outcomes, WorkerDied):
                     raise WorkerDied(f"scores: {outcomes}; what is finished is kept, run again")
@@ -150,6 +145,13 @@ class Scorer:
         it imports what they need, meanwhile."""
         if options.on == LOCAL and self._jobs([target]):
             self._workers(options, images).begin()
+
+    def _pool(self, options: RunOptions, jobs: int) -> "Pool":
+        if options.on != LOCAL:
+            from bench.cluster.work import for_metrics  # heavy
+
+            return for_metrics(self._here, options.on, self.device, options.workers)
+        return self._workers(options, jobs)
 
     def _workers(self, options: RunOptions, jobs: int) -> Workers:
         count = worker_count(options.workers, self.device, jobs)
@@ -255,10 +257,9 @@ class Scorer:
             known = [self._failures.get((extractor, (sha, None)), NOT_COMPUTED) for sha in unknown]
             why = _for_good(known)
             return Missing(why.kind, f"features of {len(unknown)} images are missing: {why.text}")
-        metric = loaded(spec, "cpu")  # where distances are computed, whatever made features
         try:
             (sr, hr), size = stacked([[features.get(sha) for sha in set_] for set_ in (srs, hrs)])
-            value = float(metric.distance(sr, hr))
+            value = float(metrics.loaded(spec, "cpu").distance(sr, hr))  # whatever made features
         except DataError as error:
             return Missing("failed", str(error))
         if not math.isfinite(value):

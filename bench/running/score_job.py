@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import metrics
 from bench.base.errors import BenchError, CannotWrite, ImageError
-from bench.base.hashing import json_sha256
 from bench.base.text import printable
 from bench.base.types import MetricSpec, Missing
 from bench.data.likeness import LOOK
@@ -146,7 +145,7 @@ def value_of(
     known = {} if prepared is None else prepared
 
     def computed() -> float:
-        metric = loaded(spec, device)
+        metric = metrics.loaded(spec, device)
         pixels = getattr(metric, "sees_pixels", False)
         own, other = (each if pixels or each is None else each.to(device) for each in (x, hr))
         if other is not None and spec.name not in known:
@@ -166,7 +165,7 @@ def _within_memory(
 
     def release() -> None:
         prepared.clear()
-        _loaded.clear()
+        metrics.unload()
 
     way = "try fewer --workers, or --device cpu for this metric alone"
     return within_memory(call, f"{spec.name} on {device}", way, device, release)
@@ -183,16 +182,7 @@ def _store_features(image: ImageJob, x: "Pixels | Missing | None", device: str) 
 
 
 def _extract(spec: MetricSpec, path: Path, x: "Pixels", device: str) -> None:
-    found = _within_memory(lambda: loaded(spec, device).features(x.to(device)), spec, device, {})
-    write_features(path, found)
+    def features() -> Any:
+        return metrics.loaded(spec, device).features(x.to(device))
 
-
-_loaded: dict[str, Any] = {}
-
-
-def loaded(spec: MetricSpec, device: str) -> Any:
-    """A metric, ready to score, kept by this process for as long as it is the same."""
-    key = json_sha256([spec.name, dict(spec.options), device])
-    if key not in _loaded:
-        _loaded[key] = metrics.load(spec, device)
-    return _loaded[key]
+    write_features(path, _within_memory(features, spec, device, {}))
