@@ -22,6 +22,8 @@ from bench.audit.values import (
 )
 from bench.results.published import plain
 
+COPIED, DIGITS = 3, 3
+"""So many equal values of so many digits are of one configuration, whatever it is called."""
 COINCIDENCE = 0.01
 """Equal values count as a contradiction when chance would give them this rarely."""
 
@@ -78,7 +80,7 @@ def audit(
     groups = _configurations(values)
     apart = _unlike(groups)
     abstained += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
-    findings += _differing(values, groups, apart)
+    findings += _differing(values, [*groups, *_copied(values)], apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
@@ -158,6 +160,26 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
         key = (plain(value.dataset), plain(value.name), plain(value.metric))
         groups.setdefault(key, []).append(value)
     return list(groups.values())
+
+
+def _copied(values: Sequence[Value]) -> Iterator[list[Value]]:
+    """Two values that differ in two rows of one method, of which one names no dataset, where all
+    their others are equal and too many for chance."""
+    rows: dict[str, dict[tuple[str, str], dict[str, Value]]] = {}
+    for value in (value for value in values if value.better):
+        row = rows.setdefault(plain(value.name), {}).setdefault((value.table, value.dataset), {})
+        row[plain(value.metric)] = value
+    for places in rows.values():
+        for (here, one), (there, other) in combinations(places.items(), 2):
+            pairs = [(one[metric], other[metric]) for metric in one if metric in other]
+            apart = [pair for pair in pairs if not _agree(*pair)]
+            same = [pair for pair in pairs if pair not in apart and min(map(_digits, pair)) >= DIGITS]
+            if here[0] != there[0] and not (here[1] and there[1]) and len(same) >= COPIED:
+                yield from map(list, apart if len(apart) == 1 else ())
+
+
+def _digits(value: Value) -> int:
+    return len(value.value.as_tuple().digits)
 
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
