@@ -20,6 +20,7 @@ from bench import metrics
 from bench.base.errors import BenchError, CardError
 from bench.base.lazy import TRUST
 from bench.base.progress import Progress
+from bench.gate.reference import read_reference
 from bench.methods.card import Scores
 from bench.methods.find import find as find_method
 from bench.methods.find import metric_cards
@@ -92,6 +93,12 @@ if sin == "writes anew":
     for index, entry in enumerate(json.loads(Path(argument("--list")).read_text())):
         say(entry["image"], 200 if index else "nan")
 """
+
+OWN = '''
+def score(sr, hr):
+    """Mean difference; lower is better."""
+    return float((sr - hr).abs().mean())
+'''
 
 CARD = """
 name = "{name}"
@@ -328,14 +335,25 @@ def test_the_score_of_deqa_is_the_mean_of_levels_by_their_softmax() -> None:
         assert math.isnan(scores.score({"logits": wrong}))
 
 
-def test_a_gate_finds_the_card_of_its_reference(
-    cli: Cli, stand_in: StandIn, tmp_path: Path
+@pytest.mark.parametrize("where", [".", "../metrics"])
+def test_a_gate_finds_the_metrics_of_its_reference(
+    cli: Cli, stand_in: StandIn, tmp_path: Path, where: str
 ) -> None:
-    shutil.copy(stand_in.card(), tmp_path / "cwd")
-    where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--device", "cpu")
-    for more in (("--metrics", "card.toml", "--update"), ()):
-        done = cli("gate", *where, "--reference", "reference.toml", *more, **{TRUST: "1"})
-        assert done.returncode == 0, done.stderr
+    folder = tmp_path / "cwd" / where
+    folder.mkdir(exist_ok=True)
+    shutil.copy(stand_in.card(), folder)
+    (folder / "own.py").write_text(OWN)
+    names = ("--metrics", f"{where}/card.toml,{where}/own.py,psnr_y", "--update")
+    pair = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--device", "cpu")
+    for more in (names, ()):
+        done = cli("gate", *pair, "--reference", "reference.toml", *more, **{TRUST: "1"})
+        assert done.returncode == 0, done.stdout + done.stderr
+    known = read_reference(tmp_path / "cwd" / "reference.toml").measured.metrics
+    assert {name: metric.typed for name, metric in known.items()} == {
+        "card.toml": f"{where}/card.toml",
+        "own.py": f"{where}/own.py",
+        "psnr_y": "",
+    }
 
 
 def test_half_a_last_line_is_no_score(tmp_path: Path) -> None:

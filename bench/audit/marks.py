@@ -20,7 +20,6 @@ from bench.audit.values import (
     Statement,
     Value,
     all_of,
-    colours_of,
     marked_alike,
     methods_of,
     passed_over,
@@ -86,8 +85,9 @@ def judge(
     (the plain reading is then taken); `significant`, that they mean "not significantly worse"."""
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
-    if (colours := colours_of(values)) > SCALE:
-        return Verdict([], [], [f"{table}: marks: {colours} colours are a scale, not ranks"])
+    colours = {value.mark for value in values if value.mark.startswith("colour ")}
+    if len(colours) > SCALE:
+        return Verdict([], [], [f"{table}: marks: {len(colours)} colours are a scale, not ranks"])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
     first = min(judged, key=lambda one: (one.cost, len(one.wrong)))
     most = first.cost + bool(first.wrong)

@@ -5,7 +5,7 @@ Nothing is decided on more digits than are printed.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 from bench.audit.marks import FEW, judge
 from bench.audit.names import SCALE, known_metrics
@@ -22,8 +22,8 @@ from bench.audit.values import (
 )
 from bench.results.published import plain
 
-COPIED, DIGITS = 3, 3
-"""So many equal values of so many digits are of one configuration, whatever it is called."""
+COPIED = 3
+"""So many equal values of three digits or more are not equal by chance."""
 COINCIDENCE = 0.01
 """Equal values count as a contradiction when chance would give them this rarely."""
 
@@ -163,23 +163,19 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
 
 
 def _copied(values: Sequence[Value]) -> Iterator[list[Value]]:
-    """Two values that differ in two rows of one method, of which one names no dataset, where all
-    their others are equal and too many for chance."""
-    rows: dict[str, dict[tuple[str, str], dict[str, Value]]] = {}
+    """The two values that differ where a method has two rows in two tables, one of which names no
+    dataset, and all else in them is equal, which is too much for chance."""
+    rows: dict[str, dict[tuple[str, str], list[Value]]] = {}
     for value in (value for value in values if value.better):
-        row = rows.setdefault(plain(value.name), {}).setdefault((value.table, value.dataset), {})
-        row[plain(value.metric)] = value
-    for places in rows.values():
-        for (here, one), (there, other) in combinations(places.items(), 2):
-            pairs = [(one[metric], other[metric]) for metric in one if metric in other]
-            apart = [pair for pair in pairs if not _agree(*pair)]
-            same = [pair for pair in pairs if pair not in apart and min(map(_digits, pair)) >= DIGITS]
-            if here[0] != there[0] and not (here[1] and there[1]) and len(same) >= COPIED:
-                yield from map(list, apart if len(apart) == 1 else ())
-
-
-def _digits(value: Value) -> int:
-    return len(value.value.as_tuple().digits)
+        places = rows.setdefault(plain(value.name), {})
+        places.setdefault((value.table, value.dataset), []).append(value)
+    for one, other in (pair for row in rows.values() for pair in combinations(row.values(), 2)):
+        pairs = [[a, b] for a, b in product(one, other) if plain(a.metric) == plain(b.metric)]
+        apart = [pair for pair in pairs if not _agree(*pair)]
+        long = sum(all(abs(v.value) >= 100 * v.step for v in pair) for pair in pairs)
+        nameless = not (one[0].dataset and other[0].dataset) and one[0].table != other[0].table
+        if nameless and len(apart) == 1 and long > COPIED:
+            yield apart[0]
 
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:

@@ -183,18 +183,12 @@ def marked_alike(values: Iterable[Value]) -> int:
     return fewest if fewest > 2 else 0
 
 
-def colours_of(values: Iterable[Value]) -> int:
-    """How many colours stand for no known rank."""
-    return len({value.mark for value in values if value.mark.startswith("colour ")})
-
-
 def passed_over(values: Sequence[Value]) -> list[str]:
     """Methods without any mark that would have one in more than two rows, though not in all that
     have marks: perhaps references."""
     marked, ranks = {value.method for value in values if value.mark}, ranks_marked(values)
     ahead: dict[str, list[bool]] = {}
     for row in (row for row in rows_of(values) if row[0].better and any(v.mark for v in row)):
-        first = ranked(row)[:ranks]
         for value in (value for value in row if value.method not in marked):
-            ahead.setdefault(value.method, []).append(value.value in first)
+            ahead.setdefault(value.method, []).append(value.value in ranked(row)[:ranks])
     return [method for method, places in ahead.items() if 2 < sum(places) < len(places)]

@@ -56,12 +56,14 @@ class DatasetPrint(ExchangeCard):
 
 
 class MetricPrint(ExchangeCard):
-    """How scores of a metric are read, and what they depend on besides pixels."""
+    """How scores of a metric are read, what they depend on besides pixels, and where it is a file,
+    as typed on the command line."""
 
     better: Better
     kind: Literal["image", "set"]
     digits: int = Field(ge=0, le=12)
     fingerprint: Fingerprint
+    typed: Text = ""
 
     @classmethod
     def of(cls, spec: MetricSpec, fingerprint: Mapping[str, Any]) -> "MetricPrint":

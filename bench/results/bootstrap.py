@@ -49,9 +49,8 @@ class Bootstrap:
         with np.errstate(invalid="ignore"):
             quantile = np.quantile(self.t, CONFIDENCE, axis=0)
             if self.n < FEW:
-                students = -special.stdtrit(self.n - 1, (1 - CONFIDENCE) / 2)
-                bounded = np.isfinite(quantile)
-                quantile = np.where(bounded, np.minimum(quantile, LONGEST * students), quantile)
+                longest = -LONGEST * special.stdtrit(self.n - 1, (1 - CONFIDENCE) / 2)
+                quantile = np.where(quantile < np.inf, np.minimum(quantile, longest), quantile)
             width = np.where(np.isnan(quantile), np.inf, quantile) * self.error
         return np.where(self.error > 0, width, 0.0)
 
