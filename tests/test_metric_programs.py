@@ -350,8 +350,8 @@ def test_a_gate_finds_the_metrics_of_its_reference(
         assert done.returncode == 0, done.stdout + done.stderr
     known = read_reference(tmp_path / "cwd" / "reference.toml").measured.metrics
     assert {name: metric.typed for name, metric in known.items()} == {
-        "card.toml": f"{where}/card.toml",
-        "own.py": f"{where}/own.py",
+        "card.toml": str(Path(where, "card.toml")),
+        "own.py": str(Path(where, "own.py")),
         "psnr_y": "",
     }
 

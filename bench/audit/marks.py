@@ -37,7 +37,7 @@ ADDED = re.compile(r"(?<=[\w)\]])(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
 SCALE = 6
-"""More colours than these are a scale from bad to good, which no rank can be read from."""
+"""More colours than these are a scale, not ranks."""
 FEW = 4
 """Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3

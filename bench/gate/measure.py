@@ -57,14 +57,13 @@ def as_in(asked: Names, known: Measured | None) -> Names:
 def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progress) -> Found:
     """Run a suite as far as the store does not know it, without any report; BenchError: an unknown
     name, a dataset that cannot be made."""
-    asked_for = chosen(find_suite(suite), *asked)
-    made = make_plan(asked_for, options, progress)
+    made = make_plan(chosen(find_suite(suite), *asked), options, progress)
     outcome = execute(made, progress)
     typed = {entry.card.name: entry.name for entry in made.methods}
     as_typed = {shown: as_unicode(name) for name, shown in made.shown.items()}
     cannot = {n: made.unavailable[t] for n, t in typed.items() if t in made.unavailable}
     return Found(
-        _as_typed(of_results(outcome.results, typed, options.scale, as_typed), asked_for.metrics),
+        of_results(outcome.results, typed, options.scale, as_typed),
         {**cannot, **_unavailable(made.metrics, options.device)},
         outcome.failures,
     )
@@ -95,14 +94,7 @@ def measure_folder(
         methods={FOLDER_METHOD: MethodPrint(typed="", sha256="")},
         scores=[_cell(spec, scores, hashes) for spec in usable],
     )
-    return Found(_as_typed(measured, names), unavailable, scores.problems)
-
-
-def _as_typed(measured: Measured, names: Sequence[str]) -> Measured:
-    """With the files of metrics as typed, so that the reference's gate finds them."""
-    typed = {s.name: as_unicode(name) for name in names if (s := metrics.find(name)).file}
-    kept = {n: m.model_copy(update={"typed": typed.get(n, "")}) for n, m in measured.metrics.items()}
-    return measured.model_copy(update={"metrics": kept})
+    return Found(measured, unavailable, scores.problems)
 
 
 def _hashes(folder: Path, limit: int | None, unreadable: dict[str, str]) -> dict[str, str]:
