@@ -114,9 +114,8 @@ def main(tables: int = 10_000) -> None:
         show(title, {name: [shares(draw, n, tables) for n in SIZES] for name, draw in drawn})
     for name, draw in list(DISTRIBUTIONS.items())[:SCORES]:
         missed = misses(draw, len(set(UNEVEN)), tables, UNEVEN)
-        print(
-            f"{len(UNEVEN)} crops of 8 photographs, equal in each, {name}: {' / '.join(f'{x:.1f}' for x in missed)}"
-        )
+        shown = " / ".join(f"{x:.1f}" for x in missed)
+        print(f"{len(UNEVEN)} crops of 8 photographs, equal in each, {name}: {shown}")
     print(f"{PHOTOGRAPHS} photographs x {CROPS} crops; % called different: crops / photographs")
     for correlation in (0.05, 0.3):
         apart, together = of_crops(correlation, min(tables, 2000))

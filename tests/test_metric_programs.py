@@ -335,6 +335,26 @@ def test_the_score_of_deqa_is_the_mean_of_levels_by_their_softmax() -> None:
         assert math.isnan(scores.score({"logits": wrong}))
 
 
+@pytest.mark.slow
+def test_a_run_on_a_cluster_scores_by_a_program_here(
+    cli: Cli, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """Its images come from the cluster; its repository is on this machine alone."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    words = ("--methods", "bicubic", "--datasets", "quick-bicubic", "--limit", 2, "--no-fetch")
+    words += ("--metrics", f"{stand_in.card()},psnr_y", "--reports", "csv", "--device", "cpu")
+    told = {TRUST: "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    for on in ("ray", "local"):
+        where = ("--on", on, "--store", tmp_path / f"{on}-store", "--out", tmp_path / on)
+        done = cli("run", "quick", *words, *where, **told)
+        assert done.returncode == 0, done.stderr
+        said = "runs on this machine: its repository is here alone" in " ".join(done.stderr.split())
+        assert said == (on == "ray")
+    assert stand_in.starts == [2, 2]
+    one, other = ((tmp_path / on / "scores.csv").read_bytes() for on in ("ray", "local"))
+    assert one == other and one.count(b"card.toml") == 2
+
+
 @pytest.mark.parametrize("where", [".", "../metrics"])
 def test_a_gate_finds_the_metrics_of_its_reference(
     cli: Cli, stand_in: StandIn, tmp_path: Path, where: str
