@@ -5,18 +5,26 @@ python benchmarks/interval_coverage.py --tables 10000     # the tables of docs/s
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import typer
 from scipy import stats
 
-from bench.results.bootstrap import bootstrap, wilcoxon
+from bench.results.bootstrap import FEW, bootstrap, wilcoxon
 from bench.results.paired import by_group, paired
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 BLOCK = 1000
 SIZES = (6, 10, 20, 50, 100)
 PHOTOGRAPHS, CROPS = 100, 30
+UNEVEN = [0, 1, 2, 3, 4, 5, 6, 6, 7, 7]
+"""The photographs of ten crops, as those of the suite `quick` are."""
+
+
+def far_off(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Normal scores, a tenth of them six deviations off."""
+    return rng.normal(size=size) + 6.0 * (rng.random(size) < 0.1) - 0.6
 
 
 def sparse(share: float) -> Draw:
@@ -30,6 +38,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "skewed (log-normal, sigma 0.5)": lambda rng, size: (
         rng.lognormal(0, 0.5, size) - math.exp(0.125)
     ),
+    "one in ten far off": far_off,
     "very skewed (log-normal, sigma 1)": lambda rng, size: rng.lognormal(size=size) - math.exp(0.5),
     "exponential": lambda rng, size: rng.exponential(size=size) - 1,
     "+1 or -1": lambda rng, size: rng.choice([-1.0, 1.0], size),
@@ -41,18 +50,23 @@ DISTRIBUTIONS: dict[str, Draw] = {
     "constant (0)": lambda rng, size: np.zeros(size),
 }
 """Of mean 0; scores are drawn from the first `SCORES`, differences from all."""
-SCORES = 3
+SCORES = 5
 
 
-def misses(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
-    """Per cent of tables whose interval misses the mean, 0: bootstrap-t, percentile."""
-    found = np.zeros(2)
+def misses(draw: Draw, n: int, tables: int, owners: list[int] | None = None) -> tuple[float, ...]:
+    """Per cent of tables whose interval misses the mean, 0: ours, bootstrap-t without its bound,
+    Student's t, percentile; of n photographs where `owners` tells whose each crop is."""
+    found = np.zeros(4)
     for seed in range(tables // BLOCK):
         values = draw(np.random.default_rng(seed), (n, BLOCK))
+        values = by_group(values[owners], np.array(owners)) if owners else values
         resampled = bootstrap(values, seed, resamples=2000)
         low, high = np.quantile(resampled.means, [0.025, 0.975], axis=0)
-        found[0] += (np.abs(resampled.mean) > resampled.half_width()).sum()
-        found[1] += ((low > 0) | (high < 0)).sum()
+        students = stats.t.ppf(0.975, len(values) - 1) * resampled.error
+        free = replace(resampled, n=max(FEW, len(values))).half_width()
+        for i, half in enumerate((resampled.half_width(), free, students)):
+            found[i] += (np.abs(resampled.mean) > half).sum()
+        found[3] += ((low > 0) | (high < 0)).sum()
     return tuple((100 * found / tables).tolist())
 
 
@@ -93,11 +107,15 @@ def show(title: str, rows: dict[str, list[tuple[float, ...]]]) -> None:
 def main(tables: int = 10_000) -> None:
     """Simulate so many tables for each cell."""
     for title, count, shares in (
-        ("scores; % missed: bootstrap-t / percentile", SCORES, misses),
+        ("scores; % missed: ours / without bound / Student's t / percentile", SCORES, misses),
         ("differences; % called different: ours / Student's t / Wilcoxon", None, false_positives),
     ):
         drawn = list(DISTRIBUTIONS.items())[:count]
         show(title, {name: [shares(draw, n, tables) for n in SIZES] for name, draw in drawn})
+    for name, draw in list(DISTRIBUTIONS.items())[:SCORES]:
+        missed = misses(draw, len(set(UNEVEN)), tables, UNEVEN)
+        shown = " / ".join(f"{x:.1f}" for x in missed)
+        print(f"{len(UNEVEN)} crops of 8 photographs, equal in each, {name}: {shown}")
     print(f"{PHOTOGRAPHS} photographs x {CROPS} crops; % called different: crops / photographs")
     for correlation in (0.05, 0.3):
         apart, together = of_crops(correlation, min(tables, 2000))

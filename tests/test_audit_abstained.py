@@ -237,3 +237,49 @@ def test_marks_that_compare_a_method_with_itself_and_an_addition(tmp_path: Path)
     steps += "| HAT | 31.0 |\n| HAT with Ours | **31.4** |\n"
     (finding,) = read(tmp_path, steps, "t.md")[1].findings
     assert finding.detail == "+B 30.5 is 3rd best; HAT 31.0 is second best and not marked"
+
+
+def reference(changed: str = "", to: str = "") -> str:
+    """A table whose first row, the input, is never marked though it is second or best in three."""
+    table = r"""\begin{tabular}{lccccc}
+Method & PSNR$\uparrow$ & SSIM$\uparrow$ & LPIPS$\downarrow$ & MUSIQ$\uparrow$ & FID$\downarrow$ \\
+Input & 27.9 & .790 & .291 & 30.1 & 190 \\
+A & 26.1 & .731 & .312 & \underline{61.2} & \underline{141} \\
+B & \underline{26.5} & \underline{.742} & \underline{.298} & 57.3 & 149 \\
+C & \textbf{26.8} & \textbf{.751} & \textbf{.285} & \textbf{66.0} & \textbf{130} \\
+\end{tabular}"""
+    return table.replace(changed, to) if changed else table
+
+
+def test_a_reference_that_is_never_marked_may_be_left_out(tmp_path: Path) -> None:
+    _, found = read(tmp_path, reference())
+    assert not found.findings and not found.abstained
+    assert found.notes == ("t.tex: its marks leave out Input, which has none",)
+    _, planted = read(tmp_path, reference("57.3", "70.2"))
+    (finding,) = planted.findings
+    assert "C 66.0 is second best" in finding.detail and "MUSIQ" in finding.first.place
+    _, few = read(tmp_path, reference("27.9", "20.9"))
+    assert [finding.first.place[:11] for finding in few.findings] == ["t.tex, SSIM", "t.tex, LPIP"]
+
+
+def test_a_scale_of_colours_marks_no_ranks(tmp_path: Path) -> None:
+    shades = [f"FF{shade}B3" for shade in ("B3", "C4", "C7", "D1", "D6", "D9", "DD", "DE", "E0")]
+    rows = ""
+    for i in range(3):
+        cells = (rf"\cellcolor[HTML]{{{shades[3 * i + j]}}}2{i}.{j}" for j in range(3))
+        rows += f"{chr(65 + i)} & " + " & ".join(cells) + r" \\ "
+    head = r"M & PSNR$\uparrow$ & LPIPS$\downarrow$ & FID$\downarrow$ \\ \hline "
+    _, found = read(tmp_path, rf"\begin{{tabular}}{{lccc}} {head}{rows}\end{{tabular}}")
+    assert not found.findings
+    assert found.abstained == ("t.tex: marks: 9 colours are a scale, not ranks",)
+
+
+def test_a_first_column_may_be_part_of_the_method(tmp_path: Path) -> None:
+    table = r"""\begin{tabular}{llccc}
+Mode & Order & PSNR$\uparrow$ & SSIM$\uparrow$ & LPIPS$\downarrow$ \\ \midrule
+Threshold & Hilbert & \textbf{23.78} & \textbf{0.811} & \textbf{0.085} \\
+Quantile & Hilbert & 22.54 & 0.775 & 0.118 \\
+Quantile & None & 21.81 & 0.707 & 0.201 \\ \end{tabular}"""
+    _, found = read(tmp_path, table)
+    assert not found.findings
+    assert found.notes == ("t.tex: its marks hold for all of its parts together",)

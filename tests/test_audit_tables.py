@@ -339,3 +339,34 @@ def test_equal_values_of_methods_that_hardly_differ_are_no_wonder(tmp_path: Path
     for others, kinds in ((".93722 | .22885", []), (".95101 | .18212", ["identical"])):
         table.write_text(text + "".join(f"| {row.format(others)} |\n" for row in rows))
         assert [finding.kind for finding in audit_files([table]).findings] == kinds
+
+
+COPIED = r"""\begin{tabular}{lcccc}
+Method & PSNR$\uparrow$ & SSIM$\uparrow$ & LPIPS$\downarrow$ & MUSIQ$\uparrow$ \\
+A & 26.12 & .7311 & .3125 & 61.23 \\ B & 25.41 & .7024 & .2981 & 64.02 \\
+\end{tabular}"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ([], ""),
+        ([(".3125", ".3152")], "0.3152"),
+        ([(".3125", ".3152"), ("61.23", "62.13")], ""),  # may be of other images
+        ([(".3125", ".3152"), (".7311", ".7")], ""),  # two equal values are too few
+    ],
+)
+def test_a_row_of_another_paper_is_copied_with_another_value(
+    changes: list[tuple[str, str]], says: str, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs.tex"
+    theirs.write_text(COPIED)
+    copy = COPIED.replace("B & 25.41", "C & 24.41")
+    for old, new in changes:
+        copy = copy.replace(old, new)
+    ours = tmp_path / "ours.tex"
+    ours.write_text(copy)
+    found = [each for each in audit_files([theirs, ours]).findings if each.kind == "differs"]
+    assert [each.second.says for each in found] == ([says] if says else [])
+    for each in found:
+        assert "theirs.tex, LPIPS, A" in each.first.place

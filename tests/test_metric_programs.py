@@ -20,6 +20,7 @@ from bench import metrics
 from bench.base.errors import BenchError, CardError
 from bench.base.lazy import TRUST
 from bench.base.progress import Progress
+from bench.gate.reference import read_reference
 from bench.methods.card import Scores
 from bench.methods.find import find as find_method
 from bench.methods.find import metric_cards
@@ -92,6 +93,12 @@ if sin == "writes anew":
     for index, entry in enumerate(json.loads(Path(argument("--list")).read_text())):
         say(entry["image"], 200 if index else "nan")
 """
+
+OWN = '''
+def score(sr, hr):
+    """Mean difference; lower is better."""
+    return float((sr - hr).abs().mean())
+'''
 
 CARD = """
 name = "{name}"
@@ -328,14 +335,45 @@ def test_the_score_of_deqa_is_the_mean_of_levels_by_their_softmax() -> None:
         assert math.isnan(scores.score({"logits": wrong}))
 
 
-def test_a_gate_finds_the_card_of_its_reference(
+@pytest.mark.slow
+def test_a_run_on_a_cluster_scores_by_a_program_here(
     cli: Cli, stand_in: StandIn, tmp_path: Path
 ) -> None:
-    shutil.copy(stand_in.card(), tmp_path / "cwd")
-    where = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--device", "cpu")
-    for more in (("--metrics", "card.toml", "--update"), ()):
-        done = cli("gate", *where, "--reference", "reference.toml", *more, **{TRUST: "1"})
+    """Its images come from the cluster; its repository is on this machine alone."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    words = ("--methods", "bicubic", "--datasets", "quick-bicubic", "--limit", 2, "--no-fetch")
+    words += ("--metrics", f"{stand_in.card()},psnr_y", "--reports", "csv", "--device", "cpu")
+    told = {TRUST: "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    for on in ("ray", "local"):
+        where = ("--on", on, "--store", tmp_path / f"{on}-store", "--out", tmp_path / on)
+        done = cli("run", "quick", *words, *where, **told)
         assert done.returncode == 0, done.stderr
+        said = "runs on this machine: its repository is here alone" in " ".join(done.stderr.split())
+        assert said == (on == "ray")
+    assert stand_in.starts == [2, 2]
+    one, other = ((tmp_path / on / "scores.csv").read_bytes() for on in ("ray", "local"))
+    assert one == other and one.count(b"card.toml") == 2
+
+
+@pytest.mark.parametrize("where", [".", "../metrics"])
+def test_a_gate_finds_the_metrics_of_its_reference(
+    cli: Cli, stand_in: StandIn, tmp_path: Path, where: str
+) -> None:
+    folder = tmp_path / "cwd" / where
+    folder.mkdir(exist_ok=True)
+    shutil.copy(stand_in.card(), folder)
+    (folder / "own.py").write_text(OWN)
+    names = ("--metrics", f"{where}/card.toml,{where}/own.py,psnr_y", "--update")
+    pair = ("--sr", stand_in.folder / "sr", "--hr", stand_in.folder / "hr", "--device", "cpu")
+    for more in (names, ()):
+        done = cli("gate", *pair, "--reference", "reference.toml", *more, **{TRUST: "1"})
+        assert done.returncode == 0, done.stdout + done.stderr
+    known = read_reference(tmp_path / "cwd" / "reference.toml").measured.metrics
+    assert {name: metric.typed for name, metric in known.items()} == {
+        "card.toml": str(Path(where, "card.toml")),
+        "own.py": str(Path(where, "own.py")),
+        "psnr_y": "",
+    }
 
 
 def test_half_a_last_line_is_no_score(tmp_path: Path) -> None:

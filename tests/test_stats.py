@@ -168,6 +168,27 @@ def test_a_width_that_the_images_do_not_bound_is_infinite() -> None:
     assert found[0] == math.inf and math.isfinite(found[1])
 
 
+def outlying(n: int) -> np.ndarray:
+    """(n, 1) scores of which the last is far off: resamples without it have hardly any spread."""
+    return np.array([[*np.linspace(5.0, 5.2, n - 1), 20.0]]).T
+
+
+@pytest.mark.parametrize("n", [6, 8, 29])
+def test_intervals_of_few_are_bounded_by_students(n: int) -> None:
+    values = outlying(n)
+    found = bootstrap(values)
+    students = scipy_stats.t.ppf(0.975, n - 1) * scipy_stats.sem(values)[0]
+    assert found.half_width()[0] == pytest.approx(2 * students)
+    assert np.quantile(found.t, 0.95) * found.error[0] > 2.5 * students
+
+
+def test_intervals_of_many_and_ordinary_ones_are_left_alone() -> None:
+    normal = np.random.default_rng(1).normal(size=(12, 4))
+    for values in (outlying(30), normal):
+        found = bootstrap(values)
+        assert (found.half_width() == np.quantile(found.t, 0.95, axis=0) * found.error).all()
+
+
 def sparse(share: float) -> object:
     return lambda rng, size: rng.normal(size=size) * (rng.random(size) < share)
 

@@ -22,6 +22,7 @@ from bench.audit.values import (
     all_of,
     marked_alike,
     methods_of,
+    passed_over,
     place_of,
     ranked,
     ranks_marked,
@@ -35,6 +36,8 @@ ALL_ROWS = "its marks hold for all rows"
 ADDED = re.compile(r"(?<=[\w)\]])(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
+SCALE = 6
+"""More colours than these are a scale, not ranks."""
 FEW = 4
 """Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3
@@ -82,6 +85,9 @@ def judge(
     (the plain reading is then taken); `significant`, that they mean "not significantly worse"."""
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
+    colours = {value.mark for value in values if value.mark.startswith("colour ")}
+    if len(colours) > SCALE:
+        return Verdict([], [], [f"{table}: marks: {len(colours)} colours are a scale, not ranks"])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
     first = min(judged, key=lambda one: (one.cost, len(one.wrong)))
     most = first.cost + bool(first.wrong)
@@ -134,6 +140,9 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
     for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
         plain = _decoded(reading)
         yield plain
+        for name in passed_over(plain.values):
+            says = _both(plain.says, f"its marks leave out {name}, which has none")
+            yield Reading(says, [v for v in plain.values if v.method != name], plain.cost + 1)
         yield from _emphasised(plain)
         swapped = [replace(v, mark=SWAPPED.get(v.mark, v.mark)) for v in plain.values]
         if {"best", "second"} <= {value.mark for value in swapped}:
@@ -153,6 +162,9 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
     if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
         says = "its marks compare each method with itself and an addition"
         yield _within_blocks(families, 0)._replace(says=says)
+    if any(len(row) == 1 and row[0].mark and row[0].dataset for row in rows_of(values)):
+        merged = [replace(v, dataset="", method=all_of(v.dataset, v.method)) for v in values]
+        yield Reading("its marks hold for all of its parts together", merged, 2)
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
     if idle:
         says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"

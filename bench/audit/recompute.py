@@ -5,7 +5,7 @@ Nothing is decided on more digits than are printed.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 from bench.audit.marks import FEW, judge
 from bench.audit.names import SCALE, known_metrics
@@ -22,6 +22,8 @@ from bench.audit.values import (
 )
 from bench.results.published import plain
 
+COPIED = 3
+"""So many equal values of three digits or more are not equal by chance."""
 COINCIDENCE = 0.01
 """Equal values count as a contradiction when chance would give them this rarely."""
 
@@ -78,7 +80,7 @@ def audit(
     groups = _configurations(values)
     apart = _unlike(groups)
     abstained += [f"{one} and {other}: {why}" for (one, other), why in apart.items()]
-    findings += _differing(values, groups, apart)
+    findings += _differing(values, [*groups, *_copied(values)], apart)
     return Audit(
         tuple(findings), len(values), len(tables), notes=tuple(notes), abstained=tuple(abstained)
     )
@@ -158,6 +160,22 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
         key = (plain(value.dataset), plain(value.name), plain(value.metric))
         groups.setdefault(key, []).append(value)
     return list(groups.values())
+
+
+def _copied(values: Sequence[Value]) -> Iterator[list[Value]]:
+    """The two values that differ where a method has two rows in two tables, one of which names no
+    dataset, and all else in them is equal, which is too much for chance."""
+    rows: dict[str, dict[tuple[str, str], list[Value]]] = {}
+    for value in (value for value in values if value.better):
+        places = rows.setdefault(plain(value.name), {})
+        places.setdefault((value.table, value.dataset), []).append(value)
+    for one, other in (pair for row in rows.values() for pair in combinations(row.values(), 2)):
+        pairs = [[a, b] for a, b in product(one, other) if plain(a.metric) == plain(b.metric)]
+        apart = [pair for pair in pairs if not _agree(*pair)]
+        long = sum(all(abs(v.value) >= 100 * v.step for v in pair) for pair in pairs)
+        nameless = not (one[0].dataset and other[0].dataset) and one[0].table != other[0].table
+        if nameless and len(apart) == 1 and long > COPIED:
+            yield apart[0]
 
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:

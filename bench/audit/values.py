@@ -181,3 +181,14 @@ def marked_alike(values: Iterable[Value]) -> int:
     rows = [[v.value for v in row if v.mark == "best"] for row in rows_of(values)]
     fewest = min((len(set(own)) for own in rows if own), default=0)
     return fewest if fewest > 2 else 0
+
+
+def passed_over(values: Sequence[Value]) -> list[str]:
+    """Methods without any mark that would have one in more than two rows, though not in all that
+    have marks: perhaps references."""
+    marked, ranks = {value.method for value in values if value.mark}, ranks_marked(values)
+    ahead: dict[str, list[bool]] = {}
+    for row in (row for row in rows_of(values) if row[0].better and any(v.mark for v in row)):
+        for value in (value for value in row if value.method not in marked):
+            ahead.setdefault(value.method, []).append(value.value in ranked(row)[:ranks])
+    return [method for method, places in ahead.items() if 2 < sum(places) < len(places)]

@@ -56,18 +56,22 @@ class DatasetPrint(ExchangeCard):
 
 
 class MetricPrint(ExchangeCard):
-    """How scores of a metric are read, and what they depend on besides pixels."""
+    """How scores of a metric are read, what they depend on besides pixels, and where it is a file,
+    as typed on the command line."""
 
     better: Better
     kind: Literal["image", "set"]
     digits: int = Field(ge=0, le=12)
     fingerprint: Fingerprint
+    typed: Text = ""
 
     @classmethod
-    def of(cls, spec: MetricSpec, fingerprint: Mapping[str, Any]) -> "MetricPrint":
-        return cls(
-            better=spec.better, kind=spec.kind, digits=spec.digits, fingerprint=dict(fingerprint)
-        )
+    def of(
+        cls, spec: MetricSpec, fingerprint: Mapping[str, Any], keep: bool = True
+    ) -> "MetricPrint":
+        typed = as_unicode(str(spec.file.parent / spec.name)) if keep and spec.file else ""
+        about = {"better": spec.better, "kind": spec.kind, "digits": spec.digits}
+        return cls.model_validate({**about, "fingerprint": dict(fingerprint), "typed": typed})
 
 
 class MethodPrint(ExchangeCard):
@@ -148,13 +152,14 @@ def of_results(
     """What was measured in `results`.
 
     Args:
-        typed: method name -> as typed on the command line, where it shall be kept.
+        typed: method name -> as typed on the command line, where this shall be kept.
         scale: upscaling factor of the run.
         names: dataset -> what to call it; by default as it is.
     """
     told, typed = results.provenance, typed or {}
     names = names or {item.name: as_unicode(item.name) for item in results.datasets}
     prints = told["metrics"]
+    known_metrics = [metric for metric in results.metrics if metric.name in prints]
     # A file of others may tell of what has no cells, and have cells of what it does not tell of.
     datasets = {name: known for name, known in told["datasets"].items() if name in names}
     return Measured(
@@ -166,9 +171,7 @@ def of_results(
             names[name]: DatasetPrint(sha256=d["manifest_sha256"], images=d["images"])
             for name, d in datasets.items()
         },
-        metrics={
-            m.name: MetricPrint.of(m, prints[m.name]) for m in results.metrics if m.name in prints
-        },
+        metrics={m.name: MetricPrint.of(m, prints[m.name], bool(typed)) for m in known_metrics},
         methods={
             name: MethodPrint(typed=typed.get(name, name), sha256=told["methods"][name]["sha256"])
             for name in (method.name for method in results.methods)

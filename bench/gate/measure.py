@@ -50,7 +50,8 @@ def as_in(asked: Names, known: Measured | None) -> Names:
         return asked
     methods, datasets, metrics = asked
     typed = [method.typed for method in known.methods.values()]
-    return methods or typed, datasets or list(known.datasets), metrics or list(known.metrics)
+    files = [metric.typed or name for name, metric in known.metrics.items()]
+    return methods or typed, datasets or list(known.datasets), metrics or files
 
 
 def measure_suite(suite: str, asked: Names, options: RunOptions, progress: Progress) -> Found:

@@ -1,7 +1,8 @@
 """How sure a mean and a rank are: bootstrap over images; Wilcoxon's test and Holm's correction.
 
 Intervals of means come from the symmetric bootstrap-t (Hall, Annals of Statistics 1988; see
-docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (sd* / sqrt(n)).
+docs/statistics.md), mean +- q95(|t*|) sd / sqrt(n) with t* = (mean* - mean) / (sd* / sqrt(n)); of
+few values at most `LONGEST` times Student's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from bench.base.hashing import json_sha256
 from bench.base.types import Better
@@ -22,6 +24,10 @@ CONFIDENCE = 0.95
 ALPHA = 0.05
 """A p below it, after Holm, is a difference."""
 RESAMPLES = 10_000
+FEW = 30
+LONGEST = 2.0
+"""Of fewer than `FEW` values no half-width is more than `LONGEST` times Student's: resamples that
+hold hardly a spread make it tens of times as long, and such intervals miss as often as these."""
 CHUNK = (4096, 4_000_000)
 COLUMNS = 64
 TIED_EXACT = 13
@@ -32,6 +38,7 @@ class Bootstrap:
     """Means of k columns of n values, (k,), their standard errors, and (R, k) of R resamples:
     means and |t*|, infinite where a resample holds one value n times."""
 
+    n: int
     mean: Array
     error: Array
     means: NDArray[np.float32]
@@ -41,6 +48,9 @@ class Bootstrap:
         """(k,) half-widths of the intervals of the means; infinite where the values bound none."""
         with np.errstate(invalid="ignore"):
             quantile = np.quantile(self.t, CONFIDENCE, axis=0)
+            if self.n < FEW:
+                longest = -LONGEST * special.stdtrit(self.n - 1, (1 - CONFIDENCE) / 2)
+                quantile = np.where(quantile < np.inf, np.minimum(quantile, longest), quantile)
             width = np.where(np.isnan(quantile), np.inf, quantile) * self.error
         return np.where(self.error > 0, width, 0.0)
 
@@ -72,7 +82,7 @@ def bootstrap(values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Boots
         means[rows] = centre + shift
         t[rows] = np.where(unknown, np.inf, np.abs(shift) * np.sqrt((count - 1) / variance))
         done += len(weights)
-    return Bootstrap(centre, values.std(axis=0, ddof=1) / np.sqrt(count), means, t)
+    return Bootstrap(count, centre, values.std(axis=0, ddof=1) / np.sqrt(count), means, t)
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterable[Array]:
