@@ -6,13 +6,13 @@ small, so that nothing seen in a panel was made by it.
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.base.errors import ImageError
@@ -21,7 +21,7 @@ from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
 from bench.files.safe_csv import write_files
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.reports.figures.style import font_file, in_font, pdf
+from bench.reports.figures.style import font_file, in_font
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
@@ -49,15 +49,18 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """
     titles = {method.name: method.title for method in results.methods}
     metrics = [metric for metric in results.metrics if metric.name in view.under_crops]
-    written = []
-    for dataset in results.datasets:
-        for pictures, region in _chosen(results, dataset.name, view.regions):
-            image = panel(pictures, titles, region, _scores(results, metrics, pictures))
-            if image is not None:
-                place = f"-{region.left}-{region.top}-{region.side}" if region else ""
-                name = slug(pictures.image) + place
-                written += _save(image, out / FOLDER / slug(dataset.name) / name)
-    return written
+
+    def drawn(pictures: PictureSet, region: ShownRegion | None) -> list[Path]:
+        image = panel(pictures, titles, region, _scores(results, metrics, pictures))
+        if image is None:
+            return []
+        place = f"-{region.left}-{region.top}-{region.side}" if region else ""
+        name = slug(pictures.image) + place
+        return _save(image, out / FOLDER / slug(pictures.dataset) / name)
+
+    shown = [each for item in results.datasets for each in _chosen(results, item.name, view.regions)]
+    with ThreadPoolExecutor(PER_DATASET) as pool:
+        return [file for files in pool.map(lambda each: drawn(*each), shown) for file in files]
 
 
 def _chosen(
@@ -73,12 +76,46 @@ def _chosen(
 
 def _save(image: Image.Image, path: Path) -> list[Path]:
     """PNG, and PDF of the same pixels, losslessly, 200 to the inch; `path` has no suffix."""
-    png = io.BytesIO()
-    image.save(png, "PNG", compress_type=Image.RLE)  # a third of the time
-    figure = Figure((image.width / 200, image.height / 200), dpi=200)
-    figure.figimage(np.asarray(image))
-    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf(figure)}
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_type=Image.RLE)  # a third of the time
+    png = file.getvalue()
+    files = {f"{path.name}.png": png, f"{path.name}.pdf": _as_pdf(png, *image.size)}
     return write_files(path.parent, files)
+
+
+def _as_pdf(png: bytes, width: int, height: int) -> bytes:
+    """A page of nothing but an RGB PNG's pixels, whose compressed rows are a PDF's as well."""
+    rows = b"".join(data for kind, data in _chunks(png) if kind == b"IDAT")
+    across, down = width * 72 / 200, height * 72 / 200
+    drawn = b"%.2f 0 0 %.2f 0 0 cm /Pixels Do" % (across, down)
+    stream = b"<< %b /Length %d >>\nstream\n%b\nendstream"
+    form = (
+        b"/Type /XObject /Subtype /Image /Width %d /Height %d /BitsPerComponent 8 /ColorSpace "
+        b"/DeviceRGB /Filter /FlateDecode /DecodeParms << /Predictor 15 /Colors 3 /Columns %d >>"
+    )
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.2f %.2f] /Contents 4 0 R "
+        b"/Resources << /XObject << /Pixels 5 0 R >> >> >>" % (across, down),
+        stream % (b"", len(drawn), drawn),
+        stream % (form % (width, height, width), len(rows), rows),
+    )
+    made, places = b"%PDF-1.4\n", b"0000000000 65535 f \n"
+    for number, content in enumerate(objects, 1):
+        places += b"%010d 00000 n \n" % len(made)
+        made += b"%d 0 obj\n%b\nendobj\n" % (number, content)
+    end = b"xref\n0 6\n%btrailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
+    return made + end % (places, len(made))
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and data of a PNG's chunks."""
+    place = 8
+    while place < len(png):
+        length = int.from_bytes(png[place : place + 4], "big")
+        yield png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        place += length + 12
 
 
 def _scores(
