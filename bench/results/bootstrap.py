@@ -101,23 +101,20 @@ def _drawn(count: int, resamples: int, seed: int) -> Iterator[Array]:
 def wilcoxon(differences: Array) -> Array:
     """(k,) two-sided p-values of the signed-rank test of (n, k) differences.
 
-    Exact up to `UNTIED_EXACT` images, with ties or zeros up to `TIED_EXACT`; normal above. NaN
-    where some images differ, but too few.
+    Exact up to `UNTIED_EXACT` images, with ties or zeros up to `TIED_EXACT`; normal above, where
+    scipy chooses one method for all columns given. NaN where some images differ, but too few.
     """
-    n, columns = differences.shape
     sizes = np.sort(np.abs(differences), axis=0)
     some = sizes[-1] > 0
     tied = some & ((sizes[0] == 0) | (np.diff(sizes, axis=0) == 0).any(axis=0))
-    p = np.ones(columns)
-    # scipy chooses one method for all columns that it is given: those with ties go apart.
+    p = np.ones(differences.shape[1])
     for kind, most in ((some & ~tied, UNTIED_EXACT), (tied, TIED_EXACT)):
-        if n <= most:
+        if len(differences) <= most:
             p[kind] = [_signed_rank(column) for column in differences.T[kind]]
         elif kind.any():
-            from scipy import stats  # heavy
+            from scipy import stats
 
-            own = np.flatnonzero(kind)
-            for part in np.split(own, range(COLUMNS, len(own), COLUMNS)):
+            for part in np.split(np.flatnonzero(kind), range(COLUMNS, kind.sum(), COLUMNS)):
                 p[part] = stats.wilcoxon(differences[:, part], axis=0).pvalue
     return np.where(too_few((differences != 0).sum(axis=0)), np.nan, p)
 

@@ -6,7 +6,7 @@ small, so that nothing seen in a panel was made by it.
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,8 @@ from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
 FOLDER = "panels"
+PDF = Path(__file__).with_name("pixels.pdf.txt")
+"""A PDF of an image up to its rows."""
 PER_DATASET = 4
 TILE, MARGIN, FONT_SIZE = 224, 8, 16
 """Pixels; tiles are about as large."""
@@ -55,12 +57,11 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
         if image is None:
             return []
         place = f"-{region.left}-{region.top}-{region.side}" if region else ""
-        name = slug(pictures.image) + place
-        return _save(image, out / FOLDER / slug(pictures.dataset) / name)
+        return _save(image, out / FOLDER / slug(pictures.dataset) / (slug(pictures.image) + place))
 
-    shown = [each for item in results.datasets for each in _chosen(results, item.name, view.regions)]
+    chosen = [own for d in results.datasets for own in _chosen(results, d.name, view.regions)]
     with ThreadPoolExecutor(PER_DATASET) as pool:
-        return [file for files in pool.map(lambda each: drawn(*each), shown) for file in files]
+        return [file for files in pool.map(lambda own: drawn(*own), chosen) for file in files]
 
 
 def _chosen(
@@ -85,37 +86,19 @@ def _save(image: Image.Image, path: Path) -> list[Path]:
 
 def _as_pdf(png: bytes, width: int, height: int) -> bytes:
     """A page of nothing but an RGB PNG's pixels, whose compressed rows are a PDF's as well."""
-    rows = b"".join(data for kind, data in _chunks(png) if kind == b"IDAT")
-    across, down = width * 72 / 200, height * 72 / 200
-    drawn = b"%.2f 0 0 %.2f 0 0 cm /Pixels Do" % (across, down)
-    stream = b"<< %b /Length %d >>\nstream\n%b\nendstream"
-    form = (
-        b"/Type /XObject /Subtype /Image /Width %d /Height %d /BitsPerComponent 8 /ColorSpace "
-        b"/DeviceRGB /Filter /FlateDecode /DecodeParms << /Predictor 15 /Colors 3 /Columns %d >>"
-    )
-    objects = (
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.2f %.2f] /Contents 4 0 R "
-        b"/Resources << /XObject << /Pixels 5 0 R >> >> >>" % (across, down),
-        stream % (b"", len(drawn), drawn),
-        stream % (form % (width, height, width), len(rows), rows),
-    )
-    made, places = b"%PDF-1.4\n", b"0000000000 65535 f \n"
-    for number, content in enumerate(objects, 1):
-        places += b"%010d 00000 n \n" % len(made)
-        made += b"%d 0 obj\n%b\nendobj\n" % (number, content)
-    end = b"xref\n0 6\n%btrailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
-    return made + end % (places, len(made))
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and data of a PNG's chunks."""
-    place = 8
+    rows, place = b"", 8
     while place < len(png):
         length = int.from_bytes(png[place : place + 4], "big")
-        yield png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        if png[place + 4 : place + 8] == b"IDAT":
+            rows += png[place + 8 : place + 8 + length]
         place += length + 12
+    sizes = {"width": width, "height": height, "across": width * 0.36, "down": height * 0.36}
+    begun = (PDF.read_text("utf-8") % {**sizes, "length": len(rows)}).encode()
+    made = begun + rows + b"\nendstream\nendobj\n"
+    places = [begun.index(b"\n%d 0 obj" % number) + 1 for number in range(1, 6)]
+    table = b"0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"xref\n0 6\n%btrailer\n<</Size 6 /Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n"
+    return made + end % (table, len(made))
 
 
 def _scores(
