@@ -98,6 +98,8 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
             _rank_row(axes, results, {_metric_name(m): _of(found, dataset, m, "rank") for m in own})
             axes.set_xlim(0.5, columns * (count + 1) - 0.5)
             axes.set_yticks(range(count), names)
+            for line in axes.get_ygridlines():
+                line.set_xdata([0, len(own) / columns])
             axes.set_ylim(count - 0.5, -0.5)
     return figure
 
