@@ -10,6 +10,7 @@ from scipy import stats as scipy_stats
 
 from bench.reports import get_report
 from bench.results.bootstrap import (
+    MIN_IMAGES,
     _weights,
     bootstrap,
     corrected,
@@ -293,6 +294,18 @@ def test_ties_of_one_pair_do_not_change_the_wilcoxon_p_of_another() -> None:
         both = wilcoxon(np.column_stack([plain, tied]))
         assert both.tolist() == [wilcoxon(plain)[0], wilcoxon(tied)[0]]
         assert both[0] == scipy_stats.wilcoxon(plain[:, 0], method="exact").pvalue
+
+
+@pytest.mark.parametrize("images", [6, 13, 14, 37, 50, 51])
+def test_wilcoxon_is_scipys_bit_for_bit(images: int) -> None:
+    """Exact where scipy's is, by its import or without."""
+    rng = np.random.default_rng(images)
+    plain = rng.normal(0.3, 1, (images, 70))
+    tied = rng.integers(-3, 4, (images, 5)).astype(float)
+    both = np.concatenate([plain, tied], axis=1)
+    expected = [scipy_stats.wilcoxon(column).pvalue for column in both.T]
+    enough = (both != 0).sum(axis=0) >= MIN_IMAGES
+    np.testing.assert_array_equal(wilcoxon(both)[enough], np.array(expected)[enough])
 
 
 def test_wilcoxon_with_ties_is_scipys() -> None:

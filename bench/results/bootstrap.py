@@ -30,7 +30,7 @@ LONGEST = 2.0
 hold hardly a spread make it tens of times as long, and such intervals miss as often as these."""
 CHUNK = (4096, 4_000_000)
 COLUMNS = 64
-TIED_EXACT = 13
+UNTIED_EXACT, TIED_EXACT = 50, 13
 
 
 @dataclass(frozen=True)
@@ -111,35 +111,41 @@ def _drawn(count: int, resamples: int, seed: int) -> Iterator[Array]:
 def wilcoxon(differences: Array) -> Array:
     """(k,) two-sided p-values of the signed-rank test of (n, k) differences.
 
-    Exact up to 50 images, with ties or zeros up to `TIED_EXACT`; normal above. scipy chooses one
-    method for all columns that it is given, so columns with ties are given apart from those
-    without. NaN where some images differ, but too few.
+    Exact up to `UNTIED_EXACT` images, with ties or zeros up to `TIED_EXACT`; normal above, where
+    scipy chooses one method for all columns given. NaN where some images differ, but too few.
     """
-    from scipy import stats
-
     sizes = np.sort(np.abs(differences), axis=0)
     some = sizes[-1] > 0
     tied = some & ((sizes[0] == 0) | (np.diff(sizes, axis=0) == 0).any(axis=0))
     p = np.ones(differences.shape[1])
-    for kind in (np.flatnonzero(some & ~tied), np.flatnonzero(tied)):
-        exact = tied[kind].any() and len(differences) <= TIED_EXACT
-        for part in np.split(kind, range(COLUMNS, len(kind), COLUMNS)) if len(kind) else ():
-            own = differences[:, part]
-            p[part] = _tied_signed_rank(own) if exact else stats.wilcoxon(own, axis=0).pvalue
+    for kind, most in ((some & ~tied, UNTIED_EXACT), (tied, TIED_EXACT)):
+        if len(differences) <= most:
+            p[kind] = [_signed_rank(column) for column in differences.T[kind]]
+        elif kind.any():
+            from scipy import stats
+
+            for part in np.split(np.flatnonzero(kind), range(COLUMNS, kind.sum(), COLUMNS)):
+                p[part] = stats.wilcoxon(differences[:, part], axis=0).pvalue
     return np.where(too_few((differences != 0).sum(axis=0)), np.nan, p)
 
 
-def _tied_signed_rank(differences: Array) -> Array:
-    """The test over all 2^n signs, as scipy's permutations, which take seconds for a column."""
-    from scipy import stats
+def _signed_rank(differences: Array) -> float:
+    """The test of (n,) over all 2^n signs, whose shares are sums of 2^-n and so without rounding;
+    scipy's has the same bits, but takes long to import and seconds where there are ties."""
+    signed = differences[differences != 0]
+    sizes = np.abs(signed)
+    twice = (sizes[:, None] > sizes).sum(axis=1) + (sizes[:, None] >= sizes).sum(axis=1) + 1
+    null, seen = _sums(tuple(sorted(twice.tolist()))), int(twice[signed > 0].sum())
+    return min(1.0, 2 * float(min(null[: seen + 1].sum(), null[seen:].sum())))
 
-    sizes = np.where(differences == 0, np.nan, np.abs(differences))
-    ranks = np.nan_to_num(stats.rankdata(sizes, axis=0, nan_policy="omit"))
-    n = len(differences)
-    signs = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    null, seen = signs @ ranks, ((differences > 0) * ranks).sum(axis=0)
-    tails = np.minimum((null >= seen).mean(axis=0), (null <= seen).mean(axis=0))
-    return np.minimum(1.0, 2 * tails)
+
+@lru_cache(maxsize=64)
+def _sums(ranks: tuple[int, ...]) -> Array:
+    """By sum, from 0 on: in which share of all choices of some of `ranks` they add up to it."""
+    shares = np.ones(1)
+    for rank in ranks:
+        shares = (np.pad(shares, (0, rank)) + np.pad(shares, (rank, 0))) / 2
+    return shares
 
 
 def corrected(p: Array) -> Array:

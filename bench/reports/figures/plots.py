@@ -88,30 +88,42 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     columns = -(-len(tested) // rows)
     width = min(PAGE_WIDTH, 1.6 + 1.2 * columns)
     height = min(PAGE_HEIGHT, 0.3 + rows * (0.6 + 0.19 * count))
+    names = [short(method.title) for method in results.methods]
     with mpl.rc_context(fname=style.STYLE):
         figure = Figure((width, height), layout="constrained")
         figure.suptitle(_title(results, dataset), fontsize=8)
-        places = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-        for axes, metric in zip(places, tested, strict=False):
-            _rank_column(axes, results, _of(found, dataset, metric, "rank"), metric)
-        for axes in places[len(tested) :]:
-            axes.remove()
-        places[0].set_yticks(range(count), [short(method.title) for method in results.methods])
-        places[0].set_ylim(count - 0.5, -0.5)
+        figure.supxlabel("rank", fontsize=8)
+        for row, axes in enumerate(figure.subplots(rows, squeeze=False).ravel()):
+            own = tested[row * columns : (row + 1) * columns]
+            _rank_row(axes, results, {_metric_name(m): _of(found, dataset, m, "rank") for m in own})
+            axes.set_xlim(0.5, columns * (count + 1) - 0.5)
+            axes.set_yticks(range(count), names)
+            for line in axes.get_ygridlines():
+                line.set_xdata([0, len(own) / columns])
+            axes.set_ylim(count - 0.5, -0.5)
     return figure
 
 
-def _rank_column(axes: Axes, results: Results, ranked: pd.DataFrame, metric: MetricSpec) -> None:
-    for index, method in enumerate(results.methods):
-        if method.name in ranked.index:
-            cell = ranked.loc[method.name]
-            colour = COLOURS[index % len(COLOURS)]
-            axes.plot([cell["rank_low"], cell["rank_high"]], [index, index], color=colour, lw=2)
-            axes.plot(cell["rank"], index, MARKERS[index % len(MARKERS)], color=colour, ms=5)
-    axes.set_title(_metric_name(metric))
-    axes.set_xlabel("rank")
-    axes.set_xlim(0.5, len(results.methods) + 0.5)
-    axes.set_xticks(range(1, len(results.methods) + 1, -(-len(results.methods) // 6)))
+def _rank_row(axes: Axes, results: Results, ranked: Mapping[str, pd.DataFrame]) -> None:
+    """Metrics by their titles side by side on one pair of axes, since these and their ticks are
+    what takes long to draw: each with ranks from 1 on."""
+    count = len(results.methods)
+    places = np.arange(len(ranked)) * (count + 1)
+    cells = [own.reindex([method.name for method in results.methods]) for own in ranked.values()]
+    low, rank, high = (
+        np.array([own[name] for own in cells], float) + places[:, None]
+        for name in ("rank_low", "rank", "rank_high")
+    )
+    for index in range(count):
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        across = np.full(len(places), index)
+        axes.hlines(across, low[:, index], high[:, index], color=colour, lw=2)
+        axes.plot(rank[:, index], across, marker, color=colour, ms=5)
+    for place, title in zip(places, ranked, strict=True):
+        axes.text(place + (count + 1) / 2, -0.8, title, ha="center", va="bottom")
+    shown = np.arange(1, count + 1, -(-count // 6))
+    axes.set_xticks(np.add.outer(places, shown).ravel(), [*shown] * len(places))
+    axes.spines["bottom"].set_bounds(0.5, places[-1] + count + 0.5)
 
 
 def two_best(results: Results, found: Statistics, dataset: str) -> Figure | None:

@@ -87,7 +87,8 @@ def _spread(pictures: Sequence[np.ndarray]) -> np.ndarray:
     total = np.zeros(pictures[0].shape[:2], np.int64)
     squares = np.zeros_like(total)
     for picture in pictures:
-        grey = picture.sum(axis=2, dtype=np.int64)
+        red, green, blue = np.moveaxis(picture, 2, 0)
+        grey = red.astype(np.int32) + green + blue
         total += grey
         squares += grey * grey
     n = len(pictures)
