@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.base.errors import ImageError
@@ -21,13 +22,11 @@ from bench.base.types import MetricSpec
 from bench.files.images import read_rgb
 from bench.files.safe_csv import write_files
 from bench.reports.figures.regions import Region, choose_pictures, choose_region
-from bench.reports.figures.style import font_file, in_font
+from bench.reports.figures.style import font_file, in_font, pdf
 from bench.results.results import PictureSet, Results
 from bench.results.view import PLAIN, ShownRegion, View
 
 FOLDER = "panels"
-PDF = Path(__file__).with_name("pixels.pdf.txt")
-"""A PDF of an image up to its rows."""
 PER_DATASET = 4
 TILE, MARGIN, FONT_SIZE = 224, 8, 16
 """Pixels; tiles are about as large."""
@@ -52,16 +51,19 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     titles = {method.name: method.title for method in results.methods}
     metrics = [metric for metric in results.metrics if metric.name in view.under_crops]
 
-    def drawn(pictures: PictureSet, region: ShownRegion | None) -> list[Path]:
-        image = panel(pictures, titles, region, _scores(results, metrics, pictures))
-        if image is None:
-            return []
-        place = f"-{region.left}-{region.top}-{region.side}" if region else ""
-        return _save(image, out / FOLDER / slug(pictures.dataset) / (slug(pictures.image) + place))
+    def drawn(pictures: PictureSet, region: ShownRegion | None) -> Image.Image | None:
+        return panel(pictures, titles, region, _scores(results, metrics, pictures))
 
     chosen = [own for d in results.datasets for own in _chosen(results, d.name, view.regions)]
+    written = []
     with ThreadPoolExecutor(PER_DATASET) as pool:
-        return [file for files in pool.map(lambda own: drawn(*own), chosen) for file in files]
+        images = pool.map(lambda own: drawn(*own), chosen)
+        for (pictures, region), image in zip(chosen, images, strict=True):
+            if image is not None:
+                place = f"-{region.left}-{region.top}-{region.side}" if region else ""
+                name = slug(pictures.image) + place
+                written += _save(image, out / FOLDER / slug(pictures.dataset) / name)
+    return written
 
 
 def _chosen(
@@ -77,28 +79,12 @@ def _chosen(
 
 def _save(image: Image.Image, path: Path) -> list[Path]:
     """PNG, and PDF of the same pixels, losslessly, 200 to the inch; `path` has no suffix."""
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_type=Image.RLE)  # a third of the time
-    png = file.getvalue()
-    files = {f"{path.name}.png": png, f"{path.name}.pdf": _as_pdf(png, *image.size)}
+    png = io.BytesIO()
+    image.save(png, "PNG", compress_type=Image.RLE)  # a third of the time
+    figure = Figure((image.width / 200, image.height / 200), dpi=200)
+    figure.figimage(np.asarray(image))
+    files = {f"{path.name}.png": png.getvalue(), f"{path.name}.pdf": pdf(figure)}
     return write_files(path.parent, files)
-
-
-def _as_pdf(png: bytes, width: int, height: int) -> bytes:
-    """A page of nothing but an RGB PNG's pixels, whose compressed rows are a PDF's as well."""
-    rows, place = b"", 8
-    while place < len(png):
-        length = int.from_bytes(png[place : place + 4], "big")
-        if png[place + 4 : place + 8] == b"IDAT":
-            rows += png[place + 8 : place + 8 + length]
-        place += length + 12
-    sizes = {"width": width, "height": height, "across": width * 0.36, "down": height * 0.36}
-    begun = (PDF.read_text("utf-8") % {**sizes, "length": len(rows)}).encode()
-    made = begun + rows + b"\nendstream\nendobj\n"
-    places = [begun.index(b"\n%d 0 obj" % number) + 1 for number in range(1, 6)]
-    table = b"0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
-    end = b"xref\n0 6\n%btrailer\n<</Size 6 /Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n"
-    return made + end % (table, len(made))
 
 
 def _scores(
