@@ -121,6 +121,16 @@ def test_defaults_that_matter_are_given(name: str, command: list[str]) -> None:
     assert flags & matter <= set(command), sorted((flags & matter) - set(command))
 
 
+def test_seconds_are_known_but_where_nobody_published_any() -> None:
+    """Each with its source, which says what was timed on; a card without them estimates nothing."""
+    paces = {name: card.pace for name, card in CARDS.items() if name in method_cards()}
+    unknown = {name for name, pace in paces.items() if pace is None}
+    assert unknown == {"dasr-2022", "diffbir-v2.1", "dp2o-sr", "omgsr-s", "tadsr"}
+    for pace in filter(None, paces.values()):
+        assert re.search(r" on an? \w+|the GPU is not stated", pace.source), pace
+        assert 0.05 < pace.seconds / pace.megapixels < 100, pace
+
+
 def test_a_typo_in_a_card_would_be_found() -> None:
     card = official("seesr")
     assert card.official is not None
