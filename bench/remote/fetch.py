@@ -68,7 +68,7 @@ def fetch_row(
         file, for (users), size, sources (addresses, or the wheel), here, failed, problem (why it
         cannot be had), state (any of these in words), stand_in (what is used here in its place).
     """
-    sources = weights.sources(file) or list(filter(None, [file.wheel]))
+    sources = [*weights.sources(file), *filter(None, [file.wheel])]
     row = {"file": file.name, "for": list(users), "size": file.size, "sources": sources}
     stand_in = used.name if (used := weights.chosen(file)) is not file and used.differs else ""
     row |= {"here": False, "failed": False, "problem": "", "stand_in": stand_in}

@@ -145,8 +145,8 @@ def _asked(row: Row) -> Row:
 
     problem = row["problem"]
     for address in row["sources"]:
-        if not row["here"] and "://" in address:
-            size, problem = offered(address)
+        if not row["here"]:
+            size, problem = offered(address) if "://" in address else (0, row["problem"])
             if not problem:
                 return {**row, "size": row["size"] or size}
     return {**row, "problem": problem}
