@@ -150,6 +150,15 @@ def test_descriptions_are_those_of_the_scripts(name: str, command: list[str]) ->
 
 
 @pytest.mark.parametrize("name", sorted(CARDS))
+def test_sources_are_built_with_all_that_their_builders_import(name: str) -> None:
+    """wheel imports packaging from 0.46 on; pip installs nothing that a lock does not name."""
+    first = lock.only(lock.read(official(name)), lock.BUILDERS)
+    assert {lock.plain(each) for each, _ in lock.packages(first)} == {
+        *("setuptools", "wheel", "packaging")
+    }
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
 def test_files_that_a_card_names_are_in_its_repository(name: str) -> None:
     folder, card = snapshot(name), official(name)
     assert card.official is not None

@@ -20,7 +20,7 @@ from bench.base.progress import Progress
 from bench.methods import environment, lock, probe
 from bench.methods.find import find as find_method
 from bench.methods.find import method_cards
-from bench.methods.installation import Installation, ask, runs_on
+from bench.methods.installation import Installation, ask, call, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 
 pytest_plugins = ["official_example"]
@@ -255,6 +255,16 @@ def test_a_lock_is_installed_as_it_is_what_builds_first(
     assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)
     first, then = (Path(command[-1]).read_text(encoding="utf-8") for command in called)
     assert first == f"setuptools==69.5.1{hashed}" and then.endswith(text)
+
+
+def test_why_a_step_failed_is_its_last_error_not_a_hint_after_it(tmp_path: Path) -> None:
+    said = "WARNING: Error\\nModuleNotFoundError: No module named 'packaging'\\nhint: See above."
+    with (tmp_path / "log").open("w") as log:
+        log.write("TypeError: of another step\n")
+        for text, why in ((said, "No module named 'packaging';"), ("one\\ntwo", "two;")):
+            command = [sys.executable, "-c", f'print("""{text}"""); raise SystemExit(1)']
+            with pytest.raises(Unavailable, match=f"the lock failed: .*{why} all of it: "):
+                call(command, log, "installing the lock")
 
 
 def test_a_card_that_was_changed_has_no_lock() -> None:
