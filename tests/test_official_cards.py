@@ -121,6 +121,16 @@ def test_defaults_that_matter_are_given(name: str, command: list[str]) -> None:
     assert flags & matter <= set(command), sorted((flags & matter) - set(command))
 
 
+def test_seconds_are_known_but_where_nobody_published_any() -> None:
+    """Each with its source, which says what was timed on; a card without them estimates nothing."""
+    paces = {name: card.pace for name, card in CARDS.items() if name in method_cards()}
+    unknown = {name for name, pace in paces.items() if pace is None}
+    assert unknown == {"dasr-2022", "diffbir-v2.1", "dp2o-sr", "omgsr-s", "tadsr"}
+    for pace in filter(None, paces.values()):
+        assert re.search(r" on an? \w+|the GPU is not stated", pace.source), pace
+        assert 0.05 < pace.seconds / pace.megapixels < 100, pace
+
+
 def test_a_typo_in_a_card_would_be_found() -> None:
     card = official("seesr")
     assert card.official is not None
@@ -137,6 +147,15 @@ def test_descriptions_are_those_of_the_scripts(name: str, command: list[str]) ->
     file = PARSER_FILES.get(command[0], command[0])
     source = git(folder, "show", f"{card.official.commit}:{file}")
     assert describe(source) == descriptions()[key(name, command[0])]
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_sources_are_built_with_all_that_their_builders_import(name: str) -> None:
+    """wheel imports packaging from 0.46 on; pip installs nothing that a lock does not name."""
+    first = lock.only(lock.read(official(name)), lock.BUILDERS)
+    assert {lock.plain(each) for each, _ in lock.packages(first)} == {
+        *("setuptools", "wheel", "packaging")
+    }
 
 
 @pytest.mark.parametrize("name", sorted(CARDS))

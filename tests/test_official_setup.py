@@ -1,5 +1,7 @@
 """Official repositories: cloned, checked, with an environment of their own."""
 
+import ast
+import json
 import os
 import shutil
 import subprocess
@@ -15,9 +17,10 @@ from stand_in import write_card
 
 from bench.base.errors import CardError, Unavailable, WeightsError
 from bench.base.progress import Progress
-from bench.methods import environment, lock
+from bench.methods import environment, lock, probe
 from bench.methods.find import find as find_method
-from bench.methods.installation import Installation, ask, runs_on
+from bench.methods.find import method_cards
+from bench.methods.installation import Installation, ask, call, runs_on
 from bench.methods.setup import SetupOptions, link, setup
 
 pytest_plugins = ["official_example"]
@@ -194,6 +197,37 @@ def test_a_script_is_started_by_setup(stand_in: StandIn) -> None:
         setup(str(stand_in.card("does not start")), AS_IS, Progress(quiet=True))
 
 
+PYTHONS = sorted({card.official.python for card in method_cards().values() if card.official})
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_each_python_that_a_card_names_starts_scripts(version: str, tmp_path: Path) -> None:
+    python, _ = environment._interpreter(version, None)
+    if python is None:
+        pytest.skip(f"no Python {version} on this machine")
+    script, result = tmp_path / "run.py", tmp_path / "result.json"
+    script.write_text("import argparse, theirs\nargparse.ArgumentParser().parse_args()\n")
+    (tmp_path / "theirs.py").write_text("def later():\n    import nowhere\n")
+    command = [str(python), str(probe.__file__), str(result), script.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())
+    assert found["code"] == 0 and found["help"].startswith("usage: run.py")
+    assert found["missing"] == {"nowhere": "theirs.py, line 2"}
+
+
+def test_what_starts_scripts_is_written_for_the_oldest_python() -> None:
+    """Also where that Python is not at hand: its syntax, and nothing that it cannot evaluate."""
+    oldest = min(tuple(map(int, version.split("."))) for version in PYTHONS)
+    tree = ast.parse(Path(probe.__file__).read_text(encoding="utf-8"), feature_version=oldest)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    evaluated = [each.returns for each in functions]
+    evaluated += [argument.annotation for each in functions for argument in each.args.args]
+    evaluated += [node.annotation for node in tree.body if isinstance(node, ast.AnnAssign)]
+    bad = [each for each in evaluated if isinstance(each, (ast.Subscript, ast.BinOp))]
+    assert not bad, [ast.unparse(each) for each in bad]
+
+
 def test_a_script_that_asks_for_a_gpu_is_started_so_far(stand_in: StandIn) -> None:
     card = stand_in.card("asks for a GPU")
     with pytest.raises(Unavailable, match="does not start: ValueError: Currently support CUDA"):
@@ -221,6 +255,16 @@ def test_a_lock_is_installed_as_it_is_what_builds_first(
     assert all({"--require-hashes", "--no-deps"} <= set(command) for command in called)
     first, then = (Path(command[-1]).read_text(encoding="utf-8") for command in called)
     assert first == f"setuptools==69.5.1{hashed}" and then.endswith(text)
+
+
+def test_why_a_step_failed_is_its_last_error_not_a_hint_after_it(tmp_path: Path) -> None:
+    said = "WARNING: Error\\nModuleNotFoundError: No module named 'packaging'\\nhint: See above."
+    with (tmp_path / "log").open("w") as log:
+        log.write("TypeError: of another step\n")
+        for text, why in ((said, "No module named 'packaging';"), ("one\\ntwo", "two;")):
+            command = [sys.executable, "-c", f'print("""{text}"""); raise SystemExit(1)']
+            with pytest.raises(Unavailable, match=f"the lock failed: .*{why} all of it: "):
+                call(command, log, "installing the lock")
 
 
 def test_a_card_that_was_changed_has_no_lock() -> None:

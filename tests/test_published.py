@@ -62,10 +62,15 @@ def test_every_source_names_registered_metrics_and_its_files() -> None:
 
 
 def test_tables_read_from_pictures_are_whole_and_near_the_log() -> None:
-    """Seven and five methods, four and eight, by three sets and nine metrics."""
+    """Methods by three sets and nine metrics in two tables each; ten by four sets and eight."""
     found = {source.card.name: source for source in sources()}
-    paper, tsd = found["osediff-paper"], found["tsd-sr"]
+    paper, tsd, ccsr = found["osediff-paper"], found["tsd-sr"], found["ccsr"]
     assert len(paper.rows) == (7 + 5) * 27 and len(tsd.rows) == (4 + 8) * 27
+    assert len({(r.dataset, r.method, r.metric) for r in ccsr.rows}) == len(ccsr.rows) == 10 * 32
+    theirs = {(r.dataset, r.metric): r.value for r in paper.rows if r.method == "ResShift-s15"}
+    for row in (row for row in ccsr.rows if row.method == "ResShift-S15"):
+        other = theirs.get((row.dataset, row.metric))  # it was run anew
+        assert other is None or abs(row.value / other - 1) < Decimal("0.04"), row
     log = {(row.dataset, row.metric): row.value for row in found["osediff"].rows}
     for row in (row for row in paper.rows if paper.method_name(row).lower() == "osediff"):
         logged = log.get((row.dataset, row.metric))

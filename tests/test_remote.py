@@ -22,10 +22,11 @@ from loopback import Loopback
 from pydantic import TypeAdapter, ValidationError
 
 from bench.base.errors import DataError, WeightsError
+from bench.base.progress import Progress
 from bench.base.remote_file import Archive, Weight
 from bench.metrics.catalogue import METRICS
 from bench.remote import archives, download, hub, weights
-from bench.remote.fetch import fetch_file
+from bench.remote.fetch import fetch_file, fetch_row
 from bench.remote.ledger import Ledger
 
 CONTENT = b"\x80\x02" + bytes(range(256)) * 1024
@@ -356,6 +357,18 @@ def test_closed_doors_of_the_hub(server: Server, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refused(file, "is not asked: HF_HUB_OFFLINE is set")
     assert len(server.asked) == 1
+
+
+def test_messages_name_the_address_that_was_asked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = net(server, url=f"{hub.HUB}/me/Net/resolve/main/net.pth")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    refused(file, "^http://127.0.0.1:9/me/Net/resolve/main/net.pth could not be fetched: no conn")
+    planned = fetch_row(file, ["net"], "", Progress(quiet=True), dry_run=True)
+    assert planned["state"].startswith("would be fetched from http://127.0.0.1:9/me/Net/")
+    lost = type("ConnectError", (Exception,), {})()  # as the hub's library calls it
+    assert hub.reason(lost, "me/Net") == "no connection to http://127.0.0.1:9"
 
 
 def test_a_proxy_is_used_and_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

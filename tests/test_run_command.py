@@ -19,6 +19,7 @@ from run_example import SMALL, files_of, means
 
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
+from bench.base.types import ImagePair
 from bench.methods.find import find as find_method
 from bench.running import execute
 from bench.running.collect import _losses
@@ -199,6 +200,16 @@ def test_a_folder_of_images_serves_one_test_set_alone(cli: Cli, tmp_path: Path) 
     for name in ("quick-bicubic", "quick-realistic"):
         assert found[name, "Mine", "psnr_y"] == found[name, "nearest", "psnr_y"]
     assert find_method(f"folder:{cwd / 'up@2x' / 'quick-bicubic'}").card.title == "quick-bicubic"
+
+
+def test_sets_of_ones_own_go_by_their_folders_names_in_a_path(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "up" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "up" / name / "a.png")
+    method = find_method(f"folder:{tmp_path}/up/{{dataset}}@Mine")
+    pair = [ImagePair("a", tmp_path / "a.png", None, "", "", 4)]
+    for given in ("one", f"folder:{tmp_path}/sets/one/", "sets/one.toml", "hf:somebody/one"):
+        assert method.finished(given, pair).files == {"a": tmp_path / "up" / "one" / "a.png"}, given
 
 
 def test_lossy_outputs_of_a_program_are_said_under_the_table() -> None:

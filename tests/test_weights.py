@@ -15,6 +15,7 @@ import pytest
 from conftest import CACHES
 from loopback import Loopback
 
+from bench import metrics
 from bench.base.device import default_store
 from bench.base.errors import BenchError, SetAside, WeightsError
 from bench.base.leftovers import SCRATCH
@@ -22,6 +23,7 @@ from bench.base.progress import Progress
 from bench.base.remote_file import Weight
 from bench.remote import weights
 from bench.remote.fetch import fetch_file, fetch_row
+from bench.suites.prepare import _asked
 
 CONTENT = b"\x80\x02" + bytes(range(256)) * 4096 + b"\xff"  # over 1 MiB, begins as a pickle does
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -329,6 +331,24 @@ def build_wheel(folder: Path) -> Path:
             "tiny_net-1.0.dist-info/RECORD", "tiny_net/__init__.py,,\ntiny_net/net.pth,,\n"
         )
     return path
+
+
+def test_small_weights_come_out_of_a_package_where_the_hub_gives_none(
+    clean_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lpips", "lpips_vgg", "dists"):
+        backbone, small = metrics.find(name).weights
+        assert small.wheel == "torchmetrics==1.9.0" and len(small.sha256) == 64, name
+        assert len(backbone.sha256) == 64, name
+    build_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    both = carried(url="http://127.0.0.1:9/net.pth")
+    planned = fetch_row(both, ["net"], "", Progress(quiet=True), dry_run=True)
+    assert _asked(planned)["problem"] == ""  # the package is left, where the address gives nothing
+    alone = fetch_row(weight(both.url), ["net"], "", Progress(quiet=True), dry_run=True)
+    assert _asked(alone)["problem"] == "no connection to that host"
+    assert fetch_file(both).read_bytes() == CONTENT
 
 
 def test_read_from_an_installed_distribution(

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from bench.base.progress import time_in_words
 from bench.base.text import in_words, printable
+from bench.remote import hub
 from bench.suites.prepare import Disk, coming
 
 WIDTH = 160
@@ -48,7 +49,7 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
         unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
-        host = next(iter(need["sources"]), "").split("://")[-1].partition("/")[0]
+        host = hub.address(next(iter(need["sources"]), "")).split("://")[-1].partition("/")[0]
         to_get = "is here" if need["here"] else size
         cells = [need["file"], to_get, unpacked, host, ", ".join(need["for"])]
         table.add_row(*map(printable, cells))

@@ -98,10 +98,11 @@ class Entry:
         return [name for name in self.card.packages if not _installed(name)]
 
     def finished(self, dataset: str, pairs: Iterable[ImagePair]) -> Matched:
-        """The finished images of these pairs of a dataset, by id."""
+        """The finished images of these pairs of a dataset, by id; `folder:a/one` is called one."""
         assert self.files is not None
-        naming = self.naming.replace(DATASET, dataset)
-        return matched(self.files(dataset), [pair.id for pair in pairs], naming)
+        own = Path(dataset.rpartition(":")[2]).absolute().name.removesuffix(".toml")
+        files, ids = self.files(own), [pair.id for pair in pairs]
+        return matched(files, ids, self.naming.replace(DATASET, own))
 
     def stand_ins(self) -> list[str]:
         """How the weights that are here differ from those that the cards name."""

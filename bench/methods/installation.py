@@ -275,9 +275,8 @@ def call(
     environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run one step of a setup, its output appended to `log`; Unavailable, with the step, its last
-    line and the log, where it failed."""
-    log.write(f"$ {printable(' '.join(command))}\n")
-    log.flush()
+    error (or line) and the log, where it failed."""
+    print(f"$ {printable(' '.join(command))}", file=log, flush=True)
     start = log.tell()
     how: dict[str, Any] = {"cwd": folder, "env": environment, "timeout": HOURS * 3600}
     try:
@@ -287,6 +286,7 @@ def call(
     if done.returncode:
         with open(log.name, encoding="utf-8", errors="replace") as written:
             written.seek(start)
-            lines = [line for line in written.read().splitlines() if line.strip()]
-        last = printable(lines[-1]) if lines else "no message"
-        raise Unavailable(f"{what} failed: {last}; all of it: {printable(log.name)}")
+            lines = [line.strip() for line in written if line.strip()] or ["no message"]
+        named = [line for line in lines if line.partition(":")[0].endswith(("Error", "ERROR"))]
+        why = printable((named or lines)[-1])
+        raise Unavailable(f"{what} failed: {why}; all of it: {printable(log.name)}")

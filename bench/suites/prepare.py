@@ -144,11 +144,10 @@ def _asked(row: Row) -> Row:
     from bench.remote.download import offered  # heavy: only to fetch
 
     problem = row["problem"]
-    for address in row["sources"]:
-        if not row["here"] and "://" in address:
-            size, problem = offered(address)
-            if not problem:
-                return {**row, "size": row["size"] or size}
+    for address in () if row["here"] else row["sources"]:
+        size, problem = offered(address) if "://" in address else (0, row["problem"])
+        if not problem:
+            return {**row, "size": row["size"] or size}
     return {**row, "problem": problem}
 
 
