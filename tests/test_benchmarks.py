@@ -5,10 +5,14 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from conftest import ROOT
 
 from bench.methods.find import find
+from cassr.patch_vae import PatchVAE
 
 
 def test_a_ratio_that_fell_by_a_quarter_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +39,29 @@ def test_what_a_gpu_does_is_a_row_for_each_metric_and_method(
     assert re.search(rf"bicubic{number * 2} +-$", shown.out, re.M), shown.out
     assert "not here, see cassr-bench list: lpips\n" in shown.out
     assert all(len(line) <= 80 for line in shown.out.splitlines()) and not shown.err
+
+
+def test_what_repeats_with_the_patches_is_measured_and_taken_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pattern that goes with colour is put into a decoder's linear layer."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    lattice = importlib.import_module("lattice")
+    image = np.full((120, 120, 3), 100, np.uint8)
+    image[::4, ::4] += 16
+    assert lattice.lattice(image) == pytest.approx(16 * 2 * 15 / 256)
+    noise = np.random.default_rng(0).integers(90, 110, (120, 120, 3))
+    assert abs(lattice.lattice(noise)) < 0.1  # repeats by chance, more or less every 3, 4 and 5
+
+    pictures = [torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]
+    plain = [F.interpolate(x, scale_factor=16, mode="bicubic").clamp(0, 1) for x in pictures]
+    vae = PatchVAE()
+    vae.fit_components(torch.cat(plain) * 2 - 1)
+    latents = [vae.encode(x * 2 - 1).latent_dist.mode().detach() for x in plain]
+    before = vae.synthesis.weight.detach().clone()
+    with torch.no_grad():
+        vae.synthesis.weight[0] += 0.1 * before.unflatten(0, (3, -1)).mean(1)[0]
+        vae.synthesis.bias[20] += 0.02
+    wrong = (vae.synthesis.weight - before).abs().max()
+    lattice.level(vae, latents, plain)
+    assert (vae.synthesis.weight - before).abs().max() < 0.2 * wrong
