@@ -14,9 +14,11 @@ from conftest import Cli
 from pictures import hostile_files, photo
 from PIL import Image
 
+import bench
 from bench.base.errors import ImageError
 from bench.files import early_ends, image_folders, images, png
 from bench.files.colour import profile_of
+from bench.files.depths import bits_per_channel
 from bench.files.image_folders import image_files
 
 
@@ -202,6 +204,71 @@ def test_a_download_that_ended_early_is_refused_with_and_without_its_zeros(
             images.read_rgb(file)
 
 
+PLUGIN = """
+import io
+from PIL import Image
+
+def opened(fp, name=""):
+    image = Image.open(io.BytesIO(fp.read()[12:]))
+    image.format = "{format}"
+    image.info["bit_depth"] = {bits}
+    return image
+
+def add():
+    Image.register_open("{format}", opened, lambda start: start[4:6] == {brand})
+
+if "{format}" == "JXL":
+    add()
+else:
+    register_heif_opener = add
+"""
+"""In place of the packages, whose decoders are not ours to test: a PNG behind the first bytes."""
+HEIC, JXL = b"\0\0\0\x1cftypheic", b"\0\0\0\x0cJXL \r\n\x87\n"
+
+
+def test_heic_and_jxl_are_read_where_a_plug_in_is_installed(cli: Cli, tmp_path: Path) -> None:
+    plugins, sr, hr = (tmp_path / name for name in ("plugins", "sr", "hr"))
+    for folder in (plugins, sr, hr):
+        folder.mkdir()
+    (plugins / "pillow_heif.py").write_text(PLUGIN.format(format="HEIF", brand=b"ft", bits=8))
+    (plugins / "pillow_jxl.py").write_text(PLUGIN.format(format="JXL", brand=b"JX", bits=8))
+    for name, start in (("a.heic", HEIC), ("b.HIF", HEIC), ("c.jxl", JXL)):
+        images.write_png(hr / f"{name[0]}.png", photo(64, 64))
+        (sr / name).write_bytes(start + (hr / f"{name[0]}.png").read_bytes())
+    words = ("score", "--sr", sr, "--hr", hr, "--metrics", "psnr_y")
+    without = cli(*words)
+    assert without.returncode == 2 and "'a.heic', 'b.HIF', 'c.jxl'" in without.stderr
+    path = os.pathsep.join([str(plugins), str(Path(bench.__file__).parents[1])])
+    done = cli(*words, PYTHONPATH=path)
+    assert done.returncode == 0 and "(n = 3)" in done.stdout, done.stderr
+    (plugins / "pillow_heif.py").write_text(PLUGIN.format(format="HEIF", brand=b"ft", bits=10))
+    deep = cli(*words, "--store", tmp_path / "anew", PYTHONPATH=path)
+    assert "a.heic: has 16 bits" in deep.stderr and "(n = 1)" in deep.stdout
+
+
+@pytest.mark.parametrize(
+    ("header", "bits"),
+    [
+        ("f007f281480804010092c6042bf943c448017a3661d700190c1ce7d0313811c6", 8),  # lossless
+        ("09ce0013880200ac0eb59f200000152aa38c1bbc9cebf9f24387c5b48deb0c6d", 8),  # lossy
+        ("1873fc00142d02080401006eef002bf9038c1440d91661dbe21c3a0627c21863", 16),
+        ("00015c904b285a040013880200000cb59f200000152aa38c1bbc9cebf9f24387", 16),  # floats
+        ("7f044d0020260804010012e4032bf943c4480113700e1d8313618c31faaa6c8e", None),  # animated
+    ],
+)
+@pytest.mark.parametrize("before", [b"", JXL + bytes(8) + b"jxlp\0\0\0\0"])
+def test_the_depth_of_a_jxl_is_read_from_its_header(
+    tmp_path: Path, header: str, bits: int | None, before: bytes
+) -> None:
+    (tmp_path / "x.jxl").write_bytes(before + b"\xff\x0a" + bytes.fromhex(header))
+    image = _of_format("x.jxl")
+    if bits is None:
+        with pytest.raises(ValueError, match="is animated"):
+            bits_per_channel(tmp_path / "x.jxl", image)
+    else:
+        assert bits_per_channel(tmp_path / "x.jxl", image) == bits
+
+
 def test_a_whole_webp_that_ends_in_zeros_is_read(tmp_path: Path) -> None:
     letterboxed = np.zeros((768, 1012, 3), np.uint8)
     letterboxed[:268] = photo(268, 1012)
@@ -293,12 +360,13 @@ def test_deep_files_are_refused(
     (tmp_path / name).write_bytes(data + bytes(32 * 48 * 3))
     with pytest.raises(ImageError, match=r"16 bits|cannot be decoded"):
         images.read_rgb(tmp_path / name)
-    assert images.bits_per_channel(tmp_path / name, _of_format(name)) > 8
+    assert bits_per_channel(tmp_path / name, _of_format(name)) > 8
 
 
 def _of_format(name: str) -> Image.Image:
     image = Image.new("RGB", (1, 1))
-    image.format = {".jp2": "JPEG2000", ".ppm": "PPM", ".avif": "AVIF"}[Path(name).suffix]
+    known = {".jp2": "JPEG2000", ".ppm": "PPM", ".avif": "AVIF", ".jxl": "JXL"}
+    image.format = known[Path(name).suffix]
     return image
 
 

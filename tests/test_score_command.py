@@ -105,7 +105,7 @@ def test_every_kind_of_image_is_scored_or_named(cli: Cli, tmp_path: Path) -> Non
     assert done.returncode == 1 and "(n = 3)" in done.stdout
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
     assert line.startswith(f"failed: {sr / 'more'}: holds images")
-    for name in ("e.heic", "f.NEF", "g.gif"):
+    for name in ("e.psd", "f.NEF", "g.gif"):
         (sr / name).write_bytes(b"\0")
         done = cli(*arguments)
         assert done.returncode == 2 and f"'{name}'" in done.stderr, name
@@ -123,6 +123,20 @@ def test_every_kind_of_image_is_scored_or_named(cli: Cli, tmp_path: Path) -> Non
     done = cli("score", "--sr", tmp_path, "--metrics", "niqe")
     assert done.returncode == 2 and "no image file in it" in done.stderr
     assert f"{sr} holds images" in done.stderr
+
+
+def test_copies_of_a_bad_file_are_each_named(cli: Cli, tmp_path: Path) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    sr.mkdir(), hr.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((32, 32), 999, np.uint16)).save(sr / name)
+        Image.fromarray(photo(32, 32)).save(hr / name)
+    for bad, good in ((sr, hr), (hr, sr)):
+        done = cli("score", "--sr", bad, "--hr", good, "--metrics", "psnr_y")
+        failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+        assert len(failed) == 2, done.stderr
+        for line, name in zip(failed, ("a.png", "b.png"), strict=True):
+            assert line.startswith(f"failed: {sr / name}: has 16 bits"), line
 
 
 def test_names_in_a_csv_are_neither_formulas_nor_escapes(cli: Cli, tmp_path: Path) -> None:
@@ -177,7 +191,7 @@ def test_modcrop_cuts_to_the_shared_size_at_the_top_left(tmp_path: Path) -> None
     assert without["same.png"] == with_it["same.png"]
 
 
-@pytest.mark.parametrize("metric", ["vif", "pyiqa:cw_ssim"])
+@pytest.mark.parametrize("metric", ["vif", "pyiqa:cw_ssim", "pyiqa:mad", "pyiqa:vsi"])
 def test_what_is_not_defined_of_a_flat_image_stays_out_of_the_mean(metric: str) -> None:
     flat, other = np.full((64, 64, 3), 128, np.uint8), photo(64, 64)
     measure = bench.metric(metric)

@@ -28,7 +28,7 @@ def ends_early(path: Path, image: Image.Image) -> bool:
             return bool(missing)
         data = data[:end]
         return (not frame or _runs_out(data, frame)) and _differs(image, data + _MORE + _END)
-    if image.format == "AVIF":  # whole WebPs of flat regions end in as many
+    if image.format in ("AVIF", "HEIF"):  # whole WebPs of flat regions end in as many
         zeros = len(data) - len(data.rstrip(b"\0"))
         return zeros >= _ZEROS and _differs(image, data[:-zeros] + b"\x55" * zeros)
     return False
@@ -84,5 +84,5 @@ def _runs_out(data: bytes, frame: int) -> bool:
 
 
 def _differs(image: Image.Image, data: bytes) -> bool:
-    with Image.open(io.BytesIO(data), formats=["JPEG", "AVIF"]) as again:
+    with Image.open(io.BytesIO(data), formats=["JPEG", image.format or ""]) as again:
         return again.tobytes() != image.tobytes()

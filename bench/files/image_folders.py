@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.base.errors import ImageError
@@ -11,7 +12,10 @@ from bench.base.text import printable
 RECORDS = ".cassr-bench"
 """A folder that holds one was written by us, and holds outputs."""
 SEEN = ".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .dib .jp2 .j2k .jpx .jpf .avif .ppm .pgm"
-READ = frozenset(f"{SEEN} .pbm .pnm".split())
+_ADDED = {"pillow_heif": ".heic .heif .hif", "pillow_jxl": ".jxl"}
+PLUGINS = {package: suffixes for package, suffixes in _ADDED.items() if find_spec(package)}
+"""Packages that are here and teach Pillow to read more, and suffixes of what they do."""
+READ = frozenset(" ".join([SEEN, ".pbm .pnm", *PLUGINS.values()]).split())
 OTHERS = ".apng .avifs .dds .exr .gif .hdr .heic .heif .hif .icns .ico .jls .jxl .jxr .mpo .pcx"
 OTHERS += " .pfm .psb .psd .qoi .sgi .tga .wdp .xcf .xpm"
 RAW = ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef"
@@ -37,7 +41,8 @@ def image_files(folder: Path) -> list[Path]:
     if strange:
         names = ", ".join(f"'{printable(file.name)}'" for file in strange[:MAX_NAMES])
         more = f" and {len(strange) - MAX_NAMES} more" if strange[MAX_NAMES:] else ""
-        suffixes = "a suffix .png, .jpg, .webp, .tif, .bmp, .jp2, .avif or .ppm"
+        suffixes = "a suffix .png, .jpg, .webp, .tif, .bmp, .jp2, .avif or .ppm (.heic, .jxl with "
+        suffixes += "pillow-heif, pillow-jxl-plugin)"
         found = f"{names}{more}; convert, rename or move what is not to be used"
         raise ImageError(f"expected images with {suffixes}, found {found}", printable(folder))
     if not files:

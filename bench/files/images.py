@@ -1,11 +1,12 @@
 """The only place that reads, writes, converts or crops pixels: 8-bit RGB everywhere inside."""
 
 import hashlib
-import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,7 +17,9 @@ from bench.base.errors import ImageError
 from bench.base.hashing import file_sha256
 from bench.base.records import part_of
 from bench.base.text import printable
+from bench.files.depths import bits_per_channel
 from bench.files.early_ends import ends_early
+from bench.files.image_folders import PLUGINS
 from bench.files.names import same
 from bench.files.png import plain_rgb
 
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 # A filter for a while would be one for all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
-LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF")
+_BUILT_IN = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "JPEG2000", "AVIF")
+LOSSY_FORMATS = ("JPEG", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF", "JXL")
 MAX_BYTES = 2**31
 """As many pixels as Pillow decodes take less; files with holes pretend to more."""
 _FEWER = {"1": "black and white", "L": "grey", "LA": "grey", "P": "palette", "PA": "palette"}
@@ -72,11 +75,20 @@ def opened(file: Path | BinaryIO) -> Image.Image:
     """
     if isinstance(file, Path):
         _require_file(file)
-    image = Image.open(file, formats=READABLE_FORMATS)
+    image = Image.open(file, formats=_readable_formats())
     if (limit := Image.MAX_IMAGE_PIXELS) and image.width * image.height > limit:
         image.close()
         raise Image.DecompressionBombError(f"{image.width}x{image.height}, the limit is {limit}")
     return image
+
+
+@cache
+def _readable_formats() -> tuple[str, ...]:
+    """Pillow's own, and those of plug-ins, which are registered."""
+    for package in PLUGINS:
+        with suppress(ImportError):  # it is there, but broken
+            getattr(import_module(package), "register_heif_opener", lambda: None)()
+    return (*_BUILT_IN, *(name for name in ("HEIF", "JXL") if name in Image.OPEN))
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:
@@ -90,7 +102,7 @@ def rgb_of(image: Image.Image) -> np.ndarray:
 
 def losses(path: Path) -> str:
     """How a readable file may hold less than the RGB pixels that were written; "" if it cannot."""
-    with Image.open(path, formats=READABLE_FORMATS) as image:
+    with opened(path) as image:
         kind = image.format if image.format in LOSSY_FORMATS else _FEWER.get(image.mode, "")
         return str(kind)
 
@@ -119,52 +131,9 @@ def _refuse_meaningful_loss(path: Path, image: Image.Image) -> None:
         raise _refused(path, f"is {image.mode}; convert it to RGB first")
 
 
-def bits_per_channel(path: Path, image: Image.Image) -> int:
-    """Bits of one channel as stored (Pillow quietly reads deep RGB as 8-bit)."""
-    if image.mode.startswith(("I", "F")):
-        return 16
-    if image.format == "TIFF":
-        return int(max(image.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
-    if not path.is_file():  # opened from memory; what is not decoded yet says how it lies there
-        return 16 if ";16" in str(getattr(image, "tile", "")) else 8
-    known = _BITS_IN_FILE.get(image.format or "")
-    return known(path) if known else 8
-
-
-def _head(path: Path, length: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(length)
-
-
-def _png_bits(path: Path) -> int:
-    return _head(path, 25)[24]
-
-
-def _ppm_bits(path: Path) -> int:
-    """From the largest value, the fourth word of the header; bitmaps (P1, P4) have none."""
-    words = re.sub(rb"#[^\n]*", b"", _head(path, 4096)).split(maxsplit=4)
-    return 8 if words[0] in (b"P1", b"P4") else int(words[3]).bit_length()
-
-
-def _jpeg2000_bits(path: Path) -> int:
-    """From the codestream's SIZ marker: the number of components, three bytes for each."""
-    data = path.read_bytes()
-    start = data.index(b"\xff\x4f\xff\x51") + 40
-    (count,) = struct.unpack(">H", data[start : start + 2])
-    return max((depth & 0x7F) + 1 for depth in data[start + 2 : start + 2 + 3 * count : 3])
-
-
-def _avif_bits(path: Path) -> int:
-    """From the configuration of each coded picture: 10 and 12 bits have a flag each."""
-    configurations = path.read_bytes().split(b"av1C")[1:]
-    return 16 if any(found[2] & 0x60 for found in configurations) else 8
-
-
-_BITS_IN_FILE = {"PNG": _png_bits, "PPM": _ppm_bits, "JPEG2000": _jpeg2000_bits, "AVIF": _avif_bits}
-
-
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
+    turned = image.format == "JXL" and not getattr(image, "jpeg", False)  # by its decoder
+    upright = image if turned else ImageOps.exif_transpose(image)
     has_alpha = upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info
     if has_alpha:
         rgba = upright.convert("RGBA")

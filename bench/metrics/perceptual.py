@@ -14,7 +14,7 @@ from bench.metrics.filters import check_image, exact
 from bench.metrics.pyiqa_loading import build
 from bench.remote import weights
 
-NEED_TEXTURE = ("vif", "cw_ssim")
+NEED_TEXTURE = ("vif", "cw_ssim", "mad", "vsi")
 """Of a flat HR image these are 0 / 0, of which pyiqa makes a number."""
 
 

@@ -162,6 +162,7 @@ def _collect(
 ) -> FolderScores:
     targets = sorted(found.targets.values(), key=lambda target: target.image)
     values: dict[str, list[float | Missing]] = {spec.name: [] for spec in specs}
+    hrs = {target.image: printable(target.hr or "") for target in targets}
     rows: list[Row] = []
     problems = list(found.refused)
     for image, spec, value in scorer.rows(targets):
@@ -173,8 +174,9 @@ def _collect(
             continue
         rows.append((image, spec.name, None, value.text))
         if value.kind != "unavailable":
-            own = printable(found.folder / image), f"{spec.name}: {value.reason}"
-            problems.append((value.file, value.reason) if value.file else own)
+            own = printable(found.folder / image)  # the file known may be a copy of it
+            file = hrs[image] if value.file and value.file in hrs.values() else own
+            problems.append((file, value.reason if value.file else f"{spec.name}: {value.reason}"))
     means = tuple(
         _mean(spec, values[spec.name], len(targets), scorer.reasons[spec.name]) for spec in specs
     )
