@@ -217,9 +217,11 @@ def _refuse_no_value(arguments: Sequence[str]) -> None:
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
         given = value if option.startswith("--") and equals else word
-        if given in ("", "-"):
+        given = "folder:" if "folder:" in given.split(",") else given
+        if given in ("", "-", "folder:"):
             alone = before if before.startswith("-") else f"after '{printable(before)}'"
-            found = "'-' (a file of that name is ./-)" if given else "an empty one"
+            empty = {"": "an empty one", "-": "'-' (a file of that name is ./-)"}
+            found = empty.get(given, "'folder:' without a path")
             advice = f"expected a value, found {found}; give one, or leave the option out"
             raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 
