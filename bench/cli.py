@@ -92,6 +92,8 @@ def main() -> None:
     os.umask(os.umask(0o077) & 0o077)  # no mask keeps us from what we have just written
     _say_what_is_set_aside()
     _mend_streams()
+    if not os.environ.get("COLUMNS", "80").strip("0"):  # nobody's width; some environments say so
+        os.environ["COLUMNS"] = "80"
     # Flags that may stand anywhere are for this process and those that it starts.
     os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
     arguments = [word for word in sys.argv[1:] if word not in FLAGS]

@@ -158,6 +158,16 @@ def test_what_an_encoding_has_not_is_shown_as_escapes(cli: Cli) -> None:
     assert "\\u25cf psnr_y" in done.stdout
 
 
+@pytest.mark.usefixtures("quick_sets")
+def test_a_terminal_without_width_or_of_one_column_costs_no_table(cli: Cli) -> None:
+    words = ("run", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", 1)
+    usual = cli(*words, "--reports", "csv")
+    assert usual.returncode == 0, usual.stderr
+    assert cli(*words, "--reports", "csv", COLUMNS="0").stdout == usual.stdout
+    narrow = cli(*words, "--reports", "csv", COLUMNS="1")
+    assert narrow.returncode == 0 and "Reports: " in narrow.stdout, narrow.stderr
+
+
 def test_a_current_folder_that_was_deleted_is_said(clean_home: Path, tmp_path: Path) -> None:
     command = f"mkdir x; cd x; rmdir ../x; PYTHONPATH={ROOT} {sys.executable} -m bench"
     words = ["bash", "-c", f"{command} export quick --out x.json"]

@@ -303,6 +303,11 @@ def hide_fingerprint(told: dict[str, Any]) -> None:
             cell["mean"] = None
 
 
+def give_a_reason_beside_a_score(told: dict[str, Any]) -> None:
+    cell = told["measured"]["scores"][0]
+    cell["missing"] = dict.fromkeys(cell["images"], "no memory")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -314,6 +319,10 @@ def hide_fingerprint(told: dict[str, Any]) -> None:
         (scores_of("psnr_y", "88.0"), "expected a number, found 88.0"),
         (scores_of("psnr_y", True), "expected a number, found True"),
         (hide_fingerprint, "nothing is said about 'psnr_y'"),
+        (give_a_reason_beside_a_score, "' has a score and a reason for none"),
+        (lambda told: told["made_with"].update(versions=["1"]), "versions: expected a table"),
+        (lambda told: told["measured"].update(limit=True), "field 'measured.limit'"),
+        (lambda told: told["measured"].update(seed="3"), "field 'measured.seed'"),
         (lambda told: told["measured"].update(scores="many"), "field 'measured.scores'"),
     ],
 )
