@@ -175,7 +175,8 @@ def test_files_of_folders_that_are_there(tmp_path: Path) -> None:
 
 
 def test_what_another_process_wrote_meanwhile_is_known_as_ours(tmp_path: Path) -> None:
-    mine = write(tmp_path / "out", "a")
+    write(tmp_path / "out", "a")
+    mine = Output(tmp_path / "out", "made", "--out")
     mine.check(["a"])
     write(tmp_path / "out", "b", text="of another")
     mine.check(["a", "b"])
