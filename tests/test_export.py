@@ -26,7 +26,7 @@ from bench import metrics
 from bench.base.errors import BenchError, DataError
 from bench.data.find import public_names
 from bench.exchange import merge as merging
-from bench.exchange.bundle import Bundle, ItemLabel, of_run, to_json, to_results
+from bench.exchange.bundle import Bundle, ItemLabel, item_of, of_run, to_json, to_results
 from bench.exchange.diff import difference
 from bench.exchange.export import benchmark_files, card, export_folder
 from bench.exchange.merge import Import, merge
@@ -526,6 +526,22 @@ def test_a_bundle_is_read_as_it_was_made(exported: Exported) -> None:
     bundle = read_bundle(exported.json)
     assert Bundle.model_validate_json(to_json(bundle)) == bundle
     assert io.StringIO(to_json(bundle)).readline() == "{\n"
+
+
+def test_changes_are_lines_and_variants_stay_where_a_bundle_is_json(exported: Exported) -> None:
+    known = read_bundle(exported.json).measured
+    moved = [
+        cell.model_copy(update={"images": {i: value + 1 for i, value in cell.images.items()}})
+        for cell in known.scores
+    ]
+    found = difference(known, known.model_copy(update={"scores": moved}))
+    told = json.loads(json.dumps(found.as_json()))
+    assert told["changes"] == list(found.changes.values()) and len(told["changes"]) > 2
+    item = Item("m", "M", "a note", {"steps": "1"})
+    assert (
+        item_of("m", {"m": ItemLabel.model_validate_json(ItemLabel.of(item).model_dump_json())})
+        == item
+    )
 
 
 def test_an_export_is_reported_and_set_beside_ones_own(
