@@ -43,15 +43,13 @@ def verify(
     """Hash a dataset's images afresh: the portable manifest, and a line for each difference from
     one that is given. DataError: it cannot be made here, or `against` (see `read`) is no manifest;
     then nothing was hashed."""
-    theirs = None if against is None else read(against)
+    theirs = read(against) if against else None
     manifest = data.find(name, scale).manifest(root, progress)
     found = portable(manifest, progress)
     differences = []
     if found["sha256"] != manifest.sha256:
         differences.append(f"{name}: the images are not those that its manifest describes")
-    if theirs is not None:
-        differences += compare(found, theirs)
-    return found, differences
+    return found, differences + (compare(found, theirs) if theirs else [])
 
 
 def read(path: Path) -> dict[str, Any]:

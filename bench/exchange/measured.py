@@ -118,8 +118,8 @@ class Measured(ExchangeCard):
             if cell.images and cell.mean is not None and not _is_mean(cell.mean, cell.images):
                 raise ValueError(f"scores: {named}: the mean is not that of the images")
             if twice := cell.images.keys() & cell.missing.keys():
-                name = printable(min(twice))
-                raise ValueError(f"scores: {named}: '{name}' has a score and a reason for none")
+                told = f"'{printable(min(twice))}' has a score and a reason for none"
+                raise ValueError(f"scores: {named}: {told}")
             for what, name in zip(KINDS, cell.key, strict=True):
                 if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")

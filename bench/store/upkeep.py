@@ -95,11 +95,9 @@ def _folders(root: Path) -> list[Path]:
 
 def _matching(root: Path, pattern: str) -> list[Path]:
     """What a pattern names, in order; no links nor what is behind one, but that of a whole kind."""
-    kind, *rest = pattern.split("/")
-    found = [root / kind]
-    for part in rest:
-        found = [path for folder in found for path in folder.glob(part) if not path.is_symlink()]
-    return sorted(found)
+    above = len(root.parts) + 2  # the root, its kind and itself
+    found = ((path, path.parents[: len(path.parts) - above]) for path in root.glob(pattern))
+    return sorted(p for p, on in found if not any(step.is_symlink() for step in (p, *on)))
 
 
 def _is_set(path: Path) -> bool:
