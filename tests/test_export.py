@@ -401,6 +401,21 @@ def hostile_results(name: str) -> Results:
     return Results(name, items, items, (PSNR,), frame, notes=(name,), provenance=provenance)
 
 
+def test_merged_scores_are_in_the_order_of_test_sets_then_methods() -> None:
+    one = hostile_results("m")
+    frame = pd.concat([one.scores.assign(dataset=name, value=30.0) for name in ("z", "a")])
+    known = one.provenance["datasets"]["m"]
+    results = dataclasses.replace(
+        one,
+        datasets=(Item("z", "Z"), Item("a", "A")),
+        scores=frame.assign(image=frame["image"].where(frame["image"] == "b", "i")),
+        provenance={**one.provenance, "datasets": {"z": known, "a": known}},
+    )
+    merged = merge(results, [Import("them", of_run(results, 4))], label="2")
+    found = merged.scores[["dataset", "method"]].drop_duplicates().to_records(index=False).tolist()
+    assert found == [("z", "m"), ("z", "m (2)"), ("a", "m"), ("a", "m (2)")]
+
+
 @pytest.mark.parametrize("name", [*HOSTILE, "---\na: b"])
 def test_hostile_names_survive_and_stay_text(name: str, tmp_path: Path) -> None:
     results = hostile_results(name)
