@@ -171,7 +171,8 @@ def page(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Look the pinned versions up among known vulnerabilities."""
     session.install("pip-audit>=2.7")
-    session.run("pip-audit", "--no-deps", "--disable-pip", "-r", "constraints.txt")
+    # Strict: a version that nothing is known of is no version without vulnerabilities.
+    session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt")
 
 
 @nox.session(venv_backend="venv", reuse_venv=True)

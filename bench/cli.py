@@ -92,6 +92,8 @@ def main() -> None:
     os.umask(os.umask(0o077) & 0o077)  # no mask keeps us from what we have just written
     _say_what_is_set_aside()
     _mend_streams()
+    if not os.environ.get("COLUMNS", "80").strip("0"):  # nobody's width; some environments say so
+        os.environ["COLUMNS"] = "80"
     # Flags that may stand anywhere are for this process and those that it starts.
     os.environ.update({FLAGS[word]: "1" for word in sys.argv[1:] if word in FLAGS})
     arguments = [word for word in sys.argv[1:] if word not in FLAGS]
@@ -217,9 +219,11 @@ def _refuse_no_value(arguments: Sequence[str]) -> None:
     for before, word in pairwise(("", *arguments)):
         option, equals, value = word.partition("=")
         given = value if option.startswith("--") and equals else word
-        if given in ("", "-"):
+        given = "folder:" if "folder:" in given.split(",") else given
+        if given in ("", "-", "folder:"):
             alone = before if before.startswith("-") else f"after '{printable(before)}'"
-            found = "'-' (a file of that name is ./-)" if given else "an empty one"
+            empty = {"": "an empty one", "-": "'-' (a file of that name is ./-)"}
+            found = empty.get(given, "'folder:' without a path")
             advice = f"expected a value, found {found}; give one, or leave the option out"
             raise BenchError(f"{printable(option if equals else alone)}: {advice}")
 

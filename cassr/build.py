@@ -82,10 +82,7 @@ def build_scheduler(preset: Preset) -> SchedulerMixin:
 
 
 def build_adapters(
-    unet: UNet2DConditionModel,
-    preset: Preset,
-    activation: ActivationKind,
-    multiple_attention: bool,
+    unet: UNet2DConditionModel, preset: Preset, activation: ActivationKind, multiple_attention: bool
 ) -> dict[str, Any]:
     """Untrained modules that fit a U-Net; the ControlNet's encoder starts as the U-Net's.
 

@@ -63,6 +63,15 @@ FOREIGN = {
         (("score", "--sr", "", "--metrics", "niqe"), "--sr: expected a value, found an empty one"),
         (("score", "--sr", ".", "--metrics", ","), "--metrics: expected at least one name"),
         (("score", "--sr", ".", "--csv", "-"), "--csv: expected a value, found '-'"),
+        (
+            ("run", "quick", "--datasets", "quick-bicubic,folder:"),
+            "--datasets: expected a value, found 'folder:' without a path",
+        ),
+        (("upscale", "--dataset=folder:"), "--dataset: expected a value, found 'folder:' without"),
+        (
+            ("datasets", "verify", "quick-bicubic", "--against", "/dev/zero"),
+            "/dev/zero: expected a file, found a pipe or device",
+        ),
         (("export", "quick", "--out=-"), "--out: expected a value, found '-'"),
         (("train", "guidance", "--data", ","), "--data: expected at least one name"),
         (("train", "guidance", "--degradation", ","), "--degradation: expected at least one name"),
@@ -87,6 +96,21 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     done = cli(*arguments)
     assert done.returncode == 2, done.stdout
     assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_more_parts_than_any_scheduler_takes_are_refused_before_the_first_is_sent(cli: Cli) -> None:
+    done = cli("submit", "quick", "--parts", 10_001, "--to", "local")
+    assert done.returncode == 2 and "--parts" in done.stderr.splitlines()[-1]
+    assert "less than or equal to 10000" in done.stderr.splitlines()[-1]
+
+
+def test_a_verdict_is_appended_to_nothing_but_text(cli: Cli, tmp_path: Path) -> None:
+    picture = tmp_path / "cwd" / "a.png"
+    Image.fromarray(photo(16, 16)).save(picture)
+    before = picture.read_bytes()
+    done = cli("gate", "quick", "--reference", "some.toml", "--markdown", "a.png")
+    assert done.returncode == 2 and done.stderr.startswith("error: a.png: is not UTF-8 (byte 0)")
+    assert picture.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", FOREIGN)
@@ -132,6 +156,16 @@ def test_what_an_encoding_has_not_is_shown_as_escapes(cli: Cli) -> None:
     done = cli("list", "metrics", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "\\u25cf psnr_y" in done.stdout
+
+
+@pytest.mark.usefixtures("quick_sets")
+def test_a_terminal_without_width_or_of_one_column_costs_no_table(cli: Cli) -> None:
+    words = ("run", "quick", "--methods", "nearest", "--metrics", "psnr_y", "--limit", 1)
+    usual = cli(*words, "--reports", "csv")
+    assert usual.returncode == 0, usual.stderr
+    assert cli(*words, "--reports", "csv", COLUMNS="0").stdout == usual.stdout
+    narrow = cli(*words, "--reports", "csv", COLUMNS="1")
+    assert narrow.returncode == 0 and "Reports: " in narrow.stdout, narrow.stderr
 
 
 def test_a_current_folder_that_was_deleted_is_said(clean_home: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pictures import photo
 from PIL import Image
 from toy_sets import card, nothing, pairs, scene, zipped
 
+from bench.base.errors import DataError
 from bench.base.progress import silent
 from bench.data import find as data
 from bench.data import verify
@@ -52,6 +53,22 @@ def test_flat_and_tiny_pairs_are_not_judged() -> None:
     flat = np.full((64, 64, 3), 90, np.uint8)
     assert misalignment(flat, np.full((256, 256, 3), 91, np.uint8), 4) == ""
     assert misalignment(*scene(9, 9), 4) == ""
+
+
+@pytest.mark.parametrize(("lr", "hr"), [("LR", "HR"), ("Lr", "Hr"), ("lr", "HR")])
+def test_the_sides_of_a_folder_may_be_capitals(tmp_path: Path, lr: str, hr: str) -> None:
+    for side, pixels in zip((lr, hr), scene(32, 32, 0), strict=True):
+        images.write_png(tmp_path / "set" / side / "a.png", pixels)
+    (pair,) = scan_folder(tmp_path / "set", 4, tmp_path / "root").pairs
+    assert pair.hr is not None and (pair.lr.parent.name, pair.hr.parent.name) == (lr, hr)
+
+
+def test_images_beside_hr_alone_are_not_taken_for_lr(tmp_path: Path) -> None:
+    images.write_png(tmp_path / "a.png", photo(8, 8))
+    assert len(scan_folder(tmp_path, 4, tmp_path / "root").pairs) == 1
+    images.write_png(tmp_path / "hr" / "a.png", photo(32, 32))
+    with pytest.raises(DataError, match="expected a folder with subfolders 'lr' and 'hr'"):
+        scan_folder(tmp_path, 4, tmp_path / "root")
 
 
 def test_a_folder_names_its_wrong_pairs(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from bench import metrics
 from bench.base.errors import BenchError, DataError
 from bench.data.find import public_names
 from bench.exchange import merge as merging
-from bench.exchange.bundle import Bundle, ItemLabel, of_run, to_json, to_results
+from bench.exchange.bundle import Bundle, ItemLabel, item_of, of_run, to_json, to_results
 from bench.exchange.diff import difference
 from bench.exchange.export import benchmark_files, card, export_folder
 from bench.exchange.merge import Import, merge
@@ -303,6 +303,11 @@ def hide_fingerprint(told: dict[str, Any]) -> None:
             cell["mean"] = None
 
 
+def give_a_reason_beside_a_score(told: dict[str, Any]) -> None:
+    cell = told["measured"]["scores"][0]
+    cell["missing"] = dict.fromkeys(cell["images"], "no memory")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -314,6 +319,10 @@ def hide_fingerprint(told: dict[str, Any]) -> None:
         (scores_of("psnr_y", "88.0"), "expected a number, found 88.0"),
         (scores_of("psnr_y", True), "expected a number, found True"),
         (hide_fingerprint, "nothing is said about 'psnr_y'"),
+        (give_a_reason_beside_a_score, "' has a score and a reason for none"),
+        (lambda told: told["made_with"].update(versions=["1"]), "versions: expected a table"),
+        (lambda told: told["measured"].update(limit=True), "field 'measured.limit'"),
+        (lambda told: told["measured"].update(seed="3"), "field 'measured.seed'"),
         (lambda told: told["measured"].update(scores="many"), "field 'measured.scores'"),
     ],
 )
@@ -390,6 +399,21 @@ def hostile_results(name: str) -> Results:
     }
     items = (Item(name, name, name),)
     return Results(name, items, items, (PSNR,), frame, notes=(name,), provenance=provenance)
+
+
+def test_merged_scores_are_in_the_order_of_test_sets_then_methods() -> None:
+    one = hostile_results("m")
+    frame = pd.concat([one.scores.assign(dataset=name, value=30.0) for name in ("z", "a")])
+    known = one.provenance["datasets"]["m"]
+    results = dataclasses.replace(
+        one,
+        datasets=(Item("z", "Z"), Item("a", "A")),
+        scores=frame.assign(image=frame["image"].where(frame["image"] == "b", "i")),
+        provenance={**one.provenance, "datasets": {"z": known, "a": known}},
+    )
+    merged = merge(results, [Import("them", of_run(results, 4))], label="2")
+    found = merged.scores[["dataset", "method"]].drop_duplicates().to_records(index=False).tolist()
+    assert found == [("z", "m"), ("z", "m (2)"), ("a", "m"), ("a", "m (2)")]
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, "---\na: b"])
@@ -517,6 +541,22 @@ def test_a_bundle_is_read_as_it_was_made(exported: Exported) -> None:
     bundle = read_bundle(exported.json)
     assert Bundle.model_validate_json(to_json(bundle)) == bundle
     assert io.StringIO(to_json(bundle)).readline() == "{\n"
+
+
+def test_changes_are_lines_and_variants_stay_where_a_bundle_is_json(exported: Exported) -> None:
+    known = read_bundle(exported.json).measured
+    moved = [
+        cell.model_copy(update={"images": {i: value + 1 for i, value in cell.images.items()}})
+        for cell in known.scores
+    ]
+    found = difference(known, known.model_copy(update={"scores": moved}))
+    told = json.loads(json.dumps(found.as_json()))
+    assert told["changes"] == list(found.changes.values()) and len(told["changes"]) > 2
+    item = Item("m", "M", "a note", {"steps": "1"})
+    assert (
+        item_of("m", {"m": ItemLabel.model_validate_json(ItemLabel.of(item).model_dump_json())})
+        == item
+    )
 
 
 def test_an_export_is_reported_and_set_beside_ones_own(

@@ -106,6 +106,7 @@ def test_scores_that_are_no_numbers_or_of_nothing_known_are_refused(tmp_path: Pa
     ("change", "field"),
     [
         (lambda told: told.update(scale=-4), "measured.scale"),
+        (lambda told: told.update(scale=4.0), "measured.scale"),
         (lambda told: told["scores"][0]["images"].update(i0="31.5"), "measured.scores.0.images.i0"),
         (lambda told: told["scores"][0]["images"].update(i0=True), "measured.scores.0.images.i0"),
     ],
@@ -121,3 +122,10 @@ def test_values_that_only_look_like_numbers_are_refused(
     with pytest.raises(CardError) as error:
         read_reference(path)
     assert f"field '{field}'" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["r.toml", "r.json"])
+def test_scores_are_kept_in_twelve_digits(tmp_path: Path, name: str) -> None:
+    write_reference(tmp_path / name, measured({"psnr": {"i0": 100 / 3, "i1": 2 / 3}}), Policy())
+    kept = read_reference(tmp_path / name).measured.scores[0].images
+    assert kept == {"i0": 33.3333333333, "i1": 0.666666666667}

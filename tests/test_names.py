@@ -63,6 +63,18 @@ def test_exact_names_come_first_and_a_pattern_is_taken_at_its_word() -> None:
         _match("a", "a", "_x4")
 
 
+def test_marks_that_differ_are_part_of_their_names() -> None:
+    assert _match("a b", "a_HR b_GT") == {}
+    assert _match("a b", "a_HR b_HR") == {"a_HR": "a", "b_HR": "b"}
+
+
+def test_what_an_affix_stands_for_is_told_and_names_as_they_are_are_not() -> None:
+    files = {f"{stem}_x4": Path(f"{stem}_x4.png") for stem in ("a", "b")}
+    told = "files are named '{stem}_x4': a_x4.png is taken for 'a', and so on"
+    assert matched(files, ["a", "b"]).note == told
+    assert matched(files, list(files)).note == ""
+
+
 def test_a_name_that_differs_by_case_alone_is_pointed_out() -> None:
     names = ("bird.png", "c.png", "Bird.png")
     told = [without_partner(Path(name), {"bird": "Bird"}, Path("hr")) for name in names]

@@ -172,3 +172,14 @@ def test_files_of_folders_that_are_there(tmp_path: Path) -> None:
     write(tmp_path / "x", "a")
     found = files_in([tmp_path / "x", tmp_path / "y"])
     assert {path.name for path in found} == {"a", RECORDS}
+
+
+def test_what_another_process_wrote_meanwhile_is_known_as_ours(tmp_path: Path) -> None:
+    write(tmp_path / "out", "a")
+    mine = Output(tmp_path / "out", "made", "--out")
+    mine.check(["a"])
+    write(tmp_path / "out", "b", text="of another")
+    mine.check(["a", "b"])
+    (tmp_path / "out" / "b").write_text("edited")
+    with pytest.raises(BenchError, match="was changed since"):
+        mine.check(["b"])

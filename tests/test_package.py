@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Cli
 from typer import Typer
 
@@ -77,6 +78,15 @@ def test_lock_pins_what_the_constraints_pin_and_every_file_by_hash() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for requirement in (*wanted["dependencies"], *wanted["optional-dependencies"]["dev"]):
         assert lock.plain(requirement) in locked, "run: nox -s lock"
+
+
+def test_versions_are_looked_up_among_vulnerabilities_at_every_change_and_each_week() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    assert {"pull_request", "push", "schedule"} <= workflow[True].keys()  # YAML reads `on` as that
+    assert workflow["jobs"]["audit"]["steps"][-1] == {"run": "nox -s audit"}
+    assert workflow["env"]["CASSR_BENCH_LOCKED"] == "1"
+    audit = (ROOT / "noxfile.py").read_text(encoding="utf-8").partition("def audit(")[2]
+    assert '"pip-audit", "--strict"' in audit.partition("@nox")[0]
 
 
 def test_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

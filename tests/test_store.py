@@ -380,6 +380,32 @@ def test_what_is_somebody_elses_in_the_folder_of_a_store_stays(tmp_path: Path) -
     assert files_of(tmp_path).keys() == before.keys() - gone and len(gone) == 3
 
 
+def test_what_a_link_in_a_store_leads_to_is_left_alone_but_a_kind_may_lie_elsewhere(
+    tmp_path: Path,
+) -> None:
+    store, mine, disk = tmp_path / "store", tmp_path / "mine", tmp_path / "disk"
+    put(Store(store).images("ours", {}, "d"))
+    (store / "images").rename(disk)
+    (store / "images").symlink_to(disk)
+    for name in ("x.png", "x.npy", "manifest.json", "x.jsonl", "records/x.jsonl", "a.damaged"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_bytes(b"mine\n")
+    (method,) = disk.iterdir()
+    for at in ("scores/m-0123456789ab", "features/0123456789ab", "datasets/m-0123456789ab"):
+        (store / at).parent.mkdir(exist_ok=True)
+        (store / at).symlink_to(mine)
+    (method / "linked").symlink_to(mine)
+    (disk / "whole-0123456789ab").symlink_to(tmp_path)
+    older(tmp_path, DAY_AND_MORE)
+    before = files_of(mine)
+    for problem in check(store):
+        problem.mend()
+    spare = list(upkeep.spare(store))
+    assert spare == [store / "images" / method.name / "d"]
+    assert [upkeep.prune(store, path) for path in spare] == [""]
+    assert files_of(mine) == before and len(before) == 6
+
+
 def test_what_cannot_be_removed_is_not_told_as_freed_and_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ from store_example import flipped, keep_stamp
 from bench.base.errors import CannotWrite, DataError, SetAside
 from bench.base.records import what_is_wrong
 from bench.base.text import slug
-from bench.data.manifest import damage
+from bench.data.manifest import damage, keep, made_in, read_manifest
 from bench.data.pairing import pair_files
 from bench.files.record_log import Line, opened, sealed
 from bench.store.scores import with_digest, write_features
@@ -78,6 +78,29 @@ def test_a_manifest_with_anything_less_is_not_believed(manifest: Path, tmp_path:
         del reduce(getitem, above, found)[key]
         (tmp_path / "manifest.json").write_text(json.dumps(found))
         assert damage(tmp_path / "manifest.json"), (*above, key)
+
+
+def test_a_set_is_known_by_what_it_was_made_of(manifest: Path, tmp_path: Path) -> None:
+    told = read_manifest(manifest)
+    assert told is not None and made_in(tmp_path, "a") is None
+    keep(tmp_path, "d", 4, told["pairs"], [], {}, source="a")
+    assert made_in(tmp_path, "a") and made_in(tmp_path) and made_in(tmp_path, "b") is None
+    keep(tmp_path, "d", 4, told["pairs"], [], {})  # as old ones are
+    assert made_in(tmp_path, "a") and made_in(tmp_path)
+
+
+def test_what_is_no_table_or_has_text_for_numbers_is_no_manifest(
+    manifest: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "manifest.json"
+    found = json.loads(manifest.read_text(encoding="utf-8"))
+    del found["check"]  # as written before there was one: fields alone are held against it
+    found["pairs"][0]["lr"]["width"] = str(found["pairs"][0]["lr"]["width"])
+    for content in ([], None, "manifest", 7, found):
+        path.write_text(json.dumps(content))
+        assert damage(path)
+        with pytest.warns(SetAside, match="manifest.json"):
+            assert read_manifest(path) is None
 
 
 def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(

@@ -38,8 +38,8 @@ MAX_TITLE = 200
 Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_on_one_line)]
 Names = Annotated[list[Title], Field(min_length=1, max_length=1000)]
 """A list that means "all" where it is left out; given empty, it is refused."""
-Count = Annotated[int, Field(ge=1, le=LARGEST)]
-Natural = Annotated[int, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
 Amount = Annotated[float, Field(ge=0)]
 
 

@@ -65,6 +65,7 @@ class Written:
 
     def check(self, reference: Path, subject: Subject, overwrite: bool) -> Callable[..., None]:
         """Writes the JUnit file, if one is asked for; nothing is written over what is read."""
+        from bench.base.cards import read_text
         from bench.files.outputs import Inputs, files_in
 
         inputs = files_in(folder for folder in (subject.sr, subject.hr) if folder)
@@ -72,6 +73,8 @@ class Written:
         read = [reference, *inputs]
         if self.markdown is not None:
             Inputs(read).refuse(self.markdown, "--markdown")
+            if self.markdown.is_file():
+                read_text(self.markdown, 2**28)  # nothing is appended to what is no text
             read.append(self.markdown)  # what is in there stays
         return one_file(self.junit, "--junit", read, overwrite)
 

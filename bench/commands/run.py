@@ -235,7 +235,7 @@ def _finish(
             published.show_paper(outcome.results, console, view)
             published.show(outcome.results, console)
         top = sorted({path.relative_to(out).parts[0] for path in files})
-        names = textwrap.fill(", ".join(top), console.width - 2, break_on_hyphens=False)
+        names = textwrap.fill(", ".join(top), max(console.width - 2, 1), break_on_hyphens=False)
         typer.echo(f"\nReports: {printable(out)}\n{textwrap.indent(names, '  ')}")
         typer.echo(f"Images and scores: {printable(store)}")
 

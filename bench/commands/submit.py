@@ -40,7 +40,7 @@ def submit(
         "A suite's name (`list suites`) or card, FILE.toml.", default=..., metavar="SUITE"
     ),
     run_options: list[str] | None = argument("Options of `run`, behind --.", default=None),
-    parts: int = option("Jobs; the last to end writes the reports.", default=8, min=1),
+    parts: int = option("Jobs; the last to end writes the reports.", default=8, min=1, max=10_000),
     to: Literal["slurm", "local"] = option("slurm, or processes of this machine.", default="slurm"),
     minutes: int = option(
         "Of a job, after which it is stopped and submitted again.", default=240, min=1

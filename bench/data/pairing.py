@@ -80,10 +80,8 @@ def _sides(folder: Path) -> tuple[Path, Path | None]:
 
 
 def _subfolder(folder: Path, name: str) -> Path | None:
-    for candidate in (name, name.upper(), name.capitalize()):
-        if (folder / candidate).is_dir():
-            return folder / candidate
-    return None
+    spellings = (folder / each for each in (name, name.upper(), name.capitalize()))
+    return next(filter(Path.is_dir, spellings), None)
 
 
 def _stat_line(path: Path) -> list[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.base.cards import read_text
 from bench.base.errors import DataError
 from bench.base.progress import Advance, several_at_once, silent
 from bench.base.text import printable
@@ -40,25 +41,23 @@ def verify(
     name: str, scale: int, root: Path, against: Path | None, progress: Advance
 ) -> tuple[dict[str, Any], list[str]]:
     """Hash a dataset's images afresh: the portable manifest, and a line for each difference from
-    one that is given. DataError: it cannot be made here, or `against` is no manifest."""
+    one that is given. DataError: it cannot be made here, or `against` (see `read`) is no manifest;
+    then nothing was hashed."""
+    theirs = read(against) if against else None
     manifest = data.find(name, scale).manifest(root, progress)
     found = portable(manifest, progress)
     differences = []
     if found["sha256"] != manifest.sha256:
         differences.append(f"{name}: the images are not those that its manifest describes")
-    if against is not None:
-        differences += compare(found, read(against))
-    return found, differences
+    return found, differences + (compare(found, theirs) if theirs else [])
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A manifest from a file; DataError where that cannot be read or is none."""
+    """A manifest from a file; CardError where that cannot be read, DataError where it is none."""
     try:
-        found = dict(json.loads(path.read_text(encoding="utf-8-sig")))
+        found = dict(json.loads(read_text(path, 2**28)))
         whole = found["sha256"] == content_sha256(found["scale"], found["pairs"])
         _sides(found)
-    except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{printable(path)}: is no manifest; make one with --out") from error
     if not whole:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bench.base.types import MetricSpec
 from bench.data.find import public_names
@@ -48,6 +48,13 @@ class Bundle(ExchangeCard):
     methods: dict[Name, ItemLabel]
     measured: Measured
     made_with: dict[Name, Any] = Field(default_factory=dict)
+
+    @field_validator("made_with")
+    @classmethod
+    def _has_versions_by_name(cls, told: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(told.get("versions", {}), dict):
+            raise ValueError("versions: expected a table of packages")
+        return told
 
 
 def of_run(results: Results, scale: int | None = None) -> Bundle:

@@ -118,9 +118,12 @@ class Measured(ExchangeCard):
         if len(self.cells()) < len(self.scores):
             raise ValueError("scores: a dataset, method and metric stand there twice")
         for cell in (cell for cell in self.scores if cell.mean is not None or cell.images):
+            named = printable(", ".join(cell.key))
             if cell.images and cell.mean is not None and not _is_mean(cell.mean, cell.images):
-                named = printable(", ".join(cell.key))
                 raise ValueError(f"scores: {named}: the mean is not that of the images")
+            if twice := cell.images.keys() & cell.missing.keys():
+                told = f"'{printable(min(twice))}' has a score and a reason for none"
+                raise ValueError(f"scores: {named}: {told}")
             for what, name in zip(KINDS, cell.key, strict=True):
                 if name not in getattr(self, what):
                     raise ValueError(f"scores: nothing is said about '{printable(name)}'")

@@ -88,9 +88,16 @@ def _require_readable(root: Path) -> None:
 
 
 def _folders(root: Path) -> list[Path]:
-    found = (path for kind in KINDS for path in sorted((root / kind).glob(KINDS[kind])))
+    found = (path for kind in KINDS for path in _matching(root, f"{kind}/{KINDS[kind]}"))
     found = (path for path in found if path.is_dir() and not path.name.startswith("."))
     return [path for path in found if path.parent != root / "datasets" or _is_set(path)]
+
+
+def _matching(root: Path, pattern: str) -> list[Path]:
+    """What a pattern names, in order; no links nor what is behind one, but that of a whole kind."""
+    above = len(root.parts) + 2  # the root, its kind and itself
+    found = ((path, path.parents[: len(path.parts) - above]) for path in root.glob(pattern))
+    return sorted(p for p, on in found if not any(step.is_symlink() for step in (p, *on)))
 
 
 def _is_set(path: Path) -> bool:
@@ -208,7 +215,7 @@ def check(root: Path, progress: Advance = silent) -> list[Problem]:
         "features/{features}/*.npy": _features,
         "datasets/{datasets}/manifest.json": _manifest,
     }
-    found_by = ((kind, sorted(root.glob(p.format(**KINDS)))) for p, kind in kinds.items())
+    found_by = ((kind, _matching(root, p.format(**KINDS))) for p, kind in kinds.items())
     checks = [partial(kind, path) for kind, paths in found_by for path in paths]
     found = several_at_once(lambda check: [*check()], checks, progress)
     return [problem for problems in found for problem in problems]

@@ -119,10 +119,7 @@ def train(
 
 
 def _loop(
-    state: RunState,
-    pairs: Dataset | Stream,
-    asked: Callable[[], bool],
-    validate: Validate | None,
+    state: RunState, pairs: Dataset | Stream, asked: Callable[[], bool], validate: Validate | None
 ) -> None:
     """Steps until the last one, the time limit or a signal."""
     run, settings, log = state.run, state.settings, state.log
