@@ -28,7 +28,15 @@ from cassr.config import ACTIVATIONS, LatentTarget, SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.placement import Placement
 from cassr.prompts import Captioner, PromptEmbeddings, encode_prompt, encode_texts
-from cassr.requests import Generators, StepEnd, given_references, prompts_for, seeds_for, step_end
+from cassr.requests import (
+    Generators,
+    StepEnd,
+    Texts,
+    given_references,
+    prompts_for,
+    seeds_for,
+    step_end,
+)
 from cassr.sampling.images import OUTPUT_TYPES, ImageLike, OutputType, from_tensors, to_tensors
 from cassr.sampling.loop import LatentSpace, vae_factor
 from cassr.sampling.numbers import at_least_one
@@ -184,7 +192,7 @@ class CasSRPipeline(
         seed: int | Sequence[int] = 0,
         generator: Generators | None = None,
         reference: ImageLike | Sequence[ImageLike] | None = None,
-        caption: str | Sequence[str] | Captioner | None = None,
+        caption: Texts | Captioner = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         batch_size: int = 1,
@@ -209,7 +217,7 @@ class CasSRPipeline(
             output_type: see `cassr.sampling.images.from_tensors`; with "latent", stage 2's latents
                 as `images`, references as "pt".
             callback_on_step_end: see `StepEnd`; called after every step of both stages.
-            options: any field of `cassr.config.SamplingOptions`.
+            options: any field of `cassr.config.SamplingOptions`; prompts also one for each image.
 
         Returns:
             `CasSRPipelineOutput`, or a tuple: images and references of exactly scale x the inputs.
@@ -218,12 +226,12 @@ class CasSRPipeline(
         """
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         tile_batch = at_least_one(tile_batch_size, "tile_batch_size")
+        texts = (options.pop("prompt", None), options.pop("negative_prompt", None), caption)
         call = Cascade(self, self._chosen(options, output_type), tile_batch, on_step)
         lr = to_tensors(image)
         given = given_references(reference, lr, scale)
-        prompts = prompts_for(
-            lr, self.embed_prompt, call.options, caption, prompt_embeds, negative_prompt_embeds
-        )
+        embeds = (prompt_embeds, negative_prompt_embeds)
+        prompts = prompts_for(lr, self.embed_prompt, call.options, *texts, *embeds)
         seeds, images, used = seeds_for(seed, len(lr), generator), [], []
         for span, batch in call.batches(lr, scale, seeds, prompts, batch_size):
             references = torch.cat(given[span]) if given else call.reference(batch)
@@ -274,11 +282,10 @@ class CasSRPipeline(
         for name, step in steps.items():
             if (value := getattr(options, name)) % step:
                 raise ValueError(f"{name}={value}: expected a multiple of {step}")
-        if self.sampling.num_inference_steps == 1 < options.num_inference_steps:
-            logger.warning(
-                "num_inference_steps=%d: this model was made for one step; more are untrained",
-                options.num_inference_steps,
-            )
+        for name in ("activation_steps", "num_inference_steps"):
+            if getattr(self.sampling, name) == 1 < (asked := getattr(options, name)):
+                told = "%s=%d: this model was made for one step; more are untrained"
+                logger.warning(told, name, asked)
         return options
 
 
