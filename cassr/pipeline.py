@@ -28,15 +28,7 @@ from cassr.config import ACTIVATIONS, LatentTarget, SamplingOptions
 from cassr.patch_vae import PatchVAE
 from cassr.placement import Placement
 from cassr.prompts import Captioner, PromptEmbeddings, encode_prompt, encode_texts
-from cassr.requests import (
-    Generators,
-    StepEnd,
-    Texts,
-    given_references,
-    prompts_for,
-    seeds_for,
-    step_end,
-)
+from cassr.requests import Generators, StepEnd, given_references, prompts_for, seeds_for, step_end
 from cassr.sampling.images import OUTPUT_TYPES, ImageLike, OutputType, from_tensors, to_tensors
 from cassr.sampling.loop import LatentSpace, vae_factor
 from cassr.sampling.numbers import at_least_one
@@ -192,7 +184,7 @@ class CasSRPipeline(
         seed: int | Sequence[int] = 0,
         generator: Generators | None = None,
         reference: ImageLike | Sequence[ImageLike] | None = None,
-        caption: Texts | Captioner = None,
+        caption: str | Sequence[str] | Captioner | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         batch_size: int = 1,
@@ -239,10 +231,7 @@ class CasSRPipeline(
             made = latents if output_type == "latent" else call.image(batch, latents)
             images += made.cpu().split(1)
             used += references.cpu().split(1)
-        whole = CasSRPipelineOutput(
-            images=from_tensors(images, output_type),
-            references=from_tensors(used, _of_images(output_type)),
-        )
+        whole = CasSRPipelineOutput(*(from_tensors(each, output_type) for each in (images, used)))
         return whole if return_dict else (whole.images, whole.references)
 
     @torch.no_grad()
@@ -268,7 +257,7 @@ class CasSRPipeline(
         made: list[Tensor] = []
         for _, batch in call.batches(lr, scale, seeds, prompts, batch_size):
             made += call.reference(batch).cpu().split(1)
-        return from_tensors(made, _of_images(output_type))
+        return from_tensors(made, output_type)
 
     def _chosen(self, changes: Mapping[str, Any], output_type: str) -> SamplingOptions:
         """The options of a call; refuses what cannot be used."""
@@ -287,7 +276,3 @@ class CasSRPipeline(
                 told = "%s=%d: this model was made for one step; more are untrained"
                 logger.warning(told, name, asked)
         return options
-
-
-def _of_images(output_type: OutputType) -> OutputType:
-    return "pt" if output_type == "latent" else output_type

@@ -110,10 +110,13 @@ def prompts_for(
     known, count = cache(embed), len(images)
     described = _one_text_each(prompt, options.prompt, count, "prompt")
     refused = _one_text_each(negative_prompt, options.negative_prompt, count, "negative_prompt")
-    if embeds is None:
-        each = [known(text) for text in _captioned(images, caption, described)]
-    else:
+    if embeds is not None:
         each = _embeddings(embeds, count, "prompt_embeds")
+    else:
+        if callable(caption):
+            caption = [caption(image) for image in from_tensors(list(images), "pil")]
+        captions = _one_text_each(caption, "", count, "caption")
+        each = [known(with_caption(*two)) for two in zip(captions, described, strict=True)]
     if negative_embeds is None:
         return Prompts(each, lambda: [known(text) for text in refused])
     others = _embeddings(negative_embeds, count, "negative_prompt_embeds")
@@ -125,18 +128,6 @@ def _one_text_each(given: Texts, default: str, count: int, name: str) -> list[st
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{name}={given!r}: expected a text, or one for each image")
     return texts
-
-
-def _captioned(
-    images: Sequence[Tensor], caption: Texts | Captioner, descriptions: list[str]
-) -> list[str]:
-    if caption is None:
-        return descriptions
-    if callable(caption):
-        captions = [caption(image) for image in from_tensors(list(images), "pil")]
-    else:
-        captions = _one_text_each(caption, "", len(images), "caption")
-    return [with_caption(*pair) for pair in zip(captions, descriptions, strict=True)]
 
 
 def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:

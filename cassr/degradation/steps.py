@@ -62,8 +62,7 @@ def usm_sharpen(image: Any, blur: Callable[[Any, Planes], Any] = blur) -> Any:
     residual += image
     sharp = residual.clip(0, 1)
     sharp *= mask
-    mask *= -1
-    mask += 1
+    mask = 1 - mask
     mask *= image
     sharp += mask
     return sharp
