@@ -110,10 +110,8 @@ class Cascade:
         """Decode, crop, correct colours: (B, c, h, w) -> (B, 3, *batch.size) in [0, 1]."""
         upscaled = batch.upscaled
         with self.pipeline.resident(self.pipeline.vae):
-            whole = self._codec().decode(latents)
-            image = whole[..., : upscaled.shape[2], : upscaled.shape[3]]
-            correct = CORRECTIONS[self.options.color_correction]
-            corrected = correct(image, upscaled.to(image.device))
+            image = self._codec().decode(latents)[..., : upscaled.shape[2], : upscaled.shape[3]]
+            corrected = CORRECTIONS[self.options.color_correction](image, upscaled.to(image.device))
             return resize_bicubic(corrected.clamp_(0, 1), batch.size)
 
     def _codec(self) -> LatentCodec:

@@ -209,7 +209,7 @@ class CasSRPipeline(
             output_type: see `cassr.sampling.images.from_tensors`; with "latent", stage 2's latents
                 as `images`, references as "pt".
             callback_on_step_end: see `StepEnd`; called after every step of both stages.
-            options: any field of `cassr.config.SamplingOptions`.
+            options: any field of `cassr.config.SamplingOptions`; prompts also one for each image.
 
         Returns:
             `CasSRPipelineOutput`, or a tuple: images and references of exactly scale x the inputs.
@@ -218,12 +218,12 @@ class CasSRPipeline(
         """
         on_step = step_end(self, callback_on_step_end, callback_on_step_end_tensor_inputs)
         tile_batch = at_least_one(tile_batch_size, "tile_batch_size")
+        texts = (options.pop("prompt", None), options.pop("negative_prompt", None), caption)
         call = Cascade(self, self._chosen(options, output_type), tile_batch, on_step)
         lr = to_tensors(image)
         given = given_references(reference, lr, scale)
-        prompts = prompts_for(
-            lr, self.embed_prompt, call.options, caption, prompt_embeds, negative_prompt_embeds
-        )
+        embeds = (prompt_embeds, negative_prompt_embeds)
+        prompts = prompts_for(lr, self.embed_prompt, call.options, *texts, *embeds)
         seeds, images, used = seeds_for(seed, len(lr), generator), [], []
         for span, batch in call.batches(lr, scale, seeds, prompts, batch_size):
             references = torch.cat(given[span]) if given else call.reference(batch)
@@ -231,10 +231,7 @@ class CasSRPipeline(
             made = latents if output_type == "latent" else call.image(batch, latents)
             images += made.cpu().split(1)
             used += references.cpu().split(1)
-        whole = CasSRPipelineOutput(
-            images=from_tensors(images, output_type),
-            references=from_tensors(used, _of_images(output_type)),
-        )
+        whole = CasSRPipelineOutput(*(from_tensors(each, output_type) for each in (images, used)))
         return whole if return_dict else (whole.images, whole.references)
 
     @torch.no_grad()
@@ -260,7 +257,7 @@ class CasSRPipeline(
         made: list[Tensor] = []
         for _, batch in call.batches(lr, scale, seeds, prompts, batch_size):
             made += call.reference(batch).cpu().split(1)
-        return from_tensors(made, _of_images(output_type))
+        return from_tensors(made, output_type)
 
     def _chosen(self, changes: Mapping[str, Any], output_type: str) -> SamplingOptions:
         """The options of a call; refuses what cannot be used."""
@@ -274,13 +271,8 @@ class CasSRPipeline(
         for name, step in steps.items():
             if (value := getattr(options, name)) % step:
                 raise ValueError(f"{name}={value}: expected a multiple of {step}")
-        if self.sampling.num_inference_steps == 1 < options.num_inference_steps:
-            logger.warning(
-                "num_inference_steps=%d: this model was made for one step; more are untrained",
-                options.num_inference_steps,
-            )
+        for name in ("activation_steps", "num_inference_steps"):
+            if getattr(self.sampling, name) == 1 < (asked := getattr(options, name)):
+                told = "%s=%d: this model was made for one step; more are untrained"
+                logger.warning(told, name, asked)
         return options
-
-
-def _of_images(output_type: OutputType) -> OutputType:
-    return "pt" if output_type == "latent" else output_type

@@ -61,8 +61,7 @@ def encode_prompt(
     text_encoder: "CLIPTextModel | None",
 ) -> Tensor:
     """See `CasSRPipeline.embed_prompt`."""
-    found = carried.find(prompt) if carried is not None else None
-    if found is not None:
+    if carried is not None and (found := carried.find(prompt)) is not None:
         return found
     if tokenizer is not None and text_encoder is not None:
         return encode_texts(tokenizer, text_encoder, [prompt])

@@ -19,6 +19,7 @@ StepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | No
 OnStep = Callable[[int, Tensor, Tensor], Tensor]
 """(number of the step, t (), latents (B, c, h, w)) -> latents (B, c, h, w) to go on with."""
 Generators = torch.Generator | list[torch.Generator]
+Texts = str | Sequence[str] | None
 
 
 def one_each(value: Any, count: int, name: str) -> list[Any]:
@@ -68,27 +69,29 @@ class Prompts:
 
     Attributes:
         positive: (1, T, D) for each image.
-        negative: gives (1, T, D), for classifier-free guidance.
+        negative: gives the same, for classifier-free guidance.
     """
 
     positive: Sequence[Tensor]
-    negative: Callable[[], Tensor]
+    negative: Callable[[], Sequence[Tensor]]
 
     def part(self, span: slice) -> "Prompts":
-        return Prompts(self.positive[span], self.negative)
+        return Prompts(self.positive[span], lambda: self.negative()[span])
 
     def stacked(self, guidance_scale: float) -> Tensor:
         """(B, T, D) without classifier-free guidance, (2*B, T, D) with: negative half first."""
         if guidance_scale == 1:
             return torch.cat(list(self.positive))
-        return torch.cat([self.negative()] * len(self.positive) + list(self.positive))
+        return torch.cat([*self.negative(), *self.positive])
 
 
 def prompts_for(
     images: Sequence[Tensor],
     embed: Callable[[str], Tensor],
     options: SamplingOptions,
-    caption: str | Sequence[str] | Captioner | None = None,
+    prompt: Texts = None,
+    negative_prompt: Texts = None,
+    caption: Texts | Captioner = None,
     embeds: Tensor | None = None,
     negative_embeds: Tensor | None = None,
 ) -> Prompts:
@@ -97,33 +100,34 @@ def prompts_for(
     Args:
         images: (1, 3, h, w) each, in [0, 1].
         embed: text -> (1, T, D); a text is embedded once.
+        prompt, negative_prompt: one text or one for each image; None: those of the options.
         caption: a text, one for each image, or a function from PIL image to text.
         embeds: (1 or number of images, T, D) instead of caption and general description.
-        negative_embeds: (1, T, D) instead of the negative prompt.
+        negative_embeds: the same instead of the negative prompt.
 
-    Raises ValueError: not one caption for each image, or embeddings of another shape.
+    Raises ValueError: not one text for each image, or embeddings of another shape.
     """
-    known = cache(embed)
-    if embeds is None:
-        each = [known(text) for text in _texts(images, caption, options.prompt)]
+    known, count = cache(embed), len(images)
+    described = _one_text_each(prompt, options.prompt, count, "prompt")
+    refused = _one_text_each(negative_prompt, options.negative_prompt, count, "negative_prompt")
+    if embeds is not None:
+        each = _embeddings(embeds, count, "prompt_embeds")
     else:
-        each = _embeddings(embeds, len(images), "prompt_embeds")
+        if callable(caption):
+            caption = [caption(image) for image in from_tensors(list(images), "pil")]
+        captions = _one_text_each(caption, "", count, "caption")
+        each = [known(with_caption(*two)) for two in zip(captions, described, strict=True)]
     if negative_embeds is None:
-        return Prompts(each, lambda: known(options.negative_prompt))
-    (only,) = _embeddings(negative_embeds, 1, "negative_prompt_embeds")
-    return Prompts(each, lambda: only)
+        return Prompts(each, lambda: [known(text) for text in refused])
+    others = _embeddings(negative_embeds, count, "negative_prompt_embeds")
+    return Prompts(each, lambda: others)
 
 
-def _texts(
-    images: Sequence[Tensor], caption: str | Sequence[str] | Captioner | None, description: str
-) -> list[str]:
-    if caption is None:
-        return [description] * len(images)
-    if callable(caption):
-        captions = [caption(image) for image in from_tensors(list(images), "pil")]
-    else:
-        captions = one_each(caption, len(images), "caption")
-    return [with_caption(text, description) for text in captions]
+def _one_text_each(given: Texts, default: str, count: int, name: str) -> list[str]:
+    texts = one_each(default if given is None else given, count, name)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name}={given!r}: expected a text, or one for each image")
+    return texts
 
 
 def _embeddings(embeds: Tensor, count: int, name: str) -> list[Tensor]:

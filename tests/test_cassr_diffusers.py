@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from huggingface_hub import ModelCard
 from test_cassr_pipeline import awaken, photo, run
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from cassr.build import build_pipeline
 from cassr.config import MINI, SD15
 from cassr.pipeline import CasSRPipeline
-from cassr.sampling.loop import execution_device
+from cassr.sampling.loop import LatentCodec, execution_device
 
 TINY_VAE = {
     **SD15.vae,
@@ -119,6 +120,51 @@ def test_embeddings_stand_for_prompts(pipeline) -> None:
     }
     found = run(pipeline, photo(4, 4), prompt="ignored", negative_prompt="ignored", **given)
     assert torch.equal(found, expected)
+
+
+def test_prompts_and_embeddings_may_be_one_for_each_image(pipeline) -> None:
+    images, texts = [photo(4, 4, 0), photo(4, 4, 1)], ["", pipeline.sampling.prompt]
+    each = [
+        run(pipeline, image, prompt=text, negative_prompt=other)
+        for image, text, other in zip(images, texts, texts[::-1], strict=True)
+    ]
+    assert not torch.equal(each[0], run(pipeline, images[0], prompt="", negative_prompt=""))
+    assert torch.equal(
+        run(pipeline, images, prompt=texts, negative_prompt=texts[::-1]), torch.cat(each)
+    )
+    positive = torch.cat([pipeline.embed_prompt(text) for text in texts])
+    given = {"prompt_embeds": positive, "negative_prompt_embeds": positive.flip(0)}
+    assert torch.equal(run(pipeline, images, **given), torch.cat(each))
+    together = run(pipeline, images, batch_size=2, **given)
+    torch.testing.assert_close(together, torch.cat(each), atol=1e-4, rtol=0)
+    assert torch.equal(
+        run(pipeline, images[0], prompt=None, negative_prompt=None), run(pipeline, images[0])
+    )
+
+
+def test_a_tiny_autoencoder_stands_in_for_the_vae() -> None:
+    made = tiny()
+    torch.manual_seed(0)
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8),
+        num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1),
+    )  # fmt: skip
+    made.register_modules(vae=vae)
+    image = photo(8, 8)
+    with torch.no_grad():
+        z = LatentCodec(vae, 64, 0).encode(image[None])
+        assert torch.equal(z, vae.encode(image[None] * 2 - 1).latents)
+    assert run(made, image).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["activation_steps", "num_inference_steps"])
+def test_more_steps_than_a_model_of_one_step_has_are_warned_of(name: str, caplog) -> None:
+    made = awaken(build_pipeline("mini"))
+    with caplog.at_level("WARNING", logger="diffusers"):
+        run(made, photo(4, 4))
+        assert not caplog.messages
+        run(made, photo(4, 4), **{name: 2})
+    assert caplog.messages == [f"{name}=2: this model was made for one step; more are untrained"]
 
 
 def test_output_types_and_tuples(pipeline) -> None:

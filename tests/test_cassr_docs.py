@@ -5,6 +5,8 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
+from test_cassr_sd15 import PART_TFLOP, TFLOP
+
 from cassr.config import MINI, SD15, SamplingOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -29,6 +31,18 @@ def test_the_defaults_in_the_table_are_those_of_the_presets():
             assert values[1] in small
             checked += 1
     assert checked == len(fields(SamplingOptions))
+
+
+def test_the_flops_in_the_tables_are_those_counted():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.splitlines()]
+    told = re.compile(r" \(frozen\)|, for both images")
+    by_name = {told.sub("", row[0]): row[1:] for row in rows if row}
+    for part, numbers in PART_TFLOP.items():
+        found = re.findall(r"\d+\.\d+", by_name[part][1])
+        assert found == [f"{n:.2f}" for n in numbers], part
+    for part, second in TFLOP["guidance"].items():
+        first = TFLOP["activation"].get(part)
+        assert by_name[part] == [f"{first:.2f}" if first else "", f"{second:.2f}"], part
 
 
 def test_every_name_of_the_code_in_the_docs_exists():

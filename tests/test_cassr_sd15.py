@@ -12,7 +12,7 @@ from cassr.build import build_pipeline
 from cassr.config import SD15
 from cassr.controlnet import controlnet_from_unet
 from cassr.stages import Guidance, TunerActivation, freeze
-from cassr.training.cost import step_cost
+from cassr.training.cost import _flops, step_cost
 from cassr.training.stages import build_objective
 
 
@@ -115,6 +115,49 @@ TFLOP = {
     },
 }
 """A step of 4 samples of 512 px; a multiplication and an addition are 2."""
+
+PART_TFLOP = {
+    "U-Net": (0.80,),
+    "VAE": (1.12, 2.51),
+    "ControlNet": (0.54,),
+    "multiple attention": (0.20,),
+    "CSC-Tuners": (0.01,),
+}
+"""A prediction for one sample; of the VAE to encode and to decode."""
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_flops_of_a_prediction_by_part() -> None:
+    with torch.device("meta"):
+        pipeline = build_pipeline("sd15")
+        image, reference = torch.empty(2, 1, 3, 512, 512)
+        z, t, c = torch.empty(1, 4, 64, 64), torch.zeros(()), torch.empty(1, 77, 768)
+    pipeline.prompt_embeddings.to("meta")
+    first, plain, second = (
+        pipeline.activation_stage(),
+        pipeline.guidance_stage(multiple_attention=False),
+        pipeline.guidance_stage(),
+    )
+    hints = [stage.embed(image, reference) for stage in (plain, second)]
+    tuned = first.embed(image)
+    unet = _flops(lambda: pipeline.unet(z, t, c))
+    controlled, whole = (
+        _flops(lambda stage=stage, hint=hint: stage.predict(z, t, c, hint))
+        for stage, hint in zip((plain, second), hints, strict=True)
+    )
+    found = {
+        "U-Net": (unet,),
+        "VAE": (
+            _flops(lambda: pipeline.vae.encode(image)),
+            _flops(lambda: pipeline.vae.decode(z)),
+        ),
+        "ControlNet": (controlled - unet,),
+        "multiple attention": (whole - controlled,),
+        "CSC-Tuners": (_flops(lambda: first.predict(z, t, c, tuned)) - unet,),
+    }
+    rounded = {name: tuple(round(n / 1e12, 2) for n in each) for name, each in found.items()}
+    assert rounded == PART_TFLOP
 
 
 @pytest.mark.slow

@@ -39,8 +39,8 @@ def blur(image: Tensor, kernel: Planes) -> Tensor:
         period = max(2 * (length - 1), 1)
         index = torch.arange(-margin, length + margin, device=image.device) % period
         image = image.index_select(dim, torch.minimum(index, period - index) % length)
-    weights = torch.from_numpy(kernel).to(image)
-    return F.conv2d(image, weights.expand(3, 1, -1, -1), groups=3)
+    weights = torch.from_numpy(kernel).to(image.device, torch.float32)
+    return F.conv2d(image.float(), weights.expand(3, 1, -1, -1), groups=3)
 
 
 def resize(

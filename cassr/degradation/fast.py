@@ -37,11 +37,11 @@ def to_pixels(image: Image) -> Pixels:
 
 def blur(image: Image, kernel: Planes) -> Image:
     """As `steps.blur`, by few separable filters where the kernel is their sum."""
-    image = image.astype(np.float32, copy=False)
+    image = image.view(np.uint8) if image.dtype == bool else image
     parts = _separable(kernel.tobytes(), len(kernel))
     if not parts:
-        return cv2.filter2D(image, -1, kernel, borderType=BORDER)
-    made = [cv2.sepFilter2D(image, -1, *part, borderType=BORDER) for part in parts]
+        return cv2.filter2D(image, cv2.CV_32F, kernel, borderType=BORDER)
+    made = [cv2.sepFilter2D(image, cv2.CV_32F, *part, borderType=BORDER) for part in parts]
     return sum(made[1:], made[0])
 
 

@@ -56,9 +56,16 @@ def usm_sharpen(image: Any, blur: Callable[[Any, Planes], Any] = blur) -> Any:
     """
     kernel = USM_KERNEL.weights()
     residual = image - blur(image, kernel)
-    mask = blur((abs(residual) * 255 > USM_THRESHOLD) * 1.0, kernel)
-    sharp = (image + USM_WEIGHT * residual).clip(0, 1)
-    return mask * sharp + (1 - mask) * image
+    mask = blur(abs(residual) * 255 > USM_THRESHOLD, kernel)
+    # In place: new memory for every intermediate would take longer than the arithmetic.
+    residual *= USM_WEIGHT
+    residual += image
+    sharp = residual.clip(0, 1)
+    sharp *= mask
+    mask = 1 - mask
+    mask *= image
+    sharp += mask
+    return sharp
 
 
 def _area_taps(source: int, target: int) -> tuple[NDArray[np.int64], Planes]:

@@ -144,7 +144,8 @@ class LatentCodec:
         def on_tiles(windows: Windows) -> Tensor:
             device = execution_device(self.vae)
             tiles = crops(windows, images, self.factor).to(device, self.vae.dtype)
-            mean = self.vae.encode(tiles * 2 - 1).latent_dist.mode().float()
+            made = self.vae.encode(tiles * 2 - 1)
+            mean = (made.latents if hasattr(made, "latents") else made.latent_dist.mode()).float()
             return (mean - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
         return blend(on_tiles, self._grid(images.shape[2:], self.factor), batch=self.batch)
