@@ -12,6 +12,7 @@ import ctypes
 import gc
 import json
 import os
+import shlex
 import pkgutil
 import runpy
 import select
@@ -90,14 +91,14 @@ class Server:
             )
         atexit.register(self.close)
         program = folder / "cassr-bench"
-        client = f'export HF_HOME={folder / "hf"}\nexec {self.python} "$@"'
+        client = f'export HF_HOME={shlex.quote(str(folder / "hf"))}\nexec {self.python} "$@"'
         program.write_text(f"#!/bin/sh\n{client}\n")
         program.chmod(0o755)
 
     @property
     def python(self) -> str:
         """How a Python is started that has imported the libraries, for `-c CODE`."""
-        return f"{sys.executable} -S -E {__file__} {self.address}"
+        return shlex.join([sys.executable, "-S", "-E", __file__, self.address])
 
     def run(
         self,

@@ -49,7 +49,7 @@ def show_needs(needs: Sequence[Row], rows: Sequence[Row], disks: Sequence[Disk])
     for need in needs:
         size = in_words(need["size"]) if need["size"] else "not known"
         unpacked = f"to {in_words(need['unpacked'])}" if need["unpacked"] else ""
-        host = hub.address(next(iter(need["sources"]), "")).split("://")[-1].partition("/")[0]
+        host = hub.shown(next(iter(need["sources"]), "")).split("://")[-1].partition("/")[0]
         to_get = "is here" if need["here"] else size
         cells = [need["file"], to_get, unpacked, host, ", ".join(need["for"])]
         table.add_row(*map(printable, cells))

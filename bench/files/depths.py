@@ -13,10 +13,10 @@ def bits_per_channel(path: Path, image: Image.Image) -> int:
         return 16
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
-    if not path.is_file():  # opened from memory; what is not decoded yet says how it lies there
-        return 16 if ";16" in str(getattr(image, "tile", "")) else 8
     if "bit_depth" in image.info:  # HEIF
         return int(image.info["bit_depth"])
+    if not path.is_file():  # opened from memory; what is not decoded yet says how it lies there
+        return 16 if ";16" in str(getattr(image, "tile", "")) else 8
     known = _BITS_IN_FILE.get(image.format or "")
     return known(path) if known else 8
 
@@ -52,7 +52,7 @@ def _avif_bits(path: Path) -> int:
 
 def _jxl_bits(path: Path) -> int:
     """From the start of the codestream: 8 or, for any more, 16; ValueError for an animation."""
-    found = re.search(rb"(?:\A|jxlc|jxlp\0{4})\xff\x0a(.{32})", path.read_bytes(), re.DOTALL)
+    found = re.search(rb"(?:\A|jxlc|jxlp[\0\x80]\0{3})\xff\x0a(.{1,32})", path.read_bytes(), re.DOTALL)
     bits = "".join(f"{byte:08b}"[::-1] for byte in found[1]) if found else ""
     header = _JXL_HEADER.match(bits)
     if header and "1" in (header["moving"] or ""):

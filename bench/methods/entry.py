@@ -1,6 +1,7 @@
 """A method that can be asked for: what its pixels depend on, whether it can run, and how."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -98,9 +99,9 @@ class Entry:
         return [name for name in self.card.packages if not _installed(name)]
 
     def finished(self, dataset: str, pairs: Iterable[ImagePair]) -> Matched:
-        """The finished images of these pairs of a dataset, by id; `folder:a/one` is called one."""
+        """The finished images of these pairs of a dataset, by id."""
         assert self.files is not None
-        own = Path(dataset.rpartition(":")[2]).absolute().name.removesuffix(".toml")
+        own = _folder_of(dataset)
         files, ids = self.files(own), [pair.id for pair in pairs]
         return matched(files, ids, self.naming.replace(DATASET, own))
 
@@ -136,6 +137,14 @@ class Entry:
         if files:
             options["weights"] = files[0] if len(files) == 1 else files
         return options
+
+
+def _folder_of(dataset: str) -> str:
+    """What `{dataset}` stands for: the last part of a set's folder, card or repository."""
+    kind, _, where = dataset.partition(":")
+    if kind == "folder":
+        return Path(where).resolve().name
+    return Path(re.split("[:@]", where)[0] if kind == "hf" else dataset).name.removesuffix(".toml")
 
 
 def _installed(requirement: str) -> bool:

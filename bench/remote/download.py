@@ -84,7 +84,7 @@ def card(address: str, most: int) -> bytes:
             content = answer.raw.read(most + 1, decode_content=True)
     except (requests.RequestException, HTTPError) as error:
         why = f"could not be fetched: {_brief(address, error)}"
-        raise WeightsError(f"{hub.address(address)} {why}") from error
+        raise WeightsError(f"{hub.shown(address)} {why}") from error
     if len(content) > most:
         raise WeightsError(f"{address}: expected a card of at most {most} bytes, found more")
     return content
@@ -179,7 +179,7 @@ class _Transfer:
 
     def _interrupted(self, error: Exception) -> str:
         kept = f"; {self.have} bytes are kept, run the command again to go on" if self.have else ""
-        asked, why = hub.address(self.address), _brief(self.address, error)
+        asked, why = hub.shown(self.address), _brief(self.address, error)
         return f"{asked} could not be fetched: {why}{kept}"
 
 

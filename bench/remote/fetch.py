@@ -79,7 +79,7 @@ def fetch_row(
         if not (sources or file.others):
             raise WeightsError(f"is missing; {how}")
         if dry_run:
-            place = hub.address([*sources, "another place"][0])
+            place = hub.shown([*sources, "another place"][0])
             return {**row, "state": f"would be fetched from {place}"}
         with progress.step(file.name) as advance:
             path = fetch_file(file, advance, how)

@@ -13,9 +13,14 @@ _NO_CONNECTION = re.compile("Connect(Error|Timeout(Error)?)|(NewConnection|NameR
 
 
 def address(url: str) -> str:
-    """Where `url` is asked for."""
+    """Where `url` is asked for; to be shown, see `shown`."""
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
     return endpoint + url.removeprefix(HUB) if endpoint and url.startswith(f"{HUB}/") else url
+
+
+def shown(url: str) -> str:
+    """Where `url` is asked for, without the password of an endpoint."""
+    return re.sub("://[^/@]*@", "://", address(url))
 
 
 def is_shut(url: str) -> bool:
@@ -84,5 +89,6 @@ def reason(error: Exception, repository: str) -> str:
     if isinstance(error, RepositoryNotFoundError):
         return needs_consent(repository)
     cause = getattr((*error.args, None)[0], "reason", error)
-    lost = f"no connection to {os.environ.get('HF_ENDPOINT') or 'that host'}"
+    host = shown(f"{HUB}/").rstrip("/") if os.environ.get("HF_ENDPOINT") else "that host"
+    lost = f"no connection to {host}"
     return lost if _NO_CONNECTION.fullmatch(type(cause).__name__) else first_line(error)

@@ -128,8 +128,8 @@ def _refuse_shared_files(entry: Entry, manifests: Mapping[str, Manifest]) -> Non
                 raise DataError(
                     f"{printable(entry.name)}: {printable(path.name)} would be scored as an image "
                     f"of {printable(owner[path])} and of {printable(dataset)}; name the set that "
-                    "it is of with --datasets, or give a folder for each set: "
-                    f"folder:PATH/{DATASET}@{printable(entry.card.title)}"
+                    "it is of with --datasets, or give a folder for each set, under names of their "
+                    f"own: folder:PATH/{DATASET}@{printable(entry.card.title)}"
                 )
 
 
