@@ -51,12 +51,9 @@ class PatchVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.analysis = nn.Conv2d(values, latent_channels, 1)
         self.synthesis = nn.Conv2d(latent_channels, values, 1)
         self.encoder = _refinement(values, latent_channels, width, encoder_blocks)
-        self.decoder = nn.ModuleDict(
-            {
-                "body": _refinement(latent_channels, values, width, decoder_blocks),
-                "detail": _refinement(3, 3, detail_width, 0),
-            }
-        )
+        self.decoder = nn.ModuleDict()
+        self.decoder["body"] = _refinement(latent_channels, values, width, decoder_blocks)
+        self.decoder["detail"] = _refinement(3, 3, detail_width, 0)
         if texture_width:
             self.decoder["texture"] = _texture(texture_width, texture_blocks)
 

@@ -22,14 +22,9 @@ BlockRunner = Callable[[int, BasicTransformerBlock, Tensor, Tensor], Tensor]
 tokens (B, N, C); places are counted along the up path."""
 
 _UNSUPPORTED = {
-    "class_embed_type": None,
-    "addition_embed_type": None,
-    "encoder_hid_dim_type": None,
-    "time_embedding_act_fn": None,
-    "time_cond_proj_dim": None,
-    "num_class_embeds": None,
-    "center_input_sample": False,
-    "dual_cross_attention": False,
+    **dict.fromkeys(("class_embed_type", "addition_embed_type", "encoder_hid_dim_type")),
+    **dict.fromkeys(("time_embedding_act_fn", "time_cond_proj_dim", "num_class_embeds")),
+    **dict.fromkeys(("center_input_sample", "dual_cross_attention"), False),
     "attention_type": "default",
 }
 _DOWN = {"CrossAttnDownBlock2D", "DownBlock2D"}

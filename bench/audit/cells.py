@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bench.audit.names import direction, is_metric, metric_names, split_metric
 from bench.audit.numbers import Comma, Number, is_missing, looks_numeric, numbers
 from bench.audit.values import Mark, Unread, Value
+from bench.base.text import counted
 
 
 @dataclass(frozen=True)
@@ -200,12 +201,8 @@ def _unread_reason(cell: GridCell, found: tuple[Number, ...] | str, head: str, m
     if cell.spans:
         return "spans several rows or columns"
     if len(found) != metrics:
-        return f"{_count(len(found), 'number')} for {_count(metrics, 'metric')}"
+        return f"{counted(len(found), 'number')} for {counted(metrics, 'metric')}"
     return ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number > 1 else "")
 
 
 def _bare(text: str) -> str:

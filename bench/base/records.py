@@ -132,15 +132,10 @@ def part_of(path: Path) -> Iterator[Path]:
         raise
 
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSES = (
-    *_NO_ROOM,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
+    *NO_ROOM,
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ENAMETOOLONG),
 )
 
 
@@ -151,7 +146,7 @@ def _is_of(error: OSError, part: Path) -> bool:
 
 def cannot_write(path: Path, error: OSError) -> CannotWrite:
     """What to raise where the system refused to write `path`."""
-    remedy = "make room" if error.errno in _NO_ROOM else "choose a place that can be written"
+    remedy = "make room" if error.errno in NO_ROOM else "choose a place that can be written"
     return CannotWrite(
         f"{printable(path)}: cannot be written ({(error.strerror or str(error)).lower()}); what is "
         f"finished is kept: {remedy} and run again",

@@ -98,6 +98,11 @@ def in_words(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 cell", "2 cells"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` for the nearest known name, or `""`."""
     from difflib import get_close_matches

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bench.base.errors import BenchError
-from bench.base.text import printable
+from bench.base.text import counted, printable
 from bench.base.types import Better
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
@@ -100,24 +100,20 @@ def _unread(unread: Sequence["Unread"]) -> Iterator[str]:
         else:
             whole.setdefault((cell.table, cell.reason), []).append(f"'{cell.text}'")
     for (table, reason), texts in whole.items():
-        yield f"{table}, {_counted(len(texts), 'cell')} ({', '.join(texts)}): {reason}"
+        yield f"{table}, {counted(len(texts), 'cell')} ({', '.join(texts)}): {reason}"
 
 
 def _verdict(found: "Audit") -> str:
     count, unread = len(found.findings), len(found.unread)
-    claims = f" and {_counted(found.claims, 'claim')}" if found.claims else ""
-    what = f"{found.values} values of {_counted(found.tables, 'table')}{claims}"
-    places = _counted(len(found.abstained), "place") if found.abstained else ""
+    claims = f" and {counted(found.claims, 'claim')}" if found.claims else ""
+    what = f"{found.values} values of {counted(found.tables, 'table')}{claims}"
+    places = counted(len(found.abstained), "place") if found.abstained else ""
     cells = f"{unread} of {found.values + unread} cells" if unread else ""
     cells = " and ".join(filter(None, (cells, places)))
     if cells and not count:
         return f"not judged: {cells}; nothing contradicts in {what}"
-    contradictions = _counted(count, "contradiction") if count else "no contradictions"
+    contradictions = counted(count, "contradiction") if count else "no contradictions"
     return f"{contradictions} in {what}" + (f"; not judged: {cells}" if cells else "")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _wrapped(lead: str, text: str) -> None:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from bench.base.cards import BREAKING, MAX_TITLE
 from bench.base.device import stored_kind
 from bench.base.errors import BenchError
@@ -13,13 +11,10 @@ from bench.base.text import printable
 from bench.base.types import BEYOND
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
-from bench.commands.shared.output import tell
+from bench.commands.shared.output import exit_if, tell
 
 if TYPE_CHECKING:
     from bench.running.collect import RunOutcome
-
-DIFFERENT = 1
-"""Exit code of `diff` when something differs."""
 
 
 @grouped
@@ -109,8 +104,7 @@ def diff(
 
     found = difference(read_bundle(a).measured, read_bundle(b).measured, tolerance)
     tell(as_json, found.as_json(), *found.lines())
-    if found:
-        raise typer.Exit(DIFFERENT)
+    exit_if(found)
 
 
 def _stored(suite: str, choice: o.StoredChoice) -> "RunOutcome":

@@ -9,7 +9,7 @@ import typer
 from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
-from bench.base.text import in_words, printable
+from bench.base.text import counted, in_words, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import grouped, option
 from bench.commands.shared.output import exit_if, tell, warn
@@ -56,8 +56,8 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
     for part in found:
         day = time.strftime("%Y-%m-%d", time.localtime(part.used))
         used = f"used {day} by {printable(part.by)}" if part.used else "no use recorded"
-        files = f"{part.files} file{'s' * (part.files != 1)}"
-        lines.append(f"{part.name}: {files}, {in_words(part.bytes)}, {used}")
+        size = f"{counted(part.files, 'file')}, {in_words(part.bytes)}"
+        lines.append(f"{part.name}: {size}, {used}")
     total = f"{in_words(sum(part.bytes for part in found))}: {printable(root)}"
     tell(as_json, [part.__dict__ for part in found], *lines, total)
 

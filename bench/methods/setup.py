@@ -198,10 +198,6 @@ def link(target: Path, path: Path, inside: Path) -> None:
         raise Unavailable(f"{printable(path)}: expected a path inside {printable(inside)}")
     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         path.rmdir()
-    elif path.exists() and not (path.is_symlink() or _is_copy(path, target)):
+    elif path.exists() and not (path.is_symlink() or filecmp.cmp(path, target, shallow=False)):
         raise Unavailable(f"{printable(path)}: is in the way of {printable(target)}; move it away")
     weights.link_or_copy(target.absolute(), path)
-
-
-def _is_copy(path: Path, target: Path) -> bool:
-    return path.is_file() and target.is_file() and filecmp.cmp(path, target, shallow=False)

@@ -1,6 +1,5 @@
 """Fetching one file over http: resumed, checked, atomic; no more than stated, and not for ever."""
 
-import errno
 import os
 import re
 import time
@@ -16,6 +15,7 @@ from urllib3.util import Retry
 
 from bench.base.errors import WeightsError
 from bench.base.progress import Advance
+from bench.base.records import NO_ROOM
 from bench.base.remote_file import RemoteFile
 from bench.base.text import first_line, printable
 from bench.remote import hub, weights
@@ -58,7 +58,7 @@ def download(address: str, target: Path, file: RemoteFile, progress: Advance) ->
                 raise WeightsError(f"{what}; nothing of it is kept")
             part.replace(target)
     except OSError as error:
-        advice = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        advice = "; make room" if error.errno in NO_ROOM else ""
         reason = error.strerror or printable(error)
         raise WeightsError(f"{printable(part)}: cannot be written ({reason}){advice}") from error
 

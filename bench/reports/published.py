@@ -34,12 +34,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     rows = against(results)
     told: dict[str, Any] = {
         **{"results": results, "rows": rows, "groups": _groups(rows), "heads": HEADS},
-        **{
-            "cells": _cells,
-            "remarks": _remarks(rows),
-            "explanation": EXPLANATION,
-            "nothing": nothing(),
-        },
+        **{"cells": _cells, "remarks": _remarks(rows)},
+        **{"explanation": EXPLANATION, "nothing": nothing()},
     }
     files = {
         "published.csv": _frame(rows),

@@ -19,7 +19,6 @@ from bench.base.types import WHOLE_SET, Method, SetImage, SetMethod
 from bench.cluster.work import Pool, for_method
 from bench.files import images
 from bench.methods import own_function
-from bench.methods.entry import Entry
 from bench.methods.find import find as find_method
 from bench.processes.foreign import each, running, within_memory
 from bench.processes.steps import Steps
@@ -43,15 +42,17 @@ WAY = (
 def fill(cells: Sequence[Cell], options: RunOptions, progress: Progress) -> None:
     """Upscale what is missing of cells of one method, in this process's part; processes that have
     loaded the method go on with it."""
+    entry = cells[0].entry
     work = [(cell, tasks) for cell in cells if (tasks := cell.pending(options))]
     for (count, apart), group in groupby(work, partial(_processes, options)):
         far = (options.on, options.device, options.workers, options.image_timeout, progress.say)
-        with for_method(cells[0].entry, *far) or Workers(
+        with for_method(entry, *far) or Workers(
             count=count,
             threads=max(1, cores() // count),
             preload=PRELOAD,
             apart=apart,
-            overlap=_may_overlap(cells[0].entry, options.device),
+            # A CPU has no time to spare; a function of the user's may change where paths lead.
+            overlap=options.device != "cpu" and not entry.name.startswith(own_function.PREFIX),
             limit=options.image_timeout,
             tell=partial(_tell, progress),
         ) as workers:
@@ -67,11 +68,6 @@ def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tup
     (cell, tasks), most = work, work[0].entry.card.max_workers
     count = worker_count(options.workers, options.device, len(tasks), most)
     return count, options.apart or cell.entry.file is not None
-
-
-def _may_overlap(entry: Entry, device: str) -> bool:
-    """A CPU has no time to spare; a function of the user's may change where paths lead."""
-    return device != "cpu" and not entry.name.startswith(own_function.PREFIX)
 
 
 def _tell(progress: Progress, task: Any, text: str) -> None:

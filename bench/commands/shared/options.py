@@ -4,6 +4,7 @@ import csv
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -60,19 +61,21 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
     return list(protocols().find(protocol).metrics)
 
 
-_WORDS = tomllib.loads(files(__package__).joinpath("options.toml").read_text("utf-8"))
+@cache
+def _words(package: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files(package).joinpath("options.toml").read_text("utf-8"))
 
 
 def _shared(name: str) -> Any:
     """An option with the words and bounds that options.toml gives it."""
-    told = _WORDS[name]
+    told = _words(__package__)[name]
     names = [f"--{name}"] if told.get("flag") else []
     return typer.Option(*names, **{key: said for key, said in told.items() if key != "flag"})
 
 
-def told(name: str, *names: str, **more: Any) -> Any:
-    """As `option`, with the words of options.toml."""
-    words = dict(_WORDS[name])
+def told(name: str, *names: str, of: str = __package__, **more: Any) -> Any:
+    """As `option`, with the words of the options.toml of a package."""
+    words = dict(_words(of)[name])
     return option(words.pop("help"), *names, **words, **more)
 
 
