@@ -74,7 +74,7 @@ def main(device: str = "cuda", side: int = 512, seconds: float = 3) -> None:
             absent.append(name)
         except (BenchError, RuntimeError) as error:
             print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
-        score_job._loaded.clear()  # its memory is not the next one's
+        metrics.unload()  # its memory is not the next one's
     if absent:
         print(fill(f"not here, see cassr-bench list: {', '.join(absent)}", 80))
     print(f"{machine_name(device)}, images of {side} px")

@@ -12,10 +12,10 @@ import ctypes
 import gc
 import json
 import os
-import shlex
 import pkgutil
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess

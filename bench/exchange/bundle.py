@@ -99,7 +99,7 @@ def spec_of(name: str, told: MetricPrint | None) -> MetricSpec:
     from bench import metrics
 
     told = told or MetricPrint(better="higher", kind="image", digits=4, fingerprint={})
-    shown = told.model_dump(exclude={"fingerprint"})
+    shown = told.model_dump(exclude={"fingerprint", "typed"})
     unknown: dict[str, Any] = {"reference": False, "means": "", "source": "", "factory": ""}
     return metrics.registered(name) or MetricSpec(name=name, title=name, **shown, **unknown)
 
