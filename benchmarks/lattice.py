@@ -19,6 +19,7 @@ import typer
 from torch import Tensor
 
 from bench.files import images
+from bench.files.image_folders import image_files
 from cassr.config import MINI
 from cassr.patch_vae import PatchVAE
 from cassr.photographs.sets import open_photographs
@@ -99,7 +100,7 @@ def sampled(pipeline: CasSRPipeline, lr: Tensor, seed: int) -> Tensor:
 def measure(folders: list[Path]) -> None:
     """Print the mean over the images of each folder."""
     for folder in folders:
-        found = [lattice(images.read_rgb(path)) for path in sorted(folder.glob("*.png"))]
+        found = [lattice(images.read_rgb(path)) for path in image_files(folder)]
         typer.echo(f"{folder}: {np.mean(found):.4f} of {len(found)} images")
 
 

@@ -262,6 +262,38 @@ def test_a_reference_that_is_never_marked_may_be_left_out(tmp_path: Path) -> Non
     assert [finding.first.place[:11] for finding in few.findings] == ["t.tex, SSIM", "t.tex, LPIP"]
 
 
+def test_a_rival_that_is_never_marked_is_not_left_out(tmp_path: Path) -> None:
+    lines = reference().splitlines()
+    rival = "\n".join([*lines[:2], lines[3], lines[2], *lines[4:]])
+    _, found = read(tmp_path, rival)
+    places = [finding.first.place[:11] for finding in found.findings]
+    assert places == ["t.tex, PSNR", "t.tex, SSIM", "t.tex, LPIP"]
+
+
+def test_marks_beside_a_scale_of_colours_are_judged(tmp_path: Path) -> None:
+    shades = iter(range(9))
+    rows = ""
+    for name, own in (("A", "2"), ("B", "1"), ("C", "3")):
+        cells = (rf"\cellcolor[HTML]{{FFB3C{next(shades)}}}{own}{i}.0" for i in range(3))
+        rows += f"{name} & " + " & ".join(cells) + r" \\ "
+    head = r"M & PSNR$\uparrow$ & SSIM$\uparrow$ & MUSIQ$\uparrow$ \\ \hline "
+    marked = rows.replace("20.0", r"\textbf{20.0}").replace("31.0", r"\textbf{31.0}")
+    _, found = read(tmp_path, rf"\begin{{tabular}}{{lccc}} {head}{marked}\end{{tabular}}")
+    (finding,) = found.findings
+    assert "20.0 is second best" in finding.detail and "PSNR" in finding.first.place
+
+
+def test_parts_that_are_compared_are_test_sets(tmp_path: Path) -> None:
+    sets = (("One", "30.1", r"\textbf{29.2}"), ("Two", r"\textbf{27.1}", "28.9"))
+    rows = "".join(rf"{name} & X & {x} \\ {name} & Y & {y} \\ " for name, x, y in sets)
+    alone = r"Three & Y & \textbf{26.0} \\ "
+    table = (
+        rf"\begin{{tabular}}{{llc}} Dataset & M & PSNR$\uparrow$ \\ {rows}{alone}\end{{tabular}}"
+    )
+    _, found = read(tmp_path, table)
+    assert len(found.findings) == 2 and not found.abstained
+
+
 def test_a_scale_of_colours_marks_no_ranks(tmp_path: Path) -> None:
     shades = [f"FF{shade}B3" for shade in ("B3", "C4", "C7", "D1", "D6", "D9", "DD", "DE", "E0")]
     rows = ""

@@ -354,6 +354,7 @@ A & 26.12 & .7311 & .3125 & 61.23 \\ B & 25.41 & .7024 & .2981 & 64.02 \\
         ([(".3125", ".3152")], "0.3152"),
         ([(".3125", ".3152"), ("61.23", "62.13")], ""),  # may be of other images
         ([(".3125", ".3152"), (".7311", ".7")], ""),  # two equal values are too few
+        ([("MUSIQ", "Time"), ("61.23", "91.23")], ""),  # another machine's
     ],
 )
 def test_a_row_of_another_paper_is_copied_with_another_value(

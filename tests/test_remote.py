@@ -369,6 +369,10 @@ def test_messages_name_the_address_that_was_asked(
     assert planned["state"].startswith("would be fetched from http://127.0.0.1:9/me/Net/")
     lost = type("ConnectError", (Exception,), {})()  # as the hub's library calls it
     assert hub.reason(lost, "me/Net") == "no connection to http://127.0.0.1:9"
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:secret@127.0.0.1:9")
+    refused(file, "^http://127.0.0.1:9/me/Net/resolve/main/net.pth could not be fetched")
+    planned = fetch_row(file, ["net"], "", Progress(quiet=True), dry_run=True)
+    assert "secret" not in planned["state"] + hub.reason(lost, "me/Net")
 
 
 def test_a_proxy_is_used_and_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

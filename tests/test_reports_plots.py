@@ -85,6 +85,15 @@ def test_ranks_show_the_range_of_the_resamples() -> None:
         np.testing.assert_array_equal(mark.get_xdata() - left, own["rank"])
 
 
+def test_ranks_of_metrics_of_one_title_each_have_their_place() -> None:
+    results = table()
+    metrics = [dataclasses.replace(metric, title="same") for metric in results.metrics]
+    results = dataclasses.replace(results, metrics=tuple(metrics))
+    figure = plots.ranks(results, statistics(results), "set")
+    assert figure is not None
+    assert [title.get_text()[:4] for title in figure.axes[0].texts] == ["same"] * len(metrics)
+
+
 def test_two_methods_are_set_against_each_other_image_by_image() -> None:
     results = table()
     a, b = results.methods[1], results.methods[0]

@@ -208,7 +208,8 @@ def test_sets_of_ones_own_go_by_their_folders_names_in_a_path(tmp_path: Path) ->
         Image.new("RGB", (8, 8)).save(tmp_path / "up" / name / "a.png")
     method = find_method(f"folder:{tmp_path}/up/{{dataset}}@Mine")
     pair = [ImagePair("a", tmp_path / "a.png", None, "", "", 4)]
-    for given in ("one", f"folder:{tmp_path}/sets/one/", "sets/one.toml", "hf:somebody/one"):
+    hub = ("hf:somebody/one", "hf:somebody/one@v1:test:lr,hr")
+    for given in ("one", f"folder:{tmp_path}/sets/one/", "sets/one.toml", *hub):
         assert method.finished(given, pair).files == {"a": tmp_path / "up" / "one" / "a.png"}, given
 
 

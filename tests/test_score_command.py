@@ -137,6 +137,16 @@ def test_copies_of_a_bad_file_are_each_named(cli: Cli, tmp_path: Path) -> None:
         assert len(failed) == 2, done.stderr
         for line, name in zip(failed, ("a.png", "b.png"), strict=True):
             assert line.startswith(f"failed: {sr / name}: has 16 bits"), line
+    apart = [tmp_path / "one" / "a.png", tmp_path / "two" / "b.png"]
+    for file in apart:
+        file.parent.mkdir()
+        shutil.copy(hr / file.name, file)
+    folders = [word for file in apart for word in ("--sr", file.parent)]
+    done = cli("score", *folders, "--hr", sr, "--metrics", "psnr_y")
+    deep = [line for line in done.stderr.splitlines() if "has 16 bits" in line]
+    assert [line.partition(": has")[0] for line in deep] == [
+        f"failed: {sr / file.name}" for file in apart
+    ]
 
 
 def test_names_in_a_csv_are_neither_formulas_nor_escapes(cli: Cli, tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def judge(
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     colours = {value.mark for value in values if value.mark.startswith("colour ")}
     if len(colours) > SCALE:
-        return Verdict([], [], [f"{table}: marks: {len(colours)} colours are a scale, not ranks"])
+        values = [replace(v, mark="") if v.mark in colours else v for v in values]
+        if not any(value.mark for value in values):
+            why = f"{len(colours)} colours are a scale, not ranks"
+            return Verdict([], [], [f"{table}: marks: {why}"])
     judged = [_judged(one, ranks, significant) for one in _readings(values, ranks, blocks)]
     first = min(judged, key=lambda one: (one.cost, len(one.wrong)))
     most = first.cost + bool(first.wrong)
@@ -140,7 +143,7 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
     for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
         plain = _decoded(reading)
         yield plain
-        for name in passed_over(plain.values):
+        if name := passed_over(plain.values):
             says = _both(plain.says, f"its marks leave out {name}, which has none")
             yield Reading(says, [v for v in plain.values if v.method != name], plain.cost + 1)
         yield from _emphasised(plain)
@@ -162,7 +165,8 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
     if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
         says = "its marks compare each method with itself and an addition"
         yield _within_blocks(families, 0)._replace(says=says)
-    if any(len(row) == 1 and row[0].mark and row[0].dataset for row in rows_of(values)):
+    marks = [row for row in rows_of(values) if any(value.mark for value in row)]
+    if all(len(row) == 1 and row[0].dataset for row in marks):
         merged = [replace(v, dataset="", method=all_of(v.dataset, v.method)) for v in values]
         yield Reading("its marks hold for all of its parts together", merged, 2)
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]

@@ -162,11 +162,13 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
     return list(groups.values())
 
 
-def _copied(values: Sequence[Value]) -> Iterator[list[Value]]:
-    """The two values that differ where a method has two rows in two tables, one of which names no
-    dataset, and all else in them is equal, which is too much for chance."""
+def _copied(values: Sequence[Value]) -> list[list[Value]]:
+    """The values of a quality that differ where a method has rows in two tables, one of which names
+    no dataset, and all else in them is equal, which is too much for chance."""
+    known = known_metrics()
+    differing: dict[tuple[str, str], list[Value]] = {}
     rows: dict[str, dict[tuple[str, str], list[Value]]] = {}
-    for value in (value for value in values if value.better):
+    for value in (v for v in values if v.better and plain(v.metric) in known):
         places = rows.setdefault(plain(value.name), {})
         places.setdefault((value.table, value.dataset), []).append(value)
     for one, other in (pair for row in rows.values() for pair in combinations(row.values(), 2)):
@@ -175,7 +177,9 @@ def _copied(values: Sequence[Value]) -> Iterator[list[Value]]:
         long = sum(all(abs(v.value) >= 100 * v.step for v in pair) for pair in pairs)
         nameless = not (one[0].dataset and other[0].dataset) and one[0].table != other[0].table
         if nameless and len(apart) == 1 and long > COPIED:
-            yield apart[0]
+            own = differing.setdefault((plain(apart[0][0].name), plain(apart[0][0].metric)), [])
+            own += [value for value in apart[0] if value not in own]
+    return list(differing.values())
 
 
 def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:

@@ -183,12 +183,11 @@ def marked_alike(values: Iterable[Value]) -> int:
     return fewest if fewest > 2 else 0
 
 
-def passed_over(values: Sequence[Value]) -> list[str]:
-    """Methods without any mark that would have one in more than two rows, though not in all that
-    have marks: perhaps references."""
-    marked, ranks = {value.method for value in values if value.mark}, ranks_marked(values)
-    ahead: dict[str, list[bool]] = {}
-    for row in (row for row in rows_of(values) if row[0].better and any(v.mark for v in row)):
-        for value in (value for value in row if value.method not in marked):
-            ahead.setdefault(value.method, []).append(value.value in ranked(row)[:ranks])
-    return [method for method, places in ahead.items() if 2 < sum(places) < len(places)]
+def passed_over(values: Sequence[Value]) -> str:
+    """The method above all others, if it has no mark but would have one in more than two rows,
+    though not in all that have marks: perhaps a reference."""
+    first, ranks = values[0].method, ranks_marked(values)
+    rows = [row for row in rows_of(values) if row[0].better and any(v.mark for v in row)]
+    own = [(value, row) for row in rows for value in row if value.method == first]
+    ahead = sum(value.value in ranked(row)[:ranks] for value, row in own)
+    return first if 2 < ahead < len(own) and not any(value.mark for value, _ in own) else ""

@@ -69,7 +69,7 @@ class MetricPrint(ExchangeCard):
     def of(
         cls, spec: MetricSpec, fingerprint: Mapping[str, Any], keep: bool = True
     ) -> "MetricPrint":
-        typed = as_unicode(str(spec.file.parent / spec.name)) if keep and spec.file else ""
+        typed = as_unicode((spec.file.parent / spec.name).as_posix()) if keep and spec.file else ""
         about = {"better": spec.better, "kind": spec.kind, "digits": spec.digits}
         return cls.model_validate({**about, "fingerprint": dict(fingerprint), "typed": typed})
 

@@ -11,7 +11,7 @@ from bench.base.types import MetricSpec
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled, number, p_value
-from bench.results.bootstrap import ALPHA, MIN_IMAGES, RESAMPLES
+from bench.results.bootstrap import ALPHA, FEW, LONGEST, MIN_IMAGES, RESAMPLES
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
 from bench.results.view import PLAIN, View
@@ -34,6 +34,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         resamples=RESAMPLES,
         alpha=ALPHA,
         min_images=MIN_IMAGES,
+        few=FEW,
+        longest=LONGEST,
     )  # fmt: skip
     frames = {"statistics.csv": found.cells, "statistics_pairs.csv": found.pairs}
     return write_files(out, {**frames, "statistics.md": page}, SEVEN_DIGITS)

@@ -59,7 +59,9 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-    scores = [_collect(one, specs, scorer, progress) for one in found]
+    files = (pair for t in every for pair in ((t.sr, t.sr_sha256), (t.hr, t.hr_sha256)))
+    known = {printable(file): sha for file, sha in files if file}
+    scores = [_collect(one, known, specs, scorer, progress) for one in found]
     return [_with_composite(one, composite) for one in scores] if composite else scores
 
 
@@ -158,11 +160,16 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
 
 
 def _collect(
-    found: _Found, specs: Sequence[MetricSpec], scorer: Scorer, progress: Progress
+    found: _Found,
+    known: Mapping[str, str | None],
+    specs: Sequence[MetricSpec],
+    scorer: Scorer,
+    progress: Progress,
 ) -> FolderScores:
+    """The scores of a folder; `known`: file -> hash, since a reason may name a copy of the file."""
     targets = sorted(found.targets.values(), key=lambda target: target.image)
     values: dict[str, list[float | Missing]] = {spec.name: [] for spec in specs}
-    hrs = {target.image: printable(target.hr or "") for target in targets}
+    pairs = {target.image: target for target in targets}
     rows: list[Row] = []
     problems = list(found.refused)
     for image, spec, value in scorer.rows(targets):
@@ -174,8 +181,8 @@ def _collect(
             continue
         rows.append((image, spec.name, None, value.text))
         if value.kind != "unavailable":
-            own = printable(found.folder / image)  # the file known may be a copy of it
-            file = hrs[image] if value.file and value.file in hrs.values() else own
+            of_hr = value.file and known.get(value.file) == pairs[image].hr_sha256
+            file = printable(pairs[image].hr if of_hr else found.folder / image)
             problems.append((file, value.reason if value.file else f"{spec.name}: {value.reason}"))
     means = tuple(
         _mean(spec, values[spec.name], len(targets), scorer.reasons[spec.name]) for spec in specs

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from bench.base.device import cores
 from bench.base.errors import ImageError
 from bench.base.text import in_digits, printable, slug
 from bench.base.types import MetricSpec
@@ -56,7 +57,7 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 
     chosen = [own for d in results.datasets for own in _chosen(results, d.name, view.regions)]
     written = []
-    with ThreadPoolExecutor(PER_DATASET) as pool:
+    with ThreadPoolExecutor(min(PER_DATASET, cores())) as pool:
         images = pool.map(lambda own: drawn(*own), chosen)
         for (pictures, region), image in zip(chosen, images, strict=True):
             if image is not None:

@@ -95,8 +95,9 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
         figure.supxlabel("rank", fontsize=8)
         for row, axes in enumerate(figure.subplots(rows, squeeze=False).ravel()):
             own = tested[row * columns : (row + 1) * columns]
-            _rank_row(axes, results, {_metric_name(m): _of(found, dataset, m, "rank") for m in own})
-            axes.set_xlim(0.5, columns * (count + 1) - 0.5)
+            ranked = [(_metric_name(m), _of(found, dataset, m, "rank")) for m in own]
+            _rank_row(axes, [method.name for method in results.methods], ranked)
+            axes.set_xlim(-0.5, columns * (count + 2) - 0.5)
             axes.set_yticks(range(count), names)
             for line in axes.get_ygridlines():
                 line.set_xdata([0, len(own) / columns])
@@ -104,12 +105,12 @@ def ranks(results: Results, found: Statistics, dataset: str) -> Figure | None:
     return figure
 
 
-def _rank_row(axes: Axes, results: Results, ranked: Mapping[str, pd.DataFrame]) -> None:
-    """Metrics by their titles side by side on one pair of axes, since these and their ticks are
+def _rank_row(axes: Axes, names: list[str], ranked: list[tuple[str, pd.DataFrame]]) -> None:
+    """Metrics with their titles side by side on one pair of axes, since these and their ticks are
     what takes long to draw: each with ranks from 1 on."""
-    count = len(results.methods)
-    places = np.arange(len(ranked)) * (count + 1)
-    cells = [own.reindex([method.name for method in results.methods]) for own in ranked.values()]
+    count = len(names)
+    places = np.arange(len(ranked)) * (count + 2)
+    cells = [own.reindex(names) for _, own in ranked]
     low, rank, high = (
         np.array([own[name] for own in cells], float) + places[:, None]
         for name in ("rank_low", "rank", "rank_high")
@@ -119,7 +120,7 @@ def _rank_row(axes: Axes, results: Results, ranked: Mapping[str, pd.DataFrame]) 
         across = np.full(len(places), index)
         axes.hlines(across, low[:, index], high[:, index], color=colour, lw=2)
         axes.plot(rank[:, index], across, marker, color=colour, ms=5)
-    for place, title in zip(places, ranked, strict=True):
+    for place, (title, _) in zip(places, ranked, strict=True):
         axes.text(place + (count + 1) / 2, -0.8, title, ha="center", va="bottom")
     shown = np.arange(1, count + 1, -(-count // 6))
     axes.set_xticks(np.add.outer(places, shown).ravel(), [*shown] * len(places))
