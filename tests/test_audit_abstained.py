@@ -6,6 +6,8 @@ import pytest
 from audit_tables import LEVELS, read
 from conftest import Cli
 
+from bench.base.errors import DataError
+
 WHOSE = """| Video | CLIP-IQA ↑ | MUSIQ ↑ | NIQE ↓ |
 |---|---|---|---|
 | a | 0.457 | 68.68 | 4.29 |
@@ -260,6 +262,22 @@ def test_a_reference_that_is_never_marked_may_be_left_out(tmp_path: Path) -> Non
     assert "C 66.0 is second best" in finding.detail and "MUSIQ" in finding.first.place
     _, few = read(tmp_path, reference("27.9", "20.9"))
     assert [finding.first.place[:11] for finding in few.findings] == ["t.tex, SSIM", "t.tex, LPIP"]
+
+
+@pytest.mark.parametrize("head", ["Method", "BIQA Model"])
+def test_methods_that_are_called_like_metrics_are_methods(head: str, tmp_path: Path) -> None:
+    rows = r"BRISQUE & .93 & .94 \\ MUSIQ & .94 & .91 \\ MANIQA & \textbf{.98} & .98 \\ "
+    table = (
+        rf"\begin{{tabular}}{{lcc}} {head} & SRCC & PLCC \\ {rows}Ours & .97 & \textbf{{.99}} \\ "
+    )
+    _, found = read(tmp_path, table + r"\end{tabular}")
+    assert (found.values, found.findings) == (8, ())
+    _, planted = read(tmp_path, table.replace(".94 & .91", ".99 & .91") + r"\end{tabular}")
+    (finding,) = planted.findings
+    assert "MUSIQ 0.99 is the best and not marked" in finding.detail
+    nameless = table.replace("SRCC", "LIVE").replace("PLCC", "CSIQ")
+    with pytest.raises(DataError, match="neither headings nor first columns name metrics"):
+        read(tmp_path, nameless + r"\end{tabular}")
 
 
 def test_a_rival_that_is_never_marked_is_not_left_out(tmp_path: Path) -> None:

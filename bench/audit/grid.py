@@ -107,7 +107,8 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
     shape = Shape(table, labels, heads, comma, passed, caption.told)
     found = [*_numbers_above(rows[:first], table)]
     texts = [[row[column].text for row in body if row[column].text] for column in range(labels)]
-    metric = next((i for i, own in enumerate(texts) if own and tells_metrics(own)), None)
+    others = [i for i in range(labels) if plain(heads[i].split(" ")[-1]) not in METHOD_HEADS]
+    metric = next((i for i in others if texts[i] and tells_metrics(texts[i])), None)
     bottom = [row.text for row in rows[first - 1]]
     named = any(map(is_metric, [*heads[labels:], *bottom[labels:]]))  # a method may end in one
     if tells_metrics(heads[labels:]) or (metric is None and named):

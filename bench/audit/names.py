@@ -31,6 +31,7 @@ def known_metrics() -> dict[str, Better]:
     """Directions of the registered metrics, by every name that they go by."""
     names: dict[str, Better] = {"ssim": "higher", "psnr": "higher"}
     names |= dict.fromkeys(("mse", "rmse", "mae"), "lower")
+    names |= dict.fromkeys(("srcc", "srocc", "plcc", "lcc", "krcc", "krocc"), "higher")
     for spec in METRICS:
         for name in (spec.name, spec.title, spec.pyiqa_name):
             names.setdefault(plain(name), spec.better)

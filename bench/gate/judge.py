@@ -18,6 +18,8 @@ from bench.results.power import POWER, least_difference, typical_spread
 State = Literal["pass", "fail"]
 SET_RELATIVE = 0.01
 """How much worse a metric of a whole set may be where images are tested statistically."""
+ROUNDING = 1e-6
+"""Scores of equal images may differ by so much between machines."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,8 @@ def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
         spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
         n = len(columns[0])
         said = "no score changed, so nothing tells which change would be found"
-        if spreads:
-            least = least_difference(float(np.median(spreads)), n, tests)
+        least = least_difference(float(np.median(spreads)), n, tests) if spreads else 0.0
+        if least > ROUNDING:
             said = f"a change of {least:.3g} is found in {POWER:.0%} of cases"
         yield printable(f"{dataset} / {metric}, n = {n}: {said}")
 
