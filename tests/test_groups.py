@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bench.base.errors import DataError
+from bench.base.errors import CardError, DataError
 from bench.base.types import ImagePair, Manifest
 from bench.data.find import dataset_cards
 from bench.data.manifest import by_file, by_pattern, describe, to_manifest
@@ -78,6 +78,11 @@ def test_a_card_tells_the_photograph_by_the_image_s_name() -> None:
     found = by_pattern(manifest("0801_pch_00001", "0801_pch_00002", "0900_pch_00030", "x"), rule)
     assert groups(found) == ["0801", "0801", "0900", ""]
     assert by_pattern(found, "") is found
+
+
+def test_a_pattern_that_never_ends_is_refused() -> None:
+    with pytest.raises(CardError, match="expected a match within a second"):
+        by_pattern(manifest("a" * 60), "(?:a|aa)+(b)")
 
 
 @pytest.mark.parametrize("rule", ["(", "(a{99999999999999999999})", "[0-9]+", "(a)(b)"])

@@ -165,10 +165,9 @@ def _configurations(values: Sequence[Value]) -> list[list[Value]]:
 def _copied(values: Sequence[Value]) -> list[list[Value]]:
     """The values of a quality that differ where a method has rows in two tables, one of which names
     no dataset, and all else in them is equal, which is too much for chance."""
-    known = known_metrics()
     differing: dict[tuple[str, str], list[Value]] = {}
     rows: dict[str, dict[tuple[str, str], list[Value]]] = {}
-    for value in (v for v in values if v.better and plain(v.metric) in known):
+    for value in (v for v in values if v.better and plain(v.metric) in known_metrics()):
         places = rows.setdefault(plain(value.name), {})
         places.setdefault((value.table, value.dataset), []).append(value)
     for one, other in (pair for row in rows.values() for pair in combinations(row.values(), 2)):

@@ -149,3 +149,14 @@ def read_folder(package: str, folder: str, kind: type[T]) -> dict[str, T]:
             raise CardError(f"{printable(file)}: a card's name must be its file's: '{stem}'")
         cards[stem] = card
     return cards
+
+
+def whole_match(pattern: str, text: str) -> Any:
+    """The match of a card's pattern with all of a text, or None; CardError where it takes long."""
+    import regex  # re cannot be stopped
+
+    try:
+        return regex.fullmatch(pattern, text, timeout=1)
+    except TimeoutError:
+        why = f"pattern {pattern!r}: expected a match within a second, in '{text}'"
+        raise CardError(printable(f"{why}; repeat no repeats")) from None

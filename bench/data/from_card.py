@@ -1,7 +1,6 @@
 """Test sets of cards: from the archives that they are published as, or from photographs that
 installed distributions carry; cropped, degraded, checked, described."""
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.base import leftovers
-from bench.base.cards import read_folder
+from bench.base.cards import read_folder, whole_match
 from bench.base.errors import DataError, ImageError, WeightsError
 from bench.base.hashing import json_sha256, state_sha256
 from bench.base.progress import Advance, silent
@@ -167,7 +166,7 @@ def _id_of(path: str, side: Side) -> str | None:
     inside = PurePosixPath(path)
     if inside.name.startswith(".") or inside.suffix.lower() not in image_folders.SUFFIXES:
         return None
-    match = re.fullmatch(side.stem, inside.stem)
+    match = whole_match(side.stem, inside.stem)
     if match is None or not archives.matches(path, side.files):
         return None
     return match.expand(side.id)

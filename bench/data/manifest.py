@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bench.base.cards import whole_match
 from bench.base.errors import DataError
 from bench.base.hashing import is_same_file, json_sha256
 from bench.base.records import read_as, read_or_why, write_atomic
@@ -218,7 +218,7 @@ def by_pattern(manifest: Manifest, pattern: str) -> Manifest:
     """Give each image whose id `pattern` matches the group that its parentheses hold."""
     if not pattern:
         return manifest
-    found = {pair.id: re.fullmatch(pattern, pair.id) for pair in manifest.pairs}
+    found = {pair.id: whole_match(pattern, pair.id) for pair in manifest.pairs}
     return _with(manifest, {image: match[1] for image, match in found.items() if match})
 
 

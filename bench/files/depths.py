@@ -52,8 +52,7 @@ def _avif_bits(path: Path) -> int:
 
 def _jxl_bits(path: Path) -> int:
     """From the start of the codestream: 8 or, for any more, 16; ValueError for an animation."""
-    start = rb"(?:\A|jxlc|jxlp[\0\x80]\0{3})\xff\x0a(.{1,32})"
-    found = re.search(start, path.read_bytes(), re.DOTALL)
+    found = re.search(rb"(?s)(?:\A|jxlc|jxlp[\0\x80]\0{3})\xff\x0a(.{1,32})", path.read_bytes())
     bits = "".join(f"{byte:08b}"[::-1] for byte in found[1]) if found else ""
     header = _JXL_HEADER.match(bits)
     if header and "1" in (header["moving"] or ""):

@@ -59,9 +59,8 @@ def score_folders(
             progress.say(note)
         every = [target for one in found for target in one.targets.values()]
         scorer.score_missing(every, options, progress)
-    files = (pair for t in every for pair in ((t.sr, t.sr_sha256), (t.hr, t.hr_sha256)))
-    known = {printable(file): sha for file, sha in files if file}
-    scores = [_collect(one, known, specs, scorer, progress) for one in found]
+    hrs = {printable(target.hr): target.hr_sha256 or "" for target in every if target.hr}
+    scores = [_collect(one, hrs, specs, scorer, progress) for one in found]
     return [_with_composite(one, composite) for one in scores] if composite else scores
 
 
@@ -161,12 +160,12 @@ def _colours(found: Iterable[tuple[Path, Path | None]]) -> str:
 
 def _collect(
     found: _Found,
-    known: Mapping[str, str | None],
+    hrs: Mapping[str, str],
     specs: Sequence[MetricSpec],
     scorer: Scorer,
     progress: Progress,
 ) -> FolderScores:
-    """The scores of a folder; `known`: file -> hash, since a reason may name a copy of the file."""
+    """The scores of a folder; `hrs`: HR file -> hash, since a reason may name a copy of it."""
     targets = sorted(found.targets.values(), key=lambda target: target.image)
     values: dict[str, list[float | Missing]] = {spec.name: [] for spec in specs}
     pairs = {target.image: target for target in targets}
@@ -181,7 +180,7 @@ def _collect(
             continue
         rows.append((image, spec.name, None, value.text))
         if value.kind != "unavailable":
-            of_hr = value.file and known.get(value.file) == pairs[image].hr_sha256
+            of_hr = hrs.get(value.file, "") == pairs[image].hr_sha256
             file = printable(pairs[image].hr if of_hr else found.folder / image)
             problems.append((file, value.reason if value.file else f"{spec.name}: {value.reason}"))
     means = tuple(
