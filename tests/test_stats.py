@@ -19,8 +19,8 @@ from bench.results.bootstrap import (
     wilcoxon,
 )
 from bench.results.paired import paired
-from bench.results.results import Results
-from bench.results.table_stats import SET_METRIC, mean_rank_intervals, statistics
+from bench.results.results import SET_METRIC, Results
+from bench.results.table_stats import mean_rank_intervals, statistics
 
 from . import results_example as ex
 

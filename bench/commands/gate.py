@@ -170,8 +170,9 @@ def _update(
     path: Path, found: "Found", known: "Reference | None", tolerance: "Tolerance", as_json: bool
 ) -> None:
     from bench.exchange.diff import difference
-    from bench.gate.judge import default_policy, keep_scores
-    from bench.gate.reference import write_reference
+    from bench.gate.cell import cells_of
+    from bench.gate.judge import default_policy, keep_scores, power
+    from bench.gate.reference import read_reference, write_reference
 
     measured = keep_scores(found.measured)
     if not measured.scores:
@@ -183,6 +184,7 @@ def _update(
         told, lines = None, [f"{len(measured.scores)} cells, all new"]
     else:
         told, lines = changes.as_json(), changes.lines()
+    told_apart = (f"note: {line}" for line in power(cells_of(read_reference(path), measured)))
     left_out = [f"left out: {printable(name)}: {why}" for name, why in found.unavailable.items()]
     written = {"written": str(path), "difference": told}
-    tell(as_json, written, *left_out, *lines, f"Reference: {printable(path)}")
+    tell(as_json, written, *left_out, *lines, *told_apart, f"Reference: {printable(path)}")

@@ -58,13 +58,20 @@ class Cell:
         return mean({i: both[1] for i, both in self.values.items()})
 
     @cached_property
-    def changes(self) -> np.ndarray | None:
-        """(n, 1) changes of the photographs, else images, where a test shall and can judge them."""
+    def scores(self) -> np.ndarray | None:
+        """(n, 2) before and after of the photographs, else images, where a test can judge them."""
         values = np.array(list(self.values.values()), dtype=np.float64).reshape(-1, 2)
-        if self.tolerance.kind != "statistical" or not np.isfinite(values).all():
+        if not np.isfinite(values).all():
             return None
-        rows = by_group(values[:, 1:] - values[:, :1], numbered(self.values, self.photographs))
+        rows = by_group(values, numbered(self.values, self.photographs))
         return rows if len(rows) >= MIN_IMAGES else None
+
+    @property
+    def changes(self) -> np.ndarray | None:
+        """(n, 1) those of `scores`, where a test shall judge them."""
+        if self.tolerance.kind != "statistical" or self.scores is None:
+            return None
+        return np.diff(self.scores)
 
     @property
     def worse_by(self) -> float:

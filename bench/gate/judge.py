@@ -11,9 +11,9 @@ from bench.base.text import printable
 from bench.exchange.measured import KINDS, CellKey, Measured, unlike
 from bench.gate.cell import WRITE_ANEW, Cell, cells_of
 from bench.gate.reference import Policy, Reference, ScopedTolerance, Tolerance
-from bench.results.bootstrap import corrected
+from bench.results.bootstrap import MIN_IMAGES, corrected
 from bench.results.paired import paired
-from bench.results.power import POWER, least_difference, typical_spread
+from bench.results.power import POWER, known_spread, least_difference, typical_spread
 
 State = Literal["pass", "fail"]
 SET_RELATIVE = 0.01
@@ -101,7 +101,7 @@ def judge(
         return GateVerdict((), tuple(problems))
     p = _p_values(cells)
     rows = tuple(_judged(cell, p) for cell in cells)
-    return GateVerdict(rows, notes=(*_notes(known, found), *_power(cells, len(p))))
+    return GateVerdict(rows, notes=(*_notes(known, found), *power(cells, len(p))))
 
 
 def _incomparable(known: Measured, found: Measured, unavailable: Mapping[str, str]) -> list[str]:
@@ -141,20 +141,36 @@ def _notes(known: Measured, found: Measured) -> Iterator[str]:
             yield printable(f"{what} of the reference not asked for: {', '.join(absent)}")
 
 
-def _power(cells: Sequence[Cell], tests: int) -> Iterator[str]:
-    """Which change of each dataset and metric the tests find, from how scores changed now."""
-    changes: dict[tuple[str, str], list[np.ndarray]] = {}
-    for cell in cells:
-        if cell.changes is not None:
-            changes.setdefault((cell.key[0], cell.key[2]), []).append(cell.changes)
-    for (dataset, metric), columns in changes.items():
-        spreads = [spread for c in columns if not math.isnan(spread := typical_spread(c))]
-        n = len(columns[0])
-        said = "no score changed, so nothing tells which change would be found"
-        least = least_difference(float(np.median(spreads)), n, tests) if spreads else 0.0
-        if least > ROUNDING:
-            said = f"a change of {least:.3g} is found in {POWER:.0%} of cases"
-        yield printable(f"{dataset} / {metric}, n = {n}: {said}")
+def power(cells: Sequence[Cell], tests: int = 0) -> Iterator[str]:
+    """Which difference of each dataset and metric a paired test finds: by how scores changed, of so
+    many cells tested; else by how those of two methods differ."""
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for cell in (cell for cell in cells if cell.metric.kind == "image"):
+        rows.setdefault((cell.key[0], cell.key[2]), []).append(cell)
+    for (dataset, metric), (first, *others) in rows.items():
+        same = [first, *(cell for cell in others if cell.values.keys() == first.values.keys())]
+        scores = [cell.scores for cell in same if cell.scores is not None]
+        said = f": unknown, {MIN_IMAGES} images with finite scores are needed"
+        if scores:
+            said = _found(dataset, metric, np.stack(scores, axis=1), tests)
+        yield printable(f"{dataset} / {metric}{said}")
+
+
+def _found(dataset: str, metric: str, scores: np.ndarray, tests: int) -> str:
+    """Of scores (n, methods, 2) before and after."""
+    before, after = scores[..., 0], scores[..., 1]
+    n, methods = after.shape
+    what, source = "change", "from how scores changed"
+    least = least_difference(typical_spread(after - before), n, tests)
+    if not least > ROUNDING:
+        a, b = np.triu_indices(methods, 1)
+        what, source = "difference", f"from those of {methods} methods"
+        spread, source = known_spread(dataset, metric, after[:, a] - after[:, b], source)
+        least = least_difference(spread, n, len(a))
+    if math.isnan(least):
+        return f", n = {n}: unknown, no score changed and no two methods differ"
+    finds = f"a paired test finds a {what} of {least:.3g} in {POWER:.0%} of cases"
+    return f", n = {n}: {finds} ({source})"
 
 
 def _p_values(cells: Sequence[Cell]) -> dict[CellKey, float]:

@@ -1,5 +1,6 @@
 """How far a method's noise moves its scores, and how often it changes a rank."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.markdown import filled
-from bench.results.repeats import Spread, rank_changes, spreads
+from bench.results.repeats import Spread, rank_changes, spread, spreads
 from bench.results.results import KEYS, Repeats, Results
 from bench.results.view import PLAIN, View
 
@@ -31,7 +32,8 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     titles |= {metric.name: metric.title for metric in results.metrics} | {LOCAL: "L-STD"}
     digits = {metric.name: metric.digits for metric in results.metrics} | {LOCAL: 4}
     told: dict[str, Any] = {"rows": rows, "changes": changes, "titles": titles, "digits": digits}
-    page = filled("pages/seeds.md", results=results, nan=np.nan, **told)
+    sure = {math.isfinite(one.half) for one in found}
+    page = filled("pages/seeds.md", results=results, nan=np.nan, sure=sure, **told)
     files = {
         "seeds.csv": pd.DataFrame(rows),
         "seeds_images.csv": _images(results.repeats),
@@ -49,7 +51,7 @@ def _row(one: Spread) -> dict[str, Any]:
         "mean": means.mean(),
         "low": means.mean() - one.half,
         "high": means.mean() + one.half,
-        "std_of_means": means.std(ddof=1),
+        "std_of_means": spread(means, ddof=1),
         "g_std": one.global_std,
     }
 
@@ -69,5 +71,5 @@ def _images(repeats: Repeats) -> pd.DataFrame:
     """A row per image and metric: mean and standard deviation over the seeds, and each seed."""
     values = repeats.scores[list(map(str, repeats.seeds))].to_numpy(float)
     numbers = repeats.scores.drop(columns=KEYS).add_prefix("seed_")
-    spread = {"mean": values.mean(axis=1), "std": values.std(axis=1)}
-    return repeats.scores[KEYS].assign(**spread).join(numbers)
+    own = {"mean": values.mean(axis=1), "std": spread(values)}
+    return repeats.scores[KEYS].assign(**own).join(numbers)

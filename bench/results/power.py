@@ -59,14 +59,24 @@ def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
 
 
 def _one(row: CommonScores, n: int, comparisons: int) -> Detectable:
-    floor = {(plain(name), metric): known for (name, metric), known in noise_floor().items()}
-    spread, source = math.nan, "no spread is known: nothing stored, nothing published"
-    if row.tested:
-        spread = typical_spread(row.differences)
-        source = f"from {row.images} images of {len(row.methods)} methods in the store"
-    elif published := floor.get((plain(row.dataset), row.metric.name)):
-        half, images = published
-        spread = half * math.sqrt(2 * images) / -special.stdtrit(images - 1, ALPHA / 2)
-        source = f"at most, from published scores of {images} images"
+    source = f"from {row.images} images of {len(row.methods)} methods in the store"
+    differences = row.differences if row.tested else np.empty((n, 0))
+    spread, source = known_spread(row.dataset, row.metric.name, differences, source)
     difference = least_difference(spread, n, comparisons) if n >= MIN_IMAGES else math.nan
     return Detectable(row.dataset, row.metric, difference, n, source)
+
+
+def known_spread(
+    dataset: str, metric: str, differences: NDArray[np.float64], source: str
+) -> tuple[float, str]:
+    """The spread of the (n, pairs) differences of this source, else of published scores, and where
+    it is from; NaN where none is known."""
+    spread = typical_spread(differences)
+    if not math.isnan(spread):
+        return spread, source
+    floor = {(plain(name), metric): known for (name, metric), known in noise_floor().items()}
+    if (plain(dataset), metric) not in floor:
+        return math.nan, "no spread is known: nothing stored, nothing published"
+    half, images = floor[plain(dataset), metric]
+    spread = half * math.sqrt(2 * images) / -special.stdtrit(images - 1, ALPHA / 2)
+    return spread, f"at most, from published scores of {images} images"

@@ -30,17 +30,13 @@ from bench.results.bootstrap import (
     wilcoxon,
 )
 from bench.results.paired import by_group, numbered, of_photographs, paired
-from bench.results.results import Results, common_set, summarize
+from bench.results.results import SET_METRIC, Results, common_set, summarize
 
 Row = dict[str, Any]
 PairVerdict = Literal["better", "worse", "not told apart", "too few images", "no test"]
 NOT_TOLD_APART: tuple[PairVerdict, ...] = ("not told apart", "too few images")
 MEAN_RANK_RESAMPLES = 2_000
 TOO_FEW = f"too few images for a claim, {MIN_IMAGES} are needed"
-SET_METRIC = (
-    "one value for the whole set: there are no scores per image, and to draw its images again "
-    "holds some of them twice, which alone raises FID and KID"
-)
 CELL_COLUMNS = [
     *("dataset", "metric", "method", "mean", "n", "low", "high"),
     *("rank", "best_probability", "rank_low", "rank_high", "against_best", "reason"),

@@ -13,7 +13,7 @@ from bench.base.errors import DataError
 from bench.base.text import printable
 from bench.base.types import MetricSpec
 from bench.reports.tables.table import Group, Label, Mark, Row, Table, TableCell
-from bench.results.results import Item, Results, summarize
+from bench.results.results import SET_METRIC, Item, Results, summarize
 from bench.results.view import PLAIN, View
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ class _Footnotes(dict[str, int]):
 
 
 def marks(means: Sequence[float], better: Literal["higher", "lower"]) -> list[Mark]:
-    """Which of the means is best and second best.
+    """Which of the means is best and second best; equals share a mark.
 
-    Decided on the unrounded means, so two cells that print alike may differ in their mark; only
-    equal unrounded means share one. NaN is never marked. A best needs at least two means, a
-    second best at least three: the lesser of two is no distinction.
+    NaN is never marked. A best needs at least two means, a second best at least three: the lesser
+    of two is no distinction.
     """
     known = [mean for mean in means if not math.isnan(mean)]
     ranked = sorted(set(known), reverse=better == "higher")
@@ -90,7 +89,7 @@ def make_table(results: Results, view: View = PLAIN) -> Table:
             for name, label in datasets.items()
         ),
         footnotes=tuple(footnotes),
-        notes=tuple(map(printable, [*_intervals(results, view), *below, *results.notes])),
+        notes=tuple(map(printable, [*_intervals(results, view, metrics), *below, *results.notes])),
         single=by_rows and len(results.datasets) == 1,
         marking="best" if view.groups is None else "significant" if view.groups else "none",
         comparisons=_comparisons(view.groups, summary) if view.groups else "",
@@ -107,15 +106,17 @@ def _absent(metrics: Iterable[MetricSpec], summary: "pd.DataFrame", view: View) 
     return {name: remedy.get(name) or reasons[name] or NOT_COMPUTED for name in names}
 
 
-def _intervals(results: Results, view: View) -> list[str]:
-    if view.half_widths is None:
-        return []
+def _intervals(results: Results, view: View, shown: Sequence[MetricSpec]) -> Iterator[str]:
+    """What intervals are, and why some or all are not there."""
     if view.half_widths:
-        return ["±: half of the mean's 95 % interval over images"]
-    from bench.results.table_stats import statistics  # heavy
+        yield "±: half of the mean's 95 % interval over images"
+    elif view.half_widths is not None:
+        from bench.results.table_stats import statistics  # heavy
 
-    reasons = dict.fromkeys(filter(None, statistics(results).cells["reason"]))
-    return [f"no intervals: {'; '.join(reasons)}"]
+        if reasons := set(statistics(results).cells["reason"]) - {"", SET_METRIC}:
+            yield f"no intervals: {'; '.join(sorted(reasons))}"
+    if of_sets := [metric.title for metric in shown if metric.kind == "set"]:
+        yield f"{', '.join(of_sets)}: no interval and no test; {SET_METRIC}"
 
 
 def _not_here(metrics: Sequence[MetricSpec], absent: Mapping[str, str]) -> list[str]:
@@ -208,10 +209,12 @@ def _cells(
 
 
 def _marks(view: View, metric: MetricSpec, rows: Sequence[Mapping[Hashable, Any]]) -> list[Mark]:
-    """The marks of one dataset and metric: plain, or of the best and what no test tells apart."""
-    ranked = marks([row["mean"] for row in rows], metric.better)
+    """The marks of one dataset and metric: plain, by the means as printed, which nothing else can
+    tell apart; or of the best and what no test tells apart."""
+    means = [row["mean"] for row in rows]
     if view.groups is None:
-        return ranked
+        return marks([round(float(mean), metric.digits) for mean in means], metric.better)
+    ranked = marks(means, metric.better)
     group = view.groups.get((rows[0]["dataset"], metric.name), frozenset())
     return [
         ("best" if mark == "best" else "undecided") if row["method"] in group else ""

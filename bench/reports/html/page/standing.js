@@ -34,14 +34,16 @@ const Standing = (() => {
       .sort((a, b) => Scores.compare(key(a), key(b), sign));
   };
 
-  // As in every table: a best of two or more means, a second of three or more, equals share a mark.
+  // As in every table: a best of two or more means, a second of three or more; equals, as printed, share a mark.
   /** @param {number} dataset @param {number} column @param {number[]} methods */
   const marks = (dataset, column, methods) => {
     const order = ranked(dataset, column, methods);
-    const means = [...new Set(order.map((method) => mean(dataset, column, method)))];
+    const printed = (/** @type {number} */ method) =>
+      Scores.digits(mean(dataset, column, method) ?? NaN, REPORT.columns[column].digits);
+    const means = [...new Set(order.map(printed))];
     const tested = REPORT.methods.some((_, method) => cell(dataset, column, method)[4] !== null);
     return new Map(order.map((method) => {
-      const place = means.indexOf(mean(dataset, column, method));
+      const place = means.indexOf(printed(method));
       const mark = place < Math.min(2, order.length - 1) ? ["best", "second"][place] : "";
       const { verdict } = against(dataset, column, method, order[0]);
       const undecided = tested && ["not told apart", "too few images"].includes(verdict);
