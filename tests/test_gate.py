@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from gate_example import IDS, NOISE, measured, psnr, state
 from results_example import HOSTILE
@@ -25,6 +26,7 @@ from bench.gate.reference import (
     ScopedTolerance,
     Tolerance,
 )
+from bench.results.power import least_difference
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,40 @@ def test_what_cannot_run_here_is_no_regression_and_another_method_only_a_note() 
     retrained = measured(psnr(), methods={"m": MethodPrint(typed="m", sha256="3" * 64)})
     verdict = judge(reference, retrained, {})
     assert verdict.exit_code == 0 and "method m is another" in verdict.notes[0]
-    assert judge(reference, measured(psnr()), {}).notes == ()
+    (unchanged,) = judge(reference, measured(psnr()), {}).notes
+    assert "n = 40: unknown, no score changed and no two methods differ" in unchanged
+
+
+def of_two(spread: float) -> Measured:
+    """A second method whose scores differ by `spread` times a known vector."""
+    one = measured(psnr())
+    (own, fid), n = one.scores, {**psnr(noise=spread)["psnr"]}
+    other = own.model_copy(update={"method": "n", "images": n, "mean": sum(n.values()) / len(n)})
+    methods = {"n": MethodPrint(typed="n", sha256="4" * 64)}
+    return one.model_copy(
+        update={"scores": [own, other, fid], "methods": {**one.methods, **methods}}
+    )
+
+
+@pytest.mark.parametrize("kind", ["same", "statistical"])
+def test_every_gate_says_which_difference_its_images_tell_apart(kind: str) -> None:
+    two = of_two(2.0)
+    # A metric of the whole set needs a tolerance of its own where images are tested.
+    own = [ScopedTolerance(metric="fid", kind="same")]
+    reference = Reference(measured=two, tolerance=Tolerance(kind=kind), tolerances=own)  # type: ignore[arg-type]
+    (said,) = [note for note in judge(reference, two, {}).notes if "psnr" in note]
+    least = least_difference(float(np.std(2 * NOISE[1], ddof=1)), len(IDS))
+    assert said.startswith(f"d / psnr, n = 40: a paired test finds a difference of {least:.3g} in")
+    assert said.endswith("80% of cases (from those of 2 methods)")
+    few = dict.fromkeys(IDS[:5], 25.0)
+    told = judge(Reference(measured=measured({"psnr": few})), measured({"psnr": few}), {}).notes
+    assert told == ("d / psnr, n = 5: unknown, 6 independent images with scores are needed",)
+
+
+def test_where_scores_changed_their_spread_says_which_change_is_found() -> None:
+    moved = judge(Reference(measured=measured(psnr())), measured(psnr(0.1, 0.5)), {})
+    least = least_difference(float(np.std(0.5 * NOISE[1], ddof=1)), len(IDS))
+    assert f"a change of {least:.3g} in 80% of cases (from how scores changed)" in moved.notes[-1]
 
 
 def hollow(change: Callable[[Any], object]) -> Measured:

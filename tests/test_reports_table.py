@@ -17,6 +17,7 @@ from table_example import LAYOUTS
 
 from bench.base.errors import DataError
 from bench.base.text import of_spreadsheet, spreadsheet_text
+from bench.base.types import MetricSpec
 from bench.files.safe_csv import csv_bytes, rows_as_csv
 from bench.reports import get_report, render_all
 from bench.reports.tables.latex import latex
@@ -271,10 +272,34 @@ def test_intervals_stand_beside_the_means_that_have_one() -> None:
         assert "±: half of the mean" in text and text.count(" ± ") == 2
     assert "±" not in markdown(results)
     infinite = {("set", "plain", "12", "psnr"): math.inf, ("set", "ours", "12", "psnr"): 30.0}
-    of_sets = ex.results({("set", "plain", "", "fid"): 20.0}, (ex.FID,))
     of_perfect = ex.results({**values, **infinite}, results.metrics)
-    for own, why in ((of_sets, "one value for the whole set"), (of_perfect, "a score is infinite")):
-        assert f"no intervals: {why}" in markdown(own, View(half_widths={}))
+    assert "no intervals: a score is infinite" in markdown(of_perfect, View(half_widths={}))
+
+
+@pytest.mark.parametrize("view", [View(), View(half_widths={}), View(groups={})])
+def test_below_metrics_of_a_set_stands_once_why_they_have_no_interval(view: View) -> None:
+    values = {("set", "a", "", "fid"): 20.0, ("set", "b", "", "fid"): 21.0}
+    measured = ex.results(values, (ex.FID,), provenance={"metrics": {"fid": {}}})
+    published = ex.results(values, (ex.FID,))  # of which nobody expects one
+    for text in (printed(measured, 200, view), markdown(measured, view), latex(measured, view)):
+        said = " ".join(text.replace("\u200b", "").split())
+        assert said.count("FID: no interval and no test; one value for the whole set") == 1
+        assert "no intervals:" not in said
+    assert "no interval and no test" not in markdown(published, view)
+
+
+@pytest.mark.parametrize(
+    ("metric", "image", "expected"),
+    [(ex.FID, "", ["best", "best", "second"]), (ex.PSNR, "i", ["second", "second", "best"])],
+)
+def test_means_that_print_alike_share_a_mark(
+    metric: MetricSpec, image: str, expected: list[str]
+) -> None:
+    means = {"a": 0.001, "b": 0.004, "c": 7.0}
+    values = {("d", method, image, metric.name): mean for method, mean in means.items()}
+    (row,) = make_table(ex.results(values, [metric])).groups[0].rows
+    assert [cell.text for cell in row.cells] == ["0.00", "0.00", "7.00"]
+    assert [cell.mark for cell in row.cells] == expected
 
 
 @pytest.mark.parametrize("report", ["terminal", "markdown", "latex", "excel"])

@@ -107,6 +107,19 @@ def test_rank_changes_count_choices_of_seeds(tmp_path: Path) -> None:
     assert get_report("seeds").load()(known[0], tmp_path) == []
 
 
+def test_a_method_without_noise_has_no_spread_and_no_interval_is_explained(tmp_path: Path) -> None:
+    """The standard deviation of three equal numbers is but nearly 0."""
+    values = {("d", "fixed", f"i{i}", "psnr_y"): 27.1 + i / 3 for i in range(2)}
+    runs = {seed: ex.results(values, (ex.PSNR,)) for seed in range(3)}
+    files = get_report("seeds").load()(over_seeds(runs, {}), tmp_path)
+    tables = {path.name: path.read_text() for path in files}
+    (row,) = csv.DictReader(tables["seeds.csv"].splitlines())
+    assert float(row["std_of_means"]) == float(row["g_std"]) == 0
+    images = list(csv.DictReader(tables["seeds_images.csv"].splitlines()))
+    assert [float(image["std"]) for image in images] == [0, 0]
+    assert "±" not in tables["seeds.md"] and "No interval below 6 images" in tables["seeds.md"]
+
+
 def test_a_run_with_seeds_draws_each_and_measures_pixels(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(METHOD)
     store, out = tmp_path / "store", tmp_path / "out"
@@ -151,9 +164,9 @@ def test_a_pilot_tells_what_the_whole_set_will_find() -> None:
     (own,) = detectable(ex.results(values, (ex.PSNR,)), {"d": 100})
     spread = np.std(np.sin(np.arange(12)), ddof=1)
     needed = stats.t.ppf(0.975, 99) + stats.t.ppf(0.8, 99)
-    assert own.difference == pytest.approx(needed * spread / 10) and own.n == 100
+    assert own["detectable"] == pytest.approx(needed * spread / 10) and own["n"] == 100
     (none,) = detectable(ex.results({("d", "a", "i", "psnr_y"): 1.0}, (ex.PSNR,)), {"d": 100})
-    assert math.isnan(none.difference) and none.source.startswith("no spread is known")
+    assert none["detectable"] is None and none["source"].startswith("no spread is known")
 
 
 def needed(n: int, comparisons: int) -> float:
@@ -175,10 +188,10 @@ def test_without_a_pilot_published_intervals_bound_the_spread() -> None:
     )
     (own,) = detectable(empty, {"realsr": 50})
     deviation = half * math.sqrt(images) / stats.t.ppf(0.975, images - 1)
-    assert own.difference == pytest.approx(needed(50, 3) * math.sqrt(2 / 50) * deviation)
-    assert own.source == f"at most, from published scores of {images} images"
+    assert own["detectable"] == pytest.approx(needed(50, 3) * math.sqrt(2 / 50) * deviation)
+    assert own["source"] == f"at most, from published scores of {images} images"
     for n, known in ((6, True), (5, False)):
-        assert math.isnan(detectable(empty, {"realsr": n})[0].difference) != known
+        assert (detectable(empty, {"realsr": n})[0]["detectable"] is not None) == known
 
 
 def test_sets_have_rows_in_the_csv_and_one_header() -> None:

@@ -58,20 +58,16 @@ class Cell:
         return mean({i: both[1] for i, both in self.values.items()})
 
     @cached_property
-    def scores(self) -> np.ndarray | None:
-        """(n, 2) before and after of the photographs, else images, where a test can judge them."""
+    def scores(self) -> np.ndarray:
+        """(n, 2) before and after of the photographs, else images; none where no test can judge."""
         values = np.array(list(self.values.values()), dtype=np.float64).reshape(-1, 2)
-        if not np.isfinite(values).all():
-            return None
-        rows = by_group(values, numbered(self.values, self.photographs))
-        return rows if len(rows) >= MIN_IMAGES else None
+        finite = bool(np.isfinite(values).all())
+        rows = by_group(values, numbered(self.values, self.photographs)) if finite else values
+        return rows if finite and len(rows) >= MIN_IMAGES else rows[:0]
 
     @property
-    def changes(self) -> np.ndarray | None:
-        """(n, 1) those of `scores`, where a test shall judge them."""
-        if self.tolerance.kind != "statistical" or self.scores is None:
-            return None
-        return np.diff(self.scores)
+    def tested(self) -> bool:
+        return self.tolerance.kind == "statistical" and len(self.scores) > 0
 
     @property
     def worse_by(self) -> float:

@@ -144,39 +144,35 @@ def _notes(known: Measured, found: Measured) -> Iterator[str]:
 def power(cells: Sequence[Cell], tests: int = 0) -> Iterator[str]:
     """Which difference of each dataset and metric a paired test finds: by how scores changed, of so
     many cells tested; else by how those of two methods differ."""
-    rows: dict[tuple[str, str], list[Cell]] = {}
+    rows: dict[tuple[str, ...], list[np.ndarray]] = {}
     for cell in (cell for cell in cells if cell.metric.kind == "image"):
-        rows.setdefault((cell.key[0], cell.key[2]), []).append(cell)
-    for (dataset, metric), (first, *others) in rows.items():
-        same = [first, *(cell for cell in others if cell.values.keys() == first.values.keys())]
-        scores = [cell.scores for cell in same if cell.scores is not None]
-        said = f": unknown, {MIN_IMAGES} images with finite scores are needed"
-        if scores:
+        rows.setdefault((cell.key[0], cell.key[2], *cell.values), []).append(cell.scores)
+    for (dataset, metric, *images), scores in rows.items():
+        said = f"unknown, {MIN_IMAGES} independent images with scores are needed"
+        if len(scores[0]):
             said = _found(dataset, metric, np.stack(scores, axis=1), tests)
-        yield printable(f"{dataset} / {metric}{said}")
+        yield printable(f"{dataset} / {metric}, n = {len(scores[0]) or len(images)}: {said}")
 
 
 def _found(dataset: str, metric: str, scores: np.ndarray, tests: int) -> str:
     """Of scores (n, methods, 2) before and after."""
-    before, after = scores[..., 0], scores[..., 1]
-    n, methods = after.shape
+    n, methods, _ = scores.shape
     what, source = "change", "from how scores changed"
-    least = least_difference(typical_spread(after - before), n, tests)
+    least = least_difference(typical_spread(scores[..., 1] - scores[..., 0]), n, tests)
     if not least > ROUNDING:
         a, b = np.triu_indices(methods, 1)
         what, source = "difference", f"from those of {methods} methods"
-        spread, source = known_spread(dataset, metric, after[:, a] - after[:, b], source)
+        spread, source = known_spread(dataset, metric, scores[:, a, 1] - scores[:, b, 1], source)
         least = least_difference(spread, n, len(a))
     if math.isnan(least):
-        return f", n = {n}: unknown, no score changed and no two methods differ"
-    finds = f"a paired test finds a {what} of {least:.3g} in {POWER:.0%} of cases"
-    return f", n = {n}: {finds} ({source})"
+        return "unknown, no score changed and no two methods differ"
+    return f"a paired test finds a {what} of {least:.3g} in {POWER:.0%} of cases ({source})"
 
 
 def _p_values(cells: Sequence[Cell]) -> dict[CellKey, float]:
     """Holm-corrected p-values of the cells that a test decides, NaN where too few images differ;
     one family, unlike in a table: one cell that fails by chance fails the gate."""
-    raw = {c.key: float(paired(c.changes).p()[0]) for c in cells if c.changes is not None}
+    raw = {c.key: float(paired(np.diff(c.scores)).p()[0]) for c in cells if c.tested}
     return dict(zip(raw, corrected(np.array(list(raw.values()))).tolist(), strict=True))
 
 

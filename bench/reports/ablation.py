@@ -13,7 +13,7 @@ from bench.base.types import TRAINING_SEED
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled
-from bench.results.bootstrap import ALPHA, MIN_IMAGES, RESAMPLES
+from bench.results import bootstrap
 from bench.results.results import Item, Results
 from bench.results.seed_stats import Configuration, SeedCell, SeedPair, seed_statistics
 from bench.results.view import PLAIN, View
@@ -40,9 +40,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         missing=_missing,
         below=_notes(results, found.configurations),
         comparisons=count_comparisons(found.comparisons.values()),
-        resamples=RESAMPLES,
-        alpha=ALPHA,
-        min_images=MIN_IMAGES,
+        rules=bootstrap,
     )
     rows = [*map(_cell_row, found.cells), *map(_pair_row, found.pairs)]
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})

@@ -11,7 +11,7 @@ from bench.base.types import MetricSpec
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
 from bench.reports.tables.layout import count_comparisons
 from bench.reports.tables.markdown import filled, number, p_value
-from bench.results.bootstrap import ALPHA, FEW, LONGEST, MIN_IMAGES, RESAMPLES
+from bench.results import bootstrap
 from bench.results.results import Results
 from bench.results.table_stats import NOT_TOLD_APART, Statistics, counted, statistics
 from bench.results.view import PLAIN, View
@@ -31,11 +31,7 @@ def render(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
         titles={method.name: method.title for method in results.methods},
         undecided=NOT_TOLD_APART,
         comparisons=count_comparisons(found.comparisons.values()),
-        resamples=RESAMPLES,
-        alpha=ALPHA,
-        min_images=MIN_IMAGES,
-        few=FEW,
-        longest=LONGEST,
+        rules=bootstrap,
     )  # fmt: skip
     frames = {"statistics.csv": found.cells, "statistics_pairs.csv": found.pairs}
     return write_files(out, {**frames, "statistics.md": page}, SEVEN_DIGITS)
@@ -69,10 +65,10 @@ def _against(best: str, method: str, pairs: list[dict[Any, Any]], metric: Metric
         if method != best and {pair["a"], pair["b"]} == {method, best}:
             sign = 1 if pair["a"] == method else -1
             ends = sorted(sign * pair[end] for end in ("holm_low", "holm_high"))
-            disagrees = (pair["holm_p"] < ALPHA) != (pair["wilcoxon_holm_p"] < ALPHA)
+            found = {pair[p] < bootstrap.ALPHA for p in ("holm_p", "wilcoxon_holm_p")}
             difference = number(sign * pair["difference"], metric.digits, "+")
             p = pair["verdict"] if math.isnan(pair["holm_p"]) else p_value(pair["holm_p"])
             sure = " to ".join(number(end, metric.digits, "+") for end in ends)
             interval = "" if math.isnan(ends[0]) else f" ({sure})"
-            return Markup(f"{difference}{interval} | {p}{DISAGREES if disagrees else ''}")  # noqa: S704
+            return Markup(f"{difference}{interval} | {p}{DISAGREES if len(found) > 1 else ''}")  # noqa: S704
     return Markup("– | –")

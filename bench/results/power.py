@@ -5,32 +5,20 @@ rejects one of (t[1 - alpha / 2k] + t[POWER]) s / sqrt(n) with probability POWER
 """
 
 import math
-from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.base.types import MetricSpec
 from bench.results.bootstrap import CONFIDENCE, MIN_IMAGES
 from bench.results.published import noise_floor, plain
 from bench.results.results import Results
-from bench.results.table_stats import CommonScores, common_scores
+from bench.results.table_stats import common_scores
 
 POWER = 0.8
 ALPHA = 1 - CONFIDENCE
-
-
-@dataclass(frozen=True)
-class Detectable:
-    """The difference that n photographs tell apart with probability `POWER`, by the spread of
-    `source`; NaN where none is known."""
-
-    dataset: str
-    metric: MetricSpec
-    difference: float
-    n: int
-    source: str
 
 
 def least_difference(spread: float, n: int, comparisons: int = 1) -> float:
@@ -46,24 +34,22 @@ def typical_spread(differences: NDArray[np.float64]) -> float:
     return float(np.median(moved)) if len(moved) else math.nan
 
 
-def detectable(results: Results, sizes: dict[str, int]) -> list[Detectable]:
-    """Of each dataset and metric per image, over every two methods: `results` are the pilot, what
-    the store knows, `sizes` the independent images of each dataset."""
+def detectable(results: Results, sizes: dict[str, int]) -> list[dict[str, Any]]:
+    """By dataset and metric, all per image: the difference that `n` independent images, of `sizes`,
+    tell apart with probability `power`, None unknown, over every two methods; `source` says by
+    which spread. `results` are the pilot, what the store knows."""
     pairs = math.comb(len(results.methods), 2)
-    return [
-        _one(common_scores(results, dataset.name, metric), sizes[dataset.name], pairs)
-        for dataset in results.datasets
-        for metric in results.metrics
-        if metric.kind == "image"
-    ]
-
-
-def _one(row: CommonScores, n: int, comparisons: int) -> Detectable:
-    source = f"from {row.images} images of {len(row.methods)} methods in the store"
-    differences = row.differences if row.tested else np.empty((n, 0))
-    spread, source = known_spread(row.dataset, row.metric.name, differences, source)
-    difference = least_difference(spread, n, comparisons) if n >= MIN_IMAGES else math.nan
-    return Detectable(row.dataset, row.metric, difference, n, source)
+    rows = []
+    for dataset, metric in product(results.datasets, results.metrics):
+        row, n = common_scores(results, dataset.name, metric), sizes[dataset.name]
+        source = f"from {row.images} images of {len(row.methods)} methods in the store"
+        differences = row.differences if row.tested else np.empty((2, 0))
+        spread, source = known_spread(dataset.name, metric.name, differences, source)
+        least = least_difference(spread, n, pairs) if n >= MIN_IMAGES else math.nan
+        found = {"detectable": None if math.isnan(least) else least, "source": source}
+        about = {"dataset": dataset.name, "metric": metric.name, "n": n, "power": POWER}
+        rows.append(about | found)
+    return rows
 
 
 def known_spread(

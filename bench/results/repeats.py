@@ -66,8 +66,7 @@ class Spread:
 
 
 def spread(values: Array, ddof: int = 0) -> Array:
-    """Standard deviations over the last axis, the seeds: 0 of a method that draws no noise, where
-    that of equal values is but nearly so."""
+    """Standard deviations over the last axis, the seeds; exactly 0 where these are equal."""
     return np.where(np.ptp(values, axis=-1) == 0, 0.0, values.std(axis=-1, ddof=ddof))
 
 

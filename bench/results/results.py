@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REASONS_SHOWN = 3
-SET_METRIC = (
-    "one value for the whole set: there are no scores per image, and to draw its images again "
-    "holds some of them twice, which alone raises FID and KID"
-)
+SET_METRIC = "one value for the whole set; FID and KID rise when its images are drawn again"
 T = TypeVar("T")
 
 

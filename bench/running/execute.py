@@ -1,6 +1,5 @@
 """A suite from plan to results: upscale, score, collect."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from bench.base.errors import ImageError
 from bench.base.progress import Live, Progress, time_in_words
 from bench.base.text import printable
 from bench.files import images
-from bench.results.power import POWER, detectable
+from bench.results.power import detectable
 from bench.results.repeats import over_seeds
 from bench.running.cell import Cell
 from bench.running.collect import RunOutcome, note_use, oddity, outcome_of
@@ -204,10 +203,7 @@ def _power(plan: Plan) -> Iterator[dict[str, Any]]:
     for name, manifest in plan.manifests.items():
         alone = {(bool(pair.group), pair.group or pair.id) for pair in manifest.pairs}
         sizes[plan.shown[name]] = len(alone)
-    for one in detectable(known, sizes):
-        row = {"dataset": one.dataset, "metric": one.metric.name, "n": one.n, "power": POWER}
-        told = None if math.isnan(one.difference) else one.difference
-        yield row | {"detectable": told, "source": one.source}
+    yield from detectable(known, sizes)
 
 
 def together(plans: Sequence[Plan], outcomes: Sequence[RunOutcome]) -> RunOutcome:

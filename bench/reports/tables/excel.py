@@ -16,7 +16,7 @@ from xlsxwriter.worksheet import Worksheet
 from bench.base.text import printable
 from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import make_table
-from bench.reports.tables.table import UNDECIDED, Marking, Table
+from bench.reports.tables.table import UNDECIDED, Table
 from bench.results.results import COLUMNS, Results, summarize
 from bench.results.view import PLAIN, View
 
@@ -35,13 +35,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "best": {"bold": True, "font_color": "#C00000"},
     "second": {"underline": 1, "font_color": "#1F4E9E"},
     "undecided": {},
-}
-SIGNS = {"undecided": UNDECIDED}
-LEGENDS: dict[Marking, str] = {
-    "best": "Bold and red is best, underlined and blue second best.",
-    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
-    "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
-    "none": "Nothing is marked: no test is possible.",
 }
 Formats = Callable[..., Format]
 """The format of a style, a number of decimals, and what follows a number as part of its format, so
@@ -82,7 +75,7 @@ def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
         labels = [group.heading, *line.labels]
         sheet.write_row(row, 0, map(_text, labels), formats("text"))
         for column, cell in enumerate(line.cells, len(labels)):
-            sign = SIGNS.get(cell.mark, "")
+            sign = UNDECIDED if cell.mark == "undecided" else ""
             if math.isfinite(cell.mean) and (not cell.beside or len(shown) <= NUMBER_FORMATS):
                 number = formats(cell.mark, cell.digits, cell.beside + sign)
                 sheet.write(row, column, cell.mean, number)
@@ -90,7 +83,7 @@ def _write_table(sheet: Worksheet, formats: Formats, table: Table) -> None:
                 sheet.write(row, column, cell.text + sign, formats(cell.mark))
             if cell.reason:
                 sheet.write_comment(row, column, cell.reason[:CELL_LENGTH])
-    sheet.write_column(4 + len(lines), 0, map(_text, table.below(LEGENDS)))
+    sheet.write_column(4 + len(lines), 0, map(_text, table.below("excel")))
     sheet.set_column(0, len(table.heads), 22)
     sheet.set_column(1 + len(table.heads), len(heads) - 1, 12)
     sheet.freeze_panes(3, 1 + len(table.heads))

@@ -1,7 +1,9 @@
 """What every format shows: a table laid out, with its marks and footnotes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bench.base.text import in_digits
@@ -110,9 +112,10 @@ class Table:
     marking: Marking = "best"
     comparisons: str = ""
 
-    def below(self, legends: Mapping[Marking, str]) -> Iterator[str]:
+    def below(self, where: Literal["terminal", "excel"]) -> Iterator[str]:
         """Legend, footnotes and notes in plain text."""
-        yield legends[self.marking].format(self.comparisons)
+        legends = tomllib.loads(Path(__file__).with_name("legends.toml").read_text("utf-8"))
+        yield legends[where][self.marking].format(self.comparisons)
         for number, text in enumerate(self.footnotes, 1):
             yield f"[{number}] {text}"
         yield from self.notes

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bench.files.safe_csv import write_files
 from bench.reports.tables.layout import make_table
-from bench.reports.tables.table import UNDECIDED, Group, Marking, Row, Table, TableCell, bracketed
+from bench.reports.tables.table import UNDECIDED, Group, Row, Table, TableCell, bracketed
 from bench.results.results import Results
 from bench.results.view import PLAIN, View
 
@@ -25,13 +25,6 @@ WORD_WIDTH = 32
 """Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
-LEGENDS: dict[Marking, str] = {
-    "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
-    "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
-    "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
-    "no test.",
-    "none": "↑ higher is better  ↓ lower is better\nNothing is marked: no test is possible.",
-}
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
 EDGES = 2
 GAP = 2
@@ -74,7 +67,7 @@ def show(results: Results, console: Console, view: View = PLAIN) -> None:
         if heading:
             _print(console, heading)
         console.print(_rich_table(columns, ends, console.encoding), crop=False)
-    for line in table.below(LEGENDS):
+    for line in table.below("terminal"):
         _print(console, line)
 
 
