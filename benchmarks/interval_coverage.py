@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from scipy import stats
 
-from bench.results.bootstrap import FEW, bootstrap, wilcoxon
+from bench.results.bootstrap import FEW, MIN_IMAGES, bootstrap, wilcoxon
 from bench.results.paired import by_group, paired
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
@@ -82,6 +82,18 @@ def false_positives(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
     return tuple((100 * found / tables).tolist())
 
 
+def tested(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
+    """Per cent of pairs with equal means whose verdict is "too few images", or which are alike
+    throughout; and of all others, per cent called different at 5 %, NaN of fewer than 100."""
+    found = np.zeros(3)
+    for seed in range(tables // BLOCK):
+        differences = draw(np.random.default_rng(seed), (n, BLOCK))
+        p, other = paired(differences).p(), (differences != 0).sum(axis=0)
+        found += (other < MIN_IMAGES).sum(), (p < 0.05).sum(), (other >= MIN_IMAGES).sum()
+    refused, different, judged = found
+    return float(100 * refused / tables), float(100 * different / judged) if judged >= 100 else math.nan
+
+
 def of_crops(correlation: float, tables: int) -> list[float]:
     """Per cent called different of crops whose photographs share a part of the variance: with
     crops taken for independent, then over photographs."""
@@ -112,6 +124,9 @@ def main(tables: int = 10_000) -> None:
     ):
         drawn = list(DISTRIBUTIONS.items())[:count]
         show(title, {name: [shares(draw, n, tables) for n in SIZES] for name, draw in drawn})
+    few = {name: draw for name, draw in DISTRIBUTIONS.items() if name.startswith("sparse")}
+    title = "differences; % too few images / of the rest, % called different"
+    show(title, {name: [tested(draw, n, 10 * tables) for n in SIZES] for name, draw in few.items()})
     for name, draw in list(DISTRIBUTIONS.items())[:SCORES]:
         missed = misses(draw, len(set(UNEVEN)), tables, UNEVEN)
         shown = " / ".join(f"{x:.1f}" for x in missed)
