@@ -90,8 +90,8 @@ def tested(draw: Draw, n: int, tables: int) -> tuple[float, ...]:
         differences = draw(np.random.default_rng(seed), (n, BLOCK))
         p, other = paired(differences).p(), (differences != 0).sum(axis=0)
         found += (other < MIN_IMAGES).sum(), (p < 0.05).sum(), (other >= MIN_IMAGES).sum()
-    refused, different, judged = found
-    return float(100 * refused / tables), float(100 * different / judged) if judged >= 100 else math.nan
+    refused, different, judged = map(float, found)
+    return 100 * refused / tables, 100 * different / judged if judged >= 100 else math.nan
 
 
 def of_crops(correlation: float, tables: int) -> list[float]:
