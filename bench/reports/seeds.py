@@ -51,7 +51,7 @@ def _row(one: Spread) -> dict[str, Any]:
         "mean": means.mean(),
         "low": means.mean() - one.half,
         "high": means.mean() + one.half,
-        "std_of_means": spread(means, ddof=1),
+        "std_of_means": float(spread(means, ddof=1)),
         "g_std": one.global_std,
     }
 
