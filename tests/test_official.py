@@ -1,5 +1,6 @@
 """Official repositories: set up, run, and every sin of theirs caught by name."""
 
+import csv
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from conftest import Cli
+from conftest import Cli, plant_quick_sets
 from official_example import AS_IS, StandIn, ready, upscale
 from pictures import ODD_NAMES, photo
 from PIL import Image
@@ -77,6 +78,28 @@ def test_a_well_behaved_repository(cli: Cli, stand_in: StandIn) -> None:
     described = json.loads((run / "run-1.json").read_text())
     assert described["inputs"] == ALL and described["commit"] == stand_in.commit
     assert "processing third.png" in (run / "run-1.log").read_text()
+
+
+def test_a_run_with_seeds_runs_the_program_whole_with_each(
+    cli: Cli, stand_in: StandIn, tmp_path: Path
+) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    plant_quick_sets(store)
+    done = cli(
+        *("run", "quick", "--methods", f"bicubic,{ready(stand_in, 'noise from order')}"),
+        *("--metrics", "psnr_y", "--datasets", "quick-bicubic", "--limit", 2, "--seeds", 2),
+        *("--device", "cpu", "--workers", 1, "--store", store, "--out", out, "--reports", "seeds"),
+    )
+    assert done.returncode == 0, done.stderr
+    runs = [json.loads(path.read_text()) for path in store.glob("images/*/*/runs/*/run-1.json")]
+    given = [run["command"][run["command"].index("--seed") + 1] for run in runs]
+    assert sorted(given) == ["0", "1"] and {len(run["inputs"]) for run in runs} == {2}
+    rows = list(csv.DictReader((out / "seeds.csv").read_text().splitlines()))
+    spread = {(row["method"], row["metric"]): row["g_std"] or row["mean"] for row in rows}
+    assert float(spread["stand-in", "psnr_y"]) > 0 and spread["bicubic", "psnr_y"] == "0"
+    assert float(spread["stand-in", "l_std"]) > 0
+    (ranked,) = csv.DictReader((out / "seeds_ranks.csv").read_text().splitlines())
+    assert (ranked["a"], ranked["b"], ranked["changes"]) == ("bicubic", "stand-in", "0")
 
 
 def test_paths_may_be_relative(cli: Cli, stand_in: StandIn) -> None:
