@@ -2,6 +2,7 @@
 
 import io
 import math
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -27,22 +28,10 @@ CELL_LENGTH = 32_767
 NUMBER_FORMATS = 100
 """With more intervals than these cells are text: Excel holds 200 formats of numbers or so."""
 SHEET_ROWS = 1_048_576
-STYLES: dict[str, dict[str, Any]] = {
-    "title": {"bold": True, "font_size": 14},
-    "head": {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"},
-    "text": {"valign": "top", "text_wrap": True},
-    "": {},
-    "best": {"bold": True, "font_color": "#C00000"},
-    "second": {"underline": 1, "font_color": "#1F4E9E"},
-    "undecided": {},
-}
+_KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+STYLES: dict[str, dict[str, Any]] = {"": {}, **_KNOWN["styles"]}
+LEGENDS: dict[Marking, str] = _KNOWN["legends"]
 SIGNS = {"undecided": UNDECIDED}
-LEGENDS: dict[Marking, str] = {
-    "best": "Bold and red is best, underlined and blue second best.",
-    "significant": f"Bold and red is best, {UNDECIDED} is not told apart from the best (paired "
-    "test, Holm over {}, level 5 %); nothing is marked where no test is possible.",
-    "none": "Nothing is marked: no test is possible.",
-}
 Formats = Callable[..., Format]
 """The format of a style, a number of decimals, and what follows a number as part of its format, so
 that it stays a number."""

@@ -1,7 +1,8 @@
 """The table in a terminal: whole numbers and names in any width, with and without colour."""
 
 import io
-from collections.abc import Iterator, Sequence
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -25,13 +26,7 @@ WORD_WIDTH = 32
 """Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
-LEGENDS: dict[Marking, str] = {
-    "best": "● best  ○ second best  ↑ higher is better  ↓ lower is better",
-    "significant": f"● best  {UNDECIDED} not told apart from the best  ↑ higher is better  "
-    "↓ lower is better\nPaired test, Holm over {}, level 5 %; a row without marks allows "
-    "no test.",
-    "none": "↑ higher is better  ↓ lower is better\nNothing is marked: no test is possible.",
-}
+LEGENDS: dict[Marking, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
 EDGES = 2
 GAP = 2
@@ -165,6 +160,16 @@ def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) 
         for cell in cells:
             cell.plain = _encodable(cell.plain, encoding)
         table.add_row(*cells, end_section=i in ends)
+    return table
+
+
+def plain(heads: Sequence[str], left: Sequence[str], rows: Iterable[Sequence[str]]) -> RichTable:
+    """A table of texts as they are, all but the columns `left` aligned as numbers are."""
+    table = RichTable(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, overflow="fold", justify="left" if head in left else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
