@@ -26,7 +26,9 @@ from bench.data.from_card import build
 from bench.remote import weights
 
 # Helpers that assert, or hold fixtures of several modules.
-pytest.register_assert_rewrite("official_example", "page_example", "table_example")
+pytest.register_assert_rewrite(
+    "official_example", "page_example", "table_example", "export_example"
+)
 pytest.register_assert_rewrite("store_example", "training_example")
 
 # Where the tests are started by nohup or in a shell's background, commands would ignore these.

@@ -352,3 +352,12 @@ def test_a_published_table_is_shown_in_the_papers_layout_without_any_data(
         in lines  # fmt: skip
     assert "Table 1, as published" in done.stdout and "Table 2" not in done.stdout
     assert "Nothing is measured beside them here" in done.stdout
+    assert f"Reports: {tmp_path / 'out'}" in done.stdout
+    written = tmp_path / "out" / "cassr-table-1"
+    row = "| DIV2K-val | FID ↓ | 52.9180 | 42.2293 | 41.7034 | 55.3689 | 31.6253 | 31.2679 |"
+    assert row in (written / "table.md").read_text(encoding="utf-8")
+    assert "& 52.9180 & 42.2293 &" in (written / "table.tex").read_text(encoding="utf-8")
+    assert "div2k-val,fid,bsrgan,52.918," in (written / "summary.csv").read_text(encoding="utf-8")
+    page = (written / "html" / "index.html").read_text(encoding="utf-8")
+    assert "52.9180" in page and 'id="leaderboard"' in page
+    assert "measured" not in page and not (written / "published.md").exists()

@@ -116,7 +116,7 @@ def report(
     plan = make_plan(suite_card, options, Progress(as_json))
     view = _view(shown, plan)
     if view.every_metric and plan.missing and not as_json:
-        _show_published_alone(plan)
+        _show_published_alone(plan, out, shown)
         return
     every = plans(plan, seeds)
     outcome = together(every, [stored(one, kind) for one in every])
@@ -137,12 +137,14 @@ def _require_whole(choice: o.StoredChoice, seeds: int, shown: o.ViewOptions) -> 
 
 def _report_export(path: Path, out: Path | None, shown: o.ViewOptions, as_json: bool) -> None:
     from bench.exchange.bundle import to_results
+    from bench.exchange.merge import beyond
     from bench.exchange.reading import read_bundle
     from bench.running.collect import RunOutcome
 
-    out = _place(out, path.stem, shown)
-    outcome = RunOutcome(to_results(read_bundle(path)), ())
-    _finish(outcome, out, shown, _view(shown), path, as_json)
+    out, bundle = _place(out, path.stem, shown), read_bundle(path)
+    results = to_results(bundle)
+    warn("not plausible", list(beyond(bundle.measured, results.metrics)))
+    _finish(RunOutcome(results, ()), out, shown, _view(shown), path, as_json)
 
 
 def _reports(shown: o.ViewOptions) -> tuple[str, ...]:
@@ -232,7 +234,8 @@ def _finish(
         console = Console()
         terminal.show(outcome.results, console, view)
         if view.every_metric:  # beside published tables, in their own layout
-            published.show_paper(outcome.results, console, view)
+            for _, paper, own in published.papers(outcome.results, view):
+                terminal.show(paper, console, own)
             published.show(outcome.results, console)
         top = sorted({path.relative_to(out).parts[0] for path in files})
         names = textwrap.fill(", ".join(top), max(console.width - 2, 1), break_on_hyphens=False)
@@ -244,13 +247,19 @@ def _finish(
     return outcome
 
 
-def _show_published_alone(plan: "Plan") -> None:
+def _show_published_alone(plan: "Plan", out: Path, shown: o.ViewOptions) -> None:
     from rich.console import Console
 
-    from bench.reports import published
+    from bench.reports import published, render_all
+    from bench.reports.tables import terminal
     from bench.running.execute import unmeasured
 
     outcome = unmeasured(plan)
-    published.show_paper(outcome.results, Console(), outcome.view)
+    asked = [name for name in _reports(shown) if name != "published"]  # nothing is beside them
+    for name, paper, view in published.papers(outcome.results, outcome.view):
+        terminal.show(paper, Console(), view)
+        tables = asked or ("markdown", "csv", "latex", "html")
+        render_all(paper, out / name, tables, shown.overwrite, view)
     reasons = dict.fromkeys(plan.missing.values())
     typer.echo(f"Nothing is measured beside them here: {'; '.join(reasons)}")
+    typer.echo(f"Reports: {printable(out)}")

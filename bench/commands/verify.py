@@ -48,21 +48,19 @@ def metrics_(
 
 
 def _show(certificate: "Certificate", kept: Path) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
-    for head in HEADS:
-        table.add_column(head, justify="left" if head in ("dataset", "metric") else "right")
+    from bench.reports.tables.terminal import plain
+
+    rows = []
     for line in certificate.lines:
         apart = ("–" if v is None else f"{v:.2g}" for v in (line.largest, line.mean))
         cells = (line.dataset, line.metric, str(line.images), *apart, f"{line.tolerance:g}")
-        table.add_row(*map(Text, (*cells, line.verdict)))
+        rows.append((*cells, line.verdict))
     console = Console()
     console.print(Text(f"{certificate.title}, scored again", "bold"))
-    console.print(table)
+    console.print(plain(HEADS, ("dataset", "metric"), rows))
     for reason in dict.fromkeys(line.reason for line in certificate.lines if line.reason):
         console.print(Text(f"- {reason}"), highlight=False)
     told = ", ".join(f"{name} {version}" for name, version in certificate.versions.items())

@@ -94,18 +94,24 @@ def _problems(
     """Why scores cannot be set beside ours; `grid` as of `_with_rows`."""
     if lines := _incomparable(own, theirs):
         yield f"cannot be compared: {'; '.join(lines)}"
-    bounds = {spec.name: spec.bounds for spec in metrics}
+    yield from beyond(theirs, metrics)
     known = {dataset: {"", *images} for dataset, images in grid.groupby("of")["id"]}
     for cell in theirs.scores:
+        images = cell.images.keys() | cell.missing.keys()
+        if strangers := images - known.get(cell.dataset, images):
+            name = printable(min(strangers))
+            yield f"dataset {printable(cell.dataset)} has no image '{name}'"
+
+
+def beyond(told: Measured, metrics: Sequence[MetricSpec]) -> Iterator[str]:
+    """Each score that its metric cannot have, by name."""
+    bounds = {spec.name: spec.bounds for spec in metrics}
+    for cell in told.scores:
         low, high = bounds.get(cell.metric, (-math.inf, math.inf))
         for image, value in {**cell.images, "": cell.mean}.items():
             if value is not None and not low - ROUNDING <= value <= high + ROUNDING:
                 where = printable(" / ".join(filter(None, (*cell.key, image))))
                 yield f"{where}: expected a score from {low:g} to {high:g}, found {value:g}"
-        images = cell.images.keys() | cell.missing.keys()
-        if strangers := images - known.get(cell.dataset, images):
-            name = printable(min(strangers))
-            yield f"dataset {printable(cell.dataset)} has no image '{name}'"
 
 
 def _made_with(own: Measured, theirs: Measured) -> str:

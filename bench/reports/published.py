@@ -1,21 +1,19 @@
 """Published values beside measured ones: CSV, Markdown, LaTeX, and a table in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from bench.base.text import printable
+from bench.base.text import printable, slug
 from bench.files.safe_csv import SEVEN_DIGITS, write_files
-from bench.reports.tables import terminal
 from bench.reports.tables.latex import filled as filled_latex
 from bench.reports.tables.markdown import filled, number
+from bench.reports.tables.terminal import plain as plain_table
 from bench.results.against import Against, against
 from bench.results.published import as_results, plain, sources
 from bench.results.results import Results
@@ -68,25 +66,21 @@ def show(results: Results, console: Console) -> None:
         return
     console.print(Text("Published against measured", "bold"))
     for heading, group in _groups(rows).items():
-        table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
-        for head in HEADS:
-            left = head in ("metric", "method")
-            table.add_column(head, overflow="fold", justify="left" if left else "right")
-        for row in group:
-            table.add_row(*map(Text, _cells(row)))
         console.print(Text(heading), highlight=False)
-        console.print(table)
+        console.print(plain_table(HEADS, ("metric", "method"), map(_cells, group)))
     for remark in (EXPLANATION, *_remarks(rows)):
         console.print(Text(remark), highlight=False)
 
 
-def show_paper(results: Results, console: Console, view: View) -> None:
-    """Print the published tables that hold most of these datasets, methods and metrics."""
+def papers(results: Results, view: View) -> Iterator[tuple[str, Results, View]]:
+    """The published tables that hold most of these datasets, methods and metrics, each with the
+    name of a folder and how it is shown."""
+    view = replace(view, every_metric=True, groups=None)
     for source in sources():
         for table in source.card.tables:
             paper = as_results(source, table, results.datasets, results.methods, results.metrics)
             if paper.scores["value"].notna().mean() > MOSTLY:
-                terminal.show(paper, console, replace(view, every_metric=True, groups=None))
+                yield slug(f"{source.card.name}-table-{table}"), paper, view
 
 
 def _groups(rows: Sequence[Against]) -> dict[str, list[Against]]:

@@ -174,7 +174,7 @@ def as_results(
     metrics: Sequence[MetricSpec],
 ) -> Results:
     """A published table as results, in the order of these items, each value that of a whole set;
-    what it lacks is missing."""
+    what it lacks is missing; the provenance `published` says where it is from."""
     import pandas as pd
 
     values: dict[tuple[str, ...], Decimal] = {
@@ -194,6 +194,7 @@ def as_results(
         methods=tuple(replace(item, note="") for item in methods),
         metrics=tuple(shown),
         scores=frame.assign(image="", reason="not published"),
+        provenance={"published": source.card.source},
     )
 
 

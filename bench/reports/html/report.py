@@ -34,8 +34,8 @@ PAGE = Path(__file__).with_name("page")
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     """Write ``html/``: the page, its scripts and style, data, pictures and thumbnails."""
     folder = out / FOLDER
-    parts = list(place_parts(results, out, folder, view))
-    return write_page(results, folder, view, parts)
+    parts = () if "published" in results.provenance else place_parts(results, out, folder, view)
+    return write_page(results, folder, view, list(parts))
 
 
 def _escape(text: str) -> str:

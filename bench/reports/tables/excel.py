@@ -2,6 +2,7 @@
 
 import io
 import math
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
@@ -28,14 +29,10 @@ NUMBER_FORMATS = 100
 """With more intervals than these cells are text: Excel holds 200 formats of numbers or so."""
 SHEET_ROWS = 1_048_576
 STYLES: dict[str, dict[str, Any]] = {
-    "title": {"bold": True, "font_size": 14},
-    "head": {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"},
-    "text": {"valign": "top", "text_wrap": True},
     "": {},
-    "best": {"bold": True, "font_color": "#C00000"},
-    "second": {"underline": 1, "font_color": "#1F4E9E"},
-    "undecided": {},
+    **tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")),
 }
+SIGNS = {"undecided": UNDECIDED}
 Formats = Callable[..., Format]
 """The format of a style, a number of decimals, and what follows a number as part of its format, so
 that it stays a number."""

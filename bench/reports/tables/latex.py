@@ -20,12 +20,8 @@ from bench.results.view import PLAIN, View
 WORD_LENGTH = 16
 BREAK = "\u200b"
 NOT_IN_T1 = "ĦħĸĿŀŉŦŧ"
-DELIMITERS = {
-    **{"block_start_string": "<%", "block_end_string": "%>"},
-    **{"variable_start_string": "<<", "variable_end_string": ">>"},
-    **{"comment_start_string": "<#", "comment_end_string": "#>"},
-}
-_COMMANDS: dict[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+DELIMITERS, _COMMANDS = _KNOWN["delimiters"], _KNOWN["commands"]
 
 
 def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:

@@ -1,7 +1,7 @@
 """The table in a terminal: whole numbers and names in any width, with and without colour."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -158,6 +158,16 @@ def _rich_table(columns: Sequence[_Column], ends: Sequence[int], encoding: str) 
         for cell in cells:
             cell.plain = _encodable(cell.plain, encoding)
         table.add_row(*cells, end_section=i in ends)
+    return table
+
+
+def plain(heads: Sequence[str], left: Sequence[str], rows: Iterable[Sequence[str]]) -> RichTable:
+    """A table of texts as they are, all but the columns `left` aligned as numbers are."""
+    table = RichTable(box=box.HORIZONTALS, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, overflow="fold", justify="left" if head in left else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
