@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pictures import photo
+from scipy.io import loadmat, savemat
 
 from bench import metrics
 from bench.base.errors import CardError, ImageError, Unavailable, UnknownName
@@ -168,19 +169,21 @@ def test_scoring_folders_starts_without_what_it_rarely_needs() -> None:
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 
 
-def test_classic_metrics_need_no_torch_and_see_pixels_as_they_see_tensors(
+def test_classic_metrics_need_no_torch_nor_scipy_and_see_pixels_as_they_see_tensors(
     with_niqe: None, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "pair.npz", sr=photo(192, 201, 1), hr=photo(192, 201, 2))
     script = (
         "import sys, json, numpy as np; from bench import metrics\n"
         "from bench.running.score_job import value_of\n"
-        "from bench.metrics.filters import Pixels\n"
+        "from bench.metrics.filters import Pixels; from bench.data.likeness import LOOK\n"
+        "from bench.results.bootstrap import bootstrap\n"
         "with np.load(sys.argv[1]) as held: sr, hr = Pixels(held['sr']), Pixels(held['hr'])\n"
         "specs = map(metrics.find, ['psnr_y', 'ssim_y', 'ms_ssim', 'gmsd', 'niqe', 'psnr',\n"
         "                          'ssim_y(crop_border=4)'])\n"
         "values = {s.name: value_of(s, 'cpu', sr, hr if s.reference else None) for s in specs}\n"
-        "print(json.dumps([sorted({'torch', 'pyiqa'} & set(sys.modules)), values]))"
+        "value_of(LOOK, 'cpu', sr, hr), bootstrap(np.ones((30, 1)), 0).half_width()\n"
+        "print(json.dumps([sorted({'torch', 'pyiqa', 'scipy'} & set(sys.modules)), values]))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "pair.npz")]
     heavy, values = json.loads(subprocess.check_output(command, text=True))
@@ -230,6 +233,18 @@ def test_niqes_parameters_are_the_same_in_both_files(real_weights: Path) -> None
     ours = _parameters(weights.locate(other))
     for own, theirs in zip(ours, _parameters(real_weights / published.name), strict=True):
         assert own.dtype == theirs.dtype and np.array_equal(own, theirs)
+
+
+def test_niqes_parameters_are_read_as_scipy_reads_them(real_weights: Path, tmp_path: Path) -> None:
+    published = real_weights / metrics.find("niqe").weights[0].name
+    model = loadmat(str(published))
+    expected = model["mu_prisparam"], model["cov_prisparam"]
+    kept = {name: model[name] for name in ("cov_prisparam", "mu_prisparam")}
+    for compressed in (False, True):
+        savemat(tmp_path / f"{compressed}.mat", kept, do_compression=compressed)
+    for file in (published, *tmp_path.glob("*.mat")):
+        for own, theirs in zip(_parameters(file), expected, strict=True):
+            assert own.dtype == theirs.dtype and np.array_equal(own, theirs), file.name
 
 
 def test_names_that_people_type_lead_on() -> None:

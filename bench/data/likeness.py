@@ -112,8 +112,6 @@ def _rgb(image: Any) -> np.ndarray:
 def _seen(rgb: np.ndarray, ratio: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """What is compared of (H, W, 3) uint8, that many times as large as the reference: small
     (h, w, 3) in [0, 1], and detail of the middle by frequency, of length 1."""
-    from scipy import fft  # heavy: only where there are images to look at
-
     height, width = (side // ratio for side in rgb.shape[:2])
     part = max(1, min(height, width) // SMALL)
     lines = rgb[:: max(1, part * ratio // LINES)]
@@ -122,7 +120,7 @@ def _seen(rgb: np.ndarray, ratio: int = 1) -> tuple[np.ndarray, np.ndarray]:
     top, left = (height - rows) // 2 * ratio, (width - columns) // 2 * ratio
     middle = rgb[top : top + rows * ratio, left : left + columns * ratio]
     luma, (window, band) = _luma(_shrunk(middle, columns, rows)), _filter(rows, columns)
-    detail = fft.rfft2((luma - luma.mean()) * window) * band
+    detail = np.fft.rfft2((luma - luma.mean()) * window) * band
     return small, detail / max(float(np.linalg.norm(detail)), 1e-9)
 
 
@@ -196,9 +194,7 @@ def _shift(
     expected: np.ndarray, found: np.ndarray, sides: list[int]
 ) -> tuple[list[float], float, float]:
     """((rows, columns) that an image is shifted by, agreement there, agreement in place)."""
-    from scipy import fft
-
-    agreement = fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
+    agreement = np.fft.irfft2(expected.conj() * found, s=sides) * (sides[0] * sides[1] / 2)
     row, column = divmod(int(agreement.argmax()), sides[1])
     shift = []
     for line, place in ((agreement[:, column], row), (agreement[row], column)):

@@ -1,14 +1,15 @@
 """NIQE (Mittal, Soundararajan, Bovik, IEEE SPL 2013) with the official parameters and full-range
 luma, equal to pyiqa's `niqe` and many times as fast."""
 
+import math
+import zlib
+from contextlib import suppress
 from functools import cache, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.io import loadmat
-from scipy.special import gammaln
 
 from bench.base.errors import ImageError
 from bench.base.types import MetricSpec
@@ -60,6 +61,14 @@ def _parameters(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as held:
             return held["mu_pris_param"], held["cov_pris_param"]
+    first = zlib.decompressobj()
+    with suppress(zlib.error, ValueError):  # laid out otherwise than the published file
+        held = first.decompress(path.read_bytes()[136:]), zlib.decompress(first.unused_data[8:])
+        if [part[48:64].rstrip(b"\0") for part in held] == [b"mu_prisparam", b"cov_prisparam"]:
+            mean, covariance = (np.frombuffer(part, "<f8", offset=72) for part in held)
+            return mean.reshape(1, 36), covariance.reshape(36, 36).T
+    from scipy.io import loadmat  # heavy
+
     model = loadmat(str(path))
     return model["mu_prisparam"], model["cov_prisparam"]
 
@@ -107,11 +116,11 @@ def _block_features(normalized: np.ndarray, size: int) -> np.ndarray:
     count = max(1, blocks.size // _AT_ONCE)
     parts = [_moments(part) for part in np.array_split(blocks, count)]
     values, *products = np.concatenate(parts, axis=2)
-    fit = _fit(values, size * size)
-    features = [fit.shape, (fit.left + fit.right) / 2]
+    shape, left, right, _ = _fit(values, size * size)
+    features = [shape, (left + right) / 2]
     for moments in products:
-        fit = _fit(moments, size * size)
-        features += [fit.shape, (fit.right - fit.left) * fit.tilt, fit.left, fit.right]
+        shape, left, right, tilt = _fit(moments, size * size)
+        features += [shape, (right - left) * tilt, left, right]
     return np.stack(features, axis=1)
 
 
@@ -120,16 +129,6 @@ def _blocks(x: np.ndarray, size: int) -> np.ndarray:
     rows, columns = x.shape[0] // size, x.shape[1] // size
     tiles = x.reshape(rows, size, columns, size).transpose(2, 0, 1, 3)
     return tiles.reshape(rows * columns, size, size)
-
-
-class _Fit(NamedTuple):
-    """Asymmetric generalized Gaussians, each field (n,): shape alpha, the scales left and right
-    of zero, and Gamma(2/alpha) / Gamma(1/alpha) for Eq. 8."""
-
-    shape: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    tilt: np.ndarray
 
 
 def _moments(blocks: np.ndarray) -> np.ndarray:
@@ -145,8 +144,10 @@ def _moments(blocks: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def _fit(moments: np.ndarray, size: int) -> _Fit:
-    """Fit blocks of `size` values by their moments (5, n) (Eq. 7); NaN where all have one sign."""
+def _fit(moments: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Asymmetric generalized Gaussians of blocks of `size` values by their moments (5, n) (Eq. 7),
+    each (n,): shape alpha, the scales left and right of zero, and Gamma(2/alpha) / Gamma(1/alpha)
+    for Eq. 8; scales are NaN where all values have one sign."""
     lows, highs, below, above, magnitudes = moments
     left, right = np.sqrt(lows / below), np.sqrt(highs / above)
     ratio = left / right
@@ -155,7 +156,7 @@ def _fit(moments: np.ndarray, size: int) -> _Fit:
     gammas, ratios, spreads, tilts = _gamma_tables()
     nearest = _nearest(ratios, target)
     spread = spreads[nearest]
-    return _Fit(gammas[nearest], left * spread, right * spread, tilts[nearest])
+    return gammas[nearest], left * spread, right * spread, tilts[nearest]
 
 
 def _nearest(table: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -173,6 +174,6 @@ def _gamma_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     numbers, as in pyiqa, rounded as torch does, which counts on from every eighth."""
     eighths, rest = np.divmod(np.arange(9801, dtype=np.float32), 8)
     gammas = (0.2 + 0.008 * eighths.astype(float)).astype(np.float32) + np.float32(0.001) * rest
-    one, two, three = (gammaln(k / gammas.astype(float)) for k in (1, 2, 3))
+    one, two, three = (np.array([*map(math.lgamma, k / gammas.astype(float))]) for k in (1, 2, 3))
     spreads = np.exp((one - three) / 2)
     return gammas.astype(float), np.exp(2 * two - (one + three)), spreads, np.exp(two - one)

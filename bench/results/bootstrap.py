@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from bench.base.hashing import json_sha256
 from bench.base.types import Better
@@ -49,6 +48,8 @@ class Bootstrap:
         with np.errstate(invalid="ignore"):
             quantile = np.quantile(self.t, CONFIDENCE, axis=0)
             if self.n < FEW:
+                from scipy import special  # heavy
+
                 longest = -LONGEST * special.stdtrit(self.n - 1, (1 - CONFIDENCE) / 2)
                 quantile = np.where(quantile < np.inf, np.minimum(quantile, longest), quantile)
             width = np.where(np.isnan(quantile), np.inf, quantile) * self.error

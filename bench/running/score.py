@@ -155,7 +155,7 @@ class Scorer:
 
     def _workers(self, options: RunOptions, jobs: int) -> Workers:
         count = worker_count(options.workers, self.device, jobs)
-        needed = [score_job.read.__module__, "scipy.fft", *(s.factory for s in self._here)]
+        needed = [score_job.read.__module__, *(s.factory for s in self._here)]
         imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
         own = any(s.file for s in self._here)  # people's code, which may change where paths lead
         imported += ["torch"] if own else []
