@@ -4,8 +4,10 @@ Exchanged channels, a flip, a shift or a second gamma hardly change what metrics
 another picture under a right name only makes a mean worse. One look at each image tells.
 """
 
+import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -47,17 +49,7 @@ SHIFT, CLEAR, SAME, FAR, SURE = 0.4, 0.8, 0.75, 3.0, 0.3
 pixel) between them, pixels of one image by itself, and how sure that is. Published outputs are off
 by 0.3 in the median, against HR images that another lens took; methods run here by 0.01."""
 BLACK, WHITE, OTHER, EXCHANGED, GAMMA, SHIFTED, NOISY = 1, 2, 6, 7, 8, 9, 10
-KINDS = {
-    BLACK: "are almost black: are values in [0, 1] written as 0 to 255?",
-    WHITE: "are almost white: are values scaled to 255 twice?",
-    3: "are mirrored left to right",
-    4: "are upside down",
-    5: "are turned by 180°",
-    OTHER: "show another picture",
-    EXCHANGED: "have red and blue exchanged",
-    GAMMA: "are much brighter or darker, as by a second gamma",
-    NOISY: "show another picture: noise",
-}
+KINDS: dict[str, str] = tomllib.loads(Path(__file__).with_name("likeness.toml").read_text("utf-8"))
 MIRRORS: dict[int, tuple[int, ...]] = {3: (1,), 4: (0,), 5: (0, 1)}
 STEP, RANGE = 16, 1 << 16
 """A shift is kept in parts of a pixel; a side of it takes so many values, 0 where it is unknown.
@@ -213,7 +205,7 @@ def _shift(
 
 def warning(looks: Sequence[tuple[str, float]]) -> str:
     """What is wrong with images of a method, each with what `Look` gave of it; "" for nothing."""
-    kinds: dict[int, list[str]] = {kind: [] for kind in KINDS}
+    kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
     shifts: list[Shift] = []
     for image, value in looks:
         rest, columns = divmod(int(value), RANGE)
@@ -222,13 +214,12 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
             across, down = ((side - RANGE // 2) / STEP for side in (columns, rows))
             shifts.append(Shift(across, down, image, kind == SHIFTED))
         elif kind:
-            kinds[kind].append(image)
+            kinds[str(kind)].append(image)
     told = [(names, KINDS[kind]) for kind, names in kinds.items() if names]
     if found := _shifted(shifts):
-        across, down = _median(found)
-        how = f"look shifted by about ({across:+.1f}, {down:+.1f}) pixels, by which PSNR and SSIM fall"
-        if max(abs(across), abs(down)) >= CLEAR:
-            how = f"are shifted by up to ({found[0].across:+.1f}, {found[0].down:+.1f}) pixels"
+        across, down, *_ = found[0]
+        how = "are" if max(abs(across), abs(down)) >= CLEAR else "look"
+        how += f" shifted by up to ({across:+.1f}, {down:+.1f}) pixels"
         told.append(([shift.image for shift in found], how))
     return "; ".join(
         f"{len(names)} of {len(looks)} images {what} ('{printable(names[0])}')"
@@ -236,15 +227,11 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
     )
 
 
-def _median(shifts: list[Shift]) -> tuple[float, float]:
-    return median(s.across for s in shifts), median(s.down for s in shifts)
-
-
 def _shifted(shifts: list[Shift]) -> list[Shift]:
     """The images that are all shifted alike, else those that are shifted far; most of it first."""
     if not shifts:
         return []
-    across, down = _median(shifts)
+    across, down = median(s.across for s in shifts), median(s.down for s in shifts)
     size = max(abs(across), abs(down))
     same, least = min(0.5, SAME * size), 2 if size >= CLEAR else 3
     alike = [s for s in shifts if max(abs(s.across - across), abs(s.down - down)) <= same]
