@@ -45,6 +45,8 @@ WRONG: dict[str, tuple[Change, str]] = {
     "flip": (lambda x: x.flip(3), "mirrored left to right"),
     "upside down": (lambda x: x.flip(2), "upside down"),
     "turned": (lambda x: x.flip((2, 3)), "turned by 180°"),
+    "half a pixel": (lambda x: moved(x, 0.5), "look shifted by up to (+0."),
+    "half a pixel back": (lambda x: moved(x, -0.5), "look shifted by up to (-0."),
     "half an LR pixel": (lambda x: moved(x, 2.0), "shifted by up to (+"),
     "9 pixels": (lambda x: x.roll((-9, 9), (2, 3)), "shifted by up to (+"),
 }
@@ -73,7 +75,7 @@ def test_noise_is_called_noise_and_a_noisy_photograph_is_not(side: int, referenc
 @pytest.fixture(scope="module")
 def photographs() -> dict[str, Tensor]:
     chosen = photo_collections()["packaged"].images[:4]
-    return {p.id: images.to_tensor(packaged_photo(p))[..., :512, :512] for p in chosen}
+    return {p.id: images.to_tensor(packaged_photo(p))[..., :400, :400] for p in chosen}
 
 
 @pytest.mark.parametrize("reference", ["hr", "lr"])
@@ -137,6 +139,14 @@ def test_no_false_alarm_on_published_outputs(name: str, golden: Path) -> None:
         )
         pairs[path.stem], crops[path.stem] = (sr, hr), (hr, lr)
     assert not looked(pairs) and not looked(crops)
+    told = looked({image: (moved(sr, -0.5), hr) for image, (sr, hr) in pairs.items()})
+    assert re.search(r"images (look|are) shifted by .* \(-\d\.\d, -\d\.\d\) pixels", told), told
+    assert "images look shifted by up to (" in looked(
+        {
+            i: (moved(F.interpolate(lr, scale_factor=4, mode="bicubic"), 0.5), hr)
+            for i, (hr, lr) in crops.items()
+        }
+    )
     named = list(pairs)
     pairs[named[3]] = (pairs[named[4]][0], pairs[named[3]][1])
     assert looked(pairs) == f"1 of {len(pairs)} images show another picture ('{named[3]}')"

@@ -85,9 +85,10 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
         ("Net(2, depth=3)", Unavailable, r"unexpected keyword argument 'depth' \(mine\.py:5\)"),
         ("Net(2, scale=3)", ImageError, r"found 30x24 pixels, for scale 4 of 10x8 \(mine\.py:5\)"),
         ("number", Unavailable, r"expected a function, a network, .* found int \(mine\.py:22\)"),
-        ("Other", Unavailable, r"mine\.py: expected 'Other', found none"),
+        ("Other", Unavailable, r"mine\.py: expected 'Other', found 'Net' in line 5, "),
         ("seedless", Unavailable, r"expected upscale\(lr, \*, scale, seeds\), found \(lr, scale\)"),
-        ("Net(open('x'))", CardError, "with plain values as arguments"),
+        ("Net(open('x'))", CardError, "'mine.py:Net.* with plain values .* column 13: no plain"),
+        ("Net(width=", CardError, r"column 12: '\(' was never closed"),
         ("Net(**{'width': 2})", CardError, "with plain values as arguments"),
         ("Net(2).to('cpu')", CardError, "with plain values as arguments"),
     ],
@@ -102,7 +103,7 @@ def test_what_does_not_fit_is_one_line(
 
 @pytest.mark.parametrize("name", ["mine.py:Other", "mine.py:Other(2)", "mine.py:upscale"])
 def test_a_name_that_a_file_has_not_is_told_before_any_work(file: Path, name: str) -> None:
-    with pytest.raises(Unavailable, match=r"mine\.py: expected .*, found none"):
+    with pytest.raises(Unavailable, match=r"mine\.py: expected .*, found '.* in line \d"):
         find_method(name)
     file.write_text("from os.path import *\n" + file.read_text("utf-8"), encoding="utf-8")
     assert find_method(name).name == name, "what it imports may have it"

@@ -118,9 +118,16 @@ def test_images_in_memory_are_read_as_files_are(tmp_path: Path) -> None:
     first.save(moving, "GIF", save_all=True, append_images=[second])
     first.save(part, "JPEG")
     part.truncate(len(part.getvalue()) * 3 // 4)
-    for file, told in ((deep, "16 bits"), (moving, "2 frames"), (part, "cannot be decoded")):
-        with pytest.raises(bench.BenchError, match=told):
-            bench.metric("psnr_y")(Image.open(file), GREY)
+    ended = io.BytesIO(part.getvalue() + b"\xff\xd9")
+    known = (deep, "16 bits"), (moving, "2 frames"), (part, "cannot be"), (ended, "ends early")
+    for file, told in known:
+        image = Image.open(file)
+        for _ in range(2):
+            with pytest.raises(bench.BenchError, match=f"the image given: .*{told}"):
+                bench.metric("psnr_y")(image, GREY)
+    (tmp_path / "short.jpg").write_bytes(ended.getvalue())
+    with pytest.raises(bench.BenchError, match=r"short\.jpg: ends early"):
+        bench.upscale("bicubic", Image.open(tmp_path / "short.jpg"))
     swapped = (GREY / 255).astype(">f4")
     assert bench.metric("psnr_y")(swapped, GREY) == bench.metric("psnr_y")(GREY, GREY)
 

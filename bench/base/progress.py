@@ -37,6 +37,7 @@ class Progress:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        self._said: set[str] = set()
 
     @contextmanager
     def step(self, title: str, total: int = 0) -> "Iterator[Live]":
@@ -53,8 +54,9 @@ class Progress:
         return ""
 
     def say(self, text: str) -> None:
-        """Print a line beside what is shown."""
-        if not self.quiet:
+        """Print a line beside what is shown, once."""
+        if not self.quiet and text not in self._said:
+            self._said.add(text)
             print(text, file=sys.stderr, flush=True)
 
 

@@ -23,16 +23,8 @@ from bench.store.store import Store
 from bench.suites.find import find_suite
 from bench.suites.prepare import needs
 
-PACKAGES = {
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "pyiqa": "pyiqa",
-    "spandrel": "spandrel",
-    "diffusers": "diffusers",
-    "clean-fid": "cleanfid",
-    "scikit-image": "skimage",
-    "scikit-learn": "sklearn",
-}
+PACKAGES = {name: name for name in ("torch", "torchvision", "pyiqa", "spandrel", "diffusers")}
+PACKAGES |= {"clean-fid": "cleanfid", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 KINDS = ("metrics", "methods", "datasets")
 LEAST_FREE_GB = 1
 MARKS = {

@@ -13,7 +13,7 @@ from bench.base.errors import BenchError
 from bench.base.leftovers import scratch
 from bench.base.progress import Progress
 from bench.base.records import cannot_write
-from bench.base.text import printable
+from bench.base.text import counted, printable
 from bench.commands.shared import options as o
 from bench.commands.shared.groups import argument, grouped, option
 from bench.commands.shared.output import go_offline, one_file, report_failures, tell
@@ -181,7 +181,7 @@ def _update(
     changes = difference(known.measured, measured) if known else None
     write_reference(path, measured, known or default_policy(tolerance, measured))
     if changes is None:
-        told, lines = None, [f"{len(measured.scores)} cells, all new"]
+        told, lines = None, [f"{counted(len(measured.scores), 'cell')}, all new"]
     else:
         told, lines = changes.as_json(), changes.lines()
     told_apart = (f"note: {line}" for line in power(cells_of(read_reference(path), measured)))

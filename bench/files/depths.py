@@ -26,10 +26,6 @@ def _head(path: Path, length: int) -> bytes:
         return file.read(length)
 
 
-def _png_bits(path: Path) -> int:
-    return _head(path, 25)[24]
-
-
 def _ppm_bits(path: Path) -> int:
     """From the largest value, the fourth word of the header; bitmaps (P1, P4) have none."""
     words = re.sub(rb"#[^\n]*", b"", _head(path, 4096)).split(maxsplit=4)
@@ -64,5 +60,5 @@ _SIDE = "(?:00.{9}|10.{13}|01.{18}|11.{30})"
 _SIZE = f"(?:1.{{5}}(?:000.{{5}}|(?!000)...)|0{_SIDE}(?:000{_SIDE}|(?!000)...))"
 _JXL_HEADER = re.compile(f"{_SIZE}(?:1|0(?:0|1...(?:0|1{_SIZE})(?P<moving>..))(?P<depth>...))")
 """Bits, the lowest first: sizes; 1 where all else is usual; orientation and more; kind of depth."""
-_BITS_IN_FILE = {"PNG": _png_bits, "PPM": _ppm_bits, "JPEG2000": _jpeg2000_bits}
-_BITS_IN_FILE |= {"AVIF": _avif_bits, "JXL": _jxl_bits}
+_BITS_IN_FILE = {"PNG": lambda path: _head(path, 25)[24], "PPM": _ppm_bits}
+_BITS_IN_FILE |= {"JPEG2000": _jpeg2000_bits, "AVIF": _avif_bits, "JXL": _jxl_bits}

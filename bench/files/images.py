@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -92,12 +93,29 @@ def _readable_formats() -> tuple[str, ...]:
 
 
 def rgb_of(image: Image.Image) -> np.ndarray:
-    """As `read_rgb`, of an image that is open already; of one from memory neither an early end is
-    seen nor the depth of what is decoded, of JPEG 2000 and of PPM."""
+    """As `read_rgb`, of an image that is open already; of one that is decoded neither an early end
+    is seen nor the depth of JPEG 2000 and of PPM."""
     file = Path(getattr(image, "filename", "") or "the image given")
+    source = getattr(image, "fp", None) if getattr(image, "tile", ()) else None
+    if source:
+        return _read_again(file, source)
     with _refusing(file):
         _refuse_meaningful_loss(file, image)
         return np.asarray(_to_rgb(file, image))
+
+
+def _read_again(name: Path, source: BinaryIO) -> np.ndarray:
+    """Of an image that is not decoded yet, from its data: a file by which it is checked whole."""
+    place = source.tell()
+    source.seek(0)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, "image")
+        copy.write_bytes(source.read())
+        source.seek(place)
+        try:
+            return read_rgb(copy)
+        except ImageError as error:
+            raise _refused(name, error.reason) from error
 
 
 def losses(path: Path) -> str:

@@ -39,7 +39,8 @@ def _left_out(verdict: GateVerdict) -> str:
 def terminal(verdict: GateVerdict) -> list[str]:
     """Lines: a row per cell, the reason of a failure below its row."""
     rows = _shown(verdict)
-    cells = [[_short(text) for text in _texts(row)] for row in rows]
+    shown = [[printable(text) for text in _texts(row)] for row in rows]
+    cells = [[x if len(x) <= MAX_NAME else x[: MAX_NAME - 1] + "…" for x in row] for row in shown]
     heads = ["", "dataset", "method", "metric", "reference", "now"]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [_aligned(heads, widths)] if rows else []
@@ -50,11 +51,6 @@ def terminal(verdict: GateVerdict) -> list[str]:
     lines += [f"problem: {printable(problem)}" for problem in verdict.problems]
     lines += [f"note: {printable(note)}" for note in verdict.notes]
     return [*lines, *filter(None, [_left_out(verdict)]), headline(verdict)]
-
-
-def _short(name: str) -> str:
-    text = printable(name)
-    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
 
 
 def _texts(row: Judged) -> list[str]:

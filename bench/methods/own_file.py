@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Upscale = Callable[..., Any]
 """upscale(lr, *, scale, seeds); see `bench.base.types.Method`."""
-NAME = re.compile(r"(?P<file>.+\.py)(?::(?P<call>\w+(?:\(.*\))?))?", re.DOTALL)
+NAME = re.compile(r"(?P<file>.+?\.py)(?::(?P<call>.+))?", re.DOTALL)
 """FILE.py, FILE.py:NAME or FILE.py:NAME(width=64)."""
 DEFAULT = "upscale"
 INDEX = "model_index.json"
@@ -56,32 +56,38 @@ def checked(sr: Any, lr: "Tensor", scale: int, place: str) -> "Tensor":
     return sr  # type: ignore[no-any-return]
 
 
-def parsed(call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
+def parsed(file: Path, call: str) -> tuple[str, list[Any] | None, dict[str, Any]]:
     """`Net(64, depth=2)` -> "Net", [64], {"depth": 2}; a bare name has None for its arguments;
-    CardError where it is something else; nothing of it is run."""
+    CardError, with the column in FILE.py:CALL, where it is no such; nothing of it is run."""
     try:
         found = ast.parse(call, mode="eval").body
         if isinstance(found, ast.Name):
             return found.id, None, {}
         if not (isinstance(found, ast.Call) and isinstance(found.func, ast.Name)):
-            raise ValueError("no call by a name")
-        if not all(each.arg for each in found.keywords):
-            raise ValueError("arguments out of a dictionary")
-        named = {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
-        return found.func.id, [ast.literal_eval(value) for value in found.args], named
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+            raise SyntaxError("no call by a name", ("", 1, 1, ""))
+        named = {each.arg or "": _plain(each.value, bool(each.arg)) for each in found.keywords}
+        return found.func.id, [_plain(value) for value in found.args], named
+    except (SyntaxError, ValueError, RecursionError) as error:
+        why, column = getattr(error, "msg", str(error)), getattr(error, "offset", 0) or 1
         raise CardError(
-            f"method '{printable(call)}': expected NAME or NAME(64, width=64) behind FILE.py:, "
-            "with plain values as arguments"
+            f"method '{printable(file)}:{printable(call)}': expected NAME or NAME(64, width=64) "
+            "behind FILE.py:, with plain values as arguments; column "
+            f"{len(f'{file}:') + column}: {why}"
         ) from error
 
 
+def _plain(value: ast.expr, named: bool = True) -> Any:
+    with suppress(ValueError, TypeError):
+        if named:
+            return ast.literal_eval(value)
+    raise SyntaxError("no plain value", ("", 1, value.col_offset + 1, ""))
+
+
 def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
-    name, given, named = parsed(call)
+    name, given, named = parsed(file, call)
     module = own_code.load(file)
     if not hasattr(module, name):
-        what = f"a function {DEFAULT}(lr, *, scale, seeds)" if name == DEFAULT else f"'{name}'"
-        raise Unavailable(f"{printable(file)}: expected {what}, found none")
+        raise _absent(file, name)
     found, place = getattr(module, name), _place(file, name)
     if given is not None or inspect.isclass(found):
         try:
@@ -99,14 +105,14 @@ def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:
 
 def require_defined(file: Path, call: str) -> None:
     """Unavailable where a file has nothing of that name, as far as its source tells unrun."""
-    name, known = parsed(call)[0], set()
+    name, known = parsed(file, call)[0], set()
     with suppress(SyntaxError, ValueError, RecursionError):  # whoever runs it will be told
         found: list[ast.AST] = [ast.parse(file.read_bytes())]
         for node in found:  # which grows
             known |= {getattr(node, field, "") for field in ("name", "asname", "id")}
             found += () if isinstance(node, ast.ClassDef) else ast.iter_child_nodes(node)
         if known.isdisjoint((name, "*", "__getattr__", "globals", "vars", "setattr", "exec")):
-            raise Unavailable(f"{printable(file)}: expected '{name}', found none")
+            raise _absent(file, name)
 
 
 def require_arguments(upscale: Upscale, place: str) -> None:
@@ -122,11 +128,23 @@ def require_arguments(upscale: Upscale, place: str) -> None:
 
 def _place(file: Path, name: str) -> str:
     """The FILE:LINE at which a name is defined; the file alone where it is not defined in there."""
+    line = _defined(file).get(name)
+    return shown(str(file), line) if line else printable(file)
+
+
+def _defined(file: Path) -> dict[str, int]:
+    """What a file itself calls functions, classes and values, and their lines."""
+    found: dict[str, int] = {}
     for node in ast.parse(file.read_bytes()).body:
         targets = [getattr(each, "id", "") for each in getattr(node, "targets", ())]
-        if name in (getattr(node, "name", ""), *targets):
-            return shown(str(file), node.lineno)
-    return printable(file)
+        found |= dict.fromkeys(filter(None, [getattr(node, "name", ""), *targets]), node.lineno)
+    return found
+
+
+def _absent(file: Path, name: str) -> Unavailable:
+    what = f"a function {DEFAULT}(lr, *, scale, seeds)" if name == DEFAULT else f"'{name}'"
+    known = ", ".join(f"'{name}' in line {line}" for name, line in list(_defined(file).items())[:3])
+    return Unavailable(f"{printable(file)}: expected {what}, found {printable(known) or 'none'}")
 
 
 def _adapted(found: Any, device: str, place: str) -> Upscale:

@@ -82,12 +82,9 @@ def _kind(option: MetricOption) -> tuple[str, Callable[[str], OptionValue | None
     if option.choices:
         return " or ".join(option.choices), lambda text: text if text in option.choices else None
     if type(option.default) is int:
-        return f"a whole number from {option.least}", lambda text: _whole(text, option.least)
+        told = f"a whole number from {option.least}"
+        return told, lambda x: int(x) if _WHOLE.fullmatch(x) and int(x) >= option.least else None
     return _KINDS[type(option.default)]
-
-
-def _whole(text: str, least: int) -> int | None:
-    return int(text) if _WHOLE.fullmatch(text) and int(text) >= least else None
 
 
 _KINDS: dict[type, tuple[str, Callable[[str], OptionValue | None]]] = {

@@ -54,7 +54,10 @@ def fill(cells: Sequence[Cell], options: RunOptions, progress: Progress) -> None
             # A CPU has no time to spare; a function of the user's may change where paths lead.
             overlap=options.device != "cpu" and not entry.name.startswith(own_function.PREFIX),
             limit=options.image_timeout,
-            tell=partial(_tell, progress),
+            tell=lambda task, text: progress.say(
+                f"waiting for method '{printable(task.method)}' and image "
+                f"'{printable(task.image_id)}': {text}"
+            ),
         ) as workers:
             for cell, tasks in group:
                 if cell.entry.card.official is not None:
@@ -68,11 +71,6 @@ def _processes(options: RunOptions, work: tuple[Cell, list[UpscaleTask]]) -> tup
     (cell, tasks), most = work, work[0].entry.card.max_workers
     count = worker_count(options.workers, options.device, len(tasks), most)
     return count, options.apart or cell.entry.file is not None
-
-
-def _tell(progress: Progress, task: Any, text: str) -> None:
-    name = printable(task.method)
-    progress.say(f"waiting for method '{name}' and image '{printable(task.image_id)}': {text}")
 
 
 # -- image by image ------------------------------------------------------------------------------

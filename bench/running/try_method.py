@@ -6,6 +6,7 @@ is kept between images and images of a batch that mix are told apart.
 """
 
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -38,25 +39,8 @@ CALLS = 9
 """Of the method, at most, in `_called`."""
 BATCH_LEVELS = 2
 """Of 255, by which an image may differ in a batch: a library may compute that in other ways."""
-INDEPENDENT = "images do not affect each other"
 NOT_JUDGED = "not judged, since one image and seed do not give the same pixels twice"
-JUDGED = {
-    "repeat": (
-        "the same image and seed give the same pixels",
-        "noise ignores the seed: the same image and seed gave other pixels",
-        "take all randomness from `seeds`, one generator for each image",
-    ),
-    "order": (
-        INDEPENDENT,
-        "images affect each other: one depends on those before it",
-        "keep nothing between calls that changes pixels",
-    ),
-    "batch": (
-        "images of a batch do not affect each other",
-        "an image is another in a batch of 2",
-        "treat each image of a batch by itself, with its own seed",
-    ),
-}
+JUDGED = tomllib.loads(Path(__file__).with_name("judged.toml").read_text("utf-8"))
 """By what is looked at: what is said where all is well, where it is not, and how to mend that."""
 
 
@@ -135,7 +119,7 @@ def _program(
         'images affect each other, as expected of a card with seeding = "run": '
         "shards and resumed runs give other noise"
     )
-    yield Check("order", "ok", expected if affected else INDEPENDENT)
+    yield Check("order", "ok", expected if affected else JUDGED["order"][0])
 
 
 # -- a method that is called ---------------------------------------------------------------------

@@ -4,7 +4,9 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,8 @@ from cassr.degradation.parameters import Pixels
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF that is damaged, by each process
 MARKED_BYTES = 2**16
-SUFFIXES = {
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
-    *(".jp2", ".avif"),
-}
+KINDS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "JXL"]
+"""Pillow's names of what is read, the last two where a plug-in is installed."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,15 @@ def _images_below(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise TrainingError(f"{place}: expected a folder of images or an image, found nothing")
-    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    known = _suffixes()
+    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in known and p.is_file())
     if not found:
-        suffixes = " ".join(sorted(SUFFIXES))
-        raise TrainingError(f"{place}: expected images ({suffixes}), found none")
+        raise TrainingError(f"{place}: expected images ({' '.join(sorted(known))}), found none")
     return found
+
+
+def _suffixes() -> set[str]:
+    for plugin in ("pillow_heif", "pillow_jxl"):
+        with suppress(ImportError):
+            getattr(import_module(plugin), "register_heif_opener", lambda: None)()
+    return {suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in KINDS}

@@ -38,10 +38,6 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
     return write_page(results, folder, view, list(parts))
 
 
-def _escape(text: str) -> str:
-    return markupsafe.escape(printable(text))
-
-
 def write_page(
     results: Results, folder: Path, view: View = PLAIN, parts: Sequence[Part] = ()
 ) -> list[Path]:
@@ -58,7 +54,7 @@ def write_page(
                 for path in item.files(folder)]  # fmt: skip
     page = filled(
         "html/page/index.html",
-        _escape,
+        lambda text: markupsafe.escape(printable(text)),
         table=table,
         beside=_beside(found),
         metrics=results.metrics,

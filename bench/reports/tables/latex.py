@@ -33,7 +33,8 @@ def render(results: Results, out: Path, view: View = PLAIN) -> list[Path]:
 def latex(results: Results, view: View = PLAIN) -> str:
     """A table environment with caption, marks, footnotes and notes."""
     table = make_table(results, view)
-    how = {"wrapped": partial(textwrap.wrap, break_long_words=False), "breakable": _breakable}
+    breakable = partial(re.compile(rf"\S{{{WORD_LENGTH}}}(?=\S)").sub, rf"\g<0>{BREAK}")
+    how = {"wrapped": partial(textwrap.wrap, break_long_words=False), "breakable": breakable}
     return filled("pages/table.tex", table=table, label=slug(table.title), **how)
 
 
@@ -49,11 +50,6 @@ def standalone(table: str) -> str:
 def filled(template: str, **values: object) -> str:
     """A template in LaTeX's own delimiters, see `environment`, with these values."""
     return environment(escape, **DELIMITERS).get_template(template).render(values)
-
-
-def _breakable(text: str) -> str:
-    """Paths, addresses and other long words with places where the line may end."""
-    return re.sub(rf"\S{{{WORD_LENGTH}}}(?=\S)", rf"\g<0>{BREAK}", text)
 
 
 def escape(text: str) -> str:
