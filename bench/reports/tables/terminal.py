@@ -26,7 +26,8 @@ WORD_WIDTH = 32
 """Words up to this are never split: a column is as wide as its longest."""
 SIGNS = {"best": "●", "second": "○", "undecided": UNDECIDED}
 STYLES = {"": "", "best": "bold red", "second": "bright_blue", "undecided": ""}
-LEGENDS: dict[Marking, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+LEGENDS: dict[Marking, str] = _KNOWN["legends"]
 ASCII = str.maketrans("●○†–↑↓✓×", "*+#-^vyx")
 EDGES = 2
 GAP = 2
