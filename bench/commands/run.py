@@ -260,6 +260,5 @@ def _show_published_alone(plan: "Plan", out: Path, shown: o.ViewOptions) -> None
         terminal.show(paper, Console(), view)
         tables = asked or ("markdown", "csv", "latex", "html")
         render_all(paper, out / name, tables, shown.overwrite, view)
-    reasons = dict.fromkeys(plan.missing.values())
-    typer.echo(f"Nothing is measured beside them here: {'; '.join(reasons)}")
-    typer.echo(f"Reports: {printable(out)}")
+    why = "; ".join(dict.fromkeys(plan.missing.values()))
+    typer.echo(f"Nothing is measured beside them here: {why}\nReports: {printable(out)}")
