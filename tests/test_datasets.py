@@ -13,7 +13,7 @@ from PIL import Image
 from toy_sets import card, nothing, pairs, scene, zipped
 
 from bench.base.errors import DataError
-from bench.base.progress import silent
+from bench.base.progress import Progress, silent
 from bench.data import find as data
 from bench.data import verify
 from bench.data.alignment import misalignment
@@ -146,6 +146,15 @@ def test_verification_hashes_afresh(place: Callable, tmp_path: Path) -> None:
     found = verify.portable(manifest)
     assert found["sha256"] == manifest.sha256
     assert "path" not in json.dumps(found["pairs"])
+
+
+def test_a_line_is_said_once_however_often_a_plan_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = Progress()
+    for text in ("2 of 3 pairs were cut", "2 of 3 pairs were cut", "another"):
+        progress.say(text)
+    assert capsys.readouterr().err == "2 of 3 pairs were cut\nanother\n"
 
 
 def test_modcrop_cuts_pairs_that_are_off_by_less_than_a_scale(tmp_path: Path) -> None:

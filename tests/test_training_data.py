@@ -33,6 +33,15 @@ from cassr.training.samples.references import External, Stage1
 RECIPE = Recipe(crop=32, degradations=("full", "mild"), shrink=2.0, rotate=True, seed=5)
 
 
+@pytest.mark.parametrize("suffix", ["jfif", "dib", "jpx", "pnm", "TIF", "avif"])
+def test_photographs_of_every_kind_that_pillow_reads_are_found(tmp_path: Path, suffix: str) -> None:
+    kind = {"jfif": "JPEG", "dib": "DIB", "jpx": "JPEG2000", "pnm": "PPM", "TIF": "TIFF"}
+    Image.fromarray(photo(64, 64, 0)).save(tmp_path / f"a.{suffix}", kind.get(suffix, "AVIF"))
+    (tmp_path / "notes.txt").write_text("no photograph")
+    [found] = in_folders([tmp_path])
+    assert found.name == str(tmp_path / f"a.{suffix}") and found.read().shape == (64, 64, 3)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     place = tmp_path / "photographs"

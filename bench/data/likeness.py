@@ -214,7 +214,7 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
     told = [(names, KINDS[kind]) for kind, names in kinds.items() if names]
     if found := _shifted(shifts):
         across, down, *_ = found[0]
-        how = "are" if max(abs(across), abs(down)) >= CLEAR else "look"
+        how = "are" if max(map(abs, found[-1][:2])) >= CLEAR else "look"
         how += f" shifted by up to ({across:+.1f}, {down:+.1f}) pixels"
         told.append(([shift.image for shift in found], how))
     return "; ".join(
