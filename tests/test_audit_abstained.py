@@ -264,6 +264,20 @@ def test_a_reference_that_is_never_marked_may_be_left_out(tmp_path: Path) -> Non
     assert [finding.first.place[:11] for finding in few.findings] == ["t.tex, SSIM", "t.tex, LPIP"]
 
 
+ORACLE = r"""\begin{tabular}{lcccc} Method & PSNR & SSIM & LPIPS & MUSIQ \\ \midrule
+A & \textbf{25.2} & .775 & .31 & 60.1 \\ B & 24.9 & \textbf{.781} & \textbf{.29} & \textbf{63.2} \\
+B (oracle) & 24.95 & .784 & .28 & 62.8 \\ \bottomrule \end{tabular}"""
+
+
+def test_a_bound_by_its_name_may_be_left_out_of_the_marks(tmp_path: Path) -> None:
+    _, found = read(tmp_path, ORACLE)
+    assert not found.findings and not found.abstained
+    assert found.notes == ("t.tex: its marks leave out B (oracle), which has none",)
+    (finding,) = read(tmp_path, ORACLE.replace("60.1", "64.1"))[1].findings
+    assert "A 64.1 is the best and not marked" in finding.detail
+    assert len(read(tmp_path, ORACLE.replace("B (oracle)", "C"))[1].findings) == 2
+
+
 @pytest.mark.parametrize("head", ["Method", "BIQA Model"])
 def test_methods_that_are_called_like_metrics_are_methods(head: str, tmp_path: Path) -> None:
     rows = r"BRISQUE & .93 & .94 \\ MUSIQ & .94 & .91 \\ MANIQA & \textbf{.98} & .98 \\ "

@@ -111,7 +111,7 @@ def test_a_plus_makes_another_method() -> None:
 
 def test_arrows_against_the_metric_are_found() -> None:
     rows = [[GridCell("Method"), GridCell("NIQE ↑")], _row("a", "5.1")]
-    value = read_grid(Printed(rows), "t").values[0]
+    value = read_grid(Printed(rows), "t", {}).values[0]
     assert (value.better, value.stated) == ("lower", "higher")
     (finding,) = audit([value]).findings
     assert finding.kind == "direction"

@@ -104,7 +104,7 @@ def unfolded(rows: list[list[GridCell]]) -> list[list[GridCell]]:
     heads = [cell.text for cell in rows[0]] if rows else [""]
     times = heads.count(heads[0])
     width = len(heads) // times
-    if times < 2 or not heads[0] or heads != heads[:width] * times:
+    if times < 2 or width < 2 or not heads[0] or heads != heads[:width] * times:
         return rows
     starts = range(width, len(heads), width)
     beside = [row[start : start + width] for start in starts for row in rows[1:]]
@@ -161,15 +161,15 @@ class About(NamedTuple):
 
 
 def values_in(
-    cell: GridCell, shape: Shape, column: int, about: About, block: str
+    cell: GridCell, shape: Shape, column: int, about: About, block: str = "", why_not: str = ""
 ) -> Iterator[Value | Unread]:
     """The values of a cell, one for each metric that is named for it; or why there are none."""
     names = metric_names(about.metric) or [about.metric]
     head, found = shape.heads[column], numbers(cell.text, shape.comma)
-    reason = _unread_reason(cell, found, head, len(names))
+    reason = why_not or _unread_reason(cell, found, head, len(names))
     dataset = _bare(about.dataset)
     if reason or isinstance(found, str):
-        compared = tuple((dataset, split_metric(name)[0]) for name in names)
+        compared = tuple((dataset, split_metric(name)[0]) for name in names if not why_not)
         yield Unread(shape.table, about.row, head, cell.text, reason, cell.line, compared)
         return
     for name, number in zip(names, found, strict=True):

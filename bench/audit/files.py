@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.audit import latex, markdown
 from bench.audit.cells import Printed
 from bench.audit.grid import TableRead, read_grid, unread_grid
-from bench.audit.names import direction, split_metric
+from bench.audit.names import Given, direction, split_metric
 from bench.audit.prose import Claim, ClaimsCard, check
 from bench.audit.recompute import audit
 from bench.audit.values import Audit, Unread, Value
@@ -91,11 +91,11 @@ def audit_files(
             row or column that no table has.
     """
     names = Counter(path.name for path in paths)
-    files = [read_file(path, str(path) if names[path.name] > 1 else path.name) for path in paths]
+    known = {plain(name): better for name, better in (metrics or {}).items()}
+    files = [read_file(p, str(p) if names[p.name] > 1 else p.name, known) for p in paths]
     values = [value for file in files for value in file.values]
     _require("--without", without, {value.method for value in values})
     _require("--metric", metrics or {}, {value.metric for value in values})
-    known = {plain(name): better for name, better in (metrics or {}).items()}
     for i, value in enumerate(values):
         if better := known.get(plain(value.metric)):
             values[i] = replace(value, better=better, stated=None)
@@ -115,7 +115,7 @@ def _require(option: str, names: Iterable[str], there: set[str]) -> None:
             raise DataError(f"{option}: expected one of {printable(expected)}; found '{name}'")
 
 
-def read_file(path: Path, name: str = "") -> TableRead:
+def read_file(path: Path, name: str = "", given: Given | None = None) -> TableRead:
     """The values of one file, which places call `name`; every cell with a number that is not among
     them is named.
 
@@ -126,16 +126,18 @@ def read_file(path: Path, name: str = "") -> TableRead:
     kind = path.suffix.casefold()
     try:
         if kind in GRIDS:
-            return _tables(name, *GRIDS[kind](text))
+            return _tables(name, given, *GRIDS[kind](text))
         if kind in (".csv", ".tsv"):
-            return _csv(text, name)
+            return _csv(text, name, given)
     except DataError as error:
         prefix = "" if str(error).startswith(name) else f"{name}: "
         raise DataError(f"{prefix}{error}") from error
     raise DataError(f"{printable(path)}: expected a .csv, .tsv, .tex or .md file")
 
 
-def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()) -> TableRead:
+def _tables(
+    name: str, given: Given | None, found: Sequence[Printed], passed_over: Sequence[str] = ()
+) -> TableRead:
     unread = [Unread(name, "", "", "", reason) for reason in passed_over]
     if not found:
         raise DataError(f"{name}: {unread[0].reason if unread else 'no table was found'}")
@@ -145,7 +147,7 @@ def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()
     for number, printed in enumerate(found, 1):
         table = name if len(found) == 1 else f"{name}, table {number}"
         try:
-            own = read_grid(printed, table)
+            own = read_grid(printed, table, given or {})
         except DataError as error:
             skipped[table] = str(error).removeprefix(f"{table}: ")
             unread += unread_grid(printed.rows, table, skipped[table])
@@ -154,15 +156,14 @@ def _tables(name: str, found: Sequence[Printed], passed_over: Sequence[str] = ()
             unread += own.unread
             notes += own.notes
     if not values:
-        first = {why: table for table, why in reversed(skipped.items())} or {
-            cell.reason: cell.place for cell in unread[:1]
-        }
+        first = {why: table for table, why in reversed(skipped.items())}
+        first = first or {cell.reason: cell.place for cell in unread[:1]}
         whys = "; ".join(f"{place}: {why}" for why, place in reversed(first.items()))
         raise DataError(whys or f"{name}: no value of its tables could be read")
     return TableRead(values, unread, [*(f"{t}: {why}" for t, why in skipped.items()), *notes])
 
 
-def _csv(text: str, name: str) -> TableRead:
+def _csv(text: str, name: str, given: Given | None) -> TableRead:
     heading = text.partition("\n")[0]
     delimiter = max(",;\t", key=heading.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
@@ -182,7 +183,7 @@ def _csv(text: str, name: str) -> TableRead:
         tidy = [_tidy(dict(zip(head, row, strict=False)), line, name) for line, row in rows[1:]]
         return TableRead(tidy, [])
     grid = [[markdown.read_cell(text, line) for text in row] for line, row in rows]
-    return _tables(name, [Printed(grid)])
+    return _tables(name, given, [Printed(grid)])
 
 
 def _tidy(row: dict[str, str], line: int, name: str) -> Value:

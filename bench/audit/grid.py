@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from bench.audit.cells import About, Grid, GridCell, Printed, Shape, unfolded, values_in, widened
 from bench.audit.names import (
+    FACTOR,
     OTHER,
-    SCALE,
+    Given,
+    change_in,
     ends_in_metric,
     is_change,
     is_metric,
@@ -17,6 +19,7 @@ from bench.audit.names import (
     named_in,
     tells_marks,
     tells_metrics,
+    turned,
 )
 from bench.audit.numbers import comma_of
 from bench.audit.values import Unread, Value, all_of
@@ -25,9 +28,10 @@ from bench.base.text import printable
 from bench.results.published import plain
 
 DATASET_HEADS = {"dataset", "datasets", "data", "benchmark", "benchmarks", "testset", "testsets"}
-SETTING_HEADS = {
+IMAGE_HEADS = {"image", "images", "scene", "scenes"}
+SETTING_HEADS = IMAGE_HEADS | {
     *("scale", "factor", "scalefactor", "upscalingfactor", "qualityfactor", "noiselevel", "sigma"),
-    *("σ", "image", "images", "scene", "scenes"),
+    "σ",
 }
 METHOD_HEADS = {"method", "methods", "model", "models", "network", "networks", "algorithm"}
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
@@ -48,12 +52,14 @@ class TableRead(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def read_grid(printed: Printed, table: str) -> TableRead:
-    """The values of a table, which places call so; every other cell with a number is named.
+def read_grid(printed: Printed, table: str, given: Given) -> TableRead:
+    """The values of a table, which places call so; every other cell with a number is named. `given`
+    are metrics' directions, by plain names.
     DataError: there are no numbers, or nothing that tells where the metrics are."""
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in unfolded(full) if any(cell.text for cell in row)]
+    rows = [[replace(cell, text=turned(cell.text, given)) for cell in row] for row in rows]
     texts = [cell.text for row in rows for cell in row]
     named = "" if any(map(ends_in_metric, texts)) else named_in(printed.caption)
     caption = _Caption(tells_marks(printed.caption), named)
@@ -121,7 +127,7 @@ def _read_block(rows: list[list[GridCell]], table: str, caption: _Caption) -> li
     if caption.metric and plain(heads[0]) in DATASET_HEADS | SETTING_HEADS:
         return [*found, *_methods_as_columns(body, shape, caption.metric, bold)]
     if metric is None:
-        mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$)"
+        mend = "give them arrows (↑ ↓ or $\\uparrow$ $\\downarrow$) or --metric COLUMN=higher"
         why = f"neither headings nor first columns name metrics; {mend}"
         raise DataError(f"{printable(table)}: {why}")
     return [*found, *_methods_as_columns(body, shape, metric, bold)]
@@ -198,7 +204,10 @@ def _methods_as_rows(
     body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
 ) -> Iterator[Value | Unread]:
     rows = _below_headings(body, shape.labels)
-    dataset_column = _dataset_column([row for _, row in rows], shape.labels, shape.heads)
+    dataset_column = _dataset_column([row for _, row in rows], shape)
+    columns = list(_columns([row for _, row in rows], shape, bottom, uppers))
+    leads = [above for above, _, why in columns[shape.labels :] if not why]
+    across = _methods_above([row for _, row in rows], shape, leads)
     others = [i for i in range(shape.labels) if i != dataset_column]
     settings = [i for i in others if plain(shape.heads[i]) in SETTING_HEADS]
     names = [i for i in others if i not in settings] or settings
@@ -222,17 +231,34 @@ def _methods_as_rows(
         here = all_of(here, *(row[i].text for i in settings if i not in names))
         texts = [cell.text for _, cell in shape.values_of(row)]
         change = is_change(method, texts if signs else ())
-        marked = any(row[i].marked for i in names)
+        marked = not across and any(row[i].marked for i in names)
         for column, cell in shape.values_of(row):
-            if change:
-                why = "is a change, not a value"
-                yield Unread(shape.table, method, shape.heads[column], cell.text, why, cell.line)
-                continue
-            named = is_metric(bottom[column])
-            lead, metric = led_by(bottom[column] if named else shape.heads[column])
-            above = all_of(here, uppers[column] if named else "", lead)
-            about = About(method, above, method, metric, marked)
-            yield from values_in(cell, shape, column, about, block if here != block else "")
+            above, metric, why = columns[column]
+            place = (here or method, above) if across else (all_of(here, above), method)
+            about = About(method, *place, metric, marked)
+            why = "is a change, not a value" if change else why
+            yield from values_in(cell, shape, column, about, block if here != block else "", why)
+
+
+def _columns(
+    body: Grid, shape: Shape, bottom: Sequence[str], uppers: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Of each column: what its metric is of, the metric, and why its values are not judged."""
+    for column, head in enumerate(shape.heads):
+        named = is_metric(bottom[column])
+        lead, metric = led_by(bottom[column] if named else head)
+        above = all_of(uppers[column] if named else "", lead)
+        signed = any(row[column].text[:1] in ("+", "-", "−") for row in body)
+        yield change_in(head, signed) or (above, metric, "")
+
+
+def _methods_above(body: Grid, shape: Shape, above: Sequence[str]) -> bool:
+    """Whether methods stand above the metrics: each row is a test set or image of its own."""
+    first = [row[0].text for row in body]
+    heads = [plain(head) for head in shape.heads[: shape.labels]]
+    alone = heads[0] in DATASET_HEADS | IMAGE_HEADS and not METHOD_HEADS.intersection(heads)
+    named = all(name and not FACTOR.fullmatch(name) for name in above)
+    return alone and len(set(first)) == len(first) and named and len(set(above)) > 1
 
 
 def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCell]]]:
@@ -246,15 +272,18 @@ def _below_headings(body: Grid, labels: int) -> list[tuple[str, Sequence[GridCel
     return found
 
 
-def _dataset_column(body: Grid, labels: int, heads: Sequence[str]) -> int | None:
-    """The column headed so; else one of scales beside the names; else the first of several, where
-    methods are repeated under it."""
-    named = next((i for i in range(labels) if plain(heads[i]) in DATASET_HEADS), None)
+def _dataset_column(body: Grid, shape: Shape) -> int | None:
+    """The column of words headed so; else one of scales beside the names; else the first of
+    several, where methods are repeated under it."""
+    labels, words = shape.labels, [*range(shape.labels), *sorted(shape.passed)]
+    named = next((i for i in words if plain(shape.heads[i]) in DATASET_HEADS), None)
     if named is not None or labels < 2:
         return named
     below = [row[1].text for row in body if row[1].text]
-    if labels == 2 and below and all(map(SCALE.fullmatch, below)):
+    if labels == 2 and below and all(map(FACTOR.fullmatch, below)):
         return 1
+    if plain(shape.heads[0]) in METHOD_HEADS:
+        return None
     groups: dict[str, set[str]] = {}
     for row in body:
         groups.setdefault(row[0].text, set()).add(row[labels - 1].text)
@@ -284,11 +313,8 @@ def _methods_as_columns(
         told = metric if isinstance(metric, str) else row[metric].text
         name = all_of(dataset, told)
         for column, cell in shape.values_of(row):
-            if why := why_not.get(column):
-                yield Unread(shape.table, name, heads[column], cell.text, why, cell.line)
-                continue
             about = About(name, dataset, heads[column], told, named[column])
-            yield from values_in(cell, shape, column, about, "")
+            yield from values_in(cell, shape, column, about, why_not=why_not.get(column, ""))
 
 
 def _signs_tell(body: Grid, shape: Shape) -> bool:

@@ -35,14 +35,13 @@ class _Known(Card):
     underline: Names
     coloured: Names
     leading: dict[str, int]
+    following: dict[str, int]
     colours: dict[str, str]
     symbols: dict[str, str]
 
 
 KNOWN = read_card(Path(__file__).with_name("latex.toml"), _Known)
 STYLES = dict.fromkeys(KNOWN.bold, "bold") | dict.fromkeys(KNOWN.underline, "underline")
-FIRST_SHOWN = {"benchchar": 2}
-"""Macros of our own tables of which the first argument is shown, and how many they have."""
 PLAIN = {"red", "blue", "1,0,0", "ff0000", "0,0,1", "0000ff"}
 """Colours that mean a rank in text alone: behind it they may be any."""
 WEIGHTS = {"bold": "best", "underline": "second"}
@@ -196,19 +195,18 @@ class _Reader:
 
 
 def _most_arguments(name: str) -> int:
-    if name in FIRST_SHOWN:
-        return FIRST_SHOWN[name]
     known = name in KNOWN.leading or name in STYLES or name in KNOWN.dropped
-    return KNOWN.leading.get(name, 0) + 1 if known else MOST_ARGUMENTS
+    around = KNOWN.leading.get(name, 0) + KNOWN.following.get(name, 0)
+    return around + 1 if known else MOST_ARGUMENTS
 
 
 def _shown(name: str, arguments: list[str]) -> list[str]:
     """The arguments that are printed; all of a macro that is not known, since any may be."""
-    if name in KNOWN.dropped or not arguments:
+    if name in KNOWN.dropped:
         return []
-    if name in FIRST_SHOWN:
-        return arguments[:1]
-    return arguments[-1:] if name in KNOWN.leading or name in STYLES else arguments
+    end = max(1, len(arguments) - KNOWN.following.get(name, 0))
+    known = name in KNOWN.leading or name in STYLES
+    return arguments[end - 1 : end] if known else arguments
 
 
 def mark_of(styles: _Styles) -> Mark:

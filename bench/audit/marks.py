@@ -10,34 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import NamedTuple
 
-from bench.audit.values import (
-    RANKS,
-    Finding,
-    Mark,
-    Statement,
-    Value,
-    all_of,
-    marked_alike,
-    methods_of,
-    passed_over,
-    place_of,
-    ranked,
-    ranks_marked,
-    row_place,
-    rows_of,
-    undistinguished,
-)
+from bench.audit.ranks import contradicted, marked_alike, ranks_marked, undistinguished
+from bench.audit.values import RANKS, Finding, Mark, Value, all_of, methods_of, ranked, rows_of
 
 SWAPPED: dict[Mark, Mark] = {"best": "second", "second": "best"}
 ALL_ROWS = "its marks hold for all rows"
 ADDED = re.compile(r"(?<=[\w)\]])(?:\s*\+|\s*[-/(]?\s*(?:w/|(?<!\w)with\b))")
+REFERENCE = re.compile(r"\b(oracle|upper bound|ground truth)\b", re.IGNORECASE)
 WHOSE = "may only say whose row it is"
 BY_OPTION, BY_CAPTION = "--block or --without ROW", "a caption that says what bold means"
-SCALE = 6
-"""More colours than these are a scale, not ranks."""
+MOST_COLOURS = 6
+"""More are a scale, not ranks."""
 FEW = 4
 """Marks that a row may have throughout by chance, or values that two tables may share."""
 MOST_WRONG = 3
@@ -86,7 +71,7 @@ def judge(
     if not any(value.mark for value in values):
         return Verdict([], [f"{table}: nothing is marked, so there are no marks to check"], [])
     colours = {value.mark for value in values if value.mark.startswith("colour ")}
-    if len(colours) > SCALE:
+    if len(colours) > MOST_COLOURS:
         values = [replace(v, mark="") if v.mark in colours else v for v in values]
         if not any(value.mark for value in values):
             why = f"{len(colours)} colours are a scale, not ranks"
@@ -143,7 +128,7 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
     for reading in [_within_blocks(own, 0)] if blocks else _groupings(own):
         plain = _decoded(reading)
         yield plain
-        if name := passed_over(plain.values):
+        if name := _passed_over(plain.values):
             says = _both(plain.says, f"its marks leave out {name}, which has none")
             yield Reading(says, [v for v in plain.values if v.method != name], plain.cost + 1)
         yield from _emphasised(plain)
@@ -151,6 +136,19 @@ def _readings(values: Sequence[Value], ranks: int | None, blocks: bool) -> Itera
         if {"best", "second"} <= {value.mark for value in swapped}:
             says = _both(plain.says, "its marks for best and second best change places")
             yield Reading(says, swapped, plain.cost + 3)
+
+
+def _passed_over(values: Sequence[Value]) -> str:
+    """A method without a mark that is a reference by its name, or is above all others and would
+    have one in more than two rows, though not in all that have marks."""
+    ranks = ranks_marked(values)
+    rows = [row for row in rows_of(values) if row[0].better and any(v.mark for v in row)]
+    reference = next((v.method for v in values if REFERENCE.search(v.method)), "")
+    name = reference or values[0].method
+    own = [(value, row) for row in rows for value in row if value.method == name]
+    ahead = sum(value.value in ranked(row)[:ranks] for value, row in own)
+    enough = (0 if reference else 2) < ahead < len(own)
+    return name if enough and not any(value.mark for value, _ in own) else ""
 
 
 def _groupings(values: list[Value]) -> Iterator[Reading]:
@@ -249,67 +247,7 @@ def _judged(reading: Reading, ranks: int | None, significant: bool) -> Judged:
             values = undistinguished(values)
         for row in (row for row in rows_of(values) if len(row) > 1):
             judged += 1
-            for finding in _contradicted(row, marked, significant):
+            for finding in contradicted(row, marked, significant):
                 key = (row[0].dataset.removesuffix(part).rstrip(", "), row[0].metric)
                 wrong.setdefault(key, []).append(finding)
     return Judged(reading, wrong, judged)
-
-
-def _contradicted(row: Sequence[Value], ranks: int, significant: bool) -> Iterator[Finding]:
-    order = ranked(row)
-    if significant:
-        ranks = 1
-        row = [replace(v, mark="best" if v.mark and v.value == order[0] else "") for v in row]
-    wrong = _wrong_marks(row, order, ranks)
-    if wrong:
-        truth = [_holder(row, number, rank) for rank, number in enumerate(order[:ranks], 1)]
-        printed = ", ".join(_marked(value) for value in row if value.mark) or "nothing is marked"
-        yield Finding(
-            "marks",
-            Statement(f"{row_place(row)}, marks", printed),
-            Statement(f"{row_place(row)}, values", "; ".join(truth)),
-            "; ".join(wrong),
-        )
-
-
-def _holder(row: Sequence[Value], number: Decimal, rank: int) -> str:
-    name = place_of(rank).removeprefix("the ")
-    return f"{name} is {', '.join(value.shown for value in row if value.value == number)}"
-
-
-def _marked(value: Value) -> str:
-    if value.mark not in RANKS:
-        return f"{value.shown} is marked"
-    place = place_of(RANKS.index(value.mark) + 1).removeprefix("the ")
-    return f"{value.shown} is marked as {place}"
-
-
-def _wrong_marks(row: Sequence[Value], order: Sequence[Decimal], ranks: int) -> list[str]:
-    """What is wrong with a row's marks; values that print alike may share or split them."""
-    tied = sum(value.value == order[0] for value in row)
-    wrong: dict[Decimal, str] = {}
-    for value in row:
-        rank = order.index(value.value) + 1
-        if not _fits(value.mark, rank, ranks, tied):
-            wrong[value.value] = f"{value.shown} is {place_of(rank)}"
-    for rank in range(1, min(ranks, len(order)) + 1):
-        missing = next(value for value in row if value.value == order[rank - 1])
-        if missing.value not in wrong and not _is_marked(row, order, rank):
-            wrong[missing.value] = f"{missing.shown} is {place_of(rank)} and not marked"
-    return list(wrong.values())
-
-
-def _fits(mark: Mark, rank: int, ranks: int, tied: int) -> bool:
-    """Whether a mark may stand at a rank; those below a tie for the best may be counted so."""
-    if mark in RANKS:
-        own = RANKS.index(mark) + 1
-        return rank == own or rank < own < rank + tied
-    return mark != "marked" or rank <= ranks
-
-
-def _is_marked(row: Sequence[Value], order: Sequence[Decimal], rank: int) -> bool:
-    fitting: set[Mark] = {"marked", "any", RANKS[rank - 1]}
-    if any(value.mark in fitting for value in row if value.value == order[rank - 1]):
-        return True
-    above = sum(bool(v.mark) for v in row if order.index(v.value) < rank - 1)
-    return rank > 1 and (len(row) <= rank or above >= rank)

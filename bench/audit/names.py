@@ -1,15 +1,18 @@
 """Headings of tables: which metrics they name, and which direction their arrows state."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from bench.base.types import Better
 from bench.metrics.catalogue import METRICS
 from bench.results.published import plain
 
+Given = Mapping[str, Better]
 ARROWS: dict[str, Better] = {"↑": "higher", "↓": "lower"}
-SCALE = re.compile(r"[x×]\s*\d|\d\s*[x×]")
+FACTOR = re.compile(r"[x×]\s*\d+|\d+\s*[x×]")
+"""How many times an image is enlarged, which tells test sets apart."""
+QUALIFIED = re.compile(r"(.*?[^\s(])\s*\(([^()]+)\)(\s*[↑↓]*)")
 BEST = re.compile(r"\b(best|highest|top)\b", re.IGNORECASE)
 BOLD = re.compile(r"\b(bold|boldface|red)\b", re.IGNORECASE)
 SHOWN = re.compile(r"(\\(?:textbf|bf|textcolor\{red\})|\*\*)\W*(the )?best\b", re.IGNORECASE)
@@ -23,7 +26,9 @@ OTHER = re.compile(
     re.IGNORECASE,
 )
 """Headings of what is no value of a metric that the caption names."""
-CHANGE = re.compile(r"\W*(Δ|delta|gains?|improvements?|differences?)\b", re.IGNORECASE)
+CHANGE = re.compile(
+    r"(Δ|\b(delta|gains?|improvements?|differences?)\b)(\s+(in|of)\b)?", re.IGNORECASE
+)
 
 
 @cache
@@ -59,13 +64,41 @@ def metric_names(text: str) -> list[str]:
     return [text] if _is_one_metric(text) else []
 
 
+def turned(text: str, given: Given) -> str:
+    """ "PSNR (x4) ↑" -> "x4 PSNR ↑" and "CSIQ(PLCC/SRCC)" -> "CSIQ PLCC/SRCC": a heading as most
+    are, with the arrow of a direction that is given for it; any other text as it is."""
+    if (better := given.get(plain(split_metric(text)[0]))) and not split_metric(text)[1]:
+        text += next(f" {arrow}" for arrow, way in ARROWS.items() if way == better)
+    match = QUALIFIED.fullmatch(text)
+    if match and is_metric(match[1]) and FACTOR.fullmatch(match[2].strip()):
+        return f"{match[2].strip()} {match[1]}{match[3]}"
+    return f"{match[1]} {match[2]}{match[3]}" if match and _known(match[2]) else text
+
+
+def change_in(text: str, signed: bool) -> tuple[str, str, str] | None:
+    """ "RealSR Δ PSNR" -> ("RealSR", "Δ PSNR ↑", ""): what a heading of changes names, and at last
+    why its values, with signs or without, are not judged; None for any other heading."""
+    rest, times = CHANGE.subn(" ", text, count=1)
+    if not times:
+        return None
+    lead, metric = led_by(" ".join(rest.split()))
+    name, stated = split_metric(metric)
+    gained = signed and direction(name, None) == "higher"
+    arrow = next((arrow for arrow, way in ARROWS.items() if way == stated), "↑" if gained else "")
+    why = "is a change, of which more may be better or worse; --metric or an arrow decides"
+    return lead, f"Δ {name} {arrow}".strip(), "" if arrow else why
+
+
+def _known(text: str) -> bool:
+    named = [plain(split_metric(name)[0]) for name in metric_names(text)]
+    return bool(named) and all(name in known_metrics() for name in named)
+
+
 def led_by(text: str) -> tuple[str, str]:
     """ "RealSR PSNR ↑" -> ("RealSR", "PSNR ↑"): what a heading says before known metrics."""
     words = text.split()
     for start in range(len(words)):
-        rest = " ".join(words[start:])
-        named = [plain(split_metric(name)[0]) for name in metric_names(rest)]
-        if named and all(name in known_metrics() for name in named):
+        if _known(rest := " ".join(words[start:])):
             lead = " ".join(words[:start])
             return (lead, rest) if re.search(r"\w", lead) else ("", text)
     return "", text
@@ -104,4 +137,5 @@ def tells_metrics(texts: Sequence[str]) -> bool:
 
 def is_change(name: str, texts: Sequence[str]) -> bool:
     """Whether a row tells what was gained: all of it has signs, or its name says so."""
-    return bool(CHANGE.match(name)) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))
+    named = CHANGE.match(name.lstrip(" ([+"))
+    return bool(named) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import combinations, product
 
 from bench.audit.marks import FEW, judge
-from bench.audit.names import SCALE, known_metrics
+from bench.audit.names import FACTOR, known_metrics
 from bench.audit.values import (
     Audit,
     Finding,
@@ -67,8 +67,8 @@ def audit(
             notes.append(
                 f"{table}: the marks of {', '.join(sorted(told))} mean the best, as {by} shows"
             )
-        known = (ranks or {}).get(table) or None
-        verdict = judge(table, part, known, significant=significant, blocks=blocks)
+        known = (ranks or {}).get(table)
+        verdict = judge(table, part, known or None, significant=significant, blocks=blocks)
         findings += [*_directions(own), *verdict.findings]
         rows = rows_of(own)
         findings += [found for row in rows for found in _identical(row, rows)]
@@ -189,7 +189,7 @@ def _unlike(groups: Sequence[Sequence[Value]]) -> dict[tuple[str, str], str]:
     for one, other in (pair for group in groups for pair in combinations(group, 2)):
         if one.table != other.table and _file(one.table) == _file(other.table):
             shared.setdefault((one.table, other.table), []).append(_agree(one, other))
-            named |= set() if SCALE.fullmatch(one.dataset) else {(one.table, other.table)}
+            named |= set() if FACTOR.fullmatch(one.dataset) else {(one.table, other.table)}
     return {
         tables: f"{sum(agreed)} of {len(agreed)} values of the same names agree, so they are taken "
         "for tables of different things"

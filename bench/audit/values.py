@@ -1,7 +1,7 @@
 """What an audit speaks of: printed values, contradictions, cells that were not read."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
@@ -156,38 +156,3 @@ def place_of(rank: int) -> str:
     teens = rank % 100 in (11, 12, 13)
     suffix = {1: "st", 2: "nd", 3: "rd"}.get(0 if teens else rank % 10, "th")
     return {1: "the best", 2: "second best"}.get(rank, f"{rank}{suffix} best")
-
-
-def ranks_marked(values: Iterable[Value]) -> int:
-    """How many ranks a table marks, judged from most of its rows."""
-    rows = [[v.mark for v in row if v.mark not in ("", "any")] for row in rows_of(values)]
-    marked = [marks for marks in rows if marks]
-    for rank in (3, 2):
-        if 2 * sum(RANKS[rank - 1] in marks for marks in marked) >= max(1, len(marked)):
-            return rank
-    counts = [min(len(marks), 1 if {*marks} & {*RANKS[1:]} else 2) for marks in marked]
-    return max(sorted(set(counts)), key=counts.count) if counts else 0
-
-
-def undistinguished(values: list[Value]) -> list[Value]:
-    """The same marks for best and second best, where a table has only one kind for both."""
-    if any(value.mark == "second" for value in values):
-        return values
-    return [replace(v, mark="marked" if v.mark == "best" else v.mark) for v in values]
-
-
-def marked_alike(values: Iterable[Value]) -> int:
-    """How many different values have one mark, where that is more than two in every marked row."""
-    rows = [[v.value for v in row if v.mark == "best"] for row in rows_of(values)]
-    fewest = min((len(set(own)) for own in rows if own), default=0)
-    return fewest if fewest > 2 else 0
-
-
-def passed_over(values: Sequence[Value]) -> str:
-    """The method above all others, if it has no mark but would have one in more than two rows,
-    though not in all that have marks: perhaps a reference."""
-    first, ranks = values[0].method, ranks_marked(values)
-    rows = [row for row in rows_of(values) if row[0].better and any(v.mark for v in row)]
-    own = [(value, row) for row in rows for value in row if value.method == first]
-    ahead = sum(value.value in ranked(row)[:ranks] for value, row in own)
-    return first if 2 < ahead < len(own) and not any(value.mark for value, _ in own) else ""
