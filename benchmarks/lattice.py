@@ -40,7 +40,7 @@ WINDOW = 20
 """Side, in patches, of the parts of an image in which a pattern is looked for, beside the whole."""
 BATCH = 3
 LEARNING_RATE = 3e-4
-PATTERN_WEIGHT = 8.0
+PATTERN_WEIGHT = 4.0
 """Of the pattern, beside 1 of the distance from what the decoder made before."""
 
 app = typer.Typer(add_completion=False)
@@ -151,7 +151,7 @@ def measure(folders: list[Path]) -> None:
 
 @app.command("level")
 def level_model(
-    model: Path, target: Path, data: str = "free", pairs: int = 176, steps: int = 500
+    model: Path, target: Path, data: str = "free", pairs: int = 176, steps: int = 300
 ) -> None:
     """Level a trained miniature on training pairs of 256 pixels and write it to another folder."""
     pipeline = CasSRPipeline.from_pretrained(model)
