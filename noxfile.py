@@ -94,7 +94,9 @@ def train_mini(session: nox.Session) -> None:
             session, "train", *run, *options.split(), "--checkpoint-every", "100", *session.posargs
         )
         start = ("--from", f"{MINI}/{stage}/model")
-    python(session, "-m", "cassr.training.release", f"{MINI}/activation/model", SHIPPED)
+    levelled = ("benchmarks/lattice.py", "level", f"{MINI}/activation/model", f"{MINI}/levelled")
+    python(session, *levelled)
+    python(session, "-m", "cassr.training.release", f"{MINI}/levelled", SHIPPED)
     for stage in MINI_RUNS:
         shutil.copy(f"{MINI}/{stage}/log.csv", f"{SHIPPED}/runs/{stage}.csv")
 

@@ -4,10 +4,12 @@
     python benchmarks/lattice.py level MODEL LEVELLED --data free --pairs 176
 
 The first tells, in grey levels, how far what repeats every 4 pixels of an image exceeds the mean of
-what repeats every 3 and 5, which any image has. The second writes the model with another linear
-layer of the decoder, `synthesis`, and nothing else changed.
+what repeats every 3 and 5, which any image has. The second writes the model with two other layers
+of the decoder, `synthesis` and the last of `body`, and nothing else changed: in closed form what of
+the pattern goes with colour, then by descent what is left.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +36,12 @@ ROUNDS = 4
 """The layers behind `synthesis` make of a pattern more than is put in, so it goes by approach."""
 MARGIN = 2
 """Patches at an image's edge that are left out."""
+WINDOW = 20
+"""Side, in patches, of the parts of an image in which a pattern is looked for, beside the whole."""
+BATCH = 3
+LEARNING_RATE = 3e-4
+PATTERN_WEIGHT = 4.0
+"""Of the pattern, beside 1 of the distance from what the decoder made before."""
 
 app = typer.Typer(add_completion=False)
 
@@ -72,10 +80,8 @@ def level(vae: PatchVAE, latents: Sequence[Tensor], plain: Sequence[Tensor]) -> 
     for _ in range(ROUNDS):
         colours, patterns = [], []
         for z, image in zip(latents, plain, strict=True):
-            difference = vae.decode(z).sample - (image * 2 - 1)
-            cells = F.pixel_unshuffle(difference, vae.factor).unflatten(1, (3, -1))
-            patterns.append(_rows((cells - cells.mean(2, keepdim=True)).flatten(1, 2)))
-            colours.append(_rows(F.conv2d(z, weight[..., None, None], bias)))
+            patterns.append(_rows(_patterns(vae, vae.decode(z).sample - (image * 2 - 1))))
+            colours.append(_rows(_inside(F.conv2d(z, weight[..., None, None], bias))))
         x, y = F.pad(torch.cat(colours), (0, 1), value=1.0), torch.cat(patterns)
         trust = 1 / (1 + 127.5 * y.abs().mean(1, keepdim=True))
         found = torch.linalg.lstsq(x * trust, y * trust).solution.to(weight)
@@ -83,10 +89,49 @@ def level(vae: PatchVAE, latents: Sequence[Tensor], plain: Sequence[Tensor]) -> 
         layer.bias.sub_(found[3] + bias @ found[:3])
 
 
+def settle(vae: PatchVAE, before: PatchVAE, latents: Tensor, plain: Tensor, steps: int) -> None:
+    """Take what is left of the pattern out of `synthesis` and the last layer of `body`.
+
+    `latents` (n, c, h, w) and `plain` (n, 3, H, W) as in `level`. Minimised is the mean pattern of
+    each image and of its windows, in grey levels, and the distance from what `before` decodes.
+    """
+    layers = (vae.synthesis, vae.decoder["body"][-1])  # type: ignore[index]
+    vae.requires_grad_(False)
+    parameters = [
+        parameter.requires_grad_() for layer in layers for parameter in layer.parameters()
+    ]
+    optimizer = torch.optim.Adam(parameters)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1
+    )
+    order = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        chosen = torch.randint(len(latents), (BATCH,), generator=order)
+        with torch.no_grad():
+            kept = before.decode(latents[chosen]).sample
+        made = vae.decode(latents[chosen]).sample
+        cells = _patterns(vae, made - (plain[chosen] * 2 - 1))
+        pattern = cells.mean((2, 3)).abs().mean() + F.avg_pool2d(cells, WINDOW).abs().mean()
+        optimizer.zero_grad()
+        ((made - kept).abs().mean() + PATTERN_WEIGHT * pattern).backward()
+        optimizer.step()
+        schedule.step()
+    vae.requires_grad_(True)
+
+
+def _patterns(vae: PatchVAE, difference: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 3 * patch^2, h, w), each patch without its mean; no margin."""
+    cells = F.pixel_unshuffle(difference, vae.factor).unflatten(1, (3, -1))
+    return _inside((cells - cells.mean(2, keepdim=True)).flatten(1, 2))
+
+
+def _inside(cells: Tensor) -> Tensor:
+    return cells[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
 def _rows(cells: Tensor) -> Tensor:
-    """(1, n, h, w) -> (patches, n), float64, without the margin."""
-    inner = cells[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
-    return inner.flatten(1).T.double()
+    """(1, n, h, w) -> (patches, n), float64."""
+    return cells[0].flatten(1).T.double()
 
 
 @torch.no_grad()
@@ -105,7 +150,9 @@ def measure(folders: list[Path]) -> None:
 
 
 @app.command("level")
-def level_model(model: Path, target: Path, data: str = "free", pairs: int = 176) -> None:
+def level_model(
+    model: Path, target: Path, data: str = "free", pairs: int = 176, steps: int = 300
+) -> None:
     """Level a trained miniature on training pairs of 256 pixels and write it to another folder."""
     pipeline = CasSRPipeline.from_pretrained(model)
     pipeline.set_progress_bar_config(disable=True)
@@ -113,7 +160,9 @@ def level_model(model: Path, target: Path, data: str = "free", pairs: int = 176)
     samples = TrainingPairs(open_photographs(data.split(",")), recipe_of(settings), pairs)
     lrs = [samples[number]["lr"][None].float() / 255 for number in range(pairs)]
     latents = [sampled(pipeline, lr, seed) for seed, lr in enumerate(lrs)]
-    level(pipeline.vae, latents, [upscale_bicubic(lr, 4) for lr in lrs])
+    plain, before = [upscale_bicubic(lr, 4) for lr in lrs], copy.deepcopy(pipeline.vae)
+    level(pipeline.vae, latents, plain)
+    settle(pipeline.vae, before, torch.cat(latents), torch.cat(plain), steps)
     save_model(pipeline, target)
 
 
