@@ -245,7 +245,9 @@ def test_a_lock_is_installed_as_it_is_what_builds_first(
     hashed = " \\\n    --hash=sha256:" + "0" * 64 + "\n"
     text = "".join(f"{line}{hashed}" for line in ("pip-net==1.0", "setuptools==69.5.1"))
     monkeypatch.setattr(lock, "read", lambda card: lock.head(card) + text)
-    monkeypatch.setattr(environment, "_as_locked", lambda where: True)
+    monkeypatch.setattr(environment, "ask", lambda python, code: ("3.11", ""))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     called: list[list[str]] = []
     run = "bench.methods.environment.call"
     monkeypatch.setattr(run, lambda command, *rest: called.append(command))
@@ -306,6 +308,20 @@ def test_links_stay_inside_the_clone(tmp_path: Path) -> None:
             link(tmp_path / "w", outside, tmp_path / "repo")
     link(tmp_path / "w", tmp_path / "repo" / "a" / "w", tmp_path / "repo")
     assert (tmp_path / "repo" / "a" / "w").read_text() == "x"
+
+
+def test_weights_that_came_after_setup_are_not_taken_for_linked(stand_in: StandIn) -> None:
+    more = 'links = { "w.bin" = "inside/w.bin" }\n[[weights]]\nname = "w.bin"\n'
+    card = stand_in.card(more=more)
+    setup(str(card), replace(AS_IS, weights=False), Progress(quiet=True))
+    where = Installation(find_method(str(card)).card)
+    where_it_belongs = Path(os.environ["CASSR_BENCH_CACHE"]) / "weights" / "w.bin"
+    where_it_belongs.parent.mkdir(parents=True, exist_ok=True)
+    where_it_belongs.write_bytes(b"\x80\x01")
+    assert "w.bin: not yet at inside/w.bin in the clone; run: cassr-bench setup" in where.problem()
+    setup(str(card), AS_IS, Progress(quiet=True))
+    assert where.problem() == ""
+    assert (where.repo / "inside" / "w.bin").read_bytes() == b"\x80\x01"
 
 
 def test_packages_are_installed_anew_when_the_card_wants_others(stand_in: StandIn) -> None:

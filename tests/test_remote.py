@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import logging
 import os
 import ssl
 import subprocess
@@ -161,6 +162,8 @@ NOISE = {f"set/{k}.png": os.urandom(3000) for k in range(20)}
         ("net.pth", b"", "is empty"),
         ("net.pth", b'{"error": "no such file"}', r"is text \('\{\"error"),
         ("net.pth", b"<HTML>Please log in", "is a web page"),
+        ("net.json", b"<html>Please log in", "is a web page"),
+        ("net.json", b"no such file", "is text"),
         ("net.pth", b"version https://git-lfs.github.com/spec/v1\noid", "is text"),
         ("net.pth", gzip.compress(CONTENT), "is no file of weights"),
         ("net.pth", pack("zip", NOISE)[:30_000], "is cut short"),
@@ -181,6 +184,8 @@ def test_a_bad_first_answer_is_never_trusted(
     good = pack(name.rpartition(".")[2], NOISE) if name.startswith("set") else CONTENT
     if name.endswith("safetensors"):
         good = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
+    if name.endswith("json"):
+        good = b'{"r": 64}'
     server.answers(whole(good))
     assert fetch_file(file).read_bytes() == good
 
@@ -347,6 +352,12 @@ def test_the_hub_by_another_address_with_a_token(
     fetch_file(net(elsewhere, "own.pth"))
     assert "authorization" not in elsewhere.asked[1]
     elsewhere.http.server_close()
+
+
+def test_what_the_hub_tries_again_is_not_told_beside_the_error() -> None:
+    import huggingface_hub.utils._http  # noqa: F401 - it configures its loggers
+
+    assert not logging.getLogger("huggingface_hub.utils._http").isEnabledFor(logging.WARNING)
 
 
 def test_closed_doors_of_the_hub(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,14 +100,10 @@ def install(where: Installation, log: IO[str]) -> str:
     """Install the card's lock, or without one what the card lists; nothing that is there."""
     if are_there(where):
         return "packages: are there"
-    locked = lock.read(where.card) if _as_locked(where) else ""
+    made_for = sys.platform == "linux" and platform.machine() == "x86_64"
+    alike = made_for and ask(where.python, _VERSION)[0] == where.official.python
+    locked = lock.read(where.card) if alike else ""
     return _locked(where, locked, log) if locked else _listed(where, log)
-
-
-def _as_locked(where: Installation) -> bool:
-    """Whether the environment is of the kind that locks are made for."""
-    here = sys.platform == "linux" and platform.machine() == "x86_64"
-    return here and ask(where.python, _VERSION)[0] == where.official.python
 
 
 def are_there(where: Installation) -> bool:

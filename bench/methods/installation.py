@@ -152,11 +152,15 @@ class Installation:
 
     def _weight(self, weight: Weight) -> Check:
         try:
-            return Check(weight.name, "ok", printable(weights.locate(weight)))
+            found = printable(weights.locate(weight))
         except WeightsError as error:
             state: State = "broken" if weights.find(weight) else "missing"
             hint = weights_hint(self.typed or self.card.name, weight)
             return Check(weight.name, state, str(error), hint)
+        inside = self.official.links.get(weight.name)
+        if inside and not (self.repo / inside).exists():
+            return Check(weight.name, "missing", f"not yet at {inside} in the clone", self._setup)
+        return Check(weight.name, "ok", found)
 
     def _unpacked(self, name: str, into: str) -> Check:
         if into in self.record().get("unpacked", {}):

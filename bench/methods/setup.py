@@ -121,8 +121,6 @@ def _replace(repo: Path, official: Official) -> None:
 
 
 def _head(repo: Path) -> str:
-    if not (repo / ".git").exists():
-        return ""
     try:
         return git(["-C", str(repo), "rev-parse", "HEAD"])
     except Unavailable:

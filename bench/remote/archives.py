@@ -186,7 +186,7 @@ def damage(path: Path, name: str) -> str:
     """Why a file cannot be what its name says, read to its end where that tells; "" if it can."""
     if not path.stat().st_size:
         return "is empty"
-    if text := text_in(path):
+    if (text := text_in(path)) and not (name.endswith(".json") and text.startswith("text ('{")):
         return f"is {text}"
     if _ARCHIVES.fullmatch(name):
         return _damaged_archive(path)

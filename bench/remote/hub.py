@@ -1,5 +1,6 @@
 """The Hugging Face hub: its addresses, cache, token and closed doors."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from bench.base.text import first_line
 
 HUB = "https://huggingface.co"
+logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each try again
 _FILE = re.compile(rf"{re.escape(HUB)}/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 # Of the hub's transports, which its versions change.
 _NO_CONNECTION = re.compile("Connect(Error|Timeout(Error)?)|(NewConnection|NameResolution)Error")
