@@ -1,11 +1,17 @@
 """Wrong use, odd names and streams: one line, exit code 2, and nothing of anybody's lost."""
 
+import inspect
 import json
 import math
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 from conftest import ROOT, Cli
@@ -13,6 +19,8 @@ from pictures import photo
 from PIL import Image
 from run_example import SMALL, files_of
 
+from bench.base.lazy import resolve
+from bench.cli import COMMANDS
 from bench.commands.shared.output import tell
 
 FOREIGN = {
@@ -241,3 +249,36 @@ def test_only_options_of_the_command_are_proposed_for_several_values(cli: Cli) -
     assert f"{hint}--sr A --sr B" in cli("score", "--sr", "a", "b").stderr
     done = cli("export", "quick", "b")
     assert done.returncode == 2 and "--input" not in done.stderr
+
+
+def _tables(package: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(package).joinpath("options.toml").read_text("utf-8"))
+
+
+def _commands() -> Iterator[Callable[..., None]]:
+    for told in COMMANDS.values():
+        found = resolve(f"bench.commands.{told['code']}")
+        of_group = getattr(found, "registered_commands", None)
+        yield from [each.callback for each in of_group] if of_group else [found]
+
+
+def test_no_option_is_described_that_no_command_has() -> None:
+    shared = "bench.commands.shared"
+    used: set[tuple[str, str]] = set()
+    for command in (inspect.unwrap(each) for each in _commands()):
+        hints = get_type_hints(command)
+        groups = [each for each in hints.values() if is_dataclass(each)]
+        plain = [name for name, each in hints.items() if name != "return" and each not in groups]
+        owners: list[tuple[Any, list[str]]] = [(command, plain)]
+        owners += [(group, [each.name for each in fields(group)]) for group in groups]
+        for owner, names in owners:
+            package = owner.__module__.rpartition(".")[0]
+            own = _tables(package).get(owner.__name__, {})
+            for name in (name.replace("_", "-") for name in names):
+                used.add((package, f"{owner.__name__}.{name}") if name in own else (shared, name))
+    told = set()
+    for package in (shared, "bench.commands", "bench.commands.train"):
+        for name, table in _tables(package).items():
+            names = [name] if "help" in table else [f"{name}.{option}" for option in table]
+            told |= {(package, each) for each in names}
+    assert told == used

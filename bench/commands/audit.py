@@ -12,7 +12,7 @@ from bench.base.errors import BenchError
 from bench.base.text import counted, printable
 from bench.base.types import Better
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import FAILED, tell
 
 if TYPE_CHECKING:
@@ -25,21 +25,13 @@ NOT_JUDGED = 2
 
 @grouped
 def audit(
-    files: list[Path] | None = argument(
-        "Tables: .tex, .md or .csv (tidy, or wide with arrows); default: the paper.",
-        default=None,
-        metavar="FILE",
-    ),
-    claims: Path | None = option("A card (TOML) of what the text states."),
-    marks: o.Marks = option(
-        "What marks say: best and second best, or not significantly worse.", default="best"
-    ),
-    block: bool = option("Judge marks within each block between rules.", default=False),
-    without: list[str] | None = option("A method that marks leave out; repeatable.", metavar="ROW"),
-    metric: list[str] | None = option(
-        "Which way a column is better: lower or higher.", metavar="COLUMN=lower"
-    ),
-    as_json: o.AsJson = False,
+    files: list[Path] | None = None,
+    claims: Path | None = None,
+    marks: o.Marks = "best",
+    block: bool = False,
+    without: list[str] | None = None,
+    metric: list[str] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Recompute what tables and prose claim.
 

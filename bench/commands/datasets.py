@@ -8,8 +8,7 @@ import typer
 from bench.base.device import default_store
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, one_file, tell, warn
 
 app = typer.Typer()
@@ -18,13 +17,13 @@ app = typer.Typer()
 @app.command(epilog="Example: cassr-bench datasets verify realsr --against theirs.json")
 @grouped
 def verify(
-    name: str = argument("A dataset's name, folder:PATH or hf:NAME."),
-    against: Path | None = option("Compare with this manifest of somebody else's."),
-    out: Path | None = option("Write our manifest here."),
-    scale: o.Scale = 4,
-    store: o.Store = None,
-    overwrite: o.Overwrite = False,
-    as_json: o.AsJson = False,
+    name: str,
+    against: Path | None = None,
+    out: Path | None = None,
+    scale: int = 4,
+    store: Path | None = None,
+    overwrite: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Hash a test set's images afresh and compare manifests.
 

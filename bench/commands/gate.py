@@ -15,7 +15,7 @@ from bench.base.progress import Progress
 from bench.base.records import cannot_write
 from bench.base.text import counted, printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import go_offline, one_file, report_failures, tell
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 class Subject:
     """What is judged: a suite, or a folder with or without HR images."""
 
-    suite: str | None = argument("A suite's name or card, FILE.toml.", default=None)
-    sr: Path | None = option("Instead of a suite: a folder of SR images.")
-    hr: Path | None = option("Folder of HR images, paired by file stem.")
-    sr_name: o.SrName = ""
-    modcrop: o.Modcrop = False
+    suite: str | None = None
+    sr: Path | None = None
+    hr: Path | None = None
+    sr_name: str = ""
+    modcrop: bool = False
 
     def check(self, choice: o.Choice) -> None:
         """Refuse what does not go together."""
@@ -56,12 +56,10 @@ class Subject:
 class Written:
     """What is written beside the terminal."""
 
-    update: bool = option("Write the reference anew and show what changed.", default=False)
-    tolerance: str | None = option(
-        "Of a new reference: same (default), absolute=X, relative=X or statistical.", metavar="KIND"
-    )
-    markdown: Path | None = option("Append the verdict here, as Markdown.")
-    junit: Path | None = option("Write the verdict here, as JUnit.")
+    update: bool = False
+    tolerance: str | None = None
+    markdown: Path | None = None
+    junit: Path | None = None
 
     def check(self, reference: Path, subject: Subject, overwrite: bool) -> Callable[..., None]:
         """Writes the JUnit file, if one is asked for; nothing is written over what is read."""
@@ -107,20 +105,20 @@ class Written:
 
 @grouped
 def gate(
-    reference: Path = option("The reference, FILE.toml or FILE.json.", default=...),
+    reference: Path,
     *,
     subject: Subject,
     written: Written,
     choice: o.Choice,
-    scale: int | None = option("Upscaling factor; default: the reference's.", min=1, max=16),
-    device: o.Device = "auto",
-    workers: o.WorkerCount = None,
-    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
-    seed: o.Seed = None,
-    store: Path | None = option("Use what is stored here; default: compute everything anew."),
-    offline: o.Offline = False,
-    overwrite: o.Overwrite = False,
-    as_json: o.AsJson = False,
+    scale: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    image_timeout: int = IMAGE_TIMEOUT,
+    seed: int | None = None,
+    store: Path | None = None,
+    offline: bool = False,
+    overwrite: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Judge scores against a reference.
 

@@ -11,7 +11,7 @@ from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, tell
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @grouped
 def list_(
-    what: str = argument("methods, datasets, metrics, suites, protocols or reports."),
-    name: str = argument("One of them; of a metric also its options.", default=""),
-    ready: bool = option("Only what can be used here.", default=False),
-    search: str = option("Only what holds this text anywhere.", default="", metavar="TEXT"),
-    long: bool = option("With licence, needs, and why it cannot run here.", default=False),
-    as_json: o.AsJson = False,
+    what: str,
+    name: str = "",
+    ready: bool = False,
+    search: str = "",
+    long: bool = False,
+    as_json: bool = False,
 ) -> None:
     """List methods, datasets, metrics, suites, protocols or reports.
 
@@ -40,15 +40,11 @@ def list_(
 
 @grouped
 def fetch(
-    names: list[str] = argument(
-        "Metrics and methods (weights), datasets (archives) or suites (all).", default=None
-    ),
-    protocol: str | None = o.told("protocol to fetch"),
-    given: Path | None = option(
-        "Take a dataset's archive, or folder, from here instead.", "--from"
-    ),
-    dry_run: bool = option("Show what would be fetched, and from where.", default=False),
-    as_json: o.AsJson = False,
+    names: list[str] | None = None,
+    protocol: str | None = None,
+    given: Path | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Get weights and test sets ahead of time, hashes checked."""
     from bench.data.find import adopt
@@ -69,16 +65,12 @@ def fetch(
 
 @grouped
 def doctor(
-    method: str | None = argument(
-        "Look at this method, or what this suite needs, in every part.", default=None
-    ),
-    attempt: bool = option(
-        "Also upscale two small photographs with METHOD.", "--try", default=False
-    ),
-    device: o.Device = "auto",
-    image_timeout: o.ImageTimeout = IMAGE_TIMEOUT,
-    store: o.Store = None,
-    as_json: o.AsJson = False,
+    method: str | None = None,
+    attempt: bool = False,
+    device: str = "auto",
+    image_timeout: int = IMAGE_TIMEOUT,
+    store: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Show what works here, and how to mend the rest."""
     from bench.commands import doctor as examine
@@ -103,13 +95,13 @@ def doctor(
 
 @grouped
 def setup(
-    method: str = argument("A method or metric that has its own repository."),
-    source: str = option("Clone from this repository or folder instead.", "--from", default=""),
-    python: Path | None = option("Interpreter to make the environment with."),
-    as_is: bool = option("Use --python itself; install nothing into it.", default=False),
-    conda: bool = option("Make the environment with conda.", default=False),
-    weights: bool = option("Fetch weights too.", default=True),
-    as_json: o.AsJson = False,
+    method: str,
+    source: str = "",
+    python: Path | None = None,
+    as_is: bool = False,
+    conda: bool = False,
+    weights: bool = True,
+    as_json: bool = False,
 ) -> None:
     """Install the repository of a method or metric.
 
@@ -126,13 +118,13 @@ def setup(
 
 @grouped
 def prepare(
-    suite: o.Suite,
+    suite: str,
     *,
     choice: o.Choice,
-    yes: o.Yes = False,
-    store: o.Store = None,
-    dry_run: o.DryRun = False,
-    as_json: o.AsJson = False,
+    yes: bool = False,
+    store: Path | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Get all that a suite needs: test sets, environments, weights.
 

@@ -8,9 +8,8 @@ from bench.base.device import stored_kind
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
-from bench.base.types import BEYOND
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, tell
 
 if TYPE_CHECKING:
@@ -19,17 +18,14 @@ if TYPE_CHECKING:
 
 @grouped
 def export(
-    suite: o.Suite,
-    out: Path = option("A folder, or a file ending in .json.", default=...),
-    images: bool = option("With the SR images.", default=False),
-    benchmark: str = option(
-        "USER/NAME on the hub: adds eval.yaml, and models/ for the methods' model cards.",
-        default="",
-    ),
+    suite: str,
+    out: Path,
+    images: bool = False,
+    benchmark: str = "",
     *,
     choice: o.StoredChoice,
-    overwrite: o.Overwrite = False,
-    as_json: o.AsJson = False,
+    overwrite: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Write what is stored of a suite for others.
 
@@ -52,14 +48,14 @@ def export(
 
 @grouped
 def import_(
-    suite: o.Suite,
-    sources: list[Path] = argument("Exported folders or JSON files of others."),
-    out: Path | None = option("Where reports go; default: results/reports/merged."),
-    label: str = option("Put in brackets behind the imported methods' names.", default=""),
+    suite: str,
+    sources: list[Path],
+    out: Path | None = None,
+    label: str = "",
     *,
     choice: o.StoredChoice,
-    overwrite: o.Overwrite = False,
-    as_json: o.AsJson = False,
+    overwrite: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Add others' methods to the leaderboard of a suite.
 
@@ -86,14 +82,10 @@ def import_(
 
 @grouped
 def diff(
-    a: Path = argument("An exported folder or JSON, or a folder of reports."),
-    b: Path = argument("Another."),
-    tolerance: float | None = option(
-        "How far an image's score may move; default: a tenth of the last digit in tables.",
-        min=0,
-        max=BEYOND,
-    ),
-    as_json: o.AsJson = False,
+    a: Path,
+    b: Path,
+    tolerance: float | None = None,
+    as_json: bool = False,
 ) -> None:
     """Show what differs between two results.
 

@@ -13,7 +13,7 @@ from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import inside, printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, go_offline, report_failures, tell, warn
 
 if TYPE_CHECKING:
@@ -24,22 +24,20 @@ if TYPE_CHECKING:
 
 @grouped
 def run(
-    suite: o.Suite,
-    out: o.Out = None,
+    suite: str,
+    out: Path | None = None,
     *,
     choice: o.Choice,
     work: o.Work,
-    seeds: o.Seeds = 1,
-    fetch: bool | None = option("Fetch missing weights first; default: as the suite says."),
-    prepare: bool = option(
-        "Get test sets, environments and weights first; shows the plan and asks.", default=False
-    ),
-    yes: o.Yes = False,
-    offline: o.Offline = False,
-    require_all: bool = option("Fail when any score is missing.", default=False),
+    seeds: int = 1,
+    fetch: bool | None = None,
+    prepare: bool = False,
+    yes: bool = False,
+    offline: bool = False,
+    require_all: bool = False,
     shown: o.ViewOptions,
-    dry_run: o.DryRun = False,
-    as_json: o.AsJson = False,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Run a whole suite: upscale, score, report.
 
@@ -90,14 +88,14 @@ def _end(outcome: "RunOutcome", require_all: bool = False) -> None:
 
 @grouped
 def report(
-    suite: str = argument("A suite's name or card, FILE.toml, or an exported FILE.json."),
-    out: o.Out = None,
+    suite: str,
+    out: Path | None = None,
     *,
     choice: o.StoredChoice,
-    seeds: o.Seeds = 1,
+    seeds: int = 1,
     shown: o.ViewOptions,
-    offline: o.Offline = False,
-    as_json: o.AsJson = False,
+    offline: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Make reports again: a suite's from the store, or an export's.
 

@@ -10,7 +10,7 @@ from bench.base.device import default_store, resolve_device
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, go_offline, one_file, report_failures, tell
 from bench.running.options import RunOptions
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @grouped
 def score(
-    sr: list[Path] = option("Folder of SR images; repeat it for several methods.", default=...),
-    hr: Path | None = option("Folder of HR images, paired with those of --sr by name."),
-    metrics: o.Metrics = None,
-    protocol: o.Protocol = None,
-    sr_name: o.SrName = "",
-    modcrop: o.Modcrop = False,
-    recursive: o.Recursive = False,
-    csv: Path | None = option("Write the scores of every image into this file."),
-    limit: o.Limit = None,
-    device: o.Device = "auto",
-    workers: o.WorkerCount = None,
-    store: o.Store = None,
-    overwrite: o.Overwrite = False,
-    offline: o.Offline = False,
-    as_json: o.AsJson = False,
+    sr: list[Path],
+    hr: Path | None = None,
+    metrics: list[str] | None = None,
+    protocol: str | None = None,
+    sr_name: str = "",
+    modcrop: bool = False,
+    recursive: bool = False,
+    csv: Path | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    store: Path | None = None,
+    overwrite: bool = False,
+    offline: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Score folders of images, with or without HR.
 

@@ -10,8 +10,7 @@ from bench.base.device import default_store
 from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import counted, in_words, printable
-from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, tell, warn
 
 app = typer.Typer()
@@ -21,11 +20,9 @@ UNITS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 @app.command(epilog="Example: cassr-bench store check --repair")
 @grouped
 def check(
-    repair: bool = option(
-        "Set aside what is damaged; the next run computes it again.", default=False
-    ),
-    store: o.Store = None,
-    as_json: o.AsJson = False,
+    repair: bool = False,
+    store: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Read everything and compare it with its checksums.
 
@@ -46,7 +43,8 @@ def check(
 
 
 @app.command(epilog="Example: cassr-bench store info")
-def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
+@grouped
+def info(store: Path | None = None, as_json: bool = False) -> None:
     """Say what lies where, how large it is, and what used it last."""
     from bench.store.upkeep import parts
 
@@ -65,12 +63,10 @@ def info(store: o.Store = None, as_json: o.AsJson = False) -> None:
 @app.command(epilog="Example: cassr-bench store prune --older-than 90d --dry-run")
 @grouped
 def prune(
-    older_than: str = option(
-        "Also what was not used for this long, such as 12h, 90d or 8w.", default="", metavar="AGE"
-    ),
-    store: o.Store = None,
-    dry_run: bool = option("Show only what would go.", default=False),
-    as_json: o.AsJson = False,
+    older_than: str = "",
+    store: Path | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Remove what nothing needs.
 

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, tell
 
 FIXED = ("--shard", "--prepare", "--dry-run")
@@ -36,23 +35,17 @@ class Part:
 
 @grouped
 def submit(
-    suite: str = argument(
-        "A suite's name (`list suites`) or card, FILE.toml.", default=..., metavar="SUITE"
-    ),
-    run_options: list[str] | None = argument("Options of `run`, behind --.", default=None),
-    parts: int = option("Jobs; the last to end writes the reports.", default=8, min=1, max=10_000),
-    to: Literal["slurm", "local"] = option("slurm, or processes of this machine.", default="slurm"),
-    minutes: int = option(
-        "Of a job, after which it is stopped and submitted again.", default=240, min=1
-    ),
-    gpus: int = option("Of each job.", default=1, min=0),
-    cpus: int = option("Cores of each job.", default=8, min=1),
-    setting: list[str] | None = option(
-        "Another setting of Slurm's, such as partition=gpu; repeatable.", metavar="NAME=VALUE"
-    ),
-    logs: Path = option("Folder for scripts and logs.", default=Path("results/jobs")),
-    wait: bool = option("Wait for the end; fail when a part does.", default=False),
-    as_json: o.AsJson = False,
+    suite: str,
+    run_options: list[str] | None = None,
+    parts: int = 8,
+    to: Literal["slurm", "local"] = "slurm",
+    minutes: int = 240,
+    gpus: int = 1,
+    cpus: int = 8,
+    setting: list[str] | None = None,
+    logs: Path = Path("results/jobs"),
+    wait: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Send a suite's parts to Slurm as an array of jobs.
 

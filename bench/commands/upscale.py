@@ -7,29 +7,25 @@ from bench.base.errors import BenchError
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, go_offline, report_failures, tell
 
 
 @grouped
 def upscale(
-    method: str = option(
-        "A name (`list methods`), FILE.py[:NAME], FILE.onnx or spandrel:FILE.",
-        default=...,
-        metavar="NAME",
-    ),
-    input: list[Path] | None = option("Images or folders of images; repeatable."),
-    output: Path | None = option("Folder for one PNG per input."),
-    dataset: str | None = option("Instead: a dataset, into the store.", metavar="NAME"),
-    limit: o.Limit = None,
-    recursive: o.Recursive = False,
-    to_srgb: bool = option("Convert colours to sRGB; default: keep RGB profiles.", default=False),
+    method: str,
+    input: list[Path] | None = None,
+    output: Path | None = None,
+    dataset: str | None = None,
+    limit: int | None = None,
+    recursive: bool = False,
+    to_srgb: bool = False,
     *,
     work: o.Work,
-    offline: o.Offline = False,
-    overwrite: o.Overwrite = False,
-    dry_run: o.DryRun = False,
-    as_json: o.AsJson = False,
+    offline: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Upscale files, folders or a dataset by one method.
 

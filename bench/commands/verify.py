@@ -9,7 +9,7 @@ from bench.base.device import resolve_device
 from bench.base.progress import Progress
 from bench.base.text import printable
 from bench.commands.shared import options as o
-from bench.commands.shared.groups import grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, one_file, tell
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ HEADS = ("dataset", "metric", "images", "largest difference", "mean", "tolerance
 @app.command("metrics", epilog="Example: cassr-bench verify metrics --from OSEDiff")
 @grouped
 def metrics_(
-    given: Path | None = option("A clone of cswry/OSEDiff, or a folder with its files.", "--from"),
-    metrics: o.Metrics = None,
-    device: o.Device = "auto",
-    workers: o.WorkerCount = None,
-    out: Path | None = option("Write the certificate here, as JSON."),
-    overwrite: o.Overwrite = False,
-    as_json: o.AsJson = False,
+    given: Path | None = None,
+    metrics: list[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Score the images that OSEDiff's authors published, beside the scores that they logged.
 

@@ -2,21 +2,15 @@
 
 import csv
 import re
-import tomllib
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from bench.base.device import default_store, resolve_device
 from bench.base.errors import BenchError
 from bench.base.text import printable
 from bench.cluster.connection import LOCAL
 from bench.cluster.connection import device as device_of
-from bench.commands.shared.groups import option
 from bench.running.options import IMAGE_TIMEOUT, RunOptions
 from bench.suites.protocols import protocols
 
@@ -61,57 +55,18 @@ def metric_names(metrics: list[str] | None, protocol: str | None) -> list[str]:
     return list(protocols().find(protocol).metrics)
 
 
-@cache
-def _words(package: str) -> dict[str, dict[str, Any]]:
-    return tomllib.loads(files(package).joinpath("options.toml").read_text("utf-8"))
-
-
-def _shared(name: str) -> Any:
-    """An option with the words and bounds that options.toml gives it."""
-    told = _words(__package__)[name]
-    names = [f"--{name}"] if told.get("flag") else []
-    return typer.Option(*names, **{key: said for key, said in told.items() if key != "flag"})
-
-
-def told(name: str, *names: str, of: str = __package__, **more: Any) -> Any:
-    """As `option`, with the words of the options.toml of a package."""
-    words = dict(_words(of)[name])
-    return option(words.pop("help"), *names, **words, **more)
-
-
 Marks = Literal["best", "significant"]
-_SUITE = "A suite's name (`list suites`) or card, FILE.toml; options replace parts of it."
-Suite = Annotated[str, typer.Argument(help=_SUITE, metavar="SUITE")]
-Store = Annotated[Path | None, _shared("store")]
-Out = Annotated[Path | None, _shared("out")]
-Metrics = Annotated[list[str] | None, _shared("metrics")]
-Protocol = Annotated[str | None, _shared("protocol")]
-SrName = Annotated[str, _shared("sr-name")]
-Modcrop = Annotated[bool, _shared("modcrop")]
-Recursive = Annotated[bool, _shared("recursive")]
-Limit = Annotated[int | None, _shared("limit")]
-Device = Annotated[str, _shared("device")]
-WorkerCount = Annotated[int | None, _shared("workers")]
-ImageTimeout = Annotated[int, _shared("image-timeout")]
-Seed = Annotated[int | None, _shared("seed")]
-Seeds = Annotated[int, _shared("seeds")]
-Offline = Annotated[bool, _shared("offline")]
-Overwrite = Annotated[bool, _shared("overwrite")]
-DryRun = Annotated[bool, _shared("dry-run")]
-Yes = Annotated[bool, _shared("yes")]
-AsJson = Annotated[bool, _shared("json")]
-Scale = Annotated[int, _shared("scale")]
 
 
 @dataclass(frozen=True)
 class Choice:
     """What is taken of a suite, or instead of what it names."""
 
-    methods: list[str] | None = told("methods")
-    datasets: list[str] | None = told("datasets")
-    metrics: Metrics = None
-    protocol: Protocol = None
-    limit: Limit = None
+    methods: list[str] | None = None
+    datasets: list[str] | None = None
+    metrics: list[str] | None = None
+    protocol: str | None = None
+    limit: int | None = None
 
     def names(self) -> tuple[list[str], list[str], list[str]]:
         """Methods, datasets and metrics by name; [] for the suite's own."""
@@ -133,11 +88,11 @@ class Choice:
 class StoredChoice(Choice):
     """What is taken of a suite as far as it is stored, wherever its scores were made."""
 
-    scale: Scale = 4
-    modcrop: Modcrop = False
-    device: str = told("device of scores", default="auto")
-    seed: Seed = None
-    store: Store = None
+    scale: int = 4
+    modcrop: bool = False
+    device: str = "auto"
+    seed: int | None = None
+    store: Path | None = None
 
     def options(self) -> RunOptions:
         store, device = self.store or default_store(), resolve_device("auto")
@@ -150,15 +105,15 @@ class StoredChoice(Choice):
 class Work:
     """Where and how this process upscales and scores; called as in `RunOptions`."""
 
-    scale: Scale = 4
-    modcrop: Modcrop = False
-    device: Device = "auto"
-    workers: WorkerCount = None
-    image_timeout: ImageTimeout = IMAGE_TIMEOUT
-    on: str = told("on", default=LOCAL)
-    shard: str | None = told("shard")
-    seed: Seed = None
-    store: Store = None
+    scale: int = 4
+    modcrop: bool = False
+    device: str = "auto"
+    workers: int | None = None
+    image_timeout: int = IMAGE_TIMEOUT
+    on: str = LOCAL
+    shard: str | None = None
+    seed: int | None = None
+    store: Path | None = None
 
     def options(self, limit: int | None) -> RunOptions:
         from bench.running import shards
@@ -175,11 +130,11 @@ class Work:
 class ViewOptions:
     """How results are shown, and where they may be written."""
 
-    marks: Marks = told("marks", default="best")
-    intervals: bool = told("intervals", default=False)
-    compare: list[Literal["published", "measured"]] | None = told("compare")
-    reports: list[str] | None = told("reports")
-    region: list[str] | None = told("region")
-    panel_scores: list[str] | None = told("panel-scores")
-    originals: bool = told("originals", "--originals/--no-originals", default=True)
-    overwrite: Overwrite = False
+    marks: Marks = "best"
+    intervals: bool = False
+    compare: list[Literal["published", "measured"]] | None = None
+    reports: list[str] | None = None
+    region: list[str] | None = None
+    panel_scores: list[str] | None = None
+    originals: bool = True
+    overwrite: bool = False

@@ -1,26 +1,20 @@
 """`train`: CasSR's stages, exactly as the paper says or as options say otherwise."""
 
-from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.train.options import Reading, Reporting, Settings, TrainingSource
 
 
 @grouped
 def train(
-    stage: str = argument(
-        "activation (stage 1) or guidance (stage 2); for the miniature also vae, prior, texture."
-    ),
+    stage: str,
     *,
     source: TrainingSource,
     settings: Settings,
     reading: Reading,
     reporting: Reporting,
-    device: o.Device = "auto",
-    dry_run: bool = option(
-        "Build all of it at random, run one step, show parameters, memory and the plan.",
-        default=False,
-    ),
-    as_json: o.AsJson = False,
+    device: str = "auto",
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Train a stage of CasSR.
 

@@ -9,19 +9,18 @@ from typing import Any
 from bench.base.device import cores
 from bench.base.errors import BenchError
 from bench.base.text import printable
-from bench.commands.shared import options as o
-from bench.commands.shared.groups import argument, grouped, option
+from bench.commands.shared.groups import grouped
 from bench.commands.shared.output import exit_if, tell
 
 
 @grouped
 def cut(
-    data: list[str] = argument("Photographs, as `train --data` takes them.", metavar="DATA"),
+    data: list[str],
     *,
-    out: Path = option("Folder of the crops, which `train --data` then takes.", default=...),
-    side: int = option("Side of the crops, pixels.", default=1024, min=16),
-    workers: int | None = option("Processes; default: one for each core.", min=0),
-    as_json: o.AsJson = False,
+    out: Path,
+    side: int = 1024,
+    workers: int | None = None,
+    as_json: bool = False,
 ) -> None:
     """Cut large photographs into crops that decode fast.
 
