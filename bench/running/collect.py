@@ -187,6 +187,9 @@ def _costs(plan: Plan) -> Iterator[Cost]:
 
 def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
     """Everything the numbers depend on."""
+    proven = certificate.noted(scorer.fingerprints, plan.options.device)
+    prints = {entry.card.name: entry.fingerprint() for entry in plan.methods}
+    hashes = {name: json_sha256(known) for name, known in prints.items()}
     kinds = sorted({made["device"] for made in scorer.fingerprints.values()})
     here = kinds in ([], [plan.options.device.partition(":")[0]])
     return {
@@ -199,12 +202,12 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": versions(),
-        "certificate": certificate.noted(scorer.fingerprints, plan.options.device),
+        "certificate": proven,
         "datasets": {plan.shown[name]: _of_manifest(m) for name, m in plan.manifests.items()},
         "methods": {
-            entry.card.name: {
-                **_bare(entry.fingerprint()),
-                "sha256": json_sha256(entry.fingerprint()),
+            (name := entry.card.name): {
+                **_bare(prints[name]),
+                "sha256": hashes[name],
                 **_made_on(plan, entry),
             }
             for entry in plan.methods

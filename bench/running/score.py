@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench import metrics
 from bench.base.errors import BenchError, CannotWrite, DataError, WorkerDied
@@ -144,16 +144,13 @@ class Scorer:
         """Start, where this one of so many images is not scored yet, what makes processes for all:
         it imports what they need, meanwhile."""
         if options.on == LOCAL and self._jobs([target]):
-            self._workers(options, images).begin()
+            cast(Workers, self._pool(options, images)).begin()
 
     def _pool(self, options: RunOptions, jobs: int) -> "Pool":
         if options.on != LOCAL:
             from bench.cluster.work import for_metrics  # heavy
 
             return for_metrics(self._here, options.on, self.device, options.workers)
-        return self._workers(options, jobs)
-
-    def _workers(self, options: RunOptions, jobs: int) -> Workers:
         count = worker_count(options.workers, self.device, jobs)
         needed = [score_job.read.__module__, *(s.factory for s in self._here)]
         imported = list(dict.fromkeys(name.partition(":")[0] for name in needed))
