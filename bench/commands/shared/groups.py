@@ -3,7 +3,7 @@
 import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, wraps
 from importlib.resources import files
 from inspect import Parameter, Signature, signature
@@ -17,6 +17,8 @@ from bench.base.text import printable
 
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 """What help shows for a value, unless options.toml says more."""
+NO_DEFAULT = (MISSING, Parameter.empty)
+"""How fields and parameters tell that they have none."""
 
 
 def _one_of(name: str, known: Sequence[str]) -> Callable[[str], str]:
@@ -63,8 +65,7 @@ def _parameters(command: Callable[..., None], hints: Mapping[str, Any]) -> Itera
             for each in fields(group):
                 yield _parameter(group, each.name, own[each.name], each.default)
         else:
-            default = ... if parameter.default is Parameter.empty else parameter.default
-            yield _parameter(command, name, group, default)
+            yield _parameter(command, name, group, parameter.default)
 
 
 @cache
@@ -73,7 +74,7 @@ def _words(package: str) -> dict[str, Any]:
 
 
 def _parameter(owner: Any, name: str, hint: Any, default: Any) -> Parameter:
-    """As Typer takes it; the owner is the command or group, a default of `...` is none."""
+    """As Typer takes it; `owner` is the command or group that it is of."""
     flag = f"--{name.replace('_', '-')}"
     own = _words(owner.__module__.rpartition(".")[0]).get(owner.__name__, {})
     more = dict(ChainMap(own, _words(__package__))[flag[2:]])
@@ -89,5 +90,5 @@ def _parameter(owner: Any, name: str, hint: Any, default: Any) -> Parameter:
             hint = hint if of_list is each else list[str] | None  # Typer's lists are plain
         elif of_list in METAVARS and kind is typer.Option:
             more = {"metavar": METAVARS[of_list], **more}
-    declared = kind(default, *names, **more)
+    declared = kind(... if default in NO_DEFAULT else default, *names, **more)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=declared, annotation=hint)
