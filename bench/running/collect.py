@@ -188,8 +188,6 @@ def _costs(plan: Plan) -> Iterator[Cost]:
 def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
     """Everything the numbers depend on."""
     proven = certificate.noted(scorer.fingerprints, plan.options.device)
-    prints = {entry.card.name: entry.fingerprint() for entry in plan.methods}
-    hashes = {name: json_sha256(known) for name, known in prints.items()}
     kinds = sorted({made["device"] for made in scorer.fingerprints.values()})
     here = kinds in ([], [plan.options.device.partition(":")[0]])
     return {
@@ -204,14 +202,7 @@ def _provenance(plan: Plan, scorer: Scorer) -> dict[str, Any]:
         "versions": versions(),
         "certificate": proven,
         "datasets": {plan.shown[name]: _of_manifest(m) for name, m in plan.manifests.items()},
-        "methods": {
-            (name := entry.card.name): {
-                **_bare(prints[name]),
-                "sha256": hashes[name],
-                **_made_on(plan, entry),
-            }
-            for entry in plan.methods
-        },
+        "methods": {entry.card.name: _of_method(plan, entry) for entry in plan.methods},
         "metrics": _bare(scorer.fingerprints),
     }
 
@@ -226,11 +217,13 @@ def _of_manifest(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _made_on(plan: Plan, entry: Entry) -> dict[str, list[str]]:
-    """The devices that upscaled a method's images, with their makers' names."""
+def _of_method(plan: Plan, entry: Entry) -> dict[str, Any]:
+    """What its images depend on, and the devices that made them, with their makers' names."""
+    known = entry.fingerprint()
     records = [record for cell in plan.cells_of(entry) for _, record in cell.records()]
     names = {f"{r.device.partition(':')[0]}: {r.machine}" for r in records if r.machine}
-    return {"made_on": sorted(names)} if names else {}
+    made = {"made_on": sorted(names)} if names else {}
+    return {**_bare(known), "sha256": json_sha256(known), **made}
 
 
 def _bare(value: Any) -> Any:
