@@ -188,7 +188,7 @@ def test_a_tracker_that_lacks_a_package_of_its_own_names_that_one(
     (tmp_path / "wandb.py").write_text("import its_own_need.sdk\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    with pytest.raises(BenchError, match="wandb: .* found: No module named 'its_own_need'; pip "):
+    with pytest.raises(BenchError, match=r"wandb: .* found: No module named 'its_own_need'; pip "):
         get_report("wandb").load()(ex.example(), tmp_path)
 
 
