@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 
+import huggingface_hub
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +70,18 @@ def test_an_export_is_a_benchmark_and_its_means_are_for_model_cards(exported: Ex
         assert known is not None
         assert [r.metric_value for r in known] == [s["value"] for s in scores]
         assert {r.metric_type for r in known} == {"psnr_y", "ssim_y"}
+
+
+def test_the_hub_library_reads_the_means_of_a_model(exported: Exported) -> None:
+    if not hasattr(huggingface_hub, "parse_eval_result_entries"):
+        pytest.skip("this huggingface_hub has no parser of .eval_results")
+    for file in exported.folder.glob("models/*/.eval_results/*.yaml"):
+        told = yaml.safe_load(file.read_text())
+        entries = huggingface_hub.parse_eval_result_entries(told)
+        read = [(e.dataset_id, e.task_id, e.value, e.notes) for e in entries]
+        assert len(read) == 2 and read == [
+            (e["dataset"]["id"], e["dataset"]["task_id"], e["value"], e["notes"]) for e in told
+        ]
 
 
 @pytest.mark.parametrize("name", ["faces", "a/b/c", "me/ x", "../x"])

@@ -182,6 +182,16 @@ def test_means_are_logged_a_run_per_method(tmp_path: Path, monkeypatch: pytest.M
         get_report("wandb").load()(results, tmp_path)
 
 
+def test_a_tracker_that_lacks_a_package_of_its_own_names_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text("import its_own_need.sdk\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    with pytest.raises(BenchError, match=r"wandb: .* found: No module named 'its_own_need'; pip "):
+        get_report("wandb").load()(ex.example(), tmp_path)
+
+
 def remade_on_cuda(store: Path, metric: str) -> None:
     """Make the store say that the scores of a metric were computed on CUDA, with other versions."""
     (folder,) = (store / "scores").glob(f"{metric}-*")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import shutil
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,25 @@ def test_other_reports_of_the_same_results_stay_and_of_others_go(
     assert not (out / "html" / "pictures").exists()
     render_all(pictured(tmp_path / "in", "a"), out, ["markdown"])
     assert shown(out) == {"table.md", "provenance.json"}
+
+
+def test_a_zip_of_the_folder_holds_no_picture_that_is_not_published_and_no_path(
+    folder_of_reports: Path, tmp_path: Path
+) -> None:
+    out, results = folder_of_reports, pictured(tmp_path / "in", "ab")
+    full = {path.read_bytes() for path in results.files()}
+
+    def sent(name: str) -> dict[str, bytes]:
+        with zipfile.ZipFile(shutil.make_archive(str(tmp_path / name), "zip", out)) as archive:
+            return {file: archive.read(file) for file in archive.namelist() if file[-1] != "/"}
+
+    render_all(results, out)
+    assert full <= set(sent("whole").values())
+    render_all(results, out, view=View(originals=False))
+    packed = sent("without")
+    assert packed.keys() - {".cassr-bench/reports.json"} == shown(out)
+    assert not full & set(packed.values())
+    assert [file for file, content in packed.items() if str(tmp_path).encode() in content] == []
 
 
 def test_a_file_that_was_edited_is_not_replaced(folder_of_reports: Path, tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_intervals_and_significance_are_shown(page: Any) -> None:
     assert not any("±" in text for text in texts(page, "td[data-metric='2']"))
     assert len(texts(page, "[data-board='0'] td[data-metric='1'] abbr")) == len(METHODS) - 1
     assert texts(page, "[data-board='0'] td[data-metric='0'] abbr") == []
+    edges = page.execute_script(
+        "return [...document.querySelectorAll(\"[data-board='0'] td[data-metric='1'] .mean\")]"
+        ".map(mean => mean.getBoundingClientRect().right)"
+    )
+    assert max(edges) - min(edges) < 1, "digits stand below each other beside a sign or none"
 
 
 def test_footnotes_side_by_side_are_told_apart(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.base.errors import BenchError
-from bench.base.text import printable, slug
+from bench.base.text import first_line, printable, slug
 from bench.files.safe_csv import write_files
 from bench.reports.tables.latex import filled as filled_latex
 from bench.reports.tables.markdown import filled
@@ -59,15 +59,13 @@ def wandb(results: Results, out: Path, _view: View = PLAIN) -> list[Path]:
     """Log the means to Weights & Biases, a run per method, its files in ``wandb/``.
 
     Raises:
-        BenchError: the package is not installed.
+        BenchError: the package, or one that it needs, is not installed.
     """
     try:
         import wandb as client
     except ImportError as error:
-        raise BenchError(
-            "--reports wandb: expected the package wandb, found none; "
-            "pip install 'cassr-bench[wandb]'"
-        ) from error
+        why = f"expected the package wandb, found: {first_line(error)}"
+        raise BenchError(f"--reports wandb: {why}; pip install 'cassr-bench[wandb]'") from error
     for method, means in _means(results).items():
         known = results.provenance.get("methods", {}).get(method, {})
         with client.init(project="cassr-bench", name=method, dir=str(out), config=known) as run:
