@@ -33,6 +33,10 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     )
     assert made.returncode == 0, made.stderr
     assert "4 cells, all new" in made.stdout
+    one = ("--methods", "bicubic", "--metrics", "psnr_y", *names[2:])
+    alone = cli("gate", "quick", "--reference", "one.toml", "--update", *one)
+    assert alone.returncode == 0, alone.stderr
+    assert "1 cell, all new" in alone.stdout
     plant_quick_sets(tmp_path / "cwd" / "shards")
     for part in ("3/3", "1/3", "2/3"):
         shard = ("--methods", "seeded.py,bicubic", "--shard", part, "--reports", "csv")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import bench
 from bench.data.from_card import packaged_photo, photo_collections
-from bench.data.likeness import LOOK, Look, warning
+from bench.data.likeness import LOOK, RANGE, SHIFTED, STEP, Look, warning
 from bench.files import images
 
 LOOKS = Look(LOOK, "cpu")
@@ -45,10 +45,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "flip": (lambda x: x.flip(3), "mirrored left to right"),
     "upside down": (lambda x: x.flip(2), "upside down"),
     "turned": (lambda x: x.flip((2, 3)), "turned by 180°"),
-    "half a pixel": (lambda x: moved(x, 0.5), "look shifted by up to (+0."),
-    "half a pixel back": (lambda x: moved(x, -0.5), "look shifted by up to (-0."),
-    "half an LR pixel": (lambda x: moved(x, 2.0), "shifted by up to (+"),
-    "9 pixels": (lambda x: x.roll((-9, 9), (2, 3)), "shifted by up to (+"),
+    "half a pixel": (lambda x: moved(x, 0.5), "look shifted by about (+0."),
+    "half a pixel back": (lambda x: moved(x, -0.5), "look shifted by about (-0."),
+    "half an LR pixel": (lambda x: moved(x, 2.0), "shifted by about (+"),
+    "9 pixels": (lambda x: x.roll((-9, 9), (2, 3)), "shifted by about (+"),
 }
 
 
@@ -90,6 +90,28 @@ def test_each_fault_is_named_against_hr_and_lr(
         pairs[name] = (change(F.avg_pool2d(hr, 3, 1, 1)), other)
     told = looked(pairs)
     assert message in told and f"of {len(pairs)} images" in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("pixels", "kind", "expected"),
+    [
+        (
+            (0.375, 0.5, 0.5, 0.75),
+            0,
+            "4 of 4 images look shifted by about (+0.5, +0.5)",
+        ),
+        ((1.5, 2, 2, 2.5), 0, "4 of 4 images are shifted by about (+2.0, +2.0)"),
+        ((4, -9), SHIFTED, "2 of 2 images are shifted by up to (-9.0, -9.0)"),
+        ((0.5, -0.5, 0.5, -0.5), 0, ""),
+    ],
+)
+def test_a_common_shift_is_told_by_its_median_and_others_by_the_largest(
+    pixels: tuple[float, ...], kind: int, expected: str
+) -> None:
+    sides = [int(RANGE // 2 + STEP * shift) for shift in pixels]
+    looks = [(kind * RANGE + side) * RANGE + side for side in sides]
+    told = warning([(str(i), value) for i, value in enumerate(looks)])
+    assert told == (f"{expected} pixels ('{len(pixels) - 1}')" if expected else "")
 
 
 @pytest.mark.parametrize("pixels", [64, -64, -100])
@@ -141,7 +163,7 @@ def test_no_false_alarm_on_published_outputs(name: str, golden: Path) -> None:
     assert not looked(pairs) and not looked(crops)
     told = looked({image: (moved(sr, -0.5), hr) for image, (sr, hr) in pairs.items()})
     assert re.search(r"images (look|are) shifted by .* \(-\d\.\d, -\d\.\d\) pixels", told), told
-    assert "images look shifted by up to (" in looked(
+    assert "images look shifted by about (" in looked(
         {
             i: (moved(F.interpolate(lr, scale_factor=4, mode="bicubic"), 0.5), hr)
             for i, (hr, lr) in crops.items()

@@ -212,25 +212,25 @@ def warning(looks: Sequence[tuple[str, float]]) -> str:
         elif kind:
             kinds[str(kind)].append(image)
     told = [(names, KINDS[kind]) for kind, names in kinds.items() if names]
-    if found := _shifted(shifts):
-        across, down, *_ = found[0]
-        how = "are" if max(map(abs, found[-1][:2])) >= CLEAR else "look"
-        how += f" shifted by up to ({across:+.1f}, {down:+.1f}) pixels"
-        told.append(([shift.image for shift in found], how))
+    if shifts:
+        found, how = _shifted(shifts)
+        told += [([shift.image for shift in found], how)] * bool(found)
     return "; ".join(
         f"{len(names)} of {len(looks)} images {what} ('{printable(names[0])}')"
         for names, what in told
     )
 
 
-def _shifted(shifts: list[Shift]) -> list[Shift]:
-    """The images that are all shifted alike, else those that are shifted far; most of it first."""
-    if not shifts:
-        return []
+def _shifted(shifts: list[Shift]) -> tuple[list[Shift], str]:
+    """The images all shifted alike, else those shifted far, most of it first; and how, in words."""
     across, down = median(s.across for s in shifts), median(s.down for s in shifts)
     size = max(abs(across), abs(down))
     same, least = min(0.5, SAME * size), 2 if size >= CLEAR else 3
     alike = [s for s in shifts if max(abs(s.across - across), abs(s.down - down)) <= same]
     all_alike = len(alike) >= max(least, 2 * len(shifts) / 3) and size >= SHIFT
     found = alike if all_alike else [shift for shift in shifts if shift.far]
-    return sorted(found, key=lambda shift: -max(abs(shift.across), abs(shift.down)))
+    found.sort(key=lambda shift: -max(abs(shift.across), abs(shift.down)))
+    how = f"{'are' if size >= CLEAR else 'look'} shifted by about"
+    if found and not all_alike:
+        how, (across, down) = "are shifted by up to", found[0][:2]
+    return found, f"{how} ({across:+.1f}, {down:+.1f}) pixels"
