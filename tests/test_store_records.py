@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,6 +114,13 @@ def test_a_manifest_of_before_checksums_is_held_against_its_own_hash(
     found["pairs"].pop()
     path.write_text(json.dumps(found))
     assert "its pairs are not those" in damage(path)
+
+
+@pytest.mark.parametrize("name", ["con", "AUX", "nul.tar", "Com1", "lpt9.x", "end."])
+def test_a_slug_is_a_file_name_on_windows_too(name: str) -> None:
+    found = slug(name)
+    assert not PureWindowsPath(found).is_reserved() and not found.endswith(".")
+    assert slug(f"a{name}s") == f"a{name}s"
 
 
 @given(st.text(), st.text())

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.base.errors import CardError
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_UNSAFE = re.compile(r"(?ai)[^a-z0-9._+-]+|\.\Z|\A(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|\Z)")
+"""Also ends and names that Windows has no files of."""
 _SPACED_FOLDERS = re.compile(r"(?<![\w/.])/(?!/)(?:[^/]+/)+")
 _BELOW_CUT = re.compile(r"\0(?:[^/\s:;]+/)*")
 _FOLDERS = re.compile(r"(?:file://)?(?<![\w/.])/(?!/)(?:[^/\s:;]+/)+")
