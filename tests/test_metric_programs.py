@@ -344,6 +344,7 @@ def test_a_run_on_a_cluster_scores_by_a_program_here(
     words = ("--methods", "bicubic", "--datasets", "quick-bicubic", "--limit", 2, "--no-fetch")
     words += ("--metrics", f"{stand_in.card()},psnr_y", "--reports", "csv", "--device", "cpu")
     told = {TRUST: "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    told["RAY_ADDRESS"] = "local"  # not one that another test has on this machine
     for on in ("ray", "local"):
         where = ("--on", on, "--store", tmp_path / f"{on}-store", "--out", tmp_path / on)
         done = cli("run", "quick", *words, *where, **told)

@@ -33,7 +33,7 @@ class Lost(WorkerDied):
     """A process gave no answer; `machine` where its whole machine is gone."""
 
     def __init__(self, error: Exception) -> None:
-        text = str(error).strip() or type(error).__name__
+        text = str(error).strip().partition("\nThe actor never ran")[0] or type(error).__name__
         self.machine = "node has died" in text
         crashed = "process has died" in text or "low on memory" in text
         why = "its process crashed or was killed, perhaps for lack of memory"
