@@ -23,7 +23,13 @@ from bench.audit.names import change_in, turned
     ],
 )
 def test_headings_are_turned_to_one_order(head: str, expected: str) -> None:
-    assert turned(head, {"budget": "lower"}) == expected
+    assert turned(head, {"budget": "lower"}, head=True) == expected
+
+
+def test_what_is_no_heading_is_told_as_it_is_printed(tmp_path: Path) -> None:
+    table = "| Method | PSNR (x4) |\n|---|---|\n| RRDB (PSNR) | **28.60** |\n| B | 28.20 |\n"
+    values, found = judged(tmp_path, table, "t.md")
+    assert [*values] == ["RRDB (PSNR) PSNR", "B PSNR"] and not found.findings
 
 
 @pytest.mark.parametrize(
@@ -150,3 +156,34 @@ def test_a_test_set_may_be_named_between_values(tmp_path: Path) -> None:
     table += "| A | 500k | One | 22.7 |\n| A | 500k | Two | 25.4 |\n"
     values, _ = read(tmp_path, table, "t.md")
     assert [v.dataset for v in values if v.metric == "PSNR"] == ["One", "Two"]
+
+
+@pytest.mark.parametrize("name", ["↑ Improvement", "- Gain", "— Δ", "(+ Gain)"])
+def test_a_row_that_tells_what_was_gained_is_no_method(tmp_path: Path, name: str) -> None:
+    rows = ["| Method | PSNR ↑ | LPIPS ↓ |", "|---|---|---|", "| A | **28.60** | 0.35 |"]
+    rows += ["| Ours | 28.50 | **0.30** |", f"| {name} | 0.30 | 0.04 |"]
+    values, found = judged(tmp_path, "\n".join(rows) + "\n", "t.md")
+    assert len(values) == 4 and not found.findings
+    assert {cell.reason for cell in found.unread} == {"is a change, not a value"}
+
+
+def test_a_marked_method_that_has_an_oracle_is_not_what_marks_leave_out(tmp_path: Path) -> None:
+    rows = [
+        "| Method | PSNR ↑ | SSIM ↑ | LPIPS ↓ | MUSIQ ↑ | NIQE ↓ |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows += ["| Supervised | 29.9 | 0.90 | 0.10 | 60.0 | 5.0 |"]
+    rows += ["| A | **28.60** | 0.81 | 0.35 | 62 | **4.0** |"]
+    rows += ["| B | 28.20 | **0.83** | 0.34 | 61 | 4.5 |"]
+    rows += ["| Ours (oracle prompt) | 28.50 | 0.82 | **0.30** | **63** | 4.6 |"]
+    _, found = judged(tmp_path, "\n".join(rows) + "\n", "t.md")
+    assert not found.findings and "its marks leave out Supervised" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("head", ["ΔE", "Color difference"])
+def test_a_metric_that_is_called_a_difference_is_no_change(tmp_path: Path, head: str) -> None:
+    rows = [f"| Method | PSNR ↑ | {head} |", "|---|---|---|", "| A | **30.10** | 3.50 |"]
+    path = tmp_path / "t.md"
+    path.write_text("\n".join([*rows, "| B | 29.20 | **1.80** |"]) + "\n", "utf-8")
+    assert not audit_files([path]).unread
+    assert not audit_files([path], metrics={head: "lower"}).findings

@@ -186,7 +186,7 @@ def test_what_cannot_run_here_is_no_regression_and_another_method_only_a_note() 
     verdict = judge(reference, retrained, {})
     assert verdict.exit_code == 0 and "method m is another" in verdict.notes[0]
     (unchanged,) = judge(reference, measured(psnr()), {}).notes
-    assert "n = 40: unknown, no score changed and no two methods differ" in unchanged
+    assert "n = 40: unknown, no score changed and there is one method alone" in unchanged
 
 
 def of_two(spread: float) -> Measured:
@@ -213,6 +213,23 @@ def test_every_gate_says_which_difference_its_images_tell_apart(kind: str) -> No
     few = dict.fromkeys(IDS[:5], 25.0)
     told = judge(Reference(measured=measured({"psnr": few})), measured({"psnr": few}), {}).notes
     assert told == ("d / psnr, n = 5: unknown, 6 independent images with scores are needed",)
+
+
+@pytest.mark.parametrize(("lost", "n"), [("an image", 39), ("finite scores", 40), ("order", 40)])
+def test_the_difference_told_is_of_the_images_that_methods_share(lost: str, n: int) -> None:
+    two = of_two(2.0)
+    own, other, fid = two.scores
+    images = dict(reversed(other.images.items())) if lost == "order" else {**other.images}
+    if lost == "an image":
+        images.pop(IDS[3])
+    elif lost == "finite scores":
+        images[IDS[3]] = math.inf
+    other = other.model_copy(update={"images": images, "mean": sum(images.values()) / len(images)})
+    found = two.model_copy(update={"scores": [own, other, fid]})
+    notes = judge(Reference(measured=found), found, {}).notes
+    (said,) = [note for note in notes if "/ psnr" in note]
+    told = "there is one method alone" if lost == "finite scores" else "a paired test finds"
+    assert said.startswith(f"d / psnr, n = {n}: ") and told in said
 
 
 def test_where_scores_changed_their_spread_says_which_change_is_found() -> None:

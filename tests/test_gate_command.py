@@ -12,6 +12,8 @@ import yaml
 from conftest import ROOT, Cli, plant_quick_sets
 from PIL import Image
 
+from bench.gate.reference import MARKER
+
 # -- the command ---------------------------------------------------------------------------------
 
 SEEDED = """
@@ -53,6 +55,12 @@ def test_order_shards_and_workers_pass_and_a_seed_is_refused(cli: Cli, tmp_path:
     again = cli("gate", "quick", "--reference", "r.toml", "--store", "shards", "--update", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["difference"]["equal"] == 4
+    policy = '[[tolerances]]\nmethod = "seeded"\nkind = "same"\n\n'
+    file = tmp_path / "cwd" / "r.toml"
+    file.write_text(file.read_text("utf-8").replace(MARKER, policy + MARKER, 1), "utf-8")
+    less = (*("gate", "quick", "--reference", "r.toml", "--store", "shards"), "--update")
+    left = cli(*less, "--methods", "bicubic", *names)
+    assert left.returncode == 0 and "methods removed: seeded" in left.stdout, left.stderr
 
 
 @pytest.mark.usefixtures("quick_sets")

@@ -477,3 +477,11 @@ def test_too_many_pixels_are_refused_in_every_thread(
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(reason, range(200)))) == 1
+
+
+def test_an_undecoded_picture_whose_file_is_closed_is_one_line(tmp_path: Path) -> None:
+    Image.fromarray(photo(32, 32)).save(tmp_path / "x.png")
+    with (tmp_path / "x.png").open("rb") as file:
+        picture = Image.open(file)
+    with pytest.raises(ImageError, match="closed file"):
+        images.rgb_of(picture)

@@ -88,6 +88,7 @@ def test_what_a_file_defines_is_made_into_a_method(file: Path, name: str) -> Non
         ("Other", Unavailable, r"mine\.py: expected 'Other', found 'Net' in line 5, "),
         ("seedless", Unavailable, r"expected upscale\(lr, \*, scale, seeds\), found \(lr, scale\)"),
         ("Net(open('x'))", CardError, "'mine.py:Net.* with plain values .* column 13: no plain"),
+        ("Net('é', open)", CardError, "column 18: no plain"),
         ("Net(width=", CardError, r"column 12: '\(' was never closed"),
         ("Net(**{'width': 2})", CardError, "with plain values as arguments"),
         ("Net(2).to('cpu')", CardError, "with plain values as arguments"),

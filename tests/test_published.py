@@ -351,13 +351,22 @@ def test_a_published_table_is_shown_in_the_papers_layout_without_any_data(
     assert ["CasSR", "30.7808○", "0.1531●", "0.3225", "68.6242●", "0.4927●", "0.6861○", "3.6026○"] \
         in lines  # fmt: skip
     assert "Table 1, as published" in done.stdout and "Table 2" not in done.stdout
-    assert "Nothing is measured beside them here" in done.stdout
+    assert "Nothing is measured here" in done.stdout and "no interval" not in done.stdout
     assert f"Reports: {tmp_path / 'out'}" in done.stdout
     written = tmp_path / "out" / "cassr-table-1"
     row = "| DIV2K-val | FID ↓ | 52.9180 | 42.2293 | 41.7034 | 55.3689 | 31.6253 | 31.2679 |"
     assert row in (written / "table.md").read_text(encoding="utf-8")
     assert "& 52.9180 & 42.2293 &" in (written / "table.tex").read_text(encoding="utf-8")
     assert "div2k-val,fid,bsrgan,52.918," in (written / "summary.csv").read_text(encoding="utf-8")
+    assert "52.918,\n" in (written / "scores.csv").read_text(encoding="utf-8")
     page = (written / "html" / "index.html").read_text(encoding="utf-8")
     assert "52.9180" in page and 'id="leaderboard"' in page
     assert "measured" not in page and not (written / "published.md").exists()
+
+
+def test_where_no_published_table_fits_nothing_is_said_to_be_written(
+    cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("report", "crops", "--compare", "published", "--out", tmp_path / "out")
+    assert done.returncode == 0 and not (tmp_path / "out").exists()
+    assert "No published table holds most of this suite." in done.stdout

@@ -280,7 +280,8 @@ def test_intervals_stand_beside_the_means_that_have_one() -> None:
 def test_below_metrics_of_a_set_stands_once_why_they_have_no_interval(view: View) -> None:
     values = {("set", "a", "", "fid"): 20.0, ("set", "b", "", "fid"): 21.0}
     measured = ex.results(values, (ex.FID,), provenance={"metrics": {"fid": {}}})
-    published = ex.results(values, (ex.FID,))  # of which nobody expects one
+    # Nobody expects one of published values.
+    published = ex.results(values, (ex.FID,), provenance={"published": "a paper"})
     for text in (printed(measured, 200, view), markdown(measured, view), latex(measured, view)):
         said = " ".join(text.replace("\u200b", "").split())
         assert said.count("FID: no interval and no test; one value for the whole set") == 1

@@ -38,6 +38,7 @@ def test_photographs_of_every_kind_that_pillow_reads_are_found(tmp_path: Path, s
     kind = {"jfif": "JPEG", "dib": "DIB", "jpx": "JPEG2000", "pnm": "PPM", "TIF": "TIFF"}
     Image.fromarray(photo(64, 64, 0)).save(tmp_path / f"a.{suffix}", kind.get(suffix, "AVIF"))
     (tmp_path / "notes.txt").write_text("no photograph")
+    (tmp_path / "depth.pfm").write_bytes(b"Pf\n1 1\n-1.0\n" + bytes(4))
     [found] = in_folders([tmp_path])
     assert found.name == str(tmp_path / f"a.{suffix}") and found.read().shape == (64, 64, 3)
 

@@ -34,6 +34,7 @@ SETTING_HEADS = IMAGE_HEADS | {
     "σ",
 }
 METHOD_HEADS = {"method", "methods", "model", "models", "network", "networks", "algorithm"}
+NUMBER = re.compile(r"\W*\d[\d.,]*\W*")
 CHECKS = {"✓", "✔", "×", "✗", "✘", "x", "", "yes", "no", "on", "off"}
 
 
@@ -59,7 +60,9 @@ def read_grid(printed: Printed, table: str, given: Given) -> TableRead:
     width = max(map(len, printed.rows), default=0)
     full = [[*row, *[GridCell("")] * (width - len(row))] for row in printed.rows]
     rows = [row for row in unfolded(full) if any(cell.text for cell in row)]
-    rows = [[replace(cell, text=turned(cell.text, given)) for cell in row] for row in rows]
+    for i, row in enumerate(rows):
+        head = not any(NUMBER.fullmatch(cell.text) for cell in row)
+        rows[i] = [replace(cell, text=turned(cell.text, given, head)) for cell in row]
     texts = [cell.text for row in rows for cell in row]
     named = "" if any(map(ends_in_metric, texts)) else named_in(printed.caption)
     caption = _Caption(tells_marks(printed.caption), named)
@@ -256,7 +259,9 @@ def _methods_above(body: Grid, shape: Shape, above: Sequence[str]) -> bool:
     """Whether methods stand above the metrics: each row is a test set or image of its own."""
     first = [row[0].text for row in body]
     heads = [plain(head) for head in shape.heads[: shape.labels]]
-    alone = heads[0] in DATASET_HEADS | IMAGE_HEADS and not METHOD_HEADS.intersection(heads)
+    alone = heads[0] in (DATASET_HEADS | IMAGE_HEADS) - {"data"} and not METHOD_HEADS.intersection(
+        heads
+    )
     named = all(name and not FACTOR.fullmatch(name) for name in above)
     return alone and len(set(first)) == len(first) and named and len(set(above)) > 1
 

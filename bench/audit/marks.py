@@ -143,12 +143,14 @@ def _passed_over(values: Sequence[Value]) -> str:
     have one in more than two rows, though not in all that have marks."""
     ranks = ranks_marked(values)
     rows = [row for row in rows_of(values) if row[0].better and any(v.mark for v in row)]
-    reference = next((v.method for v in values if REFERENCE.search(v.method)), "")
-    name = reference or values[0].method
-    own = [(value, row) for row in rows for value in row if value.method == name]
-    ahead = sum(value.value in ranked(row)[:ranks] for value, row in own)
-    enough = (0 if reference else 2) < ahead < len(own)
-    return name if enough and not any(value.mark for value, _ in own) else ""
+    bounds = [v.method for v in values if REFERENCE.search(v.method)]
+    for name in dict.fromkeys([*bounds, values[0].method]):
+        own = [(value, row) for row in rows for value in row if value.method == name]
+        ahead = sum(value.value in ranked(row)[:ranks] for value, row in own)
+        enough = (0 if REFERENCE.search(name) else 2) < ahead < len(own)
+        if enough and not any(value.mark for value, _ in own):
+            return name
+    return ""
 
 
 def _groupings(values: list[Value]) -> Iterator[Reading]:

@@ -64,24 +64,25 @@ def metric_names(text: str) -> list[str]:
     return [text] if _is_one_metric(text) else []
 
 
-def turned(text: str, given: Given) -> str:
-    """ "PSNR (x4) ↑" -> "x4 PSNR ↑" and "CSIQ(PLCC/SRCC)" -> "CSIQ PLCC/SRCC": a heading as most
-    are, with the arrow of a direction that is given for it; any other text as it is."""
+def turned(text: str, given: Given, head: bool) -> str:
+    """ "PSNR (x4) ↑" -> "x4 PSNR ↑" and, in a row of headings, "CSIQ(PLCC/SRCC)" -> "CSIQ
+    PLCC/SRCC": a heading as most are, with the arrow of a direction that is given for it; any other
+    text as it is."""
     if (better := given.get(plain(split_metric(text)[0]))) and not split_metric(text)[1]:
         text += next(f" {arrow}" for arrow, way in ARROWS.items() if way == better)
     match = QUALIFIED.fullmatch(text)
     if match and is_metric(match[1]) and FACTOR.fullmatch(match[2].strip()):
         return f"{match[2].strip()} {match[1]}{match[3]}"
-    return f"{match[1]} {match[2]}{match[3]}" if match and _known(match[2]) else text
+    return f"{match[1]} {match[2]}{match[3]}" if match and head and _known(match[2]) else text
 
 
 def change_in(text: str, signed: bool) -> tuple[str, str, str] | None:
     """ "RealSR Δ PSNR" -> ("RealSR", "Δ PSNR ↑", ""): what a heading of changes names, and at last
     why its values, with signs or without, are not judged; None for any other heading."""
     rest, times = CHANGE.subn(" ", text, count=1)
-    if not times:
-        return None
     lead, metric = led_by(" ".join(rest.split()))
+    if not times or (re.search(r"\w", rest) and not _known(metric)):  # ΔE is a metric
+        return None
     name, stated = split_metric(metric)
     gained = signed and direction(name, None) == "higher"
     arrow = next((arrow for arrow, way in ARROWS.items() if way == stated), "↑" if gained else "")
@@ -137,5 +138,5 @@ def tells_metrics(texts: Sequence[str]) -> bool:
 
 def is_change(name: str, texts: Sequence[str]) -> bool:
     """Whether a row tells what was gained: all of it has signs, or its name says so."""
-    named = CHANGE.match(name.lstrip(" ([+"))
+    named = CHANGE.match(re.sub(r"\A\W+", "", name))
     return bool(named) or (bool(texts) and all(text[0] in "+-−↑↓▲▼" for text in texts))

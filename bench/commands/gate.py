@@ -170,19 +170,21 @@ def _update(
     from bench.exchange.diff import difference
     from bench.gate.cell import cells_of
     from bench.gate.judge import default_policy, keep_scores, power
-    from bench.gate.reference import read_reference, write_reference
+    from bench.gate.reference import Reference, write_reference
 
     measured = keep_scores(found.measured)
     if not measured.scores:
         reasons = "; ".join(found.unavailable.values()) or "every image failed"
         raise BenchError(f"--update: nothing was measured ({reasons}); nothing is written")
     changes = difference(known.measured, measured) if known else None
-    write_reference(path, measured, known or default_policy(tolerance, measured))
+    policy = known or default_policy(tolerance, measured)
+    write_reference(path, measured, policy)
     if changes is None:
         told, lines = None, [f"{counted(len(measured.scores), 'cell')}, all new"]
     else:
         told, lines = changes.as_json(), changes.lines()
-    told_apart = (f"note: {line}" for line in power(cells_of(read_reference(path), measured)))
+    anew = Reference(measured=measured, **policy.model_dump(exclude={"measured"}))
+    told_apart = (f"note: {line}" for line in power(cells_of(anew, measured)))
     left_out = [f"left out: {printable(name)}: {why}" for name, why in found.unavailable.items()]
     written = {"written": str(path), "difference": told}
     tell(as_json, written, *left_out, *lines, *told_apart, f"Reference: {printable(path)}")

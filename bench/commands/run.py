@@ -254,9 +254,11 @@ def _show_published_alone(plan: "Plan", out: Path, shown: o.ViewOptions) -> None
 
     outcome = unmeasured(plan)
     asked = [name for name in _reports(shown) if name != "published"]  # nothing is beside them
-    for name, paper, view in published.papers(outcome.results, outcome.view):
+    known = list(published.papers(outcome.results, outcome.view))
+    for name, paper, view in known:
         terminal.show(paper, Console(), view)
         tables = asked or ("markdown", "csv", "latex", "html")
         render_all(paper, out / name, tables, shown.overwrite, view)
     why = "; ".join(dict.fromkeys(plan.missing.values()))
-    typer.echo(f"Nothing is measured beside them here: {why}\nReports: {printable(out)}")
+    told = f"Reports: {printable(out)}" if known else "No published table holds most of this suite."
+    typer.echo(f"Nothing is measured here: {why}\n{told}")

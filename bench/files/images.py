@@ -97,9 +97,9 @@ def rgb_of(image: Image.Image) -> np.ndarray:
     is seen nor the depth of JPEG 2000 and of PPM."""
     file = Path(getattr(image, "filename", "") or "the image given")
     source = getattr(image, "fp", None) if getattr(image, "tile", ()) else None
-    if source:
-        return _read_again(file, source)
     with _refusing(file):
+        if source:
+            return _read_again(file, source)
         _refuse_meaningful_loss(file, image)
         return np.asarray(_to_rgb(file, image))
 

@@ -60,9 +60,13 @@ class Cell:
     @cached_property
     def scores(self) -> np.ndarray:
         """(n, 2) before and after of the photographs, else images; none where no test can judge."""
-        values = np.array(list(self.values.values()), dtype=np.float64).reshape(-1, 2)
+        return self.scores_of([*self.values])
+
+    def scores_of(self, images: Sequence[str]) -> np.ndarray:
+        """`scores` of some of the images alone."""
+        values = np.array([self.values[i] for i in images], dtype=np.float64).reshape(-1, 2)
         finite = bool(np.isfinite(values).all())
-        rows = by_group(values, numbered(self.values, self.photographs)) if finite else values
+        rows = by_group(values, numbered(images, self.photographs)) if finite else values
         return rows if finite and len(rows) >= MIN_IMAGES else rows[:0]
 
     @property

@@ -144,14 +144,17 @@ def _notes(known: Measured, found: Measured) -> Iterator[str]:
 def power(cells: Sequence[Cell], tests: int = 0) -> Iterator[str]:
     """Which difference of each dataset and metric a paired test finds: by how scores changed, of so
     many cells tested; else by how those of two methods differ."""
-    rows: dict[tuple[str, ...], list[np.ndarray]] = {}
+    rows: dict[tuple[str, str], list[Cell]] = {}
     for cell in (cell for cell in cells if cell.metric.kind == "image"):
-        rows.setdefault((cell.key[0], cell.key[2], *cell.values), []).append(cell.scores)
-    for (dataset, metric, *images), scores in rows.items():
+        rows.setdefault((cell.key[0], cell.key[2]), []).append(cell)
+    for (dataset, metric), alike in rows.items():
+        shared = [i for i in alike[0].values if all(i in cell.values for cell in alike)]
+        scores = [found for cell in alike if len(found := cell.scores_of(shared))]
         said = f"unknown, {MIN_IMAGES} independent images with scores are needed"
-        if len(scores[0]):
+        if scores:
             said = _found(dataset, metric, np.stack(scores, axis=1), tests)
-        yield printable(f"{dataset} / {metric}, n = {len(scores[0]) or len(images)}: {said}")
+        n = len(scores[0]) if scores else len(shared)
+        yield printable(f"{dataset} / {metric}, n = {n}: {said}")
 
 
 def _found(dataset: str, metric: str, scores: np.ndarray, tests: int) -> str:
@@ -165,7 +168,8 @@ def _found(dataset: str, metric: str, scores: np.ndarray, tests: int) -> str:
         spread, source = known_spread(dataset, metric, scores[:, a, 1] - scores[:, b, 1], source)
         least = least_difference(spread, n, len(a))
     if math.isnan(least):
-        return "unknown, no score changed and no two methods differ"
+        others = "no two methods differ" if methods > 1 else "there is one method alone"
+        return f"unknown, no score changed and {others}"
     return f"a paired test finds a {what} of {least:.3g} in {POWER:.0%} of cases ({source})"
 
 

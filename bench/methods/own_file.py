@@ -65,8 +65,10 @@ def parsed(file: Path, call: str) -> tuple[str, list[Any] | None, dict[str, Any]
             return found.id, None, {}
         if not (isinstance(found, ast.Call) and isinstance(found.func, ast.Name)):
             raise SyntaxError("no call by a name", ("", 1, 1, ""))
-        named = {each.arg or "": _plain(each.value, bool(each.arg)) for each in found.keywords}
-        return found.func.id, [_plain(value) for value in found.args], named
+        named = {
+            each.arg or "": _plain(call, each.value, bool(each.arg)) for each in found.keywords
+        }
+        return found.func.id, [_plain(call, value) for value in found.args], named
     except (SyntaxError, ValueError, RecursionError) as error:
         why, column = getattr(error, "msg", str(error)), getattr(error, "offset", 0) or 1
         raise CardError(
@@ -76,11 +78,12 @@ def parsed(file: Path, call: str) -> tuple[str, list[Any] | None, dict[str, Any]
         ) from error
 
 
-def _plain(value: ast.expr, named: bool = True) -> Any:
+def _plain(call: str, value: ast.expr, named: bool = True) -> Any:
     with suppress(ValueError, TypeError):
         if named:
             return ast.literal_eval(value)
-    raise SyntaxError("no plain value", ("", 1, value.col_offset + 1, ""))
+    before = call.encode()[: value.col_offset].decode(errors="replace")
+    raise SyntaxError("no plain value", ("", 1, len(before) + 1, ""))
 
 
 def _python(call: str, file: Path, device: str) -> tuple[Upscale, str]:

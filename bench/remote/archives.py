@@ -1,5 +1,6 @@
 """Archives, folders and other files, read to their end without trusting them."""
 
+import json
 import lzma
 import re
 import stat
@@ -9,6 +10,7 @@ import zlib
 from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -186,13 +188,21 @@ def damage(path: Path, name: str) -> str:
     """Why a file cannot be what its name says, read to its end where that tells; "" if it can."""
     if not path.stat().st_size:
         return "is empty"
-    if (text := text_in(path)) and not (name.endswith(".json") and text.startswith("text ('{")):
+    if (text := text_in(path)) and not (name.lower().endswith(".json") and _is_settings(path)):
         return f"is {text}"
     if _ARCHIVES.fullmatch(name):
         return _damaged_archive(path)
     if name.lower().endswith(".safetensors"):
         return _damaged_tensors(path)
     return _damaged_pickle(path) if name.lower().endswith(_PICKLES) else ""
+
+
+def _is_settings(path: Path) -> bool:
+    """Whether a file is a JSON object, and not one that tells an error."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(path.read_bytes())
+        return isinstance(found, dict) and "error" not in found
+    return False
 
 
 def _damaged_archive(path: Path) -> str:

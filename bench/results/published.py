@@ -184,8 +184,11 @@ def as_results(
         if row.table == table
     }
     names = ([each.name for each in items] for items in (datasets, methods, metrics))
-    scores = [(*key, float(values.get(key, "nan"))) for key in product(*names)]
-    frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value"])
+    scores = [
+        (*key, float(values.get(key, "nan")), "" if key in values else "not published")
+        for key in product(*names)
+    ]
+    frame = pd.DataFrame(scores, columns=["dataset", "method", "metric", "value", "reason"])
     digits = {key[2]: -int(value.as_tuple().exponent) for key, value in values.items()}
     shown = [replace(m, digits=digits.get(m.name, m.digits), kind="set") for m in metrics]
     return Results(
@@ -193,7 +196,7 @@ def as_results(
         datasets=tuple(replace(item, note="") for item in datasets),
         methods=tuple(replace(item, note="") for item in methods),
         metrics=tuple(shown),
-        scores=frame.assign(image="", reason="not published"),
+        scores=frame.assign(image=""),
         provenance={"published": source.card.source},
     )
 

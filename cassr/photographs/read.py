@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF that is damaged, b
 MARKED_BYTES = 2**16
 KINDS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "JXL"]
 """Pillow's names of what is read, the last two where a plug-in is installed."""
+NO_PHOTOGRAPHS = {".pfm", ".apng", ".avifs"}
+"""Maps of floats, and moving pictures."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def decode_cell(cell: Any, name: str) -> Pixels:
 
 def decode(source: Path | io.BytesIO, name: str) -> Pixels:
     """An image as (H, W, 3) uint8, turned as its EXIF data says. Raises UnreadableImage."""
+    _suffixes()
     try:
         with PIL.Image.open(source) as image:
             turned = PIL.ImageOps.exif_transpose(image)
@@ -185,8 +189,11 @@ def _images_below(place: Path) -> list[Path]:
     return found
 
 
+@cache
 def _suffixes() -> set[str]:
+    """Of what can be read, once in each process: plug-ins are registered on the way."""
     for plugin in ("pillow_heif", "pillow_jxl"):
         with suppress(ImportError):
             getattr(import_module(plugin), "register_heif_opener", lambda: None)()
-    return {suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in KINDS}
+    known = PIL.Image.registered_extensions().items()
+    return {suffix for suffix, kind in known if kind in KINDS} - NO_PHOTOGRAPHS

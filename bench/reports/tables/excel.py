@@ -32,7 +32,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "": {},
     **tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")),
 }
-SIGNS = {"undecided": UNDECIDED}
 Formats = Callable[..., Format]
 """The format of a style, a number of decimals, and what follows a number as part of its format, so
 that it stays a number."""

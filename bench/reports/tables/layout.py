@@ -116,7 +116,7 @@ def _intervals(results: Results, view: View, shown: Sequence[MetricSpec]) -> Ite
         if reasons := set(statistics(results).cells["reason"]) - {"", SET_METRIC}:
             yield f"no intervals: {'; '.join(sorted(reasons))}"
     of_sets = [metric.title for metric in shown if metric.kind == "set"]
-    if of_sets and results.provenance:  # published tables have values of whole sets alone
+    if of_sets and "published" not in results.provenance:  # which has values of whole sets alone
         yield f"{', '.join(of_sets)}: no interval and no test; {SET_METRIC}"
 
 

@@ -14,7 +14,7 @@ const Scores = (() => {
 
   /** @param {number} value @param {number} digits */
   const digits = (value, digits) =>
-    Number.isFinite(value) ? value.toFixed(digits) : value > 0 ? "∞" : "−∞";
+    Number.isFinite(value) ? value.toFixed(digits).replace(/^-(0(?:\.0*)?)$/, "$1") : value > 0 ? "∞" : "−∞";
 
   /** @param {Score | undefined} score @param {number} metric */
   const format = (score, metric) => {
