@@ -266,3 +266,13 @@ def test_a_marked_table_holds_and_a_planted_contradiction_is_found(
     _, found = read(tmp_path, table.replace(right, wrong), file)
     (finding,) = found.findings
     assert detail in finding.detail
+
+
+def test_one_mark_in_each_block_may_be_of_all_its_test_sets(tmp_path: Path) -> None:
+    rows = ["1k & A & 24.10", " & B & 24.90", r"10k & A & 24.50", r" & B & \textbf{26.00}"]
+    rows += [r"\midrule moon & C & 23.00", r" & D & \textbf{25.50}"]
+    head = "Data & Method & PSNR $\\uparrow$"
+    body = " \\\\ ".join([head, *rows]).replace(r"\midrule", r"\midrule ") + r" \\"
+    _, found = read(tmp_path, rf"\begin{{tabular}}{{llc}} {body} \end{{tabular}}")
+    assert not found.findings
+    assert "all of its parts together" in " ".join(found.abstained)

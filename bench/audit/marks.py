@@ -165,10 +165,15 @@ def _groupings(values: list[Value]) -> Iterator[Reading]:
     if len(shown) > 1 and all(len(members[name]) > 1 for name in shown):
         says = "its marks compare each method with itself and an addition"
         yield _within_blocks(families, 0)._replace(says=says)
-    marks = [row for row in rows_of(values) if any(value.mark for value in row)]
-    if all(len(row) == 1 and row[0].dataset for row in marks):
+    rows = rows_of(values)
+    marks = [row for row in rows if any(value.mark for value in row)]
+    ours = [(row[0].block, row[0].metric) for row in marks]
+    bare = {(row[0].block, row[0].metric) for row in rows if len(row) > 1 and row not in marks}
+    once = len(marked) > 1 and len(set(ours)) == len(ours) and not bare.isdisjoint(ours)
+    if all(row[0].dataset and (len(row) == 1 or once) for row in marks):
         merged = [replace(v, dataset="", method=all_of(v.dataset, v.method)) for v in values]
-        yield Reading("its marks hold for all of its parts together", merged, 2)
+        says = "its marks hold for all of its parts together"
+        yield _within_blocks(merged, 2)._replace(says=says) if once else Reading(says, merged, 2)
     idle = [name for block in methods if block not in marked for name in sorted(methods[block])]
     if idle:
         says = f"its marks leave out {', '.join(idle)}, which a rule sets apart"

@@ -94,9 +94,8 @@ class Look:
             noisy = not sure and _neighbours(_rgb(sr)) < NOISE and _neighbours(_rgb(hr)) > PICTURE
             kind = SHIFTED if far else NOISY if noisy else kind
         known = sure and kind in (0, SHIFTED)
-        most = RANGE // 2 - 1
-        steps = [max(-most, min(most, round(side * ratio * STEP))) for side in shift]
-        rows, columns = (step + RANGE // 2 if known else 0 for step in steps)
+        steps = (round(side * ratio * STEP) + RANGE // 2 for side in shift)
+        rows, columns = (min(RANGE - 1, max(1, step)) if known else 0 for step in steps)
         return float((kind * RANGE + rows) * RANGE + columns)
 
 
