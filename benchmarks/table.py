@@ -30,15 +30,19 @@ Measured = tuple[str, str, float, float]
 """Work, peer, and seconds of the peer and of ours."""
 
 
-def measured(images: int) -> Iterator[Measured]:
+def measured(images: int, wrong: list[object]) -> Iterator[Measured]:
+    """What is measured; `wrong` gets why, where values differ from the peer's."""
     torch.set_num_threads(1)
     metrics = ("psnr_y", "ssim_y", "niqe", "gmsd")
     with tempfile.TemporaryDirectory() as folder:
         cores = os.cpu_count() or 1
-        for run in scoring.race(Path(folder), images, [1, 10], 12, cores, metrics):
-            work = f"score {images} images of {run['methods']:.0f} methods"
-            yield work, "pyiqa command", run["command"], run["ours"]
-            yield work, "loop over pyiqa", run["script"], run["ours"]
+        try:
+            for run in scoring.race(Path(folder), images, [1, 10], 12, cores, metrics):
+                work = f"score {images} images of {run['methods']:.0f} methods"
+                yield work, "pyiqa command", run["command"], run["ours"]
+                yield work, "loop over pyiqa", run["script"], run["ours"]
+        except SystemExit as differs:  # after all of it is measured
+            wrong.append(differs.code)
     run = fid.race(1000, 1024)
     yield "FID of 1000 x 1024 features", "clean-fid", run["clean_fid"], run["ours"]
     ours, plain = degradation.compared(degradation.crops(12, 512), PRESETS["full"])
@@ -57,7 +61,8 @@ def main(images: int = 40, record: bool = False) -> None:
     """Measure everything; with --record keep the ratios."""
     known = json.loads(RECORDED.read_text()) if RECORDED.is_file() else {}
     kind = f"{machine_name('cpu')}, {os.cpu_count()} cores"
-    found = table(list(measured(images)), known.get(kind, {}))
+    wrong: list[object] = []
+    found = table(list(measured(images, wrong)), known.get(kind, {}))
     print(f"{kind}, load {os.getloadavg()[0]:.1f}")
     print(found.drop(columns="fell").to_string(index=False, float_format="{:.3g}".format))
     for row in found[found["fell"]].itertuples():
@@ -65,6 +70,8 @@ def main(images: int = 40, record: bool = False) -> None:
     if record:
         ratios = {f"{row.work}, {row.peer}": round(row.ratio, 2) for row in found.itertuples()}
         RECORDED.write_text(json.dumps({**known, kind: ratios}, indent=1, ensure_ascii=False))
+    if wrong:
+        raise SystemExit(wrong[0])
 
 
 if __name__ == "__main__":
